@@ -27,7 +27,7 @@ def _app(asked: ApiRequest) -> str:
 
 
 def _no_suspects(node: Node, app: str) -> ApiResponse:
-    others = "other nodes may list some, GET /guard at each of them shows them (bender guard ls)"
+    others = "other nodes may list some: see GET /guard at each node (bender guard ls)"
     return refusal_response(
         "NOT_FOUND", f"{node.name} lists no member of {app} as suspect: nothing was changed; {others}"
     )

@@ -111,7 +111,7 @@ def _ready(node: Node, asked: ApiRequest) -> ApiResponse:
 
 
 def _streamed(_node: Node, _asked: ApiRequest) -> ApiResponse:
-    raise AssertionError("the front answers this")
+    raise AssertionError("streams are answered before routing, not by a route")
 
 
 _INSTANCE = "/registrations/<app>/<version>/<host>/<port>"

@@ -81,7 +81,7 @@ def frontend() -> None:
     "--min-members",
     type=click.IntRange(0),
     metavar="NUMBER",
-    help="Require at least this number of members of the version online.",
+    help="Refuse the change unless at least this many members of the version are online.",
 )
 @fields_argument
 @force_option
@@ -141,8 +141,8 @@ async def set_frontend(
 async def list_backends(session: Session, name: str | None) -> None:
     """List all backends, or the members of the backend NAME.
 
-    MEMBERS counts the members that receive traffic, as in `2 of 3` if some do not: members that are drained or in
-    maintenance, have a weight of 0, or are down for most of the load balancers that report their checks.
+    MEMBERS counts the members that receive traffic, as in `2 of 3` if one does not. A member receives none if it is
+    drained or in maintenance, has a weight of 0, or is down for most of the load balancers that report their checks.
     """
     if name is not None:
         await _list_members(session, name)

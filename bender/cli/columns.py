@@ -39,7 +39,7 @@ INSTANCES = Columns(
 EVENTS = Columns(
     {
         "TIME": "When the node reported it, by the clock of this machine.",
-        "EVENT": "online, offline, changed, created or removed; synced is a line of its own.",
+        "EVENT": "online, offline, changed, created or removed. A line with synced has no other columns.",
         "ID": "The instance, backend or frontend.",
         "REASON": "Why, such as registered, expired, deregistered, check-failed, node-lost or configured.",
         "CHANGE": "The fields that differ, each with its value before.",
@@ -50,11 +50,11 @@ EVENTS = Columns(
 ACCOUNTS = Columns(
     {
         "NODE": "The node.",
-        "LISTS IT": "yes; no; hidden if the nodes with its claims are silent; unreachable if the node did not answer.",
+        "LISTS IT": "yes; no; hidden if all nodes at which it renewed are silent; unreachable (no answer).",
         "HEARD IT": "How long ago the instance renewed at this node.",
-        "LEFT": "How much of the ttl is left since then.",
+        "LEFT": "How much of the ttl remains, counted from HEARD IT.",
         "HELD FOR": "How long this node has held a claim of the instance.",
-        "SEES AT OTHERS": "Other nodes: whether they hold a claim, are silent, or know that it has ended.",
+        "SEES AT OTHERS": "Other nodes: which hold a claim, are silent, or know that the registration ended.",
     },
     "Nodes",
 )
@@ -132,7 +132,7 @@ NODES = Columns(
     {
         "NODE": "The name of the node.",
         "API": "The address for clients.",
-        "STATE": "ready; not ready; silent or left, as the asked node sees it; unreachable if it did not answer.",
+        "STATE": "ready; not ready; silent (the asked node does not hear it); left (stopped); unreachable (no answer).",
         "LAG": "How long ago the asked node heard from it.",
         "DIGEST": "A checksum of its state: nodes with the same state have the same digest.",
         "LISTED": "How many registrations it lists.",
@@ -158,6 +158,6 @@ CONSUMERS = Columns(
 DIFFERENCES = Columns(
     {
         "ID": "The object that differs.",
-        "a node": "yes: as at the first node that has it; -: the node does not have it; or the fields that differ.",
+        "a node": "yes: as at the first node that has it; -: this node does not have it; or the fields that differ.",
     }
 )

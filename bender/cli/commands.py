@@ -18,7 +18,7 @@ COMMANDS: Mapping[str, Lazy] = {
     "ls": Lazy("bender.cli.registrations:ls", "List registered instances: all, or those of an APP or a VERSION of it."),
     "watch": Lazy(
         "bender.cli.registrations:watch",
-        "Print every change as it happens, until Ctrl-C, also while nodes fail and return.",
+        "Print every change as it happens, until Ctrl-C; if a node fails, follow another one.",
     ),
     "explain": Lazy(
         "bender.cli.registrations:explain",
@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, Lazy] = {
     "deregister": Lazy("bender.cli.registrations:deregister", "Remove an instance from the registry."),
     "drain": Lazy(
         "bender.cli.registrations:drain",
-        "Stop new requests to an instance, whatever its health, also after it restarts.",
+        "Stop new requests to an instance, healthy or not; a restart does not end this.",
     ),
     "up": Lazy("bender.cli.registrations:up", "Remove the state that `bender drain` set on an instance."),
     "backend": Lazy("bender.cli.backends:backend", "Set, list and remove backends: which version of an app serves."),
@@ -54,14 +54,14 @@ COMMANDS: Mapping[str, Lazy] = {
     "check": Lazy("bender.cli.declared:check", "Check a FILE for `bender apply`, without asking a node."),
     "guard": Lazy(
         "bender.cli.node_loss_guard:guard",
-        "List and end guards: members that nodes keep listed because most of their app is lost.",
+        "List and end guards, which keep members listed when nodes lose most of an app at once.",
     ),
     "status": Lazy(
         "bender.cli.nodes:status",
-        "Show all nodes: whether they are ready, hear each other and have the same state; and all consumers.",
+        "Show all consumers and nodes: which nodes are ready, hear each other and have the same state.",
     ),
     "diff": Lazy(
-        "bender.cli.nodes:diff", "Show the objects that differ between nodes: nothing, and status 0, if none does."
+        "bender.cli.nodes:diff", "Show the objects that differ between nodes; print nothing if all nodes agree."
     ),
     "completion": Lazy("bender.cli.completion:completion", "Print the completion script for a SHELL."),
 }
@@ -75,7 +75,8 @@ def bender() -> None:
     """Query and change a bender registry, and run commands as registered instances.
 
     Every command takes --node, --json, --token-file, --ca and --as. Without --node it uses the nodes in BENDER_NODES
-    (HOST:PORT,…). It asks the first node that answers; a node that timed out in the last minute is asked last.
+    (HOST:PORT,…). It asks the nodes in order and uses
+    the first answer; nodes that timed out in the last minute come last.
 
     The exit status is 0 on success, 1 on failure, and 2 if the command line is invalid.
     """

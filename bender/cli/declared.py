@@ -50,9 +50,9 @@ def _applier(session: Session) -> Applier:
 async def export(session: Session) -> int:
     """Print backends, frontends and operators' states as TOML, for `bender apply`.
 
-    The same registry gives the same bytes, so the file can be kept in git. A state has the time at which it ends. With
-    --json the output is the same document as JSON. The exit status is 1 if the registry has none of these: they are
-    lost when all nodes have stopped, and the file that still has them should not be overwritten.
+    The same registry gives the same bytes, so the file can be kept in git. A state is written with the time at which it
+    ends. With --json the output is the same document as JSON. The exit status is 1 if the registry has none of these.
+    This is so after all nodes were stopped at once: do not overwrite an older export then.
     """
     document, notes = exported(await _applier(session).contents())
     if document.is_empty:

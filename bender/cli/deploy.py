@@ -46,27 +46,28 @@ up_to_a_day = Duration("0s", "24h")
 @click.option("--watch", type=up_to_a_day, default="5s", show_default=True, metavar="DURATION",
               help="How long to watch the version when it serves alone.")  # fmt: skip
 @click.option("--errors-max", type=click.FloatRange(0, 100), default=2.0, show_default=True, metavar="PERCENT",
-              help="By how much the version's error rate may exceed that of the other version. It is judged from "
-              f"{REQUESTS_MIN} requests in a step on, or earlier if half of them or more fail. If the other version "
-              f"had fewer than {REQUESTS_MIN} meanwhile, all its reported requests count.")  # fmt: skip
+              help="By how much the version's error rate may exceed that of the other version. It is compared "
+              f"once a step has had {REQUESTS_MIN} requests, or earlier if half of them or more fail. If the other "
+              f"version had fewer than {REQUESTS_MIN} in the step, all its reported requests count.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
               help="Print the steps, check the members and change nothing; the exit status is 1 if it could not begin.",
 )  # fmt: skip
 @click.option("--force", is_flag=True,
-              help="Deploy even if the version has no members, unless --min-members is given; and even if another "
-              "operator set a canary in the last ten minutes.")  # fmt: skip
+              help="Deploy even if another operator set a canary in the last ten minutes and, without --min-members, "
+              "even if the version has no members.")  # fmt: skip
 @following
 async def deploy(
     session: Session, name: str, version: str, *, steps: tuple[float, ...], every: float, watch: float, **more: Any
 ) -> int:
     """Switch a backend to a version, at once or in steps, and roll back if it performs worse.
 
-    The deploy does not begin if the version has too few members, or if another operator, by the names in the history
-    (see --as), set a canary in the last ten minutes. While it watches a share, it rolls back as soon as fewer members
-    of the version take traffic than at the beginning, most of them cannot be reached, or too many requests fail, as far
-    as load balancers report that. If another client changes the backend, the deploy stops.
+    The deploy does not begin if the version has too few members, or if another operator set a canary in the last
+    ten minutes; the names in the history tell operators apart (see --as). During each step it rolls back as soon as
+    fewer members of the version take traffic than at the beginning, or load balancers report that most of them cannot
+    be reached or that too many requests fail. If another client changes the backend, the deploy stops.
 
-    Ctrl-C leaves the backend as it is; the same command continues with the next larger step.
+    Ctrl-C ends the deploy and leaves the backend as it is. Run the same command again to continue with the next larger
+    step.
     """
     plan = DeployPlan(name, version, steps, every, watch, more["min_members"], more["errors_max"], more["force"],
                 (session.safety.author or "").strip(" "))  # fmt: skip

@@ -18,7 +18,7 @@ from bender.client.responses import read_nothing, reader
 
 @click.group(cls=Group)
 def guard() -> None:
-    """List and end guards: members that nodes keep listed because most of their app is lost."""
+    """List and end guards, which keep members listed when nodes lose most of an app at once."""
 
 
 @guard.command(
@@ -52,7 +52,7 @@ async def list_guarded(session: Session) -> None:
 async def end_guard(session: Session, app: str) -> None:
     """Hide the suspect members of an app now, on all connected nodes.
 
-    The app is not guarded again for the time in --guard.
+    The nodes do not guard the app again for the duration in their option --guard (of twistd bender).
     """
     _, reply = await session.client.read(read_nothing, "DELETE", guard_path(app))
     session.report(f"The guard of {app} has ended: its suspect members are hidden.", reply)

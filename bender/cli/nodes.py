@@ -45,7 +45,7 @@ KINDS = ("registrations", "backends", "frontends")
 )
 @asking
 async def status(session: Session) -> None:
-    """Show all nodes: whether they are ready, hear each other and have the same state; and all consumers.
+    """Show all consumers and nodes: which nodes are ready, hear each other and have the same state.
 
     One node is enough to find the others. For each driver of a load balancer it prints the problems, such as a
     configuration that is refused or held back, with the reason and the configuration that serves instead. With --json
@@ -139,8 +139,8 @@ def _show_consumers(session: Session, consumers: Sequence[Consumer], *, lost: bo
             screen.say(f"{label} {without_point(problem)}.")
     if lost:
         screen.say(
-            "No frontend is set. If there were frontends before, all nodes were restarted: load balancers keep their "
-            "last configuration. Set all backends and frontends again, in one go."
+            "No frontend is set. If there were frontends before, they are lost, because all nodes were down at once. "
+            "Load balancers keep their last configuration. Set all backends and frontends again at once (bender apply)."
         )
 
 
@@ -193,9 +193,10 @@ async def _statuses(session: Session, nodes: list[str]) -> dict[str, NodeStatus 
 )
 @asking
 async def diff(session: Session) -> int:
-    """Show the objects that differ between nodes: nothing, and status 0, if none does.
+    """Show the objects that differ between nodes; print nothing if all nodes agree.
 
-    One node is enough to find the others. The exit status is 1 if nodes differ, or if one of them does not answer.
+    One node is enough to find the others. The exit status is 0 if all agree, 1 if nodes differ or one does
+    not answer.
     """
     own, _ = await session.client.read(reader(NodeStatus), "GET", "/status")
     nodes = _all_nodes(session, own)

@@ -27,9 +27,9 @@ HEAD = """\
 TAIL = """\
 ## Output
 
-On a terminal, commands print tables with colours; elsewhere plain columns. Results go to stdout. Errors, one sentence
-each, go to stderr; so do, on a terminal, remarks such as the number of lines and the node that answered. With `--json`
-the output is the answer of the API, byte for byte; it is empty if that answer is empty.
+On a terminal, commands print tables with colours; elsewhere plain columns. Results go to stdout. Errors go to
+stderr, one sentence each. On a terminal, remarks go there too, such as the number of lines and the node that
+answered. With `--json` the output is the answer of the API, byte for byte; it is empty if that answer is empty.
 
 ## Arguments
 

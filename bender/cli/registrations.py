@@ -137,18 +137,19 @@ def _state(session: Session, registration: Registration) -> Styled:
     "--only",
     metavar="EVENT,…",
     type=Events(),
-    help="Print only these events: online, offline, changed, synced; for backends and frontends created, removed.",
+    help="Print only these events. Instances have online and offline, backends and frontends created and removed; all "
+    "have changed, and synced ends the list of existing objects.",
 )
 @click.option("--new", is_flag=True, help="Leave out the objects that exist already.")
 @following
 async def watch(
     session: Session, app: str | None, version: str | None, only: frozenset[str] | None, *, new: bool
 ) -> None:
-    """Print every change as it happens, until Ctrl-C, also while nodes fail and return.
+    """Print every change as it happens, until Ctrl-C; if a node fails, follow another one.
 
     It prints the objects that exist, then an event called synced, and then each change. For a backend or frontend it
-    prints the fields that changed. With --json each line is an event as in the API, with the node that sent it; a
-    changed event has the object before the change as "previous".
+    prints the fields that changed. With --json each line is an event as in the API, with the node that sent it; an
+    event of kind changed has the object as it was before in the field "previous".
     """
     async with session.client.watch(app, version) as events:
         events.on_away = partial(_print_problems, session)
@@ -340,8 +341,8 @@ def _id_from(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
 async def deregister(session: Session, id: tuple[str, ...], wait: float | None, *, force: bool) -> None:  # noqa: A002
     """Remove an instance from the registry.
 
-    The last member of a backend that takes traffic is not removed. A program that still renews the instance may
-    register it again.
+    The instance is not removed if it is the last member of a backend that takes traffic (see --force). A program that
+    still renews the instance may register it again.
     """
     id_ = registration_id(id)
     client = session.client
@@ -380,7 +381,7 @@ async def drain(
     maint: bool,
     force: bool,
 ) -> None:
-    """Stop new requests to an instance, whatever its health, also after it restarts.
+    """Stop new requests to an instance, healthy or not; a restart does not end this.
 
     The state ends with `bender up`, or when its time is over.
     """

@@ -92,7 +92,7 @@ class TypedDuration(Duration):
 @click.option("--wait", type=Duration("0s", "60s"), default="5s", show_default=True, metavar="DURATION",
               help="How long to wait until all nodes have removed the instance.")  # fmt: skip
 @click.option("--drain", type=up_to_an_hour, default="0s", show_default=True, metavar="DURATION",
-              help="How long COMMAND then continues before it gets the signal.")  # fmt: skip
+              help="How long COMMAND continues after the wait, before it gets the signal.")  # fmt: skip
 @click.option("--kill-after", type=up_to_an_hour, metavar="DURATION",
               help="Kill COMMAND if it has not ended this long after the signal; never by default.")  # fmt: skip
 @click.option("--any-process", is_flag=True,
@@ -103,15 +103,15 @@ class TypedDuration(Duration):
 async def run(session: Session, arguments: Sequence[str], **options: Any) -> int:
     """Run COMMAND, and keep its instance registered while it serves.
 
-    The instance is registered as soon as its port answers, or the page that --check names. On SIGTERM, SIGINT or
-    SIGQUIT it is deregistered, and when all nodes have removed it, all processes of COMMAND get the signal; a second
-    signal skips the wait. The exit status is that of COMMAND, or 128 + N if signal N has ended it; 127 if COMMAND does
-    not exist; 2 if an option is invalid, before COMMAND starts. An unreachable registry never stops COMMAND. If the
-    instance is not registered after 5 s, the reason is printed on stderr, and repeated less and less often. If COMMAND
-    goes into the background, it is followed there; processes that it leaves running at its end are ended. Without
-    --host the registration follows the address of this machine. BENDER_TOKEN is removed from the environment of
-    COMMAND. With --json each line on stderr is an object with "at" (milliseconds since 1970) and "message"; stdout is
-    that of COMMAND.
+    The instance is registered as soon as its port answers; with --check, as soon as that page answers. On SIGTERM,
+    SIGINT or SIGQUIT it is deregistered, and when all nodes have removed it, all processes of COMMAND get the signal; a
+    second signal skips the wait. The exit status is that of COMMAND, or 128 + N if signal N has ended it; 127 if
+    COMMAND does not exist; 2 if an option is invalid, before COMMAND starts. An unreachable registry never stops
+    COMMAND. If the instance is not registered after 5 s, the reason is printed on stderr, and repeated less and less
+    often. If COMMAND goes into the background, its processes there are watched. Processes that are left when it ends
+    are terminated. Without --host the registration follows the address of this machine. BENDER_TOKEN is removed from
+    the environment of COMMAND. With --json each line on stderr is an object with "at" (milliseconds since 1970) and
+    "message"; stdout is that of COMMAND.
     """
     plan = _plan(options)
     await _require_valid(plan, session.client, options["ttl"])

@@ -89,7 +89,7 @@ OPTIONS = (
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         envvar="BENDER_CA",
         show_envvar=True,
-        help="Use TLS, and trust nodes whose certificate an authority in this file has signed.",
+        help="Use TLS, and trust nodes whose certificate is signed by a CA in this file.",
     ),
     click.option(
         "--as",

@@ -86,7 +86,7 @@ class AsyncioHttp:
 
     async def follow(self, node: str, path: str, receiver: Any, within_s: float) -> NoReturn:
         """Raise an error: following events needs a reactor."""
-        raise NotImplementedError("events are followed on Twisted's reactor")
+        raise NotImplementedError("asyncio cannot follow events: use the Twisted client")
 
     async def close(self) -> None:
         """Do nothing: there are no idle connections."""

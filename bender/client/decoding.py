@@ -38,4 +38,4 @@ def strange(why: str) -> str:
 def require_shallow(value: object) -> None:
     """Raise `ValueError` for more levels of lists and objects than any node accepts."""
     if not is_shallow(value, DEPTH_MAX):
-        raise ValueError(f"more than {DEPTH_MAX} lists or objects are inside each other")
+        raise ValueError(f"lists or objects are nested more than {DEPTH_MAX} deep")

@@ -21,7 +21,7 @@ LOOK_S = 0.2
 #: The effect of each kind of problem, as a clause that follows the name of the driver.
 _DOES = {
     "refused": "refuses the configuration",
-    "held": "leaves its load balancer alone",
+    "held": "does not change its load balancer",
     "unwritable": "cannot write its files",
     "unreachable": "does not reach its load balancer",
 }

@@ -96,7 +96,7 @@ def reader(type_: type[_T]) -> Reader[_T]:
 def read_nothing(reply: Reply) -> None:
     """Read an answer without a body."""
     if reply.body:
-        raise NoAnswer(strange("it has a body"))
+        raise NoAnswer(strange("it has a body, but must be empty"))
 
 
 class _Set(msgspec.Struct, rename={"at_ms": "at"}):

@@ -268,5 +268,5 @@ class Event(msgspec.Struct, frozen=True):
     def registration(self) -> Registration:
         """Return the registration that the event is about. Raises `ValueError` if it is about something else."""
         if self.kind != "registration":
-            raise ValueError(f"this event is about a {self.kind or 'state'}")
+            raise ValueError(f"this event has no registration: it is about a {self.kind or 'state'}")
         return msgspec.convert(self.body, Registration)

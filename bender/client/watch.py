@@ -404,7 +404,7 @@ class Watch(AsyncIterator[Event]):
                 except CancelledError:
                     raise
                 except Exception:
-                    self._log.failure("Asking other nodes for their position failed; retrying.")
+                    self._log.failure("Asking other nodes for their position in the stream failed; retrying.")
                 self._looking = deferLater(self._clock, STANDBY_APART_S if standing else SOONER_S)
                 with suppress(CancelledError):
                     await self._looking

@@ -120,7 +120,7 @@ class Impact:
         ended = [each["name"] for each in self._backends_of(app, version) if not self.serves(each, without=id_)]
         if not ended:
             return None
-        last = f"{id_} is the last member that takes traffic of backend {_some(ended)}"
+        last = f"{id_} is the last member of backend {_some(ended)} that takes traffic"
         return f"{last}: every request there would get 503"
 
     # What is allowed, and rarely meant.

@@ -165,7 +165,7 @@ def parse_confirmation(document: bytes) -> Confirmation:
     """The body of `PUT /consumers/NAME`."""
     said: Confirmation = decoded(_confirmation, document, "a confirmation")
     if said.cursor is None and said.report is None:
-        raise Invalid("cursor", "is required without a report")
+        raise Invalid("cursor", "is required, unless a report is sent")
     return said
 
 

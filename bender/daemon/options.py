@@ -45,7 +45,7 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "advertise": (None, "HOST at which peers reach this node [default: the host of --exchange, or the host name]"),
     "ttl": (10, "DURATION of a registration that is sent without a ttl"),
     "interval": (1, "DURATION between two rounds of the exchange; the same on all nodes"),
-    "guard": (0, "DURATION for which members stay listed when most of their app would be hidden; 0 turns it off"),
+    "guard": (0, "DURATION to keep members listed when lost nodes would hide most of an app; 0 turns it off"),
     "insecure": (False, "allow endpoints that other machines can reach, although they are not protected"),
 }
 
@@ -130,8 +130,8 @@ def _check_together(choices: NodeOptions) -> None:
             )
     if choices.peers and (choices.exchange.kind == "ssl" or not choices.exchange.port):
         raise OptionError(
-            f"--peers cannot reach this node at --exchange {choices.exchange.description}, because peers speak plain "
-            "HTTP to a fixed port: choose tcp:PORT:interface=ADDRESS, or leave out --peers."
+            f"Peers cannot reach this node at --exchange {choices.exchange.description}: they need plain HTTP at a "
+            "fixed TCP port. Choose tcp:PORT:interface=ADDRESS, or leave out --peers."
         )
 
 

@@ -68,7 +68,9 @@ class Expiry(Service):
         except Exception:
             self._node.tally.sweeps_failed += 1
             failed = self._node.tally.sweeps_failed
-            self._log.failure("A sweep failed; the next one follows as usual. Failed so far: {failed}.", failed=failed)
+            self._log.failure(
+                "Removing expired registrations failed; retrying as usual. Failures so far: {failed}.", failed=failed
+            )
             return
         if more:
             self._more = self._reactor.callLater(0, self._slice)

@@ -263,4 +263,4 @@ class GossipClient(Service):
             else:
                 self._node.answered(request, answer)
         except Exception:
-            self._log.failure("Reporting on a request to {address} failed.", address=request.address)
+            self._log.failure("Handling the result of a request to {address} failed.", address=request.address)

@@ -137,7 +137,9 @@ class GossipServer:
     def _failed(self, request: server.Request, failure: Failure) -> bytes:
         self._log.failure("A peer's request failed.", failure)
         return _respond_with(
-            request, http.INTERNAL_SERVER_ERROR, PeerRefusal("FAILED", "the request failed, its log has the details")
+            request,
+            http.INTERNAL_SERVER_ERROR,
+            PeerRefusal("FAILED", "the node failed because of a defect in bender: its log has the details"),
         )
 
 

@@ -163,7 +163,7 @@ class Wire:
         return self._subject(_consumer_inquiries, body)
 
     def _subject(self, decoder: msgspec.msgpack.Decoder[WireInquiry[_Decoded]], body: bytes) -> _Decoded:
-        inquiry = _decoded(decoder, body, "sends an invalid question")
+        inquiry = _decoded(decoder, body, "sends an invalid request")
         self.check(inquiry.version, inquiry.cluster)
         return inquiry.subject
 
@@ -239,7 +239,7 @@ class Wire:
         if n > delta.reach or delta.since > delta.version:
             raise Malformed("sends a delta that ends before it begins")
         if (removed and removed[-1] > delta.version) or (live and max(live) > delta.base // ROW):
-            raise Malformed("sends a delta that names entries beyond it")
+            raise Malformed("sends a delta that names entries outside its range")
         return Delta(incarnation, delta.since, delta.base, delta.version, delta.reach, tuple(added), removed, live)
 
     def _copies_in(self, node: int, delta: WireDelta, added: list[Entry | Copy]) -> int:
@@ -250,7 +250,7 @@ class Wire:
             added.append(Copy(node, n, self._one(copy.of_node), copy.of_n, copy.checksum))
         added.sort(key=attrgetter("n"))
         if any(one.n == other.n for one, other in pairwise(added)):
-            raise Malformed("sends two entries in one place")
+            raise Malformed("sends two entries with the same position")
         return n
 
     def _entry_in(self, node: int, n: int, entry: WireEntry) -> Entry:
@@ -316,7 +316,7 @@ def _live_in(live: WireLive) -> dict[int, int]:
     try:
         return dict(zip(accumulate(live.rows), live.masks, strict=True))
     except ValueError:
-        raise Malformed("sends rows of entries without their masks") from None
+        raise Malformed("sends an invalid message (rows and masks of entries differ in number)") from None
 
 
 def _heads_in(message: WireMessage) -> dict[int, Head] | None:

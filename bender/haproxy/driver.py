@@ -252,7 +252,7 @@ class Driver(Service):
             "that file if HAProxy is to serve none"
         )
         if not lost:
-            why = f"backends and frontends are being set again; waiting until none is set for {QUIET_S:g} s"
+            why = f"backends and frontends are being set again; waiting until none has changed for {QUIET_S:g} s"
         if self.held != why:
             self.held = why
             self._log.warn("HAProxy stays unchanged: {why}.", why=why)
@@ -286,7 +286,7 @@ class Driver(Service):
             except CancelledError:
                 raise
             except Exception:
-                self._log.failure("A turn failed; the next one checks everything.")
+                self._log.failure("Updating HAProxy failed; the next attempt checks everything.")
                 self._retry_later()
             self._log_problems()
             self._report_changes()

@@ -30,7 +30,7 @@ def current_problems(
     if silence:
         yield DriverProblem(UNREACHABLE, f"HAProxy {silence}")
     if reloader.unwritable is not None:
-        instead = "HAProxy has the current members, but would start with older ones"
+        instead = "HAProxy has the current members, but would have older ones after a restart"
         yield DriverProblem(
             UNWRITABLE, reloader.unwritable, instead=instead if refusal is None else served_instead(reloader)
         )

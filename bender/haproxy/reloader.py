@@ -278,7 +278,10 @@ class HaproxyReloader:
             self.files.keep_states(states(pools, servers, self.findings))
         except ConfigRefused as error:
             if self.states_problem != str(error):
-                self._log.error("HAProxy would start with all servers up: {why}.", why=str(error))
+                self._log.error(
+                    "If HAProxy restarts, it takes all servers as up, because their states cannot be saved: {why}.",
+                    why=str(error),
+                )
             self.states_problem = str(error)
         else:
             self.states_problem = None

@@ -63,7 +63,9 @@ class DriverCommandLine(BaseOptions):
 
     program = "bender-haproxy"
     files_read = FILES_READ
-    longdesc = "Configures one HAProxy from bender: its configuration file, and its servers without a reload."
+    longdesc = (
+        "Configures one HAProxy from bender: writes its configuration file, and changes its servers without a reload."
+    )
     optParameters = [
         [option, None, None, f"{takes} {doc}"]
         for option, (takes, doc) in OPTIONS.items()

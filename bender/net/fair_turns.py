@@ -125,7 +125,7 @@ class Turns:
             if not self._serve(worker) and not self.waits(worker):
                 worker.idle()
         except Exception:  # the others go on
-            self._log.failure("The work of a connection failed.")
+            self._log.failure("Handling the data of a connection failed.")
 
 
 class _Steps:

@@ -194,5 +194,5 @@ _LINES: dict[PeerState, str] = {
     "heard": "Peer {peer} at {address} is heard.",
     "silent": "Peer {peer} at {address} is silent.",
     "left": "Peer {peer} at {address} has left.",
-    "replaced": "Peer {peer} at {address} was replaced: a newer start has its address.",
+    "replaced": "Peer {peer} at {address} was replaced: a node that started later has its address.",
 }

@@ -83,13 +83,13 @@ def _why_listed(accounts: Sequence[NodeDiagnosis]) -> str:
     if asked.suspect_s is not None:
         lost = f": {_lost(asked)}" if _lost(asked) else ""
         return (
-            f"suspect at {asked.node} (node-lost), which does not hear who heard from it{lost}; it is listed with most "
-            f"of its app for another {in_a_word(asked.suspect_s)} (bender guard end ends that)"
+            f"suspect at {asked.node} (node-lost), which does not hear the nodes at which it renewed{lost}; it is "
+            f"listed with most of its app for another {in_a_word(asked.suspect_s)} (bender guard end ends that)"
         )
     held = [(account, account.claim) for account in accounts if account.claim is not None and account.claim.speaks]
     if not held:
         holders = [seen.node for seen in accounts[0].sees if seen.counts]
-        return f"listed on the word of {_and(holders) or 'a node that is just letting go of it'}"
+        return f"listed because {_and(holders) or 'a node that is about to remove it'} heard from it"
     account, claim = max(held, key=lambda each: each[1].left_s)
     return f"listed: {account.node} heard from it {_seconds(claim.renewed_s)} ago, {_left(claim)}"
 
@@ -105,7 +105,7 @@ def _why_not_listed(asked: NodeDiagnosis, accounts: Sequence[NodeDiagnosis]) -> 
     since = "" if last is None else f" since {_time(last.at_ms)}"
     lost = _lost(asked)
     if asked.hidden and lost:
-        return f"hidden{since} at {asked.node} (node-lost), which does not hear who heard from it: {lost}"
+        return f"hidden{since} at {asked.node} (node-lost), which does not hear the nodes at which it renewed: {lost}"
     enders = dict.fromkeys(name for account in accounts for name in account.ended)
     if (last is not None and last.reason == CHECK_FAILED) or (last is None and asked.check_failed):
         by = f", by a request to {_and(enders)}" if enders else ""

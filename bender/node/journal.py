@@ -195,7 +195,7 @@ class Journal:
         try:
             listener.heard(self.told)
         except Exception:
-            self._log.failure("Telling a watcher of events failed, and ends its stream.")
+            self._log.failure("Sending events to a watcher failed; its stream is closed.")
             self.unlisten(listener)
             listener.closed()
 

@@ -203,7 +203,7 @@ class LongListing:
             self._slices = self._make()
         while not self._complete:
             if next(self._slices, _FAILED) is _FAILED:
-                raise RuntimeError("this list could not be made for another client")
+                raise RuntimeError("making this list failed already for another client that asked for it")
             yield
 
     def _make(self) -> Iterator[None]:

@@ -32,7 +32,7 @@ class NoExchange:
         pass
 
     async def ask_account(self, address: str, _key: str) -> NodeDiagnosis | NoDiagnosis:
-        return NoDiagnosis(address, address, "this node exchanges nothing with its peers")
+        return NoDiagnosis(address, address, "this node has no exchange with peers")
 
     async def ask_consumers(self, _address: str, _awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         return ()

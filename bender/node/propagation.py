@@ -240,7 +240,7 @@ class ChangePropagation:
                 self._elsewhere.setdefault(each.consumer.name, set()).add(each.consumer.instance)
 
     def _failed(self, failure: Failure) -> None:
-        self._log.failure("To ask other nodes for their consumers failed; it is tried again.", failure)
+        self._log.failure("Asking other nodes for their consumers failed; trying again.", failure)
 
     def _looked(self, _: None) -> None:
         self._looking = None

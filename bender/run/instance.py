@@ -301,7 +301,11 @@ class InstanceKeeper:
         if self._was_warned or not is_loopback(host) or not await self._registry.has_other_machines():
             return
         self._was_warned = True
-        what = "give --host or ask a node by its address" if self._plan.host is None else "give another --host"
+        what = (
+            "give --host, or name a node by its IP address in --node"
+            if self._plan.host is None
+            else "give another --host"
+        )
         self._log.warn("registered at {host}, which other machines cannot reach: {what}.", host=host, what=what)
 
     async def _remove(

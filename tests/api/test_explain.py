@@ -201,7 +201,9 @@ class Explaining(PairCase):
         self.pass_time(15)
         why = self.why()
         self.assertIn("hidden since", why)
-        self.assertIn("first (node-lost), which does not hear who heard from it: second (last heard 15.", why)
+        self.assertIn(
+            "first (node-lost), which does not hear the nodes at which it renewed: second (last heard 15.", why
+        )
         self.assertIn("; second did not answer", why)
         first, second = self.ask("GET", EXPLAIN).json["nodes"]
         self.assertTrue(first["answered"] and first["hidden"])

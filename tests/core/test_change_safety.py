@@ -218,7 +218,7 @@ class OfStates(ImpactCase):
         """It cannot be drained or put into maintenance, but called up."""
         self.listing.configured["backend"] += [{**SHOP, "name": name, "version": "2"} for name in ("two", "zwei")]
         for state in ("drain", "maint"):
-            why = "is the last member that takes traffic of backend two, zwei: every request there would get 503"
+            why = "is the last member of backend two, zwei that takes traffic: every request there would get 503"
             self.assertEqual(self.impact.of_state(self.LAST, state), f"{self.LAST} {why}")
         self.assertIsNone(self.impact.of_state(self.LAST, "up"))
 

@@ -104,7 +104,7 @@ async def test_the_last_member_stays(shared: Cluster, shell: Shell) -> None:
     for command in ("drain", "deregister"):
         end = shell.bender(command, last, at(node))
         assert end.returncode == 1
-        assert f"registration/{last} is the last member that takes traffic of backend last: every" in end.stderr
+        assert f"registration/{last} is the last member of backend last that takes traffic: every" in end.stderr
         assert end.stderr.endswith("Nothing was changed; add --force to do it anyway.\n")
     assert "is deregistered" in shell.done("deregister", last, "--force", at(node))
     assert (await node.call("DELETE", "/backends/last")).status == 204

@@ -20,7 +20,7 @@ from tests.haproxy.driver_case import SHOP, SYNCED, B, DriverCase
 from tests.haproxy.events import backend, frontend, online
 
 #: Why HAProxy is left alone while bender's configuration is restored.
-AGAIN = "backends and frontends are being set again; waiting until none is set for 3 s"
+AGAIN = "backends and frontends are being set again; waiting until none has changed for 3 s"
 
 
 class TroubleCase(DriverCase):
@@ -81,7 +81,7 @@ class FullDisk(TroubleCase):
             why = f"{self.output} cannot be written (No space left on device)"
             self.assertIn(why, self.not_ready())
             problem = self.problems()[UNWRITABLE]
-            self.assertEqual((problem["why"], "start with older ones" in problem["instead"]), (why, True))
+            self.assertEqual((problem["why"], "older ones after a restart" in problem["instead"]), (why, True))
             self.full = False
             self.settle(WRITE_AGAIN_S_MAX)
         self.assert_ready()

@@ -111,7 +111,7 @@ class Peers(ChronicleCase):
             sorted(lines),
             [
                 "Peer first at first:1730 is heard.",
-                "Peer first at first:1730 was replaced: a newer start has its address.",
+                "Peer first at first:1730 was replaced: a node that started later has its address.",
             ],
         )
         self.assertEqual([peer["state"] for peer in self.second.status()["peers"]], ["heard"])

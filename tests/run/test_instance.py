@@ -280,7 +280,10 @@ class Loopback(ReportingCase):
     def test_one_that_was_found(self) -> None:
         """The warning says how another one is found."""
         self.network.local = "127.0.0.1"
-        line = "registered at 127.0.0.1, which other machines cannot reach: give --host or ask a node by its address."
+        line = (
+            "registered at 127.0.0.1, which other machines cannot reach: "
+            "give --host, or name a node by its IP address in --node."
+        )
         self.assertEqual(self.begin(None), [line])
 
     def test_a_node_alone(self) -> None:
