@@ -365,8 +365,8 @@ class Replica:
     def sweep(self, now: float) -> bool:
         """Do what is due by now; return True if there is more to do. Call it at least four times an interval."""
         self._notice(now)
-        more = self.ready and self.claims.lapse(now)
-        if self.gossip.waiting(now) or not self.ready:
+        more = self.readiness.is_ready and self.claims.lapse(now)
+        if self.gossip.waiting(now) or not self.readiness.is_ready:
             self._ask_again(now)
         self.claims.hide(now)
         for key in self.configuration.due(now):
@@ -379,7 +379,7 @@ class Replica:
 
     def _settle(self, now: float) -> bool:
         """Do a slice of what waits, and become ready when nothing does; return True if there is more."""
-        if self.ready and self.claims.settled and not self._shown_settings.are_stale:
+        if self.readiness.is_ready and self.claims.settled and not self._shown_settings.are_stale:
             return False
         overdue = self.readiness.is_overdue(now, self.gossip.paged_at)
         if self.claims.holding:
@@ -387,7 +387,7 @@ class Replica:
         if not self.claims.holding:
             self._shown_settings.show_stale(now)
         more = self.claims.settle(now)
-        if not (self.ready or self.claims.holding or self.gossip.left):
+        if not (self.readiness.is_ready or self.claims.holding or self.gossip.left):
             # What has lapsed meanwhile goes first, or the heartbeat would bring it back to life elsewhere.
             more = self.claims.lapse(now) or more
             more = self.claims.judge(now) or more
@@ -456,7 +456,7 @@ class Replica:
         """Return the answer to a request that was taken in, and do what it has made possible."""
         if received is None:
             return Message(self.identity)
-        answer = self.gossip.answer(received, now, ask=not self.ready)
+        answer = self.gossip.answer(received, now, ask=not self.readiness.is_ready)
         self._progress(now, received.settings)
         return answer
 
@@ -493,7 +493,7 @@ class Replica:
         for key in settings:
             self._shown_settings.show(key, now)
         self._settle(now)
-        if self.ready:
+        if self.readiness.is_ready:
             self.claims.end_due(now)
         self.claims.judge(now)
         self.gossip.push(now)
