@@ -1,7 +1,7 @@
-"""What clients see: which registrations and settings are shown, and the events that changes of it make.
+"""The registrations and settings that clients see, and the events that their changes make.
 
 An event is made when, and only when, what is shown changes, so for one id `online` and `offline` alternate whatever
-happens below. Reasons are read off the entries and not carried along, so that every node gives the same ones.
+happens below. Reasons are derived from the entries and not sent with them, so that every node gives the same ones.
 
 Whether a claim counts is not decided here.
 """
@@ -28,7 +28,7 @@ Reason = Literal["registered", "expired", "deregistered", "check-failed", "node-
 
 # A Struct, like claims: a node that starts makes 100,000 at once.
 class ViewEvent(msgspec.Struct, frozen=True, gc=False):
-    """One change of what is shown. `body` is that of the claim or setting, the last one if it is gone.
+    """One change of what is shown. `body` is that of the claim or setting, the last one if it is removed.
 
     `standing` is the status of a registration.
     """
@@ -58,23 +58,23 @@ class _App:
 
 
 class View:
-    """What is shown, and the events since they were last taken."""
+    """The registrations and settings that are shown, and the events since they were last taken."""
 
     def __init__(self) -> None:
-        # By the key without host and port, that is by app and version: this is what people list.
+        # By the key without host and port, that is by app and version, because these are what people list.
         self._groups: dict[str, Group] = {}
         self._apps: dict[str, _App] = {}
         self._settings: dict[str, ConfigSetting] = {}
-        # Every registration that is not simply up; of those not shown, the state that an operator set.
+        # Every registration that is not simply up. One that is not shown has the state that an operator set.
         self._standings: dict[str, RegistrationStatus] = {}
-        # Roots of what was hidden as `node-lost`, to tell `restored` from `registered`.
+        # Roots of registrations that were hidden as `node-lost`, to tell `restored` from `registered`.
         self._hidden: dict[str, Dot] = {}
-        #: What was not taken yet.
+        #: Events that were not taken yet.
         self.events: list[ViewEvent] = []
-        #: The keys of all that is shown, by host and port.
+        #: The keys of all registrations that are shown, by host and port.
         self.addresses = AddressIndex()
         self._stamp = 0
-        #: How many registrations are shown.
+        #: The number of registrations that are shown.
         self.count = 0
 
     def take_events(self) -> list[ViewEvent]:
@@ -182,7 +182,7 @@ class View:
             self._tell("changed", key, winner.body, "node-lost" if suspect else "restored")
 
     def configure(self, key: str, setting: ConfigSetting | None) -> None:
-        """Show a setting, or none. The state of a registration is shown with the registration."""
+        """Show a setting, or remove it if None. The state of a registration is shown with the registration."""
         of = registration_of(key)
         if of is not None:
             self._set_state(of, state_in(setting))
@@ -270,7 +270,7 @@ def _reason_gone(old: Claim, entries: Iterable[Entry]) -> Reason:
     """Return why `old` is no longer shown: it was ended, its nodes are not heard, or it was not renewed."""
     known = [*entries]
     ends = [entry for entry in known if isinstance(entry, End) and old.root in entry.roots]
-    if ends:  # of several, a request without a reason says more: a client or operator removed it
+    if ends:  # one without a reason prevails: a client or operator removed it
         return CHECK_FAILED if all(end.reason == CHECK_FAILED for end in ends) else "deregistered"
     ended = {root for entry in known if isinstance(entry, End) for root in entry.roots}
     return "node-lost" if _roots(known) - ended else "expired"
