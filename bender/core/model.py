@@ -1,13 +1,12 @@
 """Registrations, backends and frontends: what clients may send, and the form in which it is kept and shown.
 
-Everything that comes from a client is checked here, once, before anything else sees it. What is refused raises
-`Invalid`, which names the field, or `TooLarge`; nothing else ever leaves a parsing function, whatever the bytes.
-What passes is canonical: one instance has one id, however its host was spelled, and equal objects have equal bytes on
-all nodes.
+Everything that comes from a client is checked here, once, before it is used. Parsing functions raise `Invalid`, which
+names the field, or `TooLarge` for input that is refused; they raise nothing else, whatever the bytes. Accepted input is
+canonical: one instance has one id, however its host was spelled, and equal objects have equal bytes on all nodes.
 
-JSON is read leniently where no harm can come of it: `null` for what is optional means that it was not sent, and of a
-key that stands twice the last counts. A field that is not known is refused, for it may be a known one misspelled; what
-a user wants to say beside goes into `meta`.
+JSON is read leniently if this does no harm: `null` for an optional field means that it was not sent, and if a key
+occurs twice the last counts. An unknown field is refused, because it may be a known one misspelled; a user's own fields
+go into `meta`.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ NAME_CHARACTERS_MAX = 255
 #: Instances in one `POST /renewals`; a node does a thousand in about a millisecond.
 RENEWALS_MAX = 1000
 
-#: Lists and objects inside each other. An entry of 4 KiB could hold 2,000 levels, which many a reader cannot follow.
+#: Lists and objects inside each other. An entry of 4 KiB could hold 2,000 levels, which many parsers cannot read.
 DEPTH_MAX = 20
 
 WEIGHT_MAX = 256
@@ -44,20 +43,20 @@ WEIGHT_MAX = 256
 #: Characters of the token by which an instance is told apart from another one with the same id: room for a UUID.
 INSTANCE_CHARACTERS_MAX = 64
 
-# Of terms whose meta was looked at, so many, of up to so many bytes; each takes 1 KB, and 1 µs to read anew.
+# Terms whose meta is remembered: their number, and the bytes of each at most. Each takes 1 KB, and 1 µs to read anew.
 _METAS_REMEMBERED = 8192
 _META_BYTES_REMEMBERED = 512
 
-# How msgspec says where it stumbled: "Expected `str`, got `int` - at `$.app`", "… missing required field `port`".
+# Where an error is, as msgspec words it: "Expected `str`, got `int` - at `$.app`", "… missing required field `port`".
 _WHERE = re.compile(r" - at `(?:key in )?\$\.?([^.\[`]*).*`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$(.*)`)?", re.DOTALL)
 _PART = re.compile(r"\.([^.\[\]]+)|(\[)")
 
-#: Characters of an unknown field that are repeated to who sent it.
+#: Characters of an unknown field that an error repeats.
 _SHOWN_CHARACTERS_MAX = 100
 
-#: Fields that a registration is shown with and that are not sent, each with what to do instead.
+#: Fields of a registration as it is shown that clients do not send, each with what to do instead.
 _ELSEWHERE = {
     "registered": "is set by the node that takes the registration: leave it out",
     "node": "is set by the node that takes the registration: leave it out",
@@ -70,13 +69,13 @@ _W = TypeVar("_W", bound="RegistrationRequest")
 
 
 class TooLarge(ValueError):
-    """What a client sent is over a limit, which the message names."""
+    """A client's input is over a limit, which the message names."""
 
 
-# Structs and not attrs classes: msgspec reads and writes them in one go, in a tenth of the time (this is what each
-# registration costs).
+# Structs and not attrs classes: msgspec reads and writes them in one step, in a tenth of the time. Each registration
+# costs this time.
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True, rename={"ttl_s": "ttl", "registered_ms": "registered"}):
-    """What there is to say of a registration beside its key, which names an instance of a version of an app.
+    """The content of a registration beside its key, which names an instance of a version of an app.
 
     `registered_ms` (since the epoch) and `node` are when and where it began; they are for people. `instance` is the
     token of the client that registered, None if it sent none.
@@ -90,35 +89,35 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, rename={"ttl_s": "t
     instance: str | None = None
 
     def encode(self, key: str) -> bytes:
-        """What nodes keep of the registration, the same for equal terms. Raises `TooLarge`."""
-        # Copied, for the encoder's buffer has room for more: 40 bytes that would be kept with each registration.
+        """Return the bytes that nodes keep of the registration, the same for equal terms. Raises `TooLarge`."""
+        # Copied, because the encoder's buffer is larger: 40 bytes that would be kept with each registration.
         body = memoryview(_encoder.encode(self)).tobytes()
         require_small(registration_bytes(key, body), "registration")
         return body
 
     @classmethod
     def decode(cls, body: bytes) -> Terms:
-        """The terms that were encoded as `body`, here or at a peer."""
+        """Return the terms that were encoded as `body`, here or at a peer."""
         return _terms.decode(body)
 
 
 def registration(key: str, body: bytes, standing: RegistrationStatus = USUAL) -> bytes:
-    """A registration as everybody sees it, as compact JSON; `body` are its encoded terms.
+    """Return a registration as clients see it, as compact JSON; `body` are its encoded terms.
 
-    It is made when somebody looks: what the key says too would be more than half of all that is kept of it.
+    It is made on request: the fields that the key has too would be more than half of all that is kept of it.
     """
     return b"%b%b%b}" % (_named(key), body[1:-1], standing.json)
 
 
 def registration_bytes(key: str, body: bytes, standing: RegistrationStatus = USUAL) -> int:
-    """How long that is."""
+    """Return the number of bytes that `registration` returns."""
     if key.isascii() and '"' not in key and "\\" not in key:
         return _NAMED_BYTES + 2 * len(key) + len(body) + len(standing.json)
     return len(_named(key)) + len(body) - 1 + len(standing.json)
 
 
 def _named(key: str) -> bytes:
-    """The beginning of a registration, up to its terms."""
+    """Return the beginning of a registration, up to its terms."""
     _, app, version, host, port = key.split("/")
     if '"' in key or "\\" in key:  # nothing else that is printable is written in another way
         key, app, version = (_plain_encoder.encode(each).decode()[1:-1] for each in (key, app, version))
@@ -127,14 +126,14 @@ def _named(key: str) -> bytes:
     ).encode()
 
 
-# The key stands there once as it is, and once in its parts; the body's first brace does not.
+# A registration has the key once as it is, and once in its parts; it does not have the body's first brace.
 _NAMED_BYTES = len('{"id":"","resource":"Registration","app":"","version":"","host":"","port":,') - len(
     "registration////{"
 )
 
 
 class RegistrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"ttl_s": "ttl"}):
-    """What a client asks for when it registers an instance; None where it said nothing."""
+    """A client's request to register an instance; fields that it did not send are None."""
 
     app: str
     version: str
@@ -153,7 +152,7 @@ class RegistrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
     @property
     def says_nothing(self) -> bool:
-        """Whether it leaves everything as it is where it is registered already."""
+        """Whether it leaves an existing registration as it is."""
         return self.ttl_s is None and self.weight is None and self.meta is None and self.instance is None
 
     def succeeds(self, existing: bytes) -> bool:
@@ -161,10 +160,10 @@ class RegistrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         return self.instance is not None and self.instance != instance_of(existing)
 
     def applied_to(self, existing: bytes | None, *, ttl_s: float, node: str, now_ms: int) -> Terms:
-        """The terms that come of this: those encoded as `existing` with what was asked for, or new ones.
+        """Return the resulting terms: those encoded as `existing` with the fields that were sent, or new ones.
 
         `ttl_s` is the lease of a client that asks for none, `node` and `now_ms` where and when a new registration
-        begins. One begins as well where this instance takes the place of another one with the same id.
+        begins. One begins as well if this instance replaces another one with the same id.
         """
         old = Terms(ttl_s, 1, {}, now_ms, node) if existing is None else Terms.decode(existing)
         if self.says_nothing:
@@ -181,7 +180,7 @@ class RegistrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
 
 class _Sent(msgspec.Struct, forbid_unknown_fields=True, rename={"ttl_s": "ttl"}):
-    """What the body may ask for where the path says of whom; if it says so too it must be the same."""
+    """The body of a request whose path names the instance; if the body names it too, it must be the same."""
 
     app: str | None = None
     version: str | None = None
@@ -207,8 +206,8 @@ class _Instance(msgspec.Struct):
     instance: str | None = None
 
 
-# Not sorting the keys of objects, but those of `meta`: a client in whose language their order is random must not
-# change its registration with each renewal.
+# This sorts the keys of `meta`, but not the fields of objects: a client in whose language the order of keys is random
+# must not change its registration with each renewal.
 _encoder = msgspec.json.Encoder(order="deterministic")
 _plain_encoder = msgspec.json.Encoder()
 _terms = msgspec.json.Decoder(Terms)
@@ -221,12 +220,12 @@ _object = msgspec.json.Decoder(dict[str, Any])
 
 
 def parse_registration(document: bytes, timing: Timing) -> RegistrationRequest:
-    """The body of `POST /registrations`."""
+    """Parse the body of `POST /registrations`."""
     return parse_wanted(_wanted, document, timing)
 
 
 def parse_wanted(decoder: msgspec.json.Decoder[_W], document: bytes, timing: Timing) -> _W:
-    """The same, of a type that may have further fields."""
+    """Parse a registration request of a type that may have further fields."""
     wanted = decoded(decoder, document, "a registration", _ELSEWHERE)
     require_name("app", wanted.app)
     require_name("version", wanted.version)
@@ -239,7 +238,7 @@ def parse_wanted(decoder: msgspec.json.Decoder[_W], document: bytes, timing: Tim
 
 
 def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timing: Timing) -> RegistrationRequest:
-    """An app, a version, a host and a port from a path, decoded, with a body that may be empty."""
+    """Parse an app, a version, a host and a port from a path, decoded, with a body that may be empty."""
     app, version, host, port = path
     require_name("app", app)
     require_name("version", version)
@@ -260,13 +259,13 @@ def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timi
 
 
 def require_nothing(document: bytes, why: str) -> None:
-    """The body of a request that takes none; an empty object says nothing either."""
+    """Raise `Invalid` if a request that takes no body has one, unless it is an empty object."""
     if document.strip() and decoded(_object, document):
         raise Invalid("body", f"must be empty, {why}")
 
 
 def registration_key(path: tuple[str, str, str, str]) -> str:
-    """The id of the instance that a path names by app, version, host and port, decoded."""
+    """Return the id of the instance that a path names by app, version, host and port, decoded."""
     app, version, host, port = path
     require_name("app", app)
     require_name("version", version)
@@ -274,7 +273,7 @@ def registration_key(path: tuple[str, str, str, str]) -> str:
 
 
 def canonical_id(id_: str) -> str:
-    """The id in canonical form; unchanged if it is none of a registration."""
+    """Return the id in canonical form; unchanged if it is not that of a registration."""
     kind, *path = id_.split("/")
     if kind != "registration" or len(path) != 4:
         return id_
@@ -285,7 +284,7 @@ def canonical_id(id_: str) -> str:
 
 
 def parse_renewals(document: bytes) -> list[str]:
-    """The ids in the body of `POST /renewals`, as they were sent. Raises `TooLarge` if there are too many."""
+    """Return the ids in the body of `POST /renewals`, as they were sent. Raises `TooLarge` if there are too many."""
     ids = decoded(_ids, document, "renewals").ids
     if len(ids) > RENEWALS_MAX:
         raise TooLarge(f"ids: at most {RENEWALS_MAX} in one request, this one has {len(ids)}")
@@ -300,7 +299,7 @@ def parse_instance(token: str) -> str:
 
 
 def parse_reason(reason: str) -> str:
-    """Return the reason that was sent with a deregistration. Raises `Invalid` for one that means nothing."""
+    """Return the reason that was sent with a deregistration. Raises `Invalid` for an unknown one."""
     if reason != CHECK_FAILED:
         raise Invalid("reason", f"must be {CHECK_FAILED}, or left out")
     return reason
@@ -317,7 +316,7 @@ def instance_of(body: bytes) -> str | None:
 
 
 def parse_name(field: str, name: Any) -> str:
-    """An app, a version, or the name of a backend or frontend."""
+    """Return an app, a version, or the name of a backend or frontend. Raises `Invalid`."""
     require_name(field, name)
     return str(name)
 
@@ -328,7 +327,7 @@ def _meta_in(body: bytes) -> dict[str, Any]:
 
 
 def has_meta(body: bytes, wanted: Iterable[tuple[str, str]]) -> bool:
-    """Whether terms encoded as `body` have all of these in their `meta`; what is no text counts as its JSON."""
+    """Whether terms encoded as `body` have all these in their `meta`; a value that is not text counts as its JSON."""
     meta = _meta_in(body) if len(body) <= _META_BYTES_REMEMBERED else _meta.decode(body).meta
     return all(key in meta and _as_text(meta[key]) == value for key, value in wanted)
 
@@ -336,9 +335,9 @@ def has_meta(body: bytes, wanted: Iterable[tuple[str, str]]) -> bool:
 def decoded(
     decoder: msgspec.json.Decoder[_T], document: bytes, of: str = "the body", elsewhere: Mapping[str, str] = {}
 ) -> _T:
-    """What a client sent, as JSON of a type. Raises `Invalid`, which names the field.
+    """Decode JSON from a client as a type. Raises `Invalid`, which names the field.
 
-    `of` is what the fields are called fields of, `elsewhere` what is wrong with some that are not known.
+    `of` names the object in errors about unknown fields; `elsewhere` has messages of their own for some of these.
     """
     try:
         return decoder.decode(document)
@@ -351,7 +350,7 @@ def decoded(
 
 
 def invalid(message: str, kind: Any, of: str, elsewhere: Mapping[str, str] = {}) -> Invalid:
-    """Return the error for what msgspec says of JSON that is not of a type; the rest is as in `decoded`."""
+    """Return the error for msgspec's message on JSON that is not of a type; the rest is as in `decoded`."""
     unknown = _UNKNOWN.fullmatch(message)
     if unknown:
         path = [name or "[...]" for name, _ in _PART.findall(unknown[2] or "")]
@@ -372,7 +371,7 @@ def _unknown(name: str, path: list[str], kind: Any, of: str, elsewhere: Mapping[
 
 
 def shown_name(name: str) -> str:
-    """Return the name of a field as an error has it, on one line and not longer than it needs."""
+    """Return the name of a field for an error, on one line and cut if it is long."""
     name = name if len(name) <= _SHOWN_CHARACTERS_MAX else name[:_SHOWN_CHARACTERS_MAX] + "…"
     return name if name.isprintable() and name else ascii(name)
 
@@ -383,7 +382,7 @@ def _require_id(id_: str, key: str) -> None:
 
 
 def require_small(size: int, what: str) -> None:
-    """Raise `TooLarge` if a `what` has more bytes than an entry may have."""
+    """Raise `TooLarge` if `size` is more bytes than an entry may have; `what` names the entry."""
     if size > ENTRY_BYTES_MAX:
         raise TooLarge(f"a {what} must not be larger than {ENTRY_BYTES_MAX} bytes of JSON, this one has {size}")
 
