@@ -1,8 +1,8 @@
-"""What backends and frontends say of the traffic: where it comes in, where it goes, and in what shares.
+"""The fields of backends and frontends about traffic: where it comes in, where it goes, and in what shares.
 
-Each field that means something has its own parser here, which the API checks it with and whoever sends the traffic
-reads it with. What passes stands in one line of a load balancer's configuration, and mostly in one word of it, so
-nothing does that could end either.
+Each field that has a meaning has its own parser here: the API checks the field with it, and load balancer drivers read
+the field with it. An accepted value is put into one line of a load balancer's configuration, and mostly into one word
+of it, so no value is accepted that could end either.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ TEXT_CHARACTERS_MAX = 1024
 
 MODES = ("http", "tcp")
 
-#: Ways to choose a server that allow servers to come and go in HAProxy 2.6, and go by their weights: of the others
-#: `static-rr` does not do the first, and `first` not the second. Those with an argument need `hash-type consistent`.
+#: Algorithms that allow servers to be added and removed in HAProxy 2.6, and that respect their weights: `static-rr`
+#: does not do the first, and `first` not the second. Those with an argument need `hash-type consistent`.
 _BALANCES = re.compile(
     r"(roundrobin|leastconn|random|source|uri)|(random)\(([1-9][0-9]?)\)|(hdr|url_param)\(([A-Za-z0-9._-]{1,64})\)"
 )
@@ -75,7 +75,7 @@ class Canary:
 
 @frozen
 class FixedServer:
-    """A server that is always there, whether anybody registers it or not."""
+    """A server that is always there, whether it is registered or not."""
 
     host: str
     port: int
@@ -83,7 +83,7 @@ class FixedServer:
 
 @frozen
 class Balance:
-    """How a server is chosen: HAProxy's name for it, and what it looks at or how often it draws, if it says so."""
+    """How a server is chosen: HAProxy's name of the algorithm, and its argument (a name or number of draws), if any."""
 
     algorithm: str
     argument: str | None = None
@@ -91,9 +91,9 @@ class Balance:
 
 @frozen
 class Health:
-    """The page that has to answer, the seconds between two looks at it, and the `Host` that is asked for.
+    """A health check: the page that has to answer, the seconds between two checks, and the `Host` of the request.
 
-    `host` is a DNS name or an address (that of IPv6 in brackets), perhaps with a port; None where nothing is said.
+    `host` is a DNS name or an address (that of IPv6 in brackets), perhaps with a port; None if none is set.
     """
 
     path: str
@@ -111,7 +111,7 @@ class Bind:
 
 @frozen
 class Rule:
-    """What is sent to a backend of its own: by the host asked for, the beginning of the path, or a header's value."""
+    """Requests that go to a backend of their own, by their host, the beginning of the path, or a header's value."""
 
     backend: str
     host: str | None = None
@@ -120,7 +120,7 @@ class Rule:
 
 
 def parse_canary(canary: Any) -> Canary:
-    """`{"version": "2.1.0", "percent": 10}`."""
+    """Parse `{"version": "2.1.0", "percent": 10}`."""
     _require_fields("canary", canary, ("version", "percent"))
     if not isinstance(canary, dict) or canary.keys() != {"version", "percent"}:
         raise Invalid("canary", "must be an object with version and percent, or null for none")
@@ -129,7 +129,7 @@ def parse_canary(canary: Any) -> Canary:
 
 
 def parse_balance(balance: Any) -> Balance:
-    """`roundrobin`, `leastconn`, `random`, `random(DRAWS)`, `source`, `uri`, `hdr(NAME)` or `url_param(NAME)`."""
+    """Parse `roundrobin`, `leastconn`, `random`, `random(DRAWS)`, `source`, `uri`, `hdr(NAME)` or `url_param(NAME)`."""
     match = _BALANCES.fullmatch(balance) if isinstance(balance, str) else None
     if match is None:
         form = "roundrobin, leastconn, random, random(DRAWS), source, uri, hdr(NAME) or url_param(NAME)"
@@ -139,7 +139,7 @@ def parse_balance(balance: Any) -> Balance:
 
 
 def parse_health(health: Any) -> Health:
-    """`{"path": "/health", "interval": 2, "host": "shop.example"}`; the interval (in seconds) and host are optional."""
+    """Parse `{"path": "/health", "interval": 2, "host": "shop.example"}`, with interval (seconds) and host optional."""
     _require_fields("health", health, ("path", "interval", "host"))
     if not isinstance(health, dict) or "path" not in health:
         raise Invalid("health", "must be an object with path and optionally interval and host, or null for none")
@@ -154,12 +154,12 @@ def parse_health(health: Any) -> Health:
 
 
 def parse_slow_start(seconds: Any) -> float:
-    """The seconds in which a new member comes to its full weight."""
+    """Return the seconds in which a new member reaches its full weight. Raises `Invalid`."""
     return _number("slow_start", seconds, 0, SLOW_START_S_MAX)
 
 
 def parse_servers(servers: Any) -> tuple[FixedServer, ...]:
-    """Fixed servers, a list of `host:port`, with an IPv6 address in brackets. Each must be a `destination`."""
+    """Parse fixed servers, a list of `host:port`, with an IPv6 address in brackets. Each must be a `destination`."""
     if not isinstance(servers, list) or len(servers) > SERVERS_MAX:
         raise Invalid("servers", _SERVERS_FORM)
     return _different("servers", [FixedServer(*each) for each in _each("servers", _server, servers)])
@@ -168,7 +168,7 @@ def parse_servers(servers: Any) -> tuple[FixedServer, ...]:
 def kept_servers(servers: Any) -> tuple[tuple[FixedServer, ...], tuple[str, ...]]:
     """Return the fixed servers of a backend as it is kept, and what is wrong with others, which are left out.
 
-    An older node may have accepted what is refused now. That must not remove the servers beside it.
+    An older node may have accepted a server that is refused now. That must not remove the other servers.
     """
     if not isinstance(servers, list) or len(servers) > SERVERS_MAX:
         return (), (f"servers: {_SERVERS_FORM}",)
@@ -183,7 +183,7 @@ def kept_servers(servers: Any) -> tuple[tuple[FixedServer, ...], tuple[str, ...]
 
 
 def parse_bind(bind: Any) -> tuple[Bind, ...]:
-    """`*:8080`, `10.0.0.1:80` or `[::1]:80`, or several with a comma between them."""
+    """Parse `*:8080`, `10.0.0.1:80` or `[::1]:80`, or several with a comma between them."""
     texts = bind.split(",") if isinstance(bind, str) else []
     if not 1 <= len(texts) <= BINDS_MAX:
         raise Invalid(
@@ -194,7 +194,7 @@ def parse_bind(bind: Any) -> tuple[Bind, ...]:
 
 
 def parse_tls(tls: Any) -> tuple[Bind, ...] | bool:
-    """`true` for TLS at all addresses of `bind`, or those that have it, in the form of `bind`; `false` for none."""
+    """Parse `true` (TLS at all addresses of `bind`), `false` (at none), or the addresses, in the form of `bind`."""
     if isinstance(tls, bool):
         return tls
     if not isinstance(tls, str):
@@ -203,21 +203,21 @@ def parse_tls(tls: Any) -> tuple[Bind, ...] | bool:
 
 
 def parse_mode(mode: Any) -> str:
-    """`http` or `tcp`."""
+    """Parse `http` or `tcp`."""
     if mode not in MODES:
         raise Invalid("mode", f"must be {' or '.join(MODES)}")
     return str(mode)
 
 
 def parse_rules(rules: Any) -> tuple[Rule, ...]:
-    """A list of `{"host": …}`, `{"path": …}` or `{"header": …, "value": …}`, each with a `backend`."""
+    """Parse a list of `{"host": …}`, `{"path": …}` or `{"header": …, "value": …}`, each with a `backend`."""
     if not isinstance(rules, list) or len(rules) > RULES_MAX:
         raise Invalid("rules", f"must be a list of at most {RULES_MAX} rules")
     return (*_each("rules", _rule, rules),)
 
 
 def with_tls(binds: tuple[Bind, ...], tls: tuple[Bind, ...] | bool) -> tuple[Bind, ...]:
-    """Return those of the addresses of a frontend that speak TLS. Raises `Invalid` if it has none of those named."""
+    """Return the addresses of a frontend that speak TLS. Raises `Invalid` if `tls` names one that is not of `bind`."""
     if isinstance(tls, bool):
         return binds if tls else ()
     for bind in tls:
@@ -247,7 +247,7 @@ def _agree(frontend: Mapping[str, Any]) -> None:
 
 
 def _agree_with_tcp(frontend: Mapping[str, Any]) -> None:
-    """Refuse what takes requests to look at, and not connections alone."""
+    """Refuse fields that need requests, because mode tcp has connections alone."""
     if frontend.get("rules"):
         raise Invalid("rules", "need mode http, because mode tcp sees no requests; remove them with null")
     for field in ("redirect_https", "forwardfor"):
@@ -259,7 +259,7 @@ def _agree_with_tcp(frontend: Mapping[str, Any]) -> None:
             raise Invalid("timeouts", f"{name}: needs mode http")
 
 
-#: Backends and frontends as the API takes them; `null` takes a field back.
+#: Backends and frontends as the API accepts them; `null` removes a field.
 BACKEND = Kind(
     "backend",
     "Backend",
@@ -294,7 +294,7 @@ FRONTEND = Kind(
 )
 
 
-# Parts of them. What is wrong with one names that.
+# Parts of fields. An error names the part.
 
 
 def _each(field: str, parse: Callable[[Any], _T], values: list[Any]) -> list[_T]:
@@ -319,7 +319,7 @@ def _rule(rule: Any) -> Rule:
 
 def _value(value: Any) -> str:
     printable = isinstance(value, str) and 1 <= len(value) <= TEXT_CHARACTERS_MAX and value.isprintable()
-    if not printable or value != value.strip():  # spaces around a value are no part of it (RFC 9110, 5.5)
+    if not printable or value != value.strip():  # spaces around a value are not part of it (RFC 9110, 5.5)
         form = f"1 to {TEXT_CHARACTERS_MAX} printable characters without spaces around them"
         raise Invalid("value", f"must be {form}")
     return str(value)
@@ -341,11 +341,11 @@ def _bind(text: str) -> Bind:
 
 
 def _authority(text: Any) -> str:
-    """What a request's `Host` says: a host, perhaps with a port, in one form."""
+    """Return the value of a request's `Host` in one form: a host, perhaps with a port."""
     if not isinstance(text, str):
         raise Invalid("host", "must be a DNS name or an address, optionally with a port")
     match = _AUTHORITY.fullmatch(text)
-    if match is None:  # an address of IPv6 alone, or nothing of the kind
+    if match is None:  # an IPv6 address alone, or not a host
         return _bracketed(canonical_host(text))
     in_brackets, host, port = match.groups()
     host = _bracketed(canonical_host(in_brackets or host))
