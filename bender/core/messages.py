@@ -1,8 +1,8 @@
-"""What one node says to another: one kind of message, all of its parts optional.
+"""The messages between nodes: one kind of message, all of its parts optional.
 
-A round is a request with heads and counters; its answer brings what the asker lacks, and a second request what the
-answering node lacks. A push is a request with a delta and settings alone, answered by the heads it led to. Bytes,
-wire versions and the cluster's name are the business of `bender.exchange.wire`.
+A round is a request with heads and counters; its answer has what the asking node lacks, and a second request what the
+answering node lacks. A push is a request with a delta and settings alone, answered by the heads that result. Bytes,
+wire versions and the cluster's name are handled by `bender.exchange.wire`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bender.core.ledger import Delta, Head
 
 @frozen
 class Sender:
-    """Who speaks: an incarnation, its name for people, and `host:port` where others reach its exchange.
+    """The sender of a message: an incarnation, its name for people, and `host:port` where others reach its exchange.
 
     `api_port` is where clients reach it at the same host, 0 if they cannot from elsewhere.
     """
@@ -31,8 +31,8 @@ class Sender:
 class Counter:
     """News of one incarnation: it has counted `beats` heartbeats, the last of them `age_s` seconds ago.
 
-    `left` says that it took its leave with that last one, `ttl_max_s` is the longest ttl of its claims (0 as long as it
-    is heard).
+    `left` says that it left the cluster with the last one, `ttl_max_s` is the longest ttl of its claims (0 as long as
+    it is heard).
     """
 
     incarnation: int
@@ -45,16 +45,16 @@ class Counter:
     api_port: int = 0
 
 
-#: The largest age of anything that nodes exchange, in seconds. What a peer said to be older is told with this.
+#: The largest age of anything that nodes exchange, in seconds. A greater age from a peer is sent as this one.
 AGE_S_MAX = 1e9
 
 #: Digests of settings from the first up to and including the last.
 Window = tuple[int, int]
 
-#: All of them.
+#: All digests.
 WHOLE: Window = (0, 2**64 - 1)
 
-#: Of a setting: rev, incarnation, time, author, body and duration, the last two empty or 0 where it has none.
+#: The rev, incarnation, time, author, body and duration of a setting; the last two are empty or 0 if it has none.
 SettingRank = tuple[int, int, int, str, bytes, float]
 
 
@@ -62,8 +62,8 @@ SettingRank = tuple[int, int, int, str, bytes, float]
 class ConfigSetting:
     """One setting of a configuration key (`backend/NAME`, `frontend/NAME`, `state/…`); `body` is None if removed.
 
-    `at_ms` (milliseconds since the epoch) and `author` are for people, nothing is decided by them. One that lasts for
-    `lasts_s` only is told with its age, how long ago it was made: whoever holds it counts that on by his own clock.
+    `at_ms` (milliseconds since the epoch) and `author` are for people, nothing is decided by them. A setting that lasts
+    for `lasts_s` only is sent with its age, the time since it was made: each node counts that on by its own clock.
     """
 
     key: str
@@ -77,7 +77,7 @@ class ConfigSetting:
 
     @property
     def rank(self) -> SettingRank:
-        """Of several settings of a key the one with the largest rank speaks; no two that differ share one.
+        """The setting of a key with the largest rank speaks; no two settings that differ have the same rank.
 
         An incarnation uses each rev of a key once, unless its machine is cloned or set back to a snapshot.
         """
@@ -86,12 +86,13 @@ class ConfigSetting:
 
 @frozen
 class Message:
-    """Anything that one node tells another.
+    """A message from one node to another.
 
-    `ask` is a time on the sender's own clock, which comes back as `echo` with everything that the other had heard
-    of by then. `digest` is that of the whole configuration, `bucket_digests` those of its parts, and `buckets` lists
-    the parts of which the sender wants everything else: it has what `settings` holds, and what has a digest in `known`,
-    which names all that it has within a `window`. An answer that is `partial` lacks some of what is wanted.
+    `ask` is a time on the sender's own clock, which comes back as `echo` with everything that the other node had
+    received by then. `digest` is that of the whole configuration, `bucket_digests` those of its parts, and `buckets`
+    lists the parts of which the sender wants everything else: it has the settings in `settings`, and those with a
+    digest in `known`, which lists all that it has within a `window`. An answer that is `partial` lacks some of the
+    settings that are wanted.
     """
 
     sender: Sender
@@ -110,7 +111,7 @@ class Message:
 
     @property
     def for_all(self) -> bool:
-        """Whether it says the same to whoever has shown to have the same, which copies and some settings do not."""
+        """Whether it means the same to all nodes that have shown to have the same; copies and some settings do not."""
         return not self.settings and not any(delta.has_copies for delta in self.deltas)
 
 
@@ -119,7 +120,7 @@ class OutgoingMessage:
     """A message to be sent to `address`. Its sender reports exactly once: the answer, or that none came in time.
 
     `limit_s` is how long the sender waits for the answer. `compares` is the ask of the round in which configurations
-    were found to differ, where `message` asks for all that the other has in the parts that do.
+    were found to differ, if `message` asks for all that the other node has in the parts that do.
     """
 
     address: str
