@@ -9,7 +9,7 @@ TTL_INTERVALS_MIN = 4
 
 TTL_S_MAX = 3600.0
 
-#: How much longer than its claims can count a silent node's ledger is kept, so that it need not come whole again.
+#: How long a silent node's ledger is kept once its claims no longer count, so that it need not be sent whole again.
 LEDGER_KEPT_S = 600.0
 
 #: A gap after which others have forgotten this node's ledger: it goes on as a new incarnation.
@@ -18,9 +18,9 @@ ABSENCE_S_MAX = 600.0
 
 @frozen
 class Timing:
-    """`interval_s` is the time between rounds, the same on all nodes; `ttl_s` the lease of who asks for none.
+    """`interval_s` is the time between rounds, the same on all nodes; `ttl_s` the lease of clients that ask for none.
 
-    A shorter interval finds the dead sooner and costs proportionally more messages. `ttl_s` must be at least
+    A shorter interval finds dead nodes sooner and costs proportionally more messages. `ttl_s` must be at least
     `TTL_INTERVALS_MIN` intervals; with fewer than ten the promises hold with less to spare.
     """
 
@@ -29,22 +29,22 @@ class Timing:
 
     @property
     def pause_s(self) -> float:
-        """A gap between two inputs above this means that the node itself was away."""
+        """A gap between two inputs above this means that the node itself was paused."""
         return 1.5 * self.interval_s
 
     @property
     def backlog_s(self) -> float:
-        """After a pause, what had come meanwhile is read within this time."""
+        """After a pause, the input that arrived meanwhile is read within this time."""
         return self.interval_s / 2
 
     @property
     def silent_s(self) -> float:
-        """Not heard for this long, a node is silent; its claims count for their ttl on top."""
+        """A node that was not heard for this long is silent; its claims count for their ttl on top."""
         return 3 * self.interval_s
 
     @property
     def patience_s(self) -> float:
-        """The longest wait for peers that do not answer: with the sweep that finds it over, the 5·I of the promises."""
+        """The longest wait for peers that do not answer. With the sweep that ends it, this is the promised 5·I."""
         return 4.5 * self.interval_s
 
     @property
@@ -54,7 +54,7 @@ class Timing:
 
     @property
     def end_kept_s(self) -> float:
-        """How much longer than the ttl of what it ends an end is kept."""
+        """An end is kept for this long on top of the ttl of the claims that it ends."""
         return 8 * self.interval_s
 
     @property
@@ -63,12 +63,12 @@ class Timing:
         return self.interval_s / 4
 
     def ledger_kept_s(self, ttl_max_s: float) -> float:
-        """Not heard of for this long, a node is forgotten with its ledger, whose longest ttl is `ttl_max_s`."""
+        """Return for how long an unheard node and its ledger, whose longest ttl is `ttl_max_s`, are remembered."""
         return max(self.ttl_s, ttl_max_s) + self.silent_s + LEDGER_KEPT_S
 
 
 def in_a_word(duration_s: float) -> str:
-    """A duration for people, as exact as it need be."""
+    """Return a duration for people, as exact as necessary."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if duration_s >= 2 * size:
             return f"{duration_s / size:.0f} {unit}"
