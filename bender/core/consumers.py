@@ -1,4 +1,4 @@
-"""Those who act on events, such as drivers of load balancers: how far each has got, and what it has to report."""
+"""Consumers: programs that act on events, such as drivers of load balancers. Their progress and their reports."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ WHY_CHARACTERS_MAX = 2000
 #: Settings in one report: those of the backends and frontends that changed last.
 SETTINGS_MAX = 50
 
-#: Hexadecimal digits that stand for one setting.
+#: Hexadecimal digits of the digest of one setting.
 DIGEST_CHARACTERS = 16
 
-#: Those of a name that are listed in one sentence.
+#: Instances of one name that are listed in one sentence.
 LABELS_MAX = 5
 
-#: Stands for an instance at a node that does not know of instances.
+#: Shown as the instance at a node of a release without instances.
 UNKNOWN = "?"
 
-#: An instance as clients may give it. It can never be one that a node makes up of an address.
+#: An instance as clients may send it. It never equals one that a node derives from an address.
 _INSTANCE = r"\A[A-Za-z0-9_-]{1,64}\Z"
 
 _Instance = Annotated[str, msgspec.Meta(pattern=_INSTANCE)]
@@ -52,11 +52,11 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class ReportedProblem(msgspec.Struct, frozen=True, omit_defaults=True, rename={"since_ms": "since"}):
-    """Why a load balancer is not as the registry says, since when (ms since the epoch, by the clock of its driver).
+    """Why a load balancer differs from the registry, since when (ms since the epoch, by the clock of its driver).
 
-    `kind` is `refused` (the load balancer does not take the configuration), `held` (the driver leaves it alone for
-    now), `unwritable` (a file cannot be written), `unreachable` (the load balancer does not answer) or `left-out` (`id`
-    cannot be used, or a part of it). `instead` is what it serves meanwhile, in a clause.
+    `kind` is `refused` (the load balancer rejects the configuration), `held` (the driver leaves it alone for now),
+    `unwritable` (a file cannot be written), `unreachable` (the load balancer does not answer) or `left-out` (`id`
+    cannot be used, or a part of it). `instead` is a clause about what it serves meanwhile.
     """
 
     kind: Annotated[str, msgspec.Meta(pattern=r"\A[a-z-]{1,32}\Z")]
@@ -75,11 +75,11 @@ class ReportedSetting(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a load balancer sees: the ids of the members that its own checks find `down`.
+    """A load balancer's report: `down` are the ids of the members that its own checks find down.
 
-    `backends` are its counts by backend, and in each by version. Both are unset where it does not report them.
-    `problems` are the reasons for which it is not as the registry says, and `settings` are those of the backends and
-    frontends that changed last.
+    `backends` are its counts by backend, and in each by version. Both are unset if it does not report them. `problems`
+    are the reasons why it differs from the registry, and `settings` are those of the backends and frontends that
+    changed last.
     """
 
     down: Annotated[tuple[str, ...], msgspec.Meta(max_length=REPORTED_MAX)] | msgspec.UnsetType = msgspec.UNSET
@@ -93,32 +93,32 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_counting(self) -> bool:
-        """Whether it says anything of members or requests."""
+        """Whether it reports anything about members or requests."""
         return self.found_down is not None or self.counted is not None
 
     @property
     def received(self) -> tuple[ReportedSetting, ...] | None:
-        """The settings that changed last; None where it does not report them."""
+        """The settings that changed last; None if it does not report them."""
         return None if self.settings is msgspec.UNSET else self.settings
 
     @property
     def found_down(self) -> tuple[str, ...] | None:
-        """What its checks find down; None where it does not report that."""
+        """The ids of the members that its checks find down; None if it does not report them."""
         return None if self.down is msgspec.UNSET else self.down
 
     @property
     def counted(self) -> Mapping[str, Mapping[str, Counted]] | None:
-        """Its counts; None where it does not report them."""
+        """Its counts; None if it does not report them."""
         return None if self.backends is msgspec.UNSET else self.backends
 
 
 class ConsumerState(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
-    """One who acts on the events of a node, as that node sees it.
+    """A consumer of the events of a node, as that node sees it.
 
-    It has confirmed all events up to `cursor` (None: nothing yet), by `at_ms` since the epoch; `behind` are those that
-    came later. `applied` says that nothing is missing of what was asked about. `instance` tells apart several of one
-    name; it is empty if the node does not know of instances. It was first there `age_s` seconds ago, and anything last
-    came from it `idle_s` ago.
+    It has confirmed all events up to `cursor` (None: nothing yet), by `at_ms` since the epoch; `behind` is the number
+    of later ones. `applied` says that it has acted on everything that was asked about. `instance` distinguishes several
+    of one name; it is empty if the node does not know of instances. The consumer first appeared `age_s` seconds ago,
+    and last sent anything `idle_s` ago.
     """
 
     name: str
@@ -135,10 +135,10 @@ class ConsumerState(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
 
 
 class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a consumer says: that it has acted on all up to a cursor, and what it sees; and which instance it is.
+    """A consumer's confirmation that it has acted on all events up to a cursor, its report, and its instance.
 
-    A consumer that has acted on nothing yet gives no cursor, and reports why. A report may have fields that are not
-    known here: a driver of a later release is not to be refused for what it adds.
+    A consumer that has acted on nothing yet sends no cursor, and reports why. A report may have unknown fields, so that
+    a driver of a later release is not refused because of fields that it adds.
     """
 
     cursor: str | None = None
@@ -147,9 +147,9 @@ class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Awaited(msgspec.Struct, frozen=True, array_like=True):
-    """What a node's consumers are to have acted on: what the ledger of an incarnation says of a key at a version.
+    """A change that a node's consumers have to act on: that of a key in an incarnation's ledger at a version.
 
-    They have `within_s` for it. Without a key nothing is waited for.
+    They have `within_s` seconds for it. Without a key nothing is awaited.
     """
 
     key: str = ""
@@ -162,7 +162,7 @@ _confirmation = msgspec.json.Decoder(Confirmation)
 
 
 def parse_confirmation(document: bytes) -> Confirmation:
-    """The body of `PUT /consumers/NAME`."""
+    """Parse the body of `PUT /consumers/NAME`."""
     said: Confirmation = decoded(_confirmation, document, "a confirmation")
     if said.cursor is None and said.report is None:
         raise Invalid("cursor", "is required, unless a report is sent")
@@ -170,7 +170,7 @@ def parse_confirmation(document: bytes) -> Confirmation:
 
 
 def report_of(said: object) -> Report | None:
-    """Return a report, or None where there is none, or one that this does not understand."""
+    """Return a report, or None if there is none, or one that this release does not understand."""
     try:
         return None if said is None else msgspec.convert(said, Report)
     except msgspec.ValidationError:
@@ -178,13 +178,13 @@ def report_of(said: object) -> Report | None:
 
 
 def down_by_most(reports: Iterable[Report], ids: Iterable[str]) -> list[str]:
-    """Return those of these members that more than half of those who report their checks find down."""
+    """Return the members that are down in more than half of the reports that have results of checks."""
     all_down = [frozenset(report.found_down) for report in reports if report.found_down is not None]
     return [id_ for id_ in ids if 2 * sum(id_ in down for down in all_down) > len(all_down)]
 
 
 def digest_of(settings: Mapping[str, Any] | None) -> str:
-    """Return what stands for the settings of a backend or frontend in a report, empty for one that is removed.
+    """Return the digest of the settings of a backend or frontend in a report, empty for one that is removed.
 
     A client and a driver compute it from their own copies, whatever the order of the fields.
     """
@@ -196,14 +196,14 @@ def digest_of(settings: Mapping[str, Any] | None) -> str:
 
 
 def parse_instance(text: str) -> str:
-    """Return what a client gives as its instance. Raises `Invalid`."""
+    """Return the instance that a client sent. Raises `Invalid`."""
     if not re.match(_INSTANCE, text):
         raise Invalid("instance", "must be 1 to 64 ASCII letters, digits, dashes or underscores")
     return text
 
 
 def labels(consumers: Sequence[tuple[str, str]]) -> list[str]:
-    """Return what to call each of these names and instances: the name, with the instance where several have it."""
+    """Return a label for each name and instance: the name, with the instance if several have the name."""
     instances: dict[str, set[str]] = {}
     for name, instance in consumers:
         instances.setdefault(name, set()).add(instance)
@@ -211,7 +211,7 @@ def labels(consumers: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def shared_names(instances: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Return the instances of the names that more than one has, by name; an empty instance is not known, and none."""
+    """Return the instances of names that several have, by name. An empty instance is unknown and does not count."""
     by_name: dict[str, set[str]] = {}
     for name, instance in instances:
         if instance:
