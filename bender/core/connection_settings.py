@@ -12,13 +12,13 @@ from bender.core.hosts import PORT_MAX
 from bender.core.invalid import Invalid
 from bender.core.parsing import require_fields, within
 
-#: A day: longer than any connection is of use for, and well below HAProxy's own limit of 24 days.
+#: A day: longer than any connection is useful, and well below HAProxy's own limit of 24 days.
 TIMEOUT_S_MAX = 86_400
 
 #: Connections of one frontend, or to one server: more than one machine has ports and memory for.
 MAXCONN_MAX = 1_000_000
 
-#: Where HTTPS is if nobody says.
+#: The port of HTTPS if none is set.
 HTTPS_PORT = 443
 
 #: The timeouts of a frontend. Those that begin with `http_` have no meaning in mode tcp.
@@ -29,12 +29,12 @@ BACKEND_TIMEOUTS = ("connect", "server", "queue", "tunnel", "check")
 
 
 def parse_frontend_timeouts(timeouts: Any) -> Mapping[str, float]:
-    """`{"client": 60, "http_request": 10, "http_keep_alive": 15}`, each in seconds and optional."""
+    """Parse `{"client": 60, "http_request": 10, "http_keep_alive": 15}`, each in seconds and optional."""
     return _timeouts(timeouts, FRONTEND_TIMEOUTS, BACKEND_TIMEOUTS, "backend")
 
 
 def parse_backend_timeouts(timeouts: Any) -> Mapping[str, float]:
-    """`{"connect": 2, "server": 60, "queue": 5, "tunnel": 3600, "check": 2}`, each in seconds and optional."""
+    """Parse `{"connect": 2, "server": 60, "queue": 5, "tunnel": 3600, "check": 2}`, each in seconds and optional."""
     return _timeouts(timeouts, BACKEND_TIMEOUTS, FRONTEND_TIMEOUTS, "frontend")
 
 
@@ -46,14 +46,14 @@ def parse_timeout(name: str, seconds: Any) -> float:
 
 
 def parse_maxconn(connections: Any) -> int:
-    """A number of connections at the same time."""
+    """Return a number of concurrent connections. Raises `Invalid`."""
     if isinstance(connections, bool) or not isinstance(connections, int) or not 1 <= connections <= MAXCONN_MAX:
         raise Invalid("maxconn", f"must be an integer from 1 to {MAXCONN_MAX}")
     return connections
 
 
 def parse_redirect_https(redirect: Any) -> int | bool:
-    """`true`, or the port at which HTTPS is served; `false` for no redirect."""
+    """Parse `true`, or the port at which HTTPS is served; `false` for no redirect."""
     if isinstance(redirect, bool):
         return redirect
     if not isinstance(redirect, int) or not 1 <= redirect <= PORT_MAX:
@@ -62,12 +62,12 @@ def parse_redirect_https(redirect: Any) -> int | bool:
 
 
 def parse_forwardfor(forwardfor: Any) -> bool:
-    """Whether requests get `X-Forwarded-For`, and `X-Forwarded-Proto` where there is TLS."""
+    """Parse whether requests get `X-Forwarded-For`, and `X-Forwarded-Proto` if there is TLS."""
     return _flag("forwardfor", forwardfor)
 
 
 def parse_log(log: Any) -> bool:
-    """Whether requests or connections are logged where load balancers have a place to log to."""
+    """Parse whether requests or connections are logged by load balancers that have a log target."""
     return _flag("log", log)
 
 
