@@ -1,7 +1,7 @@
-"""What an operator says of an instance: that it takes no new work (`drain`), none at all (`maint`), or is well (`up`).
+"""An operator's state of an instance: it takes no new work (`drain`), none at all (`maint`), or works normally (`up`).
 
-It is kept like configuration, under a key of its own, so that it outlives restarts of the instance and comes to every
-node; but it lasts for a while only, or a word that was forgotten would keep an instance out of rotation for ever.
+It is kept like configuration, under a key of its own, so that it outlives restarts of the instance and is replicated to
+every node; but it lasts for a limited time, or a forgotten state would keep an instance out of rotation for ever.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from bender.core.messages import ConfigSetting
 from bender.core.model import decoded
 from bender.core.registration_status import UP, State
 
-#: How long an operator's word lasts if he does not say: a day.
+#: How long an operator's state lasts if the request does not say: a day.
 LASTING_S = 24 * 3600.0
 
-#: Less than that is over before all nodes know of it.
+#: A shorter state is over before all nodes know of it.
 LASTING_S_MIN = 1.0
 
 _STATES = frozenset(get_args(State))
@@ -28,7 +28,7 @@ _PREFIX = "state"
 
 @frozen
 class Override:
-    """An operator's word on an instance, and for how many seconds he gives it."""
+    """An operator's state of an instance, and for how many seconds it lasts."""
 
     state: State
     lasts_s: float
@@ -43,13 +43,13 @@ _sent = msgspec.json.Decoder(_Sent)
 
 
 def parse_word(document: bytes) -> Override:
-    """The body of `PUT …/state`."""
+    """Parse the body of `PUT …/state`."""
     sent = decoded(_sent, document, "a state")
     return Override(sent.state, LASTING_S if sent.lasts_s is None else sent.lasts_s)
 
 
 def told(registration: str, setting: ConfigSetting, left_s: float) -> dict[str, Any]:
-    """An operator's word on a registration as everybody sees it."""
+    """Return an operator's state of a registration as clients see it."""
     return {
         "id": registration,
         "state": state_in(setting),
@@ -61,17 +61,17 @@ def told(registration: str, setting: ConfigSetting, left_s: float) -> dict[str, 
 
 
 def key_of_state(registration: str) -> str:
-    """The configuration key of what an operator says of a registration."""
+    """Return the configuration key of an operator's state of a registration."""
     return _PREFIX + registration[registration.index("/") :]
 
 
 def registration_of(key: str) -> str | None:
-    """The registration that a configuration key is about, if it is such a key."""
+    """Return the id of the registration whose state a configuration key is for; None if it is another key."""
     kind, slash, path = key.partition("/")
     return f"registration/{path}" if slash and kind == _PREFIX else None
 
 
 def state_in(setting: ConfigSetting | None) -> State:
-    """The state that a setting says; one that this node does not know changes nothing."""
+    """Return the state in a setting; `up` if there is none, or one that this node does not know."""
     said = b"" if setting is None or setting.body is None else setting.body
     return cast(State, said.decode()) if said.decode("ascii", "replace") in _STATES else UP
