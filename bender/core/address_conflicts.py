@@ -1,13 +1,13 @@
 """Registrations of different apps or versions with the same host and port.
 
-One process listens at an address, so of several registrations there at most one is right: the others send requests to
+One process listens at an address, so at most one of several registrations there is right: the others send requests to
 the wrong program. For a short time this is normal: a new version is started at the port of the old one, whose
 registration has not ended yet. It is a conflict when each of them has been renewed while the other was listed, which
 is certain once they are listed beside each other for longer than any of them could be without a renewal.
 
 `AddressIndex` is kept by the view, for every registration that is listed. It must stay small and fast: a node lists a
-million of them. It must not become slow either where thousands are registered with one address, by mistake or on
-purpose: so additions and removals only note the address, and nothing looks at more than some of the keys there.
+million of them. Nor must it become slow if thousands are registered with one address, by mistake or on purpose: so
+additions and removals only note the address, and nothing reads more than some of the keys there.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from bender.core.timing import Timing
 #: Parts of the index, so that an addition to it moves 16 KB with a million addresses.
 SHARDS = 1024
 
-#: Keys that are looked at and reported of one address, those that came first.
+#: Keys of one address that are read and reported, those that were added first.
 KEYS_MAX = 100
 
-#: Changed addresses that one look takes up, and twice as many that are due: that takes 10 ms. Others wait for the next.
+#: Changed addresses that one look reads, and up to twice as many with due ones, in 10 ms. Others wait for the next.
 ADDRESSES_PER_LOOK = 1000
 
-#: A registration that nobody renews is listed for at most so many intervals longer than its ttl while its nodes live.
+#: A registration without renewals is listed for at most its ttl and this number of intervals while its nodes live.
 LATE_INTERVALS = 5
 
 
@@ -47,17 +47,17 @@ def address_of(key: str) -> str:
 class AddressIndex:
     """The keys of the listed registrations by address.
 
-    Keys are kept in order of the hash of their address, and those of one address in the order in which they came: 17
-    bytes for each, where a dict would take 100.
+    Keys are kept in order of the hash of their address, and those of one address in the order in which they were added:
+    17 bytes for each, where a dict would take 100.
     """
 
     def __init__(self) -> None:
         self._shards: list[_Shard | None] = [None] * SHARDS
-        # Addresses that several keys have or had, at which one came or went.
+        # Addresses that several keys have or had, at which one was added or removed.
         self._changed: dict[str, None] = {}
 
     def add(self, key: str, address: str) -> None:
-        """Take in a key that is not here, at its address."""
+        """Add a key that is not in the index, at its address."""
         number = hash(address)
         numbers, keys = self._shards[number % SHARDS] or self._begin(number)
         place = bisect_right(numbers, number)
@@ -67,7 +67,7 @@ class AddressIndex:
         keys.insert(place, key)
 
     def discard(self, key: str, address: str) -> None:
-        """Take out a key that is here."""
+        """Remove a key that is in the index."""
         number = hash(address)
         numbers, keys = self._shards[number % SHARDS] or self._begin(number)
         first = bisect_left(numbers, number)
@@ -77,7 +77,7 @@ class AddressIndex:
         del numbers[place], keys[place]
 
     def at(self, address: str) -> tuple[str, ...]:
-        """Return the keys of the registrations at an address in order; of very many the first `KEYS_MAX` that came."""
+        """Return the keys of the registrations at an address in order, at most the `KEYS_MAX` that were added first."""
         number = hash(address)
         numbers, keys = self._shards[number % SHARDS] or self._begin(number)
         place = bisect_left(numbers, number)
@@ -89,7 +89,7 @@ class AddressIndex:
         return tuple(sorted(found))
 
     def take_changed(self, most: int = ADDRESSES_PER_LOOK) -> list[str]:
-        """Return addresses that several keys have or had, at which one came or went; none that was returned before."""
+        """Return and forget addresses that several keys have or had, at which one was added or removed."""
         changed = [*islice(self._changed, most)]
         for address in changed:
             del self._changed[address]
@@ -102,7 +102,7 @@ class AddressIndex:
 
 @frozen
 class ConflictChanges:
-    """The addresses at which a conflict has begun, or become another one, and those at which one is over."""
+    """The addresses at which a conflict has begun or changed, and those at which one is over."""
 
     begun: tuple[str, ...] = ()
     over: tuple[str, ...] = ()
@@ -118,14 +118,14 @@ class AddressConflicts:
         self._late_s = LATE_INTERVALS * timing.interval_s
         # By address, since when each key was seen there beside another.
         self._since: dict[str, dict[str, float]] = {}
-        # When an address is to be looked at again: once, though its registrations come and go meanwhile.
+        # When an address is to be read again: once, though its registrations change meanwhile.
         self._due: list[tuple[float, str]] = []
         self._due_at: dict[str, float] = {}
-        #: The keys that are in conflict, by address, the conflict that began first in the first place.
+        #: The keys that are in conflict, by address, in the order in which the conflicts began.
         self.present: dict[str, tuple[str, ...]] = {}
 
     def look(self, now: float) -> ConflictChanges:
-        """Find what has begun and what is over, at a time in seconds; where that is very much, a part of it."""
+        """Return the conflicts that have begun and that are over, at a time in seconds; only a part of very many."""
         again = self._index.take_changed()
         for address in again:
             before, keys = self._since.pop(address, {}), self._index.at(address)
@@ -148,7 +148,7 @@ class AddressConflicts:
         return ConflictChanges(tuple(begun), tuple(over))
 
     def _in_conflict(self, address: str, now: float) -> tuple[str, ...]:
-        """Return the keys that were beside each other for long enough, and see to the others when they may be."""
+        """Return the keys that were beside each other for long enough, and schedule the next look at the others."""
         since = self._since.get(address)
         if since is None:
             return ()
