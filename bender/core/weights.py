@@ -1,7 +1,7 @@
-"""What part of a backend's traffic each of its members gets, as weights from 0 to 256.
+"""The part of a backend's traffic that each of its members gets, as weights from 0 to 256.
 
-A canary's share is exact wherever whole numbers can say it: it is the sum of its members' weights beside that of the
-others which counts, and not how many there are of each.
+A canary's share is exact if whole numbers can express it. It depends on the sum of its members' weights and that of the
+others, and not on the number of members of each.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from bender.core.model import WEIGHT_MAX
 
 
 def shared(stable: Sequence[int], canary: Sequence[int], percent: Fraction) -> tuple[list[int], list[int]]:
-    """The weights of a version's members and of its canary's, so that the canary gets `percent` (0 to 100) of all.
+    """Return the weights of a version's members and of its canary's, so that the canary gets `percent` (0 to 100).
 
-    `stable` and `canary` are the weights that they ask for; within each of the two they keep to these as nearly as
-    whole numbers can. Where nobody of one of them takes traffic the other gets it all, as it asks for. A share that is
-    too small, or too large, to be said with so few members becomes the nearest that can be.
+    `stable` and `canary` are the weights that they ask for; within each of the two the weights are in proportion to
+    these as nearly as whole numbers can be. If no member of one of them takes traffic the other gets it all, with the
+    weights that it asks for. A share that is too small or too large to be expressed with the weights of these members
+    becomes the nearest possible one.
     """
     part = percent / 100
     if not sum(stable) or not sum(canary):
@@ -34,12 +35,12 @@ def shared(stable: Sequence[int], canary: Sequence[int], percent: Fraction) -> t
 
 
 def _sum_max(weights: Sequence[int]) -> int:
-    """What these can sum up to, if the largest of them becomes the largest that there is."""
+    """Return the largest possible sum of these weights in proportion: the largest of them becomes `WEIGHT_MAX`."""
     return WEIGHT_MAX * sum(weights) // max(weights)
 
 
 def _nearest(stable_max: int, canary_max: int, part: Fraction) -> tuple[int, int]:
-    """The two sums within these limits whose shares come nearest; neither is 0."""
+    """Return the two sums within these limits whose shares are nearest; neither is 0."""
     if part < Fraction(1, 2):
         of_stable = stable_max
         of_canary = min(canary_max, max(1, round(part / (1 - part) * of_stable)))
@@ -50,7 +51,7 @@ def _nearest(stable_max: int, canary_max: int, part: Fraction) -> tuple[int, int
 
 
 def _divided(total: int, weights: Sequence[int]) -> list[int]:
-    """Whole numbers in proportion to `weights` that sum up to `total`: what is left goes to the largest remainders."""
+    """Return whole numbers in proportion to `weights` that sum up to `total`; the largest remainders are rounded up."""
     everything = sum(weights)
     divided = [total * weight // everything for weight in weights]
     left = total - sum(divided)
