@@ -1,11 +1,11 @@
-"""Which entries and settings of peers a node can use.
+"""Checks of the entries and settings that peers send.
 
-What clients send is checked by `model` and `routing` before it is kept. A peer may be of another release, have a defect
-or be hostile, so what it sends is checked again, here, before anything is shown of it: whatever passes can be listed,
-put into an event line and sent to a load balancer.
+Input from clients is checked by `model` and `routing` before it is kept. A peer may be of another release, have a
+defect or be hostile, so its entries and settings are checked again, here, before they are shown: those that pass can be
+listed, put into an event line and sent to a load balancer.
 
 The result depends on the entry or setting alone, and not on the node or the time, so all nodes of one release agree.
-The rules are about form. They let pass what a later release may add: further fields, and further kinds of settings.
+The rules are about form. They accept additions of a later release: further fields, and further kinds of settings.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from bender.core.object_kinds import Kind
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.timing import TTL_S_MAX
 
-#: One setting, or one registration with all that its key says. Clients may send 4 KiB; an event with more than this
-#: does not fit the 16 KiB of a line.
+#: Bytes of one setting, or of one registration with the fields of its key. Clients may send 4 KiB; an event with more
+#: than this does not fit the 16 KiB of a line.
 BODY_BYTES_MAX = 12 * 1024
 
-#: Numbers that stand in JSON: the largest that every reader of it knows exactly.
+#: The largest number in JSON that every reader of it represents exactly.
 _NUMBER_MAX = 2**53
 
 # Outside of strings, and within them if not escaped, JSON has no control characters but white space, which nothing that
-# bender encodes has. (It does have DEL in strings.) A half of a surrogate pair is no character; the backslashes before
-# it are pairs.
+# bender encodes has. (It does have DEL in strings.) A half of a surrogate pair is not a character; the backslashes
+# before it are pairs.
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")
 
@@ -53,7 +53,7 @@ _KIND = re.compile(r"[a-z]{1,32}")
 
 
 class _Terms(Terms, frozen=True):
-    """Terms that say nothing of what the key and the node itself say of a registration."""
+    """Terms without the fields of a registration that come from its key and from the node itself."""
 
     id: msgspec.UnsetType = msgspec.UNSET
     resource: msgspec.UnsetType = msgspec.UNSET
@@ -131,21 +131,21 @@ def _nothing(_: object) -> None:
     return None
 
 
-#: For tests of what does not depend on the form of bodies.
+#: For tests that do not depend on the form of bodies.
 UNCHECKED = Validity(_nothing, _nothing)
 
 
 def _problem_of_json(body: bytes) -> str | None:
-    """What is wrong with an object as JSON in one line, whatever its fields are."""
+    """Return what is wrong with an object as JSON in one line, whatever its fields are; None if nothing is."""
     if len(body) > BODY_BYTES_MAX:
         return f"its body has {len(body)} bytes"
     unsafe = _CONTROL.search(body) or (b"\\u" in body and _SURROGATE.search(body))
     if unsafe or not (body.startswith(b"{") and body.endswith(b"}")):
         return "its body is not an object of JSON in one line"
     try:
-        # All of it, since a decoder of some fields passes over numbers in others that no decoder can hold.
+        # All fields, because a decoder of some skips numbers in the others that no decoder can represent.
         kept = _object.decode(body)
-        # Nearly no body has so many of them, wherever they stand.
+        # Nearly no body has so many braces and brackets, wherever they are.
         if body.count(b"{") + body.count(b"[") > DEPTH_MAX and not is_shallow(kept, DEPTH_MAX + 1):
             return f"its body has lists or objects that are nested more than {DEPTH_MAX} deep"
     except (ValueError, RecursionError):
