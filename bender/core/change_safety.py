@@ -1,12 +1,12 @@
-"""What a change would take away from the traffic that is served now, and what it leaves without an answer.
+"""Refusals of changes that would leave traffic that is served now without an answer, and warnings about traffic.
 
 A backend serves while a member or a fixed server takes its traffic: a member of its version or of its canary that is
 not drained, in maintenance or of weight 0. A change after which none does, or that names a version or a backend that
-does not serve, is most likely a typo. It is refused while the backend or frontend serves, unless it is forced. Where
-nothing serves yet there is nothing to take away, so things can be set up in any order.
+does not serve, is most likely a typo. It is refused while the backend or frontend serves, unless it is forced. If
+nothing serves yet, no traffic can be lost, so things can be set up in any order.
 
-All is judged by what one node lists at this moment. Each sentence has the figures, so that its readers can compare them
-with what they know.
+Changes are judged by what one node lists at this moment. Each sentence has the figures, so that its readers can compare
+them with what they know.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ Settings = Mapping[str, Any]
 
 
 class Listed(Protocol):
-    """What a node lists."""
+    """The registrations, backends and frontends that a node lists."""
 
     def taking_traffic(self, app: str, version: str) -> Iterator[str]:
-        """The ids of the members of a version that take traffic, looked up one by one."""
+        """Return the ids of the members of a version that take traffic, looked up one by one."""
 
     def count(self, app: str, version: str) -> int:
-        """How many members of a version are listed, whether they take traffic or not."""
+        """Return the number of members of a version that are listed, whether they take traffic or not."""
 
     def is_listed(self, id_: str) -> bool:
         """Whether a registration is listed."""
 
     def objects(self, kind: str) -> Iterable[Settings]:
-        """All backends, or all frontends."""
+        """Return all backends, or all frontends."""
 
     def backend(self, name: str) -> Settings | None:
-        """One backend, as it is set."""
+        """Return one backend as it is set, None if it does not exist."""
 
 
 @frozen
 class Impact:
-    """The judgement of changes by what a node lists. Each returns why it is refused as a sentence, None if it is not.
+    """Judges changes by what a node lists. Each method `of_…` returns why one is refused, None if it is not.
 
-    A sentence has no point at its end.
+    The reason is a sentence without a full stop.
     """
 
     listed: Listed
 
     def of_backend(self, before: Settings | None, after: Settings, *, back: bool = False) -> str | None:
-        """Judge a new setting of a backend, or one that is set `back`: then its canary was meant once."""
+        """Judge a new setting of a backend, or an earlier one that is set `back`, whose canary is not a typo."""
         if before is None or not self.serves(before):
             return None
         fate = self._fate(after)
@@ -112,7 +112,7 @@ class Impact:
     def of_state(self, id_: str, state: str) -> str | None:
         """Judge an operator's state of a registration."""
         _, app, version, _, _ = id_.split("/")
-        # If another member takes traffic every backend of its version goes on serving: there may be very many of both.
+        # Another member that takes traffic is enough for all backends of its version. There may be very many of both.
         if state not in AWAY or self._takes_traffic(app, version, without=id_):
             return None
         if not self._takes_traffic(app, version):
@@ -123,10 +123,10 @@ class Impact:
         last = f"{id_} is the last member of backend {_some(ended)} that takes traffic"
         return f"{last}: every request there would get 503"
 
-    # What is allowed, and rarely meant.
+    # Changes that are allowed, and rarely intended.
 
     def warnings_of_backend(self, backend: Settings) -> list[str]:
-        """Return what is wrong with the traffic of a backend as it is set, each a sentence without its point."""
+        """Return what is wrong with the traffic of a backend as it is set, as sentences without full stops."""
         name, app = backend["name"], backend["app"]
         if not self.serves(backend):
             listed = self.listed.count(app, backend["version"])
@@ -139,7 +139,7 @@ class Impact:
         return [f"{self._has(app, backend['version'])}: its canary {canary.version} gets all requests to {name}"]
 
     def warnings_of_frontend(self, frontend: Settings) -> list[str]:
-        """Return what is wrong with the backends that a frontend sends to, each a sentence without its point."""
+        """Return what is wrong with the backends that a frontend sends to, as sentences without full stops."""
         found: list[str] = []
         for name in dict.fromkeys([frontend.get("backend"), *_of_rules(frontend)]):
             backend = None if name is None else self.listed.backend(name)
@@ -150,12 +150,12 @@ class Impact:
         return found
 
     def warnings_of_removal(self, name: str) -> list[str]:
-        """Return what the removal of a backend leaves behind."""
+        """Return a warning if the removal of a backend leaves frontends that send to it."""
         users = self.users(name)
         send = "sends" if len(users) == 1 else "send"
         return [f"frontend {_some(users)} {send} to backend {name}: requests get 503"] if users else []
 
-    # What serves.
+    # Whether backends serve.
 
     def serves(self, backend: Settings, without: str | None = None) -> bool:
         """Return True if a member or server takes the traffic of a backend, `without` one registration."""
@@ -195,7 +195,7 @@ class Impact:
         return f"backend/{backend['name']} serves {self._figures(backend)}"
 
     def _figures(self, backend: Settings) -> str:
-        """Say what serves a backend: the version, and the number of members and servers."""
+        """Return what serves a backend, in words: the version, and the number of members and servers."""
         app, version, canary = backend["app"], backend["version"], canary_of(backend)
         number, fixed = self._number(app, version), self._fixed(backend)
         counts = [_members(number)] if number or not fixed else []
@@ -207,12 +207,12 @@ class Impact:
         return f", and its canary {app} {version} with {_members(self._number(app, version))}"
 
     def _has(self, app: str, version: str) -> str:
-        """Say that a version has no member that takes traffic."""
+        """Return the clause that a version has no member that takes traffic."""
         listed = self.listed.count(app, version)
         return f"{app} {version} {_idle(listed) if listed else 'has no members'}"
 
     def _lack(self, name: str | None, backend: Settings | None) -> str:
-        """Say why requests of a frontend would get no answer from this backend."""
+        """Return why requests of a frontend would get no answer from this backend, as a clause."""
         if name is None:
             return "it would have no backend"
         if backend is None:
@@ -220,7 +220,7 @@ class Impact:
         return f"backend {name} ({backend['app']} {backend['version']}) has no member or server that takes traffic"
 
     def _fate(self, backend: Settings) -> str:
-        """Say what would become of the requests to a backend."""
+        """Return what would happen to the requests to a backend, as a clause."""
         if not self.serves(backend):
             return "every request would get 503"
         canary = canary_of(backend)
@@ -240,12 +240,12 @@ class Impact:
 
 
 def _of_rules(frontend: Settings) -> list[str]:
-    """The backends that the rules of a frontend name, each once."""
+    """Return the backends that the rules of a frontend name, each once."""
     return [*dict.fromkeys(name for _, name in backends_of_rules(frontend))]
 
 
 def _usual(frontend: Settings) -> str | None:
-    """Where a frontend sends what no narrower rule takes: to its backend, or by a rule that takes every path."""
+    """Return the backend for requests that no narrower rule matches: that of a rule for all paths, or the default."""
     rules = frontend.get("rules")
     for rule in rules if isinstance(rules, list) else ():
         if isinstance(rule, dict) and rule.get("path") == "/" and isinstance(rule.get("backend"), str):
@@ -258,11 +258,11 @@ def _members(number: int) -> str:
 
 
 def _idle(listed: int) -> str:
-    """Say that of some members none takes traffic."""
+    """Return the clause that none of the listed members takes traffic."""
     return f"has {_members(listed)}, {'which takes no' if listed == 1 else 'none of which takes'} traffic"
 
 
 def _some(names: Collection[str]) -> str:
-    """Some of many names."""
+    """Return a list of names in words, with the number of those beyond `NAMES_MAX`."""
     more = len(names) - NAMES_MAX
     return ", ".join([*names][:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")
