@@ -1,8 +1,8 @@
-"""What changed between two settings of a backend or frontend, in words.
+"""The changes between two settings of a backend or frontend, in words.
 
 `watch`, `set`, `deploy` and the history all describe a change by these words, so that it reads the same everywhere.
-Fields that mean something to people have words of their own; any other field, also one of a newer release, is described
-by its value before and after.
+Some fields have words of their own; any other field, also one of a newer release, is described by its value before and
+after.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-#: Fields that name what is described, and say nothing of it.
+#: Fields that name the object that is described, and whose changes are not described.
 _NAMES = frozenset({"id", "resource", "name", "location"})
 
 #: Characters of one value that are shown.
@@ -25,7 +25,7 @@ def differences(before: Settings | None, after: Settings | None) -> list[str]:
     """Return the differences between two settings of one object, a few words for each field, in order of the fields.
 
     None is an object that does not exist; a field that is null counts as absent. There are no differences between
-    equal settings, and none of an object that is removed.
+    equal settings, and none if the object is removed.
     """
     if after is None:
         return []
@@ -43,7 +43,7 @@ def _present(settings: Settings) -> dict[str, Any]:
 
 
 def _described(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
-    """Describe any field; of an object each part that differs, by its path."""
+    """Describe any field; if it is an object, each part that differs, by its path."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*new, *(key for key in old if key not in new)]:
             if old.get(key) != new.get(key):
@@ -62,7 +62,7 @@ def _was(old: Any) -> str:
 
 
 def _moved(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
-    """Describe a field that says what serves, from what it was to what it is."""
+    """Describe a field that says what serves, as `OLD → NEW`."""
     if new is None:
         yield f"{field} removed (was {shown(old)})"
     else:
@@ -70,7 +70,7 @@ def _moved(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]
 
 
 def _canary(_field: str, old: Any, new: Any, settings: Settings) -> Iterator[str]:
-    """Describe the share of a canary. One of the version that serves anyway gets nothing of its own."""
+    """Describe the share of a canary. A canary of the backend's own version has no share of its own."""
     old, new = (each if _is_canary(each) else None for each in (old, new))
     if new is None:
         if old is not None and old["version"] != settings.get("version"):
@@ -107,7 +107,7 @@ def _rules(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]
 
 
 def _items(field: str, old: Any, new: Any, one: str, word: Callable[[Any], str]) -> Iterator[str]:
-    """Describe a list of which each item counts on its own."""
+    """Describe a list by the items that were added and removed."""
     were, are = _listed(old), _listed(new)
     added, removed = _without(are, were), _without(were, are)
     if not added and not removed:
@@ -121,7 +121,7 @@ def _listed(value: Any) -> Sequence[Any]:
 
 
 def _without(items: Sequence[Any], others: Sequence[Any]) -> list[Any]:
-    """Return the items that are not among the others; of equal ones as many as there are more."""
+    """Return the items that are not among the others; equal items as often as they occur more often."""
     left = [*others]
     found = []
     for item in items:
@@ -133,7 +133,7 @@ def _without(items: Sequence[Any], others: Sequence[Any]) -> list[Any]:
 
 
 def _rule(rule: Any) -> str:
-    """Describe one rule of a frontend: what it is about, and where it leads."""
+    """Describe one rule of a frontend: what it matches, and the backend that it sends to."""
     if not isinstance(rule, dict) or "backend" not in rule:
         return shown(rule)
     about = {key: value for key, value in rule.items() if key != "backend"}
@@ -145,7 +145,7 @@ def _rule(rule: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value for people: text as it is, anything else as JSON, both cut where they are long."""
+    """Return a value for people: text as it is, anything else as JSON, both cut if they are long."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]}…"
 
