@@ -1,7 +1,7 @@
 """Backends and frontends as kinds of objects: what clients may send of one, and the form in which it is kept.
 
-What bender does not know is refused when it is sent, for it may be a known field misspelled; a user's own fields go
-into `meta`. An object that an older release has kept with other fields goes on as it is: readers pass them over.
+An unknown field is refused when it is sent, because it may be a known field misspelled; a user's own fields go into
+`meta`. An object that an older release has kept with other fields stays as it is: readers ignore them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bender.core.did_you_mean import unknown_field
 from bender.core.invalid import Invalid
 from bender.core.model import decoded, require_name, require_shallow, require_small, shown_name
 
-#: Members that somebody may ask for; a node accepts no more registrations.
+#: The largest `min_members` of a request; a node accepts no more registrations.
 MEMBERS_MIN_MAX = 1_000_000
 
 _encoder = msgspec.json.Encoder()
@@ -27,8 +27,8 @@ _object = msgspec.json.Decoder(dict[str, Any])
 class Kind:
     """A kind of configured object: `needs` are the fields that are names and must be there, `may_have` those that may.
 
-    `checks` are for other fields that mean something; each raises `Invalid` for what cannot be one, and `agree` does
-    for fields that do not go together. `conditions` are fields of a request that are not kept.
+    `checks` are for other fields that have a meaning; each raises `Invalid` for a value that its field cannot have, and
+    `agree` does for fields that do not go together. `conditions` are fields of a request that are not kept.
     """
 
     name: str
@@ -66,12 +66,12 @@ class Kind:
         return None
 
     def unknown(self, kept: Mapping[str, Any]) -> list[str]:
-        """Return the fields of an object that no client may send, as an older release may have kept some."""
+        """Return the fields of an object that no client may send; an older release may have kept some."""
         known = self.fields
         return [field for field in kept if field not in known]
 
     def require_known(self, sent: Mapping[str, Any], kept: Mapping[str, Any] = {}) -> None:
-        """Raise `Invalid` for the first field that is not known, unless it takes one back that is `kept`."""
+        """Raise `Invalid` for the first field that is not known, unless it removes one that is `kept`."""
         for field in self.unknown(sent):
             if field not in kept:
                 raise Invalid(shown_name(field), unknown_field(f"a {self.name}", field, self.fields))
@@ -84,7 +84,7 @@ class Kind:
                 )
 
     def body(self, name: str, sent: Mapping[str, Any], existing: bytes | None = None) -> bytes:
-        """An object of this kind as JSON: `existing` with the keys that were sent, or a new one."""
+        """Return an object of this kind as JSON: `existing` with the keys that were sent, or a new one."""
         require_name("name", name)
         if sent.get("name", name) != name:
             raise Invalid("name", f"must be {name}, as in the path")
@@ -119,12 +119,12 @@ class Kind:
 
 
 def parse_object(document: bytes) -> dict[str, Any]:
-    """What was sent of a backend or frontend; an empty body is an empty object."""
+    """Return the fields of a backend or frontend that were sent; an empty body is an empty object."""
     return decoded(_object, document) if document.strip() else {}
 
 
 def parse_members_min(number: object) -> int:
-    """The `min_members` of a request, 0 if there is none."""
+    """Return the `min_members` of a request, 0 if there is none. Raises `Invalid`."""
     if number is None:
         return 0
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MEMBERS_MIN_MAX:
@@ -133,7 +133,7 @@ def parse_members_min(number: object) -> int:
 
 
 def name_of(sent: Mapping[str, Any]) -> str:
-    """The name in what was sent of a backend or frontend."""
+    """Return the name in the fields of a backend or frontend that were sent. Raises `Invalid`."""
     name = sent.get("name")
     require_name("name", name)
     return str(name)
