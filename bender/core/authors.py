@@ -1,7 +1,7 @@
-"""Authors of settings, as histories show them: `10.0.0.7`, or `anna@web1 (10.0.0.7)` where the client gave a name.
+"""Authors of settings, as histories show them: `10.0.0.7`, or `anna@web1 (10.0.0.7)` if the client sent a name.
 
-The address is that of the connection. The name is what the client says, and nothing is decided by it: limits for each
-client go by the address alone.
+The address is that of the connection. The name is chosen by the client, and nothing is decided by it: limits for each
+client use the address alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ NAME_CHARACTERS_MAX = 64
 
 
 def signature(name: str | None, address: str) -> str:
-    """Return the author of what a client at an address sets under a name, if it gives one.
+    """Return the author of settings of a client at an address, with the name that it sent, if any.
 
     Raises `Invalid` for a name that could not be shown.
     """
@@ -26,12 +26,12 @@ def signature(name: str | None, address: str) -> str:
 
 
 def name_in(author: str) -> str:
-    """Return the name in an author, empty where the client gave none."""
+    """Return the name in an author, empty if the client sent none."""
     name, _, _ = author.rpartition(" (")
     return name
 
 
 def client_of(author: str) -> str:
-    """Return the address in an author, which is what limits go by."""
+    """Return the address in an author, which identifies the client for limits."""
     _, named, address = author.rpartition(" (")
     return address.removesuffix(")") if named else author
