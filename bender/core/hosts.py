@@ -1,4 +1,4 @@
-"""Hosts and ports: which are valid, and the one form of each in which they are kept."""
+"""Hosts and ports: which are valid, and the canonical form in which each is kept."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bender.core.invalid import Invalid
 
 PORT_MAX = 65_535
 
-#: Hosts whose canonical form is remembered: finding it takes some 4 µs, and the same few thousand come again and again.
+#: Hosts whose canonical form is remembered: finding it takes about 4 µs, and the same few thousand are sent repeatedly.
 _HOSTS_REMEMBERED = 4096
 
-# Labels of letters, digits, `-` and, because Docker and Windows have such names, `_`. What ends in a number is a bad
-# address and not a name (RFC 3696); resolvers take even a bare number up to ten digits for one.
+# Labels of letters, digits, `-` and, because Docker and Windows have such names, `_`. A text that ends in a number is a
+# bad address and not a name (RFC 3696); resolvers take even a bare number up to ten digits for an address.
 _DNS_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _DNS_NAME = re.compile(rf"(?!(.*\.)?[0-9]{{1,10}}\Z)(?=.{{1,253}}\Z){_DNS_LABEL}(\.{_DNS_LABEL})*\Z")
 
@@ -23,7 +23,7 @@ _BROADCAST = IPv4Address("255.255.255.255")
 
 @lru_cache(_HOSTS_REMEMBERED)
 def canonical_host(host: str) -> str:
-    """A DNS name in lower case without a final dot, or an address in the form of `ipaddress`."""
+    """Return a DNS name in lower case without a final dot, or an address in the form of `ipaddress`."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -37,10 +37,10 @@ def canonical_host(host: str) -> str:
 
 
 def is_destination(address: IPv4Address | IPv6Address) -> bool:
-    """Return True if an instance may be at an address: it is not unspecified, of a group or all of a network.
+    """Return True if an instance may be at an address: it is not unspecified, multicast or broadcast.
 
-    Connecting to an unspecified address leads to the machine itself or, in HAProxy, to where the client wanted to go.
-    An address of IPv6 with a zone means something on one machine alone.
+    Connecting to an unspecified address leads to the machine itself or, in HAProxy, to the destination of the client's
+    connection. An IPv6 address with a zone has a meaning on one machine alone.
     """
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:
@@ -72,7 +72,7 @@ def _kind(address: IPv4Address | IPv6Address) -> str:
 
 
 def parse_port(port: str) -> int:
-    """A port from a path."""
+    """Return a port from a path. Raises `Invalid`."""
     if port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= PORT_MAX:
         return int(port)
     raise Invalid("port", f"must be a number from 1 to {PORT_MAX}")
