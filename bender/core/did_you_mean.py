@@ -1,7 +1,7 @@
-"""Names that a client has misspelled: which known name it probably meant.
+"""Suggestions for misspelled names: which known name a client probably meant.
 
-A field that is passed over silently is a setting that somebody believes to be in force. So whatever a client sends is
-refused if bender does not know it, and the refusal names what comes nearest.
+If an unknown field were ignored silently, its user would believe the setting to be in force. So any name that bender
+does not know is refused, and the error has the nearest known one.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 #: `health` 0.91, `app` and `host` 0.29.
 ALIKE_MIN = 0.6
 
-#: Longer names are near to none: comparing one of 60 KB would take 10 ms.
+#: Longer names get no suggestion: comparing one of 60 KB would take 10 ms.
 CHARACTERS_MAX = 255
 
-#: How msgspec says that a number is out of its range.
+#: The message of msgspec about a number out of its range.
 _BOUND = re.compile(r"Expected `(?:int|float)` (<=|>=|<|>) (-?[0-9.]+)")
 
-#: Names that are listed where none comes near.
+#: Names that are listed if none is near.
 LISTED_MAX = 20
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that comes nearest; None where none is near."""
+    """Return the known name that is nearest; None if none is near."""
     return next(iter(nearest_names(name, known, 1)), None)
 
 
 def nearest_names(name: str, known: Iterable[str], names_max: int) -> list[str]:
-    """Return the known names that come near, the nearest first."""
+    """Return the known names that are near, the nearest first."""
     if len(name) > CHARACTERS_MAX:
         return []
-    from difflib import get_close_matches  # noqa: PLC0415 - only what is wrong needs it, and commands start without
+    from difflib import get_close_matches  # noqa: PLC0415 - only errors need it, and commands start faster without
 
     folded = {each.casefold(): each for each in known}
     return [folded[each] for each in get_close_matches(name.casefold(), folded, n=names_max, cutoff=ALIKE_MIN)]
 
 
 def did_you_mean(name: str, known: Iterable[str], names_max: int = 1) -> str:
-    """Return ", did you mean …?" with the known names that come nearest; an empty text where none does."""
+    """Return ", did you mean …?" with the known names that are nearest; an empty text if none is near."""
     nearest = nearest_names(name, known, names_max)
     return f", did you mean {' or '.join(nearest)}?" if nearest else ""
 
@@ -51,10 +51,10 @@ def did_you_mean(name: str, known: Iterable[str], names_max: int = 1) -> str:
 def unknown_field(of: str, name: str, known: Iterable[str]) -> str:
     """Return a clause that says that `name` is not a field of `of`, and what to do.
 
-    It suggests the nearest of the `known` fields, or lists all of them; and where one of them is `meta`, it says that
-    other fields have their place there.
+    It suggests the nearest of the `known` fields, or lists all of them; and if one of them is `meta`, it says that
+    the user's own fields go there.
     """
-    known = [each for each in known if each not in ("id", "resource")]  # which are taken, and never needed
+    known = [each for each in known if each not in ("id", "resource")]  # which are accepted, and never needed
     hint = did_you_mean(name, known)
     if not hint and 0 < len(known) <= LISTED_MAX:
         hint = f", whose fields are {', '.join(known)}"
@@ -63,7 +63,7 @@ def unknown_field(of: str, name: str, known: Iterable[str]) -> str:
 
 
 def in_words(message: str) -> str:
-    """Return what msgspec says of a number out of its range in words; all else as it is."""
+    """Return msgspec's message about a number out of its range in words; any other message as it is."""
     bound = _BOUND.fullmatch(message)
     if bound is None:
         return message
@@ -72,7 +72,7 @@ def in_words(message: str) -> str:
 
 
 def names_at(kind: Any, path: Iterable[str]) -> list[str]:
-    """Return the fields of the object that stands at a path in JSON of a msgspec type; none where there is none.
+    """Return the fields of the object at a path in JSON of a msgspec type; an empty list if there is none.
 
     The parts of the path are the names of fields, or `[...]` for any part of a list or a dict.
     """
@@ -86,7 +86,7 @@ def names_at(kind: Any, path: Iterable[str]) -> list[str]:
 
 
 def _inside(outer: inspect.Type | None, part: str) -> inspect.Type | None:
-    """Return the type of one part of a type; None where it has no such part."""
+    """Return the type of one part of a type; None if it has no such part."""
     struct = _struct_in(outer)
     if struct is not None:
         return next((field.type for field in struct.fields if field.encode_name == part), None)
