@@ -1,4 +1,4 @@
-"""What is to be said of a registration beside its terms: what an operator says of the instance, and what is feared.
+"""The status of a registration beside its terms: an operator's state of the instance, and whether it is suspect.
 
 Neither belongs to the claims. A registration is shown with both, and a change of either is a change of it.
 """
@@ -11,16 +11,16 @@ from attrs import frozen
 
 State = Literal["up", "drain", "maint"]
 
-#: That of an instance of which nobody has said anything.
+#: The state of an instance for which no operator has set one.
 UP: State = "up"
 
 
 @frozen
 class RegistrationStatus:
-    """How a registration stands at a node. There are few, and `standing_of` gives the same object for the same.
+    """The status of a registration at a node. There are few, and `status_of` returns the same object for equal ones.
 
-    `state` is an operator's word. `suspect` says that no node which had heard from the instance is heard any more, and
-    that it is listed all the same for a while (`guard`). `json` is what the registration has at its end because of it.
+    `state` is set by an operator. `suspect` says that no node which had heard from the instance is heard any more, and
+    that it is listed all the same for a while (`guard`). `json` is the end of the registration's JSON for this status.
     """
 
     state: State
@@ -40,5 +40,5 @@ _STANDINGS = {
     for suspect in (False, True)
 }
 
-#: That of nearly all registrations.
+#: The status of nearly all registrations.
 USUAL = status_of(UP, suspect=False)
