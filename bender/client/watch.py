@@ -206,7 +206,7 @@ class Watch(AsyncIterator[Event]):
         if room is not None:
             room.callback(None)
 
-    def _tell(self, event: Event) -> None:
+    def _deliver(self, event: Event) -> None:
         self._told += 1
         self._waiting.append(event)
         if len(self._waiting) > WAITING_MAX and self._stream is not None:
@@ -352,7 +352,7 @@ class Watch(AsyncIterator[Event]):
             self._cursor = event.cursor
         if event.event == "synced" and not self._synced:
             self._synced = True
-            self._tell(Event("synced", "", "", "snapshot", self._wall_ms(), {}, node))
+            self._deliver(Event("synced", "", "", "snapshot", self._wall_ms(), {}, node))
         if not event.snapshot:
             self._stand(Stand(node, event.cursor))
 
@@ -391,7 +391,9 @@ class Watch(AsyncIterator[Event]):
         if self._history.note(change, self._clock.seconds()):
             body = dict(change.body)
             previous = None if before is None or change.event != "changed" else dict(before.body)
-            self._tell(Event(change.event, change.kind, change.id, change.reason, change.at_ms, body, node, previous))
+            self._deliver(
+                Event(change.event, change.kind, change.id, change.reason, change.at_ms, body, node, previous)
+            )
 
     # Where to go on at other nodes.
 

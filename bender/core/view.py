@@ -173,13 +173,13 @@ class View:
         hidden_root = self._hidden.pop(key, None)
         if old is None:
             reason: Reason = "restored" if hidden_root == winner.root else "registered"
-            self._tell("online", key, winner.body, reason)
+            self._announce("online", key, winner.body, reason)
         elif old.body != winner.body:
             same = [entry for entry in entries if isinstance(entry, End) or entry.rank == old.rank]
             reason = "registered" if winner.rank > old.rank else _reason_gone(old, same)
-            self._tell("changed", key, winner.body, reason)
+            self._announce("changed", key, winner.body, reason)
         elif turned:
-            self._tell("changed", key, winner.body, "node-lost" if suspect else "restored")
+            self._announce("changed", key, winner.body, "node-lost" if suspect else "restored")
 
     def configure(self, key: str, setting: ConfigSetting | None) -> None:
         """Show a setting, or remove it if None. The state of a registration is shown with the registration."""
@@ -202,7 +202,7 @@ class View:
     def _set_state(self, key: str, state: State) -> None:
         claim = self.claim(key)
         if self._stand(key, state, suspect=self.standing(key).suspect) and claim is not None:
-            self._tell("changed", key, claim.body, "configured")
+            self._announce("changed", key, claim.body, "configured")
 
     def _stand(self, key: str, state: State, *, suspect: bool) -> bool:
         """Set the status of a registration; return True if it had another."""
@@ -217,7 +217,7 @@ class View:
             self._change(self._apps[_app(_group(key))])
         return True
 
-    def _tell(self, what: What, key: str, body: bytes, reason: Reason) -> None:
+    def _announce(self, what: What, key: str, body: bytes, reason: Reason) -> None:
         """Make an event of a registration."""
         self.events.append(ViewEvent(what, key, body, reason, self.standing(key)))
 
@@ -234,7 +234,7 @@ class View:
                 del self._apps[_app(name)]
         if reason == "node-lost":
             self._hidden[old.key] = old.root
-        self._tell("offline", old.key, old.body, reason)
+        self._announce("offline", old.key, old.body, reason)
 
     def _put(self, claim: Claim, old: Claim | None) -> None:
         name = _group(claim.key)

@@ -25,7 +25,7 @@ class Sweeping(Protocol):
     """What a node offers here. `sweep` does one slice and says whether there is more to do at once."""
 
     @property
-    def tally(self) -> Counters: ...
+    def counters(self) -> Counters: ...
 
     @property
     def timing(self) -> Timing: ...
@@ -66,8 +66,8 @@ class Expiry(Service):
         try:
             more = self._node.sweep()
         except Exception:
-            self._node.tally.sweeps_failed += 1
-            failed = self._node.tally.sweeps_failed
+            self._node.counters.sweeps_failed += 1
+            failed = self._node.counters.sweeps_failed
             self._log.failure(
                 "Removing expired registrations failed; retrying as usual. Failures so far: {failed}.", failed=failed
             )

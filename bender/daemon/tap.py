@@ -134,7 +134,7 @@ def put_together(choices: NodeOptions, reactor: Reactor, sources: Sources) -> tu
         "exchange": exchange,
         "expiry": Expiry(reactor, node),
     }
-    _tell(choices)
+    _log_start(choices)
     return NodeService(reactor, node, shells, clients), NodeReloader(choices, node, exchange)
 
 
@@ -167,7 +167,7 @@ class _AcceptedAtOnce:
         vars(port)["numberAccepts"] = number
 
 
-def _tell(choices: NodeOptions) -> None:
+def _log_start(choices: NodeOptions) -> None:
     """Begin the log with the node's name and endpoints, and warn of endpoints that other machines can reach."""
     _log.info(
         "Node {node} of cluster {cluster}: API at {api}, events at {events}, address for peers {address}.",

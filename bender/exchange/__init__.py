@@ -57,8 +57,8 @@ class Exchange(MultiService):
     ) -> None:
         super().__init__()
         wire = Wire(cluster, node.timing.interval_s)
-        conditions = PeerProblems(reactor, node.timing.interval_s, node.peer_problem)
-        site = GossipServer(node, wire, conditions).site(reactor, turns)
+        problems = PeerProblems(reactor, node.timing.interval_s, node.peer_problem)
+        site = GossipServer(node, wire, problems).site(reactor, turns)
         if isinstance(endpoint, str):
             endpoint = serverFromString(reactor, endpoint)
         self._poster = PeerTransport(reactor, BODY_BYTES_MAX)
@@ -66,7 +66,7 @@ class Exchange(MultiService):
         # As twisted.application.strports does it: a port in use must end the process, not be a line of the log.
         self._listener._raiseSynchronously = True  # noqa: SLF001
         self._seeds = Seeds(reactor, node, seeds)
-        self._client = GossipClient(reactor, node, wire, self._poster, conditions, chance)
+        self._client = GossipClient(reactor, node, wire, self._poster, problems, chance)
         for part in (self._listener, self._seeds, self._client):
             part.setServiceParent(self)
 

@@ -53,7 +53,7 @@ class SendingNode(Protocol):
     """What a node offers here."""
 
     @property
-    def tally(self) -> Counters: ...
+    def counters(self) -> Counters: ...
 
     @property
     def timing(self) -> Timing: ...
@@ -81,14 +81,14 @@ class GossipClient(Service):
         node: SendingNode,
         wire: Wire,
         poster: PeerTransport,
-        conditions: PeerProblems,
+        problems: PeerProblems,
         chance: Callable[[], float],
     ) -> None:
         self._reactor = reactor
         self._node = node
         self._wire = wire
         self._poster = poster
-        self._conditions = conditions
+        self._problems = problems
         self._chance = chance
         self._limit_s = node.timing.interval_s
         self._under_way: dict[OutgoingMessage, Deferred[None] | None] = {}
@@ -141,10 +141,10 @@ class GossipClient(Service):
     def _round(self) -> None:
         try:
             self._node.begin_round(partners(self._node.addresses(), self._chance))
-            self._conditions.forget()
+            self._problems.forget()
         except Exception:
-            self._node.tally.rounds_failed += 1
-            failed = self._node.tally.rounds_failed
+            self._node.counters.rounds_failed += 1
+            failed = self._node.counters.rounds_failed
             self._log.failure("A round failed; the next one follows as usual. Failed so far: {failed}.", failed=failed)
 
     # Requests.
@@ -166,7 +166,7 @@ class GossipClient(Service):
     def _post(self, request: OutgoingMessage) -> Deferred[bytes]:
         if self._encoded is None or self._encoded[0] is not request.message:
             self._encoded = (request.message, self._wire.encode(request.message))
-        self._node.tally.bytes_sent += len(self._encoded[1])
+        self._node.counters.bytes_sent += len(self._encoded[1])
         if request.push:
             return self._poster.push(request.address, self._encoded[1])
         return Deferred.fromCoroutine(self._poster.post(request.address, self._encoded[1]))
@@ -212,26 +212,26 @@ class GossipClient(Service):
 
     async def _answer(self, request: OutgoingMessage, posting: Deferred[bytes]) -> Message | None:
         """Return the answer; None where there is none, which is noted as a problem of the peer."""
-        address, conditions = request.address, self._conditions
+        address, problems = request.address, self._problems
         try:
             answer = await posting.addTimeout(request.limit_s, self._reactor)
-            self._node.tally.bytes_received += len(answer)
+            self._node.counters.bytes_received += len(answer)
             received = self._wire.decode(answer)
         except TimedOut:
-            conditions.out_of_reach(address, f"does not answer within {request.limit_s:.3g} s")
+            problems.out_of_reach(address, f"does not answer within {request.limit_s:.3g} s")
         except Unreachable as unreachable:
-            conditions.out_of_reach(address, unreachable.text)
+            problems.out_of_reach(address, unreachable.text)
         except Unanswered as unanswered:
-            conditions.trouble(address, "answers", unanswered.text, kind=unanswered.kind)
+            problems.trouble(address, "answers", unanswered.text, kind=unanswered.kind)
         except RefusedByPeer as refusing:
             self._refused(address, refusing.refusal)
         except MessageRefused as refused:
-            conditions.refused(address, "answers", refused)
+            problems.refused(address, "answers", refused)
         except Unsendable as unsendable:
-            conditions.trouble(address, "answers", f"needs {unsendable}", kind="unsendable")
+            problems.trouble(address, "answers", f"needs {unsendable}", kind="unsendable")
         else:
-            conditions.fine(address, "reach")
-            conditions.understood(address, "answers", received.interval_s, self._wire.interval_s)
+            problems.fine(address, "reach")
+            problems.understood(address, "answers", received.interval_s, self._wire.interval_s)
             return received.message
         return None
 
@@ -241,9 +241,9 @@ class GossipClient(Service):
             if refusal.wire is not None and refusal.cluster is not None:
                 self._wire.check(refusal.wire, refusal.cluster)
         except MessageRefused as refused:
-            self._conditions.refused(address, "answers", refused)
+            self._problems.refused(address, "answers", refused)
         else:
-            self._conditions.trouble(address, "answers", f"refuses this node: {refusal.message}", kind=refusal.code)
+            self._problems.trouble(address, "answers", f"refuses this node: {refusal.message}", kind=refusal.code)
 
     def _finish(self, request: OutgoingMessage, answer: Message | None) -> None:
         del self._under_way[request]

@@ -55,7 +55,7 @@ class PeerProblems:
     def __init__(self, clock: IReactorTime, interval_s: float, tell: Callable[[str, str | None], None]) -> None:
         self._clock = clock
         self._interval_s = interval_s
-        self._tell = tell
+        self._report = tell
         self._conditions: dict[str, dict[tuple[str, str], _Condition]] = {}
 
     def trouble(self, address: str, topic: str, text: str, *, kind: str = "") -> None:
@@ -105,7 +105,7 @@ class PeerProblems:
         if address not in self._conditions and len(self._conditions) >= ADDRESSES_MAX:
             oldest = next(iter(self._conditions))
             del self._conditions[oldest]
-            self._tell(oldest, None)
+            self._report(oldest, None)
         conditions = self._conditions.setdefault(address, {})
         key = (topic, kind)
         if key not in conditions and len(conditions) >= CONDITIONS_MAX:
@@ -138,4 +138,4 @@ class PeerProblems:
 
     def _show(self, address: str) -> None:
         texts = [condition.text for condition in self._conditions.get(address, {}).values() if condition.text]
-        self._tell(address, "; ".join(texts) or None)
+        self._report(address, "; ".join(texts) or None)

@@ -102,13 +102,13 @@ class Seeds(Service):
             while True:
                 found = await self._look_up(host, port)
                 if found and found != known:
-                    self._tell(seed, known, found)
+                    self._report_addresses(seed, known, found)
                 elif not found and not missing:
                     self._log.warn("{seed} does not resolve to any address.", seed=seed)
                 known, missing = found or known, not found
                 await deferLater(self._reactor, AGAIN_S if found else SOONER_S)
 
-    def _tell(self, seed: str, known: list[str], found: list[str]) -> None:
+    def _report_addresses(self, seed: str, known: list[str], found: list[str]) -> None:
         self._log.info("{seed} resolves to {addresses}.", seed=seed, addresses=", ".join(found))
         try:
             self._node.located(seed, found)

@@ -54,7 +54,7 @@ class AnsweringNode(Protocol):
     """What a node offers here."""
 
     @property
-    def tally(self) -> Counters: ...
+    def counters(self) -> Counters: ...
 
     def receive(self, message: Message) -> Message: ...
 
@@ -69,14 +69,14 @@ class GossipServer:
     _log = Logger()
     _klein = Klein()
 
-    def __init__(self, node: AnsweringNode, wire: Wire, conditions: PeerProblems) -> None:
+    def __init__(self, node: AnsweringNode, wire: Wire, problems: PeerProblems) -> None:
         self._node = node
         self._wire = wire
-        self._conditions = conditions
+        self._problems = problems
 
     def site(self, reactor: IReactorTime, turns: Turns | None = None) -> PeerSite:
         """Return what peers connect to; `turns` are those of all that takes time at the node."""
-        return PeerSite(self._klein.resource(), reactor, turns or Turns(reactor), self._conditions, self._answer)
+        return PeerSite(self._klein.resource(), reactor, turns or Turns(reactor), self._problems, self._answer)
 
     @_klein.route(PATH, methods=["POST"])
     def exchange(self, request: PeerRequest) -> bytes:
@@ -110,17 +110,17 @@ class GossipServer:
             return self._refuse(refused, host)
         answer = self._node.receive(received.message)
         address = received.message.sender.address
-        self._conditions.understood(address, "asks", received.interval_s, self._wire.interval_s)
+        self._problems.understood(address, "asks", received.interval_s, self._wire.interval_s)
         encoded = self._wire.encode(answer)
-        tally = self._node.tally
-        tally.received += 1
-        tally.bytes_received += len(body)
-        tally.bytes_sent += len(encoded)
+        counters = self._node.counters
+        counters.received += 1
+        counters.bytes_received += len(body)
+        counters.bytes_sent += len(encoded)
         return http.OK, MEDIA_TYPE, encoded
 
     def _refuse(self, refused: MessageRefused, host: str) -> tuple[int, bytes, bytes]:
         address = refused.sender.address if refused.sender else host
-        self._conditions.refused(address, "asks", refused)
+        self._problems.refused(address, "asks", refused)
         status = _STATUSES.get(type(refused), http.BAD_REQUEST)
         message = f"the sender {refused.reason}"
         refusal = PeerRefusal(_CODES[status], message, WIRE_VERSION, self._wire.cluster)
@@ -214,12 +214,12 @@ class PeerSite(PacedSite):
         resource: IResource,
         reactor: IReactorTime,
         turns: Turns,
-        conditions: PeerProblems,
+        problems: PeerProblems,
         answer: Callable[[bytes, str], tuple[int, bytes, bytes]],
     ) -> None:
         super().__init__(resource, reactor, turns, IDLE_S_MAX)
-        self._conditions = conditions
+        self._problems = problems
         self.answer = answer
 
     def too_large(self, host: str) -> None:
-        self._conditions.trouble(host, "asks", f"sends more than {BODY_BYTES_MAX} bytes", kind=MessageTooLarge.__name__)
+        self._problems.trouble(host, "asks", f"sends more than {BODY_BYTES_MAX} bytes", kind=MessageTooLarge.__name__)

@@ -33,7 +33,7 @@ BYTES_MAX = 16 * 1024 * 1024
 LISTENERS_MAX = 10_000
 
 #: Watchers told in one go, which takes some 4 ms.
-TOLD_AT_ONCE = 256
+NOTIFIED_AT_ONCE = 256
 
 
 class Entry:
@@ -119,8 +119,8 @@ class Journal:
         self.told = 0
         self._later = later
         # The others of the present round, and the number of the last event that it tells of.
-        self._untold: Iterator[JournalListener] | None = None
-        self._telling = 0
+        self._undelivered: Iterator[JournalListener] | None = None
+        self._delivering = 0
         self._prefix = prefix
         self._events_max = events_max
         self._bytes_max = bytes_max
@@ -147,8 +147,8 @@ class Journal:
             self._keep(event, at_ms)
             # Well before the first that nobody was told of goes.
             if self.number - self.told >= self._events_max // 2:
-                self._tell()
-        self._tell()
+                self._deliver()
+        self._deliver()
 
     def close(self) -> None:
         """Tell all who listen that there will be no more."""
@@ -162,9 +162,9 @@ class Journal:
             oldest = self._entries.pop(self.number + 1 - len(self._entries))
             self._bytes -= oldest.size if isinstance(oldest, Entry) else _bytes_about(oldest[0])
 
-    def _tell(self) -> None:
+    def _deliver(self) -> None:
         """Begin a round, unless one is going on, which will be followed by another."""
-        if self._untold is None and self.number > self.told:
+        if self._undelivered is None and self.number > self.told:
             self._begin_round()
             self._go_round()
 
@@ -173,24 +173,24 @@ class Journal:
         if len(self._listeners) > 1:  # somebody listens to one app
             new = map(self.entry, range(self.told + 1, self.number + 1))
             apps |= dict.fromkeys(entry.app for entry in new if entry is not None)
-        self._untold = iter([listener for app in apps for listener in self._listeners.get(app, ())])
-        self._telling = self.number
+        self._undelivered = iter([listener for app in apps for listener in self._listeners.get(app, ())])
+        self._delivering = self.number
 
     def _go_round(self) -> None:
-        for _ in range(TOLD_AT_ONCE):
-            assert self._untold is not None
-            listener = next(self._untold, None)
+        for _ in range(NOTIFIED_AT_ONCE):
+            assert self._undelivered is not None
+            listener = next(self._undelivered, None)
             if listener is None:
-                self.told = self._telling
-                self._untold = None
+                self.told = self._delivering
+                self._undelivered = None
                 if self.number == self.told:
                     return
                 self._begin_round()
             elif listener in self._app_of:
-                self._tell_one(listener)
+                self._deliver_to(listener)
         self._later(self._go_round)
 
-    def _tell_one(self, listener: JournalListener) -> None:
+    def _deliver_to(self, listener: JournalListener) -> None:
         """Tell a listener; one that fails, because of a defect, must not keep the others from being told."""
         try:
             listener.heard(self.told)

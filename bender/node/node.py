@@ -111,13 +111,13 @@ class Node:
         self.journal = Journal(f"{incarnation:016x}", sources.wall_ms, partial(clock.callLater, 0))
         self.consumers = Consumers(name, self.journal, clock)
         self.listings = Listings(self.replica.view, f"{incarnation:016x}")
-        self._chronicle = ClusterLog(self.replica, sources.monotonic)
-        self._spreading = LedgerPropagation(self.replica, clock, sources.monotonic)
+        self._cluster_log = ClusterLog(self.replica, sources.monotonic)
+        self._ledger_propagation = LedgerPropagation(self.replica, clock, sources.monotonic)
         self.conflicts = AddressConflicts(self.replica.view.addresses, self._ttl_s, timing)
-        self._applying = ChangePropagation(
-            self.replica, self.journal, self.consumers, self._spreading, sources.monotonic
+        self._change_propagation = ChangePropagation(
+            self.replica, self.journal, self.consumers, self._ledger_propagation, sources.monotonic
         )
-        self.tally = Counters()
+        self.counters = Counters()
         self._turn = _Turn(self._now, self._pass_on)
         self.exchange = exchange(self)
 
@@ -232,19 +232,19 @@ class Node:
 
         Waits for `within_s` at most.
         """
-        return await self._applying.until_applied(self.exchange.ask_consumers, key, within_s)
+        return await self._change_propagation.until_applied(self.exchange.ask_consumers, key, within_s)
 
     async def all_consumers(self) -> list[ConsumerState]:
         """Return the consumers of all nodes that answer, in order of name."""
-        return await self._applying.consumers(self.exchange.ask_consumers)
+        return await self._change_propagation.consumers(self.exchange.ask_consumers)
 
     def shared_consumers(self, name: str | None = None) -> Mapping[str, list[str]]:
         """Return the instances of each name, or of one, that several connected consumers have, one of them here."""
-        return self._applying.shared(name)
+        return self._change_propagation.shared(name)
 
     async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
         """Return this node's consumers, once they have confirmed what is awaited or its time is over."""
-        return await self._applying.awaited(awaited)
+        return await self._change_propagation.awaited(awaited)
 
     def configure(self, key: str, body: bytes | None, author: str) -> None:
         """Set a backend or frontend, or remove it with None. Raises `Full` where too many names were ever used."""
@@ -281,7 +281,7 @@ class Node:
         """Tell all peers that this node stops."""
         with self._turn as now:
             self.replica.leave(now)
-            self._spreading.end()
+            self._ledger_propagation.end()
             self.consumers.end()
 
     # Reading.
@@ -396,43 +396,43 @@ class Node:
 
     def begin_round(self, addresses: Iterable[str] | None = None) -> None:
         """Begin a round: send a heartbeat to `addresses`, or to all peers that are known."""
-        self.tally.rounds += 1
+        self.counters.rounds += 1
         with self._turn as now:
             self.replica.round(now, addresses)
 
     def sweep(self) -> bool:
         """Do what is due by now; return True if there is more to do at once."""
-        self.tally.sweeps += 1
+        self.counters.sweeps += 1
         with self._turn as now:
             more = self.replica.sweep(now)
             self._note_changes(now)
             return more
 
     def _note_changes(self, now: float) -> None:
-        self._chronicle.note_peers()
-        self._chronicle.note_addresses()
-        self._chronicle.note_names()
-        self._applying.look(self.exchange.ask_consumers)
-        self._chronicle.note_consumers(self.shared_consumers())
-        self._chronicle.note_guard()
-        self._chronicle.note_invalid()
+        self._cluster_log.note_peers()
+        self._cluster_log.note_addresses()
+        self._cluster_log.note_names()
+        self._change_propagation.look(self.exchange.ask_consumers)
+        self._cluster_log.note_consumers(self.shared_consumers())
+        self._cluster_log.note_guard()
+        self._cluster_log.note_invalid()
         if self.replica.ready:  # before that it may list what has ended elsewhere
-            self._chronicle.note_conflicts(self.conflicts, self.conflicts.look(now))
+            self._cluster_log.note_conflicts(self.conflicts, self.conflicts.look(now))
 
     def receive(self, message: Message) -> Message:
         """Take in a peer's request and return the answer to it."""
         with self._turn as now:
             received = self.replica.take_in(now, message)
-            self._tell()  # watchers need not wait for the answer
+            self._append_events()  # watchers need not wait for the answer
             return self.replica.answer(now, received)
 
     def answered(self, request: OutgoingMessage, answer: Message) -> None:
-        self.tally.answered += 1
+        self.counters.answered += 1
         with self._turn as now:
             self.replica.answered(now, request, answer)
 
     def failed(self, request: OutgoingMessage) -> None:
-        self.tally.failed += 1
+        self.counters.failed += 1
         with self._turn as now:
             self.replica.failed(now, request)
 
@@ -473,19 +473,19 @@ class Node:
             self.replica.anew(self._sources.incarnation(), now)
         return now
 
-    def _tell(self) -> None:
+    def _append_events(self) -> None:
         if self.replica.view.events:
             self.journal.append(self.replica.take_events())
 
     def _pass_on(self) -> None:
         """Pass on what the replica has made: requests, events and its readiness."""
-        self._chronicle.note_readiness()
+        self._cluster_log.note_readiness()
         # Requests come first: watchers at other nodes wait for them.
         if requests := self.replica.take_requests():
-            self.tally.requests += len(requests)
+            self.counters.requests += len(requests)
             self.exchange.send(requests)
-        self._tell()
-        self._spreading.note()
+        self._append_events()
+        self._ledger_propagation.note()
         if self._waiting and self.replica.ready:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:

@@ -39,7 +39,7 @@ def describe(node: Node, now: float) -> dict[str, Any]:
             "held": replica.own_entry_count,
             "watchers": node.journal.listeners,
         },
-        "since_start": node.tally.shown(),
+        "since_start": node.counters.shown(),
         "peers": [
             _peer_status(node, peer, now) for peer in replica.peers if replica.peers.state(peer, now) != "replaced"
         ],

@@ -361,7 +361,7 @@ class DeregisteringEverywhere(PairCase):
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
         self.pass_time(4)
-        self.assertEqual(len(self.network.first._spreading._waiting), 0)
+        self.assertEqual(len(self.network.first._ledger_propagation._waiting), 0)
 
     def test_many_in_their_order(self) -> None:
         """Each is answered when its own is everywhere, whatever came later."""

@@ -18,7 +18,7 @@ class Swept:
     timing = Timing(interval_s=1.0, ttl_s=10.0)
 
     def __init__(self, clock: Clock, answers: list[Callable[[], bool]]) -> None:
-        self.tally = Counters()
+        self.counters = Counters()
         self.sweeps: list[float] = []
         self._clock = clock
         self._answers = answers
@@ -110,7 +110,7 @@ class SweepsThatFail(ExpiryCase):
         clock, node, _ = self.start(raises, done, raises)
         clock.pump([0.25] * 3)
         self.assertEqual(node.sweeps, [0, 0.25, 0.5, 0.75])
-        self.assertEqual(node.tally.sweeps_failed, 2)
+        self.assertEqual(node.counters.sweeps_failed, 2)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
     def test_a_slice_that_raises_ends_its_sweep_alone(self) -> None:
@@ -119,5 +119,5 @@ class SweepsThatFail(ExpiryCase):
         clock.advance(0)
         clock.pump([0.25] * 2)
         self.assertEqual(node.sweeps, [0, 0, 0.25, 0.5])
-        self.assertEqual(node.tally.sweeps_failed, 1)
+        self.assertEqual(node.counters.sweeps_failed, 1)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)

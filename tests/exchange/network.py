@@ -300,7 +300,7 @@ class Double:
 
     def __init__(self, address: str = "10.0.0.1:1730") -> None:
         self.sender = Sender(1, "n1", address)
-        self.tally = Counters()
+        self.counters = Counters()
         self.rounds: list[Any] = []
         self.on_round: Callable[[], None] = lambda: None
         self.on_report: Callable[[], None] = lambda: None

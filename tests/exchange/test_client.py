@@ -84,7 +84,7 @@ class Rounds(ClientCase):
         self.client.startService()
         self.network.pass_time(2)
         self.assertEqual(self.begun, [0, 1, 2])
-        self.assertEqual(self.node.tally.rounds_failed, 3)
+        self.assertEqual(self.node.counters.rounds_failed, 3)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 3)
 
     def test_they_forget_what_is_long_past(self) -> None:

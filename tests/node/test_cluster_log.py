@@ -38,7 +38,7 @@ class ChronicleCase(SynchronousTestCase):
         """What `of` logs in this time."""
         with capturedLogs() as logs:
             self.pass_time(seconds, *nodes)
-        return [formatEvent(event) for event in logs if event["log_source"] is of._chronicle]
+        return [formatEvent(event) for event in logs if event["log_source"] is of._cluster_log]
 
 
 class Readiness(ChronicleCase):
@@ -65,7 +65,7 @@ class Readiness(ChronicleCase):
             for _ in range(3):
                 self.assertFalse(network.first.ready)
             network.reconnect()
-        said = [formatEvent(event) for event in logs if event["log_source"] is network.first._chronicle]
+        said = [formatEvent(event) for event in logs if event["log_source"] is network.first._cluster_log]
         self.assertEqual(
             said,
             [
@@ -352,7 +352,7 @@ class Invalid(ChronicleCase):
         self.said(5)
         with capturedLogs() as logs:
             super().pass_time(700, self.node)
-        lines = [formatEvent(event) for event in logs if event["log_source"] is self.node._chronicle]
+        lines = [formatEvent(event) for event in logs if event["log_source"] is self.node._cluster_log]
         self.assertEqual(
             [line.split(" entries")[0] for line in lines if "left out" in line], ["Resolved: peer 10.0.0.2:1730 has 1"]
         )

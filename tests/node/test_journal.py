@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.model import ENTRY_BYTES_MAX
 from bender.core.replica import Full
 from bender.core.view import ViewEvent
-from bender.node.journal import TOLD_AT_ONCE, Entry, Journal
+from bender.node.journal import NOTIFIED_AT_ONCE, Entry, Journal
 
 AT_MS = 1_795_447_942_248
 
@@ -221,11 +221,11 @@ class Listening(JournalCase):
 
     def test_very_many(self) -> None:
         """They are told in slices, others have their turn in between, and nobody hears anything twice or too late."""
-        ears = [Ear(self.journal) for _ in range(2 * TOLD_AT_ONCE + 1)]
+        ears = [Ear(self.journal) for _ in range(2 * NOTIFIED_AT_ONCE + 1)]
         for ear in ears:
             self.journal.listen(ear)
         self.append(online(1))
-        self.assertEqual(sum(map(bool, (ear.cursors for ear in ears))), TOLD_AT_ONCE)
+        self.assertEqual(sum(map(bool, (ear.cursors for ear in ears))), NOTIFIED_AT_ONCE)
         self.assertEqual((self.journal.told, len(self.later)), (0, 1))
         self.append(online(2))  # in the middle of the round: those who come later hear of both at once
         self.journal.unlisten(ears[-1])
