@@ -36,7 +36,7 @@ IPV6_CLIENT_PREFIX = 64
 
 
 class Selecting(Protocol):
-    """What a stream of a consumer lets through."""
+    """The events that a stream of a consumer selects."""
 
     @property
     def app(self) -> str | None: ...
@@ -56,7 +56,7 @@ class Origin:
 
     @property
     def client(self) -> str:
-        """What quotas count: the address, or its network if it is one of IPv6."""
+        """The client that quotas count: the address, or its network if it is an IPv6 address."""
         return _client(self.host)
 
     def __str__(self) -> str:
@@ -129,11 +129,11 @@ class ConsumerTable:
         self._bytes: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Known]:
-        """All of them."""
+        """Return all consumers."""
         return (known for instances in self._by_name.values() for known in instances.values())
 
     def in_order(self) -> list[Known]:
-        """All of them, in order of name and then of instance."""
+        """Return all consumers in order of name and then of instance."""
         return sorted(self, key=lambda known: (known.name, known.instance))
 
     def get(self, name: str, instance: str) -> Known | None:
@@ -244,7 +244,7 @@ class ConsumerTable:
             self._drop_report(max(others, key=self._first_to_lose))
 
     def _ended(self, client: str, known: Known, now: float) -> list[Known]:
-        """The other consumers of a client that are not connected."""
+        """Return the other consumers of a client that are not connected."""
         return [each for each in self if each.client == client and each is not known and not each.is_connected(now)]
 
     def _first_to_lose(self, known: Known) -> tuple[bool, int, float]:

@@ -1,8 +1,8 @@
-"""Those who act on the events of this node, and what they have confirmed.
+"""The consumers of the events of this node, and what they have confirmed.
 
-A watcher is told of events; a consumer has a name and says what it has acted on, so others can wait for it: whoever
-stops an instance wants to know that no load balancer sends there any more. A cursor means something at one node only,
-so each node knows its own consumers, and asks the others for theirs.
+A watcher receives events; a consumer has a name and confirms the events it has acted on, so others can wait for it: a
+client that stops an instance has to know that no load balancer sends there any more. A cursor means something at one
+node only, so each node knows its own consumers, and asks the others for theirs.
 
 Two programs may have one name by mistake, and both have to be waited for. So a consumer is an instance of a name: a
 token that the program chose at its start. Clients that give none are told apart by their connections as long as they
@@ -24,10 +24,10 @@ from bender.core.invalid import Invalid
 from bender.node.consumer_limits import ConsumerTable, Known, Origin, Selecting
 from bender.node.journal import Journal
 
-#: Who confirms and never followed a stream is connected for so long after each request: longer than the longest poll.
+#: Seconds after each request for which a consumer without any stream is connected: longer than the longest poll.
 PRESENT_S = 90.0
 
-#: A consumer that is gone is shown for so long, so that somebody sees that it is missing.
+#: Seconds for which a consumer that is gone is still shown, so that an operator sees that it is missing.
 REMEMBERED_S = 600.0
 
 
@@ -92,7 +92,7 @@ class Consumers:
         return self.confirm_as(self._confirming(name, origin, said.instance), name, said, origin)
 
     def confirm_as(self, found: Known | None, name: str, said: Confirmation, origin: Origin) -> ConsumerState:
-        """Note the same of a consumer that was found already, or was not."""
+        """Note the same for a consumer that was found already, or was not."""
         now = self._clock.seconds()
         position = None if said.cursor is None else self._journal.position(said.cursor)
         if position is None and said.cursor is not None:
@@ -132,7 +132,7 @@ class Consumers:
         """Find the consumer that a confirmation belongs to.
 
         Without an instance it is the one of this address that opened its stream last: where there are several, the
-        others never confirm, and nobody takes them for done.
+        others never confirm, and are never taken for done.
         """
         if instance is not None:
             return self._roster.get(name, instance)
@@ -158,9 +158,9 @@ class Consumers:
     # What others want to know.
 
     def shown(self, key: str = "", number: int = 0) -> tuple[ConsumerState, ...]:
-        """All of them, in order of name; whether each has applied what happened to a key, up to the event `number`.
+        """Return all in order of name; whether each has applied the events of a key, up to the event `number`.
 
-        Whoever asks about a key is not told what they report, which may be much.
+        An answer about a key leaves out their reports, which may be large.
         """
         self._forget()
         return tuple(self._shown(known, key, number) for known in self._roster.in_order())
@@ -171,7 +171,7 @@ class Consumers:
         return any(known.is_connected(now) for known in self._roster)
 
     def connected(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Return the names and instances of those that are connected and have one of these names."""
+        """Return the names and instances of the connected consumers that have one of these names."""
         now = self._clock.seconds()
         consumers = chain.from_iterable(map(self._roster.named, names))
         return ((known.name, known.instance) for known in consumers if known.is_connected(now))
@@ -196,13 +196,13 @@ class Consumers:
         return self.shown(key, number)
 
     def end(self) -> None:
-        """Let nobody wait any longer, for this node stops."""
+        """End all waiting, because this node stops."""
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.done.callback(None)
 
     def _look(self) -> None:
-        """Somebody has got further, or is gone."""
+        """End each wait that lacks no consumer any more; call this when one has confirmed more, or is gone."""
         done = [waiting for waiting in self._waiting if not self._lacking(waiting)]
         for waiting in done:
             self._waiting.remove(waiting)

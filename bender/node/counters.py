@@ -1,4 +1,4 @@
-"""What a node has done since its start, in numbers, for whoever wants to know whether it does it still."""
+"""Counts of what a node has done since its start, to see whether it is still at work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import asdict, define
 
 @define
 class Counters:
-    """Counted by whoever does it.
+    """The counts; the code that does the work adds to them.
 
     `requests` are those to peers, rounds and pushes alike: `answered` ones, and those that `failed`. `received` are
     those of peers. Bytes are those of messages, to and from peers, without what HTTP adds to them. A round or sweep

@@ -1,8 +1,8 @@
-"""What one watcher gets: which events, from where on, and what comes before them.
+"""The selection of one watcher: which events it gets, from which cursor on, and after which snapshot.
 
-The rules are the same for every transport. A subscription knows none of them: it hands out what it owes in pieces, as
-many and as fast as somebody asks for. Until all of that is taken it looks up events in the journal, so a slow reader
-costs no memory; from then on events are told as they come.
+The rules are the same for every transport. A subscription knows none of them: it returns what it owes in pieces, as
+many and as fast as the caller asks for. Until all of that is taken it looks up events in the journal, so a slow reader
+costs no memory; from then on events are sent as they come.
 
 A snapshot is what is shown at one instant. It is read piece by piece while events go on, and what followed that
 instant follows it, so nothing is missing between the two and nothing is there twice.
@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 
 @frozen
 class Selection:
-    """What a watcher asks for. All of it may be left out: then it gets every event from now on.
+    """The request of a watcher. All of it may be left out: then it gets every event from now on.
 
     `since` is the cursor to go on after. With one that is known there is no snapshot if `snapshot` is True, for the
     watcher has had one; but it is told by `synced` when it has caught up. If it is "always" the snapshot follows what
@@ -52,7 +52,7 @@ class Selection:
     instance: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Raise `Invalid` for an app, a version, a name or an instance that can be none."""
+        """Raise `Invalid` if the app, version, name or instance is not a valid one."""
         for field, name in (("app", self.app), ("version", self.version), ("name", self.name)):
             if name is not None:
                 parse_name(field, name)
@@ -65,7 +65,7 @@ class Selection:
 
 
 class Subscription:
-    """What a watcher with this `selection` is owed by a node, from the moment at which it was made.
+    """The events and snapshot that a node owes a watcher with this `selection`, from when it was made.
 
     Take all of it, and again whenever there is more in the journal. Who has taken everything, and was told of nothing
     since, says so by `pass_over` before he goes on: of what is not for him the journal tells nothing, and it forgets.
@@ -94,7 +94,7 @@ class Subscription:
 
     @property
     def cursor(self) -> str:
-        """The place after what was taken; for who has taken everything."""
+        """The cursor after what was taken; only valid once everything was taken."""
         return self._journal.cursor_at(self._position or 0)
 
     def pass_over(self, number: int) -> None:
@@ -103,7 +103,7 @@ class Subscription:
             self._position = max(self._position, number)
 
     def take(self, bytes_max: int) -> list[Entry]:
-        """The next of what is owed, until it is `bytes_max` or just above. Nothing more if empty, unless `opening`."""
+        """Return the next piece owed, of `bytes_max` or just above. If empty, nothing is owed, unless `opening`."""
         if self._position is None:
             self._open()
         taken: list[Entry] = []
@@ -116,7 +116,7 @@ class Subscription:
         return taken
 
     def owed_bytes(self, enough: int) -> int:
-        """About how much is owed; counts no further than just above `enough`."""
+        """Return about how much is owed, counted no further than just above `enough`."""
         total = 0
         shown = (registration_bytes(claim.key, claim.body) for claim in self._claims)
         for size in chain(shown, map(len, chain.from_iterable(self._configured.values())), map(_size, self._ahead())):
@@ -154,7 +154,7 @@ class Subscription:
         return next(self._snapshot, None)
 
     def _missed(self) -> Iterator[Entry]:
-        """What the journal has for the watcher, one event at a time, moving on with each."""
+        """Yield the events that the journal has for the watcher, moving on with each."""
         while self._position is not None and self._position < self._journal.number:
             entry = self._journal.entry(self._position + 1)
             if entry is None:  # so slow that the journal went on without it

@@ -1,7 +1,7 @@
 """Why an instance is in rotation or not: the accounts of all nodes, and what they amount to in one sentence.
 
-Whoever reads this may be in a hurry: the sentence says what is the case, since when, and who could change it. The rest
-is what it was read off. Nothing is decided here, and nothing changed.
+The reader may be in a hurry: the sentence says what is the case, since when, and who could change it. The rest is the
+evidence. Nothing is decided here, and nothing changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SAME_ADDRESS_NAMED_MAX = 4
 
 
 async def explain(node: Node, key: str) -> dict[str, Any] | None:
-    """What `GET /explain/…` answers; None where no node knows anything of the id."""
+    """Return the answer to `GET /explain/…`; None if no node knows anything of the id."""
     asking: list[Deferred[Any]] = [
         Deferred.fromCoroutine(node.accounts(key)),
         Deferred.fromCoroutine(node.all_consumers()),
@@ -120,12 +120,12 @@ def _why_not_listed(asked: NodeDiagnosis, accounts: Sequence[NodeDiagnosis]) -> 
 
 
 def _lost(account: NodeDiagnosis) -> str:
-    """The nodes that a node does not hear, and whose word would count if it did."""
+    """Return the nodes that a node does not hear, and whose claims would count if it did."""
     return ", ".join(f"{seen.node} ({_ago(seen.heard_s)})" for seen in account.sees if seen.why == "silent")
 
 
 def _said(word: dict[str, Any] | None) -> str:
-    """What an operator has to do with it."""
+    """Return the part of the sentence about a state that an operator set."""
     if word is None or word["state"] == UP:
         return ""
     means = "no new requests" if word["state"] == "drain" else "no requests"
@@ -140,7 +140,7 @@ def _weight(shown: bytes | None) -> str:
 
 
 def _checked(key: str, consumers: Iterable[ConsumerState]) -> list[dict[str, Any]]:
-    """What those load balancers find that report on their checks."""
+    """Return the results of the load balancers that report on their checks."""
     finding = [(each, None if each.report is None else each.report.found_down) for each in consumers if each.connected]
     reports = [(each, down) for each, down in finding if down is not None]
     called = labels([(each.name, each.instance) for each, _ in reports])
@@ -190,7 +190,7 @@ def _and(names: Iterable[str]) -> str:
 
 
 def _backends(node: Node, key: str) -> list[dict[str, Any]]:
-    """The backends that send to its version, all or a canary's part, with the frontends before them."""
+    """Return the backends that send to its version, all or a canary's part, with the frontends before them."""
     _, app, version, _, _ = key.split("/")
     frontends = [msgspec.json.decode(body) for body in node.configuration("frontend")]
     found = []

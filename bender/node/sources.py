@@ -1,4 +1,4 @@
-"""Where a node gets time and randomness from."""
+"""The sources of time and randomness of a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node says of itself, its peers and their problems in `GET /status`."""
+"""The state of a node, its peers and their problems, as `GET /status` shows it."""
 
 from __future__ import annotations
 
@@ -75,6 +75,6 @@ def _peer_status(node: Node, peer: Peer, now: float) -> dict[str, Any]:
 
 
 def _api(whose: Sender | Peer) -> str | None:
-    """The `host:port` where clients reach a node; None where they do not from elsewhere."""
+    """Return the `host:port` where clients reach a node; None if they cannot from another host."""
     host, _, _ = whose.address.rpartition(":")
     return f"{host}:{whose.api_port}" if whose.api_port else None

@@ -20,7 +20,7 @@ from bender.node.event_selection import Selection, Subscription
 from bender.node.journal import Entry, said
 from bender.node.node import Node
 
-#: Without an event for so long there is a tick, so that a cut is noticed and a filtered watcher's cursor moves on.
+#: Seconds without an event until a tick is sent, so that a cut is noticed and a filtered watcher's cursor moves on.
 TICK_S = 15
 
 #: What may wait for a client that does not read.
@@ -40,7 +40,7 @@ TRANSPORT_BYTES = 64 * 1024
 LOOKS_PER_INTERVAL = 4
 
 
-#: There is no app of this name, so who listens to it is told nothing but when to go.
+#: No app has this name, so a listener to it receives nothing but the notice that the node stops.
 NO_APP = ""
 
 
@@ -51,13 +51,13 @@ class Outlet(Protocol):
         """Write these; if that is too much, the stream's `pauseProducing` is called."""
 
     def caught_up(self) -> None:
-        """Nothing is owed any more. The stream is `live`."""
+        """Note that nothing more is owed: the stream is `live`."""
 
     def drop(self) -> None:
-        """Close the connection at once, for its client does not read."""
+        """Close the connection at once, because its client does not read."""
 
     def end(self) -> None:
-        """Close the connection as soon as it may be, for the node stops."""
+        """Close the connection as soon as possible, because the node stops."""
 
 
 @implementer(IPushProducer)
@@ -65,7 +65,7 @@ class EventStream:
     """Follows one subscription after another and sends what they owe to `outlet`; its transport's producer.
 
     A subscription begins where the one before it is `live`, that is, was given all that it was owed: follow another
-    only then, and nothing is missing or there twice. Who closes the connection, or loses it, calls `close`.
+    only then, and nothing is missing or there twice. Call `close` when the connection is closed or lost.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class EventStream:
         self._resting = True
 
     def leave(self) -> None:
-        """The client goes on, and is no consumer any more."""
+        """End the consumer; its client goes on as a watcher."""
         if self.consumer is not None:
             self.consumer.end()
 
@@ -141,7 +141,7 @@ class EventStream:
             self._count(since)
 
     def closed(self) -> None:
-        """The node stops."""
+        """End the stream, because the node stops."""
         self._outlet.end()
 
     # What the transport calls.
@@ -169,14 +169,14 @@ class EventStream:
     # What the outlet may ask.
 
     def catch_up(self) -> bool:
-        """Send a client at once what the journal is still telling others; whether it has all that it is owed."""
+        """Send a client at once the events still being sent to others; return True if it has all that it is owed."""
         if self.live and not self._resting:
             self.heard(self._node.journal.told)
         return self.live
 
     @property
     def cursor(self) -> str:
-        """The place after what the client was given; only of a live stream."""
+        """The cursor after what was sent to the client; only for a live stream."""
         self._pass_over()
         return self._subscription.cursor
 
@@ -203,7 +203,7 @@ class EventStream:
         return False
 
     def idle(self) -> None:
-        """All is sent, or the transport has enough."""
+        """Do nothing: all is sent, or the transport has enough."""
 
     # The rest.
 
@@ -253,7 +253,7 @@ class EventStream:
         self._wait(sum(entry.size for entry in entries if entry and self._subscription.selection.admits(entry)))
 
     def _wait(self, size: int) -> None:
-        """Let so much more wait for a client that has stalled, or drop it."""
+        """Let this much more wait for a client that has stalled, or drop it."""
         assert self._room_bytes is not None
         self._room_bytes -= size
         if self._room_bytes < 0:
