@@ -1,1 +1,1 @@
-"""What programs that speak on a network have in common: addresses, endpoints, connections, HTTP servers."""
+"""Common parts of programs that use a network: addresses, endpoints, connections, HTTP servers."""

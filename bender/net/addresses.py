@@ -16,6 +16,6 @@ def host_port(host: str, port: int) -> str:
 
 
 def split_host_port(address: str) -> tuple[str, int]:
-    """Return the host, without brackets, and the port of what `host_port` has returned."""
+    """Return the host, without brackets, and the port of a text that `host_port` returned."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)

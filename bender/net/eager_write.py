@@ -1,8 +1,8 @@
 """Writing to a connection at once, and seeing at once that a client reads.
 
-Twisted puts down what is written and sends it in its next turn, after the system has said that the socket takes it,
+Twisted buffers what is written and sends it in its next turn, after the system has said that the socket takes it,
 which it nearly always does. For a small answer that is half of all the work: three system calls where one would do. So
-what is small is sent at once here, and only what the system does not take then goes Twisted's way.
+small writes are sent at once here, and only the bytes that the system does not take then go Twisted's way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 _TCP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
-#: What the system takes of a stream and cannot send yet.
+#: Bytes that the system takes of a stream and cannot send yet.
 UNSENT_BYTES_MAX = 64 * 1024
 
 

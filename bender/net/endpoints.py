@@ -71,7 +71,7 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def _timed_out(_result: object, within_s: float) -> None:
-    """Whatever the request ended in when it was cancelled for that."""
+    """Raise `TimedOut`, whatever the request ended in when it was cancelled for that."""
     raise TimedOut(f"{within_s:g} s")
 
 

@@ -1,4 +1,4 @@
-"""Text that comes from elsewhere, made fit for a terminal or a log.
+"""Escape text from other programs for a terminal or a log.
 
 Names, settings and messages of nodes may have any character in them. A control character moves the cursor, clears the
 screen or sets its title; one of C1 does the same as an escape sequence; a bidirectional control shows text in another
@@ -19,17 +19,17 @@ _NOT_ASCII = re.compile("[^\x00-\x7f]")
 
 
 def escaped(text: str) -> str:
-    """Text on one line, with each character that could disturb a terminal in the way in which Python writes it."""
+    """Return text on one line, with each character that could disturb a terminal as Python escapes it."""
     return _UNFIT.sub(_as_python, text)
 
 
 def escaped_lines(text: str) -> str:
-    """The same of several lines, which stay lines."""
+    """Return the same for several lines, which stay lines."""
     return "\n".join(map(escaped, text.split("\n")))
 
 
 def escaped_json(text: str, *, ascii_only: bool = False) -> str:
-    """JSON that says the same, where each such character in its strings is written by its number.
+    """Return equal JSON in which each such character in a string is written by its number.
 
     It must be well-formed. With `ascii_only` that is so for all that is not ASCII, for whatever cannot show it.
     """

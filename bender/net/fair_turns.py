@@ -129,7 +129,7 @@ class Turns:
 
 
 class _Steps:
-    """The steps of an iterator as work."""
+    """Takes the steps of an iterator as work."""
 
     def __init__(self, turns: Turns, steps: Iterator[object]) -> None:
         self.done: Deferred[None] = Deferred(lambda _: self._cancel())

@@ -23,10 +23,10 @@ from twisted.web.resource import IResource
 from bender.net.eager_write import prompt_writer
 from bender.net.fair_turns import Turns
 
-#: What is held while requests wait for their turn, or for the answer to the one before, and still more is read.
+#: Bytes that are held while requests wait for their turn, or for the answer to the one before, and still more is read.
 HELD_BYTES_MAX = 64 * 1024
 
-#: Of heads, what Twisted is given at a time.
+#: Bytes of heads that Twisted is given at a time.
 PART_BYTES = 4 * 1024
 
 # Of a decoder of chunks, where it reads lines.

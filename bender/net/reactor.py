@@ -17,7 +17,7 @@ _Call = Callable[..., Any]
 
 @implementer(IReactorTime)
 class Reactor(Protocol):
-    """What bender uses of a reactor: `IReactorTime`, and parts of `IReactorTCP` and `IReactorCore`.
+    """The parts of a reactor that bender uses: `IReactorTime`, and parts of `IReactorTCP` and `IReactorCore`.
 
     It is a protocol, because the reactors of Twisted and of its tests declare no common interface that has all of it.
     What few parts need is asked for where it is needed, such as `IReactorProcess(reactor)`.

@@ -171,7 +171,7 @@ class Subscription:
             yield Entry(self._journal.cursor, said("synced", cursor=self._journal.cursor))
 
     def _ahead(self) -> Iterator[Entry]:
-        """What the journal has for the watcher, without moving on."""
+        """Yield the events that the journal has for the watcher, without moving on."""
         if self._position is not None:
             entries = map(self._journal.entry, range(self._position + 1, self._journal.number + 1))
             yield from (entry for entry in entries if entry is not None and self.selection.admits(entry))

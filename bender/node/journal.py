@@ -1,13 +1,13 @@
-"""The events of one node in the order in which it saw them, kept for those who come back.
+"""The events of one node in the order in which it saw them, kept for watchers that come back.
 
-Each is encoded once, for the first who wants it: where nobody watches it costs nothing, and a node that starts among
-100,000 registrations makes as many events, of which nobody will ever see nine tenths (0.2 s of the second it takes).
+Each is encoded once, for the first watcher that takes it: without watchers it costs nothing, and a node that starts
+among 100,000 registrations makes as many events, nine tenths of which are never read (0.2 s of the second it takes).
 
-A journal knows no clock but the wall clock it is given, which is for people, and no connections. Whoever listens must
-never call back into the node from there: the events that came of it would overtake those that are being told.
+A journal knows no clock but the wall clock it is given, which is for people, and no connections. A listener must
+never call back into the node from there: the events that came of it would overtake those that are being sent.
 
-Those who listen are told that there is something new, and look it up: in rounds, and a round of very many in slices,
-because to write to 10,000 connections takes a tenth of a second. What happens during a round is told in the next one,
+Listeners are notified that there is something new, and look it up: in rounds, and a round of very many in slices,
+because to write to 10,000 connections takes a tenth of a second. What happens during a round is sent in the next one,
 together, so that no number of events and watchers can make this fall ever further behind.
 """
 
@@ -32,7 +32,7 @@ BYTES_MAX = 16 * 1024 * 1024
 #: Watchers at one node, of all transports together. Each costs some 15 µs with every event that it gets.
 LISTENERS_MAX = 10_000
 
-#: Watchers told in one go, which takes some 4 ms.
+#: Watchers notified in one go, which takes some 4 ms.
 NOTIFIED_AT_ONCE = 256
 
 
@@ -66,7 +66,7 @@ def _app_and_version(event: ViewEvent) -> tuple[str, str] | tuple[None, None]:
     return (path[0], path[1]) if kind == "registration" else (None, None)
 
 
-#: What an event takes beside its body and its key, about.
+#: About the bytes that an event takes beside its body and its key.
 _FORM_BYTES_ABOUT = 250
 
 
@@ -82,7 +82,7 @@ def _line(event: ViewEvent, at_ms: int, cursor: str) -> bytes:
 
 
 class JournalListener(Protocol):
-    """Who is told of events: `heard` says that there are some, and `closed` that there will be no more.
+    """A listener for events: `heard` is called when there are some, and `closed` when there will be no more.
 
     What came up to the event number `since` it has been told of before, or was not concerned by.
     """
@@ -93,7 +93,7 @@ class JournalListener(Protocol):
 
 
 class Journal:
-    """The last events of a node, and who listens for the next.
+    """The last events of a node, and the listeners for the next.
 
     `prefix` stands before the number of an event in its cursor. It must be new with each start of a node, or a watcher
     would go on where it never was; and it must need no escaping in JSON or a URL. `later` calls what it is given when
@@ -125,7 +125,7 @@ class Journal:
         self._events_max = events_max
         self._bytes_max = bytes_max
         self._listeners_max = listeners_max
-        # Each is encoded for the first who wants it; until then there is only what happened, and when.
+        # Each is encoded for the first listener that takes it; until then there is only what happened, and when.
         self._entries: dict[int, Entry | tuple[ViewEvent, int]] = {}
         self._bytes = 0
         # By app, because thousands may listen to one app each; dicts, because they keep the order.
@@ -134,13 +134,13 @@ class Journal:
 
     @property
     def listeners(self) -> int:
-        """How many there are who listen."""
+        """The number of listeners."""
         return len(self._app_of)
 
     # Writing.
 
     def append(self, events: Iterable[ViewEvent]) -> None:
-        """Number and keep these events, and tell all who listen, one event after the other."""
+        """Number and keep these events, and notify all listeners, one event after the other."""
         at_ms = self.wall_ms()
         for event in events:
             self.number += 1
@@ -151,7 +151,7 @@ class Journal:
         self._deliver()
 
     def close(self) -> None:
-        """Tell all who listen that there will be no more."""
+        """Notify all listeners that there will be no more events."""
         for listener in tuple(self._app_of):
             listener.closed()
 
@@ -191,7 +191,7 @@ class Journal:
         self._later(self._go_round)
 
     def _deliver_to(self, listener: JournalListener) -> None:
-        """Tell a listener; one that fails, because of a defect, must not keep the others from being told."""
+        """Notify a listener; if it fails, because of a defect, the others must be notified all the same."""
         try:
             listener.heard(self.told)
         except Exception:
@@ -203,15 +203,15 @@ class Journal:
 
     @property
     def cursor(self) -> str:
-        """The place after the last event."""
+        """The cursor after the last event."""
         return self.cursor_at(self.number)
 
     def cursor_at(self, number: int) -> str:
-        """The place after the event with a number."""
+        """Return the cursor after the event with a number."""
         return f"{self._prefix}-{number}"
 
     def position(self, cursor: str) -> int | None:
-        """The number of the event that a cursor stands after; None where what came later is not all known here."""
+        """Return the number of the event before a cursor; None if not all later events are known here."""
         number = cursor.rpartition("-")[2]
         # The length first: Python refuses to read thousands of digits.
         if len(number) > len(str(self.number)) or not (number.isascii() and number.isdigit()):
@@ -221,7 +221,7 @@ class Journal:
         return position if held and cursor == self.cursor_at(position) else None
 
     def entry(self, number: int) -> Entry | None:
-        """The event with this number; None where it is no longer held."""
+        """Return the event with this number; None if it is no longer held."""
         found = self._entries.get(number)
         if isinstance(found, tuple):
             event, at_ms = found
@@ -231,7 +231,7 @@ class Journal:
         return found
 
     def happened(self, key: str, count_max: int) -> tuple[PastEvent, ...]:
-        """The last events of one id, newest first, as far as they are held. It takes up to 5 ms."""
+        """Return the last events of one id, newest first, as far as they are held. It takes up to 5 ms."""
         newest_first = (self._entries[number] for number in range(self.number, self.number - len(self._entries), -1))
         mark = b'"id":"%b",' % msgspec.json.encode(key)[1:-1]
         found = (entry for entry in newest_first if _is_of(entry, key, mark))
@@ -240,9 +240,9 @@ class Journal:
     # Listening.
 
     def listen(self, listener: JournalListener, app: str | None = None) -> None:
-        """Tell `listener` of everything from now on, or of the registrations of one app only.
+        """Notify `listener` of everything from now on, or of the registrations of one app only.
 
-        Who listens already listens so from now on. Raises `Full` where too many others do.
+        If it listens already, this replaces its app. Raises `Full` if there are too many others.
         """
         self.unlisten(listener)
         if len(self._app_of) >= self._listeners_max:
@@ -251,7 +251,7 @@ class Journal:
         self._app_of[listener] = app
 
     def unlisten(self, listener: JournalListener) -> None:
-        """Tell `listener` nothing more; it need not listen."""
+        """Notify `listener` no more; it need not be a listener."""
         if listener not in self._app_of:
             return
         app = self._app_of.pop(listener)
@@ -276,12 +276,12 @@ def _happened(entry: Entry | tuple[ViewEvent, int]) -> PastEvent:
 
 
 def said(event: str, **fields: object) -> bytes:
-    """The line of something that is no change of visibility, such as a tick."""
+    """Return the line of an event that is not a change of visibility, such as a tick."""
     return msgspec.json.encode({"event": event, **fields}) + b"\n"
 
 
 def snapshot_lines(kind: str, bodies: Iterable[bytes], cursor: str, at_ms: int) -> Iterable[Entry]:
-    """What is shown of a kind at present, as events."""
+    """Yield the objects of a kind that are shown at present, as events."""
     what = b"online" if kind == "registration" else b"created"
     head = b'{"event":"%b","cursor":"%b","at":%d,"snapshot":true,"%b":' % (what, cursor.encode(), at_ms, kind.encode())
     for body in bodies:

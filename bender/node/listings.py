@@ -1,7 +1,7 @@
 """Lists of registrations as clients get them: put together once after a change, all but short ones in slices.
 
-A list that did not change since somebody asked for it costs a look at a number. What is kept is bounded, whatever is
-asked for. It must never hold up the reactor: to put 100,000 registrations together takes 50 ms, so that is done piece
+A list that did not change since its last request costs a look at a number. The lists kept are bounded, whatever is
+requested. It must never hold up the reactor: to put 100,000 registrations together takes 50 ms, so that is done piece
 by piece, and what changes meanwhile may be in the list or not.
 """
 
@@ -26,7 +26,7 @@ OF_ONE_INSTANT_MAX = 5_000
 #: Lists that are kept, in bytes.
 KEPT_BYTES_MAX = 16 * 1024 * 1024
 
-#: Lists that are being made for whoever asks for them meanwhile.
+#: Lists that are being made, for requests that come meanwhile.
 MAKING_MAX = 16
 
 #: Registrations in a slice, and in one of the pieces in which a list is sent: looked at, and put together, in 0.3 ms.
@@ -86,7 +86,7 @@ class Listings:
         return self._view.count_of(app, version) > AT_ONCE_MAX
 
     def listing(self, app: str | None, version: str | None) -> Listing:
-        """A list that is not long."""
+        """Return a list that is not long."""
         kept = self._present((app, version))
         if isinstance(kept, Listing):
             return kept
@@ -96,16 +96,16 @@ class Listings:
         return listing
 
     def kept(self, app: str | None, version: str | None) -> LongListing | None:
-        """A long list that was made before and is still right."""
+        """Return a long list that was made before and is still right."""
         kept = self._present((app, version))
         return kept if isinstance(kept, LongListing) else None
 
     def long_listing(
         self, app: str | None, version: str | None, admits: Callable[[bytes], bool] | None = None
     ) -> LongListing:
-        """A list that is to be made in slices. `admits` says which of the registrations are wanted, if not all.
+        """Return a list that is to be made in slices. `admits` says which of the registrations are wanted, if not all.
 
-        Several clients that ask for the same at the same time have the same made.
+        Clients that ask for the same list at the same time share one.
         """
         which = (app, version)
         if admits is not None:

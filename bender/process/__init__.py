@@ -1,1 +1,1 @@
-"""What every service under `twistd` needs around it: options, how it starts and ends, signals, and its log."""
+"""The frame of every service under `twistd`: options, how it starts and ends, signals, and its log."""

@@ -1,9 +1,9 @@
-"""Limit how often the log says the same kind of thing, and count what is left out.
+"""Limit how often the log has lines of the same kind, and count those that are left out.
 
 Clients and peers cause lines of the log: a connection that times out, a message that is refused, a connection that
-finds no file descriptor left. An attacker could fill the disk with them, and hide what matters. So of each
-kind of line, which is that of its format, a few come through in a while; the others are counted, and one line says
-how many there were. It stands before all observers of the log, because Twisted's own lines are among those.
+finds no file descriptor left. An attacker could fill the disk with them, and hide what matters. So a few
+lines of each kind (those with the same format) are logged in a while; the others are counted, and one line says how
+many there were. It stands before all observers of the log, because Twisted's own lines are among those.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _Lines:
 
 @implementer(ILogObserver)
 class LogLimiter:
-    """Passes on to `observer` what is not too much."""
+    """Passes on to `observer` the lines within the limit."""
 
     def __init__(self, clock: IReactorTime, observer: ILogObserver) -> None:
         self._clock = clock
@@ -100,7 +100,7 @@ class LogLimiter:
             self._observer(self._counted(lines))
 
     def _counted(self, lines: _Lines) -> LogEvent:
-        """The line that says how many were left out, from where those came."""
+        """Return the line that says how many were left out, with their origin."""
         about = {key: lines.example.get(key) for key in ("log_namespace", "log_source", "log_level", "log_logger")}
         text = lines.example.get("log_format") or ""
         return {
@@ -114,7 +114,7 @@ class LogLimiter:
 
 
 def _reworded(event: LogEvent) -> LogEvent | None:
-    """The event as it is to be logged; None if it says nothing new."""
+    """Return the event as it is to be logged; None if it says nothing new."""
     text: Any = event.get("log_format")
     no_descriptor = event.get("acceptError") == "EMFILE"
     if text not in _REWORDED and not no_descriptor:

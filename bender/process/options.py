@@ -26,7 +26,7 @@ BACKLOG = 4096
 
 
 class OptionError(ValueError):
-    """An option, or several together, with which no node can be started."""
+    """An option, or several together, with which a node cannot be started."""
 
 
 @frozen
@@ -131,7 +131,7 @@ def text_of(given: RawOption) -> str:
 
 
 def from_toml(path: str, options: Iterable[str], program: str) -> dict[str, RawOption]:
-    """Return the options of a program that a TOML file has. Raises `OptionError`, also for other keys."""
+    """Return the options of a program from a TOML file. Raises `OptionError`, also for other keys."""
     try:
         document = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:

@@ -1,6 +1,6 @@
 """A reactor whose timers do not follow the wall clock.
 
-Twisted's reactors measure time by `time.time()`. When that is set back, every timer waits for so much longer: the next
+Twisted's reactors measure time by `time.time()`. When that is set back, every timer waits that much longer: the next
 call, a timeout, a renewal, the end of an idle connection. When it is set forward, all of them are due at once. The only
 place where this can be put right for Twisted's own timers as well is the reactor, so that is where it is done.
 """
