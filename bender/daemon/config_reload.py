@@ -10,13 +10,13 @@ from bender.process.signals import Reread
 
 
 class RunningNode(Protocol):
-    """What a node offers here."""
+    """The methods of a node that are used here."""
 
     def set_guard_duration(self, guard_s: float) -> None: ...
 
 
 class RunningExchange(Protocol):
-    """What the exchange offers here."""
+    """The methods of the exchange that are used here."""
 
     def replace_seeds(self, seeds: Sequence[str]) -> None: ...
 

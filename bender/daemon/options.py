@@ -1,6 +1,6 @@
 """The options of a node, converted and checked.
 
-Everything that is wrong with them is found here, before anything listens or runs.
+All mistakes in them are found here, before anything listens or runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 from bender.net.addresses import host_port
 from bender.process.options import Endpoint, OptionError, RawOption, address_is, flag_of, parse_endpoint, text_of
 
-#: Where peers are looked for that were named without a port.
+#: The port of peers that were named without one.
 EXCHANGE_PORT = 1730
 
 #: A request to a peer has one interval's time, and a busy node may need some tens of milliseconds of it.
@@ -34,7 +34,7 @@ _INTEGER_MAX = 2**63
 #: Names are part of every message and of many log lines.
 NAME_LENGTH_MAX = 255
 
-#: The option names, the defaults of all that have one, and what `--help` says of them.
+#: The option names, the defaults of all that have one, and their texts in `--help`.
 OPTIONS: Mapping[str, tuple[Any, str]] = {
     "api": ("tcp:1729:interface=127.0.0.1", "ENDPOINT of the HTTP API"),
     "exchange": (f"tcp:{EXCHANGE_PORT}:interface=127.0.0.1", "ENDPOINT at which peers exchange state"),

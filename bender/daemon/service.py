@@ -1,8 +1,8 @@
 """A node and its shells as one service: they start together or not at all, and stop in order.
 
 Leaving (rule 7) loses nothing that was promised to a client, and ends in bounded time whatever peers and clients do.
-The listening sockets close first, for it is a refused connection that makes clients go on elsewhere; then what was read
-is answered; and then the node tells its peers.
+The listening sockets close first, because a refused connection makes clients go on elsewhere; then the requests that
+were read are answered; and then the node informs its peers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ClientConnections(Protocol):
 
 
 class LeavingNode(Protocol):
-    """What a node offers here. `leave` tells its peers, by way of the exchange."""
+    """The methods of a node that are used here. `leave` informs its peers through the exchange."""
 
     @property
     def name(self) -> str: ...

@@ -1,7 +1,7 @@
 """The sweeps of a node: at regular times it looks for what has lapsed, is silent or can be forgotten.
 
 It decides nothing, the node does. It must never stop by itself: a sweep that raises is logged and counted, and the
-next one comes all the same, for without sweeps nothing dead would ever go offline. It must not hold up the reactor
+next one comes all the same, because without sweeps nothing dead would ever go offline. It must not hold up the reactor
 either: the node sweeps in slices, and requests get their turn between them.
 """
 
@@ -22,7 +22,7 @@ SWEEPS_PER_INTERVAL = 4
 
 
 class Sweeping(Protocol):
-    """What a node offers here. `sweep` does one slice and says whether there is more to do at once."""
+    """The methods of a node that are used here. `sweep` does one slice; it returns True if there is more to do."""
 
     @property
     def counters(self) -> Counters: ...

@@ -154,7 +154,7 @@ def _allow_open_files() -> None:
 
 
 class _AcceptedAtOnce:
-    """Stands for the number of connections that Twisted's listening ports accept in one turn.
+    """Replaces the number of connections that Twisted's listening ports accept in one turn.
 
     They raise it without a bound while more clients come: when ten thousand come back to a node, turns of 40 ms.
     """

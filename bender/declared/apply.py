@@ -183,12 +183,12 @@ class Applier:
 
 
 def _set_when(word: Word | None) -> tuple[str, float, int, str] | None:
-    """What tells a state from one that was set at another time."""
+    """Return a key that tells a state from one that was set at another time."""
     return None if word is None else (word.state, word.lasts_s, word.at_ms, word.author)
 
 
 def _sent(change: ConfigChange) -> dict[str, Any]:
-    """The fields that differ; null takes back what is not declared."""
+    """Return the fields that differ; null takes back a field that is not declared."""
     before, after = change.before or {}, change.after or {}
     changed = {field: after[field] for field in changed_fields(before, after)}
     return changed | {field: None for field in before if field not in after}

@@ -1,4 +1,4 @@
-"""What differs between a document and a registry, and in which order it is changed.
+"""Find the differences between a document and a registry, and the order in which to make the changes.
 
 The order keeps traffic going at every moment: what adds members comes first, backends come before the frontends that
 send to them, and what takes members or entrances away comes last.
@@ -28,7 +28,7 @@ SAME_END_MS = 2000
 
 @frozen
 class Contents:
-    """What a registry has: the fields of backends and frontends as a file would declare them, and operators' states.
+    """A registry: the fields of backends and frontends as a file would declare them, and operators' states.
 
     States are by the id of the instance; `now_ms` is when they were read, by the wall clock of this machine.
     `notes` say what could not be read.
@@ -200,7 +200,7 @@ def _shown_state(declared: DeclaredState) -> Fields:
 
 
 def _rank(change: ConfigChange, contents: Contents) -> int:
-    """When a change has its turn; see the top of the module."""
+    """Return the place of a change in the order; see the top of the module."""
     if change.kind == "state":
         adds = change.state is None or change.state.state == UP
         return 3 if not adds and _is_in_use(change.name, contents) else 0

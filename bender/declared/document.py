@@ -1,4 +1,4 @@
-"""What a file declares, as values.
+"""The declarations of a file, as values.
 
 Fields are as the API takes them, without those that are null: a field that is not there is not set. So `id`, `resource`
 and `name`, which follow from where an object stands in the file, are not among the fields.
@@ -31,7 +31,7 @@ IMPLIED = ("id", "resource", "name")
 META = "meta"
 META_JSON = "meta_json"
 
-#: The wall clock of a node may differ by so much from this machine's, and its times are still taken for right.
+#: The wall clock of a node may differ by this much from this machine's, and its times are still taken for right.
 CLOCK_ERROR_MS = 60_000
 
 Fields = Mapping[str, Any]

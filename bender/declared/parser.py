@@ -136,7 +136,7 @@ class _Reader:
         self.problems.append(Problem(self._line(path), text))
 
     def _line(self, path: Path) -> int | None:
-        """The line of a path, or else of the nearest that contains it."""
+        """Return the line of a path, or else of the nearest that contains it."""
         return next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
 
     def _tables(self, table: str, content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -166,7 +166,7 @@ class _Reader:
         return found
 
     def _with_meta(self, path: Path, id_: str, declared: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields, with `meta` for `meta_json`."""
+        """Return the fields, with `meta` for `meta_json`."""
         fields = {key: value for key, value in declared.items() if key != META_JSON}
         if META_JSON not in declared:
             return fields
@@ -224,7 +224,7 @@ class _Reader:
 
 
 def _problems_of(kind: Kind, name: str, fields: Mapping[str, Any]) -> Iterator[str]:
-    """All that is wrong with an object, one problem of a field."""
+    """Yield all problems of an object, one for each field."""
     left = dict(fields)
     while True:
         try:
@@ -291,7 +291,7 @@ def _until_ms(value: Any, now_ms: int) -> int:
 
 
 def _unlike_json(value: Any) -> Iterator[str]:
-    """What is in a value that TOML can say and JSON cannot."""
+    """Yield a problem for each part of a value that TOML can express and JSON cannot."""
     if isinstance(value, date | time):
         yield f"{value} is a date or time: put it in quotes"
     elif isinstance(value, float) and not isfinite(value):

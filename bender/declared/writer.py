@@ -99,7 +99,7 @@ def _states(states: Mapping[str, DeclaredState]) -> Iterator[str]:
 
 
 def _sayable(fields: Fields) -> dict[str, Any]:
-    """The fields in a form that TOML has."""
+    """Return the fields in a form that TOML has."""
     if _is_toml(fields.get(META, {})):
         return dict(fields)
     others = {key: value for key, value in fields.items() if key != META}
@@ -115,7 +115,7 @@ def _is_toml(value: Any) -> bool:
 
 
 def _sorted(value: Any) -> Any:
-    """A value with the keys of its objects in order."""
+    """Return a value with the keys of its objects in order."""
     if isinstance(value, list):
         return [_sorted(each) for each in value]
     if not isinstance(value, dict):

@@ -1,7 +1,7 @@
 """The exchange: how a node and its peers send each other their changes, over HTTP.
 
-It knows the node and the wire, and decides nothing: what to say, to whom and when a peer counts as lost is up to the
-node. Here is when a round begins, how a message gets there in time or not at all, and which peer is named in the log.
+It knows the node and the wire, and decides nothing: what to send, to which peer, and when a peer counts as lost is up
+to the node. Here is when a round begins, how a message arrives in time or not at all, and which peer is logged.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["Exchange"]
 
 
 class ExchangingNode(AnsweringNode, SendingNode, LocatingNode, Protocol):
-    """What a node offers here."""
+    """The methods of a node that are used here."""
 
     def peer_problem(self, address: str, problem: str | None) -> None: ...
 
@@ -40,7 +40,7 @@ class ExchangingNode(AnsweringNode, SendingNode, LocatingNode, Protocol):
 class Exchange(MultiService):
     """Listens to peers at `endpoint`, asks them, and keeps the node informed where its seeds are.
 
-    `seeds` are the `host:port` that people configured; `turns` are those of all that takes time at the node; `chance`
+    `seeds` are the configured `host:port`; `turns` are those of all that takes time at the node; `chance`
     gives numbers between 0 and 1, at random.
     """
 

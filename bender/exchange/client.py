@@ -1,4 +1,4 @@
-"""The half of the exchange that asks: a round every interval, and whatever else the node has to say, at once.
+"""The half of the exchange that asks: a round every interval, and all other requests of the node at once.
 
 Each request that the node hands over is reported to it exactly once, as answered or failed, whatever happens to it. It
 must never wait for a peer: one that hangs costs its requests their time limit and nothing else.
@@ -50,7 +50,7 @@ JITTER = 0.1
 
 
 class SendingNode(Protocol):
-    """What a node offers here."""
+    """The methods of a node that are used here."""
 
     @property
     def counters(self) -> Counters: ...
@@ -211,7 +211,7 @@ class GossipClient(Service):
             return None
 
     async def _answer(self, request: OutgoingMessage, posting: Deferred[bytes]) -> Message | None:
-        """Return the answer; None where there is none, which is noted as a problem of the peer."""
+        """Return the answer; None if there is none, which is noted as a problem of the peer."""
         address, problems = request.address, self._problems
         try:
             answer = await posting.addTimeout(request.limit_s, self._reactor)

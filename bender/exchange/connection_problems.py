@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from bender.exchange.wire_errors import MessageRefused, OtherCluster, OtherVersion
 
-#: Intervals for which a peer was out of reach before that is worth a word: a restart, or a lost packet, is not.
+#: Intervals for which a peer is unreachable before that is logged: a restart, or a lost packet, is not.
 PATIENCE_INTERVALS = 2
 
 #: Intervals without a sign of it after which something is over.
@@ -90,7 +90,7 @@ class PeerProblems:
             self.trouble(address, "interval", text, kind=text)
 
     def forget(self) -> None:
-        """Let go of what was not seen for long: nothing is sent to that peer any more, or comes from it."""
+        """Drop problems that were not seen for long: nothing is sent to that peer any more, or comes from it."""
         for address, conditions in list(self._conditions.items()):
             for key, condition in list(conditions.items()):
                 if self._absent(condition, FORGOTTEN_INTERVALS):

@@ -37,7 +37,7 @@ SOONER_S = 5
 
 
 class LocatingNode(Protocol):
-    """What a node offers here."""
+    """The methods of a node that are used here."""
 
     def located(self, seed: str, addresses: Sequence[str]) -> None: ...
 

@@ -51,7 +51,7 @@ _CODES = {http.CONFLICT: "CONFLICT", http.REQUEST_ENTITY_TOO_LARGE: "TOO_LARGE",
 
 
 class AnsweringNode(Protocol):
-    """What a node offers here."""
+    """The methods of a node that are used here."""
 
     @property
     def counters(self) -> Counters: ...
@@ -103,7 +103,7 @@ class GossipServer:
         return _respond(request, http.OK, MEDIA_TYPE, self._wire.consumers_out(consumers))
 
     def _answer(self, body: bytes, host: str) -> tuple[int, bytes, bytes]:
-        """Status, media type and body of the answer to what `host` sent."""
+        """Return the status, media type and body of the answer to a request of `host`."""
         try:
             received = self._wire.decode(body)
         except MessageRefused as refused:
@@ -148,7 +148,7 @@ def _respond_with(request: server.Request, status: int, refusal: PeerRefusal) ->
 
 
 def _respond(request: server.Request, status: int, media_type: bytes, body: bytes) -> bytes:
-    """Everything of an answer but the body, which is returned. With a length, or Twisted would send it in chunks."""
+    """Set all of an answer but the body, which is returned. Set its length, or Twisted would send it in chunks."""
     request.setResponseCode(status)
     request.responseHeaders.setRawHeaders(b"Content-Type", [media_type])
     request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
@@ -187,7 +187,7 @@ class PeerRequest(PlainRequest):
 
 
 class PeerChannel(PacedChannel):
-    """One connection. Pushes that come in one piece are answered without any more ado."""
+    """One connection. Pushes that come in one piece are answered at once."""
 
     site: PeerSite
 

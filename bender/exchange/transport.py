@@ -37,10 +37,10 @@ from bender.net.reactor import Reactor
 PATH = "/exchange"
 _PATH = PATH.encode()
 
-#: Where a node is asked what it knows of one id.
+#: The path for asking a node what it knows of one id.
 ACCOUNT_PATH = "/account"
 
-#: Where it is asked for its consumers, when they have acted on something.
+#: The path for asking it for its consumers, when they have acted on something.
 CONSUMERS_PATH = "/consumers"
 
 #: Of messages, and of the sentence that says why one is refused.
@@ -74,7 +74,7 @@ class Unanswered(Exception):
 
 
 class Unreachable(Unanswered):
-    """It got none at all."""
+    """The request got no answer at all."""
 
     def __init__(self, text: str) -> None:
         super().__init__("unreachable", text)
@@ -214,21 +214,21 @@ class _Connection(ProtocolWrapper):
 
 
 class _Connections(WrappingFactory[_Connection]):
-    """Makes one."""
+    """Makes such connections."""
 
     protocol = _Connection
     noisy = False
 
     def __init__(self, factory: Any, bytes_max: int) -> None:
         super().__init__(factory)
-        factory.noisy = False  # or each attempt to reach a peer that is away would be two lines of the log
+        factory.noisy = False  # or each attempt to reach a peer that is down would be two lines of the log
         self.bytes_max = bytes_max
 
 
 @implementer(IStreamClientEndpoint)
 @frozen
 class _Endpoint:
-    """Where a peer listens."""
+    """The endpoint at which a peer listens."""
 
     endpoint: IStreamClientEndpoint
     bytes_max: int

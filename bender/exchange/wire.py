@@ -55,7 +55,7 @@ from bender.exchange.wire_schema import (
     WireVersion,
 )
 
-#: What this node speaks. It understands the one before and the one after, too.
+#: The wire version of this node. It understands the one before and the one after, too.
 WIRE_VERSION = 1
 
 #: A message on the network. The core cuts what it sends into pages of about 1 MiB; the largest that it cannot cut is
@@ -120,7 +120,7 @@ class Wire:
     _ttls: dict[float, float] = field(factory=dict, init=False, eq=False, repr=False)
 
     def encode(self, message: Message) -> bytes:
-        """Return a message as bytes. Raises `Unsendable` where every peer would refuse it."""
+        """Return a message as bytes. Raises `Unsendable` if every peer would refuse it."""
         payload = _encoded(_message_out(message))
         if len(payload) > self.payload_bytes_max:
             raise Unsendable(f"a message of {len(payload)} bytes, which is more than {self.payload_bytes_max}")

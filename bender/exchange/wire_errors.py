@@ -18,11 +18,11 @@ class MessageRefused(Exception):
 
 
 class Malformed(MessageRefused):
-    """It is not what any node of ours sends."""
+    """No node sends such a message."""
 
 
 class MessageTooLarge(MessageRefused):
-    """It is beyond what any node of ours sends."""
+    """The message is beyond the limits of any node."""
 
 
 class OtherVersion(MessageRefused):
@@ -30,7 +30,7 @@ class OtherVersion(MessageRefused):
 
 
 class OtherCluster(MessageRefused):
-    """It is meant for another cluster."""
+    """The message is meant for another cluster."""
 
 
 class Unsendable(Exception):

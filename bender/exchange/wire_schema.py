@@ -34,7 +34,7 @@ KEY_CHARACTERS_MAX = 1024
 
 NAME_CHARACTERS_MAX = 255
 
-#: Of the reason of an end. One that a later release adds is kept, and passed on, but read as none.
+#: Length of the reason of an end. One that a later release adds is kept, and passed on, but read as none.
 REASON_CHARACTERS_MAX = 32
 
 _Subject = TypeVar("_Subject")
@@ -110,7 +110,7 @@ class WireEntry(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class WireCopy(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A claim that says the same as the claim `of_n` of the node `of_node`."""
+    """A claim with the same content as the claim `of_n` of the node `of_node`."""
 
     step: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
     of_node: _Incarnation

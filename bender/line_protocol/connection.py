@@ -278,7 +278,7 @@ class Subscriber(Protocol):
                 self._instances[key] = self._node.instance(key)
 
     def _end_sessions(self) -> None:
-        """The client is gone. What another instance has registered under the same id meanwhile is not its own."""
+        """End the sessions of a client that is gone, unless another instance registered under the id since."""
         by_grace: dict[float, list[str]] = {}
         instances = self._instances.copy()
         for key, grace_s in self._take_sessions():

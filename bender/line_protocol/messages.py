@@ -33,7 +33,7 @@ NOT_GIVEN = msgspec.Raw()
 
 
 class RegisterMessage(RegistrationRequest, frozen=True, rename={"ttl_s": "ttl", "grace_s": "grace"}):
-    """What is registered; `session` and `grace` may stand here as well as in the line."""
+    """The registration; `session` and `grace` may stand here as well as in the line."""
 
     session: bool = False
     grace_s: Annotated[float, msgspec.Meta(ge=0, le=GRACE_S_MAX)] = 0.0
@@ -56,7 +56,7 @@ _registered = msgspec.json.Decoder(RegisterMessage)
 
 
 def parse_registration(document: msgspec.Raw, timing: Timing) -> RegisterMessage:
-    """Return what `register` asks for. Raises `Invalid`."""
+    """Return the registration that `register` asks for. Raises `Invalid`."""
     return parse_wanted(_registered, bytes(document), timing)
 
 

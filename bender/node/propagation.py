@@ -31,10 +31,10 @@ Ask = Callable[[str, Awaited], Coroutine[Any, Any, tuple[ConsumerState, ...] | N
 LOOKS_APART_S = 30.0
 LOOKS_APART_S_MIN = 5.0
 
-#: An id of nobody. Peers that are asked about an id leave out what their consumers report.
+#: An id without a registration. Peers that are asked about an id leave out the reports of their consumers.
 NO_KEY = "registration/-/-/localhost/1"
 
-#: How much later than the first word of a restarted program the last one of its earlier start may seem to be, because
+#: Seconds by which the last sign of life of a program may seem later than the first one after its restart, because
 #: answers take a while.
 LATER_S_MAX = 1.0
 
@@ -321,7 +321,7 @@ def _together(found: Iterable[_Found]) -> list[_Found]:
 
 
 def _not_succeeded(found: list[_Found]) -> list[_Found]:
-    """The same, of one name, in order of instance and node."""
+    """Return the same for one name, in order of instance and node."""
     began_at: dict[str, float] = {}
     for each in found:
         instance = each.consumer.instance
@@ -332,7 +332,7 @@ def _not_succeeded(found: list[_Found]) -> list[_Found]:
     last_began_at = max((began_at[instance] for instance in instances), default=-inf)
     for each in ended:
         instance = each.consumer.instance
-        # Of a node that does not know of instances nobody can say which one it is.
+        # If its node does not know instances, it cannot be known which one it is.
         again = instance in instances or (instances and ("" in instances or not instance))
         if not (again or last_began_at + LATER_S_MAX >= each.alive_at):
             kept.append(each)
