@@ -123,7 +123,7 @@ class _Reader:
         return Document(objects["backends"], objects["frontends"], self._states(content))
 
     def unresolved(self, document: Document) -> Iterator[tuple[str, Problem]]:
-        """The references of frontends to backends that the document does not have."""
+        """Yield the references of frontends to backends that the document does not have."""
         for name, fields in document.frontends.items():
             for path, backend in backends_named(fields):
                 if backend not in document.backends:

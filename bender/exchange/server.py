@@ -37,7 +37,7 @@ from bender.node.counters import Counters
 #: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
 IDLE_S_MAX = 60
 
-#: Where the API is if nothing else was chosen, for clients that came to the wrong port.
+#: The default port of the API, for clients that came to the wrong port.
 API_PORT = 1729
 
 _PATH = PATH.encode()

@@ -43,7 +43,7 @@ ACCOUNT_PATH = "/account"
 #: The path for asking it for its consumers, when they have acted on something.
 CONSUMERS_PATH = "/consumers"
 
-#: Of messages, and of the sentence that says why one is refused.
+#: Media types of messages, and of the sentence that says why one is refused.
 MEDIA_TYPE = b"application/msgpack"
 REFUSAL_TYPE = b"application/json"
 

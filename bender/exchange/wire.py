@@ -178,21 +178,21 @@ class Wire:
 
     @staticmethod
     def consumers_in(body: bytes) -> tuple[ConsumerState, ...]:
-        """What was answered. Raises `Malformed`."""
+        """Return the consumers in an answer. Raises `Malformed`."""
         return _decoded(_consumers, body, "sends an invalid list of consumers")
 
     @staticmethod
     def account_out(account: NodeDiagnosis) -> bytes:
-        """The answer to that."""
+        """Encode the answer with an account."""
         return _encoded(account)
 
     @staticmethod
     def account_in(body: bytes) -> NodeDiagnosis:
-        """What was answered. Raises `Malformed`."""
+        """Return the account in an answer. Raises `Malformed`."""
         return _decoded(_accounts, body, "sends an invalid account")
 
     def check(self, version: int, cluster: str) -> None:
-        """Raises `MessageRefused` where nodes with this wire version and of this cluster do not talk to this one."""
+        """Raise `MessageRefused` if nodes with this wire version and of this cluster do not talk to this one."""
         _check_version(version)
         if cluster != self.cluster:
             raise OtherCluster(f"belongs to cluster {cluster!r}, but this node to {self.cluster!r}")

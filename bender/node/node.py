@@ -41,7 +41,7 @@ from bender.node.status import describe
 
 __all__ = ["Full", "InstanceReplaced", "Node", "NotReady"]
 
-#: Events of one id that are told in an account of it.
+#: Events of one id that a diagnosis of it has.
 EVENTS_TOLD_MAX = 20
 
 #: Registrations accepted at one node, about 1 GB. What peers bring is never refused.
@@ -278,7 +278,7 @@ class Node:
         return True
 
     def leave(self) -> None:
-        """Tell all peers that this node stops."""
+        """Notify all peers that this node stops."""
         with self._turn as now:
             self.replica.leave(now)
             self._ledger_propagation.end()
