@@ -42,7 +42,8 @@ fields_argument = click.argument(
     nargs=-1,
     type=SettingParam(),
     metavar="[KEY=VALUE]…",
-    help="Other fields, or parts of them such as health.path=/up. A VALUE is JSON, or else text; null removes a field.",
+    help="Other fields, or parts of them such as health.path=/up of a backend. A VALUE is JSON, or else text; null "
+    "removes a field.",
 )
 
 
@@ -341,7 +342,7 @@ def _say_how_to_end_a_canary(session: Session, what: Backend | Frontend) -> None
 async def remove_backend(session: Session, name: str, *, force: bool) -> None:
     """Remove a backend and its history; its members stay registered.
 
-    Nodes refuse to remove a backend that serves and to which a frontend sends.
+    Nodes refuse to remove a backend that serves requests and is used by a frontend.
     """
     await _remove(session, f"backend/{name}", force=force)
 

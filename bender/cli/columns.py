@@ -38,7 +38,7 @@ INSTANCES = Columns(
 
 EVENTS = Columns(
     {
-        "TIME": "When the node reported it, by the clock of this machine.",
+        "TIME": "By the clock of the node that sent the event, in the time zone of this machine.",
         "EVENT": "online, offline, changed, created or removed. A line with synced has no other columns.",
         "ID": "The instance, backend or frontend.",
         "REASON": "Why, such as registered, expired, deregistered, check-failed, node-lost or configured.",

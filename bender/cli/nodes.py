@@ -83,7 +83,7 @@ async def status(session: Session) -> None:
     for what, problem in own.problems.items():
         if not what.startswith("consumer/"):  # the consumers of all nodes are printed below
             screen.say(f"{own.node} reports for {what}: {problem}.")
-    screen.aside(f"lags as measured by {own.node} at {reply.node}")
+    screen.aside(f"LAG is measured by {own.node} ({reply.node})")
     _show_consumers(session, await asking, lost=not own.counts.frontends)
 
 

@@ -201,7 +201,7 @@ class Client:
         if reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
             raise NoAnswer("is not ready: it has not heard from all of its peers yet")
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise NoAnswer("has no room for more")
+            raise NoAnswer("has reached a limit and takes no more (status 429)")
         # An error of a proxy before the node, or of the node itself.
         if not HTTPStatus.OK <= reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             raise NoAnswer(f"answers with status {reply.status}")

@@ -40,7 +40,7 @@ class Unavailable(BenderError):
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         self.problems = dict(problems)
-        super().__init__("; ".join(f"{node} {problem}" for node, problem in problems.items()) or "there is no node")
+        super().__init__("; ".join(f"{node} {problem}" for node, problem in problems.items()) or "no node is given")
 
 
 class Refused(BenderError):

@@ -85,7 +85,7 @@ def problem_of_entry(entry: Entry) -> str | None:
         return None
     size = registration_bytes(entry.key, entry.body)
     if size > BODY_BYTES_MAX:
-        return f"it has {size} bytes"
+        return f"it has {size} bytes, more than {BODY_BYTES_MAX}"
     return problem_of_terms(entry.body, entry.ttl_s)
 
 
@@ -97,15 +97,15 @@ def problem_of_terms(body: bytes, ttl_s: float) -> str | None:
     try:
         terms = _terms.decode(body)
     except (ValueError, RecursionError) as error:
-        return f"its terms are not those of a registration ({error})"
+        return f"its fields are not valid for a registration ({error})"
     if terms.ttl_s != ttl_s:
-        return f"its ttl is {ttl_s:g} and {terms.ttl_s:g} at once"
+        return f"its ttl is {ttl_s:g} s in the entry and {terms.ttl_s:g} s in its body"
     if ttl_s > TTL_S_MAX:
-        return f"its ttl is {ttl_s:g}"
+        return f"its ttl is {ttl_s:g} s, more than {TTL_S_MAX:g} s"
     if not 0 <= terms.weight <= WEIGHT_MAX:
-        return f"its weight is {terms.weight}"
+        return f"its weight is {terms.weight}, not 0 to {WEIGHT_MAX}"
     if not 0 <= terms.registered_ms <= _NUMBER_MAX:
-        return f"it was registered at {terms.registered_ms}"
+        return f"its time of registration is {terms.registered_ms} ms, not 0 to {_NUMBER_MAX}"
     if terms.instance is not None and not is_instance(terms.instance):
         return "the token of its instance is too long or not printable"
     return None if terms.node.isprintable() else "the name of its node is not printable"
@@ -117,7 +117,7 @@ def problem_of_setting(setting: ConfigSetting) -> str | None:
     if not slash or not _KIND.fullmatch(kind) or not path.isprintable():
         return f"its key {setting.key[:100]!a} is not that of a setting"
     if setting.rev < 1:
-        return f"its revision is {setting.rev}"
+        return f"its revision is {setting.rev}, less than 1"
     if not setting.author.isprintable():
         return "its author is not printable"
     check = _CHECKS.get(kind)
@@ -138,7 +138,7 @@ UNCHECKED = Validity(_nothing, _nothing)
 def _problem_of_json(body: bytes) -> str | None:
     """Return what is wrong with an object as JSON in one line, whatever its fields are; None if nothing is."""
     if len(body) > BODY_BYTES_MAX:
-        return f"its body has {len(body)} bytes"
+        return f"its body has {len(body)} bytes, more than {BODY_BYTES_MAX}"
     unsafe = _CONTROL.search(body) or (b"\\u" in body and _SURROGATE.search(body))
     if unsafe or not (body.startswith(b"{") and body.endswith(b"}")):
         return "its body is not an object of JSON in one line"
@@ -165,7 +165,7 @@ def _is_registration(key: str) -> bool:
 
 def _of_object(setting: ConfigSetting, name: str, kind: Kind) -> str | None:
     if setting.lasts_s is not None:
-        return "it ends by itself, which no backend or frontend does"
+        return "it has a duration, which a backend or frontend must not have"
     try:
         parse_name("name", name)
         if setting.body is not None:
@@ -199,9 +199,9 @@ def _of_guard(setting: ConfigSetting, _: str) -> str | None:
 
 def _of_word(setting: ConfigSetting) -> str | None:
     if setting.lasts_s is None:
-        return "it does not end by itself, as every state does"
+        return "it has no duration, which every state must have"
     if setting.body is not None and not (setting.body.isascii() and setting.body.decode("ascii").isidentifier()):
-        return "its state is not a word"
+        return "its state is not a word of ASCII letters, digits and _"
     return None
 
 

@@ -108,16 +108,16 @@ class Configuration:
         if setting.body is not None:
             what, used = "backends and frontends" if lasting else "states", self._bytes_of_client[lasting, client]
             if self._bytes_of_group[lasting] >= self.bytes_max:
-                return f"the {what} of this cluster and their histories take {self.bytes_max} bytes, as many as may be"
+                return f"the {what} of this cluster and their histories take {self.bytes_max} bytes, the maximum"
             if used >= self.bytes_max * CLIENT_PART:
-                return f"the {what} that were set from {client} take {used} bytes, as many as those of one client may"
+                return f"the {what} set from {client} take {used} bytes, the maximum for one client"
         if setting.key in self._settings:
             return None
         what = "names of backends and frontends" if lasting else "states"
         if self._keys_of_group[lasting] >= self.keys_max:
-            return f"{self.keys_max} {what} are kept, as many as can be"
+            return f"{self.keys_max} {what} are kept, the maximum: use an existing one"
         if self._keys_of_client[lasting, client] >= max(1, int(self.keys_max * CLIENT_PART)):
-            return f"{self._keys_of_client[lasting, client]} {what} were set from {client}, as many as one client may"
+            return f"{self._keys_of_client[lasting, client]} {what} were set from {client}, the maximum for one client"
         return None
 
     def settings(self, key: str) -> tuple[ConfigSetting, ...]:

@@ -396,7 +396,7 @@ def require_name(field: str, name: object) -> None:
     if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
         raise Invalid(field, f"must have 1 to {NAME_CHARACTERS_MAX} characters")
     if not name.isprintable() or "/" in name or name in (".", ".."):
-        raise Invalid(field, "must be printable characters without /, and not . or ..")
+        raise Invalid(field, "must be printable characters without /, and neither . nor ..")
 
 
 def _require_terms(terms: RegistrationRequest | _Sent, timing: Timing) -> None:

@@ -263,13 +263,13 @@ class Replica:
     def invalid(self, now: float) -> dict[str, str]:
         """Return the problems with what peers send or hold, by their addresses."""
         found = {
-            address: f"sends a setting that is left out: {problem}"
+            address: f"sends an invalid setting, which is ignored: {problem}"
             for address, (problem, at) in self.gossip.invalid.items()
             if now < at + INVALID_KEPT_S
         }
         for incarnation, (count, problem) in self.claims.copies.invalid.items():
             if (peer := self.peers.get(incarnation)) is not None:
-                found[peer.address] = f"has {count} entries that are left out, as one where {problem}"
+                found[peer.address] = f"has {count} invalid entries, which are ignored; in one, {problem}"
         return found
 
     def winner(self, now: float, key: str) -> bytes | None:

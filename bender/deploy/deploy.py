@@ -158,7 +158,9 @@ class Deploy:
         self._progress.begins(found, self._look)
         self._note_ended_canary()
         if not self._look.reported:
-            self._progress.notes("No load balancer reports failed requests: the deploy watches the members alone.")
+            self._progress.notes(
+                "No load balancer reports how many requests fail: the deploy watches only the members."
+            )
         self._note_disconnected()
         return _Prepared(ahead, wanted)
 
@@ -241,7 +243,7 @@ class Deploy:
         if not back:
             return self._failed(f"{self._new} {why}: nothing was changed")
         if self._look.members and not await self._hold.patiently(self._can_go_back):
-            left = f"the version before has no members to go back to, and {self.whereabouts()}"
+            left = f"the previous version has no members, so a rollback is impossible, and {self.whereabouts()}"
             return self._failed(f"{self._new} {why}, but {left}")
         try:
             await self._hold.change(back, force=True)  # its members were counted above

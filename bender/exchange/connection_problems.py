@@ -133,7 +133,7 @@ class PeerProblems:
         if not conditions:
             del self._conditions[address]
         if condition.text:
-            self._log.info("Resolved: peer {address} {problem}.", address=address, problem=condition.text)
+            self._log.info("No longer the case: peer {address} {problem}.", address=address, problem=condition.text)
             self._show(address)
 
     def _show(self, address: str) -> None:

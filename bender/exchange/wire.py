@@ -188,8 +188,8 @@ class Wire:
 
     @staticmethod
     def account_in(body: bytes) -> NodeDiagnosis:
-        """Return the account in an answer. Raises `Malformed`."""
-        return _decoded(_accounts, body, "sends an invalid account")
+        """Return the diagnosis in an answer. Raises `Malformed`."""
+        return _decoded(_accounts, body, "sends an invalid diagnosis")
 
     def check(self, version: int, cluster: str) -> None:
         """Raise `MessageRefused` if nodes with this wire version and of this cluster do not talk to this one."""

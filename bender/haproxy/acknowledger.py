@@ -116,7 +116,7 @@ class Acknowledger:
             if answer.warning is not None:
                 # Not the node's own text, because this goes into the log.
                 self.problem = f"another program uses the name {self.name}: give each driver its own --name"
-                self._warn_once("name", "Deregistrations that wait need a confirmation from both: {problem}.")
+                self._warn_once("name", "Deregistrations that wait need a confirmation from two programs: {problem}.")
             return 0.0
         unknown = refusal.status == HTTPStatus.NOT_FOUND
         why = "does not support consumers" if unknown else f"refuses the confirmation: {shown(str(refusal))}"

@@ -26,7 +26,7 @@ def current_problems(
     """
     refusal = reloader.refusal
     if held:
-        yield DriverProblem(HELD, held, instead=f"HAProxy keeps the configuration in {reloader.files.output}")
+        yield DriverProblem(HELD, held, instead=f"HAProxy still uses the configuration in {reloader.files.output}")
     if silence:
         yield DriverProblem(UNREACHABLE, f"HAProxy {silence}")
     if reloader.unwritable is not None:

@@ -141,7 +141,7 @@ class ClusterLog:
         for address in self._invalid.keys() - before.keys():
             self._log.warn("Peer {address} {problem}.", address=address, problem=self._invalid[address])
         for address in before.keys() - self._invalid.keys():
-            self._log.info("Resolved: peer {address} {problem}.", address=address, problem=before[address])
+            self._log.info("No longer the case: peer {address} {problem}.", address=address, problem=before[address])
 
     def note_names(self) -> None:
         """Call this with each sweep."""
@@ -185,7 +185,9 @@ class ClusterLog:
         """Call this with each sweep."""
         before, self._guarded = self._guarded, self._replica.guarded_apps
         for app in sorted(self._guarded - before):
-            self._log.warn("Most members of {app} would be hidden: they stay listed as suspect (guard).", app=app)
+            self._log.warn(
+                "Nodes that heard most members of {app} are lost: the members stay listed as suspect (guard).", app=app
+            )
         for app in sorted(before - self._guarded):
             self._log.info("No member of {app} is suspect any more (guard).", app=app)
 

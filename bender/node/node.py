@@ -464,12 +464,12 @@ class Node:
         now = self._sources.monotonic()
         if self.replica.surpassed:
             self._log.warn(
-                "Another process runs as this incarnation of this node, or the machine was set back to a snapshot of "
-                "its memory: going on as a new incarnation, with all that is registered here."
+                "Another process runs as this incarnation of this node, or the machine was restored from a snapshot: "
+                "this node continues as a new incarnation and keeps its registrations."
             )
             self.replica.anew(self._sources.incarnation(), now)
         elif self.replica.outlived(now):
-            self._log.warn("This node was away for over ten minutes and starts anew.")
+            self._log.warn("This node was paused for over ten minutes: it continues as a new incarnation.")
             self.replica.anew(self._sources.incarnation(), now)
         return now
 

@@ -305,7 +305,9 @@ class Quotas(ApiCase):
         """A client that has used its fifth of all names gets no more, also not by removing them; others do."""
         self.ask("DELETE", "/backends/b1")
         refused = self.refused("BUSY", self.ask("POST", "/backends", SITE))
-        self.assertEqual(refused, "2 names of backends and frontends were set from 10.9.9.9, as many as one client may")
+        self.assertEqual(
+            refused, "2 names of backends and frontends were set from 10.9.9.9, the maximum for one client"
+        )
         self.node.configure("backend/other", b"{}", "10.0.0.1")
         self.assertIsNotNone(self.node.configured("backend/other"))
 
@@ -320,7 +322,7 @@ class Quotas(ApiCase):
             self.ask("POST", "/registrations", {**WEB, "port": port})
         asked = [self.ask("PUT", f"/registrations/web/1.2.0/10.0.0.5/{i}/state", {"state": "drain"}) for i in (1, 2, 3)]
         self.assertEqual([response.status for response in asked], [200, 200, 429])
-        self.assertEqual(asked[2].json["message"], "2 states were set from 10.9.9.9, as many as one client may")
+        self.assertEqual(asked[2].json["message"], "2 states were set from 10.9.9.9, the maximum for one client")
 
     def test_states_that_are_over(self) -> None:
         """A short state gives its room back ten minutes after it is over, and so does one that was taken back."""

@@ -106,7 +106,10 @@ class Showing(GuardCase):
         self.assertEqual(self.ask("GET", ODD_PATH).json, expected[0])
         self.assertEqual(
             self.logged[-2:],
-            [f"Most members of {app} would be hidden: they stay listed as suspect (guard)." for app in (ODD, "web")],
+            [
+                f"Nodes that heard most members of {app} are lost: the members stay listed as suspect (guard)."
+                for app in (ODD, "web")
+            ],
         )
 
     def test_explained(self) -> None:

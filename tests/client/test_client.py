@@ -220,7 +220,7 @@ class Nowhere(ClientCase):
         self.node(ONE)._registrations_max = 0
         client = self.client(ONE, TWO)
         self.assertEqual(self.result(client.register(*WEB)).node, "n2")
-        self.assertEqual(self.problems, [(f"{ONE}:1729", "has no room for more")])
+        self.assertEqual(self.problems, [(f"{ONE}:1729", "has reached a limit and takes no more (status 429)")])
 
     def test_what_stands_before_one(self) -> None:
         """What it refuses in words of its own no node has refused: another one is asked."""
@@ -229,7 +229,9 @@ class Nowhere(ClientCase):
             client = self.client(ONE, TWO)
             self.result(client.register(*WEB))
             self.assertEqual(client.nodes.last, f"{TWO}:1729")
-            self.assertEqual(self.problems.pop()[1], "answers with status 403, but not in the form of a node")
+            self.assertEqual(
+                self.problems.pop()[1], "answers with status 403, but not as a bender node does: is it another program?"
+            )
 
     def test_nothing_is_learned_from_what_is_no_node(self) -> None:
         """Whatever it says of itself."""

@@ -112,7 +112,7 @@ class Refused(SynchronousTestCase):
             for value in values:
                 problem = problem_of_entry(claim(terms(**{field: value})))
                 assert problem is not None
-                self.assertTrue(problem.startswith("its terms are not those of a registration ("), problem)
+                self.assertTrue(problem.startswith("its fields are not valid for a registration ("), problem)
                 self.assertIn(f"`$.{field}`", problem)
             self.assertIsNotNone(problem_of_entry(claim(TERMS[:-1] + b',"%b":null}' % field.encode())))
 
@@ -123,21 +123,21 @@ class Refused(SynchronousTestCase):
         for each in odd:
             problem = problem_of_entry(claim(terms(**each)))
             assert problem is not None
-            self.assertTrue(problem.startswith("its terms are not those of a registration ("), problem)
+            self.assertTrue(problem.startswith("its fields are not valid for a registration ("), problem)
 
     def test_ttl(self) -> None:
         """It stands in the claim and in its body, and must be the same."""
-        self.entry("its ttl is 10 and 11 at once", claim(terms(ttl=11.0)))
-        self.entry("its ttl is 0.5 and 10 at once", claim(ttl_s=0.5))
+        self.entry("its ttl is 10 s in the entry and 11 s in its body", claim(terms(ttl=11.0)))
+        self.entry("its ttl is 0.5 s in the entry and 10 s in its body", claim(ttl_s=0.5))
 
     def test_ranges(self) -> None:
         """Of the weight, and of the time of the registration."""
         self.assertEqual([problem_of_entry(claim(terms(weight=weight))) for weight in (0, 256)], [None, None])
-        self.entry("its weight is 257", claim(terms(weight=257)))
-        self.entry("its weight is -1", claim(terms(weight=-1)))
+        self.entry("its weight is 257, not 0 to 256", claim(terms(weight=257)))
+        self.entry("its weight is -1, not 0 to 256", claim(terms(weight=-1)))
         self.assertEqual([problem_of_entry(claim(terms(registered=at))) for at in (0, 2**53)], [None, None])
-        self.entry(f"it was registered at {2**53 + 1}", claim(terms(registered=2**53 + 1)))
-        self.entry("it was registered at -1", claim(terms(registered=-1)))
+        self.entry(f"its time of registration is {2**53 + 1} ms, not 0 to {2**53}", claim(terms(registered=2**53 + 1)))
+        self.entry(f"its time of registration is -1 ms, not 0 to {2**53}", claim(terms(registered=-1)))
 
     def test_node(self) -> None:
         """Its name is shown on terminals."""
@@ -165,13 +165,17 @@ class Refused(SynchronousTestCase):
         """That of a registration as clients see it, or of a setting."""
         room = BODY_BYTES_MAX - registration_bytes(KEY, terms(meta={"x": ""}))
         self.assertIsNone(problem_of_entry(claim(terms(meta={"x": "x" * room}))))
-        self.entry(f"it has {BODY_BYTES_MAX + 1} bytes", claim(terms(meta={"x": "x" * (room + 1)})))
+        self.entry(
+            f"it has {BODY_BYTES_MAX + 1} bytes, more than {BODY_BYTES_MAX}", claim(terms(meta={"x": "x" * (room + 1)}))
+        )
         body = BACKEND_BODY[:-1] + b',"x":"'
         fits = body + b"x" * (BODY_BYTES_MAX - len(body) - 2) + b'"}'
         self.assertIsNone(problem_of_setting(backend(fits)))
         self.assertEqual(BODY_BYTES_MAX, 12_288)
         longer = fits.replace(b'"}', b'x"}')
-        self.assertEqual(problem_of_setting(backend(longer)), f"its body has {BODY_BYTES_MAX + 1} bytes")
+        self.assertEqual(
+            problem_of_setting(backend(longer)), f"its body has {BODY_BYTES_MAX + 1} bytes, more than {BODY_BYTES_MAX}"
+        )
 
     def test_unchecked(self) -> None:
         """For tests nothing is refused; nodes have all the checks."""
@@ -220,8 +224,10 @@ class RefusedSettings(SynchronousTestCase):
 
     def test_rev(self) -> None:
         """The first is 1, of whatever kind."""
-        self.assertEqual(problem_of_setting(backend(rev=0)), "its revision is 0")
-        self.assertEqual(problem_of_setting(ConfigSetting("policy/x", 0, 2, 0, "ops", b"")), "its revision is 0")
+        self.assertEqual(problem_of_setting(backend(rev=0)), "its revision is 0, less than 1")
+        self.assertEqual(
+            problem_of_setting(ConfigSetting("policy/x", 0, 2, 0, "ops", b"")), "its revision is 0, less than 1"
+        )
 
     def test_author(self) -> None:
         """It stands in histories, which people read on terminals."""
@@ -238,16 +244,16 @@ class RefusedSettings(SynchronousTestCase):
         """Backends and frontends last for ever, states and what lifts a guard do not."""
         self.assertEqual(
             problem_of_setting(ConfigSetting("backend/web", 1, 2, 0, "ops", BACKEND_BODY, 60.0)),
-            "it ends by itself, which no backend or frontend does",
+            "it has a duration, which a backend or frontend must not have",
         )
         self.assertEqual(
             problem_of_setting(ConfigSetting("frontend/f", 1, 2, 0, "ops", None, 60.0)),
-            "it ends by itself, which no backend or frontend does",
+            "it has a duration, which a backend or frontend must not have",
         )
         for key in ("", "guard/web"):
             for body in (b"drain", None):
                 self.assertEqual(
-                    problem_of_setting(word(body, key, None)), "it does not end by itself, as every state does"
+                    problem_of_setting(word(body, key, None)), "it has no duration, which every state must have"
                 )
 
     def test_identity(self) -> None:
@@ -267,7 +273,7 @@ class RefusedSettings(SynchronousTestCase):
             for other, problem in (
                 (b'"x":1', "is required"),
                 (b'"%b":1' % field, "must be a string"),
-                (b'"%b":"a/b"' % field, "must be printable characters without /, and not . or .."),
+                (b'"%b":"a/b"' % field, "must be printable characters without /, and neither . nor .."),
             ):
                 body = BACKEND_BODY.replace(said, other)
                 self.assertEqual(problem_of_setting(backend(body)), f"{field.decode()}: {problem}")
@@ -294,14 +300,17 @@ class RefusedSettings(SynchronousTestCase):
         for key in ("state/x", "state/web/1/H/80", "state/web/1/h/080", "state/"):
             self.assertEqual(problem_of_setting(word(key=key)), f"its key {key!a} is not that of an instance's state")
         for body in (b"", b"two words", b"drain\n", b"dr\xc3\xa4in", b"\xff", b'"drain"'):
-            self.assertEqual(problem_of_setting(word(body)), "its state is not a word")
+            self.assertEqual(problem_of_setting(word(body)), "its state is not a word of ASCII letters, digits and _")
         self.assertIsNone(problem_of_setting(word(b"another_one")))
 
     def test_guard(self) -> None:
         """Its key names an app."""
         self.assertEqual(
             problem_of_setting(word(LIFTED, "guard/a/b")),
-            "app: must be printable characters without /, and not . or ..",
+            "app: must be printable characters without /, and neither . nor ..",
         )
         self.assertEqual(problem_of_setting(word(LIFTED, "guard/")), "app: must have 1 to 255 characters")
-        self.assertEqual(problem_of_setting(word(b"not a word", "guard/web")), "its state is not a word")
+        self.assertEqual(
+            problem_of_setting(word(b"not a word", "guard/web")),
+            "its state is not a word of ASCII letters, digits and _",
+        )

@@ -19,7 +19,7 @@ BAD = TERMS.replace(b'"weight":1', b'"weight":999')
 WORSE = TERMS + b'}\n{"event":"offline"}'
 BACKEND = b'{"id":"backend/web","resource":"Backend","name":"web","app":"web","version":"1.0"}'
 
-BAD_PROBLEM = "its weight is 999"
+BAD_PROBLEM = "its weight is 999, not 0 to 256"
 WORSE_PROBLEM = "its body is not an object of JSON in one line"
 
 
@@ -219,7 +219,7 @@ class Spread(ClaimsCase):
             self.assertEqual(self.cluster.happened(name, OTHER_KEY), [("online", "registered")])
             self.assertEqual(
                 self.cluster[name].invalid(self.cluster.now),
-                {"c": f"has 1 entries that are left out, as one where {BAD_PROBLEM}"},
+                {"c": f"has 1 invalid entries, which are ignored; in one, {BAD_PROBLEM}"},
             )
         self.cluster.deregister("c")
         self.assertEqual([self.cluster[name].invalid(self.cluster.now) for name in "abc"], [{}, {}, {}])
@@ -321,7 +321,7 @@ class Settings(ClaimsCase):
         good = ConfigSetting("backend/web", 1, 3, 0, "ops", BACKEND)
         a.receive(now, Message(Sender(3, "c", "c"), settings=(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), good)))
         self.assertEqual(([*a.configuration], a.settings("backend")), (["backend/web"], [good]))
-        problem = "sends a setting that is left out: its key 'x' is not that of a setting"
+        problem = "sends an invalid setting, which is ignored: its key 'x' is not that of a setting"
         self.assertEqual((a.invalid(now), a.invalid(now + INVALID_KEPT_S - 0.1)), ({"c": problem}, {"c": problem}))
         self.assertEqual((INVALID_KEPT_S, a.invalid(now + 60.0)), (60.0, {}))
 

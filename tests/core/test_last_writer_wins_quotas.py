@@ -32,7 +32,7 @@ class QuotaTests(SynchronousTestCase):
         """Ten names may be kept, so one client may have two, of which removed ones count too."""
         self.join(self.made("backend/a"), self.made("frontend/a"))
         self.join(self.made("backend/a", body=None))
-        problem = "2 names of backends and frontends were set from one, as many as one client may"
+        problem = "2 names of backends and frontends were set from one, the maximum for one client"
         self.assertEqual(self.obstacle("backend/b"), problem)
         self.assertEqual(self.obstacle("backend/b", body=None), problem)
         for key in ("backend/a", "frontend/a"):
@@ -74,18 +74,20 @@ class QuotaTests(SynchronousTestCase):
         self.assertNotEqual(self.obstacle("backend/a", "new"), "")
         self.assertEqual(self.obstacle("state/a", "v", lasts_s=60.0), "")
         self.join(self.made("state/a", "v", b"drain", 60.0), self.made("state/b", "v", b"drain", 60.0))
-        problem = "2 states were set from v, as many as one client may"
+        problem = "2 states were set from v, the maximum for one client"
         self.assertEqual(self.obstacle("state/c", "v", lasts_s=60.0), problem)
         for author in "wxyz":
             for number in "12":
                 self.join(self.made(f"state/{author}{number}", author, lasts_s=60.0))
-        self.assertEqual(self.obstacle("state/c", "new", lasts_s=60.0), "10 states are kept, as many as can be")
+        self.assertEqual(
+            self.obstacle("state/c", "new", lasts_s=60.0), "10 states are kept, the maximum: use an existing one"
+        )
 
     def test_a_client_under_several_names(self) -> None:
         """The name is what the client says: its limits go by its address."""
         for number in "12":
             self.join(self.made(f"state/{number}", f"name{number} (10.0.0.7)", b"drain", 60.0))
-        problem = "2 states were set from 10.0.0.7, as many as one client may"
+        problem = "2 states were set from 10.0.0.7, the maximum for one client"
         for author in ("10.0.0.7", "other (10.0.0.7)", "a (10.9.9.9) (10.0.0.7)"):
             self.assertEqual(self.obstacle("state/c", author, lasts_s=60.0), problem)
         self.assertEqual(self.obstacle("state/c", "name1 (10.0.0.8)", lasts_s=60.0), "")
@@ -107,9 +109,7 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(self.obstacle("backend/a"), "")
         self.join(self.made("backend/a"))
         used = 2 * size_of(first)
-        problem = (
-            f"the backends and frontends that were set from one take {used} bytes, as many as those of one client may"
-        )
+        problem = f"the backends and frontends set from one take {used} bytes, the maximum for one client"
         self.assertEqual(self.obstacle("backend/a"), problem)
         self.assertEqual(self.obstacle("backend/a", "other"), "")
         self.assertEqual(self.obstacle("backend/a", body=None), "")
@@ -126,7 +126,7 @@ class QuotaTests(SynchronousTestCase):
         total = 3 * size_of(first)
         self.assertEqual(
             self.obstacle("backend/b", "new"),
-            f"the backends and frontends of this cluster and their histories take {total} bytes, as many as may be",
+            f"the backends and frontends of this cluster and their histories take {total} bytes, the maximum",
         )
         self.assertEqual(self.obstacle("backend/a", "new", None), "")
 
@@ -139,12 +139,12 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(self.obstacle("backend/a"), "")
         self.assertEqual(
             self.obstacle("state/a", "two", b"drain", 60.0),
-            f"the states of this cluster and their histories take {10 * size_of(first)} bytes, as many as may be",
+            f"the states of this cluster and their histories take {10 * size_of(first)} bytes, the maximum",
         )
         self.configuration.bytes_max *= 10
         self.assertEqual(
             self.obstacle("state/b", body=b"drain", lasts_s=60.0),
-            f"the states that were set from one take {20 * size_of(first)} bytes, as many as those of one client may",
+            f"the states set from one take {20 * size_of(first)} bytes, the maximum for one client",
         )
         self.assertEqual(self.obstacle("state/a", body=None, lasts_s=60.0), "")
 

@@ -63,7 +63,7 @@ async def test_rehearsed(cluster: Cluster, shell: Shell) -> None:
     rehearse = ["deploy", "shop", "--dry-run", at(node)]
     assert shell.done(*rehearse, "2", "--steps=20,100", "--every=1m").splitlines() == [
         "backend/shop serves web 1; web 2 has 2 members.",
-        "No load balancer reports failed requests: the deploy watches the members alone.",
+        "No load balancer reports how many requests fail: the deploy watches only the members.",
         "1 of 2: web 2 would get 20 % of the traffic, and be watched for 60 s.",
         "2 of 2: web 2 would serve alone, and be watched for 5 s.",
         "Nothing was changed: backend/shop would serve web 2.",
@@ -82,7 +82,7 @@ async def test_a_switch(cluster: Cluster, shell: Shell) -> None:
     (node,) = await shop(cluster)
     assert shell.done("deploy", "shop", "2", "--min-members=2", "--watch=1", at(node)).splitlines() == [
         "backend/shop serves web 1; web 2 has 2 members.",
-        "No load balancer reports failed requests: the deploy watches the members alone.",
+        "No load balancer reports how many requests fail: the deploy watches only the members.",
         "1 of 1: web 2 serves alone, and is watched for 1 s.",
         "1 of 1: good after 1 s, 2 members.",
         "backend/shop serves web 2.",

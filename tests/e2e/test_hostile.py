@@ -133,7 +133,7 @@ def test_nothing_is_done_where_nothing_is_said(
         hostile.begin_anew(route, answer)
         end = bender(*command)
         assert (end.status, is_sentence(end.stderr)) == (status, True), (command, GOOD[route][:2], end)
-        assert re.search("as a node does|sent an invalid answer|not in the form of a node", end.stderr)
+        assert re.search("as a node does|sent an invalid answer|not as a bender node does", end.stderr)
 
 
 NO_END = Answer(b"{", 404, more=b" " * 65536)

@@ -182,7 +182,7 @@ class Answers(ExchangeCase):
     def test_no_account(self) -> None:
         """What is something else is no account."""
         said = http_answer("200 OK", "application/msgpack", msgpack.encode({"node": "n2"}))
-        self.assertIn("sends an invalid account", self.ask(said))
+        self.assertIn("sends an invalid diagnosis", self.ask(said))
 
     def test_a_node_that_does_not_know_of_accounts(self) -> None:
         """An older one says so."""

@@ -85,7 +85,7 @@ class Ending(ExchangeCase):
         self.network.advance(0.1)
         self.conditions.fine(PEER, "answers")
         self.assertEqual(self.node.problems, {PEER: None})
-        self.assertEqual(self.lines[1:], [f"Resolved: peer {PEER} answers with rubbish."])
+        self.assertEqual(self.lines[1:], [f"No longer the case: peer {PEER} answers with rubbish."])
 
     def test_coming_and_going_is_one_condition(self) -> None:
         """A peer that is good and bad in turn fills no log."""

@@ -312,7 +312,7 @@ class Invalid(ChronicleCase):
             super().pass_time(1, *nodes)
 
     def said(self, seconds: float) -> list[str]:
-        return [line for line in self.lines(seconds, self.node, of=self.node) if "left out" in line]
+        return [line for line in self.lines(seconds, self.node, of=self.node) if "ignored" in line]
 
     def hold(self, key: str) -> None:
         n = self.ledger.next_n
@@ -321,29 +321,29 @@ class Invalid(ChronicleCase):
     def test_entries(self) -> None:
         """It is said once, however many there are, and is in the status as long as it is so."""
         self.hold("x")
-        problem = "has 1 entries that are left out, as one where its id 'x' is not that of a registration"
+        problem = "has 1 invalid entries, which are ignored; in one, its id 'x' is not that of a registration"
         self.assertEqual(self.said(5), [f"Peer 10.0.0.2:1730 {problem}."])
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
         self.hold("y")
         self.assertEqual(self.said(5), [])
-        problem = "has 2 entries that are left out, as one where its id 'y' is not that of a registration"
+        problem = "has 2 invalid entries, which are ignored; in one, its id 'y' is not that of a registration"
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
         self.ledger.remove(1)
         self.assertEqual(self.said(5), [])
         self.ledger.remove(2)
-        problem = "has 1 entries that are left out, as one where its id 'y' is not that of a registration"
-        self.assertEqual(self.said(5), [f"Resolved: peer 10.0.0.2:1730 {problem}."])
+        problem = "has 1 invalid entries, which are ignored; in one, its id 'y' is not that of a registration"
+        self.assertEqual(self.said(5), [f"No longer the case: peer 10.0.0.2:1730 {problem}."])
         self.assertEqual((self.node.status()["problems"], self.said(5)), ({}, []))
 
     def test_settings(self) -> None:
         """What is sent again and again is said once, and is over a minute after the last."""
         self.settings = (ConfigSetting("x", 1, 1001, 0, "ops", b"{}"),)
-        problem = "sends a setting that is left out: its key 'x' is not that of a setting"
+        problem = "sends an invalid setting, which is ignored: its key 'x' is not that of a setting"
         self.assertEqual(self.said(100), [f"Peer 10.0.0.2:1730 {problem}."])
         self.settings = ()
         self.assertEqual(self.said(58), [])
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
-        self.assertEqual(self.said(4), [f"Resolved: peer 10.0.0.2:1730 {problem}."])
+        self.assertEqual(self.said(4), [f"No longer the case: peer 10.0.0.2:1730 {problem}."])
         self.assertEqual(self.node.status()["problems"], {})
 
     def test_forgotten(self) -> None:
@@ -354,7 +354,8 @@ class Invalid(ChronicleCase):
             super().pass_time(700, self.node)
         lines = [formatEvent(event) for event in logs if event["log_source"] is self.node._cluster_log]
         self.assertEqual(
-            [line.split(" entries")[0] for line in lines if "left out" in line], ["Resolved: peer 10.0.0.2:1730 has 1"]
+            [line.split(" invalid entries")[0] for line in lines if "ignored" in line],
+            ["No longer the case: peer 10.0.0.2:1730 has 1"],
         )
         self.assertEqual(self.node.status()["problems"], {})
 

@@ -110,8 +110,8 @@ class Surpassed(SynchronousTestCase):
         (line,) = self.tell_of(500)
         self.assertEqual(
             line,
-            "Another process runs as this incarnation of this node, or the machine was set back to a snapshot of its "
-            "memory: going on as a new incarnation, with all that is registered here.",
+            "Another process runs as this incarnation of this node, or the machine was restored from a snapshot: this "
+            "node continues as a new incarnation and keeps its registrations.",
         )
         self.assertNotEqual(self.node.replica.identity.incarnation, self.before)
         self.assertTrue(self.node.ready)

@@ -230,7 +230,7 @@ class Reporting(ReportingCase):
         self.run_it(app="..")
         self.serve()
         (line,) = self.lines_in(8)
-        self.assertTrue(line.endswith("and not . or ..."), line)
+        self.assertTrue(line.endswith("and neither . nor ..."), line)
 
     def test_when_it_was_deregistered_for_its_health(self) -> None:
         """That is said when it happens, and repeated; it is registered again without a line about reasons."""

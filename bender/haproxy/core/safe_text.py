@@ -46,7 +46,7 @@ def word(value: Any) -> str:
     """Return a value as one word of HAProxy's configuration. Raises `Unsafe`."""
     text = str(value)
     if _NO_WORD.search(text):
-        raise Unsafe(f"{shown(text)!r} is not one word: apply the filter quoted")
+        raise Unsafe(f'{shown(text)!r} is not one word: use the template filter "quoted"')
     return text
 
 
