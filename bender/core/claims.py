@@ -141,7 +141,7 @@ class Claims:
         """
         root = winner.root if winner and not update.succeeds else None
         rev = 1 + max((entry.rev for entry in self.index.entries(key)), default=winner.rev if winner else 0)
-        if rev > NUMBER_MAX:  # a peer made it up, and nobody can make a larger one: another registration begins
+        if rev > NUMBER_MAX:  # a peer made it up, and no node can make a larger one: another registration begins
             if winner is not None:
                 self._end_registrations(key, winner, now)
             rev, root = 1, None
@@ -293,7 +293,7 @@ class Claims:
             return claims if any(map(self._may_be_renewed, claims)) else []
         if any(claim.node in suspect.holders or self._may_be_renewed(claim) for claim in claims):
             return claims
-        # A long guard outlasts what is remembered of who is not heard.
+        # A long guard outlasts the memory of nodes that are not heard.
         return [] if all(map(self._is_known, suspect.holders)) else [shown]
 
     def judge(self, now: float) -> bool:

@@ -1,6 +1,6 @@
-"""Who serves a backend, and with what weight: the members of its version and of its canary's, and its fixed servers.
+"""Which instances serve a backend, and with what weight: members of its version and its canary's, and fixed servers.
 
-Everybody who sends traffic goes by this: what the API shows as a backend's members is what a load balancer is told.
+All senders of traffic use this: the members that the API shows are those that a load balancer gets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bender.core.invalid import Invalid
 from bender.core.routing import Canary, FixedServer, kept_servers, parse_canary
 from bender.core.weights import shared
 
-#: Members in these states get no traffic, whatever they ask for.
+#: Members in these states get no traffic, whatever weight they ask for.
 AWAY = ("drain", "maint")
 
 _T = TypeVar("_T")
@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 @frozen
 class ServedVersions:
-    """The fields of a backend that say who serves it. `canary` is of another version than `version`, or None."""
+    """The fields of a backend that select its instances. `canary` has another version than `version`, or is None."""
 
     app: str
     version: str
@@ -41,12 +41,12 @@ def weighted_members(
 def serving(
     service: ServedVersions, stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """All who serve a backend, in order of id, each with the weight (0 to 256) that it is to have.
+    """Return the members that serve a backend in order of id, each with its effective weight (0 to 256).
 
     `stable` and `canary` are the registrations of the backend's version and of its canary's, with the weights that they
-    ask for; what is given as `canary` does not count where there is none. Whoever is drained or in maintenance weighs
-    0, and the others make up the canary's share. Fixed servers are of the version itself; one that is registered as
-    well counts as that alone.
+    ask for; `canary` is ignored if the backend has none. A member that is drained or in maintenance has the weight 0,
+    and the others make up the canary's share. Fixed servers belong to the version itself; a fixed server that is also
+    registered counts once, as the registration.
     """
     chosen = service.canary
     others = canary if chosen is not None else ()
@@ -59,28 +59,28 @@ def serving(
 
 
 def canary_of(backend: Mapping[str, Any]) -> Canary | None:
-    """The canary of a backend, if it has one of another version.
+    """Return the canary of a backend if it has one of another version; else None.
 
-    There is none where a node that did not know of canaries has kept something else in its place.
+    It is also None if a node of a release without canaries has kept another value in its place.
     """
     canary: Canary | None = _kept(backend.get("canary"), parse_canary, None)
     return None if canary is None or canary.version == backend["version"] else canary
 
 
 def versions_of(backend: Mapping[str, Any]) -> tuple[str, ...]:
-    """The versions of its app that serve a backend: its own, and that of its canary if it has one."""
+    """Return the versions that serve a backend: its own, and that of its canary if it has one."""
     canary = canary_of(backend)
     return (backend["version"],) if canary is None else (backend["version"], canary.version)
 
 
 def servers_of(backend: Mapping[str, Any]) -> tuple[FixedServer, ...]:
-    """The fixed servers of a backend, without what an older node has kept there and cannot be one."""
+    """Return the fixed servers of a backend, without values kept there by an older node that are not valid."""
     servers = backend.get("servers")
     return () if servers is None else kept_servers(servers)[0]
 
 
 def backends_of_rules(frontend: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """The backends that the rules of a frontend name, each with the index of its rule."""
+    """Return the backends that the rules of a frontend name, each with the index of its rule."""
     rules = frontend.get("rules")
     numbered = enumerate(rules) if isinstance(rules, list) else ()
     named = [(at, rule.get("backend")) for at, rule in numbered if isinstance(rule, dict)]
@@ -88,7 +88,7 @@ def backends_of_rules(frontend: Mapping[str, Any]) -> list[tuple[int, str]]:
 
 
 def _kept(value: Any, parse: Callable[[Any], _T], none: _T) -> _T:
-    """What was kept, as a value, or `none` where it is not there or cannot be one."""
+    """Return a kept value as parsed, or `none` if there is none or it is not valid."""
     try:
         return none if value is None else parse(value)
     except Invalid:
@@ -100,7 +100,7 @@ def _asked(member: Mapping[str, Any]) -> int:
 
 
 def _fixed(service: ServedVersions, registered: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The fixed servers as members, without those that are registered."""
+    """Return the fixed servers as members, without those that are registered."""
     known = {(member["host"], member["port"]) for member in registered}
     return [
         {

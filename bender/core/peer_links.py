@@ -1,8 +1,8 @@
-"""Where rounds and pushes go: addresses, who was found behind each, and what is under way to it.
+"""Where rounds and pushes go: addresses, the node that answered at each, and the requests under way to it.
 
-Seeds are the addresses that people configured; they are tried for ever. What others advertise is learned from their
-counters. A node may be known under several addresses (its seed's name, its advertised host): it gets one round all
-the same. An address that turns out to be this node's own is left alone.
+Seeds are the addresses that people configured; they are tried for ever. The addresses that peers advertise are learned
+from their counters. A node may be known under several addresses (its seed's name, its advertised host), and still gets
+one round. An address that turns out to be this node's own gets none.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from math import ceil, sqrt
 from bender.core.messages import ConfigSetting, OutgoingMessage
 from bender.core.peers import Peers
 
-#: Rounds under way to one address. More than one, because a lost answer must not hold up the next ask for its whole
-#: time limit; few, because a peer that hangs must not be buried.
+#: Rounds under way to one address. More than one, because a lost answer must not delay the next request for its whole
+#: time limit; few, because a peer that hangs must not be flooded with requests.
 ROUNDS_OPEN_MAX = 4
 
 #: After this many requests in a row without an answer their time limit is raised: the peer may be slow and not dead.
@@ -26,19 +26,19 @@ FAILURES_IN_A_ROW = ROUNDS_OPEN_MAX
 LIMIT_INTERVALS = 1.0
 LIMIT_INTERVALS_MAX = 3.0
 
-#: Up to so many peers, a round goes to all. Beyond that each node would get, and answer, more than twenty greetings an
-#: interval that say nearly the same, each of them longer as well.
+#: Up to this number of peers, a round goes to all. With more, each node would receive and answer over twenty greetings
+#: an interval with nearly the same content, each of them longer as well.
 ALL_MAX = 20
 
-#: Addresses that never answered are tried, in one round, as many as nodes were found, or so many: a cluster of any size
-#: gets to know itself in a few rounds, and addresses that a peer made up cost little.
+#: Addresses that never answered are tried in one round: as many as nodes were found, but at least this number. Nodes of
+#: a cluster of any size find each other in a few rounds, and addresses that a peer made up cost little.
 UNREACHED_MAX = 20
 
 
 def partners(addresses: Sequence[str], chance: Callable[[], float]) -> list[str]:
-    """With whom to begin a round: with all, or, where they are many, with √n of them.
+    """Return the addresses with which to begin a round: all, or √n of them if there are more than `ALL_MAX`.
 
-    `chance` gives numbers between 0 and 1, at random. As every node is also asked by √n others, news of a heartbeat is
+    `chance` returns random numbers between 0 and 1. Every node is also asked by √n others, so a heartbeat is known
     everywhere after two rounds (Demers et al., Epidemic algorithms, 1987).
     """
     left = [*addresses]
@@ -48,13 +48,13 @@ def partners(addresses: Sequence[str], chance: Callable[[], float]) -> list[str]
 
 
 class Link:
-    """One address.
+    """One address, and the requests under way to it.
 
-    `incarnation` is who answered last. `pushed` is the version of this node's ledger that the last push brought it
-    to, and `unsent` the settings that wait for the next one. A link that failed gets no push until it has answered a
-    round again. `failures` counts the requests without an answer since the last one, which took `answer_s`. `bucket` is
-    that of the configuration with which the next comparison begins, and `digests` are those of the settings with which
-    the next windows of crowded buckets begin, by bucket.
+    `incarnation` is that of the node which answered last. `pushed` is the version of this node's ledger up to which the
+    last push went, and `unsent` are the settings that wait for the next push. A link that failed gets no push until it
+    has answered a round again. `failures` counts the requests without an answer since the last answer, which took
+    `answer_s`. The next comparison of the configuration begins with `bucket`, and the next window of a crowded bucket
+    with the setting of the digest in `digests`, by bucket.
     """
 
     __slots__ = (
@@ -87,8 +87,8 @@ class Link:
     def limit(self, interval_s: float) -> float:
         """Return how long to wait for an answer, in seconds.
 
-        It is an interval unless that turned out to be too short: where the last answer took longer than half of it, it
-        is twice the time of that, and where many requests in a row got none, it is the longest.
+        It is an interval, or twice the time of the last answer if that is longer, and at most `LIMIT_INTERVALS_MAX`
+        intervals. It is the maximum after `FAILURES_IN_A_ROW` requests in a row without an answer.
         """
         longest_s = LIMIT_INTERVALS_MAX * interval_s
         if self.failures >= FAILURES_IN_A_ROW:
@@ -96,21 +96,21 @@ class Link:
         return min(max(LIMIT_INTERVALS * interval_s, 2 * self.answer_s), longest_s)
 
     def succeed(self, request: OutgoingMessage, now: float) -> None:
-        """A request was answered."""
+        """Note that a request was answered."""
         self._close(request)
         self.failures = 0
         if request.message.ask is not None:
             self.answer_s = now - request.message.ask
 
     def fail(self, request: OutgoingMessage) -> None:
-        """A request got no answer. What it carried comes with the next round that gets one."""
+        """Note that a request got no answer. The next round that gets one brings its content."""
         self._close(request)
         self.failed = True
         self.failures += 1
         self.unsent.clear()
 
     def _close(self, request: OutgoingMessage) -> None:
-        """A request is no longer under way."""
+        """Note that a request is no longer under way."""
         self.rounds.discard(request)
         if self.push is request:
             self.push = None
@@ -123,11 +123,11 @@ class Links:
         self._incarnation = incarnation
         self._address = address
         self._links: dict[str, Link] = {}
-        #: The addresses that each seed stands for; none until it was looked up.
+        #: The addresses to which each seed resolves; none until it was looked up.
         self.seeds = {**seeds}
-        #: Addresses of peers that an incarnation before this one knew. This one waits for their answer, too.
+        #: Addresses of peers that an earlier incarnation of this node knew. This one waits for their answers, too.
         self.expected: tuple[str, ...] = ()
-        #: How many unknown addresses were tried since the last heartbeat because somebody spoke from there.
+        #: How many unknown addresses were tried since the last heartbeat because a message came from there.
         self.tried = 0
 
     def __getitem__(self, address: str) -> Link:
@@ -143,26 +143,26 @@ class Links:
         return len(self._links)
 
     def has_reached(self, address: str) -> bool:
-        """Whether anybody ever answered at an address."""
+        """Whether a node ever answered at an address."""
         link = self._links.get(address)
         return link is not None and link.incarnation is not None
 
     def may_try(self, address: str) -> bool:
-        """Whether an address may be asked at once because somebody spoke from there; counts it."""
+        """Whether an address may be asked at once because a message came from there. Counts the attempt."""
         if self.has_reached(address):
             return True
         self.tried += 1
         return self.tried <= UNREACHED_MAX
 
     def answered(self, address: str, incarnation: int) -> Link:
-        """Somebody answered at an address."""
+        """Note which incarnation answered at an address, and return the link."""
         link = self[address]
         link.incarnation = incarnation
         link.failed = False
         return link
 
     def unanswered(self) -> list[str]:
-        """The seeds behind which, or behind an address of which, nobody was ever found."""
+        """Return the seeds without an address, or with one at which no node ever answered."""
         return [
             seed
             for seed, addresses in self.seeds.items()
@@ -170,17 +170,17 @@ class Links:
         ]
 
     def unheard(self) -> list[str]:
-        """The seeds, and the expected addresses, behind which nobody was found yet."""
+        """Return the seeds and the expected addresses at which no node has answered yet."""
         return [*self.unanswered(), *(address for address in self.expected if self[address].incarnation is None)]
 
     def found(self) -> set[int]:
-        """The incarnations that were found behind the seeds and the expected addresses, but for this node's own."""
+        """Return the incarnations that answered at the seeds and the expected addresses, without this node's own."""
         seeds = (address for addresses in self.seeds.values() for address in addresses)
         found = {self[address].incarnation for address in (*seeds, *self.expected)}
         return {incarnation for incarnation in found if incarnation not in (None, self._incarnation)}
 
     def addresses(self, peers: Peers) -> list[str]:
-        """One address for each node that is worth trying, this one's own left out; a few of those never reached."""
+        """Return one address of each other node that may be up, and a few addresses that never answered."""
         found: dict[str, None] = {}
         unreached: dict[str, None] = {}
         reached: set[int | None] = set()
@@ -194,17 +194,17 @@ class Links:
             if peer.gone or peer.incarnation in reached or peer.address == self._address:
                 continue
             (found if self.has_reached(peer.address) else unreached)[peer.address] = None
-        # Those first that were tried least: nodes that are new, and not addresses at which there is nobody.
+        # The addresses that were tried least come first: those of new nodes, not those at which there is no node.
         untried = sorted((address for address in unreached if address not in found), key=self._tries)
         return [*found, *untried[: max(UNREACHED_MAX, len(found))]]
 
     def _tries(self, address: str) -> int:
-        """How many requests got no answer since the last one, or none yet."""
+        """Return how many requests to an address got no answer since the last one, or have none yet."""
         link = self._links.get(address)
         return 0 if link is None else link.failures + len(link.rounds)
 
     def forget(self, peers: Peers) -> None:
-        """Let go of addresses that nobody has any more, and to which nothing is under way."""
+        """Forget the addresses that no peer and no seed has any more, and to which no request is under way."""
         wanted = {address for addresses in self.seeds.values() for address in addresses}
         wanted.update(self.expected)
         wanted.update(peer.address for peer in peers)

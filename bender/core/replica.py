@@ -192,8 +192,8 @@ class Replica:
     ) -> None:
         """Set a configuration key, or remove it with None. Raises `Full` beyond the limits for all and for `author`.
 
-        With `lasts_s` it is over by itself after so many seconds. A key always has that or never: without it the
-        removal of one that has would be kept for ever.
+        With `lasts_s` it ends by itself after that many seconds. A key always has `lasts_s` or never has it: without it
+        the removal of a key that has it would be kept for ever.
         """
         self._require_ready(now)
         rev = self.configuration.rev_next(key)
