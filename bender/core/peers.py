@@ -33,8 +33,8 @@ class Peer:
     of the newest ask since which all of its configuration has come, and `heads` are the versions that it has shown to
     have, by incarnation. `met_at` is when this node first learned of it.
 
-    `left`: its last heartbeat announced that it stops; peers pass that on. `replaced`: at `replaced_at` another incarnation
-    answered at its address. This is a conclusion of this node alone, which any sign of life takes back.
+    `left`: its last heartbeat announced that it stops; peers pass that on. `replaced`: another incarnation answered at
+    its address at `replaced_at`. This is a conclusion of this node alone, and any sign of life ends it.
     """
 
     __slots__ = (

@@ -63,7 +63,7 @@ class Listing:
 
     @property
     def kept_bytes(self) -> int:
-        """What it takes if it is asked for in both ways."""
+        """Return the bytes that it takes if it is asked for in both ways."""
         return 2 * len(self.body)
 
 
@@ -194,7 +194,7 @@ class LongListing:
 
     @property
     def kept_bytes(self) -> int:
-        """What it takes if it is asked for in both ways."""
+        """Return the bytes that it takes if it is asked for in both ways."""
         return 2 * self.length
 
     def steps(self) -> Iterator[None]:

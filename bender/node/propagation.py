@@ -342,7 +342,7 @@ def _not_succeeded(found: list[_Found]) -> list[_Found]:
 
 
 def _lasting(found: _Found) -> tuple[float, str, str]:
-    """How long something was alive; what comes after that decides between equal ones."""
+    """How long something was alive; the rest decides between equal durations."""
     return found.alive_at, found.consumer.instance, found.consumer.node
 
 
