@@ -90,8 +90,8 @@ class Templates(SynchronousTestCase):
 
     def test_values_that_are_not_quoted(self) -> None:
         """They are refused where they are more than one word."""
-        self.unrenderable("stats socket {{ socket }}\n", "apply the filter quoted")
-        self.unrenderable("x {{ 'stats ' ~ socket }}\n", "apply the filter quoted")
+        self.unrenderable("stats socket {{ socket }}\n", "use the template filter")
+        self.unrenderable("x {{ 'stats ' ~ socket }}\n", "use the template filter")
         self.assertEqual(self.render("stats socket {{ socket | quoted }}\n"), "stats socket '/run/a b'\\x3b'c.sock'\n")
         self.assertEqual(self.render("{{ 7 }}{{ ' disabled' if pools }}{{ 'x' if not pools }}"), "7 disabled")
 
