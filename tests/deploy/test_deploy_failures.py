@@ -91,7 +91,8 @@ class Worse(DeployCase):
             self.lose("1", port)
         self.lose("2", 1)
         said = self.failed(1)
-        self.assertIn("has 2 members left of 3, but the previous version has no members, so a rollback is impossible", said)
+        why = "has 2 members left of 3, but the previous version has no members, so a rollback is impossible"
+        self.assertIn(why, said)
         self.assertIn("bender backend set shop --version 1 goes back", said)
         self.assertEqual(self.shop, {"version": "2"})
         self.set(version="1", servers=["10.0.0.9:5"])

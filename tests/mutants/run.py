@@ -182,9 +182,9 @@ def attempt(mutant: Mutant, trials: list[Trial]) -> Outcome:
                 return False
         return True
 
-    said: list[str] = []
-    status = _in_child(body, said.append)
-    last = said[-1] if said else "import"
+    reported: list[str] = []
+    status = _in_child(body, reported.append)
+    last = reported[-1] if reported else "import"
     if os.WIFSIGNALED(status):
         return Outcome("timeout", last)
     if status == 0:
@@ -192,7 +192,7 @@ def attempt(mutant: Mutant, trials: list[Trial]) -> Outcome:
     return Outcome(next((trial.stage for trial in trials if trial.name == last), "unit"), last)
 
 
-def _in_child(body: Callable[[Callable[[str], None]], bool], told: Callable[[str], object]) -> int:
+def _in_child(body: Callable[[Callable[[str], None]], bool], report: Callable[[str], object]) -> int:
     """Run `body` in a forked child, and pass on the lines that it reports. Return its exit status, 0 for True."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -209,7 +209,7 @@ def _in_child(body: Callable[[Callable[[str], None]], bool], told: Callable[[str
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as lines:
         for line in lines:
-            told(line.rstrip())
+            report(line.rstrip())
     return os.waitpid(child, 0)[1]
 
 

@@ -41,8 +41,8 @@ def _options(arguments: list[str]) -> Namespace:
     parser.add_argument("--hard", action="store_true", help="all seeds hard, not only the odd ones")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (1)")
     parser.add_argument("--seed", type=int, metavar="N", help="replay this one")
-    parser.add_argument("--trace", default="", metavar="KEY", help="with --seed: tell what happened to this key")
-    parser.add_argument("--mutations", action="store_true", help="break each rule on purpose and see what notices")
+    parser.add_argument("--trace", default="", metavar="KEY", help="with --seed: print what happened to this key")
+    parser.add_argument("--mutations", action="store_true", help="break each rule on purpose and print what notices it")
     parser.add_argument("--choose", action="store_true", help="the fewest seeds that reach what all of these do")
     return parser.parse_args(arguments)
 
@@ -51,7 +51,7 @@ def _options(arguments: list[str]) -> Namespace:
 
 
 def run(seeds: Iterable[int], *, hard: bool, jobs: int) -> Iterator[Outcome]:
-    """The outcomes of seeds, as they come."""
+    """Yield the outcomes of seeds, as they come."""
     wanted = [(seed, hard or seed % 2 == 1) for seed in seeds]
     if jobs == 1:
         yield from map(_simulate, wanted)
@@ -66,7 +66,7 @@ def _simulate(wanted: tuple[int, bool]) -> Outcome:
 
 
 def summarise(outcomes: Iterable[Outcome], *, hard: bool) -> int:
-    """Print broken promises at once, and figures in the end; the exit status."""
+    """Print broken promises at once, and figures in the end. Return the exit status."""
     began_at = monotonic()
     counts: Counter[str] = Counter()
     delays: dict[str, list[float]] = defaultdict(list)
@@ -107,7 +107,7 @@ SINCE = {
 
 
 def _print_delays(delays: dict[str, list[float]]) -> None:
-    print("\nOffline after …, in intervals, without the pauses of who held it:")
+    print("\nOffline after …, in intervals, without the pauses of the nodes that held it:")
     print(f"{'case':28}{'counted from':22}{'count':>9}{'min':>8}{'median':>8}{'p99':>8}{'max':>8}{'bound':>8}")
     for case, bound in BOUNDS.items():
         found = sorted(delays[case])
@@ -117,7 +117,7 @@ def _print_delays(delays: dict[str, list[float]]) -> None:
 
 
 def replay(seed: int, *, hard: bool, key: str) -> int:
-    """Run one seed and tell what happened."""
+    """Run one seed and print what happened. Return the exit status."""
     broken = trace(seed, key, hard=hard)
     return 1 if broken else 0
 
@@ -144,7 +144,7 @@ def choose(seeds: Iterable[int], jobs: int) -> int:
 
 
 def show_mutations(seeds_max: int, jobs: int) -> int:
-    """Print what catches each mutation: the first seed that notices it, and its scenario; the exit status."""
+    """Print what catches each mutation: the first seed that notices it, and its scenario. Return the exit status."""
     uncaught = 0
     print(f"{'rule':7}{'mutation':48}{'seeds':>6}  {'broken promise, or else':62}scenario")
     with Pool(jobs) as pool:

@@ -1,7 +1,7 @@
-"""What instances do: register somewhere, renew here or there, go elsewhere when a node fails them, change, and end.
+"""Instances: they register somewhere, renew here or there, fail over to other nodes, change, and end.
 
 A client knows only what it is answered. What really happened (a lost answer, a renewal that waited in a paused node's
-inbox until after its client had gone) is known to the oracle alone, which `front` tells.
+inbox until after its client had gone) is known to the oracle alone: `front` reports it.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class Client:
             return
         if random.random() < 0.5 and self.habit != "stick":
             self._send(self._next(), "register", intent, follow=False)
-        elif random.random() < 0.5:  # changed at one node, and ended at another that has not heard of the change
+        elif random.random() < 0.5:  # changed at one node, and ended at another that has not received the change
             self._want_something_else()
             self._send(self._any(), "register", intent, follow=False)
         self._intent += 1
@@ -166,7 +166,7 @@ class Client:
             self.cluster.after(random.uniform(1, 15) * self.cluster.interval_s, self.begin)
 
     def _hand_over(self, chance: Random) -> None:
-        """Have another process take its place, which ends this one wherever it likes."""
+        """Let another process take its place, which deregisters this one at any node."""
         before = self.wanted
         self.begin()
         delay_s = chance.choice([0.0, 0.001, 0.01, 0.5]) * self.cluster.interval_s
@@ -300,7 +300,7 @@ class Call:
 class Operator:
     """Writes and removes a few configuration keys, here and there, sometimes many times in a row.
 
-    Among them is what he says of two of the instances, which is over after a while.
+    Among them are states of two of the instances, which last for a while.
     """
 
     def __init__(self, cluster: Cluster) -> None:

@@ -34,7 +34,7 @@ from tests.simulation.weather import Weather
 #: Clocks run at most this much faster or slower than true time; ten times what a bad quartz does.
 DRIFT_MAX = 5e-4
 
-#: So much waits at most for a process that is paused: a listening socket's backlog, and what is open already.
+#: How many inputs wait at most for a process that is paused: a listening socket's backlog, and what is open already.
 INBOX_MAX = 100
 
 
@@ -142,7 +142,7 @@ class Snapshot:
 
 
 class Cluster(VirtualTime):
-    """All of it."""
+    """The nodes, the network between them, and the oracle."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class Cluster(VirtualTime):
         self.network = Network(self)
         self.history = History(self, self.timing, guard_s, self.weather, self.say)
         self.oracle = Oracle(self.history, self.nodes, self._name_at)
-        #: Told of everything that happens, where somebody wants to read along.
+        #: Called with a line for everything that happens, if set.
         self.trace: Callable[[str], None] | None = None
         self._drifting = drifting
         seeds = tuple(names)
@@ -206,7 +206,7 @@ class Cluster(VirtualTime):
         return node.name if node else None
 
     def locate(self, name: str) -> None:
-        """Let all nodes find out at which address a seed is by now."""
+        """Let all nodes resolve the name of a seed again."""
         for node in self.nodes.values():
             if node.up and name in node.seeds:
                 node.replica.located(name, [self.nodes[name].address])
@@ -261,7 +261,7 @@ class Cluster(VirtualTime):
         return Life(len(self.history.lives), node.name, node.address, incarnation, self.now)
 
     def crash(self, name: str, *, refuses: bool = True) -> None:
-        """End a process without warning; with `refuses` its machine is still there and says so to who calls."""
+        """End a process without warning; with `refuses` its machine is still there and refuses connections."""
         node = self.nodes[name]
         self.say(f"{name} crashes")
         self._end(node, refuses=refuses)
@@ -410,7 +410,7 @@ class Cluster(VirtualTime):
             node.inbox.append(partial(self.deliver, node, boot, input_))
 
     def drain(self, node: Node) -> None:
-        """Carry away what a replica has made."""
+        """Pass on the events and requests that a replica has made."""
         replica = node.replica
         for event in replica.take_events():
             if self.trace is not None:

@@ -33,7 +33,7 @@ class Faults:
         self._vacant: list[str] = []
 
     def plan(self, count: int, until: float) -> None:
-        """Let so many faults happen before `until`."""
+        """Plan this number of faults before `until`."""
         random = self.cluster.random
         kinds: list[Callable[[], None]] = [
             self.partition, self.partition, self.cut, self.cut_one_way, self.crash, self.crash,
@@ -43,7 +43,7 @@ class Faults:
             self.cluster.at(random.uniform(6 * self.cluster.interval_s, until), random.choice(kinds))
 
     def plan_copies(self, count: int, until: float) -> None:
-        """Let machines be set back to snapshots of their memory, or cloned, so many times before `until`."""
+        """Let machines be set back to snapshots of their memory, or cloned, this many times before `until`."""
         random = self.cluster.random
         for _ in range(count):
             at = random.uniform(6 * self.cluster.interval_s, until)
@@ -142,7 +142,7 @@ class Faults:
             self.cluster.after(self._lasting(1, 20), self._restart, node)
 
     def join(self) -> None:
-        """A node that nobody was told of."""
+        """Start a node that is not a seed of any other."""
         if len(self.cluster.nodes) < NODES_MAX and not self._over and self.reach.sides is None:
             name = f"n{len(self.cluster.nodes)}"
             self.cluster.start(name, self.seeds)
@@ -158,7 +158,7 @@ class Faults:
             address = self._vacant.pop(0) if reuses else f"{node.name}@{self._moves}"
             self._vacant.append(node.address)
         cluster.start(node.name, node.seeds, address)
-        if address != node.name:  # what a name stands for is not found out at once
+        if address != node.name:  # a name is not resolved again at once
             cluster.after(random.choice([0.0, self._lasting(0, 3)]), cluster.locate, node.name)
 
     # Copies of a machine.

@@ -1,4 +1,4 @@
-"""Looks for what notices a mutation: its scenario, and the first seed."""
+"""Finds the checks that notice a mutation: its scenario, and the first seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.simulation.seeds import simulate
 
 @frozen
 class Caught:
-    """What noticed a mutation: after how many seeds (0: none) which promise was broken, and what its scenario said."""
+    """The seeds (0: none) and the broken promise by which a mutation was noticed, and the failure of its scenario."""
 
     seeds: int = 0
     broken: str = ""
@@ -42,5 +42,5 @@ def _shown(scenario: Scenario) -> str:
 def _broken(seed: int) -> str:
     try:
         return next((str(each) for each in simulate(seed, hard=seed % 2 == 1).broken), "")
-    except LookupError as error:  # the oracle finds nothing where something must be
+    except LookupError as error:  # the oracle has no record of what a node shows
         return repr(error)

@@ -1,11 +1,11 @@
-"""Who can know what, and who must: the ground truth behind the word "connected".
+"""What each node can know and must know of the others: the ground truth behind the word "connected".
 
-For each incarnation (a `Life`) two vectors are kept. `may[n]` is the last moment of life n of which any word could
-have come here, on whatever way; with it the last heartbeat of n that was believed here, and when that was as it is
+For each incarnation (a `Life`) two vectors are kept. `may[n]` is the last moment of life n of which any message could
+have brought news here, on any way; with it the last heartbeat of n that was believed here, and when that was as it is
 counted here: the time under way, be it in the inbox of a node that is paused, is not known to anybody and comes on top.
 `must[n]` is the last moment of life n all of whose knowledge has come here for certain, because rounds were completed.
 They come from the messages that the network really delivered and not from the plan of faults, so the oracle needs no
-allowance for loss: whoever is unlucky simply does not get to know.
+allowance for loss: a node whose messages are lost does not get to know.
 
 Vectors are replaced and never changed, so a message carries its sender's by reference.
 """
@@ -84,7 +84,7 @@ class Life:
         self.shown: dict[str, bytes] = {}
         self.shown_settings: dict[str, bytes] = {}
         self.states: dict[str, str] = {}
-        #: What is listed on suspicion: since when, and until when it has to be unless something is heard of it.
+        #: What is listed on suspicion: since when, and until when it has to be unless there is news of it.
         self.suspects: dict[str, tuple[float, float]] = {}
         #: What was hidden and is not back: when, and how many members its app had before.
         self.losses: dict[str, tuple[float, int]] = {}
@@ -121,7 +121,7 @@ class Life:
     def set_back(self, before: Life, kept: Life, at: float, now: float, *, lost_s: float) -> None:
         """Go on as another life was at `at`; `kept` is a copy of it from then, and it has gone on until `now`.
 
-        Its clock lost so many seconds, by which all that it heard seems younger to it.
+        Its clock lost `lost_s`, by which all that it heard seems younger to it.
         """
         self.inherit(kept)
         self.source, self.copied_at = before, at
@@ -137,7 +137,7 @@ class Life:
         self.pauses, self.took_along = before.pauses, True
 
     def learned_of(self, other: Life, now: float) -> float:
-        """The last moment of another life of which word may have come here."""
+        """The last moment of another life of which news may have come here."""
         return now if other is self else self.may.get(other.number, NEVER)[0]
 
     def counts_from(self, other: Life, now: float) -> float:
@@ -154,28 +154,28 @@ class Life:
         return self.beats[place - 1] if place else -inf
 
     def hear(
-        self, may: May, transit_s: float, believes: Callable[[int, int], bool], now: float, told: Collection[int]
+        self, may: May, transit_s: float, believes: Callable[[int, int], bool], now: float, counted: Collection[int]
     ) -> None:
-        """Take in what could be known from a message that was under way for so long, and had counters of those `told`.
+        """Take in what a message brought that was under way for `transit_s` and had counters of the lives `counted`.
 
-        `believes` says whether so many heartbeats of a life are believed now: when that came about is for the core to
-        say, but not how long ago they were.
+        `believes` returns whether a number of heartbeats of a life is believed now: when that came about is for the
+        core to say, but not how long ago they were.
         """
         known, present = dict(self.may), self.may.get
-        for number, word in may.items():
+        for number, news in may.items():
             old = present(number, NEVER)
-            if number == self.number or (word[0] <= old[0] and word[1] < old[1]):
+            if number == self.number or (news[0] <= old[0] and news[1] < old[1]):
                 continue
-            moment, beats, counted_there = word
-            old_moment, old_beats, old_counted = old
-            counted = counted_there + transit_s
-            corrected = beats == old_beats and number in told and counted < old_counted
+            moment, beats, heard_there_at = news
+            old_moment, old_beats, old_heard_at = old
+            heard_at = heard_there_at + transit_s
+            corrected = beats == old_beats and number in counted and heard_at < old_heard_at
             if corrected or (beats > old_beats and believes(number, beats)):
-                known[number] = (max(moment, old_moment), beats, counted)
-                if counted < old_counted:
+                known[number] = (max(moment, old_moment), beats, heard_at)
+                if heard_at < old_heard_at:
                     self.corrected_at[number] = now
             elif moment > old_moment:
-                known[number] = (moment, old_beats, old_counted)
+                known[number] = (moment, old_beats, old_heard_at)
         self.may = known
 
     def learn(self, must: Must, now: float) -> None:
@@ -194,7 +194,7 @@ class Life:
         return now if other is self else must.get(other.number, -inf)
 
     def word(self, message: Message, now: float) -> tuple[May, Must]:
-        """What a message of this life's carries: the vectors, with its own moment and the heartbeat it tells of."""
+        """Return what a message of this life carries: the vectors, with its own moment and the heartbeat in it."""
         beats = next((each.beats for each in message.counters if each.incarnation == self.incarnation), -1)
         beat_at = self.beats[min(beats, len(self.beats) - 1)] if beats >= 0 else -inf
         return {**self.may, self.number: (now, beats, beat_at)}, {**self.must, self.number: now}
@@ -212,11 +212,11 @@ class Life:
 
     @property
     def _is_waiting(self) -> bool:
-        """Whether it holds what nobody can renew, for it is not ready."""
+        """Whether it holds claims that cannot be renewed here, because it is not ready."""
         return self.away and (self.took_along or not self.starting)
 
     def pauses_after(self, at: float, now: float) -> float:
-        """How long this life could not be renewed at after a moment: paused, and then not ready yet."""
+        """Return how long after a moment this life could not accept renewals: paused, and then not ready yet."""
         away_since = self.pausing_since
         if away_since is None and self._is_waiting:
             away_since = self.since

@@ -170,7 +170,7 @@ class Network:
     # Knowledge.
 
     def _heard(self, node: Node, sender: Life, may: May, transit_s: float, message: Message) -> None:
-        """Any word carries the possibility of all that its sender could know."""
+        """Note that any message may bring all that its sender could know."""
         life = node.life
         lives, peers = self._cluster.history.lives, node.replica.peers
 
@@ -179,8 +179,8 @@ class Network:
             return peer is not None and peer.beats >= beats
 
         incarnations = {counter.incarnation for counter in message.counters}
-        told = {number for number in may if lives[number].incarnation in incarnations}
-        life.hear(may, transit_s, believes, self._cluster.now, told)
+        counted = {number for number in may if lives[number].incarnation in incarnations}
+        life.hear(may, transit_s, believes, self._cluster.now, counted)
         if message.echo is not None:
             asked_at = node.true_time(message.echo)
             life.echoed[sender.number] = max(asked_at, life.echoed.get(sender.number, asked_at))

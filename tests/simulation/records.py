@@ -49,7 +49,7 @@ class Registration:
 
 
 class Unit:
-    """What one body stands for: a registration, or a change of one; `before` are those that it replaced.
+    """What one body belongs to: a registration, or a change of one; `before` are those that it replaced.
 
     `known_since` says when a life was first seen to know of it for certain, while it counted there: from then on that
     life's own claim has this body or a later one.

@@ -22,7 +22,7 @@ LONG_INTERVAL_S = 30.0
 
 @frozen
 class Outcome:
-    """What came of a seed."""
+    """The outcome of a seed."""
 
     seed: int
     hard: bool
@@ -130,7 +130,7 @@ class Simulation:
             cluster.at(at, self.operator.lift_guard, number)
 
     def run(self) -> None:
-        """All of it, or up to the first broken promise."""
+        """Run to the end, or up to the first broken promise."""
         cluster, interval_s = self.cluster, self.cluster.interval_s
         cluster.run_until(self.faults_until + 22 * interval_s)
         if self.settings.long and self.settings.days:
@@ -141,7 +141,8 @@ class Simulation:
         self.faults.end()
         cluster.run_for(2.3 * interval_s)
         check_equal(cluster)
-        # Leases of up to twice T end, then what was ended is let go of, and then the ends; mostly earlier than that.
+        # Leases of up to twice T end, then the claims that were ended are removed, and then the ends; mostly earlier
+        # than that.
         until = cluster.now + 6 * self.cluster.timing.ttl_s + 30 * interval_s + cluster.guard_s
         while cluster.now < until and keeps(cluster):
             cluster.run_for(2 * interval_s)

@@ -1,4 +1,4 @@
-"""Reading along: what happened to one key in a seed, line by line."""
+"""Prints what happened to one key in a seed, line by line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.simulation.seeds import Simulation
 
 
 def trace(seed: int, key: str, *, hard: bool, write: Callable[[str], None] = print) -> bool:
-    """Run a seed and write what concerns `key`, and all: faults, and what was broken. Returns whether anything was."""
+    """Run a seed and write what concerns `key`, faults, and broken promises. Return whether there were any."""
     simulation: Simulation | None = None
 
     def line(text: str) -> None:
@@ -24,7 +24,7 @@ def trace(seed: int, key: str, *, hard: bool, write: Callable[[str], None] = pri
         if simulation is not None and entry.key == key:
             named = {life.incarnation: str(life) for life in simulation.cluster.history.lives}
             node = named.get(claims._incarnation, "?")
-            simulation.cluster.say(f"{node} {what} {key} {_told(entry, named)}")
+            simulation.cluster.say(f"{node} {what} {key} {_described(entry, named)}")
 
     def adding(original: Callable[..., Lease]) -> Callable[..., Lease]:
         def add(claims: Claims, entry: Entry, deadline: float) -> Lease:
@@ -48,7 +48,7 @@ def trace(seed: int, key: str, *, hard: bool, write: Callable[[str], None] = pri
     return bool(simulation.cluster.oracle.broken)
 
 
-def _told(entry: Entry, named: dict[int, str]) -> str:
+def _described(entry: Entry, named: dict[int, str]) -> str:
     if isinstance(entry, Claim):
         root = f"{named.get(entry.root_node, '?')}.{entry.root_n}"
         return f"claim {entry.n} of {entry.body!r}, rev {entry.rev}, root {root}"

@@ -21,8 +21,8 @@ Kind = Literal["crash", "start", "leave", "pause", "cut", "unlucky"]
 #: After this many requests in a row to the same node without an answer, that is no longer 10 % loss but a failing peer.
 UNLUCKY_ROW = 3
 
-#: So is it when so many that were made between two nodes, in either direction, while one thing should get from the one
-#: to the other got no answer within half an interval.
+#: The same holds when this many requests that were made between two nodes, in either direction, while one thing should
+#: get from the one to the other got no answer within half an interval.
 UNLUCKY_COUNT = 3
 
 
@@ -102,7 +102,7 @@ class Weather:
         self._turn(now)
 
     def settle(self, now: float) -> None:
-        """From now on nothing happens by chance."""
+        """Stop loss, doubling and delay from now on."""
         if self.rough(now):
             self._settled_at = now
         self.loss = self.doubling = self.slow = self.very_slow = self.transit_s = 0.0
@@ -194,11 +194,11 @@ class Weather:
         return False
 
     def stable_since(self) -> float:
-        """Since when nobody was cut, came or went."""
+        """Return the time since which no node was cut off, came or went."""
         return self._epochs[-1][0]
 
     def groups(self) -> list[list[Life]]:
-        """The nodes that run, by who can reach whom at this moment."""
+        """Return the nodes that run, in groups that can reach one another at this moment."""
         found: dict[int, list[Life]] = {}
         for life in self._present.values():
             found.setdefault(self._epochs[-1][1][life.number], []).append(life)

@@ -8,8 +8,8 @@ A history consists of
 - writes of configuration, each with the time at which it was made;
 - the weather: which nodes were connected, and when anything disturbed the cluster.
 
-All times are true times in seconds, on one clock. Nothing here asks a node anything: who records a history calls these
-methods in the order of time. `ObservedNode` is the rest of what checkers see.
+All times are true times in seconds, on one clock. Nothing here asks a node anything: a recorder calls these methods in
+the order of time. `ObservedNode` is the rest of what checkers see.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class NothingDeadStays:
                 continue
             paused_s = holder.pauses_after(last_at, now)
             due_at = max(last_at + ttl_s + paused_s, record.due_by_following(holder, last_at + paused_s))
-            # Who died before that lets go of nothing any more: its claims are hidden.
+            # A node that died before that removes nothing any more: its claims are hidden.
             if min(now, holder.ended_at) < due_at + self._bound_s(life, holder, due_at):
                 return True
             known = life.knew(holder, now) if until_now else life.knows(holder, now)
@@ -131,7 +131,7 @@ class NothingDeadStays:
         last_at = max(known.values(), default=inf)
         # A pause of the node that was renewed last moves all that follows from its claim.
         ends_at = max((at + ttl_s + holder.pauses_after(at, now) for holder, at in known.items()), default=inf)
-        # Who was away itself, or came later, was not connected; an early end is for P2 to judge.
+        # A node that was away itself, or came later, was not connected; an early end is for P2 to judge.
         if (
             now < last_at + ttl_s
             or record.ttl_s_min != ttl_s
@@ -145,13 +145,13 @@ class NothingDeadStays:
             hidden_s = now - (heard_at + ttl_s + 3 * interval_s)
             if holder is not life and -0.05 * interval_s <= hidden_s < 0.35 * interval_s:
                 self._delayed("after its last heartbeat", now - heard_at - ttl_s)
-                # Where word of it waited at a node that was paused, its last heartbeat is later here than it was.
+                # Where its news waited at a node that was paused, its last heartbeat is later here than it was.
                 if heard_at < holder.last_beat(life.learned_of(holder, now)) + interval_s:
                     before = heard_at < accepted_at + ttl_s + holder.pauses_after(accepted_at, now) + interval_s
                     self._delayed("holder died" if before else "holder died, peer failing", now - ends_at - ttl_s)
                 return
             if -0.05 * interval_s <= hidden_s < 2.5 * interval_s and holder.ended_at < now:
-                return  # its claim kept this one company; what was said last was hidden a moment ago
+                return  # this claim stayed because of that one, which was hidden a moment ago
         due = [(at + ttl_s + holder.pauses_after(at, now), holder.number) for holder, at in known.items()]
         due_at, number = max(((at, number) for at, number in due if at <= now), default=(inf, 0))
         if due_at > now or not self._history.weather.connected(
@@ -162,7 +162,7 @@ class NothingDeadStays:
             self._delayed(
                 "calm, with loss" if self._history.weather.rough(due_at - 8 * interval_s) else "calm", now - due_at
             )
-        elif now < due_at + 5 * interval_s:  # who learned of it later was out of touch
+        elif now < due_at + 5 * interval_s:  # a node that learned of it later was cut off
             self._delayed("peer failing", now - due_at)
 
     def _delayed(self, case: str, late_s: float) -> None:

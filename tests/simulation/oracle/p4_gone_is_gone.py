@@ -1,8 +1,8 @@
 """P4, gone is gone: what was deregistered or has expired does not come back.
 
 A registration, with all its changes, that was deregistered at X, which knew a claim of it, is not shown where that
-moment of X is known, nor again where its end was announced; unless somebody registered or renewed it since, where it
-was not known, and the end is over (seed 41147). What comes online is justified by P3; and a key that nobody renewed
+moment of X is known, nor again where its end was announced; unless a client registered or renewed it since, where it
+was not known, and the end is over (seed 41147). What comes online is justified by P3; and a key that was not renewed
 within ttl, nor since, and that was announced as expired here stays for 1·I at most, if nothing happens meanwhile.
 """
 
@@ -58,5 +58,5 @@ class GoneIsGone:
             )
 
     def _ends_are_over(self, registration: Registration) -> bool:
-        """Whether a registration may be heard of again, like one that has expired, from who was cut off."""
+        """Whether a node that was cut off may report a registration again, like one that has expired."""
         return all(self._history.now >= end.kept_until for end in registration.ends)

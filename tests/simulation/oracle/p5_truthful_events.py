@@ -1,9 +1,9 @@
 """P5, truthful events.
 
-Events of a key alternate, carry what was shown, and add up to what is shown. `deregistered` only if somebody did, and
-instead of `expired` where that is known, or `check-failed` if all who did so gave that reason; `expired` only if some
-holder could be known to have let go, or will never hear of anybody again; `node-lost` only if no holder's heartbeat is
-known of the last ttl + 3·I; `restored` only if the same unit was lost before. A body that was replaced does not come
+Events of a key alternate, carry what was shown, and add up to what is shown. `deregistered` only if a client did, and
+instead of `expired` where that is known, or `check-failed` if all deregistrations had that reason; `expired` only if
+some holder could be known to have removed its claim, or is cut off for ever; `node-lost` only if no holder's heartbeat
+is known of the last ttl + 3·I; `restored` only if the same unit was lost before. A body that was replaced does not come
 back in calm weather.
 """
 
@@ -118,7 +118,7 @@ class TruthfulEvents:
             if event.reason not in heard_of or (event.reason == CHECK_FAILED and "deregistered" in known):
                 self._history.fail("P5", f"{life} says that {event.key} was {event.reason}")
             return
-        # Who hears of it when the end is gone finds nothing, as if it had expired.
+        # A node that learns of it when the end is gone finds nothing, as if it had expired.
         if unit.registration.said_to_be_ended(life, self._history.now):
             self._history.fail("P5", f"{life} knows that {event.key} was deregistered, and says {event.reason}")
         if event.reason == "node-lost":
@@ -134,7 +134,7 @@ class TruthfulEvents:
                 self._history.fail("P5", f"{life} says that {event.key} is expired, of which it cannot know")
 
     def _may_have_lapsed(self, life: Life, record: Record, holder: Life) -> bool:
-        """Whether a life may know a moment at which another has let go of a key, or may have forgotten it."""
+        """Whether a life may know a moment at which another removed its claim of a key, or may have forgotten it."""
         learned = life.learned_of(holder, self._history.now)
         accepted = record.accepted[holder]
         if (

@@ -49,7 +49,7 @@ class Partitions:
         life, key, now = node.life, record.key, self._history.now
         if key in life.suspects:
             since, until = life.suspects[key]
-            until = min(until, self._guarded_for_certain(life, record))  # a holder may have let go of it since
+            until = min(until, self._guarded_for_certain(life, record))  # a holder may have removed its claim since
             if life.born_at < since and now < until and not self._may_be_lifted(key):
                 self._history.fail("P6", f"{life} hides {key} before the guard is over")
             return
@@ -63,7 +63,7 @@ class Partitions:
         life.losses[key] = (self._history.now, sum(app_of(other) == app_of(key) for other in life.shown))
 
     def _verdicts(self, node: ObservedNode, key: str) -> set[bool]:
-        """Whether it is a mass loss that a key would be hidden; both where it depends on the clocks."""
+        """Return whether hiding a key is part of a mass loss; both answers where it depends on the clocks."""
         life, app = node.life, app_of(key)
         listed = [other for other in life.shown if app_of(other) == app]
         out_of_sight = sum(self._out_of_sight(node, other) for other in listed)
@@ -88,7 +88,7 @@ class Partitions:
         return key in node.life.suspects or not all(peer.gone for peer, _ in peers)
 
     def _guarded_for_certain(self, life: Life, record: Record) -> float:
-        """Until when a life must show what it suspects now, by what it knows for certain of who held it."""
+        """Until when a life must show what it suspects now, by what it knows for certain of the holders."""
         ttl_s = record.ttl_s_min * (1 - CLOCKS) + 2.95 * self._history.interval_s
         last_at = -inf
         for holder in record.holds:

@@ -67,11 +67,11 @@ class ConfigurationIsKept:
                 continue
             shown = node.status(of).state
             self._p5.check_state_shown(life, of, shown)
-            said = next(iter(kept_settings([*self._history.remembered(settings), *node.setting_history(key)])), None)
-            expected = state_in(said)
-            if shown not in (expected, UP) or (said and shown == UP != expected and self._history.is_in_time(said)):
+            latest = next(iter(kept_settings([*self._history.remembered(settings), *node.setting_history(key)])), None)
+            expected = state_in(latest)
+            if shown not in (expected, UP) or (latest and shown == UP != expected and self._history.is_in_time(latest)):
                 self._history.fail("P7", f"{life} shows {shown} for {key} instead of {expected}")
-            if said and shown != UP and self._history.is_over(said):
+            if latest and shown != UP and self._history.is_over(latest):
                 self._history.fail("P7", f"{life} shows {shown} for {key}, which is over")
 
 

@@ -40,7 +40,7 @@ class HonestReadiness:
                 self._history.fail("P8", f"{node.name} {what} before it has heard from {', '.join(missing)}")
 
     def _check_agreed(self, node: ObservedNode) -> None:
-        """A node that is ready has all configuration of the peers that have answered, as it was when it asked them."""
+        """Check that a ready node has all configuration of the peers that answered, as of the time when it asked."""
         life = node.life
         if self._history.now > life.since + 2.9 * self._history.interval_s:
             return  # by then a peer may be silent again
@@ -60,7 +60,7 @@ class HonestReadiness:
         heard = {
             clone.node for number in node.life.echoed for clone in self._history.clones(self._history.lives[number])
         } | {node.name}
-        # Who is known to have left while it was asked answers no more.
+        # A seed that is known to have left while it was asked does not answer any more.
         latest = {life.node: life for life in self._history.lives}
         heard |= {life.node for life in latest.values() if life.left and life.number in node.life.may}
         return [seed for seed in node.seeds if seed not in heard and self._is_found(node, seed)]
