@@ -64,7 +64,7 @@ class Entries(MutableMapping[int, _Entry], Generic[_Entry]):
                     yield place
 
     def masks(self, up_to: int) -> dict[int, int]:
-        """Which numbers up to and including `up_to` there are: rows, each with a bit for each place in it."""
+        """Return which numbers up to and including `up_to` there are: rows, each with a bit for each place in it."""
         masks = {number: _mask(row) for number, row in self._rows.items() if number <= up_to // ROW}
         last = up_to // ROW
         if last in masks:
@@ -81,7 +81,7 @@ class Entries(MutableMapping[int, _Entry], Generic[_Entry]):
                     yield entry
 
     def above(self, n: int) -> Iterator[_Entry]:
-        """Those with a number above `n`, in order."""
+        """Return the entries with a number above `n`, in order."""
         numbers = [*self._rows]
         for number in numbers[bisect_left(numbers, (n + 1) // ROW) :]:
             for place, entry in enumerate(self._rows[number], number * ROW):
@@ -90,7 +90,7 @@ class Entries(MutableMapping[int, _Entry], Generic[_Entry]):
 
 
 def bits(masks: dict[int, int]) -> Iterator[int]:
-    """The numbers that masks stand for, in order of their rows."""
+    """Return the numbers that masks contain, in order of their rows."""
     for number, mask in masks.items():
         yield from (number * ROW + place for place in range(ROW) if mask >> place & 1)
 

@@ -203,7 +203,7 @@ class Gossip:
         self.requests.append(request)
 
     def _shown(self, peer: Peer) -> int:
-        """The version of this node's own ledger that a peer has shown to have."""
+        """Return the version of this node's own ledger that a peer has shown to have."""
         return peer.heads.get(self._identity.incarnation, 0)
 
     # Answers, to peers and from peers.

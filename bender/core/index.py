@@ -26,7 +26,7 @@ class Index:
         return (_entry(found),)
 
     def lease(self, key: str) -> Lease | None:
-        """The lease of this node's own claim of a key."""
+        """Return the lease of this node's own claim of a key."""
         found = self._shards[hash(key) % SHARDS].get(key)
         if isinstance(found, Lease):
             return found

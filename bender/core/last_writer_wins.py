@@ -91,7 +91,7 @@ class Configuration:
         self.digest = 0
 
     def __len__(self) -> int:
-        """How many keys there are, removed ones included."""
+        """Return the number of keys, removed ones included."""
         return len(self._settings)
 
     def __contains__(self, key: str) -> bool:
@@ -165,10 +165,10 @@ class Configuration:
         return latest[0].rev + 1 if latest else 1
 
     def left_s(self, key: str, now: float) -> float:
-        """For how many seconds a removal has to last that replaces all settings of a key, none of which lasts for ever.
+        """Return the seconds that a removal of a key must last; all settings of the key must have a limited time.
 
-        It is remembered for as long as any node may keep one of them. Were it forgotten sooner, a node that was cut off
-        would bring that back, and speaking or over, it would come before what was set meanwhile with a smaller rev.
+        The removal is remembered for as long as any node may keep one of these settings. If it were forgotten sooner, a
+        node that was cut off would bring one back, which would win over a later setting with a smaller rev.
         """
         left = (kept_s(each) - KEPT_LONGER_S - self.age_s(each, now) for each in self.settings(key))
         return max(left, default=0.0)
