@@ -155,7 +155,7 @@ def refusal_of(reply: Reply) -> Refused | None:
         with suppress(NoAnswer):
             problem = decoded(reply.body, _Problem)
     if problem is None:
-        raise NoAnswer(f"answers with status {reply.status}, but not as a bender node does: is it another program?")
+        raise NoAnswer(f"answers with status {reply.status}, but not as a bender node does: it may be another program")
     refusal = NotFound if reply.status == HTTPStatus.NOT_FOUND else Refused
     return refusal(reply.status, problem.code, problem.message, reply.node)
 

@@ -230,7 +230,8 @@ class Nowhere(ClientCase):
             self.result(client.register(*WEB))
             self.assertEqual(client.nodes.last, f"{TWO}:1729")
             self.assertEqual(
-                self.problems.pop()[1], "answers with status 403, but not as a bender node does: is it another program?"
+                self.problems.pop()[1],
+                "answers with status 403, but not as a bender node does: it may be another program",
             )
 
     def test_nothing_is_learned_from_what_is_no_node(self) -> None:
