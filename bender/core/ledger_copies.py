@@ -37,7 +37,7 @@ class LedgerCopies:
         believed = {peer.incarnation for peer in self._peers if peer.beats >= 0} | {self.own.incarnation}
         return sorted((i, ledger.version) for i, ledger in self.ledgers.items() if ledger.version and i in believed)
 
-    def are_forgettable(self, peer: Peer, now: float) -> bool:
+    def is_forgettable(self, peer: Peer, now: float) -> bool:
         """Whether a peer has been silent for so long that no node needs its ledger any more (rule 8)."""
         return self._peers.silent(peer, now) and self._peers.forgettable(peer, self.ttl_max_s(peer), now)
 

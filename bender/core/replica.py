@@ -409,7 +409,7 @@ class Replica:
         self.gossip.ask(self.addresses(), now)
 
     def _forget(self, now: float) -> None:
-        gone = [peer for peer in self.peers if self.claims.copies.are_forgettable(peer, now)]
+        gone = [peer for peer in self.peers if self.claims.copies.is_forgettable(peer, now)]
         for peer in gone:
             self.peers.forget(peer)
             self.claims.forget(peer)

@@ -38,7 +38,7 @@ class Partitions:
 
     def check_suspected(self, node: ObservedNode, key: str) -> None:
         if True not in self._verdicts(node, key):
-            self._history.fail("P6", f"{node.life} suspects {key}, which is no mass loss")
+            self._history.fail("P6", f"{node.life} suspects {key}, though most of its app is not lost")
 
     def suspect(self, life: Life, record: Record) -> None:
         """Note that a key is suspect from now on."""
