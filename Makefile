@@ -1,5 +1,5 @@
-# Commands for contributors; CONTRIBUTING.md explains them. The first use sets up .venv, and so does a change of setup.py
-# or pyproject.toml; nothing else needs the network.
+# Commands for contributors; CONTRIBUTING.md explains them. The first use sets up .venv, and so does a change of
+# pyproject.toml; nothing else needs the network.
 
 PYTHON ?= python3
 NODES ?= 3
@@ -25,7 +25,7 @@ test: .venv/ready-test
 
 test-deps: .deps/ready .deps/debian/ready
 
-test-outside: .venv/ready-test .deps/ready .deps/debian/ready
+test-outside: .venv/ready-dev .deps/ready .deps/debian/ready
 	@exec $(BIN)/python tests/suite.py outside
 
 bench: .venv/ready-bench
@@ -54,8 +54,8 @@ reference: .venv/ready
 	@mv build/cli.md docs/cli.md
 
 dist: .venv/ready-dev
-	rm -rf dist build/lib build/bdist.*
-	$(BIN)/python -m build --installer pip
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
 	@ls -l dist
 
@@ -76,7 +76,7 @@ clean:
 	$(PYTHON) -m venv --clear .venv
 	@touch $@
 
-.venv/ready: .venv/made setup.py pyproject.toml
+.venv/ready: .venv/made pyproject.toml
 	$(PIP) --editable .
 	@touch $@
 

@@ -37,7 +37,7 @@ class Image(SynchronousTestCase):
         """What pyproject.toml names is copied too."""
         project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
         dockerfile = (PACKAGING / "Dockerfile").read_text("utf-8")
-        for path in (project["readme"], *project["license-files"], "pyproject.toml", "setup.py", "twisted"):
+        for path in (project["readme"], *project["license-files"], "pyproject.toml", "twisted"):
             self.assertRegex(dockerfile, rf"COPY .*\b{re.escape(path)}\b")
 
 

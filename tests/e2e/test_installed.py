@@ -15,7 +15,7 @@ from pytest_twisted import ensureDeferred
 
 from bender import __version__
 from tests.e2e.nodes import PATIENCE_S, Cluster
-from tests.twistd_command import ROOT
+from tests.e2e.source_tree import copy_sources
 
 RUNNERS = {
     "twistd": ("from twisted.scripts.twistd import run; run()", ["--nodaemon", "--pidfile="]),
@@ -27,11 +27,7 @@ RUNNERS = {
 def tree(tmp_path: Path) -> Path:
     """A copy of the files that packages are made of, because building writes beside them."""
     copy = tmp_path / "tree"
-    ignore = shutil.ignore_patterns("__pycache__", "dropin.cache")
-    for name in ("bender", "packaging", "twisted"):
-        shutil.copytree(ROOT / name, copy / name, ignore=ignore)
-    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "NEWS.md", "README.md", "SECURITY.md"):
-        shutil.copy(ROOT / name, copy)
+    copy_sources(copy)
     return copy
 
 
@@ -64,7 +60,7 @@ def build(what: str, tree: Path) -> Path:
     """Build a `wheel` or an `sdist`, and remove what it was built from."""
     place = tree.with_name("dist")
     place.mkdir()
-    printed([sys.executable, "-c", f"from setuptools.build_meta import *; build_{what}({str(place)!r})"], tree)
+    printed([sys.executable, "-c", f"from hatchling.build import *; build_{what}({str(place)!r})"], tree)
     shutil.rmtree(tree)
     (package,) = place.iterdir()
     return package
