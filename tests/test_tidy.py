@@ -27,6 +27,7 @@ PURE = {
     "bisect",
     "collections",
     "difflib",
+    "fnmatch",
     "fractions",
     "functools",
     "hashlib",
@@ -41,18 +42,21 @@ PURE |= {"msgspec", "operator", "re", "typing", "zlib"}
 CORES = {"bender.core": set[str](), "bender.haproxy.core": {"base64", "csv", "jinja2", "markupsafe"}}
 
 #: What each package of bender may import of the others: only what is below it. `docs/architecture.md` draws it.
-BELOW_NODE = {"core", "net"}
+BELOW_NODE = {"core", "net", "tls"}
 BELOW_CLIENT = {"process", *BELOW_NODE}
 LAYERS = {
-    "daemon": {"api", "line_protocol", "exchange", "node", *BELOW_CLIENT},
+    "daemon": {"api", "line_protocol", "exchange", "node", "access", *BELOW_CLIENT},
     "cli": {"run", "deploy", "declared", "client", *BELOW_CLIENT},
-    **{shell: {"node", *BELOW_NODE} for shell in ("api", "line_protocol", "exchange")},
+    **{shell: {"node", "access", *BELOW_NODE} for shell in ("api", "line_protocol")},
+    "exchange": {"node", *BELOW_NODE},
     **{user: {"client", *BELOW_CLIENT} for user in ("haproxy", "run", "deploy", "declared")},
     "node": BELOW_NODE,
     "client": BELOW_CLIENT,
     "process": BELOW_NODE,
+    "access": {"core"},
+    "tls": set[str](),
     "core": set[str](),
-    "net": set[str](),
+    "net": {"tls"},
 }
 
 #: What people use a registry with. The daemon runs without any of it.

@@ -17,6 +17,8 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
+from bender.access.credentials import AUTHORIZATION, CONSUL_TOKEN, token_in
+from bender.access.tokens import Forbidden, Tokens, Unauthorized
 from bender.api.events import watch
 from bender.api.fast_path import FastPath
 from bender.api.responses import (
@@ -28,7 +30,7 @@ from bender.api.responses import (
     DeferredResponse,
     error_response,
 )
-from bender.api.routes import ROUTES, Route, answer, without_command
+from bender.api.routes import OPEN_PATHS, ROUTES, Route, access_refused, answer, require_access, without_command
 from bender.api.server import ApiSite, HttpRequest, respond, send
 from bender.core.authors import signature
 from bender.core.invalid import Invalid
@@ -38,26 +40,38 @@ from bender.node.node import Node, NotReady
 _log = Logger()
 
 
-def site(node: Node, reactor: IReactorTime, turns: Turns | None = None) -> ApiSite:
-    """Return the site that serves clients of a node; `turns` are those of all work at the node."""
-    turns = turns or Turns(reactor)
-    return ApiSite(
-        _Paths(_Routes(node, reactor, turns).klein.resource(), node), FastPath(node, reactor.seconds), reactor, turns
-    )
+def site(node: Node, reactor: IReactorTime, turns: Turns | None = None, tokens: Tokens | None = None) -> ApiSite:
+    """Return the site that serves clients of a node.
+
+    `turns` are those of all work at the node, `tokens` those that clients must send; without them they need none.
+    """
+    turns, tokens = turns or Turns(reactor), tokens or Tokens()
+    paths = _Paths(_Routes(node, reactor, turns, tokens).klein.resource(), node, tokens)
+    return ApiSite(paths, FastPath(node, reactor.seconds, tokens), reactor, turns)
 
 
 class _Paths(Resource):
-    """Stands before Klein, which joins the decoded parts of a path and reads the slashes again."""
+    """Stands before Klein, which joins the decoded parts of a path and reads the slashes again.
+
+    A client without a valid token gets no further: it learns nothing, and nothing waits for it.
+    """
 
     isLeaf = True
 
-    def __init__(self, klein: IResource, node: Node) -> None:
+    def __init__(self, klein: IResource, node: Node, tokens: Tokens) -> None:
         super().__init__()
         self._klein = klein
         self._node = node
+        self._tokens = tokens
 
     def render(self, request: HttpRequest) -> Any:
         """Return a body, or that there will be one later."""
+        request.access = self._tokens.access(_token(request))
+        if request.path not in OPEN_PATHS:
+            try:
+                request.access.require_valid()
+            except Unauthorized as error:
+                return respond(request, access_refused(self._node, error))
         problem = _path_problem(request)
         if problem is None:
             return self._klein.render(request)
@@ -82,16 +96,22 @@ class _Routes:
 
     klein = Klein()
 
-    def __init__(self, node: Node, reactor: IReactorTime, turns: Turns) -> None:
+    def __init__(self, node: Node, reactor: IReactorTime, turns: Turns, tokens: Tokens) -> None:
         self._node = node
         self._reactor = reactor
         self._turns = turns
+        self._tokens = tokens
 
     async def stream(self, route: Route, request: HttpRequest, path: dict[str, str]) -> Any:
+        asked = _api_request(request, path, route)
+        try:
+            require_access(route, asked)
+        except (Unauthorized, Forbidden) as error:
+            return respond(request, access_refused(self._node, error))
         await self._node.until_ready()
         if request.method in (b"GET", b"HEAD"):
-            return await watch(self._node, request, self._reactor, self._turns)
-        return respond(request, without_command(route, _api_request(request, path, route)))
+            return await watch(self._node, request, self._reactor, self._turns, self._tokens)
+        return respond(request, without_command(route, asked))
 
     def command(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
         if not (route.at_once or self._node.ready):
@@ -153,6 +173,7 @@ def _is_whole(answered: Answered) -> TypeGuard[ApiResponse]:
 def _api_request(request: HttpRequest, path: dict[str, str], route: Route) -> ApiRequest:
     _, _, query = request.uri.partition(b"?")
     address = getattr(request.getClientAddress(), "host", "unix")
+    identity = request.access.name or address
     return ApiRequest(
         request.method.decode("ascii"),
         tuple(path.values()),
@@ -161,10 +182,18 @@ def _api_request(request: HttpRequest, path: dict[str, str], route: Route) -> Ap
         _header(request, b"If-None-Match"),
         _header(request, b"Accept-Encoding"),
         # A hot request has no author; the fast path, which takes nearly all of them, does not look at the name either.
-        address if route.hot else signature(_name(request), address),
+        identity if route.hot else signature(_name(request), identity),
         _header(request, b"If-Match"),
         address,
+        request.access,
     )
+
+
+def _token(request: HttpRequest) -> bytes | None:
+    headers = request.requestHeaders
+    sent = [headers.getRawHeaders(name) for name in (AUTHORIZATION, CONSUL_TOKEN)]
+    authorization, consul_token = (None if values is None else b",".join(values) for values in sent)
+    return token_in(authorization, consul_token)
 
 
 def _header(request: HttpRequest, name: bytes) -> str | None:

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from bender.access.tokens import Forbidden, Tokens, Unauthorized
 from bender.api.responses import accepted, require_known, wait_s
 from bender.api.server import HttpRequest
 from bender.core.invalid import Invalid
@@ -39,8 +40,10 @@ _SNAPSHOTS["always"] = "always"
 _log = Logger()
 
 
-async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: Turns) -> None:
+async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: Turns, tokens: Tokens) -> None:
     """Answer `GET` or `HEAD` of the events of a node that is ready; the caller finishes the request afterwards.
+
+    The answer ends when the client's token may no longer read.
 
     Raises `Invalid` and `Full`, both before anything is written.
     """
@@ -60,6 +63,15 @@ async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: 
         limit_unsent(request.channel.transport)
     outlet = _ServerSent(node, turns, request, reactor) if server_sent else _Poll(node, turns, request, reactor, wait_s)
     request.registerProducer(outlet.stream, streaming=True)
+
+    def tokens_changed() -> None:
+        request.access = tokens.renewed(request.access)
+        try:
+            request.access.require_read()
+        except (Unauthorized, Forbidden):
+            outlet.end()
+
+    tokens.listen(tokens_changed)
     try:
         outlet.stream.follow(Subscription(node, selection))
         if server_sent:
@@ -67,6 +79,7 @@ async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: 
             request.write(CONNECTED)
         await outlet.done
     finally:
+        tokens.forget(tokens_changed)
         outlet.close()
         if request.channel is not None:  # the client is still there
             request.unregisterProducer()

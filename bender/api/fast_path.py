@@ -21,6 +21,8 @@ from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 from twisted.web.server import version as server
 
+from bender.access.credentials import AUTHORIZATION, CONSUL_TOKEN, token_in
+from bender.access.tokens import Tokens
 from bender.api.responses import JSON_ALONE, ApiRequest, ApiResponse, error_response
 from bender.api.routes import Route, answer, find_hot
 from bender.node.node import Node
@@ -62,11 +64,13 @@ class FastPath:
 
     _log = Logger()
 
-    def __init__(self, node: Node, seconds: Callable[[], float]) -> None:
+    def __init__(self, node: Node, seconds: Callable[[], float], tokens: Tokens) -> None:
         self._node = node
+        self._tokens = tokens
         #: Return the request that was read and nothing else, of up to `REMEMBERED_BYTES_MAX`; None if it is not that,
         #: or for Twisted. Nearly always it is one request that was read.
-        self.take_whole = lru_cache(REMEMBERED_MAX)(_whole)
+        self.take_whole = lru_cache(REMEMBERED_MAX)(self._whole)
+        tokens.listen(self.take_whole.cache_clear)  # what a client may do is remembered with its request
         self._heads = _Heads(seconds)
 
     def take(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]:
@@ -86,8 +90,18 @@ class FastPath:
             waits = end - at <= PART_BYTES_MAX and _parsed(read[at:head_ends]) is not None
             return None, at if waits else -1
         request = read[at:end]
-        taken = self.take_whole(request) if len(request) <= REMEMBERED_BYTES_MAX else _whole(request)
+        taken = self.take_whole(request) if len(request) <= REMEMBERED_BYTES_MAX else self._whole(request)
         return taken, -1 if taken is None else end
+
+    def _whole(self, request: bytes) -> ParsedRequest | None:
+        """Parse bytes that are exactly one request; return None for anything else, and for requests for Twisted."""
+        head, end, body = request.partition(b"\r\n\r\n")
+        parsed = _parsed(head + end)
+        if parsed is None or len(body) != parsed.length:
+            return None
+        asked = ApiRequest(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
+        asked.access = self._tokens.access(parsed.token)
+        return ParsedRequest(parsed.route, asked, parsed.path)
 
     def answer(self, taken: ParsedRequest) -> bytes | None:
         """Return the response to a request; None where it has to wait, or to be sent in pieces, by Twisted."""
@@ -121,16 +135,7 @@ class _Parsed(msgspec.Struct, frozen=True):
     length: int
     etags: str | None
     encodings: str | None
-
-
-def _whole(request: bytes) -> ParsedRequest | None:
-    """Parse bytes that are exactly one request; return None for anything else, and for requests for Twisted."""
-    head, end, body = request.partition(b"\r\n\r\n")
-    parsed = _parsed(head + end)
-    if parsed is None or len(body) != parsed.length:
-        return None
-    asked = ApiRequest(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
-    return ParsedRequest(parsed.route, asked, parsed.path)
+    token: bytes | None
 
 
 def _begins(part: bytes) -> bool:
@@ -152,7 +157,8 @@ def _parsed(head: bytes) -> _Parsed | None:
         return None
     etags, encodings = headers.get(b"if-none-match"), headers.get(b"accept-encoding")
     method, query = found["method"].decode(), (found["query"] or b"").decode()
-    return _Parsed(method, path, query, *hot, int(length), _text(etags), _text(encodings))
+    token = token_in(headers.get(AUTHORIZATION), headers.get(CONSUL_TOKEN))
+    return _Parsed(method, path, query, *hot, int(length), _text(etags), _text(encodings), token)
 
 
 def _plain_headers(lines: bytes) -> dict[bytes, bytes] | None:

@@ -40,6 +40,7 @@ def register(node: Node, asked: ApiRequest) -> ApiResponse:
     repeated = asked.repeated
     if repeated is None:
         wanted = model.parse_registration(asked.body, node.timing)
+        asked.access.require_register_ids([wanted.key])
         headers = (JSON, (b"Location", location(wanted.key)))
         repeated = asked.repeated = RepeatedRequest(wanted.key, headers, wanted)
     created = repeated.register(node)
@@ -95,6 +96,7 @@ async def explained(node: Node, asked: ApiRequest) -> ApiResponse:
 
 def renew_all(node: Node, asked: ApiRequest) -> ApiResponse:
     ids = model.parse_renewals(asked.body)
+    asked.access.require_register_ids(ids)
     unknown = node.renew_all(ids)
     return ApiResponse(200, encode({"renewed": len(ids) - len(unknown), "unknown": unknown}), JSON_ALONE)
 

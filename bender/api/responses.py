@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, quote
 
 import msgspec
 
+from bender.access.tokens import UNRESTRICTED, Access, Forbidden, Unauthorized
 from bender.api.repeated import RepeatedRequest
 from bender.core.did_you_mean import nearest_name
 from bender.core.invalid import Invalid
@@ -47,6 +48,8 @@ RETRY_AFTER = b"1"
 
 STATUS_OF_CODE = {
     "INVALID": 400,
+    "UNAUTHORIZED": 401,
+    "FORBIDDEN": 403,
     "NOT_FOUND": 404,
     "METHOD_NOT_ALLOWED": 405,
     "CONFLICT": 409,
@@ -61,6 +64,9 @@ _WAIT = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
 _ZERO = re.compile(r"q\s*=\s*0(\.0*)?")
 
 JSON = (b"Content-Type", b"application/json")
+
+#: How a token is to be sent (RFC 6750). A browser that was asked for Basic would open a window of its own.
+CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="bender"')
 
 # What is said of what the client has already (RFC 9110, 15.4.5).
 _ABOUT_UNCHANGED = (b"ETag", b"Vary")
@@ -80,7 +86,7 @@ class ApiRequest(msgspec.Struct):
 
     `path` are the variable parts of its path, decoded; `query` what came after `?`; `etags`, `encodings` and `only_if`
     are the headers If-None-Match, Accept-Encoding and If-Match. `address` is that of the client, `author` the same with
-    the name that it gives itself.
+    the name that it gives itself, or of its token instead of the address. `access` is what it may do.
 
     `repeated` is what its command keeps for the next request that is the same: instances send the same for ever, and
     the fast path remembers requests.
@@ -95,6 +101,7 @@ class ApiRequest(msgspec.Struct):
     author: str = ""
     only_if: str | None = None
     address: str = ""
+    access: Access = UNRESTRICTED
     repeated: RepeatedRequest | None = None
 
 
@@ -127,6 +134,10 @@ Command = Callable[[Node, ApiRequest], Answered]
 
 def error_response(error: BaseException | None) -> ApiResponse:
     """Return the response to a request that ended in an error."""
+    if isinstance(error, Unauthorized):
+        return refusal_response("UNAUTHORIZED", str(error), CHALLENGE)
+    if isinstance(error, Forbidden):
+        return refusal_response("FORBIDDEN", str(error))
     if isinstance(error, Invalid):
         return refusal_response("INVALID", str(error))
     if isinstance(error, TooLarge):

@@ -8,10 +8,12 @@ knows Twisted's web, or raises: every request has an answer, and one that is ref
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from enum import Enum, auto
 
 from attrs import Factory, field, frozen
 
 from bender import __version__
+from bender.access.tokens import Forbidden, Unauthorized
 from bender.api import backends, consumers, node_loss_guard, registrations
 from bender.api.responses import (
     BODY_BYTES_MAX,
@@ -36,13 +38,25 @@ from bender.core.routing import BACKEND, FRONTEND
 from bender.node.node import Full, InstanceReplaced, Node, NotReady
 
 
+class Need(Enum):
+    """What a client must be permitted for a request."""
+
+    NOTHING = auto()
+    READ = auto()
+    CONFIGURE = auto()
+    #: To register instances of the app that is the first part of the path.
+    REGISTER = auto()
+    #: To register instances of the apps in the body, which the command looks at.
+    REGISTER_IN_BODY = auto()
+
+
 @frozen
 class Route:
     """A path, as Klein writes it, and what can be done with it.
 
     `hot` is what is asked for all the time, `at_once` what answers while the node is not ready. Where `streams` is set,
     the front itself answers GET and HEAD, for as long as it takes. `query` are the fields that the query may have, by
-    method.
+    method. A client needs `reads` for GET and HEAD, and `changes` for the other commands.
     """
 
     path: str
@@ -51,6 +65,8 @@ class Route:
     at_once: bool = False
     streams: bool = False
     query: Mapping[str, Collection[str]] = {}
+    reads: Need = Need.READ
+    changes: Need = Need.CONFIGURE
     body_bytes_max: int = BODY_BYTES_MAX
     allow: str = field(init=False, default=Factory(lambda route: _allow(route.commands), takes_self=True))
 
@@ -63,14 +79,44 @@ def _allow(methods: Mapping[str, Command]) -> str:
 def answer(node: Node, route: Route, asked: ApiRequest) -> Answered:
     """Do what a client asks for."""
     command = route.commands.get("GET" if asked.method == "HEAD" else asked.method)
-    if command is None:
-        return without_command(route, asked)
     try:
+        require_access(route, asked)
+        if command is None:
+            return without_command(route, asked)
         if asked.query:
             _require_known(route, asked)
         return command(node, asked)
+    except (Unauthorized, Forbidden) as error:
+        return access_refused(node, error)
     except (Invalid, TooLarge, NotReady, Full, InstanceReplaced) as error:
         return error_response(error)
+
+
+def access_refused(node: Node, error: Unauthorized | Forbidden) -> ApiResponse:
+    """Count a request that the client may not send, and return its answer."""
+    if isinstance(error, Unauthorized):
+        node.counters.unauthorized += 1
+    else:
+        node.counters.forbidden += 1
+    return error_response(error)
+
+
+def require_access(route: Route, asked: ApiRequest) -> None:
+    """Raise `Unauthorized` or `Forbidden` where a client may not send this request."""
+    method = "GET" if asked.method == "HEAD" else asked.method
+    access, need = asked.access, route.reads if method == "GET" else route.changes
+    if route.reads is Need.NOTHING:
+        return
+    if method not in route.commands:
+        access.require_valid()
+    elif need is Need.READ:
+        access.require_read()
+    elif need is Need.CONFIGURE:
+        access.require_configure()
+    elif need is Need.REGISTER:
+        access.require_register(asked.path[0])
+    else:
+        access.require_valid()
 
 
 def _require_known(route: Route, asked: ApiRequest) -> None:
@@ -119,7 +165,13 @@ _FORCE = ("force",)
 _META = {"GET": (META_KEY,)}
 
 ROUTES = (
-    Route("/registrations", {"GET": registrations.listing, "POST": registrations.register}, hot=True, query=_META),
+    Route(
+        "/registrations",
+        {"GET": registrations.listing, "POST": registrations.register},
+        hot=True,
+        query=_META,
+        changes=Need.REGISTER_IN_BODY,
+    ),
     Route("/registrations/<app>", {"GET": registrations.listing}, hot=True, query=_META),
     Route("/registrations/<app>/<version>", {"GET": registrations.listing}, hot=True, query=_META),
     Route(
@@ -132,6 +184,7 @@ ROUTES = (
         },
         hot=True,
         query=_META | {"DELETE": ("wait", "instance", "reason")},
+        changes=Need.REGISTER,
     ),
     Route(
         _INSTANCE + "/state",
@@ -140,7 +193,13 @@ ROUTES = (
     ),
     Route("/states", {"GET": registrations.all_states}),
     Route("/explain" + _INSTANCE.replace("registrations", "registration"), {"GET": registrations.explained}),
-    Route("/renewals", {"POST": registrations.renew_all}, hot=True, body_bytes_max=RENEWALS_BYTES_MAX),
+    Route(
+        "/renewals",
+        {"POST": registrations.renew_all},
+        hot=True,
+        body_bytes_max=RENEWALS_BYTES_MAX,
+        changes=Need.REGISTER_IN_BODY,
+    ),
     Route(
         "/backends",
         {"GET": backends.all_of(BACKEND), "POST": backends.create(BACKEND)},
@@ -174,12 +233,16 @@ ROUTES = (
     Route("/guard/<app>", {"GET": node_loss_guard.guarded_app, "DELETE": node_loss_guard.end}),
     Route("/events", {"GET": _streamed}, streams=True),
     Route("/consumers", {"GET": consumers.list_consumers}),
-    Route("/consumers/<name>", {"PUT": consumers.confirm}),
-    Route("/status", {"GET": _status}, at_once=True),
-    Route("/ready", {"GET": _ready}, hot=True, at_once=True),
-    Route("/", {"GET": _root}),
+    # A confirmation says how far a client has read.
+    Route("/consumers/<name>", {"PUT": consumers.confirm}, changes=Need.READ),
+    Route("/status", {"GET": _status}, at_once=True, reads=Need.NOTHING),
+    Route("/ready", {"GET": _ready}, hot=True, at_once=True, reads=Need.NOTHING),
+    Route("/", {"GET": _root}, reads=Need.NOTHING),
 )
 
+
+#: The paths for which a client needs no token.
+OPEN_PATHS = frozenset(route.path.encode() for route in ROUTES if route.reads is Need.NOTHING)
 
 # What is hot, by the number of parts of its path and the first of them: whatever follows that is variable.
 _HOT = {(route.path.count("/"), route.path.split("/")[1]): route for route in ROUTES if route.hot}

@@ -20,6 +20,7 @@ from twisted.web import server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from bender.access.tokens import UNRESTRICTED, Access
 from bender.api.fast_path import REMEMBERED_BYTES_MAX, FastPath, ParsedRequest, reason
 from bender.api.responses import BODY_BYTES_MAX, ApiResponse, refusal_response
 from bender.api.routes import ROUTES
@@ -57,6 +58,10 @@ def _bare(answer: ApiResponse) -> bytes:
 _NO_REQUEST = _bare(
     refusal_response("INVALID", "this is not a valid HTTP/1.1 request, or its request line or headers are too long")
 )
+
+
+#: For a client that does not use TLS, at a node that does.
+NO_TLS = _bare(refusal_response("INVALID", "this port uses TLS: ask https://, and give the CA (bender: --ca FILE)"))
 
 
 def respond(request: server.Request, answer: ApiResponse) -> bytes:
@@ -132,6 +137,8 @@ class HttpRequest(PlainRequest):
     body_bytes_max = BODY_BYTES_MAX
     #: Set while this is answered with events for as long as its client listens.
     endless = False
+    #: What the client may do.
+    access: Access = UNRESTRICTED
     _received_bytes = 0
     _refused = False
 

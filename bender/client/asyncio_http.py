@@ -33,6 +33,7 @@ from bender.client.transport import (
 )
 from bender.client.types import Reply
 from bender.net.addresses import NoAnswer
+from bender.tls.problems import reason_clause, verification_clause
 
 #: Seconds without an answer after which the next node is asked as well.
 HEDGE_S = 0.3
@@ -243,12 +244,12 @@ def _trusting(pem: bytes) -> ssl.SSLContext:
 def _clause(error: Exception) -> str:
     """Return what went wrong in a few words."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {error.verify_message}"
+        return verification_clause(error.verify_code, error.verify_message)
     if isinstance(error, h11.RemoteProtocolError):
         closed = "closed" in str(error)
         return "it closed the connection" if closed else "its answer is not HTTP"
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
+        return reason_clause(error.reason or str(error))
     if isinstance(error, socket.gaierror):
         return str(error.strerror).lower()
     if isinstance(error, OSError) and error.errno:

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.web.client import URI, Agent
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
@@ -37,6 +37,7 @@ from bender.net.eager_write import PromptBody
 from bender.net.endpoints import ReadyURL, in_time
 from bender.net.http_client import BodyCollector, EndpointFactory, connection_pool
 from bender.net.reactor import Reactor
+from bender.tls.connections import NodeTls
 
 #: Connections to one node, for a client that sends several requests at once.
 CONNECTIONS_KEPT = 8
@@ -115,11 +116,13 @@ class Http:
 
 def _wrapped(ca: bytes | None) -> Callable[[URI, IStreamClientEndpoint], IStreamClientEndpoint]:
     """Return what adds TLS to an endpoint: nodes are trusted that `ca` has signed, or else those the system trusts."""
-    trust = {} if ca is None else {"trustRoot": trustRootFromCertificates(_authorities(ca))}
+    authorities = None if ca is None else _authorities(ca)
 
     def wrap(uri: URI, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
         if uri.scheme == b"https":
-            endpoint = wrapClientTLS(optionsForClientTLS(uri.host.decode("ascii"), **trust), endpoint)
+            host = uri.host.decode("ascii")
+            creator = optionsForClientTLS(host) if authorities is None else NodeTls(host, authorities)
+            endpoint = wrapClientTLS(creator, endpoint)
         return _Quiet(endpoint)
 
     return wrap

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from bender.access.tokens import Token
 from bender.daemon.options import NodeOptions
 from bender.process.signals import Reread
 
@@ -21,6 +22,12 @@ class RunningExchange(Protocol):
     def replace_seeds(self, seeds: Sequence[str]) -> None: ...
 
 
+class RunningProtection(Protocol):
+    """The methods of the protection of endpoints that are used here."""
+
+    def replace(self, chosen: NodeOptions) -> None: ...
+
+
 #: The options that a node takes over at its next start, as strings for people.
 AT_NEXT_START: dict[str, Callable[[NodeOptions], str]] = {
     "api": lambda choices: choices.api.description,
@@ -31,23 +38,36 @@ AT_NEXT_START: dict[str, Callable[[NodeOptions], str]] = {
     "advertise": lambda choices: choices.advertise,
     "ttl": lambda choices: f"{choices.timing.ttl_s:g}",
     "interval": lambda choices: f"{choices.timing.interval_s:g}",
+    "tls": lambda choices: "on" if choices.tls else "off",
+    "peer-tls": lambda choices: "on" if choices.peer_tls else "off",
 }
 
 
 class NodeReloader:
     """Changes the options of a node that was started with `choices`."""
 
-    def __init__(self, choices: NodeOptions, node: RunningNode, exchange: RunningExchange) -> None:
+    def __init__(
+        self,
+        choices: NodeOptions,
+        node: RunningNode,
+        exchange: RunningExchange,
+        protection: RunningProtection,
+        look_at_certificates: Callable[[], None],
+    ) -> None:
         self._started_with = choices
         self._now = choices
         self._node = node
         self._exchange = exchange
+        self._protection = protection
+        self._look_at_certificates = look_at_certificates
 
     def apply(self, chosen: NodeOptions) -> Reread:
         """Apply the options that can change while the node runs, and name the others that differ."""
+        self._protection.replace(chosen)
         before, self._now = self._now, chosen
+        self._look_at_certificates()
         changed = [*self._apply_peers(before, chosen), *self._apply_guard(before, chosen)]
-        return Reread(changed, [*self._later(chosen)])
+        return Reread([*changed, *_protection_changes(before, chosen)], [*self._later(chosen)])
 
     def _apply_peers(self, before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
         added = [peer for peer in chosen.peers if peer not in before.peers]
@@ -69,3 +89,32 @@ class NodeReloader:
         """Yield what differs from the start, also where an earlier reread has logged it."""
         pairs = {option: (of(self._started_with), of(chosen)) for option, of in AT_NEXT_START.items()}
         return [f"--{option} {new} instead of {old}" for option, (old, new) in pairs.items() if new != old]
+
+
+def _protection_changes(before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
+    """Return what differs in tokens and certificates, without a secret."""
+    changes = [*_token_changes(before.tokens, chosen.tokens)]
+    for option, old, new in (("tls", before.tls, chosen.tls), ("peer-tls", before.peer_tls, chosen.peer_tls)):
+        if old is not None and new is not None and old != new:
+            changes.append(
+                f"--{option}: the certificate that is valid until {new.expires:%Y-%m-%d} is used from now on"
+            )
+    return changes
+
+
+def _token_changes(before: Sequence[Token] | None, after: Sequence[Token] | None) -> Sequence[str]:
+    if before is None or after is None:
+        if before is after:
+            return ()
+        return [
+            "--tokens: no token is required from now on"
+            if after is None
+            else "--tokens: tokens are required from now on"
+        ]
+    old, new = ({token.name: token for token in tokens} for tokens in (before, after))
+    kinds = {
+        "added": [name for name in new if name not in old],
+        "removed": [name for name in old if name not in new],
+        "changed": [name for name, token in new.items() if name in old and token != old[name]],
+    }
+    return [f"--tokens: {', '.join(names)} {what}" for what, names in kinds.items() if names]

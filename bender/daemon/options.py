@@ -14,13 +14,17 @@ from typing import Any
 
 from attrs import frozen
 
+from bender.access.tokens import Token
 from bender.core.durations import FORM, parse_duration
 from bender.core.hosts import canonical_host, parse_port
 from bender.core.invalid import Invalid
 from bender.core.node_loss_guard import GUARD_S_MAX
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
+from bender.daemon.token_file import read_tokens
 from bender.net.addresses import host_port
 from bender.process.options import Endpoint, OptionError, RawOption, address_is, flag_of, parse_endpoint, text_of
+from bender.tls.connections import context_of
+from bender.tls.identity import TlsIdentity, load_identity
 
 #: The port of peers that were named without one.
 EXCHANGE_PORT = 1730
@@ -46,8 +50,14 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "ttl": (10, "DURATION of a registration that is sent without a ttl"),
     "interval": (1, "DURATION between two rounds of the exchange; the same on all nodes"),
     "guard": (0, "DURATION to keep members listed when lost nodes would hide most of an app; 0 turns it off"),
+    "tls": (None, "DIR with cert.pem and key.pem; clients then use TLS at --api and --events"),
+    "peer-tls": (None, "DIR with ca.pem, cert.pem and key.pem; peers then use TLS, with certificates of that CA alone"),
+    "tokens": (None, "FILE (TOML) with the tokens of clients, and what each permits"),
     "insecure": (False, "allow endpoints that other machines can reach, although they are not protected"),
 }
+
+#: The options that name files which are read again after SIGHUP.
+FILES_READ = ("tls", "peer-tls", "tokens")
 
 
 @frozen
@@ -63,6 +73,9 @@ class NodeOptions:
     advertise: str
     timing: Timing
     guard_s: float
+    tls: TlsIdentity | None
+    peer_tls: TlsIdentity | None
+    tokens: tuple[Token, ...] | None
     insecure: bool
 
     @property
@@ -79,6 +92,16 @@ class NodeOptions:
     @property
     def endpoints(self) -> dict[str, Endpoint]:
         return {"api": self.api, "exchange": self.exchange, "events": self.events}
+
+    def unprotected(self, option: str) -> list[str]:
+        """Return the options that would protect an endpoint and are missing; none if it needs no protection."""
+        endpoint = self.endpoints[option]
+        if endpoint.loopback:
+            return []
+        if option == "exchange":
+            return [] if self.peer_tls else ["--peer-tls DIR"]
+        encrypted = self.tls is not None or endpoint.kind == "ssl"
+        return [each for each, given in (("--tls DIR", encrypted), ("--tokens FILE", self.tokens)) if not given]
 
 
 def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
@@ -102,6 +125,9 @@ def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
             interval_s=_seconds(chosen["interval"], INTERVAL_S_MIN), ttl_s=_seconds(chosen["ttl"], 0, TTL_S_MAX)
         ),
         guard_s=_seconds(chosen["guard"], 0, GUARD_S_MAX),
+        tls=_identity(given.get("tls"), authorities=False),
+        peer_tls=_identity(given.get("peer-tls"), authorities=True),
+        tokens=read_tokens(text_of(given["tokens"])) if "tokens" in given else None,
         insecure=flag_of(chosen["insecure"]),
     )
     _check_together(choices)
@@ -123,15 +149,22 @@ def _check_together(choices: NodeOptions) -> None:
                 "port of its own."
             )
     for option, endpoint in choices.endpoints.items():
-        if not endpoint.loopback and not choices.insecure:
+        missing = choices.unprotected(option)
+        if missing and not choices.insecure:
             raise OptionError(
-                f"--{option} {endpoint.description} can be reached from other machines and is not protected: choose "
-                "interface=127.0.0.1 or a unix: socket, or add --insecure if every client there may do anything."
+                f"--{option} {endpoint.description} can be reached from other machines and is not protected: add "
+                f"{' and '.join(missing)}, choose interface=127.0.0.1 or a unix: socket, or add --insecure if every "
+                f"{'peer' if option == 'exchange' else 'client'} there may do anything."
             )
-    if choices.peers and (choices.exchange.kind == "ssl" or not choices.exchange.port):
+    if choices.exchange.kind == "ssl":
         raise OptionError(
-            f"Peers cannot reach this node at --exchange {choices.exchange.description}: they need plain HTTP at a "
-            "fixed TCP port. Choose tcp:PORT:interface=ADDRESS, or leave out --peers."
+            f"--exchange {choices.exchange.description} does not check the certificates of peers: choose tcp:PORT with "
+            "--peer-tls DIR."
+        )
+    if choices.peers and not choices.exchange.port:
+        raise OptionError(
+            f"Peers cannot reach this node at --exchange {choices.exchange.description}: they need a fixed TCP port. "
+            "Choose tcp:PORT:interface=ADDRESS, or leave out --peers."
         )
 
 
@@ -174,6 +207,19 @@ def _advertised(given: RawOption) -> str:
     if address_is("is_unspecified", host):
         raise OptionError(f"{given.source} must be an address that peers can reach, not {text!r}.")
     return host
+
+
+def _identity(given: RawOption | None, *, authorities: bool) -> TlsIdentity | None:
+    """Return the certificate and key in a directory; None without the option."""
+    if given is None:
+        return None
+    directory = text_of(given)
+    try:
+        identity = load_identity(directory, authorities=authorities)
+        context_of(identity)  # which is refused here, and not when the node is put together
+    except ValueError as error:
+        raise OptionError(f"{given.source}: {error}.") from error
+    return identity
 
 
 def _name(given: RawOption) -> str:

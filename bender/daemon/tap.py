@@ -21,13 +21,15 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
 from bender import api
+from bender.daemon.certificate_expiry import CertificateExpiry
 from bender.daemon.config_reload import NodeReloader
 from bender.daemon.gc_tuning import GcTuning
-from bender.daemon.options import OPTIONS, NodeOptions, choose, from_command_line
+from bender.daemon.options import FILES_READ, OPTIONS, NodeOptions, choose, from_command_line
+from bender.daemon.protection import Protection
 from bender.daemon.service import NodeService
 from bender.daemon.sweeper import Expiry
 from bender.exchange import Exchange
-from bender.line_protocol.connection import EventsFactory
+from bender.line_protocol.connection import NO_TLS, EventsFactory
 from bender.net.fair_turns import Turns
 from bender.net.reactor import Reactor
 from bender.node.node import Node
@@ -49,6 +51,7 @@ class NodeCommandLine(BaseOptions):
     """The options of a node."""
 
     program = "bender"
+    files_read = FILES_READ
     longdesc = "Runs a node of bender, a masterless service registry."
     # An option that was not given must be told from one that was, because of --config; so no defaults here.
     optParameters = [
@@ -103,6 +106,7 @@ def makeService(options: NodeCommandLine) -> IService:
 def put_together(choices: NodeOptions, reactor: Reactor, sources: Sources) -> tuple[NodeService, NodeReloader]:
     """Return a node with its shells, which listens on nothing before it is started, and what changes its options."""
     turns = Turns(reactor)
+    protection = Protection(choices)
     node = Node(
         reactor,
         sources,
@@ -120,22 +124,32 @@ def put_together(choices: NodeOptions, reactor: Reactor, sources: Sources) -> tu
             cluster=choices.cluster,
             seeds=choices.peers,
             turns=turns,
+            tls=protection.peers,
         ),
     )
     exchange = node.exchange
     assert isinstance(exchange, Exchange)
-    clients = api.site(node, reactor, turns)
+    clients = api.site(node, reactor, turns, protection.tokens)
+    events = EventsFactory(node, reactor, turns, protection.tokens)
+    listened = {
+        "api": protection.encrypted(choices.api, clients, reactor, api.NO_TLS),
+        "events": protection.encrypted(choices.events, events, reactor, NO_TLS),
+    }
+    certificates = CertificateExpiry(reactor, node, protection, sources.wall_ms)
     shells = {
         "collector": GcTuning(reactor, time.thread_time),
-        "api": strports.service(choices.api.listened, clients, reactor=IReactorCore(reactor)),
-        "events": strports.service(
-            choices.events.listened, EventsFactory(node, reactor, turns), reactor=IReactorCore(reactor)
-        ),
+        **{
+            name: strports.service(choices.endpoints[name].listened, factory, reactor=IReactorCore(reactor))
+            for name, factory in listened.items()
+        },
         "exchange": exchange,
         "expiry": Expiry(reactor, node),
+        "certificates": certificates,
     }
     _log_start(choices)
-    return NodeService(reactor, node, shells, clients), NodeReloader(choices, node, exchange)
+    return NodeService(reactor, node, shells, clients), NodeReloader(
+        choices, node, exchange, protection, certificates.look
+    )
 
 
 def _monotonic() -> Callable[[], float]:
@@ -178,9 +192,11 @@ def _log_start(choices: NodeOptions) -> None:
         address=choices.address,
     )
     for option, endpoint in choices.endpoints.items():
-        if not endpoint.loopback:
+        missing = choices.unprotected(option)
+        if missing:
             _log.warn(
-                "--{option} {endpoint} can be reached from other machines and is not protected.",
+                "--{option} {endpoint} can be reached from other machines and is not protected: add {missing}.",
                 option=option,
                 endpoint=endpoint.description,
+                missing=" and ".join(missing),
             )

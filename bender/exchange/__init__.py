@@ -14,7 +14,7 @@ from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
@@ -22,11 +22,13 @@ from bender.core.messages import OutgoingMessage
 from bender.exchange.client import GossipClient, SendingNode
 from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.discovery import LocatingNode, Seeds
-from bender.exchange.server import AnsweringNode, GossipServer
+from bender.exchange.server import NO_TLS, AnsweringNode, GossipServer
 from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import BODY_BYTES_MAX, Wire
 from bender.net.fair_turns import Turns
 from bender.net.reactor import Reactor
+from bender.tls.connections import PeersTls
+from bender.tls.listening import ListeningTls
 
 __all__ = ["Exchange"]
 
@@ -41,7 +43,7 @@ class Exchange(MultiService):
     """Listens to peers at `endpoint`, asks them, and keeps the node informed where its seeds are.
 
     `seeds` are the configured `host:port`; `turns` are those of all that takes time at the node; `chance`
-    gives numbers between 0 and 1, at random.
+    gives numbers between 0 and 1, at random. With `tls`, peers must have certificates of the same authority.
     """
 
     def __init__(
@@ -53,15 +55,18 @@ class Exchange(MultiService):
         cluster: str,
         seeds: Sequence[str],
         turns: Turns | None = None,
+        tls: PeersTls | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         super().__init__()
         wire = Wire(cluster, node.timing.interval_s)
         problems = PeerProblems(reactor, node.timing.interval_s, node.peer_problem)
-        site = GossipServer(node, wire, problems).site(reactor, turns)
+        site: IProtocolFactory = GossipServer(node, wire, problems).site(reactor, turns)
+        if tls is not None:
+            site = ListeningTls(tls, site, reactor, NO_TLS)
         if isinstance(endpoint, str):
             endpoint = serverFromString(reactor, endpoint)
-        self._poster = PeerTransport(reactor, BODY_BYTES_MAX)
+        self._poster = PeerTransport(reactor, BODY_BYTES_MAX, tls)
         self._listener = StreamServerEndpointService(endpoint, site)
         # As twisted.application.strports does it: a port in use must end the process, not be a line of the log.
         self._listener._raiseSynchronously = True  # noqa: SLF001

@@ -45,6 +45,14 @@ _PATH = PATH.encode()
 #: What is larger comes in pieces and takes its time anyway.
 PUSH_BYTES_MAX = 64 * 1024
 
+#: For a peer that does not use TLS, at a node that does. Other refusals say what a node is; this one has no need to.
+NO_TLS = push.answer(
+    http.BAD_REQUEST,
+    http.RESPONSES[http.BAD_REQUEST],
+    REFUSAL_TYPE,
+    msgspec.json.encode(PeerRefusal("INVALID", "this port uses TLS: start the sender with --peer-tls DIR")),
+)
+
 _STATUSES = {OtherCluster: http.CONFLICT, OtherVersion: http.CONFLICT, MessageTooLarge: http.REQUEST_ENTITY_TOO_LARGE}
 
 _CODES = {http.CONFLICT: "CONFLICT", http.REQUEST_ENTITY_TOO_LARGE: "TOO_LARGE", http.BAD_REQUEST: "INVALID"}

@@ -33,6 +33,7 @@ from bender.net.eager_write import PromptBody
 from bender.net.endpoints import ReadyURL, cause_of, clause_of, endpoint_of
 from bender.net.http_client import BodyCollector, EndpointFactory, connection_pool
 from bender.net.reactor import Reactor
+from bender.tls.connections import PeersTls, tls_clause
 
 PATH = "/exchange"
 _PATH = PATH.encode()
@@ -104,14 +105,20 @@ class Endless(Exception):
 class PeerTransport:
     """Posts bodies to peers at `host:port`, and brings back theirs. It keeps connections that are in order."""
 
-    def __init__(self, reactor: Reactor, response_bytes_max: int) -> None:
+    def __init__(self, reactor: Reactor, response_bytes_max: int, tls: PeersTls | None = None) -> None:
         self._response_bytes_max = response_bytes_max
         self._pool = connection_pool(reactor, IDLE_CONNECTIONS_MAX, IDLE_S_MAX)
         self._cookies = _NoCookies()
         self._reactor = reactor
         bytes_max = HEADERS_BYTES_MAX + response_bytes_max
-        endpoints = EndpointFactory(reactor, wrap=lambda _uri, endpoint: _Endpoint(endpoint, bytes_max))
-        self._pushes = PushConnections(reactor.seconds, lambda address: endpoint_of(reactor, *split_host_port(address)))
+
+        def secured(endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+            return endpoint if tls is None else tls.wrap(endpoint)
+
+        endpoints = EndpointFactory(reactor, wrap=lambda _uri, endpoint: _Endpoint(secured(endpoint), bytes_max))
+        self._pushes = PushConnections(
+            reactor.seconds, lambda address: secured(endpoint_of(reactor, *split_host_port(address)))
+        )
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         self._client = HTTPClient(agent, self._cookies, data_to_body_producer=PromptBody)
 
@@ -277,6 +284,9 @@ def _unanswered(error: BaseException) -> Exception:
         return Unanswered("endless", "sends an answer that does not end")
     if isinstance(cause, PotentialDataLoss):
         return Unanswered("rubbish", "does not give the length of its answer")
+    clause = tls_clause(cause)
+    if clause is not None:
+        return Unanswered(f"tls: {clause}", f"cannot be reached with TLS: {_shown(clause)}")
     if cause is error or isinstance(cause, ConnectionClosed):
         return Unreachable(f"does not answer ({_shown(clause_of(cause))})")
     return Unanswered("rubbish", "does not speak HTTP")

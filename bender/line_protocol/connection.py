@@ -25,10 +25,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from bender import __version__
+from bender.access.tokens import Access, Forbidden, Tokens, Unauthorized
 from bender.core.consumers import Confirmation, Report
 from bender.core.invalid import Invalid
 from bender.core.model import RENEWALS_MAX, TooLarge, canonical_id, registration
-from bender.line_protocol.messages import LINE_BYTES_MAX, ClientMessage, decode_line, parse_registration
+from bender.line_protocol.admission import AdmissionGate, admitted, error_line
+from bender.line_protocol.messages import LINE_BYTES_MAX, NOT_GIVEN, ClientMessage, decode_line, parse_registration
 from bender.net.eager_write import limit_unsent, prompt_writer
 from bender.net.fair_turns import Turns
 from bender.node.consumer_limits import Origin, origin_of
@@ -41,6 +43,9 @@ from bender.node.watcher_stream import EventStream
 #: What is read while lines wait for their turn, before the client has to wait.
 HELD_BYTES_MAX = 64 * 1024
 
+#: For a client that does not use TLS, at a node that does.
+NO_TLS = said_line("error", code="INVALID", message="this port uses TLS: connect with it, and give the CA")
+
 Sessions = dict[str, "Subscriber"]
 
 
@@ -49,15 +54,24 @@ class EventsFactory(Factory):
 
     noisy = False
 
-    def __init__(self, node: Node, reactor: IReactorTime, turns: Turns | None = None) -> None:
-        """`turns` are those of all that takes time at the node."""
+    def __init__(
+        self, node: Node, reactor: IReactorTime, turns: Turns | None = None, tokens: Tokens | None = None
+    ) -> None:
+        """`turns` are those of all that takes time at the node, `tokens` those that clients must send."""
         self._node = node
         self._reactor = reactor
         self._turns = turns or Turns(reactor)
+        self._tokens = tokens or Tokens()
         self._sessions: Sessions = {}
 
-    def buildProtocol(self, addr: IAddress | None) -> Subscriber:
-        return Subscriber(self._node, self._turns, self._reactor, self._sessions, origin_of(addr))
+    def buildProtocol(self, addr: IAddress | None) -> Subscriber | AdmissionGate:
+        def subscriber(access: Access) -> Subscriber:
+            origin = origin_of(addr)
+            return Subscriber(self._node, self._turns, self._reactor, self._sessions, origin, self._tokens, access)
+
+        if self._tokens.required:
+            return AdmissionGate(self._node, self._tokens, self._reactor, subscriber)
+        return subscriber(self._tokens.access(None))
 
     def stopFactory(self) -> None:
         self._node.journal.close()
@@ -70,8 +84,19 @@ class Subscriber(Protocol):
     _log = Logger()
     transport: Any  # ITransport, and a consumer and a producer as well, as all of Twisted's are
 
-    def __init__(self, node: Node, turns: Turns, clock: IReactorTime, sessions: Sessions, origin: Origin) -> None:
+    def __init__(
+        self,
+        node: Node,
+        turns: Turns,
+        clock: IReactorTime,
+        sessions: Sessions,
+        origin: Origin,
+        tokens: Tokens,
+        access: Access,
+    ) -> None:
         self._node = node
+        self._tokens = tokens
+        self._access = access
         self._turns = turns
         self._stream = EventStream(node, turns, clock, self, origin, ticks=True)
         self._sessions = sessions
@@ -98,6 +123,7 @@ class Subscriber(Protocol):
             tcp.setTcpNoDelay(True)  # an event must not wait for the client to confirm the one before
         limit_unsent(self.transport)
         self._write = prompt_writer(self.transport)
+        self._tokens.listen(self._tokens_changed)
         self.transport.registerProducer(self._stream, streaming=True)
         try:
             self._follow(Selection())
@@ -124,6 +150,7 @@ class Subscriber(Protocol):
     def connectionLost(self, reason: object = None) -> None:
         del reason
         self._closed = True
+        self._tokens.forget(self._tokens_changed)
         self._turns.forget(self)
         self._stream.close()
         self._end_sessions()
@@ -205,7 +232,8 @@ class Subscriber(Protocol):
         except Invalid as error:
             self._refuse("INVALID", str(error))
             return False
-        if said.subscribe is None and said.ack is None and not self._node.ready:
+        changes = said.renew is not None or said.register != NOT_GIVEN
+        if changes and not self._node.ready:
             self._stop_reading(True)
             Deferred.fromCoroutine(self._do_later(said))
             return True
@@ -222,7 +250,9 @@ class Subscriber(Protocol):
 
     def _do(self, said: ClientMessage) -> None:
         try:
-            if said.renew is not None:
+            if said.token is not None:
+                self._access = admitted(self._node, self._tokens, said.token.encode())
+            elif said.renew is not None:
                 self._renew(said.renew, said)
             elif said.ack is not None:
                 self._confirm(said.ack, said.report)
@@ -236,6 +266,8 @@ class Subscriber(Protocol):
                 )
             else:
                 self._stream.rest()
+        except (Unauthorized, Forbidden) as error:
+            self._write(error_line(error))
         except Invalid as error:
             self._refuse("INVALID", str(error))
         except TooLarge as error:
@@ -250,6 +282,7 @@ class Subscriber(Protocol):
     def _renew(self, ids: list[str], said: ClientMessage) -> None:
         if len(ids) > RENEWALS_MAX:
             raise TooLarge(f"renew: at most {RENEWALS_MAX} ids in one line, this one has {len(ids)}")
+        self._access.require_register_ids(ids)
         unknown = self._node.renew_all(ids)
         if said.session:
             missed = {*unknown}
@@ -259,6 +292,7 @@ class Subscriber(Protocol):
 
     def _register(self, document: msgspec.Raw, said: ClientMessage) -> None:
         wanted = parse_registration(document, self._node.timing)
+        self._access.require_register_ids([wanted.key])
         session = said if said.session else wanted
         created, body = self._node.register(wanted)
         shown = registration(wanted.key, body, self._node.standing(wanted.key))
@@ -303,6 +337,15 @@ class Subscriber(Protocol):
         if self._stream.consumer is None:
             raise Invalid("ack", "needs a consumer: subscribe with a name first")
         self._stream.consumer.confirm(Confirmation(cursor, report))
+
+    def _tokens_changed(self) -> None:
+        """Close the connection of a client whose token may no longer read."""
+        self._access = self._tokens.renewed(self._access)
+        try:
+            self._access.require_read()
+        except (Unauthorized, Forbidden) as error:
+            self._write(error_line(error))
+            self.end()
 
     def _refuse(self, code: str, message: str) -> None:
         self._write(said_line("error", code=code, message=message))

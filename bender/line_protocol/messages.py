@@ -40,8 +40,9 @@ class RegisterMessage(RegistrationRequest, frozen=True, rename={"ttl_s": "ttl", 
 
 
 class ClientMessage(msgspec.Struct, forbid_unknown_fields=True, rename={"grace_s": "grace"}):
-    """One of the first four; `report` goes with `ack`, the others with `renew` and `register`."""
+    """One of the first five; `report` goes with `ack`, the others with `renew` and `register`."""
 
+    token: str | None = None
     subscribe: Subscribe | Literal[False] | None = None
     ack: str | None = None
     renew: list[str] | None = None
@@ -71,10 +72,11 @@ def decode_line(line: bytes) -> ClientMessage:
         raise Invalid("line", str(invalid(str(error), ClientMessage, "a line") if unknown else error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("line", f"is not JSON: {error}") from None
-    kinds = (said.subscribe is not None, said.ack is not None, said.renew is not None, said.register != NOT_GIVEN)
+    changes = (said.renew is not None, said.register != NOT_GIVEN)
+    kinds = (said.token is not None, said.subscribe is not None, said.ack is not None, *changes)
     if sum(kinds) != 1:
-        raise Invalid("line", "must have exactly one of subscribe, ack, renew and register")
-    if (said.subscribe is not None or said.ack is not None) and (said.session or said.grace_s):
+        raise Invalid("line", "must have exactly one of token, subscribe, ack, renew and register")
+    if not any(changes) and (said.session or said.grace_s):
         raise Invalid("line", "may have session and grace only with renew or register")
     if said.report is not None and said.ack is None:
         raise Invalid("line", "may have report only with ack")

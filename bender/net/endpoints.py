@@ -17,6 +17,7 @@ from twisted.web._newclient import ParseError
 
 from bender.net.addresses import NoAnswer
 from bender.net.reactor import Reactor
+from bender.tls.connections import tls_clause
 
 #: Seconds for connecting, as in Twisted. Callers with less time pass their own limit.
 CONNECT_S_MAX = 30.0
@@ -77,6 +78,9 @@ def _timed_out(_result: object, within_s: float) -> None:
 
 def clause_of(error: BaseException) -> str:
     """Return the cause of a failure in a few words."""
+    clause = tls_clause(error)
+    if clause is not None:
+        return clause
     if isinstance(error, ParseError):
         return "its answer is not HTTP"
     if isinstance(error, ConnectTimedOut):

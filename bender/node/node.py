@@ -101,6 +101,9 @@ class Node:
         self._registrations_max = registrations_max
         self._waiting: list[Deferred[None]] = []
         self.peer_problems: dict[str, str] = {}
+        #: When the certificates of this node expire, in ms since the epoch, by option; and what is wrong with them.
+        self.certificates: dict[str, int] = {}
+        self.certificate_problems: dict[str, str] = {}
         self.started_at = sources.monotonic()
         self.name = name
         self.cluster = cluster

@@ -46,6 +46,7 @@ def describe(node: Node, now: float) -> dict[str, Any]:
         "problems": _problems(node, now),
         "unanswered": replica.unanswered(),
         "guarded": node.guarded(),
+        "certificates": {option: {"expires": expires_ms} for option, expires_ms in node.certificates.items()},
     }
 
 
@@ -55,6 +56,7 @@ def _problems(node: Node, now: float) -> dict[str, str]:
     programs = node.shared_consumers().items()
     return (
         node.peer_problems
+        | node.certificate_problems
         | {address: shared(names) for address, names in addresses}
         | {f"node/{name}": same_name(addresses) for name, addresses in names}
         | {f"consumer/{name}": consumers.same_name(name, instances) for name, instances in programs}

@@ -93,7 +93,7 @@ def parse_endpoint(given: RawOption) -> Endpoint:
     except (TypeError, ValueError) as error:  # a part is missing, unknown, or not a number
         raise malformed from error
     except Exception as error:  # OpenSSL has errors of its own for keys and certificates
-        raise OptionError(f"{given.source} cannot be {description!r}: {_one_line(error)}.") from error
+        raise OptionError(f"{given.source} cannot be {description!r}: {one_line(error)}.") from error
     if not 0 <= seen.port <= PORT_MAX or (kind == "unix" and not seen.path):
         raise malformed
     return Endpoint(description, kind, seen.interface, seen.port, seen.path)
@@ -137,7 +137,7 @@ def from_toml(path: str, options: Iterable[str], program: str) -> dict[str, RawO
     except OSError as error:
         raise OptionError(f"--config {path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
-        raise OptionError(f"--config {path} is not TOML: {_one_line(error)}.") from error
+        raise OptionError(f"--config {path} is not TOML: {one_line(error)}.") from error
     unknown = [key for key in document if key not in {*options}]
     if unknown:
         problems = "; ".join(_unknown(key, [*options], program) for key in unknown)
@@ -157,5 +157,6 @@ def address_is(what: str, text: str) -> bool:
         return False
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Return the text of an error as one line without a full stop at its end, or its kind where it has no text."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -18,12 +18,20 @@ class Running:
 
     def __init__(self) -> None:
         self.told: list[object] = []
+        self.protection: NodeOptions | None = None
+        self.looked = 0
 
     def set_guard_duration(self, guard_s: float) -> None:
         self.told.append(guard_s)
 
     def replace_seeds(self, seeds: Sequence[str]) -> None:
         self.told.append([*seeds])
+
+    def replace(self, chosen: NodeOptions) -> None:
+        self.protection = chosen
+
+    def look(self) -> None:
+        self.looked += 1
 
 
 def chosen(**values: Any) -> NodeOptions:
@@ -33,7 +41,7 @@ def chosen(**values: Any) -> NodeOptions:
 class Reloading(SynchronousTestCase):
     def setUp(self) -> None:
         self.running = Running()
-        self.reloader = NodeReloader(chosen(peers="a,b"), self.running, self.running)
+        self.reloader = NodeReloader(chosen(peers="a,b"), self.running, self.running, self.running, self.running.look)
 
     def test_peers(self) -> None:
         """Those that are new are tried from now on, others not any more; the log names both."""
@@ -75,5 +83,5 @@ class Reloading(SynchronousTestCase):
 
     def test_every_option_is_known(self) -> None:
         """One that is added must say whether it can change; --insecure only allows the others."""
-        at_once, never = {"peers", "guard"}, {"insecure"}
+        at_once, never = {"peers", "guard", "tokens"}, {"insecure"}
         self.assertEqual({*OPTIONS} - at_once - never, {*AT_NEXT_START})

@@ -115,7 +115,7 @@ class Endpoints(Refusing):
         self.refused("--peers", "--exchange", peers=["a"], exchange="unix:/a")
         self.refused("--peers", "--exchange", peers=["a"], exchange="tcp:0:interface=127.0.0.1")
         certificate = Path(twisted.test.__file__).with_name("server.pem")
-        self.refused("plain HTTP", peers=["a"], exchange=f"ssl:9:privateKey={certificate}:interface=127.0.0.1")
+        self.refused("--peer-tls", exchange=f"ssl:9:privateKey={certificate}:interface=127.0.0.1")
 
 
 class Loopback(Refusing):

@@ -136,7 +136,13 @@ class PutTogether(SynchronousTestCase):
             self.service("--name", "n1", "--api", "tcp:1729", "--insecure")
         lines = [formatEvent(event) for event in events]
         self.assertIn("Node n1 of cluster bender", lines[0])
-        self.assertEqual(lines[1:], ["--api tcp:1729 can be reached from other machines and is not protected."])
+        self.assertEqual(
+            lines[1:],
+            [
+                "--api tcp:1729 can be reached from other machines and is not protected: "
+                "add --tls DIR and --tokens FILE."
+            ],
+        )
 
     def test_it_leaves_when_nobody_waits_for_anything(self) -> None:
         """All listeners are closed, and no timer is left behind."""

@@ -32,7 +32,7 @@ class Connected:
     def __init__(self, factory: EventsFactory, full_bytes: int = 1_000_000_000) -> None:
         self.transport = Transport()
         self.transport.full_bytes = full_bytes
-        self.protocol = factory.buildProtocol(None)
+        self.protocol: Any = factory.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
 
     def send(self, sent: bytes) -> None:

@@ -229,7 +229,7 @@ class BadLines(EventsCase):
             (b"{}", "subscribe"),
             (b'{"subscribe":null}', "subscribe"),
             (b'{"subscribe":[]}', "subscribe"),
-            (b'{"subscribe":{},"else":1}', "line: else: is not a field of a line, whose fields are subscribe, ack,"),
+            (b'{"subscribe":{},"else":1}', "line: else: is not a field of a line, whose fields are token, subscribe,"),
             (b'{"subscibe":{}}', "line: subscibe: is not a field of a line, did you mean subscribe?"),
             (b'{"subscribe":{"ap":"web"}}', "line: subscribe: ap: is not a field of subscribe, did you mean app?"),
             (b'{"register":{"app":"web","grase":1}}', "grase: is not a field of a registration, did you mean grace?"),

@@ -1,0 +1,148 @@
+"""The tokens of a node, and what the client that sends one may do.
+
+A node knows the SHA-256 of each token and not the token itself, so neither the file nor the memory of a node gives it
+away. Tokens are random and long, which is why a plain hash is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+from hmac import compare_digest
+
+from attrs import frozen
+
+from bender.core.scopes import ALL_SCOPES, REGISTER, Scopes
+
+
+class Unauthorized(Exception):
+    """The client has sent no token that is valid. The message is a clause about that, without the token."""
+
+
+class Forbidden(Exception):
+    """The token that the client has sent does not permit the request. The message names it and its scopes."""
+
+
+@frozen
+class Token:
+    """One token: `sha256` is the hash of the secret, in bytes."""
+
+    name: str
+    sha256: bytes
+    scopes: Scopes
+
+
+@frozen
+class Access:
+    """What a client may do. `name` is that of its token; None at a node that requires none.
+
+    A client without a valid token has a `refusal`, which each of these methods raises.
+    """
+
+    name: str | None = None
+    scopes: Scopes = ALL_SCOPES
+    sha256: bytes = b""
+    refusal: str | None = None
+
+    def require_valid(self) -> None:
+        """Raise `Unauthorized` without a valid token."""
+        if self.refusal is not None:
+            raise Unauthorized(self.refusal)
+
+    def require_read(self) -> None:
+        """Raise `Unauthorized` or `Forbidden` where the client may not read."""
+        self._require(self.scopes.read, "read")
+
+    def require_configure(self) -> None:
+        """Raise `Unauthorized` or `Forbidden` where the client may not change backends, frontends and states."""
+        self._require(self.scopes.configure, "configure")
+
+    def require_register(self, *apps: str) -> None:
+        """Raise `Unauthorized` or `Forbidden` where the client may not register, renew or deregister these."""
+        self.require_valid()
+        if not self.scopes.admin:
+            for app in apps:
+                self._require(self.scopes.register(app), f"{REGISTER}{app}")
+
+    def require_register_ids(self, ids: Iterable[str]) -> None:
+        """The same for the apps in ids; what is not an id names no app, and is not registered either."""
+        self.require_valid()
+        if not self.scopes.admin and "*" not in self.scopes.globs:
+            self.require_register(*{parts[1] for parts in (id_.split("/", 2) for id_ in ids) if len(parts) > 1})
+
+    def _require(self, permitted: bool, scope: str) -> None:
+        self.require_valid()
+        if not permitted:
+            raise Forbidden(f"the token {self.name} does not have the scope {scope}: its scopes are {self.scopes}")
+
+
+#: At a node that requires no token.
+UNRESTRICTED = Access()
+
+_NO_SCOPES = Scopes(())
+_NO_TOKEN = Access(
+    scopes=_NO_SCOPES,
+    refusal="this node requires a token: send the header Authorization: Bearer TOKEN (bender: --token-file FILE)",
+)
+_UNKNOWN_TOKEN = Access(
+    scopes=_NO_SCOPES,
+    refusal="this node does not know the token: correct it, or add its SHA-256 to the file of --tokens at the node",
+)
+
+
+class Tokens:
+    """The tokens that a node accepts at present; None where it requires none."""
+
+    def __init__(self, tokens: Sequence[Token] | None = None) -> None:
+        self._tokens = tokens
+        self._by_hash = {token.sha256: token for token in tokens or ()}
+        self._listeners: dict[Callable[[], None], None] = {}
+
+    @property
+    def required(self) -> bool:
+        """Return True if clients must send a token."""
+        return self._tokens is not None
+
+    def access(self, secret: bytes | None) -> Access:
+        """Return what a client may do that sends this token, or none."""
+        if self._tokens is None:
+            return UNRESTRICTED
+        return _NO_TOKEN if secret is None else self._access(sha256(secret).digest())
+
+    def renewed(self, access: Access) -> Access:
+        """Return what a client may do now that was given `access` before the tokens were replaced."""
+        if self._tokens is None:
+            return UNRESTRICTED
+        if not access.sha256:
+            return _NO_TOKEN
+        # What is looked up is a hash of this node's own file, so the time that it takes tells a client nothing.
+        token = self._by_hash.get(access.sha256)
+        return _UNKNOWN_TOKEN if token is None else _granted(token)
+
+    def replace(self, tokens: Sequence[Token] | None) -> None:
+        """Accept these tokens from now on, and no others."""
+        self._tokens = tokens
+        self._by_hash = {token.sha256: token for token in tokens or ()}
+        for changed in [*self._listeners]:
+            if changed in self._listeners:
+                changed()
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after each replacement, until `forget`."""
+        self._listeners[changed] = None
+
+    def forget(self, changed: Callable[[], None]) -> None:
+        """Call this listener no longer."""
+        self._listeners.pop(changed, None)
+
+    def _access(self, digest: bytes) -> Access:
+        """Return the access of a hash. It compares all tokens in constant time, so the time tells nothing of them."""
+        found = _UNKNOWN_TOKEN
+        for token in self._tokens or ():
+            if compare_digest(token.sha256, digest):
+                found = _granted(token)
+        return found
+
+
+def _granted(token: Token) -> Access:
+    return Access(token.name, token.scopes, token.sha256)

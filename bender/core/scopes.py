@@ -1,0 +1,87 @@
+"""Scopes: what the holder of a token may do.
+
+`read` is for lists, objects and events, `register:GLOB` for registering, renewing and deregistering instances of the
+apps that match, `configure` for backends, frontends and operators' states of instances, and `admin` for everything.
+No scope includes another one, except for `admin`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from attrs import frozen
+
+from bender.core.did_you_mean import did_you_mean
+
+#: The scopes without a parameter.
+PLAIN_SCOPES = ("read", "configure", "admin")
+
+#: What a scope for registrations begins with; a pattern for names of apps follows.
+REGISTER = "register:"
+
+#: A pattern with many stars would take long to match.
+GLOB_CHARACTERS_MAX = 255
+GLOB_STARS_MAX = 8
+
+
+@frozen
+class Scopes:
+    """Scopes of a token, as they are written in a file; `parse_scopes` checks them."""
+
+    written: tuple[str, ...]
+
+    @property
+    def read(self) -> bool:
+        return "read" in self.written or self.admin
+
+    @property
+    def configure(self) -> bool:
+        return "configure" in self.written or self.admin
+
+    @property
+    def admin(self) -> bool:
+        return "admin" in self.written
+
+    def register(self, app: str) -> bool:
+        """Return True if instances of an app may be registered, renewed and deregistered."""
+        return self.admin or any(fnmatchcase(app, glob) for glob in self.globs)
+
+    @property
+    def globs(self) -> list[str]:
+        """Return the patterns of the scopes for registrations; `*` stands for any text, `?` for one character."""
+        return [scope.removeprefix(REGISTER) for scope in self.written if scope.startswith(REGISTER)]
+
+    def __str__(self) -> str:
+        return ", ".join(self.written)
+
+
+#: Everything may be done, such as at a node without tokens.
+ALL_SCOPES = Scopes(("admin",))
+
+
+def parse_scopes(texts: Sequence[object]) -> Scopes:
+    """Return scopes as they are written. Raises `ValueError` with a clause about the first that is not valid."""
+    for text in texts:
+        problem = _problem(text)
+        if problem is not None:
+            raise ValueError(problem)
+    return Scopes(tuple(dict.fromkeys(map(str, texts))))
+
+
+def _problem(text: object) -> str | None:
+    """Return why something is not a scope; None if it is one."""
+    kinds = f"{', '.join(PLAIN_SCOPES)} or {REGISTER}APP, where APP may have * and ?"
+    if not isinstance(text, str):
+        return f"{text!r} is not a scope: a scope is {kinds}"
+    if text in PLAIN_SCOPES:
+        return None
+    if not text.startswith(REGISTER):
+        hint = did_you_mean(text.partition(":")[0], [*PLAIN_SCOPES, "register"])
+        return f"{text!r} is not a scope{hint or f': a scope is {kinds}'}"
+    glob = text.removeprefix(REGISTER)
+    if not 1 <= len(glob) <= GLOB_CHARACTERS_MAX or not glob.isprintable() or "/" in glob:
+        return f"{text!r} must name apps after {REGISTER}, in 1 to {GLOB_CHARACTERS_MAX} printable characters without /"
+    if glob.count("*") > GLOB_STARS_MAX:
+        return f"{text!r} has more than {GLOB_STARS_MAX} stars"
+    return None

@@ -1,0 +1,99 @@
+"""Looks at when the certificates of a node expire, and warns in time: in the log once a day, and in `/status`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from bender.tls.identity import TlsIdentity
+
+#: How long before a certificate expires the node warns of it.
+WARNING = timedelta(days=30)
+
+#: Time between two looks, and between two lines of the log about the same certificate.
+LOOK_S = 3600.0
+LOGGED_APART_S = 86_400.0
+
+
+class CertifiedNode(Protocol):
+    """The attributes of a node that are used here: what it shows of its certificates, by option."""
+
+    certificates: dict[str, int]
+    certificate_problems: dict[str, str]
+
+
+class Identified(Protocol):
+    """The certificates in use, by the option that names them."""
+
+    @property
+    def identities(self) -> Mapping[str, TlsIdentity]: ...
+
+
+class CertificateExpiry(Service):
+    """Looks at the certificates every hour, and whenever it is asked to."""
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: IReactorTime, node: CertifiedNode, protection: Identified, wall_ms: Callable[[], int]
+    ) -> None:
+        self._reactor = reactor
+        self._node = node
+        self._protection = protection
+        self._wall_ms = wall_ms
+        self._logged_at_s: dict[TlsIdentity, float] = {}
+        self._loop = LoopingCall(self.look)
+        self._loop.clock = reactor
+
+    def startService(self) -> None:
+        super().startService()
+        self._loop.start(LOOK_S)
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._loop.stop()
+
+    def look(self) -> None:
+        """Bring what the node shows up to date, and log what is due."""
+        identities = self._protection.identities
+        now = datetime.fromtimestamp(self._wall_ms() / 1000, UTC)
+        self._node.certificates = {
+            option: int(identity.expires.timestamp() * 1000) for option, identity in identities.items()
+        }
+        self._node.certificate_problems = {
+            f"certificate/{option}": problem
+            for option, identity in identities.items()
+            if (problem := _problem(identity, now)) is not None
+        }
+        for option, identity in identities.items():
+            problem = self._node.certificate_problems.get(f"certificate/{option}")
+            if problem is not None and self._due(identity):
+                self._log.warn("--{option}: {problem}.", option=option, problem=problem)
+
+    def _due(self, identity: TlsIdentity) -> bool:
+        """Return True if a line about a certificate is due, and note that it is logged."""
+        now_s = self._reactor.seconds()
+        known = {*self._protection.identities.values()}
+        self._logged_at_s = {each: at_s for each, at_s in self._logged_at_s.items() if each in known}
+        due = now_s - self._logged_at_s.get(identity, -LOGGED_APART_S) >= LOGGED_APART_S
+        if due:
+            self._logged_at_s[identity] = now_s
+        return due
+
+
+def _problem(identity: TlsIdentity, now: datetime) -> str | None:
+    """Return a clause about a certificate that expires soon, or has expired; None about any other."""
+    left = identity.expires - now
+    if left > WARNING:
+        return None
+    day = f"{identity.expires:%Y-%m-%d %H:%M} UTC"
+    then = "replace it, and send SIGHUP to the node"
+    if left <= timedelta(0):
+        return f"the certificate in {identity.expiring} expired on {day}: {then}"
+    return f"the certificate in {identity.expiring} expires in {left.days} days, on {day}: {then}"

@@ -1,0 +1,51 @@
+"""What protects the endpoints of a node: tokens for clients, and TLS for clients and peers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+
+from bender.access.tokens import Tokens
+from bender.daemon.options import NodeOptions
+from bender.process.options import Endpoint
+from bender.tls.connections import ClientsTls, PeersTls
+from bender.tls.identity import TlsIdentity
+from bender.tls.listening import ListeningTls
+
+
+class Protection:
+    """The protection as it is in force."""
+
+    def __init__(self, choices: NodeOptions) -> None:
+        self.tokens = Tokens(choices.tokens)
+        self._clients = None if choices.tls is None else ClientsTls(choices.tls)
+        self.peers = None if choices.peer_tls is None else PeersTls(choices.peer_tls)
+        self._choices = choices
+
+    @property
+    def identities(self) -> Mapping[str, TlsIdentity]:
+        """Return the certificates in use, by the option that names them."""
+        named = {"tls": self._choices.tls, "peer-tls": self._choices.peer_tls}
+        return {option: identity for option, identity in named.items() if identity is not None}
+
+    def encrypted(
+        self, endpoint: Endpoint, factory: IProtocolFactory, reactor: IReactorTime, plain_answer: bytes
+    ) -> IProtocolFactory:
+        """Return the factory to listen with at an endpoint of clients: one with TLS, if that is on.
+
+        `plain_answer` is for clients that do not use TLS. A Unix socket has none, and `ssl:` has its own.
+        """
+        if self._clients is None or endpoint.kind not in ("tcp", "tcp6"):
+            return factory
+        return ListeningTls(self._clients, factory, reactor, plain_answer)
+
+    def replace(self, chosen: NodeOptions) -> None:
+        """Use these tokens and certificates from now on. TLS itself is turned on and off at the next start."""
+        if self._clients is not None and chosen.tls is not None:
+            self._clients.replace(chosen.tls)
+        if self.peers is not None and chosen.peer_tls is not None:
+            self.peers.replace(chosen.peer_tls)
+        if chosen.tokens != self._choices.tokens:
+            self.tokens.replace(chosen.tokens)
+        self._choices = chosen

@@ -1,0 +1,133 @@
+"""Admission: at a node that requires tokens, the first line of a client is `{"token": "…"}`.
+
+Nothing is sent before that, and little is kept: a client that is not admitted must cost nothing. The connection of
+one without a token that may read is closed, with the reason in its last line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from bender.access.tokens import Access, Forbidden, Tokens, Unauthorized
+from bender.node.journal import said
+from bender.node.node import Node
+
+#: Seconds that a client has for its first line, and the bytes that this may have.
+TOKEN_S_MAX = 10
+TOKEN_LINE_BYTES_MAX = 4 * 1024
+
+_MISSING = 'this node requires a token: send {"token": "TOKEN"} as the first line'
+
+
+class TokenMessage(msgspec.Struct, forbid_unknown_fields=True):
+    """The first line of a client."""
+
+    token: str
+
+
+_decoder = msgspec.json.Decoder(TokenMessage)
+
+
+def admitted(node: Node, tokens: Tokens, secret: bytes | None) -> Access:
+    """Return what a client may do that sends a token. Raises `Unauthorized` or `Forbidden` where it may not read."""
+    try:
+        access = tokens.access(secret)
+        access.require_read()
+    except Unauthorized:
+        node.counters.unauthorized += 1
+        raise
+    except Forbidden:
+        node.counters.forbidden += 1
+        raise
+    return access
+
+
+def error_line(error: Unauthorized | Forbidden) -> bytes:
+    """Return the line that says why a client may not do something."""
+    return said("error", code="FORBIDDEN" if isinstance(error, Forbidden) else "UNAUTHORIZED", message=str(error))
+
+
+@implementer(IHalfCloseableProtocol)
+class AdmissionGate(Protocol):
+    """A connection whose client has to send a token; then it is that of `subscriber`, which is made with the access."""
+
+    transport: Any
+
+    def __init__(
+        self, node: Node, tokens: Tokens, clock: IReactorTime, subscriber: Callable[[Access], Protocol]
+    ) -> None:
+        self._node = node
+        self._tokens = tokens
+        self._clock = clock
+        self._subscriber = subscriber
+        self._admitted: Any = None
+        self._read = b""
+        self._due: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        self._due = self._clock.callLater(TOKEN_S_MAX, self._too_late)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._admitted is not None:
+            self._admitted.dataReceived(data)
+        elif self._due is not None:
+            self._read += data
+            line, end, rest = self._read.partition(b"\n")
+            if end or len(line) > TOKEN_LINE_BYTES_MAX:
+                self._admit(line, rest)
+
+    def readConnectionLost(self) -> None:
+        if self._due is not None:
+            self._admit(self._read, b"")
+        if self._admitted is not None:
+            self._admitted.readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        """Only comes where this side ends its sending alone, which it never does."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_waiting()
+        if self._admitted is not None:
+            self._admitted.connectionLost(reason)
+
+    def _admit(self, line: bytes, rest: bytes) -> None:
+        self._stop_waiting()
+        self._read = b""
+        try:
+            access = admitted(self._node, self._tokens, _token(line))
+        except (Unauthorized, Forbidden) as error:
+            self._close(error)
+            return
+        self._admitted = self._subscriber(access)
+        self._admitted.makeConnection(self.transport)
+        if rest:
+            self._admitted.dataReceived(rest)
+
+    def _too_late(self) -> None:
+        self._node.counters.unauthorized += 1
+        self._close(Unauthorized(f"no token came within {TOKEN_S_MAX} s: {_MISSING}"))
+
+    def _close(self, error: Unauthorized | Forbidden) -> None:
+        self._stop_waiting()
+        self.transport.write(error_line(error))
+        self.transport.loseConnection()
+
+    def _stop_waiting(self) -> None:
+        if self._due is not None and self._due.active():
+            self._due.cancel()
+        self._due = None
+
+
+def _token(line: bytes) -> bytes:
+    """Return the token in a line. Raises `Unauthorized`, without what the line has: it may be a token, misspelled."""
+    try:
+        return _decoder.decode(line).token.encode()
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise Unauthorized(_MISSING) from None

@@ -1,0 +1,154 @@
+"""Connections with TLS on Twisted: who is accepted on which certificate.
+
+Peers show each other certificates of the same authority, whatever names these have; an attacker without one gets no
+further than the handshake. Nodes show clients a certificate, which those check with its names. TLS is 1.2 or later.
+Certificates can be replaced while a node runs: connections that are open keep the ones they began with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography import x509
+from OpenSSL import SSL, crypto
+from service_identity import VerificationError
+from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
+from service_identity.pyopenssl import extract_patterns
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IStreamClientEndpoint,
+)
+from twisted.internet.ssl import Certificate, CertificateOptions, TLSVersion, trustRootFromCertificates
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from bender.tls.identity import TlsIdentity
+from bender.tls.problems import names_clause, reason_clause, verification_clause
+
+_PEER = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+
+
+class CertificateRefused(SSL.Error):
+    """The certificate of the other side was not accepted. The text is a clause about the other side."""
+
+
+def tls_clause(error: BaseException) -> str | None:
+    """Return what went wrong in words; None for an error that is not TLS's."""
+    if isinstance(error, CertificateRefused):
+        return str(error)
+    if isinstance(error, VerificationError):
+        return "its certificate is for other hosts"
+    if not isinstance(error, SSL.Error) or isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
+        return None
+    reasons = error.args[0] if error.args else ()
+    return reason_clause(str(reasons[-1][-1]) if reasons and isinstance(reasons, list | tuple) else "")
+
+
+def _refuse_unless_signed(
+    _connection: SSL.Connection, _certificate: crypto.X509, code: int, _depth: int, signed: int
+) -> bool:
+    if not signed:
+        raise CertificateRefused(verification_clause(code))
+    return True
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ClientsTls:
+    """What a node shows to clients. Raises `ValueError` where OpenSSL does not take a certificate."""
+
+    def __init__(self, identity: TlsIdentity) -> None:
+        self._context = context_of(identity)
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        del tlsProtocol
+        return SSL.Connection(self._context, None)
+
+    def replace(self, identity: TlsIdentity) -> None:
+        """Use these files from now on, for the connections to come."""
+        self._context = context_of(identity)
+
+
+@implementer(IOpenSSLServerConnectionCreator, IOpenSSLClientConnectionCreator)
+class PeersTls:
+    """What a node shows to its peers and asks of them. Raises `ValueError` as `ClientsTls` does."""
+
+    def __init__(self, identity: TlsIdentity) -> None:
+        self._context = context_of(identity)
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        del tlsProtocol
+        connection = SSL.Connection(self._context, None)
+        connection.set_verify(_PEER, _refuse_unless_signed)
+        return connection
+
+    clientConnectionForTLS = serverConnectionForTLS
+
+    def replace(self, identity: TlsIdentity) -> None:
+        """Use these files from now on, for the connections to come."""
+        self._context = context_of(identity)
+
+    def wrap(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        """Return an endpoint whose connections use TLS."""
+        return wrapClientTLS(self, endpoint)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class NodeTls:
+    """What a client of bender asks of the node at a host: a certificate of these authorities with its name."""
+
+    def __init__(self, host: str, authorities: list[Certificate]) -> None:
+        self._host = host
+        self._named = not (isIPAddress(host) or isIPv6Address(host))
+        options = CertificateOptions(
+            trustRoot=trustRootFromCertificates(authorities), raiseMinimumTo=TLSVersion.TLSv1_2
+        )
+        self._context = options.getContext()
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        del tlsProtocol
+        connection = SSL.Connection(self._context, None)
+        if self._named:
+            connection.set_tlsext_host_name(self._host.encode("idna"))
+        connection.set_verify(_PEER, self._verify)
+        return connection
+
+    def _verify(self, connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, signed: int) -> bool:
+        _refuse_unless_signed(connection, certificate, code, depth, signed)
+        if depth == 0:
+            wanted = DNS_ID(self._host) if self._named else IPAddress_ID(self._host)
+            try:
+                verify_service_identity(extract_patterns(certificate), obligatory_ids=[wanted], optional_ids=[])
+            except VerificationError as error:
+                raise CertificateRefused(names_clause(names_of(certificate.to_cryptography()))) from error
+        return True
+
+
+def names_of(certificate: x509.Certificate) -> list[str]:
+    """Return the host names and addresses that a certificate is for."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(each.value) for each in names if isinstance(each, x509.DNSName | x509.IPAddress)]
+
+
+def context_of(identity: TlsIdentity) -> SSL.Context:
+    """Return what OpenSSL makes of a certificate, its key and the authorities. Raises `ValueError`."""
+    first, *others = [crypto.X509.from_cryptography(each) for each in identity.chain]
+    authorities = [Certificate(crypto.X509.from_cryptography(each)) for each in identity.authorities]
+    trust: dict[str, Any] = {"trustRoot": trustRootFromCertificates(authorities)} if authorities else {}
+    try:
+        options = CertificateOptions(
+            privateKey=crypto.load_privatekey(crypto.FILETYPE_PEM, identity.key_pem),
+            certificate=first,
+            extraCertChain=others,
+            raiseMinimumTo=TLSVersion.TLSv1_2,
+            **trust,
+        )
+        return options.getContext()
+    except (SSL.Error, crypto.Error) as error:
+        clause = tls_clause(error) or "no reason given"
+        raise ValueError(f"OpenSSL does not take the certificate in {identity.directory} ({clause})") from error

@@ -1,0 +1,61 @@
+"""What goes wrong with TLS, in words: OpenSSL has numbers and names of functions.
+
+Texts are clauses about the other side, such as "its certificate has expired". This module imports no library of TLS,
+because every command of `bender` may need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: Why the verification of a certificate failed (X509_V_ERR_… in OpenSSL's x509_vfy.h).
+_VERIFICATION = {
+    9: "its certificate is not valid yet: compare the clocks",
+    10: "its certificate has expired",
+    13: "its certificate has no valid date of expiry",
+    18: "its certificate is self-signed, and not signed by the CA",
+    19: "its certificate is signed by another CA",
+    20: "its certificate is signed by another CA",
+    21: "its certificate is signed by another CA",
+    23: "its certificate was revoked",
+    24: "its certificate is signed by a certificate that is not a CA's",
+    26: "its certificate is not for this purpose",
+    62: "its certificate is for another host name",
+    64: "its certificate is for another address",
+}
+
+#: What the other side has sent as its reason, or what OpenSSL found, by a part of OpenSSL's text in lower case.
+_REASONS = (
+    ("alert unknown ca", "it does not accept this side's certificate: another CA has signed it"),
+    ("alert certificate expired", "it does not accept this side's certificate: it has expired"),
+    ("alert certificate required", "it requires a certificate of this side"),
+    ("alert bad certificate", "it does not accept this side's certificate"),
+    ("alert certificate unknown", "it does not accept this side's certificate"),
+    ("alert handshake failure", "it requires a certificate, or has no cipher in common"),
+    ("alert protocol version", "it has no version of TLS in common, 1.2 or later"),
+    ("unsupported protocol", "it has no version of TLS in common, 1.2 or later"),
+    ("no shared cipher", "it has no cipher in common"),
+    ("peer did not return a certificate", "it shows no certificate"),
+    ("wrong version number", "it does not use TLS"),
+    ("packet length too long", "it does not use TLS"),
+    ("http request", "it does not use TLS"),
+    ("record layer failure", "it does not use TLS"),
+    ("certificate verify failed", "its certificate is not accepted"),
+)
+
+
+def verification_clause(code: int, text: str = "") -> str:
+    """Return why a certificate was not accepted, by OpenSSL's number; `text` is its own text of that."""
+    return _VERIFICATION.get(code) or f"its certificate is not accepted ({text.lower() or f'OpenSSL error {code}'})"
+
+
+def names_clause(names: Sequence[str]) -> str:
+    """Return that a certificate is for other hosts, these."""
+    shown = ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
+    return f"its certificate is for other hosts: {shown or 'it names none'}"
+
+
+def reason_clause(reason: str) -> str:
+    """Return why a connection failed, by OpenSSL's reason."""
+    folded = reason.replace("_", " ").lower()
+    return next((clause for part, clause in _REASONS if part in folded), f"TLS failed ({folded or 'no reason given'})")
