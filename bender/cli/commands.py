@@ -63,6 +63,13 @@ COMMANDS: Mapping[str, Lazy] = {
     "diff": Lazy(
         "bender.cli.nodes:diff", "Show the objects that differ between nodes; print nothing if all nodes agree."
     ),
+    "certs": Lazy(
+        "bender.cli.certs:certs", "Make a certificate for a node, and the CA of the cluster if there is none yet."
+    ),
+    "token": Lazy(
+        "bender.cli.certs:token",
+        "Make a token for clients, and print its table for the file that nodes read by --tokens.",
+    ),
     "completion": Lazy("bender.cli.completion:completion", "Print the completion script for a SHELL."),
 }
 

@@ -37,7 +37,6 @@ from bender.haproxy.core.listening import ListeningPlace, listened_in
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer, Unrenderable
 from bender.haproxy.core.topology import Topology
 from bender.haproxy.driver import Driver
-from bender.haproxy.local_addresses import LocalAddresses
 from bender.haproxy.machine_files import MachineFiles, custom_in
 from bender.haproxy.name_resolution import AddressResolver
 from bender.haproxy.options import FILES_READ, OPTIONS, DriverOptions, choose, from_file
@@ -46,6 +45,7 @@ from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.state_reader import StateReader, StateSource
 from bender.haproxy.status import site
 from bender.haproxy.supervisor import MASTER, HaproxyControl, HaproxySupervisor, ReloadCommand
+from bender.net.local_addresses import LocalAddresses
 from bender.net.reactor import Reactor
 from bender.process.base_options import BaseOptions
 from bender.process.lifecycle import refuse, refuse_taken, refusing

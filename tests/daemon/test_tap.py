@@ -85,6 +85,9 @@ class Plugin(SynchronousTestCase):
         self.assertIs(maker.options, NodeCommandLine)
 
 
+UNPROTECTED = "can be reached from other machines and is not protected"
+
+
 class PutTogether(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
@@ -138,10 +141,7 @@ class PutTogether(SynchronousTestCase):
         self.assertIn("Node n1 of cluster bender", lines[0])
         self.assertEqual(
             lines[1:],
-            [
-                "--api tcp:1729 can be reached from other machines and is not protected: "
-                "add --tls DIR and --tokens FILE."
-            ],
+            [f"--api tcp:1729 {UNPROTECTED}: add --tls DIR and --tokens FILE."],
         )
 
     def test_it_leaves_when_nobody_waits_for_anything(self) -> None:

@@ -7,7 +7,7 @@ import socket
 import pytest
 import pytest_twisted
 
-from bender.haproxy.local_addresses import local_addresses
+from bender.net.local_addresses import local_addresses
 from tests.e2e.balancing import NODES, Driver, Place, driven, shop
 from tests.e2e.nodes import Cluster, pause
 from tests.e2e.traffic import traffic

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.local_addresses import FRESH_S, LocalAddresses
+from bender.net.local_addresses import FRESH_S, LocalAddresses
 
 
 class Addresses(SynchronousTestCase):

@@ -1,0 +1,175 @@
+"""Issuing certificates for a cluster: a CA of its own, and certificates for its machines that the CA signs.
+
+A certificate of such a CA makes its holder a peer, so the CA is for one cluster alone, and signs nothing else. Files
+are replaced as a whole, and keys can be read by their owner only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from attrs import frozen
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from bender.tls.identity import AUTHORITY_FILE, AUTHORITY_KEY_FILE, CERTIFICATE_FILE, KEY_FILE
+
+#: How long a CA is valid.
+AUTHORITY_LASTS = timedelta(days=3650)
+
+#: A certificate is valid from this long before it was made: clocks of machines differ.
+BEFORE_NOW = timedelta(hours=1)
+
+#: Characters of a common name (X.520); longer names stand among the alternative names alone.
+_COMMON_NAME_MAX = 64
+
+_MODE_OF_KEYS = 0o600
+_MODE_OF_CERTIFICATES = 0o644
+
+
+@frozen
+class Authority:
+    """A CA: its certificate, and the key with which it signs."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.PEM)
+
+
+def make_authority(name: str, now: datetime) -> Authority:
+    """Return a new CA."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:_COMMON_NAME_MAX])])
+    usage = _usage(key_cert_sign=True, crl_sign=True)
+    builder = (
+        _dated(subject, now, AUTHORITY_LASTS)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    return Authority(builder.sign(key, hashes.SHA256()), key)
+
+
+def load_authority(directory: Path) -> Authority:
+    """Return the CA in a directory. Raises `ValueError` with a clause about the file that is wrong."""
+    certificate_file, key_file = directory / AUTHORITY_FILE, directory / AUTHORITY_KEY_FILE
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{certificate_file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{certificate_file} does not hold a certificate (PEM)") from error
+    try:
+        key = load_pem_private_key(key_file.read_bytes(), password=None)
+    except OSError as error:
+        raise ValueError(f"{key_file} cannot be read: {error.strerror}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{key_file} does not hold a private key without a password (PEM)") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise ValueError(f"{key_file} is not the key of the CA in {certificate_file}")
+    return Authority(certificate, key)
+
+
+def issue(authority: Authority, hosts: Sequence[str], now: datetime, lasts: timedelta) -> tuple[bytes, bytes]:
+    """Return a new certificate for host names and addresses, and its key, both in PEM.
+
+    It is for both ends of a connection: a node shows it to its clients, and to its peers, as it asks and is asked. It
+    does not last longer than the CA.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:_COMMON_NAME_MAX])])
+    ends = min(now + lasts, authority.certificate.not_valid_after_utc)
+    purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
+    builder = (
+        _dated(subject, now, ends - now)
+        .issuer_name(authority.certificate.subject)
+        .public_key(key.public_key())
+        .add_extension(x509.SubjectAlternativeName([_name(host) for host in hosts]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(purposes, critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(signer, critical=False)
+    )
+    return builder.sign(authority.key, hashes.SHA256()).public_bytes(Encoding.PEM), _key_pem(key)
+
+
+def write_authority(directory: Path, authority: Authority) -> list[Path]:
+    """Write a CA with its key to a directory, and return the files."""
+    _write(directory / AUTHORITY_KEY_FILE, _key_pem(authority.key), _MODE_OF_KEYS)
+    _write(directory / AUTHORITY_FILE, authority.pem, _MODE_OF_CERTIFICATES)
+    return [directory / AUTHORITY_FILE, directory / AUTHORITY_KEY_FILE]
+
+
+def write_certificate(directory: Path, authority: Authority, certificate_pem: bytes, key_pem: bytes) -> list[Path]:
+    """Write a certificate, its key and the CA's certificate to a directory, and return the files."""
+    _write(directory / KEY_FILE, key_pem, _MODE_OF_KEYS)
+    _write(directory / CERTIFICATE_FILE, certificate_pem, _MODE_OF_CERTIFICATES)
+    _write(directory / AUTHORITY_FILE, authority.pem, _MODE_OF_CERTIFICATES)
+    return [directory / AUTHORITY_FILE, directory / CERTIFICATE_FILE, directory / KEY_FILE]
+
+
+def _dated(subject: x509.Name, now: datetime, lasts: timedelta) -> x509.CertificateBuilder:
+    builder = x509.CertificateBuilder().subject_name(subject).serial_number(x509.random_serial_number())
+    return builder.not_valid_before(now - BEFORE_NOW).not_valid_after(now + lasts)
+
+
+def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Write a file that is never there in part, nor with other permissions. The owner of one before it stays."""
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            os.fchmod(file.fileno(), mode)
+            if path.exists() and os.geteuid() == 0:
+                os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
