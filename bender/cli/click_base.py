@@ -73,7 +73,7 @@ def require_once(context: click.Context, given: Sequence[click.Parameter]) -> No
 
 
 #: Options that every command has, and no group of commands.
-OF_COMMANDS = ("--node", "--json", "--token-file", "--ca", "--as")
+OF_COMMANDS = ("--node", "--json", "--token-file", "--ca", "--insecure", "--as")
 
 
 class Group(click.Group):

@@ -81,9 +81,9 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def bender() -> None:
     """Query and change a bender registry, and run commands as registered instances.
 
-    Every command takes --node, --json, --token-file, --ca and --as. Without --node it uses the nodes in BENDER_NODES
-    (HOST:PORT,…). It asks the nodes in order and uses the first answer; nodes that timed out in the last minute come
-    last.
+    Every command takes --node, --json, --token-file, --ca, --insecure and --as. Without --node it uses the nodes in
+    BENDER_NODES (HOST:PORT,…). It asks the nodes in order and uses the first answer; nodes that timed out in the last
+    minute come last.
 
     The exit status is 0 on success, 1 on failure, and 2 if the command line is invalid.
     """

@@ -8,7 +8,8 @@ import pwd
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from functools import wraps
+from contextlib import suppress
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -92,6 +93,13 @@ OPTIONS = (
         help="Use TLS, and trust nodes whose certificate is signed by a CA in this file.",
     ),
     click.option(
+        "--insecure",
+        is_flag=True,
+        envvar="BENDER_INSECURE",
+        show_envvar=True,
+        help="Send the token to other machines without TLS too, where the network itself is encrypted.",
+    ),
+    click.option(
         "--as",
         "author",
         metavar="NAME",
@@ -113,6 +121,8 @@ class Session:
     #: Whether they were given by --node or BENDER_NODES.
     has_given_nodes: bool
     safety: ConnectionSecurity
+    #: Reads the token from its file again; None if it cannot be read.
+    read_token: Callable[[], str | None] = lambda: None
     #: Both are set when the command begins; only commands made by `following` have a reactor.
     client: Client = field(init=False)
     reactor: Reactor = field(init=False, default=None)
@@ -231,9 +241,10 @@ def following(command: Callable[..., Done]) -> Callable[..., int]:
             session.client = Client(
                 reactor,
                 in_order(session.nodes),
-                token=safety.token,
+                token=session.read_token,
                 ca=safety.ca,
                 author=safety.author,
+                insecure=safety.insecure,
                 shuffle=_keep_order,
             )
         except ValueError as error:
@@ -260,14 +271,15 @@ def _with_options(command: Callable[..., Done], run: Callable[[Session, dict[str
         token_file: Path | None,
         ca: Path | None,
         author: str | None,
+        insecure: bool,
         **arguments: Any,
     ) -> int:
         _replace_closed_streams()
         safety = ConnectionSecurity(
-            token_of(token_file), None if ca is None else ca.read_bytes(), author or user_at_host()
+            token_of(token_file), None if ca is None else ca.read_bytes(), author or user_at_host(), insecure
         )
         given = click.get_current_context().get_parameter_source("nodes") is not ParameterSource.DEFAULT
-        return run(Session(Output(as_json=as_json), nodes, given, safety), arguments)
+        return run(Session(Output(as_json=as_json), nodes, given, safety, partial(_token_again, token_file)), arguments)
 
     for option in reversed(OPTIONS):
         parsed = option(parsed)
@@ -318,6 +330,13 @@ async def _bounded(session: Session, later: Any, running: Done) -> int:
         session.screen.end()
     session.tell_problems()
     return status or 0
+
+
+def _token_again(file: Path | None) -> str | None:
+    """Return the token as the file has it now; None where it cannot be read, and no token is sent any more."""
+    with suppress(OSError, click.BadParameter):
+        return token_of(file)
+    return None
 
 
 def token_of(file: Path | None) -> str | None:

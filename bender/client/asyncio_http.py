@@ -20,6 +20,7 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import h11
+from attrs import evolve
 
 from bender.client.transport import (
     ANSWER_BYTES_MAX,
@@ -89,17 +90,22 @@ class AsyncioHttp:
         """Raise an error: following events needs a reactor."""
         raise NotImplementedError("asyncio cannot follow events: use the Twisted client")
 
+    def use_token(self, token: str | None) -> None:
+        """Send this token from now on."""
+        self._safety = evolve(self._safety, token=token)
+
     async def close(self) -> None:
         """Do nothing: there are no idle connections."""
 
     async def _ask(
         self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str], bytes_max: int
     ) -> Reply:
+        secured = self._safety.headers(node)
         url = urlsplit(self._safety.url(node, ""))
         host, encrypted = url.hostname or "", url.scheme == "https"
         reader, writer = await _connected(host, url.port or (443 if encrypted else 80), self._tls(encrypted=encrypted))
         try:
-            all_headers = {"Host": url.netloc, "Connection": "close", **headers, **self._safety.headers()}
+            all_headers = {"Host": url.netloc, "Connection": "close", **headers, **secured}
             if body is not None:
                 all_headers["Content-Length"] = str(len(body))
             connection = h11.Connection(h11.CLIENT)

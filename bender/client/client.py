@@ -20,6 +20,7 @@ from bender.client.node_list import API_PORT, NODES_MAX, NodeList, parse_nodes
 from bender.client.paths import explain_path, forced, guard_path, join_path, list_path, only_if, path_of
 from bender.client.responses import (
     BACKEND_KIND,
+    DENIED,
     FRONTEND_KIND,
     ConfigKind,
     Explanation,
@@ -31,6 +32,7 @@ from bender.client.responses import (
     reader,
     refusal_of,
 )
+from bender.client.token_source import CurrentToken, TokenSource
 from bender.client.transport import ANSWER_BYTES_MAX, ConnectionSecurity, NodeSearch, Transport, one_by_one
 from bender.client.types import (
     Applied,
@@ -71,12 +73,12 @@ class Client:
     """Send requests to any of several nodes. All methods raise `Unavailable` if none answers, `Refused` if one refuses.
 
     `nodes` are as `parse_nodes` returns them; `learn` finds the other nodes, unless `learns` is False. `token` is sent
-    to the nodes. `ca` has the certificates (PEM) of the authorities that signed theirs; `ValueError` is raised if it
-    has none. `author` is the name that histories show for changes of this client, before its address. `answer_s_max`
-    is the number of seconds that each node has to answer. `shuffle` puts the nodes into the order in which they are
-    tried, by default a random one. `agent` is for tests.
-
-    A program without a reactor passes None for it, and a `transport` that knows the token and the certificates; such a
+    to the nodes; a function is called for it now, and again when a node does not know the token. `ca` has the
+    certificates (PEM) of the authorities that signed theirs; `ValueError` is raised if it has none. Without it, the
+    token is sent to nodes of this machine and to `https://` alone, unless `insecure` is set. `author` is the name that
+    histories show for changes of this client, before its address. `answer_s_max` is the number of seconds that each
+    node has to answer. `shuffle` puts the nodes into the order in which they are tried, by default a random one.
+    `agent` is for tests. A program without a reactor passes None for it, and a `transport` that knows the token and the certificates; such a
     client cannot follow events. `seeking` finds a node that answers requests that change nothing.
 
     A reactor that follows the wall clock is switched to the monotonic clock, for the whole program: otherwise a change
@@ -88,9 +90,10 @@ class Client:
         reactor: Reactor | None,
         nodes: Iterable[str] = (f"127.0.0.1:{API_PORT}",),
         *,
-        token: str | None = None,
+        token: TokenSource = None,
         ca: bytes | None = None,
         author: str | None = None,
+        insecure: bool = False,
         answer_s_max: float = ANSWER_S_MAX,
         shuffle: Callable[[MutableSequence[str]], None] | None = None,
         learns: bool = True,
@@ -98,13 +101,14 @@ class Client:
         transport: Transport | None = None,
         seeking: NodeSearch = one_by_one,
     ) -> None:
+        self._token = CurrentToken(token)
         self.reactor = cast("Reactor", reactor)  # None only with a transport that follows no events
         if transport is None:  # with one, nothing of Twisted is imported: a short command must not wait for that
             from bender.client.twisted_http import Http  # noqa: PLC0415
             from bender.process.steady_clock import make_steady  # noqa: PLC0415
 
             make_steady(self.reactor)
-            transport = Http(self.reactor, ConnectionSecurity(token, ca, author), agent)
+            transport = Http(self.reactor, ConnectionSecurity(self._token.text, ca, author, insecure), agent)
         self.nodes = NodeList(nodes, shuffle or _shuffle())
         self.http = transport
         self._seeking = seeking
@@ -148,14 +152,22 @@ class Client:
     ) -> tuple[_T, Reply]:
         """Send a request, and return the value of the answer, and the answer as it came; see `call`.
 
-        An answer that cannot be read counts as none, and the next node is asked.
+        An answer that cannot be read counts as none, and the next node is asked. So does one that denies access: the
+        tokens of nodes are changed one node after the other.
         """
         content = None if body is None else msgspec.json.encode(body)
         problems: dict[str, str] = {}
+        denials: dict[str, Refused] = {}
 
         async def attempt(node: str) -> tuple[_T, Reply] | Refused:
             reply = await self.ask(node, method, path, content, **limits)
-            return refusal_of(reply) or (read(reply), reply)
+            if reply.status == HTTPStatus.UNAUTHORIZED and self.read_token_again():
+                reply = await self.ask(node, method, path, content, **limits)
+            refusal = refusal_of(reply)
+            if refusal is not None and refusal.status in DENIED:
+                denials[node] = refusal
+                raise NoAnswer(f"denies access ({refusal})")
+            return refusal or (read(reply), reply)
 
         def note(node: str, no_answer: NoAnswer) -> None:
             problems[node] = str(no_answer)
@@ -164,6 +176,8 @@ class Client:
         seeking = self._seeking if method == "GET" else one_by_one
         found = await seeking(self.nodes.in_turn(), attempt, note)
         if found is None:
+            if denials and denials.keys() == problems.keys():
+                raise next(iter(denials.values()))
             raise Unavailable(problems)
         node, answer = found
         self.nodes.answered(node)
@@ -171,6 +185,13 @@ class Client:
             raise answer
         self.changes += method != "GET"
         return answer
+
+    def read_token_again(self) -> bool:
+        """Read the token again where it comes from. Return True if it is another one, which is sent from now on."""
+        changed = self._token.read_again()
+        if changed:
+            self.http.use_token(self._token.text)
+        return changed
 
     async def _value(self, read: Reader[_T], method: str, path: str, body: object = None, **limits: Any) -> _T:
         found, _ = await self.read(read, method, path, body, **limits)

@@ -12,6 +12,7 @@ import random
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -242,8 +243,8 @@ class Registrar(Service):
             while True:
                 try:
                     await self._keep_those_due()
-                except Unavailable as unavailable:
-                    self._note_unreachable(unavailable)
+                except (Unavailable, Refused) as problem:
+                    self._note_unreachable(problem)
                 except CancelledError:
                     raise
                 except Exception:
@@ -261,7 +262,15 @@ class Registrar(Service):
         # Also to register: those that are registered wait for that, and may have to be renewed soon.
         self._answer_s_max = ANSWER_TTLS_MAX * self._shortest_ttl_s
         for ids in _batches([id_ for id_ in due if self._instances[id_].known]):
-            for id_ in await self._client.renew_all(ids, within_s=self._answer_s_max):
+            try:
+                unknown = await self._client.renew_all(ids, within_s=self._answer_s_max)
+            except Refused as refused:
+                if refused.status != HTTPStatus.FORBIDDEN or len(ids) == 1:
+                    raise
+                # The token no longer permits some of them, for which the others must not lapse.
+                await self._some_at_once(ids, self._register)
+                continue
+            for id_ in unknown:
                 self._note_unknown(id_)
             self._renewed(ids)
         await self._some_at_once([id_ for id_ in due if not self._is_known(id_)], self._register)
@@ -365,14 +374,12 @@ class Registrar(Service):
 
     # The log.
 
-    def _note_unreachable(self, unavailable: Unavailable) -> None:
+    def _note_unreachable(self, problem: Unavailable | Refused) -> None:
         was_unreachable = self.problem is not None
-        self.problem = str(unavailable)
+        self.problem = str(problem)
         if not was_unreachable:
-            self._log.warn(
-                "The registry is unreachable; retrying: {problems}.",
-                problems=escaped(self.problem),
-            )
+            what = "unreachable" if isinstance(problem, Unavailable) else "refusing renewals"
+            self._log.warn("The registry is {what}; retrying: {problems}.", what=what, problems=escaped(self.problem))
 
     def _note_reachable(self) -> None:
         if self.problem is not None:

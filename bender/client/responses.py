@@ -30,6 +30,9 @@ from bender.net.addresses import NoAnswer
 #: The largest number of characters of a refusal that are kept.
 MESSAGE_CHARACTERS_MAX = 10_000
 
+#: The statuses by which a node denies access: it does not know the token, or the token does not permit the request.
+DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
 _T = TypeVar("_T")
 
 

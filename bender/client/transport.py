@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from attrs import frozen
 
 from bender.client.types import Reply
+from bender.core.hosts import is_loopback
 from bender.net.addresses import NoAnswer
 
 #: Time limit to connect, which takes a millisecond on the same network; a node that is down must not delay a client.
@@ -48,12 +49,15 @@ def warnings_in(header: str | None) -> tuple[str, ...]:
 class ConnectionSecurity:
     """How to speak with nodes: `token` is shown to them, `ca` (PEM) must have signed their certificates.
 
-    With `ca`, nodes without a scheme are spoken to by TLS. `author` is the name that histories show for settings.
+    With `ca`, nodes without a scheme are spoken to by TLS. `author` is the name that histories show for settings. The
+    token goes only to nodes whose certificate was verified, and without `ca` to those of this machine; `insecure` is
+    for networks that encrypt by other means.
     """
 
     token: str | None = None
     ca: bytes | None = None
     author: str | None = None
+    insecure: bool = False
 
     def url(self, node: str, path: str) -> str:
         """Return the URL of a path, which is percent-encoded already."""
@@ -61,9 +65,20 @@ class ConnectionSecurity:
             return node + path
         return f"http{'s' if self.ca else ''}://{node}{path}"
 
-    def headers(self) -> dict[str, str]:
+    def headers(self, node: str) -> dict[str, str]:
+        """Return the headers of requests to a node. Raises `NoAnswer` if the token must not be sent to it."""
         token = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+        if token and not self._is_trusted(node):
+            raise NoAnswer(
+                "is not asked, because the token would be sent to it unencrypted: use TLS (--ca FILE, or https://), or "
+                "--insecure where the network itself is encrypted"
+            )
         return token if self.author is None else {**token, "X-Bender-As": quote(self.author, safe=_PLAIN)}
+
+    def _is_trusted(self, node: str) -> bool:
+        """Return True if the certificate of a node is verified, or if a token may be sent to it without that."""
+        url = urlsplit(self.url(node, ""))
+        return url.scheme == "https" or self.insecure or (self.ca is None and is_loopback(url.hostname or ""))
 
 
 class Transport(Protocol):
@@ -84,6 +99,10 @@ class Transport(Protocol):
 
     async def follow(self, node: str, path: str, receiver: Any, within_s: float) -> Any:
         """Begin an answer without an end, whose body goes to `receiver`. Raises `NoAnswer` if it does not begin."""
+        ...
+
+    def use_token(self, token: str | None) -> None:
+        """Send this token from now on."""
         ...
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 from OpenSSL.crypto import Error as CryptographyError
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
@@ -103,11 +103,15 @@ class Http:
             method,
             ReadyURL.from_text(self._safety.url(node, path)),
             data=body,
-            headers=Headers({name: [value] for name, value in {**headers, **self._safety.headers()}.items()}),
+            headers=Headers({name: [value] for name, value in {**headers, **self._safety.headers(node)}.items()}),
             allow_redirects=False,
             unbuffered=True,
             reactor=cast(Any, self._reactor),
         )
+
+    def use_token(self, token: str | None) -> None:
+        """Send this token from now on."""
+        self._safety = evolve(self._safety, token=token)
 
     async def close(self) -> None:
         """End the idle connections."""

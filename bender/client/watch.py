@@ -30,7 +30,7 @@ from twisted.logger import Logger
 from bender.client.decoding import decoded
 from bender.client.event_merge import Change, History
 from bender.client.node_list import NodeList
-from bender.client.responses import refusal_of
+from bender.client.responses import DENIED, refusal_of
 from bender.client.sse import CURSOR_CHARACTERS_MAX, SseEvent, SseStream
 from bender.client.transport import Transport
 from bender.client.types import BenderError, Event, Refused, Reply
@@ -101,6 +101,7 @@ class EventSource(Protocol):
     def on_problem(self) -> Callable[[str, str], None]: ...
     async def learn(self) -> None: ...
     async def ask(self, node: str, method: str, path: str) -> Reply: ...
+    def read_token_again(self) -> bool: ...
 
 
 class Watch(AsyncIterator[Event]):
@@ -330,6 +331,9 @@ class Watch(AsyncIterator[Event]):
                 "has no room for another watcher" if status == HTTPStatus.TOO_MANY_REQUESTS else "is not ready"
             )
         refusal = refusal_of(Reply(node, status, stream.unread))
+        if refusal is not None and status in DENIED:
+            self._client.read_token_again()  # for the next attempt
+            raise NoAnswer(f"denies access ({refusal})")
         if refusal is None or status != HTTPStatus.BAD_REQUEST:
             raise NoAnswer(f"answers with status {status}")
         raise refusal

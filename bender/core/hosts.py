@@ -76,3 +76,11 @@ def parse_port(port: str) -> int:
     if port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= PORT_MAX:
         return int(port)
     raise Invalid("port", f"must be a number from 1 to {PORT_MAX}")
+
+
+def is_loopback(host: str) -> bool:
+    """Return True for an address, or a name, by which a machine reaches itself."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

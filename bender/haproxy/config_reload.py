@@ -12,7 +12,7 @@ from bender.haproxy.options import DriverOptions
 from bender.process.signals import Reread
 
 #: The options that change while a driver runs.
-_AT_ONCE = ("template", "machine", "certificates", "include")
+_AT_ONCE = ("template", "machine", "certificates", "include", "token")
 
 #: Those of them that are parts of `DriverOptions.machine`.
 _OF_MACHINE = ("log", "stats", "maxconn", "timeouts")

@@ -75,6 +75,8 @@ class DriverOptions:
     name: str
     report: bool
     token: str | None
+    token_file: str | None
+    insecure: bool
     ca: bytes | None
     machine: Machine
     certificates: Path | None
@@ -115,6 +117,8 @@ def choose(
         name=_name(given.get("name", f"{host_name}-haproxy")),
         report="report" in flags,
         token=_token(given.get("token-file"), environment),
+        token_file=given.get("token-file"),
+        insecure=insecure,
         ca=_read("ca", given.get("ca")),
         machine=machine_of(given, insecure=insecure),
         certificates=_there("certificates", given.get("certificates")),
@@ -241,6 +245,14 @@ def _token(path: str | None, environment: Mapping[str, str]) -> str | None:
     if not (token and token.isascii() and token.isprintable()):
         raise OptionError(f"--token-file {path} has no token: write one line of printable ASCII into it.")
     return token
+
+
+def read_token(path: str) -> str | None:
+    """Return the token in a file as it is now; None where it cannot be read."""
+    try:
+        return _token(path, {})
+    except OptionError:
+        return None
 
 
 def _read_text(option: str, path: str | None) -> str | None:

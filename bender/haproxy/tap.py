@@ -39,7 +39,7 @@ from bender.haproxy.core.topology import Topology
 from bender.haproxy.driver import Driver
 from bender.haproxy.machine_files import MachineFiles, custom_in
 from bender.haproxy.name_resolution import AddressResolver
-from bender.haproxy.options import FILES_READ, OPTIONS, DriverOptions, choose, from_file
+from bender.haproxy.options import FILES_READ, OPTIONS, DriverOptions, choose, from_file, read_token
 from bender.haproxy.reloader import HaproxyReloader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.state_reader import StateReader, StateSource
@@ -266,7 +266,9 @@ def _check(chosen: DriverOptions) -> str:
 
 def _client(chosen: DriverOptions, reactor: Reactor) -> Client:
     try:
-        return Client(reactor, chosen.nodes, token=chosen.token, ca=chosen.ca)
+        file = chosen.token_file
+        token = chosen.token if file is None else partial(read_token, file)
+        return Client(reactor, chosen.nodes, token=token, ca=chosen.ca, insecure=chosen.insecure)
     except ValueError as error:
         refuse(f"--ca {error}.")
 

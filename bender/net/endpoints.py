@@ -51,6 +51,8 @@ async def in_time(
     """
     try:
         return await waiting.addTimeout(within_s, reactor, _timed_out)
+    except NoAnswer:
+        raise
     except TimedOut:
         raise NoAnswer(f"does not answer within {within_s:g} s") from None
     except Exception as error:

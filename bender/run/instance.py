@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
 from bender.client import BenderError, Client, Refused, Registrar, Succeeded, Unavailable
+from bender.core.hosts import is_loopback
 from bender.net.addresses import host_port
 from bender.net.escaping import escaped
 from bender.net.reactor import Reactor
@@ -24,7 +25,7 @@ from bender.run.health_checks import Check, CheckFailed, HttpCheck, RefusesConne
 from bender.run.local_address import LocalAddress
 from bender.run.plan import RunPlan
 from bender.run.port_holder import Holder, Holding, PortHolder
-from bender.run.registry_view import RegistryView, is_loopback
+from bender.run.registry_view import RegistryView
 from bender.run.reminders import Reminder
 
 #: The first pause between two checks before the instance serves for the first time, and the factor by which the pause

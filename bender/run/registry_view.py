@@ -5,7 +5,6 @@ These are precautions: if no node answers, or answers too much, nothing is concl
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,6 +13,7 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from bender.client import BenderError, Client, Registration
 from bender.client.client import apis
 from bender.client.responses import NodeStatus, reader
+from bender.core.hosts import is_loopback
 from bender.net.addresses import split_host_port
 
 #: What nodes may take to answer; the instance waits for it.
@@ -24,14 +24,6 @@ LIST_BYTES_MAX = 16 * 1024 * 1024
 
 #: Seconds for which an answer about an address is used again.
 KEPT_S = 30.0
-
-
-def is_loopback(host: str) -> bool:
-    """Return True for an address, or a name, by which a machine reaches itself."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 class RegistryView:

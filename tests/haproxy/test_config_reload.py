@@ -78,5 +78,5 @@ class Reloading(ChoicesCase):
 
     def test_what_a_driver_needs_a_start_for(self) -> None:
         """It is named by its option, without its value, which may be a secret."""
-        other = evolve(self.choices, token="secret", nodes=("b:1729",), runs=True, name="edge-2")
+        other = evolve(self.choices, token="secret", token_file="other", nodes=("b:1729",), runs=True, name="edge-2")
         self.assertEqual(self.reloader.apply(other), Reread([], ["--bender", "--run", "--name", "--token-file"]))
