@@ -78,8 +78,10 @@ class Client:
     token is sent to nodes of this machine and to `https://` alone, unless `insecure` is set. `author` is the name that
     histories show for changes of this client, before its address. `answer_s_max` is the number of seconds that each
     node has to answer. `shuffle` puts the nodes into the order in which they are tried, by default a random one.
-    `agent` is for tests. A program without a reactor passes None for it, and a `transport` that knows the token and the certificates; such a
-    client cannot follow events. `seeking` finds a node that answers requests that change nothing.
+    `agent` is for tests.
+
+    A program without a reactor passes None for it, and a `transport` with the token and the certificates; such a client
+    cannot follow events. `seeking` finds a node that answers requests that change nothing.
 
     A reactor that follows the wall clock is switched to the monotonic clock, for the whole program: otherwise a change
     of the wall clock would delay renewals and timeouts.
@@ -194,8 +196,7 @@ class Client:
         return changed
 
     async def _value(self, read: Reader[_T], method: str, path: str, body: object = None, **limits: Any) -> _T:
-        found, _ = await self.read(read, method, path, body, **limits)
-        return found
+        return (await self.read(read, method, path, body, **limits))[0]
 
     async def _list(self, read: Reader[_T], path: str) -> _T:
         return await self._value(read, "GET", path, bytes_max=LIST_BYTES_MAX)

@@ -32,13 +32,20 @@ _PEER = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
 
 
 class CertificateRefused(SSL.Error):
-    """The certificate of the other side was not accepted. The text is a clause about the other side."""
+    """The certificate of the other side was not accepted; `clause` says why. It has the form of OpenSSL's errors."""
+
+    def __init__(self, clause: str) -> None:
+        super().__init__([("bender", "verify", clause)])
+        self.clause = clause
+
+    def __str__(self) -> str:
+        return self.clause
 
 
 def tls_clause(error: BaseException) -> str | None:
     """Return what went wrong in words; None for an error that is not TLS's."""
     if isinstance(error, CertificateRefused):
-        return str(error)
+        return error.clause
     if isinstance(error, VerificationError):
         return "its certificate is for other hosts"
     if not isinstance(error, SSL.Error) or isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
@@ -80,9 +87,7 @@ class PeersTls:
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         del tlsProtocol
-        connection = SSL.Connection(self._context, None)
-        connection.set_verify(_PEER, _refuse_unless_signed)
-        return connection
+        return SSL.Connection(self._context, None)
 
     clientConnectionForTLS = serverConnectionForTLS
 
@@ -106,13 +111,13 @@ class NodeTls:
             trustRoot=trustRootFromCertificates(authorities), raiseMinimumTo=TLSVersion.TLSv1_2
         )
         self._context = options.getContext()
+        self._context.set_verify(_PEER, self._verify)
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         del tlsProtocol
         connection = SSL.Connection(self._context, None)
         if self._named:
             connection.set_tlsext_host_name(self._host.encode("idna"))
-        connection.set_verify(_PEER, self._verify)
         return connection
 
     def _verify(self, connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, signed: int) -> bool:
@@ -148,7 +153,11 @@ def context_of(identity: TlsIdentity) -> SSL.Context:
             raiseMinimumTo=TLSVersion.TLSv1_2,
             **trust,
         )
-        return options.getContext()
+        context = options.getContext()
+        if authorities:
+            # Of the context: an error that is raised for a connection alone is lost in pyOpenSSL.
+            context.set_verify(_PEER, _refuse_unless_signed)
     except (SSL.Error, crypto.Error) as error:
         clause = tls_clause(error) or "no reason given"
         raise ValueError(f"OpenSSL does not take the certificate in {identity.directory} ({clause})") from error
+    return context

@@ -20,6 +20,7 @@ from twisted.internet import reactor
 from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent
 
 from tests.e2e.forking import Forked, Forks, forks
 from tests.twistd_command import environment, listening_options, twistd
@@ -124,11 +125,14 @@ class Node:
     command: list[str] | None = None
     variables: dict[str, str] | None = None
     more: list[str] = field(factory=list)
+    #: The agent and the token of `call` at a node that uses TLS and requires tokens.
+    agent: IAgent | None = None
+    token: str | None = None
     process: subprocess.Popen[bytes] | Forked = field(init=False)
 
     @property
     def api_url(self) -> str:
-        return f"http://127.0.0.1:{self.api_port}"
+        return f"http{'s' if self.agent else ''}://127.0.0.1:{self.api_port}"
 
     @property
     def exchange(self) -> str:
@@ -184,13 +188,17 @@ class Node:
 
     async def call(self, method: str, path: str, body: Any = None, timeout_s: float = PATIENCE_S) -> Answer:
         """Send a request on a new connection, and return the answer."""
+        headers = {} if body is None else {"Content-Type": ["application/json"]}
+        if self.token is not None:
+            headers["Authorization"] = [f"Bearer {self.token}"]
         response = await treq.request(
             method,
             self.api_url + path,
             data=None if body is None else json.dumps(body).encode(),
-            headers=None if body is None else Headers({"Content-Type": ["application/json"]}),
+            headers=Headers(headers) if headers else None,
             persistent=False,
             timeout=timeout_s,
+            agent=self.agent,
         )
         content = await response.content()
         return Answer(response.code, json.loads(content) if content else None)
