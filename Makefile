@@ -1,10 +1,16 @@
 # Commands for contributors; CONTRIBUTING.md explains them. The first use sets up .venv, and so does a change of
-# pyproject.toml; nothing else needs the network.
+# pyproject.toml or constraints.txt; nothing else needs the network.
 
 PYTHON ?= python3
 NODES ?= 3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# The versions that CI runs with. `make CONSTRAINTS=` takes the newest instead, and `make constraints UPGRADE=` changes
+# no version that is in the file already.
+CONSTRAINTS ?= constraints.txt
+UPGRADE ?= --upgrade
+# The second variable is for the tools that build a package, from pip 25.3; before that, the first is for them as well.
+PINS := PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) PIP_BUILD_CONSTRAINT=$(abspath $(CONSTRAINTS))
+PIP := $(PINS) $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 help:
 	@echo "make run            run three nodes on this machine; NODES=1 for a single one"
@@ -15,6 +21,8 @@ help:
 	@echo "make docs           build the documentation as HTML in build/docs, and the man page in build/man"
 	@echo "make reference      generate docs/cli.md from the help of the commands"
 	@echo "make dist           build and check the source distribution and the wheel, in dist"
+	@echo "make check-installed  compare the installed packages with constraints.txt, and check their licences"
+	@echo "make constraints    renew constraints.txt, the exact versions that these commands and CI install"
 	@echo "make clean          remove everything that these commands have made"
 
 run: .venv/ready
@@ -59,6 +67,15 @@ dist: .venv/ready-dev
 	$(BIN)/twine check --strict dist/*
 	@ls -l dist
 
+check-installed: .venv/ready-dev
+	$(BIN)/python -m pip check
+	$(BIN)/python -m tests.installed
+	$(BIN)/pip-licenses --summary
+
+constraints: .venv/ready-dev
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras $(UPGRADE) \
+	    --custom-compile-command 'make constraints' --output-file constraints.txt pyproject.toml
+
 # Tests that run the core. Seeds and mutations would take seven minutes more, and cover no other lines.
 COVERING := tests.core tests.api tests.exchange tests.node tests.simulation.test_scenarios
 
@@ -76,7 +93,7 @@ clean:
 	$(PYTHON) -m venv --clear .venv
 	@touch $@
 
-.venv/ready: .venv/made pyproject.toml
+.venv/ready: .venv/made pyproject.toml $(CONSTRAINTS)
 	$(PIP) --editable .
 	@touch $@
 
@@ -107,4 +124,4 @@ clean:
 	tests/e2e/faketime.sh .deps/debian
 	@touch $@
 
-.PHONY: help run test test-deps test-outside bench check lint types docs reference dist coverage clean
+.PHONY: help run test test-deps test-outside bench check lint types docs reference dist check-installed constraints coverage clean

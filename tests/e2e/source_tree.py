@@ -8,7 +8,16 @@ from pathlib import Path
 from tests.twistd_command import ROOT
 
 FOLDERS = ("bender", "packaging", "twisted")
-FILES = (".gitignore", "LICENSE", "Makefile", "NEWS.md", "README.md", "SECURITY.md", "pyproject.toml")
+FILES = (
+    ".gitignore",
+    "LICENSE",
+    "Makefile",
+    "NEWS.md",
+    "README.md",
+    "SECURITY.md",
+    "constraints.txt",
+    "pyproject.toml",
+)
 
 
 def copy_sources(place: Path) -> None:
