@@ -1,5 +1,6 @@
 # Commands for contributors; CONTRIBUTING.md explains them. The first use sets up .venv, and so does a change of
-# pyproject.toml or constraints.txt; nothing else needs the network.
+# pyproject.toml or constraints.txt; of all else, only sbom, release, audit,
+# constraints and test-outside need the network.
 
 PYTHON ?= python3
 NODES ?= 3
@@ -8,8 +9,11 @@ BIN := .venv/bin
 # no version that is in the file already.
 CONSTRAINTS ?= constraints.txt
 UPGRADE ?= --upgrade
+# Vulnerabilities that do not concern bender, by their ids; each with its reason.
+ACCEPTED :=
+COMMITTED_AT = $$(git log -1 --format=%ct)
 # The second variable is for the tools that build a package, from pip 25.3; before that, the first is for them as well.
-PINS := PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) PIP_BUILD_CONSTRAINT=$(abspath $(CONSTRAINTS))
+PINS := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS)
 PIP := $(PINS) $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 help:
@@ -21,6 +25,9 @@ help:
 	@echo "make docs           build the documentation as HTML in build/docs, and the man page in build/man"
 	@echo "make reference      generate docs/cli.md from the help of the commands"
 	@echo "make dist           build and check the source distribution and the wheel, in dist"
+	@echo "make sbom           describe in build/*.cdx.json (CycloneDX) what users install; builds the packages first"
+	@echo "make release        collect packages, SBOM and their SHA-256 in build/release; builds them first"
+	@echo "make audit          look up all packages of constraints.txt in a database of vulnerabilities"
 	@echo "make check-installed  compare the installed packages with constraints.txt, and check their licences"
 	@echo "make constraints    renew constraints.txt, the exact versions that these commands and CI install"
 	@echo "make clean          remove everything that these commands have made"
@@ -46,6 +53,7 @@ lint: .venv/ready-dev
 	$(BIN)/ruff format --check
 	$(BIN)/codespell
 	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/towncrier build --draft --version next >/dev/null
 
 types: .venv/ready-dev
@@ -63,9 +71,38 @@ reference: .venv/ready
 
 dist: .venv/ready-dev
 	rm -rf dist
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
+	SOURCE_DATE_EPOCH=$(COMMITTED_AT) $(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
 	@ls -l dist
+
+# Describes what `pip install bender` installs, in the versions of constraints.txt. The tool takes the project's fields
+# from a pyproject.toml whose version is written out, and would take packages of the extras for requirements of bender.
+sbom: dist
+	rm -rf build/sbom build/*.cdx.json
+	$(BIN)/python -m venv --without-pip build/sbom/environment
+	$(PINS) $(BIN)/python -m pip --disable-pip-version-check --python build/sbom/environment install --quiet --no-compile dist/*.whl
+	version=$$($(BIN)/hatchling version) && \
+	sed -e "s/^dynamic = .*/version = \"$$version\"/" -e '/^\[project\.scripts\]/,$$d' pyproject.toml \
+	    >build/sbom/pyproject.toml && \
+	SOURCE_DATE_EPOCH=$(COMMITTED_AT) $(BIN)/cyclonedx-py environment --output-reproducible --validate \
+	    --pyproject build/sbom/pyproject.toml --output-file build/bender-$$version.cdx.json build/sbom/environment
+	@ls -l build/*.cdx.json
+
+release: sbom
+	rm -rf build/release
+	mkdir -p build/release
+	cp dist/* build/*.cdx.json build/release
+	cd build/release && sha256sum -- * >SHA256SUMS
+	@cat build/release/SHA256SUMS
+
+# Looks up all packages of constraints.txt, which are those installed. Without --strict, pip-audit passes over packages
+# that the database does not know.
+audit: check-installed
+	@mkdir -p build && rm -f build/audit.txt
+	@$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off $(addprefix --ignore-vuln ,$(ACCEPTED)) \
+	    --requirement constraints.txt --output build/audit.txt || { cat build/audit.txt 2>/dev/null || \
+	    echo "The packages are not audited, because the vulnerability database did not answer for each of them: run" \
+	        "make audit where the network reaches it." >&2; exit 1; }
 
 check-installed: .venv/ready-dev
 	$(BIN)/python -m pip check
@@ -124,4 +161,4 @@ clean:
 	tests/e2e/faketime.sh .deps/debian
 	@touch $@
 
-.PHONY: help run test test-deps test-outside bench check lint types docs reference dist check-installed constraints coverage clean
+.PHONY: help run test test-deps test-outside bench check lint types docs reference dist sbom release audit check-installed constraints coverage clean
