@@ -47,7 +47,7 @@ class Sample(SynchronousTestCase):
         path = PACKAGING / "bender.toml"
         self.assertEqual(tomllib.loads(path.read_text("utf-8")), {})
         choose(from_toml(str(path), OPTIONS, "bender"), "host")
-        said = tomllib.loads("\n".join(re.findall(r"^#(\w+ = .*)$", path.read_text("utf-8"), re.MULTILINE)))
+        said = tomllib.loads("\n".join(re.findall(r"^#([\w-]+ = .*)$", path.read_text("utf-8"), re.MULTILINE)))
         self.assertEqual(said.keys(), OPTIONS.keys())
         for option, (default, _) in OPTIONS.items():
             if default not in (None, ()):

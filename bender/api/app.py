@@ -47,7 +47,7 @@ def site(node: Node, reactor: IReactorTime, turns: Turns | None = None, tokens: 
     """
     turns, tokens = turns or Turns(reactor), tokens or Tokens()
     paths = _Paths(_Routes(node, reactor, turns, tokens).klein.resource(), node, tokens)
-    return ApiSite(paths, FastPath(node, reactor.seconds, tokens), reactor, turns)
+    return ApiSite(paths, FastPath(node, reactor.seconds, tokens), reactor, turns, node.limits)
 
 
 class _Paths(Resource):

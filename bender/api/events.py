@@ -18,7 +18,7 @@ from bender.access.tokens import Forbidden, Tokens, Unauthorized
 from bender.api.responses import accepted, require_known, wait_s
 from bender.api.server import HttpRequest
 from bender.core.invalid import Invalid
-from bender.net.eager_write import limit_unsent
+from bender.net.eager_write import end_when_lost, limit_unsent
 from bender.net.fair_turns import Turns
 from bender.node.consumer_limits import origin_of
 from bender.node.event_selection import Selection, Subscription
@@ -61,6 +61,7 @@ async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: 
     request.endless = server_sent
     if request.channel is not None:
         limit_unsent(request.channel.transport)
+        end_when_lost(request.channel.transport, node.limits.values.client_timeout_s)
     outlet = _ServerSent(node, turns, request, reactor) if server_sent else _Poll(node, turns, request, reactor, wait_s)
     request.registerProducer(outlet.stream, streaming=True)
 
@@ -105,6 +106,11 @@ class _ServerSent:
     def end(self) -> None:
         self.done.callback(None)
 
+    def displaced(self, why: str) -> None:
+        """End it with a comment: the client comes back with its cursor, and gets 429 as long as there is no place."""
+        self._request.write(b": %b\n\n" % why.encode())
+        self.done.callback(None)
+
     def close(self) -> None:
         self.stream.close()
 
@@ -146,6 +152,13 @@ class _Poll:
         """Answer now, if there is nothing but waiting to do. What is being written goes on."""
         if self._waiting is not None:
             self._waiting.reset(0)
+
+    def displaced(self, why: str) -> None:
+        """Answer now, with what there is: the next request of this client gets 429 as long as there is no place."""
+        del why
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waited()
 
     def close(self) -> None:
         self.stream.close()

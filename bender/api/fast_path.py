@@ -23,7 +23,7 @@ from twisted.web.server import version as server
 
 from bender.access.credentials import AUTHORIZATION, CONSUL_TOKEN, token_in
 from bender.access.tokens import Tokens
-from bender.api.responses import JSON_ALONE, ApiRequest, ApiResponse, error_response
+from bender.api.responses import BODY_BYTES_MAX, JSON_ALONE, ApiRequest, ApiResponse, error_response
 from bender.api.routes import Route, answer, find_hot
 from bender.node.node import Node
 
@@ -72,6 +72,9 @@ class FastPath:
         self.take_whole = lru_cache(REMEMBERED_MAX)(self._whole)
         tokens.listen(self.take_whole.cache_clear)  # what a client may do is remembered with its request
         self._heads = _Heads(seconds)
+        #: Bytes that a body may have, where its route does not accept more, and the largest that was taken.
+        self.body_bytes_max = BODY_BYTES_MAX
+        self.largest_body = 0
 
     def take(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]:
         """Return the request that begins at `at`, and where it ends.
@@ -99,6 +102,9 @@ class FastPath:
         parsed = _parsed(head + end)
         if parsed is None or len(body) != parsed.length:
             return None
+        if parsed.length > self.body_bytes_max and parsed.length > parsed.route.body_bytes_least:
+            return None
+        self.largest_body = max(self.largest_body, parsed.length)
         asked = ApiRequest(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
         asked.access = self._tokens.access(parsed.token)
         return ParsedRequest(parsed.route, asked, parsed.path)
@@ -113,10 +119,14 @@ class FastPath:
             self._log.failure("A request for {path} failed.", path=taken.path)
             answered = error_response(error)
         if isinstance(answered, ApiResponse) and answered.pieces is None:
-            return self._heads.response(answered)
+            return self.response(answered)
         if isinstance(answered, Coroutine):
             answered.close()  # it has not begun
         return None
+
+    def response(self, answered: ApiResponse) -> bytes:
+        """Return the bytes of an answer in one piece."""
+        return self._heads.response(answered)
 
 
 def reason(status: int) -> bytes:
@@ -153,7 +163,7 @@ def _parsed(head: bytes) -> _Parsed | None:
         return None
     hot = find_hot(path := found["path"].decode())
     length = headers.get(b"content-length", b"0")
-    if hot is None or not _DIGITS.fullmatch(length) or int(length) > hot[0].body_bytes_max:
+    if hot is None or not _DIGITS.fullmatch(length) or int(length) > max(hot[0].body_bytes_least, BODY_BYTES_MAX):
         return None
     etags, encodings = headers.get(b"if-none-match"), headers.get(b"accept-encoding")
     method, query = found["method"].decode(), (found["query"] or b"").decode()

@@ -67,7 +67,7 @@ class Route:
     query: Mapping[str, Collection[str]] = {}
     reads: Need = Need.READ
     changes: Need = Need.CONFIGURE
-    body_bytes_max: int = BODY_BYTES_MAX
+    body_bytes_least: int = 0
     allow: str = field(init=False, default=Factory(lambda route: _allow(route.commands), takes_self=True))
 
 
@@ -197,7 +197,7 @@ ROUTES = (
         "/renewals",
         {"POST": registrations.renew_all},
         hot=True,
-        body_bytes_max=RENEWALS_BYTES_MAX,
+        body_bytes_least=RENEWALS_BYTES_MAX,
         changes=Need.REGISTER_IN_BODY,
     ),
     Route(
@@ -233,8 +233,8 @@ ROUTES = (
     Route("/guard/<app>", {"GET": node_loss_guard.guarded_app, "DELETE": node_loss_guard.end}),
     Route("/events", {"GET": _streamed}, streams=True),
     Route("/consumers", {"GET": consumers.list_consumers}),
-    # A confirmation says how far a client has read.
-    Route("/consumers/<name>", {"PUT": consumers.confirm}, changes=Need.READ),
+    # A confirmation says how far a client has read; with a report it may be as large as the largest of those.
+    Route("/consumers/<name>", {"PUT": consumers.confirm}, changes=Need.READ, body_bytes_least=BODY_BYTES_MAX),
     Route("/status", {"GET": _status}, at_once=True, reads=Need.NOTHING),
     Route("/ready", {"GET": _ready}, hot=True, at_once=True, reads=Need.NOTHING),
     Route("/", {"GET": _root}, reads=Need.NOTHING),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from io import BytesIO
-from math import inf
+from math import ceil, inf
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, IReactorTime
@@ -22,10 +22,12 @@ from zope.interface import implementer
 
 from bender.access.tokens import UNRESTRICTED, Access
 from bender.api.fast_path import REMEMBERED_BYTES_MAX, FastPath, ParsedRequest, reason
-from bender.api.responses import BODY_BYTES_MAX, ApiResponse, refusal_response
+from bender.api.responses import BODY_BYTES_MAX, RETRY_AFTER, ApiResponse, refusal_response
 from bender.api.routes import ROUTES
+from bender.net.eager_write import limit_unsent
 from bender.net.fair_turns import Turns
 from bender.net.http_server import PacedChannel, PacedSite, PlainRequest
+from bender.node.limits import DEFAULTS, Limits, LimitUse, NodeLimits
 
 REQUEST_LINE_BYTES_MAX = 8 * 1024
 HEADERS_BYTES_MAX = 16 * 1024
@@ -33,25 +35,22 @@ HEADERS_BYTES_MAX = 16 * 1024
 #: What is read of a body over its limit before the connection is closed in the middle of it.
 PASSED_OVER_BYTES_MAX = 16 * 1024 * 1024
 
-#: Seconds for which a connection may be idle, and for which a request may take to arrive. A client that
-#: renews every few seconds keeps its connection.
-IDLE_S_MAX = 60
-
 #: The time limit is not moved more often: to do so at each request would take a tenth of the time of one.
 TIMED_APART_S = 1
 
 # Twenty digits are more than any number of bytes; Python refuses to read some thousands of them.
 _CONTENT_LENGTH_BYTES_MAX = 64
 
-_BODY_BYTES_MAX_AT = {route.path.encode(): route.body_bytes_max for route in ROUTES}
+# By the first part of their paths.
+_BODY_BYTES_LEAST = {route.path.encode().split(b"/")[1]: route.body_bytes_least for route in ROUTES}
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _SCHEME_AND_HOST = re.compile(rb"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 
 def _bare(answer: ApiResponse) -> bytes:
-    """Return the bytes of a response to what is not a request."""
+    """Return the bytes of a response to what is not a request, or was not read; the connection ends with it."""
     headers = [*answer.headers, (b"Content-Length", b"%d" % len(answer.body)), (b"Connection", b"close")]
-    lines = [b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % header for header in headers)]
+    lines = [b"HTTP/1.1 %d %b" % (answer.status, reason(answer.status)), *(b"%b: %b" % header for header in headers)]
     return b"\r\n".join([*lines, b"", answer.body])
 
 
@@ -80,6 +79,7 @@ async def send(request: HttpRequest, answer: ApiResponse, turns: Turns) -> None:
     """Send an answer in pieces, as fast as the client takes them; the caller finishes the request then."""
     assert answer.pieces is not None
     respond(request, answer)
+    limit_unsent(request.channel.transport)  # or one that reads slowly would seem to read nothing
     sender = _Sender(request, answer.pieces, turns)
     request.registerProducer(sender, streaming=True)
     try:
@@ -135,6 +135,7 @@ class HttpRequest(PlainRequest):
 
     content: BytesIO
     body_bytes_max = BODY_BYTES_MAX
+    channel: ApiChannel
     #: Set while this is answered with events for as long as its client listens.
     endless = False
     #: What the client may do.
@@ -161,16 +162,21 @@ class HttpRequest(PlainRequest):
         if self._refused:
             return
         self._refused = True
+        self.channel.site.bodies_refused += 1
         self.channel.persistent = 0
         self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        self.write(
-            respond(
-                self, refusal_response("TOO_LARGE", f"the body must not be larger than {self.body_bytes_max} bytes")
-            )
-        )
+        limit = " (--max-body)" if self.body_bytes_max == self.channel.site.limits.values.body_bytes else ""
+        text = f"the body must not be larger than {self.body_bytes_max} bytes{limit}"
+        self.write(respond(self, refusal_response("TOO_LARGE", text)))
 
     def process(self) -> None:
         if self._refused:
+            self.finish()
+            return
+        self.channel.site.largest_body = max(self.channel.site.largest_body, self._received_bytes)
+        busy = self.channel.over_rate()
+        if busy is not None:
+            self.write(respond(self, busy))
             self.finish()
             return
         # Both of these forms must be understood, though no client of ours sends them (RFC 9112, 3.2).
@@ -214,15 +220,32 @@ class ApiChannel(PacedChannel):
 
     def _answer(self, taken: ParsedRequest) -> bool:
         """Answer a request of the fast path; False if it is for Twisted."""
-        response = self.site.fast_path.answer(taken)
+        site = self.site
+        if site.rate.per_s:
+            busy = self.over_rate()
+            if busy is not None:
+                self.write_at_once(site.fast_path.response(busy))
+                return True
+        response = site.fast_path.answer(taken)
         if response is None:
+            if site.rate.per_s:
+                site.rate.give_back(self.client)
             return False
         now = self.site.reactor.seconds()
         if now >= self._timed_at + TIMED_APART_S:
             self._timed_at = now
+            self._received = True
             self.resetTimeout()
         self.write_at_once(response)
         return True
+
+    def over_rate(self) -> ApiResponse | None:
+        """Count a request; return the answer to it where its client sends too many."""
+        wait_s = self.site.rate.take(self.client)
+        if not wait_s:
+            return None
+        text = self.site.limits.rate_problem(self.client)
+        return refusal_response("BUSY", text, (b"Retry-After", b"%d" % ceil(wait_s)))
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -286,7 +309,9 @@ class ApiChannel(PacedChannel):
         request = self.requests[-1]
         # Known only when all of the body is there, otherwise, and needed to refuse it before.
         request.method, request.clientproto = self._command, self._version
-        request.body_bytes_max = _BODY_BYTES_MAX_AT.get(self._path.split(b"?", 1)[0], BODY_BYTES_MAX)
+        first_part = self._path.split(b"?", 1)[0].split(b"/", 2)[1:2]
+        least = _BODY_BYTES_LEAST.get(first_part[0], 0) if first_part else 0
+        request.body_bytes_max = max(self.site.limits.values.body_bytes, least)
         too_large = self.length is not None and self.length > request.body_bytes_max
         if too_large:
             request.requestHeaders.removeHeader(b"Expect")  # do not ask for what is not wanted
@@ -304,12 +329,42 @@ class ApiSite(PacedSite):
     requestFactory = HttpRequest
 
     def __init__(
-        self, resource: IResource, fast_path: FastPath, reactor: IReactorTime, turns: Turns | None = None
+        self,
+        resource: IResource,
+        fast_path: FastPath,
+        reactor: IReactorTime,
+        turns: Turns | None = None,
+        limits: NodeLimits | None = None,
     ) -> None:
-        super().__init__(resource, reactor, turns or Turns(reactor), IDLE_S_MAX)
+        """`limits` are those of the node; without them these connections have the defaults."""
+        self.limits = limits or NodeLimits(DEFAULTS, reactor.seconds)
+        values = self.limits.values
+        super().__init__(resource, reactor, turns or Turns(reactor), values.client_timeout_s, values.connections)
         self.channels = {}
         self.fast_path = fast_path
         self.reactor = reactor
+        self.rate = self.limits.rate
+        #: The largest body of a request, and the number of those that were too large.
+        self.largest_body = 0
+        self.bodies_refused = 0
+        self.limits.bind_connections("connections", self.places)
+        self.limits.uses["body"] = self._use_of_body
+        self.limits.follow(self._keep_to)
+
+    def _keep_to(self, limits: Limits) -> None:
+        self.timeOut = limits.client_timeout_s  # of connections from now on
+        self.fast_path.body_bytes_max = limits.body_bytes
+
+    def _use_of_body(self) -> LimitUse:
+        largest = max(self.largest_body, self.fast_path.largest_body)
+        return LimitUse(self.limits.values.body_bytes, largest, largest, self.bodies_refused)
+
+    def no_place(self) -> bytes:
+        text = (
+            f"{self.places.used} connections to this node are open, the maximum (--max-connections): "
+            "use another node, or try again"
+        )
+        return _bare(refusal_response("BUSY", text, (b"Retry-After", RETRY_AFTER)))
 
     def end_idle(self) -> bool:
         """Close the connections that wait for no answer. Return True if any other is left."""

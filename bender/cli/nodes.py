@@ -32,6 +32,10 @@ STATUS_S_MAX = 1.5
 #: Seconds that a node may take to find its peers after it started.
 FINDING_S = 10.0
 
+#: The part of a limit above which it is shown, and the limits for the size of one thing, which says nothing of others.
+MUCH_USED = 0.8
+SIZES = ("body", "entry")
+
 KINDS = ("registrations", "backends", "frontends")
 
 
@@ -48,8 +52,9 @@ async def status(session: Session) -> None:
     """Show all consumers and nodes: which nodes are ready, hear each other and have the same state.
 
     One node is enough to find the others. For each driver of a load balancer it prints the problems, such as a
-    configuration that is refused or held back, with the reason and the configuration that serves instead. With --json
-    the output is the status as the asked node reports it, with its list of consumers as "consumers".
+    configuration that is refused or held back, with the reason and the configuration that serves instead. A limit of a
+    node of which more than 80 % are used is printed as well. With --json the output is the status as the asked node
+    reports it, with its list of consumers as "consumers".
 
     The exit status is 0 if a node answers, whatever it reports; that of `bender diff` is 1 if nodes differ or one does
     not answer.
@@ -78,6 +83,8 @@ async def status(session: Session) -> None:
             continue
         for guarded in each.guarded:
             screen.say(f"{each.node} {_suspects(guarded)}.")
+        for line in limits_in_use(each):
+            screen.say(line)
     for line in missing_peers(own):
         screen.say(line)
     for what, problem in own.problems.items():
@@ -93,6 +100,17 @@ def missing_peers(own: NodeStatus) -> list[str]:
         return []
     found = "was never found" if own.ready else "was not found yet"
     return [f"{seed}, one of --peers, {found} by {own.node}." for seed in own.unanswered]
+
+
+def limits_in_use(found: NodeStatus) -> list[str]:
+    """Return a sentence for each limit of a node that is used by more than `MUCH_USED`."""
+    uses = [(name, use) for name, use in found.limits.items() if name not in SIZES]
+    return [
+        f"{found.node} uses {use.used / use.maximum:.0%} of its {name.replace('_', ' ')}: "
+        f"{use.used:,.10g} of {use.maximum:,.10g}."
+        for name, use in uses
+        if use.maximum and use.used > MUCH_USED * use.maximum
+    ]
 
 
 async def _listed_consumers(session: Session) -> list[Any] | None:

@@ -183,6 +183,13 @@ class NodeCounts(msgspec.Struct):
     claims: Number
 
 
+class LimitInUse(msgspec.Struct, rename={"maximum": "max"}):
+    """How far a limit of a node is used; `maximum` is None where none is set."""
+
+    maximum: float | None
+    used: float
+
+
 class NodeStatus(msgspec.Struct, rename={"uptime_s": "uptime"}):
     """The status of a node, and how it sees the others."""
 
@@ -196,6 +203,7 @@ class NodeStatus(msgspec.Struct, rename={"uptime_s": "uptime"}):
     problems: Mapping[str, str] = {}
     unanswered: Sequence[str] = ()
     guarded: Sequence[Guarded] = ()
+    limits: Mapping[str, LimitInUse] = {}
 
 
 class OwnClaim(msgspec.Struct, rename={"ttl_s": "ttl", "held_s": "held", "renewed_s": "renewed", "left_s": "left"}):

@@ -23,6 +23,7 @@ from bender.core.ledger import End, Entry
 from bender.core.messages import ConfigSetting
 from bender.core.model import (
     DEPTH_MAX,
+    ENTRY_BYTES_BOUND,
     WEIGHT_MAX,
     Terms,
     is_instance,
@@ -36,9 +37,9 @@ from bender.core.object_kinds import Kind
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.timing import TTL_S_MAX
 
-#: Bytes of one setting, or of one registration with the fields of its key. Clients may send 4 KiB; an event with more
-#: than this does not fit the 16 KiB of a line.
-BODY_BYTES_MAX = 12 * 1024
+#: Bytes of one setting, or of one registration with the fields of its key. It is the same on all nodes, whatever their
+#: limits for clients.
+BODY_BYTES_MAX = ENTRY_BYTES_BOUND
 
 #: The largest number in JSON that every reader of it represents exactly.
 _NUMBER_MAX = 2**53

@@ -25,9 +25,12 @@ from bender.core.reasons import CHECK_FAILED
 from bender.core.registration_status import USUAL, RegistrationStatus
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 
-#: One object as JSON. Every node holds all of them, and an event with one must fit the 16 KiB that line protocols
-#: commonly allow.
+#: One object as JSON that a client sends, unless the node has another limit. Every node holds all of them.
 ENTRY_BYTES_MAX = 4096
+
+#: The largest limit that a node may have, and what nodes take from peers: an event with more does not fit the 16 KiB
+#: that line protocols commonly allow.
+ENTRY_BYTES_BOUND = 12 * 1024
 
 #: Characters of an app, a version or a name. Three of them, percent-encoded, fit the request line if they are ASCII.
 NAME_CHARACTERS_MAX = 255
@@ -88,11 +91,14 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, rename={"ttl_s": "t
     node: str
     instance: str | None = None
 
-    def encode(self, key: str) -> bytes:
-        """Return the bytes that nodes keep of the registration, the same for equal terms. Raises `TooLarge`."""
+    def encode(self, key: str, bytes_max: int = ENTRY_BYTES_MAX) -> bytes:
+        """Return the bytes that nodes keep of the registration, the same for equal terms.
+
+        Raises `TooLarge` if the registration has more than `bytes_max`.
+        """
         # Copied, because the encoder's buffer is larger: 40 bytes that would be kept with each registration.
         body = memoryview(_encoder.encode(self)).tobytes()
-        require_small(registration_bytes(key, body), "registration")
+        require_small(registration_bytes(key, body), "registration", bytes_max)
         return body
 
     @classmethod
@@ -381,10 +387,14 @@ def _require_id(id_: str, key: str) -> None:
         raise Invalid("id", f"must be {key} to match the other fields, or be left out")
 
 
-def require_small(size: int, what: str) -> None:
+def require_small(size: int, what: str, bytes_max: int) -> None:
     """Raise `TooLarge` if `size` is more bytes than an entry may have; `what` names the entry."""
-    if size > ENTRY_BYTES_MAX:
-        raise TooLarge(f"a {what} must not be larger than {ENTRY_BYTES_MAX} bytes of JSON, this one has {size}")
+    if size > bytes_max:
+        limit = "the most that any node accepts" if bytes_max == ENTRY_BYTES_BOUND else "--max-entry of the node"
+        raise TooLarge(
+            f"a {what} must not be larger than {bytes_max} bytes of JSON ({limit}), this one has {size}: "
+            "make its meta smaller"
+        )
 
 
 def require_name(field: str, name: object) -> None:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from bender.core.did_you_mean import unknown_field
 from bender.core.invalid import Invalid
-from bender.core.model import decoded, require_name, require_shallow, require_small, shown_name
+from bender.core.model import ENTRY_BYTES_MAX, decoded, require_name, require_shallow, require_small, shown_name
 
 #: The largest `min_members` of a request; a node accepts no more registrations.
 MEMBERS_MIN_MAX = 1_000_000
@@ -83,8 +83,17 @@ class Kind:
                     f'with {{"{name}": null, "meta": {{"{name}": …}}}}',
                 )
 
-    def body(self, name: str, sent: Mapping[str, Any], existing: bytes | None = None) -> bytes:
-        """Return an object of this kind as JSON: `existing` with the keys that were sent, or a new one."""
+    def body(
+        self,
+        name: str,
+        sent: Mapping[str, Any],
+        existing: bytes | None = None,
+        bytes_max: int = ENTRY_BYTES_MAX,
+    ) -> bytes:
+        """Return an object of this kind as JSON: `existing` with the keys that were sent, or a new one.
+
+        Raises `TooLarge` if that has more than `bytes_max`.
+        """
         require_name("name", name)
         if sent.get("name", name) != name:
             raise Invalid("name", f"must be {name}, as in the path")
@@ -114,7 +123,7 @@ class Kind:
         for field, value in sent.items():
             require_shallow(field, value)
         body = _encoder.encode(merged)
-        require_small(len(body), self.name)
+        require_small(len(body), self.name, bytes_max)
         return body
 
 

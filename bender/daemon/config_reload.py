@@ -6,12 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bender.access.tokens import Token
+from bender.daemon.limit_options import shown_limits
 from bender.daemon.options import NodeOptions
+from bender.node.limits import NodeLimits
 from bender.process.signals import Reread
 
 
 class RunningNode(Protocol):
     """The methods of a node that are used here."""
+
+    @property
+    def limits(self) -> NodeLimits: ...
 
     def set_guard_duration(self, guard_s: float) -> None: ...
 
@@ -66,7 +71,11 @@ class NodeReloader:
         self._protection.replace(chosen)
         before, self._now = self._now, chosen
         self._look_at_certificates()
-        changed = [*self._apply_peers(before, chosen), *self._apply_guard(before, chosen)]
+        changed = [
+            *self._apply_peers(before, chosen),
+            *self._apply_guard(before, chosen),
+            *self._apply_limits(before, chosen),
+        ]
         return Reread([*changed, *_protection_changes(before, chosen)], [*self._later(chosen)])
 
     def _apply_peers(self, before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
@@ -84,6 +93,14 @@ class NodeReloader:
             return ()
         self._node.set_guard_duration(chosen.guard_s)
         return [f"--guard: {chosen.guard_s:g} instead of {before.guard_s:g}"]
+
+    def _apply_limits(self, before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
+        if chosen.limits == before.limits:
+            return ()
+        self._node.limits.change(chosen.limits)
+        old = shown_limits(before.limits)
+        new = shown_limits(chosen.limits)
+        return [f"--{option}: {new[option]} instead of {old[option]}" for option in new if new[option] != old[option]]
 
     def _later(self, chosen: NodeOptions) -> Sequence[str]:
         """Yield what differs from the start, also where an earlier reread has logged it."""

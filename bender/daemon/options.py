@@ -9,19 +9,20 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import combinations
-from math import inf, isfinite
 from typing import Any
 
 from attrs import frozen
 
 from bender.access.tokens import Token
-from bender.core.durations import FORM, parse_duration
 from bender.core.hosts import canonical_host, parse_port
 from bender.core.invalid import Invalid
 from bender.core.node_loss_guard import GUARD_S_MAX
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
+from bender.daemon.limit_options import LIMIT_OPTIONS, parse_limits
 from bender.daemon.token_file import read_tokens
 from bender.net.addresses import host_port
+from bender.node.limits import Limits
+from bender.process.number_options import seconds_of
 from bender.process.options import Endpoint, OptionError, RawOption, address_is, flag_of, parse_endpoint, text_of
 from bender.tls.connections import context_of
 from bender.tls.identity import TlsIdentity, load_identity
@@ -31,9 +32,6 @@ EXCHANGE_PORT = 1730
 
 #: A request to a peer has one interval's time, and a busy node may need some tens of milliseconds of it.
 INTERVAL_S_MIN = 0.05
-
-#: TOML has integers of any size.
-_INTEGER_MAX = 2**63
 
 #: Names are part of every message and of many log lines.
 NAME_LENGTH_MAX = 255
@@ -53,6 +51,7 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "tls": (None, "DIR with cert.pem and key.pem; clients then use TLS at --api and --events"),
     "peer-tls": (None, "DIR with ca.pem, cert.pem and key.pem; peers then use TLS, with certificates of that CA alone"),
     "tokens": (None, "FILE (TOML) with the tokens of clients, and what each permits"),
+    **LIMIT_OPTIONS,
     "insecure": (False, "allow endpoints that other machines can reach, although they are not protected"),
 }
 
@@ -76,6 +75,7 @@ class NodeOptions:
     tls: TlsIdentity | None
     peer_tls: TlsIdentity | None
     tokens: tuple[Token, ...] | None
+    limits: Limits
     insecure: bool
 
     @property
@@ -122,12 +122,13 @@ def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
         name=_name(given["name"]) if "name" in given else f"{host_name}:{api.path or api.port}",
         advertise=advertise,
         timing=Timing(
-            interval_s=_seconds(chosen["interval"], INTERVAL_S_MIN), ttl_s=_seconds(chosen["ttl"], 0, TTL_S_MAX)
+            interval_s=seconds_of(chosen["interval"], INTERVAL_S_MIN), ttl_s=seconds_of(chosen["ttl"], 0, TTL_S_MAX)
         ),
-        guard_s=_seconds(chosen["guard"], 0, GUARD_S_MAX),
+        guard_s=seconds_of(chosen["guard"], 0, GUARD_S_MAX),
         tls=_identity(given.get("tls"), authorities=False),
         peer_tls=_identity(given.get("peer-tls"), authorities=True),
         tokens=read_tokens(text_of(given["tokens"])) if "tokens" in given else None,
+        limits=parse_limits(chosen),
         insecure=flag_of(chosen["insecure"]),
     )
     _check_together(choices)
@@ -229,27 +230,12 @@ def _name(given: RawOption) -> str:
     return name
 
 
-def _seconds(given: RawOption, at_least: float, at_most: float = inf) -> float:
-    value = given.value
-    if isinstance(value, str):
-        with suppress(ValueError):
-            value = parse_duration(value)
-    if isinstance(value, int) and abs(value) > _INTEGER_MAX:
-        value = inf  # no float is that large, and Python might refuse to print it
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise OptionError(f"{given.source} must be {FORM}, not {given.value!r}.")
-    if not at_least <= value <= at_most:
-        limit = f"at least {at_least:g}" if value < at_least else f"at most {at_most:g}"
-        raise OptionError(f"{given.source} must be {limit} seconds, not {value:g}.")
-    return float(value)
-
-
 # Where values come from.
 
 
 def from_command_line(option: str, value: Any) -> RawOption:
     """Everything is text there, also numbers."""
-    if option in ("ttl", "interval", "guard"):
+    if option in ("ttl", "interval", "guard") or option in LIMIT_OPTIONS:
         with suppress(ValueError):
             value = float(value)
     if option == "insecure":

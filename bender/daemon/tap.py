@@ -6,12 +6,10 @@ mistake of the operator ends the process here with one sentence.
 
 from __future__ import annotations
 
-import resource
 import secrets
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 from twisted.application import strports
@@ -24,6 +22,7 @@ from bender import api
 from bender.daemon.certificate_expiry import CertificateExpiry
 from bender.daemon.config_reload import NodeReloader
 from bender.daemon.gc_tuning import GcTuning
+from bender.daemon.open_files import UNLIMITED, allow_open_files, keep_within
 from bender.daemon.options import FILES_READ, OPTIONS, NodeOptions, choose, from_command_line
 from bender.daemon.protection import Protection
 from bender.daemon.service import NodeService
@@ -93,42 +92,29 @@ def makeService(options: NodeCommandLine) -> IService:
         wall_ms=lambda: time.time_ns() // 1_000_000,
         incarnation=lambda: secrets.randbits(64),
     )
-    _allow_open_files()
+    descriptors = allow_open_files()
     tcp.Port.numberAccepts = _AcceptedAtOnce()  # type: ignore[assignment]
     for option, endpoint in options.chosen.endpoints.items():
         refuse_taken(option, endpoint)
-    service, reloader = put_together(options.chosen, reactor, sources)
+    service, reloader = put_together(options.chosen, reactor, sources, descriptors)
     reactor.callWhenRunning(handle_signals, reactor, lambda: reloader.apply(options.choose()))
     reactor.callWhenRunning(limit_log, reactor)
     return service
 
 
-def put_together(choices: NodeOptions, reactor: Reactor, sources: Sources) -> tuple[NodeService, NodeReloader]:
-    """Return a node with its shells, which listens on nothing before it is started, and what changes its options."""
+def put_together(
+    choices: NodeOptions, reactor: Reactor, sources: Sources, descriptors: int = UNLIMITED
+) -> tuple[NodeService, NodeReloader]:
+    """Return a node with its shells, which listens on nothing before it is started, and what changes its options.
+
+    `descriptors` is the number of files that the process may open.
+    """
     turns = Turns(reactor)
     protection = Protection(choices)
-    node = Node(
-        reactor,
-        sources,
-        name=choices.name,
-        address=choices.address,
-        api_port=choices.api_port,
-        timing=choices.timing,
-        guard_s=choices.guard_s,
-        cluster=choices.cluster,
-        seeds=choices.peers,
-        exchange=partial(
-            Exchange,
-            reactor,
-            endpoint=choices.exchange.listened,
-            cluster=choices.cluster,
-            seeds=choices.peers,
-            turns=turns,
-            tls=protection.peers,
-        ),
-    )
+    node = _make_node(choices, reactor, sources, turns, protection)
     exchange = node.exchange
     assert isinstance(exchange, Exchange)
+    node.limits.bind_peer_connections(exchange.places)
     clients = api.site(node, reactor, turns, protection.tokens)
     events = EventsFactory(node, reactor, turns, protection.tokens)
     listened = {
@@ -147,8 +133,33 @@ def put_together(choices: NodeOptions, reactor: Reactor, sources: Sources) -> tu
         "certificates": certificates,
     }
     _log_start(choices)
+    keep_within(descriptors, node.limits)
     return NodeService(reactor, node, shells, clients), NodeReloader(
         choices, node, exchange, protection, certificates.look
+    )
+
+
+def _make_node(choices: NodeOptions, reactor: Reactor, sources: Sources, turns: Turns, protection: Protection) -> Node:
+    return Node(
+        reactor,
+        sources,
+        name=choices.name,
+        address=choices.address,
+        api_port=choices.api_port,
+        timing=choices.timing,
+        guard_s=choices.guard_s,
+        limits=choices.limits,
+        cluster=choices.cluster,
+        seeds=choices.peers,
+        exchange=partial(
+            Exchange,
+            reactor,
+            endpoint=choices.exchange.listened,
+            cluster=choices.cluster,
+            seeds=choices.peers,
+            turns=turns,
+            tls=protection.peers,
+        ),
     )
 
 
@@ -158,13 +169,6 @@ def _monotonic() -> Callable[[], float]:
         return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     except AttributeError:
         return time.monotonic
-
-
-def _allow_open_files() -> None:
-    """Raise the limit on open files as far as it goes: each connection is one, and there may be 20,000."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # some systems say that there is none, and refuse to set it so
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class _AcceptedAtOnce:

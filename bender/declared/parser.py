@@ -22,7 +22,7 @@ from bender.core.did_you_mean import did_you_mean, unknown_field
 from bender.core.durations import FORM, parse_duration
 from bender.core.invalid import Invalid
 from bender.core.last_writer_wins import LASTING_S_MAX
-from bender.core.model import TooLarge, registration_key
+from bender.core.model import ENTRY_BYTES_BOUND, TooLarge, registration_key
 from bender.core.object_kinds import Kind
 from bender.core.registration_status import State
 from bender.declared.document import (
@@ -228,7 +228,7 @@ def _problems_of(kind: Kind, name: str, fields: Mapping[str, Any]) -> Iterator[s
     left = dict(fields)
     while True:
         try:
-            kind.body(name, left)
+            kind.body(name, left, None, ENTRY_BYTES_BOUND)
         except Invalid as error:
             top = error.field if error.field in left else error.field.partition(".")[0]
             yield str(error).replace(f", for there is no {kind.key(name)} yet", "")

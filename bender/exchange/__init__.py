@@ -61,9 +61,12 @@ class Exchange(MultiService):
         super().__init__()
         wire = Wire(cluster, node.timing.interval_s)
         problems = PeerProblems(reactor, node.timing.interval_s, node.peer_problem)
-        site: IProtocolFactory = GossipServer(node, wire, problems).site(reactor, turns)
+        peers = GossipServer(node, wire, problems).site(reactor, turns)
+        #: The places of the connections of peers to this node.
+        self.places = peers.places
+        site: IProtocolFactory = peers
         if tls is not None:
-            site = ListeningTls(tls, site, reactor, NO_TLS)
+            site = ListeningTls(tls, peers, reactor, NO_TLS)
         if isinstance(endpoint, str):
             endpoint = serverFromString(reactor, endpoint)
         self._poster = PeerTransport(reactor, BODY_BYTES_MAX, tls)

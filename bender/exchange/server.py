@@ -37,6 +37,10 @@ from bender.node.counters import Counters
 #: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
 IDLE_S_MAX = 60
 
+#: Connections at a time: one for the rounds and one for the pushes of each of 2,000 peers, and as many for inquiries
+#: and for those that are lost without a sign.
+CONNECTIONS_MAX = 8_000
+
 #: The default port of the API, for clients that came to the wrong port.
 API_PORT = 1729
 
@@ -225,9 +229,14 @@ class PeerSite(PacedSite):
         problems: PeerProblems,
         answer: Callable[[bytes, str], tuple[int, bytes, bytes]],
     ) -> None:
-        super().__init__(resource, reactor, turns, IDLE_S_MAX)
+        super().__init__(resource, reactor, turns, IDLE_S_MAX, CONNECTIONS_MAX)
         self._problems = problems
         self.answer = answer
+
+    def no_place(self) -> bytes:
+        text = f"{self.places.used} connections of peers are open here, the maximum: close some, or try again"
+        content = msgspec.json.encode(PeerRefusal("BUSY", text))
+        return push.answer(429, b"Too Many Requests", REFUSAL_TYPE, content)
 
     def too_large(self, host: str) -> None:
         self._problems.trouble(host, "asks", f"sends more than {BODY_BYTES_MAX} bytes", kind=MessageTooLarge.__name__)

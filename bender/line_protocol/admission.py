@@ -59,6 +59,8 @@ class AdmissionGate(Protocol):
     """A connection whose client has to send a token; then it is that of `subscriber`, which is made with the access."""
 
     transport: Any
+    #: Called when the connection is lost.
+    lost: Callable[[], None] | None = None
 
     def __init__(
         self, node: Node, tokens: Tokens, clock: IReactorTime, subscriber: Callable[[Access], Protocol]
@@ -94,6 +96,8 @@ class AdmissionGate(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_waiting()
+        if self.lost is not None:
+            self.lost()
         if self._admitted is not None:
             self._admitted.connectionLost(reason)
 

@@ -13,13 +13,13 @@ system closes it when the process dies, which says so much earlier than a ttl.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -30,8 +30,10 @@ from bender.core.consumers import Confirmation, Report
 from bender.core.invalid import Invalid
 from bender.core.model import RENEWALS_MAX, TooLarge, canonical_id, registration
 from bender.line_protocol.admission import AdmissionGate, admitted, error_line
+from bender.line_protocol.line_timer import LineTimer
 from bender.line_protocol.messages import LINE_BYTES_MAX, NOT_GIVEN, ClientMessage, decode_line, parse_registration
-from bender.net.eager_write import limit_unsent, prompt_writer
+from bender.line_protocol.places import LinePlaces, RefusedConnection
+from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer
 from bender.net.fair_turns import Turns
 from bender.node.consumer_limits import Origin, origin_of
 from bender.node.event_selection import Selection, Subscription
@@ -63,15 +65,17 @@ class EventsFactory(Factory):
         self._turns = turns or Turns(reactor)
         self._tokens = tokens or Tokens()
         self._sessions: Sessions = {}
+        self._places = LinePlaces(node.limits)
 
-    def buildProtocol(self, addr: IAddress | None) -> Subscriber | AdmissionGate:
+    def buildProtocol(self, addr: IAddress | None) -> Subscriber | AdmissionGate | RefusedConnection:
         def subscriber(access: Access) -> Subscriber:
             origin = origin_of(addr)
             return Subscriber(self._node, self._turns, self._reactor, self._sessions, origin, self._tokens, access)
 
+        client = origin_of(addr).client
         if self._tokens.required:
-            return AdmissionGate(self._node, self._tokens, self._reactor, subscriber)
-        return subscriber(self._tokens.access(None))
+            return self._places.placed(AdmissionGate(self._node, self._tokens, self._reactor, subscriber), client)
+        return self._places.placed(subscriber(self._tokens.access(None)), client)
 
     def stopFactory(self) -> None:
         self._node.journal.close()
@@ -83,6 +87,8 @@ class Subscriber(Protocol):
 
     _log = Logger()
     transport: Any  # ITransport, and a consumer and a producer as well, as all of Twisted's are
+    #: Called when the connection is lost.
+    lost: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -98,6 +104,10 @@ class Subscriber(Protocol):
         self._tokens = tokens
         self._access = access
         self._turns = turns
+        self._clock = clock
+        self._client = origin.client
+        self._line_timer = LineTimer(clock, lambda: node.limits.values.client_timeout_s, self._too_slow)
+        self._ending: IDelayedCall | None = None
         self._stream = EventStream(node, turns, clock, self, origin, ticks=True)
         self._sessions = sessions
         # What this connection has sessions of, with the seconds that they have after it.
@@ -122,6 +132,7 @@ class Subscriber(Protocol):
         if tcp is not None:
             tcp.setTcpNoDelay(True)  # an event must not wait for the client to confirm the one before
         limit_unsent(self.transport)
+        end_when_lost(self.transport, self._node.limits.values.client_timeout_s)
         self._write = prompt_writer(self.transport)
         self._tokens.listen(self._tokens_changed)
         self.transport.registerProducer(self._stream, streaming=True)
@@ -129,7 +140,7 @@ class Subscriber(Protocol):
             self._follow(Selection())
         except Full as error:
             self._refuse("BUSY", str(error))
-            self.end()
+            self._end_in_time()
         else:
             self._write(said_line("hello", cursor=self._node.journal.cursor, node=self._node.name, version=__version__))
 
@@ -150,6 +161,11 @@ class Subscriber(Protocol):
     def connectionLost(self, reason: object = None) -> None:
         del reason
         self._closed = True
+        if self.lost is not None:
+            self.lost()
+        if self._ending is not None:
+            self._ending.cancel()
+        self._line_timer.end()
         self._tokens.forget(self._tokens_changed)
         self._turns.forget(self)
         self._stream.close()
@@ -176,6 +192,25 @@ class Subscriber(Protocol):
         self._stream.close()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
+
+    def displaced(self, why: str) -> None:
+        self._refuse("BUSY", why)
+        self._end_in_time()
+
+    def _too_slow(self) -> None:
+        seconds = self._node.limits.values.client_timeout_s
+        self._refuse("INVALID", f"the line was not complete within {seconds:g} s (--client-timeout)")
+        self._end_in_time()
+
+    def _end_in_time(self) -> None:
+        """Close the connection once all is sent, and in any case when the client has had its time to read it."""
+        self.end()
+        if self._ending is None:
+            self._ending = self._clock.callLater(self._node.limits.values.client_timeout_s, self._abort)
+
+    def _abort(self) -> None:
+        self._ending = None
+        self.transport.abortConnection()
 
     # What the turns call.
 
@@ -216,6 +251,10 @@ class Subscriber(Protocol):
         """Return the next line that is complete, or too long; None if there is none."""
         held = self._held
         end = held.find(b"\n", self._searched)
+        if end < 0 and self._reading and (held or self._passing_over):
+            self._line_timer.begin()
+        else:
+            self._line_timer.end()
         if end < 0 and len(held) <= LINE_BYTES_MAX and (self._reading or not held):
             self._searched = len(held)
             return None
@@ -233,6 +272,9 @@ class Subscriber(Protocol):
             self._refuse("INVALID", str(error))
             return False
         changes = said.renew is not None or said.register != NOT_GIVEN
+        if changes and self._node.limits.rate.take(self._client):
+            self._refuse("BUSY", self._node.limits.rate_problem(self._client))
+            return False
         if changes and not self._node.ready:
             self._stop_reading(True)
             Deferred.fromCoroutine(self._do_later(said))

@@ -5,6 +5,10 @@ answers or not. Here what was read is held, and acted upon request by request: a
 and as long as the connection has time in this turn (`bender.net.fair_turns`). Each request goes to Twisted alone, which
 gives back what follows it, unless a server can answer it by itself.
 
+No client can keep a connection for nothing, or take all of them. A connection is closed when its client has sent
+nothing, not all of a request, or has read nothing of its answer for as long as the site allows. Where all places are
+taken (`bender.net.fair_shares`), a new connection is answered with the reason, and closed.
+
 Lines end as RFC 9112 (2.2) allows: with a bare LF too, as nginx, Apache, HAProxy and Go read them. Otherwise a client
 that sends them would wait for an answer, and the node for the end of the line.
 """
@@ -13,14 +17,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.resource import IResource
 
+from bender.net.client_address import UNIX, client_at, host_of
 from bender.net.eager_write import prompt_writer
+from bender.net.fair_shares import FairShares, NoPlace
 from bender.net.fair_turns import Turns
 
 #: Bytes that are held while requests wait for their turn, or for the answer to the one before, and still more is read.
@@ -28,6 +35,11 @@ HELD_BYTES_MAX = 64 * 1024
 
 #: Bytes of heads that Twisted is given at a time.
 PART_BYTES = 4 * 1024
+
+#: Seconds that a client which gets no place has for its request, and to read the answer; and the number of these
+#: connections. Any further one is closed at once.
+REFUSED_S_MAX = 2
+REFUSED_AT_ONCE_MAX = 100
 
 # Of a decoder of chunks, where it reads lines.
 _LINES_OF_CHUNKS = ("CHUNK_LENGTH", "TRAILER")
@@ -61,6 +73,15 @@ class PacedChannel(http.HTTPChannel):
     #: Whether reading was stopped because too much waits for its turn.
     _stopped = False
     _lost = False
+    #: The client that limits count.
+    client = UNIX
+    #: Whether the connection has no place, and whether its client was sent the reason.
+    _placeless = False
+    _refused = False
+    #: Whether anything has come since the time limit was over.
+    _received = False
+    #: Set while the client reads nothing.
+    _stalling: IDelayedCall | None = None
 
     def answer_at_once(self, held: bytes, at: int) -> int | None:
         """Answer the request that begins at `at`, and return where it ends.
@@ -78,8 +99,17 @@ class PacedChannel(http.HTTPChannel):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.write_at_once = prompt_writer(self.transport)
+        self.client = client_at(host_of(self.transport.getPeer()))
+        if not self.site.admit(self):
+            self._placeless = True
+            self.persistent = 0
+            self.setTimeout(REFUSED_S_MAX)
 
     def dataReceived(self, data: bytes) -> None:
+        self._received = True
+        if self._placeless:
+            self._refuse()
+            return
         if self._passing:
             self._given_back += data
             return
@@ -90,7 +120,13 @@ class PacedChannel(http.HTTPChannel):
             self._stopped = True
             self.transport.pauseProducing()
 
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        if self._stalling is None:
+            self._stalling = self.callLater(self.site.timeOut, self._stalled)
+
     def resumeProducing(self) -> None:
+        self._end_stalling()
         super().resumeProducing()
         self._stop_again()
         self.site.turns.run(self)
@@ -111,7 +147,20 @@ class PacedChannel(http.HTTPChannel):
         self._lost = True
         self._held = b""
         self.site.turns.forget(self)
+        self.site.leave(self)
+        self._end_stalling()
         super().connectionLost(reason)
+
+    def loseConnection(self) -> None:
+        """Close once all is sent, and in any case when the client has had its time to read it."""
+        super().loseConnection()
+        if self._abortingCall is None and not self._lost:
+            self._abortingCall = self.callLater(self.site.timeOut, self.forceAbortClient)
+
+    def timeoutConnection(self) -> None:
+        """Close a connection whose time is over, unless data have waited meanwhile: this node was paused, or busy."""
+        self._received = False
+        self.callLater(0, self._time_out)
 
     def lineReceived(self, line: bytes) -> None:
         self.line(line.removesuffix(b"\r"))
@@ -123,6 +172,42 @@ class PacedChannel(http.HTTPChannel):
             return
         if b"\n" in decoder._buffer:  # noqa: SLF001 - it takes lines that end with CR LF, and waits for the end of this
             self._respondToBadRequestAndDisconnect()
+
+    # Time limits and places.
+
+    def _time_out(self) -> None:
+        if self._lost or self._handlingRequest:
+            return
+        if self._placeless:
+            self.transport.abortConnection()
+        elif self._received:
+            self.setTimeout(self.site.timeOut)
+        else:
+            super().timeoutConnection()
+
+    def _stalled(self) -> None:
+        self._stalling = None
+        self._log.info("The client at {peer} does not read: closing its connection.", peer=self.transport.getPeer())
+        self.transport.abortConnection()
+
+    def _end_stalling(self) -> None:
+        if self._stalling is not None:
+            self._stalling.cancel()
+            self._stalling = None
+
+    def _refuse(self) -> None:
+        """Answer the first bytes of a client without a place, and pass over all others.
+
+        The answer would be lost if the connection was closed while the client still sends.
+        """
+        if self._refused:
+            return
+        self._refused = True
+        self.write_at_once(self.site.no_place())
+        if ISSLTransport.providedBy(self.transport):
+            self.transport.loseConnection()
+        else:
+            self.transport.loseWriteConnection()
 
     # What the turns call.
 
@@ -190,11 +275,51 @@ class PacedSite(server.Site):
     """The factory of such connections. It logs no requests: hundreds come in a second, all of them alike."""
 
     noisy = False
+    _log = Logger()
 
-    def __init__(self, resource: IResource, reactor: IReactorTime, turns: Turns, idle_s_max: float) -> None:
-        """`idle_s_max` are the seconds for which a connection may be idle, and a request may take to arrive."""
+    def __init__(
+        self, resource: IResource, reactor: IReactorTime, turns: Turns, idle_s_max: float, connections_max: int
+    ) -> None:
+        """`idle_s_max` are the seconds for which a connection may be idle, and a request may take to arrive.
+
+        `connections_max` may be open at a time.
+        """
         self.turns = turns
+        self.places: FairShares[PacedChannel] = FairShares(connections_max)
+        self._placeless: set[PacedChannel] = set()
         super().__init__(resource, timeout=idle_s_max, parsePOSTFormSubmission=False, reactor=reactor)
+
+    def no_place(self) -> bytes:
+        """Return the response to a client for which there is no place."""
+        raise NotImplementedError
+
+    def admit(self, channel: PacedChannel) -> bool:
+        """Give a new connection a place, if need be that of another one, which is closed; return False without one."""
+        try:
+            loser = self.places.take(channel, channel.client)
+        except NoPlace:
+            self._log.warn(
+                "{places} connections are open here, the maximum: that of {client} is refused.",
+                places=self.places.used,
+                client=channel.client,
+            )
+            self._placeless.add(channel)
+            if len(self._placeless) > REFUSED_AT_ONCE_MAX:
+                channel.transport.abortConnection()
+            return False
+        if loser is not None:
+            self._log.warn(
+                "{places} connections are open here, the maximum, most of them of {client}: closing its newest.",
+                places=self.places.maximum,
+                client=loser.client,
+            )
+            loser.transport.abortConnection()
+        return True
+
+    def leave(self, channel: PacedChannel) -> None:
+        """Free the place of a connection that is lost."""
+        self.places.release(channel)
+        self._placeless.discard(channel)
 
     def log(self, request: http.Request) -> None:
         """Log nothing, where Twisted would write a line."""

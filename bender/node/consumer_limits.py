@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
-from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
 from bender.core.replica import Full
+from bender.net.client_address import UNIX, client_at, host_of
 from bender.node.journal import Entry
 
 #: Consumers at one node, including those that ended a while ago.
@@ -30,9 +29,6 @@ REPORTS_BYTES_MAX = 4 * 1024 * 1024
 
 #: Bytes of the reports of one client address: 17 of the largest that a driver sends, or 250 of 4 KiB.
 REPORTS_OF_CLIENT_BYTES_MAX = 1024 * 1024
-
-#: Providers assign each customer an IPv6 network of at least this size, so all addresses in it are one client's.
-IPV6_CLIENT_PREFIX = 64
 
 
 class Selecting(Protocol):
@@ -51,13 +47,13 @@ class Selecting(Protocol):
 class Origin:
     """The address that a request or a stream of a consumer came from; without a port if that says nothing."""
 
-    host: str = "unix"
+    host: str = UNIX
     port: int | None = None
 
     @property
     def client(self) -> str:
         """The client that quotas count: the address, or its network if it is an IPv6 address."""
-        return _client(self.host)
+        return client_at(self.host)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host and self.port is not None else self.host
@@ -66,20 +62,7 @@ class Origin:
 
 def origin_of(peer: Any) -> Origin:
     """Return the origin of a connection by its peer's address, as Twisted gives it."""
-    return Origin(getattr(peer, "host", None) or "unix", getattr(peer, "port", None))
-
-
-@lru_cache(1000)
-def _client(host: str) -> str:
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ip_network((int(address), IPV6_CLIENT_PREFIX), strict=False))
+    return Origin(host_of(peer), getattr(peer, "port", None))
 
 
 @define(eq=False)

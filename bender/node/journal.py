@@ -24,12 +24,14 @@ from bender.core.diagnosis import PastEvent
 from bender.core.model import registration
 from bender.core.replica import Full
 from bender.core.view import ViewEvent
+from bender.net.fair_shares import FairShares, NoPlace
 
 #: Events that are kept, and their bytes: at 200 events a second a watcher may be away for 50 s.
 EVENTS_MAX = 10_000
 BYTES_MAX = 16 * 1024 * 1024
 
-#: Watchers at one node, of all transports together. Each costs some 15 µs with every event that it gets.
+#: Watchers at one node, of all transports together, unless the node has another limit. Each costs some 15 µs with every
+#: event that it gets.
 LISTENERS_MAX = 10_000
 
 #: Watchers notified in one go, which takes some 4 ms.
@@ -84,12 +86,18 @@ def _line(event: ViewEvent, at_ms: int, cursor: str) -> bytes:
 class JournalListener(Protocol):
     """A listener for events: `heard` is called when there are some, and `closed` when there will be no more.
 
-    What came up to the event number `since` it has been told of before, or was not concerned by.
+    What came up to the event number `since` it has been told of before, or was not concerned by. `displaced` is called
+    when it listens no more because its `client` has the most listeners, and another client needs the place.
     """
+
+    @property
+    def client(self) -> str: ...
 
     def heard(self, since: int) -> None: ...
 
     def closed(self) -> None: ...
+
+    def displaced(self, why: str) -> None: ...
 
 
 class Journal:
@@ -124,7 +132,8 @@ class Journal:
         self._prefix = prefix
         self._events_max = events_max
         self._bytes_max = bytes_max
-        self._listeners_max = listeners_max
+        #: The places of the listeners.
+        self.places: FairShares[JournalListener] = FairShares(listeners_max)
         # Each is encoded for the first listener that takes it; until then there is only what happened, and when.
         self._entries: dict[int, Entry | tuple[ViewEvent, int]] = {}
         self._bytes = 0
@@ -242,18 +251,38 @@ class Journal:
     def listen(self, listener: JournalListener, app: str | None = None) -> None:
         """Notify `listener` of everything from now on, or of the registrations of one app only.
 
-        If it listens already, this replaces its app. Raises `Full` if there are too many others.
+        If it listens already, this replaces its app. Raises `Full` if there are too many others, unless a client that
+        has more of them can lose one for this.
         """
-        self.unlisten(listener)
-        if len(self._app_of) >= self._listeners_max:
-            raise Full(f"this node has {self._listeners_max} watchers, which is the maximum")
+        if listener in self._app_of:
+            self._drop_app(listener)
+        else:
+            self._take_place(listener)
         self._listeners.setdefault(app, {})[listener] = None
         self._app_of[listener] = app
 
+    def _take_place(self, listener: JournalListener) -> None:
+        maximum = self.places.maximum
+        try:
+            loser = self.places.take(listener, listener.client)
+        except NoPlace:
+            raise Full(
+                f"this node has {maximum} subscribers, the maximum (--max-subscribers): end some, or use another node"
+            ) from None
+        if loser is not None:
+            self._drop_app(loser)
+            loser.displaced(
+                f"this node has {maximum} subscribers, the maximum (--max-subscribers), most of them from "
+                f"{loser.client}: another client needs the place of this one"
+            )
+
     def unlisten(self, listener: JournalListener) -> None:
         """Notify `listener` no more; it need not be a listener."""
-        if listener not in self._app_of:
-            return
+        if listener in self._app_of:
+            self.places.release(listener)
+            self._drop_app(listener)
+
+    def _drop_app(self, listener: JournalListener) -> None:
         app = self._app_of.pop(listener)
         del self._listeners[app][listener]
         if app is not None and not self._listeners[app]:

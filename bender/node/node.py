@@ -33,6 +33,7 @@ from bender.node.cluster_log import ClusterLog
 from bender.node.consumers import Consumers
 from bender.node.counters import Counters
 from bender.node.journal import Journal
+from bender.node.limits import DEFAULTS, Limits, NodeLimits
 from bender.node.listings import Listings
 from bender.node.peer_exchange import NoExchange, PeerExchange
 from bender.node.propagation import AppliedBy, ChangePropagation, LedgerPropagation
@@ -43,9 +44,6 @@ __all__ = ["Full", "InstanceReplaced", "Node", "NotReady"]
 
 #: Events of one id that a diagnosis of it has.
 EVENTS_TOLD_MAX = 20
-
-#: Registrations accepted at one node, about 1 GB. What peers bring is never refused.
-REGISTRATIONS_MAX = 1_000_000
 
 
 class InstanceReplaced(Exception):
@@ -87,7 +85,7 @@ class Node:
         timing: Timing,
         cluster: str = "bender",
         seeds: Sequence[str] = (),
-        registrations_max: int = REGISTRATIONS_MAX,
+        limits: Limits = DEFAULTS,
         guard_s: float = 0.0,
         exchange: Callable[[Node], PeerExchange] = NoExchange,
     ) -> None:
@@ -98,7 +96,6 @@ class Node:
         """
         self._clock = clock
         self._sources = sources
-        self._registrations_max = registrations_max
         self._waiting: list[Deferred[None]] = []
         self.peer_problems: dict[str, str] = {}
         #: When the certificates of this node expire, in ms since the epoch, by option; and what is wrong with them.
@@ -121,6 +118,8 @@ class Node:
             self.replica, self.journal, self.consumers, self._ledger_propagation, sources.monotonic
         )
         self.counters = Counters()
+        self.limits = NodeLimits(limits, sources.monotonic)
+        self.limits.bind("subscribers", self.journal.places, lambda values: values.subscribers)
         self._turn = _Turn(self._now, self._pass_on)
         self.exchange = exchange(self)
 
@@ -179,8 +178,8 @@ class Node:
         """Return what a registration becomes by a request; None to renew it as it is."""
         if registered is not None and wanted.says_nothing:
             return None
-        if registered is None and self.replica.own_entry_count >= self._registrations_max:
-            raise Full
+        if registered is None:
+            self.limits.require_room(self.replica.own_entry_count)
         terms = wanted.applied_to(
             # A registration that is hidden here may live elsewhere, and a heal must not give it the defaults.
             registered or hidden,
@@ -189,7 +188,8 @@ class Node:
             now_ms=self._sources.wall_ms(),
         )
         succeeds = registered is not None and wanted.succeeds(registered)
-        return RegistrationUpdate(terms.encode(wanted.key), terms.ttl_s, succeeds)
+        body = self.limits.entry(partial(terms.encode, wanted.key))
+        return RegistrationUpdate(body, terms.ttl_s, succeeds)
 
     def renew(self, key: str) -> bytes | None:
         """Renew an instance and return its encoded terms; None if it is not registered."""

@@ -39,6 +39,7 @@ def describe(node: Node, now: float) -> dict[str, Any]:
             "held": replica.own_entry_count,
             "watchers": node.journal.listeners,
         },
+        "limits": _limits(node),
         "since_start": node.counters.shown(),
         "peers": [
             _peer_status(node, peer, now) for peer in replica.peers if replica.peers.state(peer, now) != "replaced"
@@ -48,6 +49,18 @@ def describe(node: Node, now: float) -> dict[str, Any]:
         "guarded": node.guarded(),
         "certificates": {option: {"expires": expires_ms} for option, expires_ms in node.certificates.items()},
     }
+
+
+def _limits(node: Node) -> dict[str, Any]:
+    """Return all limits with their use, by name."""
+    uses = {
+        "entry": node.limits.use_of_entry(),
+        "rate": node.limits.use_of_rate(),
+        "registrations": node.limits.use_of_registrations(node.replica.own_entry_count),
+    }
+    shown = {name: use.shown() for name, use in uses.items()}
+    shown |= {name: use().shown() for name, use in node.limits.uses.items()}
+    return dict(sorted(shown.items()))
 
 
 def _problems(node: Node, now: float) -> dict[str, str]:

@@ -59,6 +59,9 @@ class Outlet(Protocol):
     def end(self) -> None:
         """Close the connection as soon as possible, because the node stops."""
 
+    def displaced(self, why: str) -> None:
+        """Close the connection at once, because another client needs its place; nothing more is owed."""
+
 
 @implementer(IPushProducer)
 class EventStream:
@@ -84,6 +87,7 @@ class EventStream:
         self._room_bytes: int | None = None
         self._counted = 0
         self._stalling: IDelayedCall | None = None
+        self._giving_up: IDelayedCall | None = None
         self._looking: IDelayedCall | None = None
         self._ticking = clock.callLater(TICK_S, self._tick) if ticks else None
         #: What the client is as a consumer; None if it followed last without a name.
@@ -127,8 +131,8 @@ class EventStream:
         self.leave()
         self.live = False
         self._paused = True
-        self._cancel(self._stalling, self._looking, self._ticking)
-        self._stalling = self._looking = self._ticking = None
+        self._cancel(self._stalling, self._giving_up, self._looking, self._ticking)
+        self._stalling = self._giving_up = self._looking = self._ticking = None
 
     # What the journal calls.
 
@@ -140,9 +144,18 @@ class EventStream:
         elif self._room_bytes is not None:
             self._count(since)
 
+    @property
+    def client(self) -> str:
+        """The client whose listeners are counted together."""
+        return self._origin.client
+
     def closed(self) -> None:
         """End the stream, because the node stops."""
         self._outlet.end()
+
+    def displaced(self, why: str) -> None:
+        """End the stream, because another client needs its place."""
+        self._outlet.displaced(why)
 
     # What the transport calls.
 
@@ -154,11 +167,12 @@ class EventStream:
             self._pass_over()
             self.live = False
         self._stalling = self._clock.callLater(STALLED_S, self._stall)
+        self._giving_up = self._clock.callLater(self._node.limits.values.client_timeout_s, self._give_up)
 
     def resumeProducing(self) -> None:
         if self._stalling is not None:
-            self._cancel(self._stalling)
-            self._stalling = None
+            self._cancel(self._stalling, self._giving_up)
+            self._stalling = self._giving_up = None
             self._room_bytes = None
             self._paused = False
             self._give()
@@ -257,8 +271,12 @@ class EventStream:
         assert self._room_bytes is not None
         self._room_bytes -= size
         if self._room_bytes < 0:
-            self.close()
-            self._outlet.drop()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Drop a client for which too much waits, or which has taken nothing for too long."""
+        self.close()
+        self._outlet.drop()
 
     def _cancel(self, *calls: IDelayedCall | None) -> None:
         for call in calls:

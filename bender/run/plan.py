@@ -15,7 +15,7 @@ from attrs import frozen
 
 from bender.client.types import InstanceSpec
 from bender.core.invalid import Invalid
-from bender.core.model import TooLarge, parse_registration
+from bender.core.model import ENTRY_BYTES_BOUND, TooLarge, parse_registration
 from bender.core.routing import parse_health
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
 
@@ -61,7 +61,7 @@ class RunPlan:
         sent = self.spec_at(self.host or _ANY_HOST).fields()
         wanted = parse_registration(msgspec.json.encode(sent), Timing(interval_s=interval_s))
         try:
-            wanted.applied_to(None, ttl_s=Timing().ttl_s, node="", now_ms=0).encode(wanted.key)
+            wanted.applied_to(None, ttl_s=Timing().ttl_s, node="", now_ms=0).encode(wanted.key, ENTRY_BYTES_BOUND)
         except TooLarge as error:
             raise Invalid("meta", str(error)) from error
         if self.check_path is not None:

@@ -62,12 +62,25 @@ def parsed(received: bytes, *, head: bool = False) -> list[Response]:
     return responses
 
 
+class Transport(StringTransport):
+    """One whose sending side can be closed alone."""
+
+    half_closed = aborted = False
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        super().abortConnection()
+
+
 class Connection:
     """One client's connection to a node."""
 
     def __init__(self, to: Site, client: tuple[str, int] = ("10.9.9.9", 40_000)) -> None:
         """`client` is its address and port."""
-        self.transport = StringTransport(peerAddress=IPv4Address("TCP", *client))
+        self.transport = Transport(peerAddress=IPv4Address("TCP", *client))
         self._protocol = to.buildProtocol(self.transport.getPeer())
         self._protocol.makeConnection(self.transport)
 
@@ -91,6 +104,11 @@ class Connection:
     def closed(self) -> bool:
         """Whether the node has closed it."""
         return self.transport.disconnecting
+
+    @property
+    def aborted(self) -> bool:
+        """Whether the node has ended it, whatever it had still to send."""
+        return self.transport.aborted
 
     def end(self) -> None:
         """The client has said all, and goes on listening."""

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 
 from bender.api import site
 from bender.node.journal import Journal
+from bender.node.limits import Limits
 from bender.node.watcher_stream import STALLED_S
 from tests.api.conversation import NOW_MS, ApiCase, Connection, Response, a_node, parsed, request
 from tests.node.watched import Watched, named, never
@@ -404,6 +405,39 @@ class Refusals(WatchCase):
         self.assertEqual(len(self.answered(waiting)["events"]), 1)
         self.assertEqual(self.poll(f"?since={self.cursor}")["events"], [])
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_a_place_for_another_client(self) -> None:
+        """A client with the most subscriptions loses one to a client with fewer: the stream ends and says why.
+
+        A long poll is answered at once, with the cursor that it may go on from.
+        """
+        self.node.limits.change(Limits(subscribers=2))
+        waiting = self.waiting(f"?since={self.cursor}&wait=30")
+        stream = self.asked("/events", **STREAM)
+        stream.received()
+        for number in (2, 3):
+            other = Connection(self.site, client=(f"10.0.0.{number}", 1))
+            other.send(request("GET", f"/events?since={self.cursor}&wait=30"))
+            self.assertEqual(other.received() == b"", number == 2)
+        self.assertIn(b": this node has 2 subscribers, the maximum (--max-subscribers)", stream.received())
+        self.assertEqual(waiting.received(), b"")
+        self.watched.up()
+        self.clock.advance(0)
+        self.assertEqual(len(self.answered(waiting)["events"]), 1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_a_poll_that_makes_room(self) -> None:
+        """It is answered with the cursor that it has come to, and misses nothing."""
+        self.node.limits.change(Limits(subscribers=2))
+        cursor = self.cursor
+        polls = [self.waiting(f"?since={cursor}&wait=30") for _ in range(2)]
+        other = Connection(self.site, client=("10.0.0.2", 1))
+        other.send(request("GET", f"/events?since={cursor}&wait=30"))
+        self.assertEqual(self.answered(polls[1]), {"events": [], "cursor": cursor})
+        self.watched.up()
+        self.clock.advance(0)
+        self.assertEqual([len(self.answered(each)["events"]) for each in (polls[0], other)], [1, 1])
+        self.assertEqual(len(self.poll(f"?since={cursor}")["events"]), 1)
 
     def test_not_ready(self) -> None:
         """503, as with all else."""

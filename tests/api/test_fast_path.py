@@ -122,6 +122,8 @@ def requests() -> list[bytes]:
 class Counted:
     """The fast path, and how often it took something."""
 
+    largest_body = 0
+
     def __init__(self, fast_path: FastPath) -> None:
         self._fast_path = fast_path
         self.asked = self.taken = 0

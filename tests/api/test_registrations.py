@@ -8,6 +8,7 @@ import msgspec
 
 from bender.api import site
 from bender.core.model import RENEWALS_MAX
+from bender.node.limits import Limits
 from tests.api.conversation import NOW_MS, WEB, WEB_ID, WEB_PATH, ApiCase, Response, a_node, parsed
 
 SHOWN = {
@@ -147,7 +148,7 @@ class Registering(ApiCase):
 
     def test_busy(self) -> None:
         """A node that has as many as it may hold takes no new ones, but renews those it has."""
-        self.node = a_node(self.clock, registrations_max=1)
+        self.node = a_node(self.clock, limits=Limits(registrations=1))
         self.site = site(self.node, self.clock)
         self.ask("POST", "/registrations", WEB)
         self.refused("BUSY", self.ask("POST", "/registrations", {**WEB, "port": 1}))

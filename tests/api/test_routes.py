@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api.responses import ApiRequest, ApiResponse
 from bender.api.routes import ROUTES, answer
+from bender.node.limits import Limits
 from bender.node.node import Node
 from tests.api.conversation import WEB, WEB_PATH, ApiCase, a_node
 
@@ -33,7 +34,7 @@ class Commands(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """One that cannot is answered with what hinders it; nothing is raised."""
-        node, full = a_node(self.clock), a_node(self.clock, registrations_max=0)
+        node, full = a_node(self.clock), a_node(self.clock, limits=Limits(registrations=0))
         starting = a_node(self.clock, seeds=("peer:1730",))
         for refused, code in (
             (self.register(node, port=0), "INVALID"),

@@ -14,6 +14,7 @@ from bender.client import Client, NotFound, Refused, Unavailable, parse_nodes
 from bender.client.node_list import NODES_MAX, NodeList
 from bender.core.consumers import Confirmation, Report
 from bender.core.model import RegistrationRequest
+from bender.node.limits import Limits
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page
 from tests.exchange.network import Stranger
 
@@ -217,7 +218,7 @@ class Nowhere(ClientCase):
 
     def test_one_that_is_full(self) -> None:
         """What it has no room for, another one may take."""
-        self.node(ONE)._registrations_max = 0
+        self.node(ONE).limits.change(Limits(registrations=0))
         client = self.client(ONE, TWO)
         self.assertEqual(self.result(client.register(*WEB)).node, "n2")
         self.assertEqual(self.problems, [(f"{ONE}:1729", "has reached a limit and takes no more (status 429)")])

@@ -12,6 +12,7 @@ from twisted.web.server import Site
 
 from bender.client import Refused, Registrar, Succeeded, Unavailable
 from bender.client.registrar import AT_ONCE_MAX, IDS_BYTES_MAX, IDS_MAX, STOPPING_S_MAX, _batches
+from bender.node.limits import Limits
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page
 
 WEB_ID = "registration/web/1/10.9.9.9/80"
@@ -311,11 +312,11 @@ class Away(RegistrarCase):
     def test_full_ones(self) -> None:
         """What they have no room for is tried until they have."""
         for host in ALL:
-            self.node(host)._registrations_max = 0
+            self.node(host).limits.change(Limits(registrations=0))
         self.add()
         self.network.pass_time(5)
         self.assertEqual(self.listed(), [])
-        self.node(TWO)._registrations_max = 1
+        self.node(TWO).limits.change(Limits(registrations=1))
         self.network.pass_time(7)
         self.assertEqual(self.listed(), [80])
 

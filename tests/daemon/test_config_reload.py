@@ -8,7 +8,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.daemon.config_reload import AT_NEXT_START, NodeReloader
+from bender.daemon.limit_options import LIMIT_OPTIONS
 from bender.daemon.options import OPTIONS, NodeOptions, choose
+from bender.node.limits import DEFAULTS, Limits, NodeLimits
 from bender.process.options import RawOption
 from bender.process.signals import Reread
 
@@ -20,6 +22,7 @@ class Running:
         self.told: list[object] = []
         self.protection: NodeOptions | None = None
         self.looked = 0
+        self.limits = NodeLimits(DEFAULTS, lambda: 0.0)
 
     def set_guard_duration(self, guard_s: float) -> None:
         self.told.append(guard_s)
@@ -53,6 +56,14 @@ class Reloading(SynchronousTestCase):
         self.assertEqual(self.reloader.apply(chosen(peers="a,b", guard=60)), Reread(["--guard: 60 instead of 0"], []))
         self.assertEqual(self.running.told, [60.0])
 
+    def test_limits(self) -> None:
+        """All of them change at once; each that did is named."""
+        options = {"max-rate": 2.5, "max-entry": 8192, "max-body": 100_000}
+        reread = self.reloader.apply(chosen(peers="a,b", **options))
+        changed = ["--max-rate: 2.5 instead of 0", "--max-body: 100000 instead of 65536"]
+        self.assertEqual(reread, Reread([*changed, "--max-entry: 8192 instead of 4096"], []))
+        self.assertEqual(self.running.limits.values, Limits(rate=2.5, body_bytes=100_000, entry_bytes=8192))
+
     def test_nothing_changed(self) -> None:
         """Also if the peers are only spelled in another way."""
         self.assertEqual(self.reloader.apply(chosen(peers=["a:1730", "b"])), Reread([], []))
@@ -83,5 +94,5 @@ class Reloading(SynchronousTestCase):
 
     def test_every_option_is_known(self) -> None:
         """One that is added must say whether it can change; --insecure only allows the others."""
-        at_once, never = {"peers", "guard", "tokens"}, {"insecure"}
+        at_once, never = {"peers", "guard", "tokens", *LIMIT_OPTIONS}, {"insecure"}
         self.assertEqual({*OPTIONS} - at_once - never, {*AT_NEXT_START})

@@ -9,6 +9,7 @@ import twisted.test
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.daemon.options import OPTIONS, NodeOptions, choose, from_command_line
+from bender.node.limits import Limits
 from bender.process.options import OptionError, RawOption, from_toml
 
 
@@ -167,6 +168,54 @@ class Times(Refusing):
     def test_a_guard_is_off_unless_it_is_said(self) -> None:
         """It may be as short as one likes, on the command line and in a file."""
         self.assertEqual((chosen().guard_s, chosen(guard="0").guard_s, chosen(guard="0.5").guard_s), (0.0, 0.0, 0.5))
+
+
+class LimitsOfANode(Refusing):
+    def limits(self, **options: Any) -> Limits:
+        return chosen(**{option.replace("_", "-"): value for option, value in options.items()}).limits
+
+    def test_defaults(self) -> None:
+        """They are those of the documentation; there is no limit of the rate."""
+        self.assertEqual(self.limits(), Limits(10_000, 10_000, 1_000_000, 0.0, 65_536, 4096, 60.0))
+
+    def test_each_can_be_set(self) -> None:
+        """All are numbers; a duration may have a unit."""
+        limits = self.limits(
+            max_connections="1",
+            max_subscribers="2",
+            max_registrations="3",
+            max_rate="0.5",
+            max_body="8192",
+            max_entry="8192",
+            client_timeout="2m",
+        )
+        self.assertEqual(limits, Limits(1, 2, 3, 0.5, 8192, 8192, 120.0))
+
+    def test_bounds(self) -> None:
+        """The sentence names the option and the bound: peers take no larger entry, and no more of one node."""
+        for option, value, bound in (
+            ("max-connections", "0", "at least 1,"),
+            ("max-connections", "1000001", "at most 1000000,"),
+            ("max-subscribers", "0", "at least 1,"),
+            ("max-registrations", "1000001", "at most 1000000,"),
+            ("max-rate", "-1", "at least 0,"),
+            ("max-body", "2047", "at least 2048,"),
+            ("max-body", "1048577", "at most 1048576,"),
+            ("max-entry", "12289", "at most 12288,"),
+            ("client-timeout", "0.5", "at least 1 seconds,"),
+            ("client-timeout", "2h", "at most 3600 seconds,"),
+        ):
+            self.refused(f"--{option} must be", bound, **{option: value})
+
+    def test_no_numbers(self) -> None:
+        """Half a connection is none."""
+        for value in ("", "many", "1.5", "nan", "inf", "1k"):
+            self.refused("--max-connections must be an integer, not", **{"max-connections": value})
+        self.refused("--max-rate must be a number", **{"max-rate": "fast"})
+
+    def test_an_entry_fits_its_body(self) -> None:
+        """The two are compared, also where one of them has its default."""
+        self.refused("--max-body 2048 is less than --max-entry 4096", **{"max-body": "2048"})
 
 
 class Names(Refusing):

@@ -195,7 +195,7 @@ rules = [{ path = "/", backend = "shop" }]
     def test_size(self) -> None:
         """An object that a node would not keep is a problem of the object."""
         self.wrong(
-            f"\n{SHOP}meta.a = '{'x' * 4096}'\n", "2: backend/shop: a backend must not be larger than 4096 bytes"
+            f"\n{SHOP}meta.a = '{'x' * 12_288}'\n", "2: backend/shop: a backend must not be larger than 12288 bytes"
         )
 
     def test_references(self) -> None:

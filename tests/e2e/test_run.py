@@ -77,7 +77,7 @@ async def test_one_that_serves_for_a_moment(runs: Any, shared: Cluster) -> None:
 
 def test_options_that_no_node_accepts(forks: Forks) -> None:
     """`bender run` exits with status 2 and one sentence that names them, before the command starts."""
-    long = "x=" + 5000 * "y"
+    long = "x=" + 13_000 * "y"
     for option, why in (
         ("--app=we/b", "'--app': 'we/b' must be printable characters without /"),
         ("--version=", "'--version': '' must have 1 to 255 characters"),
@@ -85,7 +85,7 @@ def test_options_that_no_node_accepts(forks: Forks) -> None:
         ("--host=http://10.0.0.5", "'--host': 'http://10.0.0.5' must be a DNS name or an IP address"),
         ("--host=0.0.0.0", "not the unspecified address 0.0.0.0"),
         ("--check=health", "'--check': 'health' must begin with /"),
-        (f"--meta={long}", "'--meta': a registration must not be larger than 4096 bytes"),
+        (f"--meta={long}", "'--meta': a registration must not be larger than 12288 bytes"),
         ("--weight=257", "'--weight': 257 is not in the range"),
     ):
         ended = forks([*NOWHERE, option, "--", "echo", "started"], environment(), AT_ONCE_S)

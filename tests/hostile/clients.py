@@ -280,6 +280,10 @@ class Watcher:
     def end(self) -> None:
         self.closed = True
 
+    def displaced(self, why: str) -> None:
+        self.closed = True
+        self._faults.add("a watcher was displaced", why)
+
     def check(self) -> None:
         """Check that it received exactly the instances that are listed, and is not behind."""
         journal = self._honest.node.journal

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -29,10 +30,11 @@ class Transport(StringTransport):
 class Connected:
     """A client of a node's line protocol."""
 
-    def __init__(self, factory: EventsFactory, full_bytes: int = 1_000_000_000) -> None:
-        self.transport = Transport()
+    def __init__(self, factory: EventsFactory, full_bytes: int = 1_000_000_000, client: str = "10.9.9.9") -> None:
+        address = IPv4Address("TCP", client, 40_000)
+        self.transport = Transport(peerAddress=address)
         self.transport.full_bytes = full_bytes
-        self.protocol: Any = factory.buildProtocol(None)
+        self.protocol: Any = factory.buildProtocol(address)
         self.protocol.makeConnection(self.transport)
 
     def send(self, sent: bytes) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from bender.core.model import RegistrationRequest
 from bender.line_protocol.connection import EventsFactory
+from bender.node.limits import Limits
 from tests.api.conversation import Network
 from tests.line_protocol.connected import Connected, EventsCase
 from tests.node.watched import Watched
@@ -119,7 +120,7 @@ class Agents(EventsCase):
 
     def test_a_full_node(self) -> None:
         """It says so."""
-        watched = Watched(self.clock, registrations_max=0)
+        watched = Watched(self.clock, limits=Limits(registrations=0))
         agent = Connected(EventsFactory(watched.node, self.clock))
         agent.received()
         self.assertEqual(self.tell(agent, register=self.WEB)["code"], "BUSY")

@@ -6,7 +6,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.net.eager_write import UNSENT_BYTES_MAX, limit_unsent, prompt_writer
+from bender.net.eager_write import UNSENT_BYTES_MAX, end_when_lost, limit_unsent, prompt_writer
 
 # Nothing here has a socket, so that module is not imported.
 AF_UNIX, AF_INET = 1, 2
@@ -106,3 +106,41 @@ class LimitUnsent(SynchronousTestCase):
         """Another socket, and a transport without one, are left as they are."""
         self.assertEqual(self.options(AF_UNIX), [])
         limit_unsent(StringTransport())
+
+    def test_beneath_tls(self) -> None:
+        """The connection that TLS goes over is limited."""
+        connection = Takes(1000)
+        limit_unsent(Over(connection))
+        self.assertEqual(connection.options, [UNSENT_BYTES_MAX])
+
+
+class Over:
+    """A transport over another one, as TLS is."""
+
+    def __init__(self, transport: Takes) -> None:
+        self.transport = transport
+
+
+class EndWhenLost(SynchronousTestCase):
+    def options(self, seconds: float, family: int = AF_INET) -> list[int]:
+        connection = Takes(1000)
+        connection.family = family
+        end_when_lost(Over(connection), seconds)
+        return connection.options
+
+    def test_probes(self) -> None:
+        """The system looks after 15 s of silence, every 15 s, and ends the connection after a minute in all.
+
+        It also ends it when what was sent is not confirmed for as long.
+        """
+        on, idle_s, apart_s, count, milliseconds = self.options(60)
+        self.assertEqual((on, idle_s + count * apart_s, milliseconds), (1, 60, 60_000))
+
+    def test_a_short_time(self) -> None:
+        on, idle_s, apart_s, count, milliseconds = self.options(2)
+        self.assertEqual((on, idle_s, apart_s, count, milliseconds), (1, 2, 2, 1, 2000))
+
+    def test_others(self) -> None:
+        """A socket of this machine alone needs none, and a transport without one is left as it is."""
+        self.assertEqual(self.options(60, AF_UNIX), [])
+        end_when_lost(StringTransport(), 60)

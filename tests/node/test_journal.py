@@ -23,7 +23,9 @@ def online(n: int = 1, app: str = "web", version: str = "1", body: bytes = b"{}"
 class Ear:
     """Looks up what it hears of, of one app if it says so, keeps the cursors, and does `then` each time."""
 
-    def __init__(self, journal: Journal, app: str | None = None) -> None:
+    def __init__(self, journal: Journal, app: str | None = None, client: str = "10.0.0.1") -> None:
+        self.client = client
+        self.why = ""
         self.cursors: list[str] = []
         self.ended = 0
         self.then: Callable[[], None] = lambda: None
@@ -42,6 +44,9 @@ class Ear:
 
     def closed(self) -> None:
         self.ended += 1
+
+    def displaced(self, why: str) -> None:
+        self.why = why
 
 
 class JournalCase(SynchronousTestCase):
@@ -218,6 +223,39 @@ class Listening(JournalCase):
         self.journal.listen(ear, "web")
         self.journal.unlisten(ear)
         self.journal.listen(Ear(self.journal))
+
+    def test_a_client_with_many(self) -> None:
+        """Where all places are taken, it loses its newest to a client with fewer, which then hears of everything."""
+        self.journal = Journal("k3f9", lambda: AT_MS, self.later.append, listeners_max=3)
+        greedy = [Ear(self.journal) for _ in range(3)]
+        for ear in greedy:
+            self.journal.listen(ear)
+        modest = Ear(self.journal, client="10.0.0.2")
+        self.journal.listen(modest, "web")
+        self.assertEqual([bool(ear.why) for ear in greedy], [False, False, True])
+        self.assertEqual(
+            greedy[2].why,
+            "this node has 3 subscribers, the maximum (--max-subscribers), most of them from 10.0.0.1: another client "
+            "needs the place of this one",
+        )
+        self.journal.unlisten(greedy[2])
+        self.append(online(1))
+        self.assertEqual([bool(ear.cursors) for ear in (*greedy, modest)], [True, True, False, True])
+        with self.assertRaises(Full) as refused:
+            self.journal.listen(Ear(self.journal))
+        self.assertEqual(
+            str(refused.exception),
+            "this node has 3 subscribers, the maximum (--max-subscribers): end some, or use another node",
+        )
+
+    def test_fewer_places_than_listeners(self) -> None:
+        """Those who listen may still change what to."""
+        ear = Ear(self.journal)
+        self.journal.listen(ear)
+        self.journal.places.maximum = 0
+        self.journal.listen(ear, "web")
+        self.append(online(1))
+        self.assertEqual(len(ear.cursors), 1)
 
     def test_very_many(self) -> None:
         """They are told in slices, others have their turn in between, and nobody hears anything twice or too late."""

@@ -258,17 +258,31 @@ class NotReading(StreamCase):
         self.assertTrue(self.window.dropped)
 
     def test_is_not_dropped_below_the_limit(self) -> None:
-        """It may be away for as long as it likes, if little happens; then it gets what it missed."""
+        """It may be away for almost a minute, if little happens; then it gets what it missed."""
         self.follow(app="web")
         self.window.stream.pauseProducing()
         self.clock.advance(STALLED_S)
         self.up(5, **KILOBYTE)
         for port in range(600):
             self.watched.up("api", port=port + 1, **KILOBYTE)
-        self.clock.advance(3600)
+        self.clock.advance(58)
         self.assertFalse(self.window.dropped)
         self.window.stream.resumeProducing()
         self.assertEqual(self.named(), self.onlines(5))
+
+    def test_is_dropped_in_time(self) -> None:
+        """One that has taken nothing for a minute is, however little waits; the minute begins anew when it reads."""
+        self.follow()
+        for _ in range(3):
+            self.window.stream.pauseProducing()
+            self.clock.advance(59)
+            self.window.stream.resumeProducing()
+        self.window.stream.pauseProducing()
+        self.clock.advance(59.9)
+        self.assertFalse(self.window.dropped)
+        self.clock.advance(0.1)
+        self.assertTrue(self.window.dropped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_reading_again(self) -> None:
         """A client that went on reading is measured anew the next time."""

@@ -52,6 +52,7 @@ class Window:
         self.sent: list[Entry] = []
         self.pieces_left: float = float("inf")
         self.dropped = self.ended = False
+        self.why = ""
         self.times_caught_up = 0
 
     def follow(self, node: Node, **selection: Any) -> None:
@@ -78,6 +79,10 @@ class Window:
 
     def end(self) -> None:
         self.ended = True
+
+    def displaced(self, why: str) -> None:
+        self.ended = True
+        self.why = why
 
 
 def never(call: Callable[[], None]) -> None:

@@ -61,7 +61,8 @@ class Validity(SynchronousTestCase):
 
     def test_meta(self) -> None:
         """All of the registration has to fit what nodes keep of one."""
-        self.assertIn("meta: a registration must not be larger than 4096 bytes", self.problem(meta={"x": "y" * 5000}))
+        problem = self.problem(meta={"x": "y" * 13_000})
+        self.assertIn("meta: a registration must not be larger than 12288 bytes", problem)
         deep: list[Any] = []
         for _ in range(30):
             deep = [deep]

@@ -1,0 +1,94 @@
+"""Places for connections of the line protocol: a limited number, shared among clients.
+
+A client that gets no place is sent the reason in a line; its connection is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet import protocol
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from bender.net.fair_shares import FairShares, NoPlace
+from bender.node.journal import said
+from bender.node.limits import NodeLimits
+
+#: Connections without a place whose clients are sent the reason; any further one is closed at once.
+REFUSED_AT_ONCE_MAX = 100
+
+
+class PlacedConnection(Protocol):
+    """A connection that may have a place. `lost` is to be called when it is lost."""
+
+    transport: Any
+    lost: Callable[[], None] | None
+
+
+_C = TypeVar("_C", bound=PlacedConnection)
+
+
+class LinePlaces:
+    """The places of one port."""
+
+    _log = Logger()
+
+    def __init__(self, limits: NodeLimits) -> None:
+        self._places: FairShares[PlacedConnection] = FairShares(limits.values.connections)
+        self._refused: set[RefusedConnection] = set()
+        limits.bind_connections("line_connections", self._places)
+
+    def placed(self, connection: _C, client: str) -> _C | RefusedConnection:
+        """Return a new connection if there is a place for it, if need be that of another one; else one that ends."""
+        try:
+            loser = self._places.take(connection, client)
+        except NoPlace:
+            return self._refuse(client)
+        connection.lost = partial(self._places.release, connection)
+        if loser is not None:
+            self._log.warn(
+                "{places} connections to --events are open, the maximum, most of them of {client}: closing its newest.",
+                places=self._places.maximum,
+                client=client,
+            )
+            loser.transport.abortConnection()
+        return connection
+
+    def _refuse(self, client: str) -> RefusedConnection:
+        self._log.warn(
+            "{places} connections to --events are open, the maximum: that of {client} is refused.",
+            places=self._places.used,
+            client=client,
+        )
+        text = (
+            f"{self._places.used} connections to --events of this node are open, the maximum (--max-connections): "
+            "use another node, or try again"
+        )
+        refused = RefusedConnection(said("error", code="BUSY", message=text), self._refused)
+        self._refused.add(refused)
+        return refused
+
+
+class RefusedConnection(protocol.Protocol):
+    """A connection without a place."""
+
+    transport: Any
+
+    def __init__(self, line: bytes, refused: set[RefusedConnection]) -> None:
+        self._line = line
+        self._refused = refused
+
+    def connectionMade(self) -> None:
+        if len(self._refused) > REFUSED_AT_ONCE_MAX:
+            self.transport.abortConnection()
+            return
+        self.transport.write(self._line)
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        del reason
+        self._refused.discard(self)

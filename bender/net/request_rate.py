@@ -1,0 +1,74 @@
+"""The rate of requests from each client, limited by a token bucket.
+
+A client that was quiet may send as many requests at once as it may in a second, and then each as soon as the rate
+allows. Counting costs nothing where no limit is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+#: Clients that are remembered. With more, those that came first are forgotten, and begin with a full bucket again.
+CLIENTS_MAX = 100_000
+
+
+class RequestRate:
+    """Counts the requests of clients on a clock."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        #: Requests a second from one client; 0 sets no limit.
+        self.per_s = 0.0
+        #: Requests that were refused, and the most that a client has sent in a second.
+        self.refused = 0
+        self.peak = 0
+        # When the bucket of each client is full again, and the requests of each in the second that has begun.
+        self._full_at: dict[str, float] = {}
+        self._second = 0
+        self._counts: dict[str, int] = {}
+        self._highest_before = 0
+
+    def take(self, client: str) -> float:
+        """Count a request; return 0 if the client may send it, else the seconds after which it may send one."""
+        if not self.per_s:
+            return 0.0
+        now = self._seconds()
+        self._count(client, now)
+        step_s = 1 / self.per_s
+        full_at = max(self._full_at.get(client, now), now) + step_s
+        wait_s = full_at - now - max(1.0, step_s)
+        if wait_s > 1e-9:
+            self.refused += 1
+            return wait_s
+        self._full_at[client] = full_at
+        return 0.0
+
+    def give_back(self, client: str) -> None:
+        """Undo what `take` has counted for a request that is counted again."""
+        if client in self._full_at:
+            self._full_at[client] -= 1 / self.per_s
+        if client in self._counts:
+            self._counts[client] -= 1
+
+    @property
+    def highest(self) -> int:
+        """The most requests that any client sent in the last second, or has sent in this one."""
+        if self._seconds() >= self._second + 2:
+            return 0
+        return max(self._highest_before, *self._counts.values(), 0)
+
+    def _count(self, client: str, now: float) -> None:
+        if now >= self._second + 1:
+            self._highest_before = max(self._counts.values(), default=0) if now < self._second + 2 else 0
+            self._second = int(now)
+            self._counts.clear()
+            self._forget(now)
+        count = self._counts[client] = self._counts.get(client, 0) + 1
+        self.peak = max(self.peak, count)
+
+    def _forget(self, now: float) -> None:
+        """Forget clients whose buckets are full, once a second, and the first of too many others."""
+        for client in [each for each, full_at in self._full_at.items() if full_at <= now]:
+            del self._full_at[client]
+        while len(self._full_at) > CLIENTS_MAX:
+            del self._full_at[next(iter(self._full_at))]

@@ -1,0 +1,304 @@
+"""Limits of clients: connections, the rate of requests, sizes, and the time that each may take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bender.api import site
+from bender.net.http_server import REFUSED_AT_ONCE_MAX, REFUSED_S_MAX
+from bender.node.limits import Limits
+from tests.api.conversation import WEB, WEB_PATH, ApiCase, Connection, Response, a_node, parsed, request
+
+READY = request("GET", "/ready")
+
+
+class LimitsCase(ApiCase):
+    def limit(self, **limits: Any) -> None:
+        self.node = a_node(self.clock, limits=Limits(**limits))
+        self.site = site(self.node, self.clock)
+
+    def from_(self, host: str, count: int = 1) -> list[Connection]:
+        return [Connection(self.site, client=(host, port)) for port in range(1, count + 1)]
+
+    def answered(self, connection: Connection, sent: bytes = READY) -> list[int]:
+        connection.send(sent)
+        return [each.status for each in parsed(connection.received())]
+
+    def use(self, name: str) -> dict[str, Any]:
+        use: dict[str, Any] = self.node.status()["limits"][name]
+        return use
+
+
+class Connections(LimitsCase):
+    def test_one_busy_host(self) -> None:
+        """It may have all connections; one more gets 429 with the limit and the option, and is closed."""
+        self.limit(connections=3)
+        kept = self.from_("10.0.0.1", 3)
+        (other,) = self.from_("10.0.0.1")
+        other.send(READY)
+        (response,) = parsed(other.received())
+        self.assertEqual(
+            self.refused("BUSY", response),
+            "3 connections to this node are open, the maximum (--max-connections): use another node, or try again",
+        )
+        self.assertEqual((response.headers["retry-after"], response.headers["connection"]), ("1", "close"))
+        self.assertTrue(other.transport.half_closed)
+        self.assertEqual([self.answered(each) for each in kept], [[200]] * 3)
+        self.assertEqual(self.use("connections"), {"max": 3, "used": 3, "peak": 3, "refused": 1})
+
+    def test_another_client(self) -> None:
+        """It gets a place of the client with the most: the newest, so that those that are kept go on."""
+        self.limit(connections=4)
+        greedy = self.from_("10.0.0.1", 4)
+        modest = self.from_("10.0.0.2", 2)
+        self.assertEqual([each.aborted for each in greedy], [False, False, True, True])
+        for each in greedy[2:]:
+            each.lose()
+        self.assertEqual([self.answered(each) for each in (*greedy[:2], *modest)], [[200]] * 4)
+        (more,) = self.from_("10.0.0.2")
+        self.assertEqual(self.answered(more), [429])
+
+    def test_a_network_is_one_client(self) -> None:
+        """An IPv6 client has as many addresses as it likes."""
+        self.limit(connections=2)
+        greedy = [*self.from_("fd00::1"), *self.from_("fd00::2")]
+        self.assertEqual([self.answered(each) for each in self.from_("10.0.0.2")], [[200]])
+        self.assertEqual([each.aborted for each in greedy], [False, True])
+        self.assertEqual([self.answered(each) for each in self.from_("fd00::3")], [[429]])
+
+    def test_a_place_is_freed(self) -> None:
+        """When the connection is lost, also for a client that was refused."""
+        self.limit(connections=1)
+        (first,) = self.from_("10.0.0.1")
+        (refused,) = self.from_("10.0.0.1")
+        refused.lose()
+        first.lose()
+        self.assertEqual(self.answered(self.from_("10.0.0.1")[0]), [200])
+
+    def test_a_refused_client_that_goes_on(self) -> None:
+        """It gets one answer, and is cut off after two seconds, whether it sends all the time or nothing."""
+        self.limit(connections=1)
+        self.from_("10.0.0.1")
+        for sends in (True, False):
+            (refused,) = self.from_("10.0.0.1")
+            for _ in range(REFUSED_S_MAX):
+                self.assertFalse(refused.aborted)
+                if sends:
+                    refused.send(READY * 100)
+                self.clock.advance(1)
+            self.assertEqual(refused.received().count(b"HTTP/1.1 429"), sends)
+            self.assertTrue(refused.aborted)
+            refused.lose()
+
+    def test_many_refused_clients(self) -> None:
+        """A hundred at a time are told why; any further one is closed at once."""
+        self.limit(connections=1)
+        self.from_("10.0.0.1")
+        refused = self.from_("10.0.0.1", REFUSED_AT_ONCE_MAX + 2)
+        self.assertEqual([each.aborted for each in refused], [False] * REFUSED_AT_ONCE_MAX + [True] * 2)
+
+    def test_the_limit_changes(self) -> None:
+        """At once, for connections to come; those that are there stay."""
+        kept = self.from_("10.0.0.1", 3)
+        self.node.limits.change(Limits(connections=2))
+        self.assertEqual(self.answered(self.from_("10.0.0.1")[0]), [429])
+        self.assertEqual([self.answered(each) for each in kept], [[200]] * 3)
+        self.node.limits.change(Limits(connections=4))
+        self.assertEqual(self.answered(self.from_("10.0.0.1")[0]), [200])
+
+
+class Rate(LimitsCase):
+    def test_no_limit(self) -> None:
+        """Unless one is set, and then nothing is counted."""
+        (connection,) = self.from_("10.0.0.1")
+        self.assertEqual(self.answered(connection, READY * 5000), [200] * 5000)
+        self.assertEqual(self.use("rate"), {"max": None, "used": 0, "peak": 0, "refused": 0})
+
+    def test_too_many(self) -> None:
+        """429 with the limit, the option and the time to wait, both on the fast path and beside it."""
+        for path in (WEB_PATH, "/status", "/nothing"):
+            self.limit(rate=2)
+            (connection,) = self.from_("10.0.0.1")
+            self.assertNotIn(429, self.answered(connection, request("GET", path) * 2))
+            connection.send(request("GET", path))
+            (response,) = parsed(connection.received())
+            self.assertEqual(
+                self.refused("BUSY", response),
+                "10.0.0.1 sends more than 2 requests a second, the maximum for one address (--max-rate): send fewer, "
+                "or several renewals in one",
+            )
+            self.assertEqual(response.headers["retry-after"], "1")
+            self.assertNotIn(429, self.answered(self.from_("10.0.0.2")[0], request("GET", path)))
+            self.clock.advance(0.5)
+            self.assertNotIn(429, self.answered(connection, request("GET", path)))
+            self.assertEqual(self.use("rate"), {"max": 2, "used": 4, "peak": 4, "refused": 1})
+            self.clock.advance(9.5)
+
+    def test_all_connections_of_a_client(self) -> None:
+        """They share one rate."""
+        self.limit(rate=3)
+        self.assertEqual([self.answered(each) for each in self.from_("10.0.0.1", 4)], [[200]] * 3 + [[429]])
+
+    def test_a_request_that_goes_both_ways(self) -> None:
+        """A long list, which the fast path leaves to Twisted, is one request."""
+        self.limit(rate=1000)
+        (connection,) = self.from_("10.0.0.1")
+        for port in range(1, 300):
+            self.assertEqual(self.answered(connection, request("POST", "/registrations", {**WEB, "port": port})), [201])
+        self.clock.advance(5)
+        connection.send(request("GET", "/registrations"))
+        for _ in range(20):
+            self.clock.advance(0)
+        self.assertTrue(connection.received().startswith(b"HTTP/1.1 200"))
+        self.assertEqual(self.use("rate")["used"], 1)
+
+    def test_the_limit_changes(self) -> None:
+        (connection,) = self.from_("10.0.0.1")
+        self.node.limits.change(Limits(rate=1))
+        self.assertEqual(self.answered(connection, READY * 3), [200, 429, 429])
+        self.node.limits.change(Limits())
+        self.assertEqual(self.answered(connection, READY * 3), [200] * 3)
+
+
+class Sizes(LimitsCase):
+    def ask_for(self, method: str, path: str, body: object) -> Response:
+        (connection,) = self.from_("10.0.0.1")
+        connection.send(request(method, path, body))
+        (response,) = parsed(connection.received())
+        return response
+
+    def test_a_larger_body(self) -> None:
+        """One over 64 KiB is read where the limit is larger."""
+        self.limit(body_bytes=100_000)
+        body = b" " * 99_998 + b"{}"
+        self.invalid("app", self.ask_for("POST", "/registrations", body))
+        text = self.refused("TOO_LARGE", self.ask_for("POST", "/registrations", body + b" "))
+        self.assertEqual(text, "the body must not be larger than 100000 bytes (--max-body)")
+        self.assertEqual(self.use("body"), {"max": 100_000, "used": 100_000, "peak": 100_000, "refused": 1})
+
+    def test_a_smaller_body(self) -> None:
+        """The fast path knows the limit too; renewals and reports may have as much as ever."""
+        self.limit(body_bytes=4096)
+        for size in (4097, 60_000):
+            body = b" " * (size - 2) + b"{}"
+            self.refused("TOO_LARGE", self.ask_for("POST", "/registrations", body))
+            self.assertEqual(self.ask_for("POST", "/renewals", b" " * size + b'{"ids":[]}').status, 200)
+            self.invalid("cursor", self.ask_for("PUT", "/consumers/edge", b" " * (size - 20) + b'{"cursor":"x"}'))
+        text = self.refused("TOO_LARGE", self.ask_for("POST", "/renewals", b" " * (256 * 1024 + 1)))
+        self.assertEqual(text, "the body must not be larger than 262144 bytes")
+
+    def test_the_limit_of_bodies_changes(self) -> None:
+        body = b" " * 5000 + b"{}"
+        self.invalid("app", self.ask_for("POST", "/registrations", body))
+        self.node.limits.change(Limits(body_bytes=5000))
+        self.refused("TOO_LARGE", self.ask_for("POST", "/registrations", body))
+
+    def test_an_entry(self) -> None:
+        """Registrations, backends and frontends share the limit; the error names its value and its option."""
+        self.limit(entry_bytes=8192)
+        backend = {"name": "site", "app": "web", "version": "1"}
+        for path, sent, what in (
+            ("/registrations", WEB, "registration"),
+            ("/backends", backend, "backend"),
+            ("/frontends", {"name": "edge", "backend": "site"}, "frontend"),
+        ):
+            self.assertEqual(self.ask_for("POST", path, {**sent, "meta": {"x": "y" * 7000}}).status, 201)
+            text = self.refused("TOO_LARGE", self.ask_for("POST", path, {**sent, "meta": {"x": "y" * 8192}}))
+            self.assertTrue(
+                text.startswith(f"a {what} must not be larger than 8192 bytes of JSON (--max-entry of the node), this"),
+                text,
+            )
+        use = self.use("entry")
+        self.assertEqual((use["max"], use["refused"]), (8192, 3))
+        self.assertTrue(7000 < use["used"] == use["peak"] < 8192)
+
+    def test_an_entry_of_another_limit(self) -> None:
+        """What is larger than the limit of a node is renewed there, and shown; only a change is refused."""
+        self.limit(entry_bytes=8192)
+        self.ask_for("POST", "/registrations", {**WEB, "meta": {"x": "y" * 7000}})
+        self.node.limits.change(Limits(entry_bytes=4096))
+        self.assertEqual(self.ask_for("PUT", WEB_PATH, b"").status, 200)
+        self.assertEqual(self.ask_for("POST", "/registrations", WEB).status, 200)
+        self.refused("TOO_LARGE", self.ask_for("POST", "/registrations", {**WEB, "weight": 2}))
+
+    def test_registrations(self) -> None:
+        """Those of clients that fail over are accepted all the same; the error names the limit and the option."""
+        self.limit(registrations=1)
+        self.assertEqual(self.ask_for("POST", "/registrations", WEB).status, 201)
+        text = self.refused("BUSY", self.ask_for("POST", "/registrations", {**WEB, "port": 1}))
+        self.assertEqual(
+            text,
+            "this node has accepted 1 registrations, and the maximum is 1 (--max-registrations): register at another "
+            "node, or remove some",
+        )
+        self.assertEqual(self.use("registrations"), {"max": 1, "used": 1, "peak": 1, "refused": 1})
+
+
+class SlowClients(LimitsCase):
+    def test_a_timeout_of_the_operator(self) -> None:
+        """It begins with the connection, and again with each request."""
+        self.limit(client_timeout_s=5)
+        silent, busy = self.from_("10.0.0.1", 2)
+        for _ in range(4):
+            self.assertEqual(self.answered(busy, request("GET", "/registrations")), [200])
+            self.clock.advance(4)
+        self.assertEqual((silent.closed, busy.closed), (True, False))
+        self.clock.advance(1)
+        self.assertTrue(busy.closed)
+
+    def test_the_timeout_changes(self) -> None:
+        """For the connections to come."""
+        before = self.connect()
+        self.node.limits.change(Limits(client_timeout_s=2))
+        after = self.connect()
+        self.clock.advance(2)
+        self.assertEqual((before.closed, after.closed), (False, True))
+
+    def test_a_node_that_was_away(self) -> None:
+        """What has come while the node did not look is answered, though the time was over when it looked again."""
+        connection = self.connect()
+        self.clock.rightNow += 120  # nothing was called meanwhile
+        self.clock.callLater(0, connection.send, READY)  # read in the turn after that of the timers
+        self.clock.advance(0)
+        self.assertEqual(([each.status for each in parsed(connection.received())], connection.closed), ([200], False))
+        self.clock.advance(60)
+        self.assertTrue(connection.closed)
+
+    def test_a_client_that_reads_nothing(self) -> None:
+        """It is cut off after a minute in which nothing was taken, in the middle of a long answer or after one."""
+        for sent in (READY, request("GET", "/registrations"), request("GET", "/events", Accept="text/event-stream")):
+            connection = self.connect()
+            connection.send(sent)
+            producer: Any = connection.transport.producer
+            producer.pauseProducing()
+            self.clock.advance(59)
+            producer.resumeProducing()
+            producer.pauseProducing()
+            self.clock.advance(59)
+            self.assertFalse(connection.aborted)
+            self.clock.advance(1)
+            self.assertTrue(connection.aborted, sent)
+            connection.lose()
+
+    def test_a_client_that_never_takes_the_end(self) -> None:
+        """A connection that is being closed does not wait for its client for ever."""
+        connection = self.connect()
+        connection.send(request("GET", "/status", Connection="close"))
+        self.assertTrue(connection.closed)
+        self.clock.advance(59)
+        self.assertFalse(connection.aborted)
+        self.clock.advance(1)
+        self.assertTrue(connection.aborted)
+
+    def test_nothing_is_left(self) -> None:
+        """A connection that was lost has no timers."""
+        self.limit(connections=1)
+        for sent in (b"", READY, b"GET /", request("GET", "/status", Connection="close"), b"\r\n\r\nx"):
+            connection, refused = self.connect(), self.connect()
+            for each in (connection, refused):
+                each.send(sent)
+                producer: Any = each.transport.producer
+                if producer is not None:
+                    producer.pauseProducing()
+                each.lose()
+            self.assertEqual(self.clock.getDelayedCalls(), [], sent)

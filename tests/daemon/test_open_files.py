@@ -1,0 +1,66 @@
+"""File descriptors, and the connections for which they are enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.daemon.open_files import OWN, UNLIMITED, DescriptorShares, keep_within
+from bender.net.fair_shares import FairShares
+from bender.node.limits import DEFAULTS, Limits, NodeLimits
+
+
+class Shares(SynchronousTestCase):
+    def test_peers_before_clients(self) -> None:
+        """All connections together, with those of peers and the files of the node, are never more than allowed."""
+        for limit in (1024, 4096, 65_536, 1_048_576, UNLIMITED):
+            shares = DescriptorShares.of(limit)
+            self.assertLessEqual(OWN + shares.peers + 2 * shares.clients, limit)
+            self.assertGreater(shares.peers, 0.2 * (limit - OWN))
+            self.assertGreater(2 * shares.clients, 0.7 * (limit - OWN))
+
+    def test_the_usual_limits_are_enough_for_the_defaults(self) -> None:
+        """The default of systemd is 524,288, that of Docker 1,048,576."""
+        for limit in (524_288, 1_048_576):
+            shares = DescriptorShares.of(limit)
+            self.assertGreater(shares.clients, DEFAULTS.connections)
+            self.assertGreater(shares.peers, 8_000)
+
+    def test_very_few(self) -> None:
+        """There is a place for some client all the same."""
+        self.assertGreaterEqual(DescriptorShares.of(20).clients, 1)
+
+
+class Keeping(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.limits = NodeLimits(DEFAULTS, lambda: 0.0)
+        self.clients: FairShares[Any] = FairShares(1)
+        self.peers: FairShares[Any] = FairShares(8000)
+        self.limits.bind_connections("connections", self.clients)
+        self.limits.bind_peer_connections(self.peers)
+
+    def test_enough(self) -> None:
+        """Nothing changes, and nothing is logged."""
+        with capturedLogs() as logs:
+            keep_within(UNLIMITED, self.limits)
+        self.assertEqual((self.clients.maximum, self.peers.maximum, logs), (10_000, 8000, []))
+
+    def test_too_few(self) -> None:
+        """The limits are lowered; the log says so, and what to do. So it does when the limit is changed."""
+        with capturedLogs() as logs:
+            keep_within(1024, self.limits)
+            self.limits.change(Limits(connections=200))
+            self.limits.change(Limits(connections=300))
+        self.assertEqual((self.clients.maximum, self.peers.maximum), (234, 156))
+        self.assertEqual(self.limits.uses["connections"]().maximum, 234)
+        self.assertEqual(
+            [*map(formatEvent, logs)],
+            [
+                "The limit of 1024 open files is enough for 234 connections of clients to each of --api and --events, "
+                f"fewer than --max-connections {number}: raise it (LimitNOFILE= of a systemd unit, ulimit -Hn of a "
+                "shell)."
+                for number in (10_000, 300)
+            ],
+        )

@@ -1,0 +1,189 @@
+"""Limits of the line protocol: connections, subscribers, the rate of requests, and the time for a line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bender.line_protocol.messages import LINE_BYTES_MAX
+from bender.line_protocol.places import REFUSED_AT_ONCE_MAX
+from bender.node.limits import Limits
+from tests.line_protocol.connected import Connected, EventsCase
+
+
+class LimitsCase(EventsCase):
+    def limit(self, **limits: Any) -> None:
+        self.watched.node.limits.change(Limits(**limits))
+
+    def from_(self, client: str, count: int = 1) -> list[Connected]:
+        return [Connected(self.factory, client=client) for _ in range(count)]
+
+    def error(self, connected: Connected) -> tuple[str, str]:
+        (error,) = [each for each in connected.received() if each["event"] == "error"]
+        return error["code"], error["message"]
+
+    def use(self, name: str) -> dict[str, Any]:
+        use: dict[str, Any] = self.watched.node.status()["limits"][name]
+        return use
+
+
+class Connections(LimitsCase):
+    def test_one_busy_host(self) -> None:
+        """It may have all connections; one more is sent the limit and the option, and is closed."""
+        self.limit(connections=3)
+        kept = self.from_("10.0.0.1", 3)
+        (other,) = self.from_("10.0.0.1")
+        text = (
+            "3 connections to --events of this node are open, the maximum (--max-connections): use another node, or "
+            "try again"
+        )
+        self.assertEqual(self.error(other), ("BUSY", text))
+        self.assertTrue(other.transport.disconnecting)
+        other.send(b"x")
+        other.lose()
+        self.assertEqual([each.named() for each in kept], [["hello"]] * 3)
+        self.assertEqual(self.use("line_connections"), {"max": 3, "used": 3, "peak": 3, "refused": 1})
+
+    def test_another_client(self) -> None:
+        """It gets the newest place of the client with the most."""
+        self.limit(connections=4)
+        greedy = self.from_("10.0.0.1", 4)
+        modest = self.from_("10.0.0.2", 2)
+        self.assertEqual([each.transport.disconnecting for each in greedy], [False, False, True, True])
+        for each in greedy[2:]:
+            each.lose()
+        self.assertEqual([each.named() for each in (*greedy[:2], *modest)], [["hello"]] * 4)
+
+    def test_a_place_is_freed(self) -> None:
+        self.limit(connections=1)
+        for _ in range(3):
+            (connected,) = self.from_("10.0.0.1")
+            self.assertEqual(connected.named(), ["hello"])
+            connected.lose()
+        self.assertEqual(self.use("line_connections"), {"max": 1, "used": 0, "peak": 1, "refused": 0})
+
+    def test_many_refused_clients(self) -> None:
+        """A hundred at a time are told why; any further one is closed at once."""
+        self.limit(connections=1)
+        self.from_("10.0.0.1")
+        refused = self.from_("10.0.0.1", REFUSED_AT_ONCE_MAX + 2)
+        self.assertEqual([bool(each.received()) for each in refused], [True] * REFUSED_AT_ONCE_MAX + [False] * 2)
+        for each in refused[-3:]:
+            each.lose()
+        self.assertTrue(self.from_("10.0.0.1")[0].received())
+
+
+class Subscribers(LimitsCase):
+    def test_a_place_for_another_client(self) -> None:
+        """A client with the most subscribers loses the newest to a client with fewer, and is told why."""
+        self.limit(subscribers=2)
+        greedy = self.from_("10.0.0.1", 2)
+        for each in greedy:
+            each.received()
+        (other,) = self.from_("10.0.0.2")
+        self.assertEqual(other.named(), ["hello"])
+        code, message = self.error(greedy[1])
+        self.assertEqual((code, message.partition(",")[0]), ("BUSY", "this node has 2 subscribers"))
+        self.assertTrue(greedy[1].transport.disconnecting)
+        greedy[1].lose()
+        self.watched.up()
+        self.assertEqual([each.named() for each in (greedy[0], other)], [["online 80"]] * 2)
+
+    def test_no_place(self) -> None:
+        """The connection is ended in time, also if its client reads nothing, and leaves no timer behind."""
+        self.limit(subscribers=1, client_timeout_s=5)
+        (first, second) = self.from_("10.0.0.1", 2)
+        self.assertEqual(self.error(second)[0], "BUSY")
+        second.transport.disconnecting = False
+        self.clock.advance(5)
+        self.assertTrue(second.transport.disconnecting)
+        for each in (first, second):
+            each.lose()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class Rate(LimitsCase):
+    RENEW = b'{"renew": ["registration/web/1/10.0.0.1/80"]}\n'
+
+    def test_too_many(self) -> None:
+        """Registrations and renewals count, over all connections of a client; subscribing does not."""
+        self.limit(rate=3)
+        one, other = self.from_("10.0.0.1", 2)
+        one.received()
+        other.received()
+        for _ in range(5):
+            one.subscribe()
+        one.send(self.RENEW * 2)
+        other.send(b'{"register": {"app": "web", "version": "1", "host": "10.0.0.1", "port": 80}}\n' + self.RENEW)
+        self.assertEqual(one.named().count("renewed"), 2)
+        *_, registered, error = other.received()
+        self.assertEqual(registered["event"], "registered")
+        self.assertEqual((error["event"], error["code"]), ("error", "BUSY"))
+        self.assertIn("more than 3 requests a second, the maximum for one address (--max-rate)", error["message"])
+        self.clock.advance(1)
+        one.received()
+        one.send(self.RENEW)
+        self.assertEqual(one.named(), ["renewed"])
+
+
+class SlowLines(LimitsCase):
+    def test_silence(self) -> None:
+        """A subscriber may say nothing for ever."""
+        connected = self.connect()
+        connected.subscribe()
+        self.clock.advance(10_000)
+        self.assertFalse(connected.transport.disconnecting)
+
+    def test_a_line_that_drips(self) -> None:
+        """It has a minute to be complete, however steadily it drips."""
+        connected = self.connect()
+        for _ in range(60):
+            self.assertFalse(connected.transport.disconnecting)
+            connected.send(b" ")
+            self.clock.advance(1)
+        self.assertEqual(self.error(connected), ("INVALID", "the line was not complete within 60 s (--client-timeout)"))
+        self.assertTrue(connected.transport.disconnecting)
+        connected.lose()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_an_endless_line(self) -> None:
+        """One that is refused for its length, and goes on, has no more time."""
+        connected = self.connect()
+        for _ in range(60):
+            self.assertFalse(connected.transport.disconnecting)
+            connected.send(b"x" * (LINE_BYTES_MAX // 4))
+            self.clock.advance(1)
+        self.assertTrue(connected.transport.disconnecting)
+
+    def test_each_line_has_its_time(self) -> None:
+        connected = self.connect()
+        for _ in range(5):
+            connected.send(b'{"subscribe"')
+            self.clock.advance(59)
+            connected.send(b": {}}\n")
+            self.clock.advance(59)
+        self.assertFalse(connected.transport.disconnecting)
+
+    def test_a_node_that_was_away(self) -> None:
+        """What has come meanwhile is read before the time is over."""
+        connected = self.connect()
+        connected.send(b'{"subscribe"')
+        self.clock.rightNow += 120
+        self.clock.callLater(0, connected.send, b": {}}\n")
+        self.clock.advance(0)
+        self.assertFalse(connected.transport.disconnecting)
+        self.clock.advance(1000)
+        self.assertFalse(connected.transport.disconnecting)
+
+    def test_a_client_that_has_said_all(self) -> None:
+        """The last line needs no end, and the client goes on receiving."""
+        connected = self.connect()
+        connected.send(b'{"subscribe": {}}')
+        connected.protocol.readConnectionLost()
+        self.clock.advance(1000)
+        self.assertFalse(connected.transport.disconnecting)
+
+    def test_a_client_that_is_gone(self) -> None:
+        connected = self.connect()
+        connected.send(b"{")
+        connected.lose()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
