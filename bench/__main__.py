@@ -42,6 +42,7 @@ MEASUREMENTS = (
     Measurement("listing", quick=["--repetitions=1", "--seconds=1"], peers=["debian"]),
     Measurement("pipelining", quick=["--seconds=1"]),
     Measurement("propagation", quick=["--repetitions=1", "--seconds=3"], peers=["original"]),
+    Measurement("encryption", quick=["--repetitions=1", "--seconds=1"], peers=["debian"]),
     Measurement("storm", quick=["--repetitions=1", "--seconds=2"]),
     Measurement("subscribers", quick=["--repetitions=3", "--subscribers=1000"]),
     Measurement("memory", quick=["--repetitions=1", "--registrations=10000"]),

@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -67,13 +68,15 @@ class Process:
         if self._popen.poll() is not None:
             raise SystemExit(f"A process ended by itself. Its output:\n{self.log.read_text(errors='replace')}")
 
-    def wait_until_answers(self, port: int, request: bytes, apart_s: float) -> None:
-        """Wait until it answers this request with 200; send it every `apart_s`."""
+    def wait_until_answers(
+        self, port: int, request: bytes, apart_s: float, context: ssl.SSLContext | None = None
+    ) -> None:
+        """Wait until it answers this request with 200; send it every `apart_s`, with TLS if there is a context."""
 
         def answers() -> bool:
             self.require_running()
             try:
-                with Connection(port) as connection:
+                with Connection(port, context) as connection:
                     return connection.ask(request)[0] == 200
             except ConnectionError:
                 return False
@@ -102,11 +105,22 @@ class Process:
 
 
 class Node(Process):
-    """`twistd bender`. An `instrumented` node reports its turns and bytes on request (see `bench.instrumented`)."""
+    """`twistd bender`. An `instrumented` node reports its turns and bytes on request (see `bench.instrumented`).
+
+    With `tls`, a directory of certificates, clients and peers use TLS.
+    """
 
     def __init__(
-        self, place: Path, peers: Iterable[Node] = (), *, instrumented: bool = False, options: Sequence[str] = ()
+        self,
+        place: Path,
+        peers: Iterable[Node] = (),
+        *,
+        instrumented: bool = False,
+        options: Sequence[str] = (),
+        tls: Path | None = None,
     ) -> None:
+        self.context = None if tls is None else ssl.create_default_context(cafile=tls / "ca.pem")
+        options = [*options, *([] if tls is None else [f"--tls={tls}", f"--peer-tls={tls}"])]
         self.api, self.exchange, self.events = free_ports(3)
         self._figures = place / f"{self.api}.json"
         program = twistd()
@@ -118,10 +132,10 @@ class Node(Process):
         super().__init__([*command, *options], place / f"{self.api}.log")
 
     def wait_until_ready(self) -> None:
-        self.wait_until_answers(self.api, get("/ready"), 0.005)
+        self.wait_until_answers(self.api, get("/ready"), 0.005, self.context)
 
     def status(self) -> Any:
-        with Connection(self.api) as connection:
+        with Connection(self.api, self.context) as connection:
             return json.loads(connection.ask(get("/status"))[1])
 
     @property
@@ -165,12 +179,14 @@ def place_for_processes() -> Iterator[tuple[Path, list[Process]]]:
 
 
 @contextmanager
-def cluster(size: int, *, instrumented: bool = False, options: Sequence[str] = ()) -> Iterator[list[Node]]:
+def cluster(
+    size: int, *, instrumented: bool = False, options: Sequence[str] = (), tls: Path | None = None
+) -> Iterator[list[Node]]:
     """Yield ready nodes, each of which has the nodes started before it as peers."""
     with place_for_processes() as (place, processes):
         nodes: list[Node] = []
         for _ in range(size):
-            node = Node(place, nodes, instrumented=instrumented, options=options)
+            node = Node(place, nodes, instrumented=instrumented, options=options, tls=tls)
             nodes.append(node)
             processes.append(node)
         for node in nodes:
@@ -190,12 +206,18 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def connected(port: int, context: ssl.SSLContext | None = None) -> socket.socket:
+    """Return a connection to a port of this machine, with TLS if there is a context."""
+    plain = socket.create_connection((LOOPBACK, port), PATIENCE_S)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return plain if context is None else context.wrap_socket(plain, server_hostname=LOOPBACK)
+
+
 class Connection:
     """A kept-alive HTTP connection. Answers have a Content-Length, or come in chunks, or have no body."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection((LOOPBACK, port), PATIENCE_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
+        self.socket = connected(port, context)
         self._received = b""
 
     def __enter__(self) -> Self:

@@ -113,10 +113,10 @@ class Load:
     wrk_percent: float
 
 
-def load(port: int, requests: Sequence[bytes], seconds: int) -> Load:
+def load(port: int, requests: Sequence[bytes], seconds: int, *, encrypted: bool = False) -> Load:
     """Send requests in a loop, one after the other on each connection, for a number of seconds.
 
-    Ends the measurement if a request fails.
+    With `encrypted` they are sent with TLS. Ends the measurement if a request fails.
     """
     folder = set_up("debian")
     libraries = [str(path) for path in folder.glob("usr/lib/*-linux-*")]
@@ -124,7 +124,7 @@ def load(port: int, requests: Sequence[bytes], seconds: int) -> Load:
         file.write(b"".join([request + b"\0" for request in requests]))
         file.flush()
         command = [str(folder / "usr/bin/wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout=10s", "--script"]
-        command += [str(HERE / "cycle.lua"), f"http://{LOOPBACK}:{port}/", "--", file.name]
+        command += [str(HERE / "cycle.lua"), f"http{'s' if encrypted else ''}://{LOOPBACK}:{port}/", "--", file.name]
         cpu_s, began = _children_cpu_s(), time.monotonic()
         done = subprocess.run(  # noqa: S603 - our own words
             command, stdout=subprocess.PIPE, text=True, check=False, env={"LD_LIBRARY_PATH": ":".join(libraries)}
@@ -165,9 +165,10 @@ class Run:
 
 def run(server: Node | Server, requests: Sequence[bytes], seconds: int) -> Run:
     """A turn of a server, after it was warmed up."""
-    load(server.api, requests, WARM_UP_S)
+    encrypted = isinstance(server, Node) and server.context is not None
+    load(server.api, requests, WARM_UP_S, encrypted=encrypted)
     cpu_s, began = server.cpu_s, time.monotonic()
-    done = load(server.api, requests, seconds)
+    done = load(server.api, requests, seconds, encrypted=encrypted)
     return Run(done, (server.cpu_s - cpu_s) / (time.monotonic() - began) * 100)
 
 

@@ -14,7 +14,6 @@ from OpenSSL.crypto import Error as CryptographyError
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
@@ -34,6 +33,7 @@ from bender.client.transport import (
 )
 from bender.client.types import Reply
 from bender.net.eager_write import PromptBody
+from bender.net.encrypted import EncryptedEndpoint
 from bender.net.endpoints import ReadyURL, in_time
 from bender.net.http_client import BodyCollector, EndpointFactory, connection_pool
 from bender.net.reactor import Reactor
@@ -126,7 +126,7 @@ def _wrapped(ca: bytes | None) -> Callable[[URI, IStreamClientEndpoint], IStream
         if uri.scheme == b"https":
             host = uri.host.decode("ascii")
             creator = optionsForClientTLS(host) if authorities is None else NodeTls(host, authorities)
-            endpoint = wrapClientTLS(creator, endpoint)
+            endpoint = EncryptedEndpoint(creator, endpoint)
         return _Quiet(endpoint)
 
     return wrap

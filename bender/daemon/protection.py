@@ -8,10 +8,10 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
 from bender.access.tokens import Tokens
 from bender.daemon.options import NodeOptions
+from bender.net.encrypted import ListeningTls
 from bender.process.options import Endpoint
 from bender.tls.connections import ClientsTls, PeersTls
 from bender.tls.identity import TlsIdentity
-from bender.tls.listening import ListeningTls
 
 
 class Protection:

@@ -25,10 +25,10 @@ from bender.exchange.discovery import LocatingNode, Seeds
 from bender.exchange.server import NO_TLS, AnsweringNode, GossipServer
 from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import BODY_BYTES_MAX, Wire
+from bender.net.encrypted import ListeningTls
 from bender.net.fair_turns import Turns
 from bender.net.reactor import Reactor
 from bender.tls.connections import PeersTls
-from bender.tls.listening import ListeningTls
 
 __all__ = ["Exchange"]
 

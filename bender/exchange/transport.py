@@ -30,6 +30,7 @@ from zope.interface import implementer
 from bender.exchange.push import PushConnections, UnexpectedAnswer
 from bender.net.addresses import split_host_port
 from bender.net.eager_write import PromptBody
+from bender.net.encrypted import EncryptedEndpoint
 from bender.net.endpoints import ReadyURL, cause_of, clause_of, endpoint_of
 from bender.net.http_client import BodyCollector, EndpointFactory, connection_pool
 from bender.net.reactor import Reactor
@@ -113,7 +114,7 @@ class PeerTransport:
         bytes_max = HEADERS_BYTES_MAX + response_bytes_max
 
         def secured(endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
-            return endpoint if tls is None else tls.wrap(endpoint)
+            return endpoint if tls is None else EncryptedEndpoint(tls, endpoint)
 
         endpoints = EndpointFactory(reactor, wrap=lambda _uri, endpoint: _Endpoint(secured(endpoint), bytes_max))
         self._pushes = PushConnections(

@@ -80,24 +80,25 @@ def prompt_writer(transport: Any) -> Callable[[bytes], None]:
 
 
 class _Prompt:
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_later")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._later = connection.write  # of this moment: the caller may put this one in its place
 
     def write(self, data: bytes) -> None:
         connection = self._connection
         # Never before what was written already and waits, and never to a connection that is gone or being closed.
         waits = connection.dataBuffer or connection._tempDataBuffer  # noqa: SLF001 - it has no other name
         if waits or not connection.connected or connection.disconnecting:
-            connection.write(data)
+            self._later(data)
             return
         try:
             sent = connection.socket.send(data)
         except OSError:  # it takes nothing now, or is lost, which it finds out in its turn
             sent = 0
         if sent < len(data):
-            connection.write(data[sent:])
+            self._later(data[sent:])
 
 
 @implementer(IBodyProducer)

@@ -15,11 +15,9 @@ from service_identity import VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
-    IStreamClientEndpoint,
 )
 from twisted.internet.ssl import Certificate, CertificateOptions, TLSVersion, trustRootFromCertificates
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -94,10 +92,6 @@ class PeersTls:
     def replace(self, identity: TlsIdentity) -> None:
         """Use these files from now on, for the connections to come."""
         self._context = context_of(identity)
-
-    def wrap(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
-        """Return an endpoint whose connections use TLS."""
-        return wrapClientTLS(self, endpoint)
 
 
 @implementer(IOpenSSLClientConnectionCreator)

@@ -1,0 +1,90 @@
+"""Connections with TLS, in both directions, on which small messages do not wait.
+
+Twisted gathers what is written with TLS until its next turn, and what comes of that until the one after. Here it is
+encrypted and sent at once, as `bender.net.eager_write` does it without TLS.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from bender.net.eager_write import prompt_writer
+
+#: The first byte that a client sends with TLS: a record of the handshake (RFC 8446, 5.1).
+_HANDSHAKE = b"\x16"
+
+
+class _PromptTls(TLSMemoryBIOProtocol):
+    """A connection that sends what is written at once."""
+
+    def makeConnection(self, transport: Any) -> None:
+        transport.write = prompt_writer(transport)
+        super().makeConnection(transport)
+
+
+class _ListeningTls(_PromptTls):
+    """A connection of a client, whose first byte tells if the client uses TLS."""
+
+    factory: ListeningTls
+    _begun = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._begun:
+            self._begun = True
+            if not data.startswith(_HANDSHAKE):
+                transport: Any = self.transport
+                transport.write(self.factory.plain_answer)
+                transport.loseConnection()
+                return
+        super().dataReceived(data)
+
+
+class ListeningTls(TLSMemoryBIOFactory):
+    """Makes the connections of `factory` with TLS; `plain_answer` is what a client gets that does not use it."""
+
+    protocol = _ListeningTls
+    noisy = False
+
+    def __init__(
+        self,
+        creator: IOpenSSLServerConnectionCreator,
+        factory: IProtocolFactory,
+        reactor: IReactorTime,
+        plain_answer: bytes,
+    ) -> None:
+        super().__init__(creator, False, factory, reactor)
+        self.plain_answer = plain_answer
+
+
+class _ConnectingTls(TLSMemoryBIOFactory):
+    """Makes connections to servers."""
+
+    protocol = _PromptTls
+    noisy = False
+
+
+@implementer(IStreamClientEndpoint)
+@frozen
+class EncryptedEndpoint:
+    """An endpoint whose connections use TLS, as `creator` makes it. They are there before the handshake is."""
+
+    creator: IOpenSSLClientConnectionCreator
+    endpoint: IStreamClientEndpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        connecting: Deferred[Any] = self.endpoint.connect(_ConnectingTls(self.creator, True, protocolFactory))
+        return connecting.addCallback(attrgetter("wrappedProtocol"))
