@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IDelayedCall,
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
     IProtocol,
@@ -19,10 +20,15 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
 )
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from bender.net.eager_write import prompt_writer
+
+#: Seconds that a client has for the handshake.
+HANDSHAKE_S_MAX = 10
 
 #: The first byte that a client sends with TLS: a record of the handshake (RFC 8446, 5.1).
 _HANDSHAKE = b"\x16"
@@ -41,6 +47,15 @@ class _ListeningTls(_PromptTls):
 
     factory: ListeningTls
     _begun = False
+    _due: IDelayedCall | None = None
+
+    def makeConnection(self, transport: Any) -> None:
+        super().makeConnection(transport)
+        self._due = self.factory.clock.callLater(HANDSHAKE_S_MAX, self._too_late)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_waiting()
+        super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
         if not self._begun:
@@ -51,6 +66,17 @@ class _ListeningTls(_PromptTls):
                 transport.loseConnection()
                 return
         super().dataReceived(data)
+        if self._due is not None and self._handshakeDone:
+            self._stop_waiting()
+
+    def _too_late(self) -> None:
+        self._due = None
+        self.abortConnection()
+
+    def _stop_waiting(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
 
 
 class ListeningTls(TLSMemoryBIOFactory):
@@ -68,6 +94,7 @@ class ListeningTls(TLSMemoryBIOFactory):
     ) -> None:
         super().__init__(creator, False, factory, reactor)
         self.plain_answer = plain_answer
+        self.clock = reactor
 
 
 class _ConnectingTls(TLSMemoryBIOFactory):
