@@ -44,6 +44,7 @@ MEASUREMENTS = (
     Measurement("propagation", quick=["--repetitions=1", "--seconds=3"], peers=["original"]),
     Measurement("encryption", quick=["--repetitions=1", "--seconds=1"], peers=["debian"]),
     Measurement("storm", quick=["--repetitions=1", "--seconds=2"]),
+    Measurement("overload", quick=["--repetitions=1", "--seconds=2"], peers=["debian"]),
     Measurement("subscribers", quick=["--repetitions=3", "--subscribers=1000"]),
     Measurement("memory", quick=["--repetitions=1", "--registrations=10000"]),
     Measurement("million", quick=["--repetitions=1", "--registrations=20000", "--seconds=1"]),

@@ -16,7 +16,6 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
@@ -118,21 +117,9 @@ def load(port: int, requests: Sequence[bytes], seconds: int, *, encrypted: bool 
 
     With `encrypted` they are sent with TLS. Ends the measurement if a request fails.
     """
-    folder = set_up("debian")
-    libraries = [str(path) for path in folder.glob("usr/lib/*-linux-*")]
-    with tempfile.NamedTemporaryFile(prefix="bender-bench-") as file:
-        file.write(b"".join([request + b"\0" for request in requests]))
-        file.flush()
-        command = [str(folder / "usr/bin/wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout=10s", "--script"]
-        command += [str(HERE / "cycle.lua"), f"http{'s' if encrypted else ''}://{LOOPBACK}:{port}/", "--", file.name]
-        cpu_s, began = _children_cpu_s(), time.monotonic()
-        done = subprocess.run(  # noqa: S603 - our own words
-            command, stdout=subprocess.PIPE, text=True, check=False, env={"LD_LIBRARY_PATH": ":".join(libraries)}
-        )
-        cpu_s, took_s = _children_cpu_s() - cpu_s, time.monotonic() - began
-    if done.returncode:
-        raise SystemExit(f"wrk ended with status {done.returncode}. Its output:\n{done.stdout}")
-    figures: Any = json.loads(done.stdout.splitlines()[-1])
+    cpu_s, began = _children_cpu_s(), time.monotonic()
+    figures = wrk(port, requests, seconds, encrypted=encrypted)
+    cpu_s, took_s = _children_cpu_s() - cpu_s, time.monotonic() - began
     if figures["not_2xx"] or figures["socket_errors"]:
         raise SystemExit(
             f"wrk had {figures['socket_errors']} socket errors and {figures['not_2xx']} refusals in "
@@ -144,6 +131,36 @@ def load(port: int, requests: Sequence[bytes], seconds: int, *, encrypted: bool 
         figures["p99_us"] / 1000,
         cpu_s / took_s * 100,
     )
+
+
+def wrk(
+    port: int,
+    requests: Sequence[bytes],
+    seconds: int,
+    *,
+    encrypted: bool = False,
+    connections: int = CONNECTIONS,
+    timeout_s: int = 10,
+) -> dict[str, int]:
+    """Run wrk, and return its figures (see cycle.lua). A request may be several, which are sent together."""
+    folder = set_up("debian")
+    libraries = [str(path) for path in folder.glob("usr/lib/*-linux-*")]
+    with tempfile.NamedTemporaryFile(prefix="bender-bench-") as file:
+        file.write(b"".join([request + b"\0" for request in requests]))
+        file.flush()
+        command = [str(folder / "usr/bin/wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={timeout_s}s"]
+        command += ["--script", str(HERE / "cycle.lua"), f"http{'s' if encrypted else ''}://{LOOPBACK}:{port}/"]
+        done = subprocess.run(  # noqa: S603 - our own words
+            [*command, "--", file.name],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={"LD_LIBRARY_PATH": ":".join(libraries)},
+        )
+    if done.returncode:
+        raise SystemExit(f"wrk ended with status {done.returncode}. Its output:\n{done.stdout}")
+    figures: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def _children_cpu_s() -> float:

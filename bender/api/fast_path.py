@@ -109,6 +109,10 @@ class FastPath:
         asked.access = self._tokens.access(parsed.token)
         return ParsedRequest(parsed.route, asked, parsed.path)
 
+    def count_turned_away(self) -> None:
+        """Count a request that was turned away because the node is overloaded."""
+        self._node.counters.turned_away += 1
+
     def answer(self, taken: ParsedRequest) -> bytes | None:
         """Return the response to a request; None where it has to wait, or to be sent in pieces, by Twisted."""
         if not (taken.route.at_once or self._node.ready):

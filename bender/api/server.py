@@ -22,10 +22,11 @@ from zope.interface import implementer
 
 from bender.access.tokens import UNRESTRICTED, Access
 from bender.api.fast_path import REMEMBERED_BYTES_MAX, FastPath, ParsedRequest, reason
+from bender.api.overload import turned_away, urgency_at
 from bender.api.responses import BODY_BYTES_MAX, RETRY_AFTER, ApiResponse, refusal_response
 from bender.api.routes import ROUTES
 from bender.net.eager_write import limit_unsent
-from bender.net.fair_turns import Turns
+from bender.net.fair_turns import Turns, Urgency
 from bender.net.http_server import PacedChannel, PacedSite, PlainRequest
 from bender.node.limits import DEFAULTS, Limits, LimitUse, NodeLimits
 
@@ -94,6 +95,8 @@ async def send(request: HttpRequest, answer: ApiResponse, turns: Turns) -> None:
 @implementer(IPushProducer)
 class _Sender:
     """Writes the next piece as long as the client takes what was written."""
+
+    urgency = Urgency.QUERY
 
     def __init__(self, request: HttpRequest, pieces: Iterator[bytes], turns: Turns) -> None:
         self.done: Deferred[None] = Deferred()
@@ -174,7 +177,8 @@ class HttpRequest(PlainRequest):
             self.finish()
             return
         self.channel.site.largest_body = max(self.channel.site.largest_body, self._received_bytes)
-        busy = self.channel.over_rate()
+        method, path = self.method.decode("latin-1"), self.path.decode("latin-1")
+        busy = self.channel.turned_away(method, path) or self.channel.over_rate()
         if busy is not None:
             self.write(respond(self, busy))
             self.finish()
@@ -203,8 +207,9 @@ class ApiChannel(PacedChannel):
         return bool(self._held) or any(not request.startedWriting for request in self.requests)
 
     def dataReceived(self, data: bytes) -> None:
-        # One short request, with nothing before it and nothing after it, needs no turn.
-        free = not (self._held or self._passed or self._waitingForTransport) and self.persistent
+        # One short request, with nothing before it and nothing after it, needs no turn unless others wait for theirs.
+        busy = self._held or self._passed or self._waitingForTransport or self.site.turns.crowded
+        free = not busy and self.persistent
         if free and len(data) <= REMEMBERED_BYTES_MAX:
             taken = self.site.fast_path.take_whole(data)
             if taken is not None and self._answer(taken):
@@ -221,6 +226,9 @@ class ApiChannel(PacedChannel):
     def _answer(self, taken: ParsedRequest) -> bool:
         """Answer a request of the fast path; False if it is for Twisted."""
         site = self.site
+        if site.turns.waited_s and (late := self.turned_away(taken.asked.method, taken.path)):
+            self.write_at_once(site.fast_path.response(late))
+            return True
         if site.rate.per_s:
             busy = self.over_rate()
             if busy is not None:
@@ -238,6 +246,18 @@ class ApiChannel(PacedChannel):
             self.resetTimeout()
         self.write_at_once(response)
         return True
+
+    @property
+    def urgency(self) -> Urgency:
+        """Return the urgency of the request that is acted upon next."""
+        return urgency_at(self._held, self._at)
+
+    def turned_away(self, method: str, path: str) -> ApiResponse | None:
+        """Count a request that has waited too long at an overloaded node, and return its answer; None for any other."""
+        late = turned_away(method, path, self.site.turns.waited_s)
+        if late is not None:
+            self.site.fast_path.count_turned_away()
+        return late
 
     def over_rate(self) -> ApiResponse | None:
         """Count a request; return the answer to it where its client sends too many."""

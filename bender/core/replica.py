@@ -362,10 +362,10 @@ class Replica:
         self.gossip.forget_invalid(now - INVALID_KEPT_S)
         self.gossip.ask(self.addresses() if addresses is None else addresses, now)
 
-    def sweep(self, now: float) -> bool:
-        """Do what is due by now; return True if there is more to do. Call it at least four times an interval."""
+    def sweep(self, now: float, unheard_s: float = 0.0) -> bool:
+        """Do what is due by now, four times an interval or more. Requests, maybe renewals, have waited `unheard_s`."""
         self._notice(now)
-        more = self.readiness.is_ready and self.claims.lapse(now)
+        more = self.readiness.is_ready and self.claims.lapse(now - unheard_s)
         if self.gossip.waiting(now) or not self.readiness.is_ready:
             self._ask_again(now)
         self.claims.hide(now)

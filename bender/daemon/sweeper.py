@@ -7,6 +7,7 @@ either: the node sweeps in slices, and requests get their turn between them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.application.service import Service
@@ -22,7 +23,10 @@ SWEEPS_PER_INTERVAL = 4
 
 
 class Sweeping(Protocol):
-    """The methods of a node that are used here. `sweep` does one slice; it returns True if there is more to do."""
+    """The methods of a node that are used here. `sweep` does one slice; it returns True if there is more to do.
+
+    Its argument is how many seconds requests of clients have waited, which may be renewals.
+    """
 
     @property
     def counters(self) -> Counters: ...
@@ -30,17 +34,21 @@ class Sweeping(Protocol):
     @property
     def timing(self) -> Timing: ...
 
-    def sweep(self) -> bool: ...
+    def sweep(self, unheard_s: float = 0.0) -> bool: ...
 
 
 class Expiry(Service):
-    """Sweeps `node` every quarter of its interval, and while there is more to do, at every turn of the reactor."""
+    """Sweeps `node` every quarter of its interval, and while there is more to do, at every turn of the reactor.
+
+    `unheard_s` returns how many seconds requests of clients have waited at the node.
+    """
 
     _log = Logger()
 
-    def __init__(self, reactor: IReactorTime, node: Sweeping) -> None:
+    def __init__(self, reactor: IReactorTime, node: Sweeping, unheard_s: Callable[[], float] = lambda: 0.0) -> None:
         self._reactor = reactor
         self._node = node
+        self._unheard_s = unheard_s
         self._more: IDelayedCall | None = None
         self._loop = LoopingCall(self._tick)
         self._loop.clock = reactor
@@ -64,7 +72,7 @@ class Expiry(Service):
     def _slice(self) -> None:
         self._more = None
         try:
-            more = self._node.sweep()
+            more = self._node.sweep(self._unheard_s())
         except Exception:
             self._node.counters.sweeps_failed += 1
             failed = self._node.counters.sweeps_failed

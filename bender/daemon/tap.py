@@ -29,8 +29,9 @@ from bender.daemon.service import NodeService
 from bender.daemon.sweeper import Expiry
 from bender.exchange import Exchange
 from bender.line_protocol.connection import NO_TLS, EventsFactory
-from bender.net.fair_turns import Turns
+from bender.net.fair_turns import Turns, Urgency
 from bender.net.reactor import Reactor
+from bender.net.reactor_lag import ReactorLag
 from bender.node.node import Node
 from bender.node.sources import Sources
 from bender.process.base_options import BaseOptions
@@ -129,7 +130,8 @@ def put_together(
             for name, factory in listened.items()
         },
         "exchange": exchange,
-        "expiry": Expiry(reactor, node),
+        "expiry": Expiry(reactor, node, partial(turns.oldest_s, Urgency.CHANGE)),
+        "lag": ReactorLag(reactor, turns.note_lag),
         "certificates": certificates,
     }
     _log_start(choices)

@@ -30,7 +30,7 @@ from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, PeerRefusal
 from bender.exchange.wire import BODY_BYTES_MAX, WIRE_VERSION, Wire
 from bender.exchange.wire_errors import MessageRefused, MessageTooLarge, OtherCluster, OtherVersion
-from bender.net.fair_turns import Turns
+from bender.net.fair_turns import Turns, Urgency
 from bender.net.http_server import PacedChannel, PacedSite, PlainRequest
 from bender.node.counters import Counters
 
@@ -202,6 +202,7 @@ class PeerChannel(PacedChannel):
     """One connection. Pushes that come in one piece are answered at once."""
 
     site: PeerSite
+    urgency = Urgency.PEER
 
     def answer_at_once(self, held: bytes, at: int) -> int | None:
         """Answer a push, and leave all else to Twisted."""

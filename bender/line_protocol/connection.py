@@ -34,7 +34,7 @@ from bender.line_protocol.line_timer import LineTimer
 from bender.line_protocol.messages import LINE_BYTES_MAX, NOT_GIVEN, ClientMessage, decode_line, parse_registration
 from bender.line_protocol.places import LinePlaces, RefusedConnection
 from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer
-from bender.net.fair_turns import Turns
+from bender.net.fair_turns import Turns, Urgency
 from bender.node.consumer_limits import Origin, origin_of
 from bender.node.event_selection import Selection, Subscription
 from bender.node.journal import Entry
@@ -47,6 +47,9 @@ HELD_BYTES_MAX = 64 * 1024
 
 #: For a client that does not use TLS, at a node that does.
 NO_TLS = said_line("error", code="INVALID", message="this port uses TLS: connect with it, and give the CA")
+
+#: Bytes of a line in which its kind is looked for.
+_LOOKED_AT_BYTES = 64
 
 Sessions = dict[str, "Subscriber"]
 
@@ -213,6 +216,12 @@ class Subscriber(Protocol):
         self.transport.abortConnection()
 
     # What the turns call.
+
+    @property
+    def urgency(self) -> Urgency:
+        """Return the urgency of the line that is acted upon next: most of them are renewals of agents."""
+        line = self._line if self._line is not None else self._held[:_LOOKED_AT_BYTES]
+        return Urgency.RENEWAL if b'"renew"' in line else Urgency.CHANGE
 
     def work(self) -> bool:
         """Act on one line, if the client was given all that it is owed."""

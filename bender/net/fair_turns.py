@@ -7,12 +7,18 @@ What all connections together do in one turn is limited as well, because an atta
 
 A connection that comes back with something new is served before those that have used up their time already: a client
 that renews now and then waits for one turn at the most, whatever the others do.
+
+Where more is asked than can be done, the more urgent comes first: peers, then renewals, which must not be missed, then
+changes, and questions last. Nothing starves, because in each turn one worker of those that wait for long gets its time.
+What has waited for too long is answered in the fewest words (`Turns.waited_s`): its client has gone elsewhere, or will.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from enum import IntEnum
+from math import inf
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -26,8 +32,29 @@ EACH_S = 0.001
 ALL_S = 0.005
 
 
+#: The reactor lags if its timers are late by this much; requests then wait for their turn by their urgency.
+CROWDED_LAG_S = 0.05
+
+#: Seconds after which a worker that waits is served although more urgent ones wait too, one in each turn.
+AGED_S = 0.25
+
+
+class Urgency(IntEnum):
+    """What is to be served first when not all can be."""
+
+    PEER = 0
+    RENEWAL = 1
+    CHANGE = 2
+    QUERY = 3
+    DIAGNOSIS = 4
+
+
 class Worker(Protocol):
     """A connection, or anything else with work that can be interrupted."""
+
+    @property
+    def urgency(self) -> Urgency:
+        """Return the urgency of the next piece of work."""
 
     def work(self) -> bool:
         """Do one piece of work, in a few milliseconds at the most. Return True if there is more to do at once."""
@@ -57,27 +84,44 @@ class Turns:
         # Spent since the last turn that is known to have begun: at least what was spent in this turn.
         self._spent_s = 0.0
         self._scheduled = False
-        # Workers that have had no time yet for what is new, and those that have used up theirs.
-        self._fresh: OrderedDict[Worker, None] = OrderedDict()
+        # Workers that have had no time yet for what is new, with when they came, and those that have used up theirs.
+        self._fresh: tuple[OrderedDict[Worker, float], ...] = tuple(OrderedDict() for _ in Urgency)
         self._used: OrderedDict[Worker, None] = OrderedDict()
+        #: Whether requests have to wait for their turn, by their urgency, instead of being served as they come.
+        self.crowded = False
+        #: Seconds that the worker which is served at present has waited; 0 if it did not have to.
+        self.waited_s = 0.0
 
     def run(self, worker: Worker) -> None:
         """Let a worker begin now, or in a later turn if there is no time left in this one."""
         if self.waits(worker):
             return
-        if self._spent_s < self._all_s:
+        if self._spent_s < self._all_s and not self.crowded:
             self._serve(worker)
         else:
-            self._fresh[worker] = None
+            self._fresh[worker.urgency][worker] = self._now()
             self._schedule()
 
     def waits(self, worker: Worker) -> bool:
         """Return True if a worker waits for a later turn."""
-        return worker in self._fresh or worker in self._used
+        return worker in self._used or any(worker in queue for queue in self._fresh)
+
+    def note_lag(self, lag_s: float) -> None:
+        """Note how late the timers of the reactor are at present."""
+        if lag_s >= CROWDED_LAG_S:
+            self.crowded = True
+        elif not any(self._fresh):
+            self.crowded = False
+
+    def oldest_s(self, least: Urgency) -> float:
+        """Return the seconds for which the first of the workers of this urgency, or a higher one, has waited."""
+        came_at = min((next(iter(queue.values())) for queue in self._fresh[: least + 1] if queue), default=inf)
+        return max(0.0, self._now() - came_at)
 
     def forget(self, worker: Worker) -> None:
         """Drop the work of a worker that is gone."""
-        self._fresh.pop(worker, None)
+        for queue in self._fresh:
+            queue.pop(worker, None)
         self._used.pop(worker, None)
 
     def take(self, steps: Iterator[object]) -> Deferred[None]:
@@ -113,23 +157,56 @@ class Turns:
         self._scheduled = False
         self._spent_s = 0.0
         if self._used:
-            self._serve_next(self._used)
-        while self._spent_s < self._all_s and (self._fresh or self._used):
-            self._serve_next(self._fresh or self._used)
-        if self._fresh or self._used:
+            self._serve_used()
+        aged = self._aged()
+        if aged is not None:
+            self._serve_fresh(aged)
+        while self._spent_s < self._all_s:
+            first = next((queue for queue in self._fresh if queue), None)
+            if first is not None:
+                self._serve_fresh(first)
+            elif self._used:
+                self._serve_used()
+            else:
+                return
+        if self._used or any(self._fresh):
             self._schedule()
 
-    def _serve_next(self, waiting: OrderedDict[Worker, None]) -> None:
-        worker, _ = waiting.popitem(last=False)
+    def _aged(self) -> OrderedDict[Worker, float] | None:
+        """Return the queue whose first worker has waited longest, if that is long; None without one."""
+        waiting = [queue for queue in self._fresh if queue]
+        if len(waiting) < 2:
+            return None
+        oldest = min(waiting, key=lambda queue: next(iter(queue.values())))
+        return oldest if self._now() - next(iter(oldest.values())) >= AGED_S else None
+
+    def _serve_fresh(self, queue: OrderedDict[Worker, float]) -> None:
+        worker, came_at = queue.popitem(last=False)
+        self.waited_s = self._now() - came_at
+        try:
+            self._serve_next(worker)
+        finally:
+            self.waited_s = 0.0
+
+    def _serve_used(self) -> None:
+        worker, _ = self._used.popitem(last=False)
+        self._serve_next(worker)
+
+    def _serve_next(self, worker: Worker) -> None:
         try:
             if not self._serve(worker) and not self.waits(worker):
                 worker.idle()
         except Exception:  # the others go on
             self._log.failure("Handling the data of a connection failed.")
 
+    def _now(self) -> float:
+        return (self._seconds or self._reactor.seconds)()
+
 
 class _Steps:
-    """Takes the steps of an iterator as work."""
+    """Takes the steps of an iterator as work: of a long list, or of another long answer."""
+
+    urgency = Urgency.QUERY
 
     def __init__(self, turns: Turns, steps: Iterator[object]) -> None:
         self.done: Deferred[None] = Deferred(lambda _: self._cancel())

@@ -28,7 +28,7 @@ from twisted.web.resource import IResource
 from bender.net.client_address import UNIX, client_at, host_of
 from bender.net.eager_write import prompt_writer
 from bender.net.fair_shares import FairShares, NoPlace
-from bender.net.fair_turns import Turns
+from bender.net.fair_turns import Turns, Urgency
 
 #: Bytes that are held while requests wait for their turn, or for the answer to the one before, and still more is read.
 HELD_BYTES_MAX = 64 * 1024
@@ -82,6 +82,11 @@ class PacedChannel(http.HTTPChannel):
     _received = False
     #: Set while the client reads nothing.
     _stalling: IDelayedCall | None = None
+
+    @property
+    def urgency(self) -> Urgency:
+        """Return the urgency of the request that is acted upon next."""
+        raise NotImplementedError
 
     def answer_at_once(self, held: bytes, at: int) -> int | None:
         """Answer the request that begins at `at`, and return where it ends.

@@ -14,7 +14,8 @@ class Counters:
     `requests` are those to peers, rounds and pushes alike: `answered` ones, and those that `failed`. `received` are
     those of peers. Bytes are those of messages, to and from peers, without what HTTP adds to them. A round or sweep
     that failed has ended in a mistake of ours, of which the log says more. Requests of clients are `unauthorized`
-    without a valid token, and `forbidden` where the token does not permit them.
+    without a valid token, `forbidden` where the token does not permit them, and `turned_away`
+    where they waited too long at an overloaded node.
     """
 
     rounds: int = 0
@@ -29,6 +30,7 @@ class Counters:
     bytes_received: int = 0
     unauthorized: int = 0
     forbidden: int = 0
+    turned_away: int = 0
 
     def shown(self) -> dict[str, Any]:
         return asdict(self)

@@ -403,11 +403,11 @@ class Node:
         with self._turn as now:
             self.replica.round(now, addresses)
 
-    def sweep(self) -> bool:
-        """Do what is due by now; return True if there is more to do at once."""
+    def sweep(self, unheard_s: float = 0.0) -> bool:
+        """Do what is due by now; return True if there is more. Requests of clients have waited for `unheard_s`."""
         self.counters.sweeps += 1
         with self._turn as now:
-            more = self.replica.sweep(now)
+            more = self.replica.sweep(now, unheard_s)
             self._note_changes(now)
             return more
 

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from bender.core.replica import Full
-from bender.net.fair_turns import Turns
+from bender.net.fair_turns import Turns, Urgency
 from bender.node.consumer_limits import Origin
 from bender.node.consumers import NOWHERE, ConsumerStream
 from bender.node.event_selection import Selection, Subscription
@@ -70,6 +70,9 @@ class EventStream:
     A subscription begins where the one before it is `live`, that is, was given all that it was owed: follow another
     only then, and nothing is missing or there twice. Call `close` when the connection is closed or lost.
     """
+
+    #: A snapshot, or what a client has missed. What happens is sent to all at once.
+    urgency = Urgency.QUERY
 
     def __init__(
         self, node: Node, turns: Turns, clock: IReactorTime, outlet: Outlet, origin: Origin = NOWHERE, *, ticks: bool

@@ -20,10 +20,12 @@ class Swept:
     def __init__(self, clock: Clock, answers: list[Callable[[], bool]]) -> None:
         self.counters = Counters()
         self.sweeps: list[float] = []
+        self.unheard_s: list[float] = []
         self._clock = clock
         self._answers = answers
 
-    def sweep(self) -> bool:
+    def sweep(self, unheard_s: float = 0.0) -> bool:
+        self.unheard_s.append(unheard_s)
         self.sweeps.append(self._clock.seconds())
         return self._answers.pop(0)() if self._answers else False
 
@@ -57,6 +59,16 @@ class RegularSweeps(ExpiryCase):
         clock, node, _ = self.start()
         clock.pump([0.25] * 4)
         self.assertEqual(node.sweeps, [0, 0.25, 0.5, 0.75, 1.0])
+
+    def test_the_node_is_told_how_long_requests_have_waited(self) -> None:
+        """At each sweep anew; nothing waits where nobody measures it."""
+        clock, node = Clock(), Swept(Clock(), [])
+        waited_s = [0.0, 0.5]
+        Expiry(clock, node, lambda: waited_s.pop(0)).startService()
+        clock.advance(0.25)
+        self.assertEqual(node.unheard_s, [0.0, 0.5])
+        _, other, _ = self.start()
+        self.assertEqual(other.unheard_s, [0.0])
 
     def test_it_ends_with_the_service(self) -> None:
         """A stopped service sweeps no more and leaves no timer behind."""

@@ -8,20 +8,23 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.net.fair_turns import Turns
+from bender.net.fair_turns import AGED_S, CROWDED_LAG_S, Turns, Urgency
 from tests.net.reactor_turns import take_turn
 
 
 class Pieces:
     """Some pieces of work, each of which takes 1 s."""
 
-    def __init__(self, case: TurnsCase, name: str, count: int) -> None:
+    def __init__(self, case: TurnsCase, name: str, count: int, urgency: Urgency = Urgency.QUERY) -> None:
         self._case = case
+        self.urgency = urgency
+        self.waited_s: list[float] = []
         self._name = name
         self.left = count
         self.idled = 0
 
     def work(self) -> bool:
+        self.waited_s.append(self._case.turns.waited_s)
         if self.left:
             self.left -= 1
             self._case.now += 1
@@ -41,8 +44,8 @@ class TurnsCase(SynchronousTestCase):
         self.done = ""
         self.turns = Turns(self.reactor, each_s=2, all_s=6, seconds=lambda: self.now)
 
-    def run_some(self, name: str, count: int) -> Pieces:
-        pieces = Pieces(self, name, count)
+    def run_some(self, name: str, count: int, urgency: Urgency = Urgency.QUERY) -> Pieces:
+        pieces = Pieces(self, name, count, urgency)
         self.turns.run(pieces)
         return pieces
 
@@ -139,3 +142,66 @@ class Steps(TurnsCase):
         done.cancel()
         self.failureResultOf(done, CancelledError)
         self.assertEqual(self.turn(), "")
+
+
+class Crowded(TurnsCase):
+    """The reactor lags, so that requests wait for their turn."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.turns.note_lag(CROWDED_LAG_S)
+
+    def test_the_most_urgent_comes_first(self) -> None:
+        """Whatever came first; of the same urgency, in the order in which they came."""
+        for name, urgency in (
+            ("d", Urgency.DIAGNOSIS),
+            ("q", Urgency.QUERY),
+            ("c", Urgency.CHANGE),
+            ("r", Urgency.RENEWAL),
+            ("s", Urgency.RENEWAL),
+            ("p", Urgency.PEER),
+        ):
+            self.run_some(name, 1, urgency)
+        self.assertEqual((self.done, self.turn()), ("", "prscqd"))
+
+    def test_nothing_starves(self) -> None:
+        """Of those that have waited for long, one is served in each turn."""
+        self.run_some("q", 1)
+        self.run_some("d", 1, Urgency.DIAGNOSIS)
+        self.now += AGED_S
+        for _ in range(20):
+            self.run_some("r", 1, Urgency.RENEWAL)
+        self.assertEqual([self.turn(), self.turn()], ["qrrrrr", "drrrrr"])
+
+    def test_a_worker_may_ask_how_long_it_has_waited(self) -> None:
+        """While it is served, for its first piece of work; at other times nothing has waited."""
+        pieces = self.run_some("q", 1)
+        self.now += 3
+        self.turn()
+        self.assertEqual((pieces.waited_s, self.turns.waited_s), ([3.0], 0.0))
+
+    def test_how_long_renewals_have_waited(self) -> None:
+        """Those and what is more urgent, not what is less urgent; 0 where nothing waits."""
+        self.assertEqual(self.turns.oldest_s(Urgency.CHANGE), 0.0)
+        self.run_some("q", 1)
+        self.now += 1
+        self.assertEqual(self.turns.oldest_s(Urgency.CHANGE), 0.0)
+        renewals = self.run_some("r", 1, Urgency.RENEWAL)
+        self.now += 2
+        self.assertEqual((self.turns.oldest_s(Urgency.CHANGE), self.turns.oldest_s(Urgency.QUERY)), (2.0, 3.0))
+        self.turns.forget(renewals)
+        self.assertEqual(self.turns.oldest_s(Urgency.CHANGE), 0.0)
+
+    def test_it_ends_when_nothing_waits_and_the_reactor_is_in_time(self) -> None:
+        """Then work is done at once again."""
+        self.run_some("a", 1)
+        self.turns.note_lag(0)
+        self.assertTrue(self.turns.crowded)
+        self.turn()
+        self.turns.note_lag(CROWDED_LAG_S)
+        self.assertTrue(self.turns.crowded)
+        self.turns.note_lag(0)
+        self.assertFalse(self.turns.crowded)
+        self.done = ""
+        self.run_some("b", 1)
+        self.assertEqual(self.done, "b")
