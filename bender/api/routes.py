@@ -80,7 +80,9 @@ def answer(node: Node, route: Route, asked: ApiRequest) -> Answered:
     """Do what a client asks for."""
     command = route.commands.get("GET" if asked.method == "HEAD" else asked.method)
     try:
-        require_access(route, asked)
+        if not asked.permitted:
+            require_access(route, asked)
+            asked.permitted = True
         if command is None:
             return without_command(route, asked)
         if asked.query:
