@@ -86,8 +86,8 @@ class ApiRequest(msgspec.Struct):
 
     `path` are the variable parts of its path, decoded; `query` what came after `?`; `etags`, `encodings` and `only_if`
     are the headers If-None-Match, Accept-Encoding and If-Match. `address` is that of the client, `author` the same with
-    the name that it gives itself, or of its token instead of the address. `access` is what it may do, and `permitted` is set when that was found to include this
-    request.
+    the name that it gives itself, or of its token instead of the address. `access` is what it may do; `permitted`
+    is set when that was found to include this request.
 
     `repeated` is what its command keeps for the next request that is the same: instances send the same for ever, and
     the fast path remembers requests.

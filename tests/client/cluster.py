@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
+from bender.access.tokens import Tokens
 from bender.api import site
 from bender.client import Client, Event, Watch
 from bender.core.timing import Timing
@@ -32,6 +33,7 @@ class Machine:
     def __init__(self, network: Network, host: str, incarnation: int) -> None:
         self.host = host
         self._network = network
+        self.tokens = Tokens()
         sources = Sources(network.seconds, lambda: int(network.seconds() * 1000), lambda: incarnation)
         seeds = tuple(f"{each}:1730" for each in ALL)
         address = f"{host}:1730"
@@ -49,7 +51,7 @@ class Machine:
         assert isinstance(self.node.exchange, Exchange)
         self._exchange = self.node.exchange
         self._expiry = Expiry(network, self.node)
-        self._api = network.listenTCP(1729, site(self.node, network), interface=host)
+        self._api = network.listenTCP(1729, site(self.node, network, tokens=self.tokens), interface=host)
         self._exchange.startService()
         self._expiry.startService()
 
