@@ -39,8 +39,10 @@ def ended(tmp_path: Path) -> Iterator[list[Run]]:
         run.end()
 
 
-def _write(file: Path, text: str) -> None:
+def written(file: Path, text: str) -> Path:
+    """Write a file, and return it."""
     file.write_text(text)
+    return file
 
 
 def _read(file: Path) -> str:
@@ -81,7 +83,7 @@ async def test_tokens(cluster: Cluster, certificates: Path, tokens: Path) -> Non
     assert isinstance(kept, ssl.SSLSocket)
     assert asked(kept, "read") == asked(kept, "agent") == b"HTTP/1.1 200 OK"
 
-    _write(
+    written(
         tokens,
         "".join(token_table(name, [scope], secret_of(name)) for name, scope in (("read", "read"), ("new", "admin"))),
     )
@@ -95,7 +97,7 @@ async def test_tokens(cluster: Cluster, certificates: Path, tokens: Path) -> Non
     assert (await node.call("POST", "/registrations/web/1.0/10.0.0.5/80")).status == 200
     assert [each["event"] for each in read_lines(stays, 1)] == ["online"]
 
-    _write(tokens, "[[token]]\nname = 7\n")
+    written(tokens, "[[token]]\nname = 7\n")
     await reread(node, "Configuration not changed after SIGHUP: --tokens")
     assert asked(kept, "read") == b"HTTP/1.1 200 OK"
     for connection in (kept, stays, goes):
@@ -130,7 +132,7 @@ async def test_certificates(cluster: Cluster, certificates: Path, tokens: Path) 
     await reread(node, "--peer-tls: the certificate that is valid until")
     assert (await node.call("GET", "/status")).body["problems"] == {}
     assert [each["state"] for each in (await other.call("GET", "/status")).body["peers"]] == ["heard"]
-    _write(certificates / "key.pem", "nothing")
+    written(certificates / "key.pem", "nothing")
     await reread(node, "does not hold a private key")
     assert http(node.api_port, context, "GET", "/ready").status == 200
     kept.close()
@@ -145,7 +147,7 @@ async def test_an_instance_lives_through_a_change_of_its_token(
         [protected_node(cluster, certificates, tokens, interval=0.25, ttl=TTL_S) for _ in range(2)]
     )
     secret = tmp_path / "token"
-    _write(secret, secret_of("web"))
+    written(secret, secret_of("web"))
     run = Run(tmp_path / "run", [f"127.0.0.1:{node.api_port}" for node in nodes], cluster.ports.take())
     ended.append(run)
     run.serve(
@@ -166,9 +168,9 @@ async def test_an_instance_lives_through_a_change_of_its_token(
     ):
         tables = [token_table("admin", ["admin"], secret_of("admin"))]
         tables += [token_table(name, ["register:web-*"], secret_of(name)) for name in scopes]
-        _write(tokens, "".join(tables))
+        written(tokens, "".join(tables))
         await reread(node, "--tokens")
-        _write(secret, secret_of("web-2"))
+        written(secret, secret_of("web-2"))
     watching.settimeout(2 * TTL_S)
     with pytest.raises(TimeoutError):
         watching.recv(1)
