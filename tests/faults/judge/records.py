@@ -1,0 +1,106 @@
+"""Acts of clients as the oracle's records: each happened at some moment between its request and its answer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from tests.faults.facts import Asked, root_of
+from tests.simulation.knowledge import Life
+from tests.simulation.records import Record, Unit
+
+
+class ObservedRecord(Record):
+    """What happened to one key, as far as its clients know.
+
+    A renewal that was answered obliges nodes from its answer on, for a ttl after its request. One that was not answered
+    obliges no node, and may have been accepted at any moment until it can no longer have an effect (`doubt`).
+    """
+
+    def __init__(self, key: str, end_kept_s: float) -> None:
+        super().__init__(key, 0.0, end_kept_s)
+        self._took_s = 0.0
+        #: Whether it is unknown what a request did.
+        self.doubtful = False
+        #: The unit that the latest request for certain made or met, and when that was answered.
+        self.latest: tuple[Unit, float] | None = None
+
+    def accept_answered(self, life: Life, unit: Unit, sent_at: float, now: float) -> None:
+        """Note a request that a node accepted between two moments."""
+        self._took_s = now - sent_at
+        self.accept(life, unit, now)
+        self._took_s = 0.0
+        self.latest = (unit, now)
+
+    def may_accept(self, life: Life, ttl_s: float, now: float) -> None:
+        """Note that a node may accept a request at this moment."""
+        self.ttl_s_max = max(self.ttl_s_max, ttl_s)
+        self.accepted[life].append(now)
+        self.last_at = now
+
+    def doubt(self) -> None:
+        """Note that it is not known from now on which of the requests took effect last."""
+        self.doubtful = True
+        self.latest = None
+
+    def ttl_in_force_s(self, life: Life, holder: Life, now: float) -> float:
+        if self.doubtful or not self.units:
+            return self.ttl_s_max
+        return max(super().ttl_in_force_s(life, holder, now), self._ttl_s_under_way)
+
+    @property
+    def _ttl_s_under_way(self) -> float:
+        """The largest ttl that a request may have set whose unit was not seen yet."""
+        return self.ttl_s_max if self.ttl_s_max > max(unit.ttl_s for unit in self.units.values()) else 0.0
+
+    def _until(self, at: float) -> float:
+        return super()._until(at) - self._took_s
+
+
+class Units:
+    """Finds the unit of a body that was seen, by the request that sent it."""
+
+    def __init__(self, asked: Iterable[Asked]) -> None:
+        self._registering: dict[tuple[str, str], list[Asked]] = defaultdict(list)
+        for each in asked:
+            if each.operation == "register" and each.status != 0:
+                self._registering[each.key, each.unit].append(each)
+        self._roots: dict[tuple[str, str], Unit] = {}
+
+    def unit(self, record: ObservedRecord, body: str, lives: Mapping[str, Life], now: float) -> Unit | None:
+        """Return the unit of a body; None if no request that was made by now has sent it."""
+        encoded = body.encode()
+        found = record.units.get(encoded)
+        if found is None:
+            sent = [each for each in self._registering[record.key, body.partition(" ")[0]] if each.sent_at <= now]
+            if sent:
+                life = lives.get(sent[-1].node)
+                if life is None:
+                    return None
+                found = record.units[encoded] = self._made(record, body, life, sent[-1], now)
+        return found
+
+    def _made(self, record: ObservedRecord, body: str, life: Life, sent: Asked, now: float) -> Unit:
+        """Make a unit.
+
+        What it replaced is known only where requests came one after another, all with answers, and the node listed what
+        the one before had made: another may not have known of that, and ranks decide between two that meet.
+        """
+        root, before = (record.key, root_of(body)), record.latest
+        same = self._roots.get(root)
+        replaced = before[0] if before is not None and before[1] <= sent.sent_at else None
+        if replaced is not None and life.shown.get(record.key) != replaced.body:
+            replaced = None
+        succeeds = replaced is not None and _instance(replaced.body) != _instance(body.encode())
+        if replaced is not None and not succeeds and (same is None or same.registration is not replaced.registration):
+            replaced = None  # it began a registration of its own, because the one before was not listed there
+        unit = Unit(body.encode(), life, now, replaced, succeeds=succeeds)
+        if same is not None and unit.registration is not same.registration:
+            unit.registration = same.registration
+            unit.registration.units.append(unit)
+        self._roots.setdefault(root, unit)
+        return unit
+
+
+def _instance(body: bytes) -> bytes:
+    return body.split(b" ")[-3]

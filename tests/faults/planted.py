@@ -1,0 +1,74 @@
+"""Defects that are planted in real nodes, to see that the judge finds them: a checker that nobody saw fail is none.
+
+Most are mutations of the simulator. Each comes with the faults under which it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from attrs import evolve, frozen
+
+from bender.core import last_writer_wins
+from bender.core.gossip import Gossip
+from bender.core.ledger import Delta
+from bender.core.view import View
+from tests.faults.plan import Plan, Step, plan_of
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.mutations.mutation import around, instead
+from tests.simulation.patches import Patch
+
+#: The seed whose clients and programs are used, and how long each defect gets.
+SEED, FAULTS_S = 4, 14.0
+
+
+@frozen
+class Defect:
+    """What is broken, at which nodes, under which faults, and the promises of which the judge has to report one."""
+
+    promises: tuple[str, ...]
+    patches: list[Patch]
+    nodes: tuple[str, ...] = ("n1", "n2", "n3")
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def plan(self) -> Plan:
+        drawn = plan_of(SEED, faults_s=FAULTS_S, previous=False)
+        return evolve(drawn, nodes=3, interval_s=0.5, ttl_s=3.0, relayed=False, steps=self.steps)
+
+
+def _takes_none(original: Any, gossip: Gossip, deltas: Iterable[Delta], now: float) -> Any:
+    return original(gossip, (), now)
+
+
+def _says_twice(original: Any, view: View) -> Iterator[Any]:
+    events = original(view)
+    return [*events, *events[:1]]  # type: ignore[return-value]
+
+
+def _mutation(name: str) -> list[Patch]:
+    return MUTATIONS[name].patches
+
+
+_KILLED = (Step(4.0, "kill", (0,), 9.0),)
+_STARTED_WHILE_ANOTHER_IS_PAUSED = (Step(4.0, "pause", (1,), 5.0), Step(4.5, "kill", (0,), 0.1))
+_CUT = (Step(4.0, "islands", (0,), 7.0),)
+
+DEFECTS = {
+    "P1": Defect(("P1",), [(Gossip, "_join", around(_takes_none))], ("n1",)),
+    "P2": Defect(("P2",), _mutation("a renewal elsewhere makes no claim")),
+    "P3": Defect(("P3",), _mutation("endless patience"), steps=_KILLED),
+    "P4": Defect(("P4",), _mutation("a removal without an end")),
+    "P5": Defect(("P5",), [(View, "take_events", around(_says_twice))], ("n1",)),
+    "P5, reasons": Defect(("P5",), _mutation("an end has no reason")),
+    "P6": Defect(("P2",), _mutation("hidden when the ttl is over"), steps=_CUT),
+    "P7": Defect(("P7",), [(last_writer_wins, "SETTINGS_PER_KEY_MAX", instead(2))]),
+    "P8": Defect(("P8",), _mutation("ready at once after a start"), steps=_STARTED_WHILE_ANOTHER_IS_PAUSED),
+}
+
+
+def plant(name: str) -> None:
+    """Change bender in this process for good."""
+    for owner, attribute, change in DEFECTS[name].patches:
+        setattr(owner, attribute, change(vars(owner)[attribute]))

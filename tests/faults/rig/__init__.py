@@ -1,0 +1,1 @@
+"""Everything that runs: namespaces, nodes, relay, nemesis, clients, programs, watchers and the watchdog."""

@@ -1,0 +1,181 @@
+"""Network namespaces: one for each node, one for the programs of the test with the bridge that joins them all.
+
+Names are unique to the process, and everything is removed at the end, also after a failure. Packets are dropped by
+nftables where they arrive, in the namespace of the receiver: a sender cannot tell that from a network which loses them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import shutil
+import subprocess
+from asyncio.subprocess import PIPE
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from attrs import define, field
+
+ROOT = Path(__file__).parents[3]
+
+#: The network of a run; the clients have addresses of their own, so that a partition also has two sides of clients.
+PREFIX = "10.77.0"
+CLIENTS = ("10.77.0.201", "10.77.0.202")
+OBSERVER = "10.77.0.200"
+
+API_PORT, EXCHANGE_PORT, EVENTS_PORT = 1729, 1730, 1731
+
+#: Where the relay listens in the namespace of each node, and the mark of its own connections.
+RELAY_PORT, RELAY_MARK = 1799, 77
+
+_CLONE_NEWNET = 0x40000000
+
+
+class Missing(Exception):
+    """A program that faults need is missing. The message says what to do."""
+
+
+def program(name: str) -> str:
+    """Return the path of a program of this machine, or of those that `make test-deps` has unpacked."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or ROOT / f".deps/debian/{name}"
+    if not Path(found).exists():
+        raise Missing(f"{name} is missing: run `make test-deps`.")
+    return str(found)
+
+
+def address_of(number: int) -> str:
+    """Return the address of a node by its number, counted from 0."""
+    return f"{PREFIX}.{number + 1}"
+
+
+def enter(namespace: str) -> None:
+    """Move this thread into a network namespace: sockets that it opens from now on are there."""
+    with Path(f"/run/netns/{namespace}").open("rb") as file:
+        _enter(file)
+
+
+def _enter(file: BinaryIO) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
+        error = ctypes.get_errno()
+        raise OSError(error, f"cannot enter a network namespace: {os.strerror(error)}")
+
+
+@define
+class Rules:
+    """What the firewalls of all nodes drop at this moment."""
+
+    #: Pairs of numbers: nothing gets from the first to the second, or nothing but answers.
+    stopped: set[tuple[int, int]] = field(factory=set)
+    unasked: set[tuple[int, int]] = field(factory=set)
+    #: For each address of clients, the nodes that it cannot reach.
+    unreachable: dict[str, set[int]] = field(factory=dict)
+    #: The percentage of packets between nodes that get lost.
+    loss_percent: int = 0
+
+    def of(self, number: int, nodes: int, *, relayed: bool) -> str:
+        """Return the rules of one node in the language of nft."""
+        drops = [f"ip saddr {address_of(a)} drop" for a, b in self.stopped if b == number]
+        drops += [f"ip saddr {address_of(a)} tcp dport {EXCHANGE_PORT} drop" for a, b in self.unasked if b == number]
+        drops += [f"ip saddr {client} drop" for client, where in self.unreachable.items() if number in where]
+        if self.loss_percent:
+            drops += [
+                f"ip saddr {address_of(a)} numgen random mod 100 < {self.loss_percent} drop"
+                for a in range(nodes)
+                if a != number
+            ]
+        return "\n".join(
+            [
+                "table ip faults",
+                "delete table ip faults",
+                "table ip faults {",
+                "chain arriving { type filter hook input priority 0;",
+                *drops,
+                "}",
+                *(_redirection(nodes, number) if relayed else ()),
+                "}\n",
+            ]
+        )
+
+
+def _redirection(nodes: int, number: int) -> Iterable[str]:
+    peers = ", ".join(address_of(a) for a in range(nodes) if a != number)
+    yield "chain leaving { type nat hook output priority -100;"
+    yield f"ip daddr {{ {peers} }} tcp dport {EXCHANGE_PORT} meta mark != {RELAY_MARK} redirect to :{RELAY_PORT}"
+    yield "}"
+
+
+class Network:
+    """The namespaces of a run, and what their firewalls drop. `close` removes all of it."""
+
+    def __init__(self, nodes: int, *, relayed: bool) -> None:
+        self.nodes = nodes
+        self.relayed = relayed
+        self.rules = Rules()
+        self._ip, self._nft = program("ip"), program("nft")
+        self._made: list[str] = []
+        self._home = Path("/proc/thread-self/ns/net").open("rb")  # noqa: SIM115 - until `close`
+        self._applied: dict[int, str] = {}
+        self._applying = asyncio.Lock()
+        tag = f"bf{os.getpid()}"
+        self.hub = f"{tag}-hub"
+        self.namespaces = [f"{tag}-n{number + 1}" for number in range(nodes)]
+
+    def open(self) -> None:
+        """Make the namespaces, the bridge and the links, and enter the one of the programs."""
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        for namespace in (self.hub, *self.namespaces):
+            self._run("netns", "add", namespace)
+            self._made.append(namespace)
+            self._run("-n", namespace, "link", "set", "lo", "up")
+        self._run("-n", self.hub, "link", "add", "bridge0", "type", "bridge")
+        self._run("-n", self.hub, "link", "set", "bridge0", "up")
+        for address in (OBSERVER, *CLIENTS):
+            self._run("-n", self.hub, "addr", "add", f"{address}/24", "dev", "bridge0")
+        for number, namespace in enumerate(self.namespaces):
+            link = f"to-n{number + 1}"
+            self._run("-n", self.hub, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+            self._run("-n", self.hub, "link", "set", link, "master", "bridge0", "up")
+            self._run("-n", namespace, "addr", "add", f"{address_of(number)}/24", "dev", "eth0")
+            self._run("-n", namespace, "link", "set", "eth0", "up")
+        enter(self.hub)
+
+    async def apply(self) -> None:
+        """Let the rules take effect at all nodes where they changed, while everything else goes on."""
+        async with self._applying:
+            changed = {number: self.rules.of(number, self.nodes, relayed=self.relayed) for number in range(self.nodes)}
+            await asyncio.gather(
+                *(self._load(number, rules) for number, rules in changed.items() if self._applied.get(number) != rules)
+            )
+            self._applied = changed
+
+    async def _load(self, number: int, rules: str) -> None:
+        loading = await asyncio.create_subprocess_exec(*self.inside(number, [self._nft, "-f", "-"]), stdin=PIPE)
+        await loading.communicate(rules.encode())
+        if loading.returncode:
+            raise OSError(f"nft refuses the rules of n{number + 1}:\n{rules}")
+
+    def inside(self, number: int, command: Sequence[str]) -> list[str]:
+        """Return the command that runs `command` in the namespace of a node; it becomes that, with the same pid."""
+        return [self._ip, "netns", "exec", self.namespaces[number], *command]
+
+    def close(self) -> None:
+        """Remove all namespaces; the bridge and the links go with them."""
+        if not self._home.closed:
+            _enter(self._home)
+            self._home.close()
+        for namespace in self._made:
+            with suppress(subprocess.CalledProcessError):
+                self._run("netns", "delete", namespace)
+        self._made.clear()
+
+    def _run(self, *arguments: str) -> None:
+        subprocess.run([self._ip, *arguments], check=True)
