@@ -1,7 +1,8 @@
-"""constraints.txt has a version of everything that bender and its extras need."""
+"""Dependencies are named: what bender imports in pyproject.toml, and everything with its version in constraints.txt."""
 
 from __future__ import annotations
 
+import ast
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -58,6 +59,28 @@ def unmet(requirements: list[str], python: str) -> list[str]:
         if applies and requirement.name != "bender" and not fits:
             missing.append(f"{requirement}, but {version} on Python {python}")
     return missing
+
+
+def imported() -> set[str]:
+    """Return the first part of the name of each module that bender imports from other packages."""
+    names: set[str] = set()
+    for path in (ROOT / "bender").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names.update(each.name.partition(".")[0] for each in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names - {"bender"}
+
+
+class Imports(SynchronousTestCase):
+    def test_each_package_that_bender_imports_is_a_dependency(self) -> None:
+        """A package that only another dependency brings could be missing, or too old, after that one changes."""
+        named = {canonicalize_name(Requirement(each).name) for each in PYPROJECT["project"]["dependencies"]}
+        packages = metadata.packages_distributions()
+        self.assertIn("twisted", imported())
+        foreign = {name: {canonicalize_name(each) for each in packages[name]} for name in imported()}
+        self.assertEqual({name: found for name, found in foreign.items() if not found & named}, {})
 
 
 class File(SynchronousTestCase):
