@@ -53,7 +53,7 @@ def create(kind: Kind) -> Command:
         kind.require_known(sent)
         name = name_of(sent)
         members_min = _members_min(kind, sent)
-        body = node.limits.entry(partial(kind.body, name, sent, None))
+        body = node.limits.entry(partial(kind.body, name, sent), None)
         if node.configured(kind.key(name)) is not None:
             return refusal_response("CONFLICT", f"{kind.name} {name} exists already: change it with PUT")
         refusal = _refuse_too_few(node, body, members_min) or refuse_harm(node, asked, kind, None, body)
@@ -72,7 +72,7 @@ def put(kind: Kind) -> Command:
         existing = node.configured(key)
         sent = parse_object(asked.body)
         members_min = _members_min(kind, sent)
-        body = node.limits.entry(partial(kind.body, name, sent, existing))
+        body = node.limits.entry(partial(kind.body, name, sent), existing)
         refusal = (
             refuse_stale(asked, existing, key)
             or _refuse_too_few(node, body, members_min)

@@ -123,7 +123,7 @@ class FastPath:
             self._log.failure("A request for {path} failed.", path=taken.path)
             answered = error_response(error)
         if isinstance(answered, ApiResponse) and answered.pieces is None:
-            return self.response(answered)
+            return self._heads.response(answered)
         if isinstance(answered, Coroutine):
             answered.close()  # it has not begun
         return None

@@ -239,7 +239,7 @@ class ApiChannel(PacedChannel):
             if site.rate.per_s:
                 site.rate.give_back(self.client)
             return False
-        now = self.site.reactor.seconds()
+        now = site.reactor.seconds()
         if now >= self._timed_at + TIMED_APART_S:
             self._timed_at = now
             self._received = True

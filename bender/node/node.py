@@ -188,7 +188,7 @@ class Node:
             now_ms=self._sources.wall_ms(),
         )
         succeeds = registered is not None and wanted.succeeds(registered)
-        body = self.limits.entry(partial(terms.encode, wanted.key))
+        body = self.limits.entry(terms.encode, wanted.key)
         return RegistrationUpdate(body, terms.ttl_s, succeeds)
 
     def renew(self, key: str) -> bytes | None:
