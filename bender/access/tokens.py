@@ -1,7 +1,7 @@
 """The tokens of a node, and what the client that sends one may do.
 
-A node knows the SHA-256 of each token and not the token itself, so neither the file nor the memory of a node gives it
-away. Tokens are random and long, which is why a plain hash is enough.
+A node keeps the SHA-256 of each token and not the token itself, so its file gives no token away. Tokens are random and
+long, which is why a plain hash is enough. Texts about tokens, such as a `repr` in a traceback, do not have the hash.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from hmac import compare_digest
 
-from attrs import frozen
+from attrs import field, frozen
 
 from bender.core.scopes import ALL_SCOPES, REGISTER, Scopes
 
@@ -28,7 +28,7 @@ class Token:
     """One token: `sha256` is the hash of the secret, in bytes."""
 
     name: str
-    sha256: bytes
+    sha256: bytes = field(repr=False)
     scopes: Scopes
 
 
@@ -41,7 +41,7 @@ class Access:
 
     name: str | None = None
     scopes: Scopes = ALL_SCOPES
-    sha256: bytes = b""
+    sha256: bytes = field(default=b"", repr=False)
     refusal: str | None = None
 
     def require_valid(self) -> None:
@@ -57,18 +57,23 @@ class Access:
         """Raise `Unauthorized` or `Forbidden` where the client may not change backends, frontends and states."""
         self._require(self.scopes.configure, "configure")
 
-    def require_register(self, *apps: str) -> None:
-        """Raise `Unauthorized` or `Forbidden` where the client may not register, renew or deregister these."""
-        self.require_valid()
-        if not self.scopes.admin:
-            for app in apps:
-                self._require(self.scopes.register(app), f"{REGISTER}{app}")
+    def require_register(self, app: str) -> None:
+        """Raise `Unauthorized` or `Forbidden` where the client may not register, renew or deregister this app."""
+        self._require(self.scopes.register(app), f"{REGISTER}{app}")
+
+    def require_register_some(self) -> None:
+        """Raise `Unauthorized` or `Forbidden` where the client may register no app at all."""
+        self._require(self.scopes.register_some, f"{REGISTER}APP")
 
     def require_register_ids(self, ids: Iterable[str]) -> None:
-        """The same for the apps in ids; what is not an id names no app, and is not registered either."""
-        self.require_valid()
-        if not self.scopes.admin and "*" not in self.scopes.globs:
-            self.require_register(*{parts[1] for parts in (id_.split("/", 2) for id_ in ids) if len(parts) > 1})
+        """Raise `Unauthorized` or `Forbidden` where the client may not register, renew or deregister the apps in ids.
+
+        A text that is not an id names no app, and is not registered either.
+        """
+        self.require_register_some()
+        if not self.scopes.register_all:
+            for app in dict.fromkeys(parts[1] for parts in (id_.split("/", 2) for id_ in ids) if len(parts) > 1):
+                self.require_register(app)
 
     def _require(self, permitted: bool, scope: str) -> None:
         self.require_valid()
@@ -80,7 +85,9 @@ class Access:
 UNRESTRICTED = Access()
 
 _NO_SCOPES = Scopes(())
-_NO_TOKEN = Access(
+
+#: The access of a client that has sent no token.
+NO_TOKEN = Access(
     scopes=_NO_SCOPES,
     refusal="this node requires a token: send the header Authorization: Bearer TOKEN (bender: --token-file FILE)",
 )
@@ -107,14 +114,14 @@ class Tokens:
         """Return what a client may do that sends this token, or none."""
         if self._tokens is None:
             return UNRESTRICTED
-        return _NO_TOKEN if secret is None else self._access(sha256(secret).digest())
+        return NO_TOKEN if secret is None else self._access(sha256(secret).digest())
 
     def renewed(self, access: Access) -> Access:
         """Return what a client may do now that was given `access` before the tokens were replaced."""
         if self._tokens is None:
             return UNRESTRICTED
         if not access.sha256:
-            return _NO_TOKEN
+            return NO_TOKEN
         # What is looked up is a hash of this node's own file, so the time that it takes tells a client nothing.
         token = self._by_hash.get(access.sha256)
         return _UNKNOWN_TOKEN if token is None else _granted(token)

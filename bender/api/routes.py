@@ -118,7 +118,7 @@ def require_access(route: Route, asked: ApiRequest) -> None:
     elif need is Need.REGISTER:
         access.require_register(asked.path[0])
     else:
-        access.require_valid()
+        access.require_register_some()
 
 
 def _require_known(route: Route, asked: ApiRequest) -> None:

@@ -20,7 +20,7 @@ from twisted.web import server
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from bender.access.tokens import UNRESTRICTED, Access
+from bender.access.tokens import NO_TOKEN, Access
 from bender.api.fast_path import REMEMBERED_BYTES_MAX, FastPath, ParsedRequest, reason
 from bender.api.overload import turned_away, urgency_at
 from bender.api.responses import BODY_BYTES_MAX, RETRY_AFTER, ApiResponse, refusal_response
@@ -141,8 +141,8 @@ class HttpRequest(PlainRequest):
     channel: ApiChannel
     #: Set while this is answered with events for as long as its client listens.
     endless = False
-    #: What the client may do.
-    access: Access = UNRESTRICTED
+    #: What the client may do: nothing, until its token was looked at.
+    access: Access = NO_TOKEN
     _received_bytes = 0
     _refused = False
 

@@ -45,7 +45,17 @@ class Scopes:
 
     def register(self, app: str) -> bool:
         """Return True if instances of an app may be registered, renewed and deregistered."""
-        return self.admin or any(fnmatchcase(app, glob) for glob in self.globs)
+        return self.admin or any(_matches(glob, app) for glob in self.globs)
+
+    @property
+    def register_some(self) -> bool:
+        """Return True if there is a scope for registrations, of whatever apps."""
+        return self.admin or bool(self.globs)
+
+    @property
+    def register_all(self) -> bool:
+        """Return True if instances of all apps may be registered, renewed and deregistered."""
+        return self.admin or "*" in self.globs
 
     @property
     def globs(self) -> list[str]:
@@ -67,6 +77,11 @@ def parse_scopes(texts: Sequence[object]) -> Scopes:
         if problem is not None:
             raise ValueError(problem)
     return Scopes(tuple(dict.fromkeys(map(str, texts))))
+
+
+def _matches(glob: str, app: str) -> bool:
+    """Return True if a pattern matches a name; brackets are no classes of characters here, as they are in `fnmatch`."""
+    return fnmatchcase(app, glob.replace("[", "[[]"))
 
 
 def _problem(text: object) -> str | None:

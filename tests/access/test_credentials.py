@@ -1,0 +1,71 @@
+"""Where clients put their token."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.access.credentials import token_in
+
+
+def basic(user_and_password: bytes) -> bytes:
+    return b"Basic " + b64encode(user_and_password)
+
+
+class Authorization(SynchronousTestCase):
+    def found(self, authorization: bytes) -> bytes | None:
+        return token_in(authorization, None)
+
+    def test_bearer(self) -> None:
+        """The scheme is known in any case (RFC 9110, 11.1), and spaces around the token are not part of it."""
+        for sent in (b"Bearer s3cret", b"bearer s3cret", b"BEARER s3cret", b"Bearer   s3cret  "):
+            self.assertEqual(self.found(sent), b"s3cret", sent)
+
+    def test_bare(self) -> None:
+        """A header without a scheme is the token."""
+        self.assertEqual(self.found(b"s3cret"), b"s3cret")
+        self.assertEqual(self.found(b"Bearer"), b"Bearer")
+
+    def test_basic(self) -> None:
+        """The password is the token, whatever the user is; it may have colons."""
+        self.assertEqual(self.found(basic(b"anybody:s3cret")), b"s3cret")
+        self.assertEqual(self.found(basic(b":s3cret")), b"s3cret")
+        self.assertEqual(self.found(b"bAsIc " + b64encode(b"a:s3c:ret")), b"s3c:ret")
+        self.assertEqual(self.found(basic("a:schlüssel".encode())), "schlüssel".encode())
+
+    def test_basic_without_a_password(self) -> None:
+        """It has an empty token, which no node accepts."""
+        for sent in (basic(b"s3cret"), basic(b"s3cret:"), basic(b""), b"Basic "):
+            self.assertEqual(self.found(sent), b"", sent)
+
+    def test_malformed_base64(self) -> None:
+        """It is taken for an empty token; nothing is raised."""
+        for encoded in (b"YTpzM2NyZXQ", b"Y", b"!!!!", b"YTpz M2NyZXQ=", b"YTpzM2Ny\xff", b"====", b"YTpzM2NyZXQ=x"):
+            self.assertEqual(self.found(b"Basic " + encoded), b"", encoded)
+
+    def test_unknown_schemes(self) -> None:
+        """All of the header is taken for the token, so a valid one is not found in it."""
+        for sent in (b"Digest s3cret", b"Token s3cret", b"Bearer\ts3cret", b"s3cret Bearer"):
+            self.assertEqual(self.found(sent), sent)
+
+    def test_several_headers(self) -> None:
+        """They arrive joined with commas, and no part of that is a token."""
+        self.assertEqual(self.found(b"Bearer s3cret,Bearer s3cret"), b"s3cret,Bearer s3cret")
+        self.assertEqual(self.found(b"s3cret,s3cret"), b"s3cret,s3cret")
+
+
+class ConsulToken(SynchronousTestCase):
+    def test_alone(self) -> None:
+        """All of it is the token."""
+        self.assertEqual(token_in(None, b"s3cret"), b"s3cret")
+        self.assertEqual(token_in(None, b"Bearer s3cret"), b"Bearer s3cret")
+
+    def test_beside_authorization(self) -> None:
+        """`Authorization` decides, also where it is empty."""
+        self.assertEqual(token_in(b"Bearer one", b"other"), b"one")
+        self.assertEqual(token_in(b"", b"other"), b"")
+
+    def test_neither(self) -> None:
+        """There is no token, which is not the same as an empty one."""
+        self.assertIsNone(token_in(None, None))
