@@ -103,12 +103,12 @@ class _Routes:
         self._tokens = tokens
 
     async def stream(self, route: Route, request: HttpRequest, path: dict[str, str]) -> Any:
+        await self._until_ready(request)
         asked = _api_request(request, path, route)
         try:
             require_access(route, asked)
         except (Unauthorized, Forbidden) as error:
             return respond(request, access_refused(self._node, error))
-        await self._node.until_ready()
         if request.method in (b"GET", b"HEAD"):
             return await watch(self._node, request, self._reactor, self._turns, self._tokens)
         return respond(request, without_command(route, asked))
@@ -119,8 +119,14 @@ class _Routes:
         answered = answer(self._node, route, _api_request(request, path, route))
         return respond(request, answered) if _is_whole(answered) else self._at_length(request, answered)
 
+    async def _until_ready(self, request: HttpRequest) -> None:
+        """Wait until the node is ready; tokens may have been replaced meanwhile."""
+        if not self._node.ready:
+            await self._node.until_ready()
+            request.access = self._tokens.renewed(request.access)
+
     async def _once_ready(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes:
-        await self._node.until_ready()
+        await self._until_ready(request)
         answered = answer(self._node, route, _api_request(request, path, route))
         return respond(request, answered) if _is_whole(answered) else await self._at_length(request, answered)
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import random
-import re
+from base64 import b64encode
 from itertools import chain, pairwise, product
-from typing import Any, cast
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.access.tokens import Tokens
 from bender.api import site
-from bender.api.fast_path import HEAD_BYTES_MAX, PART_BYTES_MAX, FastPath, ParsedRequest
+from bender.api.fast_path import HEAD_BYTES_MAX, PART_BYTES_MAX
 from bender.node.listings import OF_ONE_INSTANT_MAX
-from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, a_node, parsed, request
+from tests.access.known import known, secret, token
+from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, parsed, request
+from tests.api.fronts import Front
 from tests.effort import effort
-
-_DATE = re.compile(rb"\r\nDate: [^\r]*")
 
 ANOTHER_PATH = "/registrations/web/1.2.0/10.0.0.6/8080"
 
@@ -119,74 +120,15 @@ def requests() -> list[bytes]:
     return made
 
 
-class Counted:
-    """The fast path, and how often it took something."""
-
-    largest_body = 0
-
-    def __init__(self, fast_path: FastPath) -> None:
-        self._fast_path = fast_path
-        self.asked = self.taken = 0
-
-    def take_whole(self, read: bytes) -> ParsedRequest | None:
-        taken = self._fast_path.take_whole(read)
-        self.taken += taken is not None
-        return taken
-
-    def take(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]:
-        self.asked += 1
-        taken = self._fast_path.take(read, at)
-        self.taken += taken[0] is not None
-        return taken
-
-    def answer(self, taken: ParsedRequest) -> bytes | None:
-        return self._fast_path.answer(taken)
-
-
-class LongWay:
-    """No fast path at all."""
-
-    def take_whole(self, read: bytes) -> None:
-        """Take nothing."""
-
-    def take(self, read: bytes, at: int) -> tuple[None, int]:
-        """Take nothing."""
-        del read, at
-        return None, -1
-
-    def answer(self, taken: ParsedRequest) -> None:
-        raise AssertionError("nothing was taken")
-
-
-class Front:
-    """A node with one of them before it."""
-
-    def __init__(self, *, fast: bool) -> None:
-        self.clock = Clock()
-        self.node = a_node(self.clock)
-        self.site = site(self.node, self.clock)
-        self.fast_path = Counted(self.site.fast_path)
-        self.site.fast_path = cast(Any, self.fast_path if fast else LongWay())
-
-    def ask(self, pieces: list[bytes]) -> tuple[bytes, bool]:
-        """What comes back, without the date, and whether the connection was closed."""
-        connection = Connection(self.site)
-        for piece in pieces:
-            if not connection.closed:
-                connection.send(piece)
-        self.clock.advance(0)
-        closed = connection.closed
-        received = _DATE.sub(b"", connection.received())
-        if not closed:
-            connection.lose()
-        return received, closed
-
-
-class BothWays(SynchronousTestCase):
-    """Every request gets the same answer, byte for byte but for the date."""
+class Compared(SynchronousTestCase):
+    """Two nodes that are asked the same, one of them without a fast path."""
 
     def setUp(self) -> None:
-        self.short, self.long = Front(fast=True), Front(fast=False)
+        self.short, self.long = Front(fast=True, tokens=self.tokens()), Front(fast=False, tokens=self.tokens())
+
+    def tokens(self) -> Tokens | None:
+        """Those that both nodes require, if any."""
+        return None
 
     def bodies(self, front: Front) -> list[bytes]:
         return [claim.body for claim in front.node.claims()]
@@ -196,6 +138,10 @@ class BothWays(SynchronousTestCase):
         pieces = [sent[begin:end] for begin, end in pairwise(edges) if begin < end]
         self.assertEqual(self.short.ask(pieces), self.long.ask([sent]), f"{sent[:200]!r} in {len(pieces)} pieces")
         self.assertEqual(self.bodies(self.short), self.bodies(self.long), sent[:200])
+
+
+class BothWays(Compared):
+    """Every request gets the same answer, byte for byte but for the date."""
 
     def test_in_one_piece(self) -> None:
         """Hundreds of requests, most of them odd; the fast path takes its share of them."""
@@ -220,6 +166,58 @@ class BothWays(SynchronousTestCase):
         chance = random.Random(1)
         for each in requests():
             self.compare(each, *(chance.randrange(len(each) + 1) for _ in range(chance.randrange(1, 4))))
+
+
+#: Headers with a token that is valid, or is not.
+CREDENTIALS = (
+    b"",
+    b"Authorization: Bearer %b" % secret("root").encode(),
+    b"authorization:%b" % secret("reader").encode(),
+    b"X-Consul-Token: %b" % secret("web").encode(),
+    b"Authorization: bEaReR  %b " % secret("web").encode(),
+    b"Authorization: Basic %b" % b64encode(b"anybody:%b" % secret("deployer").encode()),
+    b"Authorization: Bearer %b" % secret("unknown").encode(),
+    b"Authorization:",
+    b"Authorization: Basic",
+    b"Authorization: Basic x",
+    b"Authorization: Bearer",
+    b"Authorization: Bearer %b" % secret("root").encode() + b"\r\nX-Consul-Token: x",
+    b"Authorization: x\r\nX-Consul-Token: %b" % secret("root").encode(),
+    b"Authorization: %b\r\nAuthorization: %b" % (secret("root").encode(), secret("root").encode()),
+)
+
+
+def with_credentials(sent: bytes, credentials: bytes) -> bytes:
+    """The same requests, the first with a token."""
+    first, end, rest = sent.partition(b"\r\n")
+    return first + end + credentials + end + rest if credentials else sent
+
+
+class BothWaysWithTokens(Compared):
+    """The same at nodes that require tokens: refusals are the same, too, and so is what is not done."""
+
+    def tokens(self) -> Tokens:
+        return known()
+
+    def test_with_each_kind_of_credentials(self) -> None:
+        """Hundreds of requests, each with several of them by turns."""
+        sent = requests()
+        for turn in range(effort(3, len(CREDENTIALS))):
+            for number, each in enumerate(sent):
+                self.compare(with_credentials(each, CREDENTIALS[(number + turn) % len(CREDENTIALS)]))
+        self.assertEqual(*(front.node.counters for front in (self.short, self.long)))
+        self.assertGreater(self.short.fast_path.taken, 300)
+
+    def test_hot_requests_with_all_of_them(self) -> None:
+        """Before and after a change of the tokens, with what was remembered before it."""
+        asked = [request("POST", WEB_PATH), request("PUT", WEB_PATH), request("POST", "/registrations", WEB)]
+        asked += [request("POST", "/renewals", {"ids": [WEB_ID]}), request("GET", "/registrations")]
+        for tokens in ([token(name) for name in ("root", "web")], [token("web", "admin")], [], None):
+            for front in (self.short, self.long):
+                front.tokens.replace(tokens)
+            for _, each, credentials in product(range(2), asked, CREDENTIALS):
+                self.compare(with_credentials(each, credentials))
+        self.assertEqual(*(front.node.counters for front in (self.short, self.long)))
 
 
 class Pipelined(SynchronousTestCase):
@@ -291,6 +289,7 @@ HEADERS = (
     b"Content-Length: 2, 2",
     b"Content-Length: " + b"0" * 5000 + b"2",
     b"content-length:\t2 ",
+    *CREDENTIALS[1:],
 )
 SENT_AS_BODY = (b"", b"", b"{}", b"{", b"2\r\n{}\r\n0\r\n\r\n", b"2\n{}\n0\n\n", b"x\r\n")
 WHOLE = [request("POST", WEB_PATH), request("GET", WEB_PATH), request("POST", "/registrations", WEB)]
@@ -316,14 +315,14 @@ class AnythingBothWays(SynchronousTestCase):
     """Requests and near-requests in a row, cut anywhere: the same bytes come back with the fast path and without it."""
 
     @settings(max_examples=effort(50, 200), deadline=None)
-    @given(STREAMS, st.lists(st.floats(0, 1), max_size=4), st.integers(0, 20))
-    def test_the_same_answers(self, parts: list[bytes], cuts: list[float], missing: int) -> None:
-        """Also where the last one is not complete."""
+    @given(STREAMS, st.lists(st.floats(0, 1), max_size=4), st.integers(0, 20), st.booleans())
+    def test_the_same_answers(self, parts: list[bytes], cuts: list[float], missing: int, guarded: bool) -> None:
+        """Also where the last one is not complete, and at nodes that require tokens."""
         sent = b"".join(parts)
         sent = sent[: len(sent) - missing]
         edges = [0, *sorted(int(cut * len(sent)) for cut in cuts), len(sent)]
         pieces = [sent[begin:end] for begin, end in pairwise(edges) if begin < end]
-        short, long = Front(fast=True), Front(fast=False)
+        short, long = (Front(fast=fast, tokens=known() if guarded else None) for fast in (True, False))
         self.assertEqual(short.ask(pieces), long.ask(pieces), pieces)
         bodies, expected = ([claim.body for claim in front.node.claims()] for front in (short, long))
         self.assertEqual(bodies, expected, pieces)

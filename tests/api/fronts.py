@@ -1,0 +1,79 @@
+"""A node with the fast path before it, or without: both give the same answers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+from twisted.internet.task import Clock
+
+from bender.access.tokens import Tokens
+from bender.api import site
+from bender.api.fast_path import FastPath, ParsedRequest
+from tests.api.conversation import Connection, a_node
+
+_DATE = re.compile(rb"\r\nDate: [^\r]*")
+
+
+class Counted:
+    """The fast path, and how often it took something."""
+
+    largest_body = 0
+
+    def __init__(self, fast_path: FastPath) -> None:
+        self._fast_path = fast_path
+        self.asked = self.taken = 0
+
+    def take_whole(self, read: bytes) -> ParsedRequest | None:
+        taken = self._fast_path.take_whole(read)
+        self.taken += taken is not None
+        return taken
+
+    def take(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]:
+        self.asked += 1
+        taken = self._fast_path.take(read, at)
+        self.taken += taken[0] is not None
+        return taken
+
+    def answer(self, taken: ParsedRequest) -> bytes | None:
+        return self._fast_path.answer(taken)
+
+
+class LongWay:
+    """No fast path at all."""
+
+    def take_whole(self, read: bytes) -> None:
+        """Take nothing."""
+
+    def take(self, read: bytes, at: int) -> tuple[None, int]:
+        """Take nothing."""
+        del read, at
+        return None, -1
+
+    def answer(self, taken: ParsedRequest) -> None:
+        raise AssertionError("nothing was taken")
+
+
+class Front:
+    """A node with one of them before it."""
+
+    def __init__(self, *, fast: bool, tokens: Tokens | None = None) -> None:
+        self.clock = Clock()
+        self.node = a_node(self.clock)
+        self.tokens = tokens or Tokens()
+        self.site = site(self.node, self.clock, tokens=self.tokens)
+        self.fast_path = Counted(self.site.fast_path)
+        self.site.fast_path = cast(Any, self.fast_path if fast else LongWay())
+
+    def ask(self, pieces: list[bytes]) -> tuple[bytes, bool]:
+        """What comes back, without the date, and whether the connection was closed."""
+        connection = Connection(self.site)
+        for piece in pieces:
+            if not connection.closed:
+                connection.send(piece)
+        self.clock.advance(0)
+        closed = connection.closed
+        received = _DATE.sub(b"", connection.received())
+        if not closed:
+            connection.lose()
+        return received, closed
