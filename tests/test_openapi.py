@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender import __version__
-from bender.api.responses import QUERY_FIELDS_MAX, STATUS_OF_CODE
-from bender.api.routes import ROUTES
+from bender.api.responses import CHALLENGE, QUERY_FIELDS_MAX, STATUS_OF_CODE
+from bender.api.routes import ROUTES, Need
 from bender.core import connection_settings, diagnosis, hosts, model, routing
 from bender.core.timing import TTL_S_MAX
 from bender.node.counters import Counters
 from bender.node.node import EVENTS_TOLD_MAX
+from tests.api.conversation import a_node
 
 DOCS = Path(__file__).parents[1] / "docs"
 DOCUMENT: dict[str, Any] = yaml.safe_load((DOCS / "openapi.yaml").read_text("utf-8"))
@@ -76,6 +78,46 @@ class Operations(SynchronousTestCase):
                 self.assertTrue("503" in item[method]["responses"] or path in at_once, f"{method} {path}")
 
 
+#: What the document refers to where a token does not permit a request.
+FORBIDDEN = {
+    Need.NOTHING: None,
+    Need.READ: "#/components/responses/ForbiddenToRead",
+    Need.CONFIGURE: "#/components/responses/ForbiddenToConfigure",
+    Need.REGISTER: "#/components/responses/ForbiddenToRegister",
+    Need.REGISTER_IN_BODY: "#/components/responses/ForbiddenToRegister",
+}
+
+
+class Tokens(SynchronousTestCase):
+    def test_every_request_names_the_scope_that_it_needs(self) -> None:
+        """Each is refused without a token, or without that scope; those that need no token never are."""
+        for route in ROUTES:
+            for method in route.commands:
+                need = route.reads if method == "GET" else route.changes
+                operation = DOCUMENT["paths"][_as_described(route.path)][method.lower()]
+                unauthorized = None if need is Need.NOTHING else "#/components/responses/Unauthorized"
+                for status, expected in (("401", unauthorized), ("403", FORBIDDEN[need])):
+                    refers_to = operation["responses"].get(status, {}).get("$ref")
+                    self.assertEqual(refers_to, expected, f"{method} {route.path} {status}")
+                self.assertEqual(operation.get("security"), [] if need is Need.NOTHING else None, route.path)
+
+    def test_a_token_may_come_in_every_form(self) -> None:
+        """In one of them, or in none at a node without tokens."""
+        schemes = COMPONENTS["securitySchemes"]
+        self.assertEqual(DOCUMENT["security"], [{}, *({name: []} for name in schemes)])
+        forms = {(each["type"], each.get("scheme") or each["name"]) for each in schemes.values()}
+        self.assertEqual(
+            forms,
+            {("http", "bearer"), ("http", "basic"), ("apiKey", "Authorization"), ("apiKey", "X-Consul-Token")},
+        )
+
+    def test_the_challenge(self) -> None:
+        """It is the same in all answers."""
+        name, challenge = (each.decode() for each in CHALLENGE)
+        headers = COMPONENTS["responses"]["Unauthorized"]["headers"]
+        self.assertEqual(_resolved(headers[name])["schema"]["const"], challenge)
+
+
 class Words(SynchronousTestCase):
     def test_errors_are_those_that_are_answered(self) -> None:
         """But for the one that only a mistake of ours would bring."""
@@ -129,6 +171,10 @@ class Words(SynchronousTestCase):
     def test_what_was_done_since_the_start_is_what_is_counted(self) -> None:
         """Each number under its name."""
         self._assert_fields("Tally", *Counters().shown())
+
+    def test_a_status_has_the_fields_that_nodes_show(self) -> None:
+        """All of them, always."""
+        self._assert_fields("Status", *a_node(Clock()).status())
 
     def _assert_fields(self, name: str, *fields: str) -> None:
         self.assertEqual([*SCHEMAS[name]["properties"]], [*fields])

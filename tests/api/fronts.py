@@ -42,6 +42,8 @@ class Counted:
 class LongWay:
     """No fast path at all."""
 
+    largest_body = 0
+
     def take_whole(self, read: bytes) -> None:
         """Take nothing."""
 

@@ -35,7 +35,7 @@ WHOLE = (
     *("Registration", "Server", "Word", "Renewals", "Applied", "Events", "Mark", "Ready", "About"),
     *("Explanation", "BackendServed", "Account", "Unheard", "Held", "Seen", "Heard", "Happened"),
     *("Check", "Consumer"),
-    *("Status", "Tally", "Peer", "Guarded"),
+    *("Status", "Tally", "Peer", "Guarded", "UsedCertificate"),
 )
 
 #: Fields with whole numbers, which a schema also accepts with a point.
