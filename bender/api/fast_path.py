@@ -151,6 +151,9 @@ class _Parsed(msgspec.Struct, frozen=True):
     encodings: str | None
     token: bytes | None
 
+    def __repr__(self) -> str:
+        return f"_Parsed({self.method} {self.path})"  # a log must not have the token
+
 
 def _begins(part: bytes) -> bool:
     """Return True if it can become the head of such a request. Twisted refuses a bad line before others follow."""

@@ -31,22 +31,27 @@ class TokenMessage(msgspec.Struct, forbid_unknown_fields=True):
 
     token: str
 
+    def __repr__(self) -> str:
+        return "TokenMessage(...)"  # a log must not have the token
+
 
 _decoder = msgspec.json.Decoder(TokenMessage)
 
 
-def admitted(node: Node, tokens: Tokens, secret: bytes | None) -> Access:
+def admitted(tokens: Tokens, secret: bytes) -> Access:
     """Return what a client may do that sends a token. Raises `Unauthorized` or `Forbidden` where it may not read."""
-    try:
-        access = tokens.access(secret)
-        access.require_read()
-    except Unauthorized:
-        node.counters.unauthorized += 1
-        raise
-    except Forbidden:
-        node.counters.forbidden += 1
-        raise
+    access = tokens.access(secret)
+    access.require_read()
     return access
+
+
+def refusal_line(node: Node, error: Unauthorized | Forbidden) -> bytes:
+    """Count a line that a client may not send, and return the answer to it."""
+    if isinstance(error, Unauthorized):
+        node.counters.unauthorized += 1
+    else:
+        node.counters.forbidden += 1
+    return error_line(error)
 
 
 def error_line(error: Unauthorized | Forbidden) -> bytes:
@@ -71,10 +76,13 @@ class AdmissionGate(Protocol):
         self._subscriber = subscriber
         self._admitted: Any = None
         self._read = b""
+        # Set while the client may send its first line.
         self._due: IDelayedCall | None = None
+        self._ending: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
-        self._due = self._clock.callLater(TOKEN_S_MAX, self._too_late)
+        late = Unauthorized(f"no token came within {TOKEN_S_MAX} s: {_MISSING}")
+        self._due = self._clock.callLater(TOKEN_S_MAX, self._refuse, late)
 
     def dataReceived(self, data: bytes) -> None:
         if self._admitted is not None:
@@ -82,7 +90,9 @@ class AdmissionGate(Protocol):
         elif self._due is not None:
             self._read += data
             line, end, rest = self._read.partition(b"\n")
-            if end or len(line) > TOKEN_LINE_BYTES_MAX:
+            if len(line) > TOKEN_LINE_BYTES_MAX:
+                self._refuse(Unauthorized(f"the first line is longer than {TOKEN_LINE_BYTES_MAX} bytes: {_MISSING}"))
+            elif end:
                 self._admit(line, rest)
 
     def readConnectionLost(self) -> None:
@@ -96,6 +106,8 @@ class AdmissionGate(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_waiting()
+        if self._ending is not None:
+            self._ending.cancel()
         if self.lost is not None:
             self.lost()
         if self._admitted is not None:
@@ -105,23 +117,26 @@ class AdmissionGate(Protocol):
         self._stop_waiting()
         self._read = b""
         try:
-            access = admitted(self._node, self._tokens, _token(line))
+            access = admitted(self._tokens, _token(line))
         except (Unauthorized, Forbidden) as error:
-            self._close(error)
+            self._refuse(error)
             return
         self._admitted = self._subscriber(access)
         self._admitted.makeConnection(self.transport)
         if rest:
             self._admitted.dataReceived(rest)
 
-    def _too_late(self) -> None:
-        self._node.counters.unauthorized += 1
-        self._close(Unauthorized(f"no token came within {TOKEN_S_MAX} s: {_MISSING}"))
-
-    def _close(self, error: Unauthorized | Forbidden) -> None:
+    def _refuse(self, error: Unauthorized | Forbidden) -> None:
+        """Send the reason, and close once it is sent, and in any case when the client has had its time to read it."""
         self._stop_waiting()
-        self.transport.write(error_line(error))
+        self._read = b""
+        self.transport.write(refusal_line(self._node, error))
         self.transport.loseConnection()
+        self._ending = self._clock.callLater(self._node.limits.values.client_timeout_s, self._abort)
+
+    def _abort(self) -> None:
+        self._ending = None
+        self.transport.abortConnection()
 
     def _stop_waiting(self) -> None:
         if self._due is not None and self._due.active():

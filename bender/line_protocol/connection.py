@@ -29,7 +29,7 @@ from bender.access.tokens import Access, Forbidden, Tokens, Unauthorized
 from bender.core.consumers import Confirmation, Report
 from bender.core.invalid import Invalid
 from bender.core.model import RENEWALS_MAX, TooLarge, canonical_id, registration
-from bender.line_protocol.admission import AdmissionGate, admitted, error_line
+from bender.line_protocol.admission import AdmissionGate, admitted, error_line, refusal_line
 from bender.line_protocol.line_timer import LineTimer
 from bender.line_protocol.messages import LINE_BYTES_MAX, NOT_GIVEN, ClientMessage, decode_line, parse_registration
 from bender.line_protocol.places import LinePlaces, RefusedConnection
@@ -302,7 +302,7 @@ class Subscriber(Protocol):
     def _do(self, said: ClientMessage) -> None:
         try:
             if said.token is not None:
-                self._access = admitted(self._node, self._tokens, said.token.encode())
+                self._access = admitted(self._tokens, said.token.encode())
             elif said.renew is not None:
                 self._renew(said.renew, said)
             elif said.ack is not None:
@@ -318,7 +318,7 @@ class Subscriber(Protocol):
             else:
                 self._stream.rest()
         except (Unauthorized, Forbidden) as error:
-            self._write(error_line(error))
+            self._write(refusal_line(self._node, error))
         except Invalid as error:
             self._refuse("INVALID", str(error))
         except TooLarge as error:
@@ -395,8 +395,10 @@ class Subscriber(Protocol):
         try:
             self._access.require_read()
         except (Unauthorized, Forbidden) as error:
+            self._tokens.forget(self._tokens_changed)
             self._write(error_line(error))
-            self.end()
+            self._end_in_time()
+            self._closed = True  # lines that wait are not acted upon
 
     def _refuse(self, code: str, message: str) -> None:
         self._write(said_line("error", code=code, message=message))

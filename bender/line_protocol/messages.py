@@ -51,6 +51,9 @@ class ClientMessage(msgspec.Struct, forbid_unknown_fields=True, rename={"grace_s
     session: bool = False
     grace_s: Annotated[float, msgspec.Meta(ge=0, le=GRACE_S_MAX)] = 0.0
 
+    def __repr__(self) -> str:
+        return "ClientMessage(...)"  # a log must not have the token
+
 
 _line = msgspec.json.Decoder(ClientMessage)
 _registered = msgspec.json.Decoder(RegisterMessage)
