@@ -117,7 +117,7 @@ def _hosts(given: Iterable[str], directory: Path) -> list[str]:
             hosts.append(canonical_host(host))
         except Invalid as error:
             raise ValueError(f"--host {host!r} {str(error).partition(': ')[2]}") from error
-    return hosts or _hosts_before(directory / CERTIFICATE_FILE) or _hosts_of_this_machine()
+    return [*dict.fromkeys(hosts)] or _hosts_before(directory / CERTIFICATE_FILE) or _hosts_of_this_machine()
 
 
 def _hosts_before(path: Path) -> list[str]:

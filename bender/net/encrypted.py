@@ -30,6 +30,9 @@ from bender.net.eager_write import prompt_writer
 #: Seconds that a client has for the handshake.
 HANDSHAKE_S_MAX = 10
 
+#: Seconds that a client has to close its side, once all is sent and this side is closed.
+CLOSING_S_MAX = 60
+
 #: The first byte that a client sends with TLS: a record of the handshake (RFC 8446, 5.1).
 _HANDSHAKE = b"\x16"
 
@@ -47,7 +50,9 @@ class _ListeningTls(_PromptTls):
 
     factory: ListeningTls
     _begun = False
+    #: Set during the handshake, and while this side is closed.
     _due: IDelayedCall | None = None
+    _closing: IDelayedCall | None = None
 
     def makeConnection(self, transport: Any) -> None:
         super().makeConnection(transport)
@@ -55,6 +60,9 @@ class _ListeningTls(_PromptTls):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_waiting()
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
         super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
@@ -68,6 +76,17 @@ class _ListeningTls(_PromptTls):
         super().dataReceived(data)
         if self._due is not None and self._handshakeDone:
             self._stop_waiting()
+
+    def _shutdownTLS(self) -> None:
+        """Close this side, as Twisted does. It would wait for the client to close the other side for ever."""
+        super()._shutdownTLS()
+        if self.connected and self._closing is None:
+            self._closing = self.factory.clock.callLater(CLOSING_S_MAX, self._too_late_to_close)
+
+    def _too_late_to_close(self) -> None:
+        self._closing = None
+        transport: Any = self.transport
+        transport.abortConnection()
 
     def _too_late(self) -> None:
         self._due = None

@@ -11,7 +11,7 @@ from typing import Any
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
-from service_identity import VerificationError
+from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -116,20 +116,25 @@ class NodeTls:
 
     def _verify(self, connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, signed: int) -> bool:
         _refuse_unless_signed(connection, certificate, code, depth, signed)
-        if depth == 0:
+        if depth == 0 and not self._is_named_in(certificate):
+            raise CertificateRefused(names_clause(names_of(certificate.to_cryptography())))
+        return True
+
+    def _is_named_in(self, certificate: crypto.X509) -> bool:
+        """Return True if a certificate is for the host. One with a name that no host can have is for none."""
+        try:
             wanted = DNS_ID(self._host) if self._named else IPAddress_ID(self._host)
-            try:
-                verify_service_identity(extract_patterns(certificate), obligatory_ids=[wanted], optional_ids=[])
-            except VerificationError as error:
-                raise CertificateRefused(names_clause(names_of(certificate.to_cryptography()))) from error
+            verify_service_identity(extract_patterns(certificate), obligatory_ids=[wanted], optional_ids=[])
+        except (VerificationError, CertificateError, ValueError):
+            return False
         return True
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:
-    """Return the host names and addresses that a certificate is for."""
+    """Return the host names and addresses that a certificate is for; none if its list of them cannot be read."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, ValueError):
         return []
     return [str(each.value) for each in names if isinstance(each, x509.DNSName | x509.IPAddress)]
 

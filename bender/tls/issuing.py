@@ -83,7 +83,9 @@ def load_authority(directory: Path) -> Authority:
         raise ValueError(f"{key_file} cannot be read: {error.strerror}") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{key_file} does not hold a private key without a password (PEM)") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{key_file} is not a key on an elliptic curve, as bender certs makes them")  # noqa: TRY004 - a content of a file
+    if key.public_key() != certificate.public_key():
         raise ValueError(f"{key_file} is not the key of the CA in {certificate_file}")
     return Authority(certificate, key)
 
@@ -92,8 +94,11 @@ def issue(authority: Authority, hosts: Sequence[str], now: datetime, lasts: time
     """Return a new certificate for host names and addresses, and its key, both in PEM.
 
     It is for both ends of a connection: a node shows it to its clients, and to its peers, as it asks and is asked. It
-    does not last longer than the CA.
+    does not last longer than the CA. Raises `ValueError` with a clause where the CA has expired.
     """
+    if authority.certificate.not_valid_after_utc <= now:
+        expired = authority.certificate.not_valid_after_utc
+        raise ValueError(f"the CA expired on {expired:%Y-%m-%d}: make another one in another directory")
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:_COMMON_NAME_MAX])])
     ends = min(now + lasts, authority.certificate.not_valid_after_utc)

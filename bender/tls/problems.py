@@ -19,9 +19,14 @@ _VERIFICATION = {
     21: "its certificate is signed by another CA",
     23: "its certificate was revoked",
     24: "its certificate is signed by a certificate that is not a CA's",
+    25: "its certificate is signed by a CA that may not sign it",
     26: "its certificate is not for this purpose",
     62: "its certificate is for another host name",
     64: "its certificate is for another address",
+    66: "its certificate has a key that is too short",
+    67: "its certificate is signed by a CA with a key that is too short",
+    68: "its certificate is signed with a hash that is too weak",
+    79: "its certificate is signed by a certificate that is not a CA's",
 }
 
 #: What the other side has sent as its reason, or what OpenSSL found, by a part of OpenSSL's text in lower case.

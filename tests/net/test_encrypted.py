@@ -1,0 +1,141 @@
+"""Listening with TLS: clients that do not use it, that do not go on, or that do not close."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.net.encrypted import CLOSING_S_MAX, HANDSHAKE_S_MAX
+from bender.tls.connections import ClientsTls, NodeTls, PeersTls
+from tests.tls.in_memory import PLAIN_ANSWER, Joined, an_authority, an_identity, as_trusted, for_clients
+
+
+class ListeningCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        authority = an_authority()
+        self.peers = PeersTls(an_identity(authority))
+        self.node = ClientsTls(for_clients(an_identity(authority)))
+        self.client = NodeTls("localhost", as_trusted(authority))
+
+    def silent(self) -> Joined:
+        """A client that is connected, and has sent nothing."""
+        return Joined(self.node, None, self.clock)
+
+    def connected(self) -> Joined:
+        joined = Joined(self.node, self.client, self.clock)
+        self.assertTrue(joined.works)
+        return joined
+
+
+class PlainClients(ListeningCase):
+    """Clients without TLS at a port with TLS."""
+
+    def test_the_answer(self) -> None:
+        """It is sent as it is, to whatever does not begin as TLS does, and the connection is closed."""
+        for first in (b"GET / HTTP/1.1\r\n\r\n", b'{"token": "x"}\n', b"\n", b"\x15\x03\x01", b"\x00"):
+            for server in (self.node, self.peers):
+                joined = Joined(server, None, self.clock, first)
+                self.assertEqual(joined.client.received, PLAIN_ANSWER)
+                self.assertIsNotNone(joined.client.reason)
+                self.assertEqual(joined.server.received, b"")
+                self.assertIsNotNone(joined.server.reason)
+
+    def test_nothing_is_sent_to_a_client_that_sends_nothing(self) -> None:
+        """What the protocol has written already waits for the handshake."""
+        joined = self.silent()
+        joined.server.transport.write(b"a greeting")
+        joined.flush()
+        self.assertEqual(joined.client.received, b"")
+
+    def test_what_begins_as_tls_does(self) -> None:
+        """It is for OpenSSL to judge."""
+        joined = Joined(self.node, None, self.clock, b"\x16 and so on, and so on")
+        self.assertNotIn(PLAIN_ANSWER, joined.client.received)
+        self.assertEqual(joined.server.clause, "it does not use TLS")
+
+    def test_a_client_with_tls_at_a_plain_port(self) -> None:
+        """Whatever the server answers, the client knows what is wrong."""
+        for answer in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b'{"event":"hello"}\n'):
+            joined = Joined(None, self.client, self.clock)
+            joined.server.transport.write(answer)
+            joined.flush()
+            self.assertEqual((joined.client.clause, joined.client.received), ("it does not use TLS", b""))
+
+
+class Handshakes(ListeningCase):
+    """The time for a handshake."""
+
+    def test_a_client_that_sends_nothing(self) -> None:
+        """It is disconnected after ten seconds, also if something waits to be sent to it."""
+        for written in (b"", b"a greeting"):
+            joined = self.silent()
+            joined.server.transport.write(written)
+            self.clock.advance(HANDSHAKE_S_MAX - 1)
+            joined.flush()
+            self.assertIsNone(joined.client.reason)
+            self.clock.advance(1)
+            joined.flush()
+            self.assertIsNotNone(joined.client.reason)
+            self.assertIsNotNone(joined.server.reason)
+
+    def test_a_client_that_is_to_be_disconnected(self) -> None:
+        """A protocol that closes before the handshake is no reason to wait longer."""
+        joined = self.silent()
+        joined.server.transport.write(b"a reason")
+        joined.server.transport.loseConnection()
+        self.clock.advance(HANDSHAKE_S_MAX)
+        joined.flush()
+        self.assertIsNotNone(joined.client.reason)
+
+    def test_a_client_in_the_middle(self) -> None:
+        """A byte now and then buys no more time."""
+        joined = Joined(self.node, None, self.clock, b"\x16\x03\x01")
+        self.clock.advance(HANDSHAKE_S_MAX - 1)
+        joined.client.transport.write(b"\x00")
+        joined.flush()
+        self.assertIsNone(joined.client.reason)
+        self.clock.advance(1)
+        joined.flush()
+        self.assertIsNotNone(joined.client.reason)
+
+    def test_a_client_that_is_done(self) -> None:
+        """It may be silent for ever, and no timer is left behind."""
+        joined = self.connected()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.clock.advance(HANDSHAKE_S_MAX)
+        self.assertTrue(joined.client.reason is joined.server.reason is None)
+
+    def test_a_client_that_goes_away(self) -> None:
+        """Its timer goes with it."""
+        joined = self.silent()
+        joined.client.transport.loseConnection()
+        joined.flush()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class Closing(ListeningCase):
+    """Connections that the server closes: both ends of TLS have to agree, so the client might hold one open."""
+
+    def test_a_client_that_agrees(self) -> None:
+        """The connection is closed at once, after what was written."""
+        joined = self.connected()
+        joined.server.transport.write(b" twice")
+        joined.server.transport.loseConnection()
+        joined.flush()
+        self.assertEqual(joined.client.received, b"answered twice")
+        self.assertIsNotNone(joined.server.reason)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_client_that_does_not(self) -> None:
+        """It is disconnected after a minute."""
+        joined = self.connected()
+        joined.hold_client()
+        joined.server.transport.loseConnection()
+        self.clock.advance(CLOSING_S_MAX - 1)
+        joined.flush()
+        self.assertIsNone(joined.server.reason)
+        self.clock.advance(1)
+        joined.flush()
+        self.assertIsNotNone(joined.server.reason)
+        self.assertEqual(self.clock.getDelayedCalls(), [])

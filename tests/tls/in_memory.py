@@ -1,0 +1,196 @@
+"""Connections with TLS between two ends in memory, and certificates for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from attrs import evolve
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.ssl import Certificate
+from twisted.internet.task import Clock
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from twisted.test.iosim import FakeTransport, IOPump, connect
+from zope.interface import implementer
+
+from bender.net.encrypted import ListeningTls
+from bender.tls.connections import tls_clause
+from bender.tls.identity import TlsIdentity, load_identity
+from bender.tls.issuing import Authority, issue, make_authority, write_certificate
+
+DAY = timedelta(days=1)
+
+#: What a client without TLS is answered.
+PLAIN_ANSWER = b"this port uses TLS\n"
+
+
+def now() -> datetime:
+    """The time by which OpenSSL judges certificates."""
+    return datetime.now(UTC)
+
+
+def an_authority(name: str = "a CA", at: datetime | None = None) -> Authority:
+    return make_authority(name, at or now())
+
+
+def an_identity(
+    authority: Authority,
+    hosts: Sequence[str] = ("localhost",),
+    at: datetime | None = None,
+    lasts: timedelta = 10 * DAY,
+    trusting: Authority | None = None,
+    *,
+    without_names: bool = False,
+) -> TlsIdentity:
+    """A certificate for peers, made at a time; it trusts the authority that has signed it, or the one that is given."""
+    certificate_pem, private_pem = issue(authority, hosts, at or now(), lasts)
+    if without_names:
+        certificate_pem = _without_names(authority, certificate_pem)
+    with TemporaryDirectory() as directory:
+        write_certificate(Path(directory), trusting or authority, certificate_pem, private_pem)
+        return load_identity(directory, authorities=True)
+
+
+def _without_names(authority: Authority, pem: bytes) -> bytes:
+    """The same certificate with a common name alone."""
+    made = x509.load_pem_x509_certificate(pem)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(made.subject)
+        .issuer_name(made.issuer)
+        .public_key(made.public_key())
+        .serial_number(made.serial_number)
+        .not_valid_before(made.not_valid_before_utc)
+        .not_valid_after(made.not_valid_after_utc)
+    )
+    return builder.sign(authority.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def private_key(identity: TlsIdentity) -> EllipticCurvePrivateKey:
+    """The key of a certificate."""
+    key = load_pem_private_key(identity.key_pem, None)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    return key
+
+
+def key_pem(authority: Authority) -> bytes:
+    """The key of an authority, as it stands in a file."""
+    return authority.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def for_clients(identity: TlsIdentity) -> TlsIdentity:
+    """The same as `--tls` takes it: a certificate that is shown to clients, of whom none is asked."""
+    return evolve(identity, authorities_pem=b"")
+
+
+def as_trusted(authority: Authority) -> list[Certificate]:
+    """The authority as `NodeTls` takes it."""
+    return [Certificate.loadPEM(authority.pem)]
+
+
+@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
+class OneVersion:
+    """A client or a server that knows one version of TLS alone, and looks at no certificate."""
+
+    def __init__(self, version: int, identity: TlsIdentity | None = None) -> None:
+        """A server has an `identity`."""
+        self._context = SSL.Context(SSL.TLS_METHOD)
+        self._context.set_cipher_list(b"ALL:@SECLEVEL=0")  # without which OpenSSL has nothing before 1.2
+        self._context.set_min_proto_version(version)
+        self._context.set_max_proto_version(version)
+        if identity is not None:
+            self._context.use_certificate(identity.chain[0])
+            self._context.use_privatekey(private_key(identity))
+
+    def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
+        del tlsProtocol
+        return SSL.Connection(self._context, None)
+
+    serverConnectionForTLS = clientConnectionForTLS
+
+
+class End(Protocol):
+    """One end of a connection: what it has received, and why it was closed."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.reason: Failure | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.reason = reason
+
+    @property
+    def clause(self) -> str | None:
+        """Why TLS failed, in words; None if it did not."""
+        return None if self.reason is None or self.reason.value is None else tls_clause(self.reason.value)
+
+
+def _factory_of(end: End) -> Factory:
+    factory = Factory()
+    factory.protocol = lambda: end  # one connection is made of it
+    factory.noisy = False
+    return factory
+
+
+class Joined:
+    """A server and a client, joined until there is nothing more to carry; `client` of None uses no TLS."""
+
+    def __init__(self, server: Any, client: Any, clock: Clock | None = None, first: bytes = b"") -> None:
+        """`server` of None uses no TLS either. The client sends `first` as soon as it is connected."""
+        self.clock = clock or Clock()
+        self.server, self.client = End(), End()
+        served: Any = self.server
+        if server is not None:
+            served = ListeningTls(server, _factory_of(self.server), self.clock, PLAIN_ANSWER).buildProtocol(None)
+        asking: Any = self.client
+        if client is not None:
+            asking = TLSMemoryBIOFactory(client, True, _factory_of(self.client), self.clock).buildProtocol(None)
+        self.served, self.asking = served, asking
+        self.served_transport = FakeTransport(served, isServer=True)
+        self._pump: IOPump = connect(served, self.served_transport, asking, FakeTransport(asking, isServer=False))
+        if first:
+            self.client.transport.write(first)
+        self.flush()
+
+    def flush(self) -> None:
+        for _ in range(3):  # Twisted gathers what the client writes until a later turn
+            self.clock.advance(0)
+            self._pump.flush()
+
+    def hold_client(self) -> None:
+        """From now on the client acts on nothing that it receives."""
+        self.asking.dataReceived = lambda data: None
+
+    def exchange(self) -> tuple[bytes, bytes]:
+        """What the server and the client receive when each sends something."""
+        self.client.transport.write(b"asked")
+        self.server.transport.write(b"answered")
+        self.flush()
+        return self.server.received, self.client.received
+
+    @property
+    def works(self) -> bool:
+        """Whether both can send, and the connection is still there."""
+        return self.exchange() == (b"asked", b"answered") and self.server.reason is None
+
+    @property
+    def clauses(self) -> tuple[str | None, str | None]:
+        """Why the connection failed: as the server and as the client have it. Nothing was received before."""
+        self.exchange()
+        assert (self.server.received, self.client.received) == (b"", b""), "something was received"
+        return self.server.clause, self.client.clause

@@ -1,0 +1,130 @@
+"""The files of a certificate: what is read of them, and what is wrong with them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.tls.identity import FILE_BYTES_MAX, TlsIdentity, load_identity
+from bender.tls.issuing import issue, write_certificate
+from tests.tls.in_memory import DAY, an_authority, now, private_key
+
+
+class IdentityCase(SynchronousTestCase):
+    """A directory with a certificate of an authority, made at midnight."""
+
+    def setUp(self) -> None:
+        self.at = now().replace(hour=0, minute=0, second=0, microsecond=0)
+        self.authority = an_authority(at=self.at)
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.write(10 * DAY)
+
+    def write(self, lasts: timedelta) -> None:
+        certificate_pem, key_pem = issue(self.authority, ["n1"], self.at, lasts)
+        write_certificate(self.directory, self.authority, certificate_pem, key_pem)
+
+    def load(self, *, authorities: bool = True) -> TlsIdentity:
+        return load_identity(str(self.directory), authorities=authorities)
+
+
+class Loading(IdentityCase):
+    def test_what_is_read(self) -> None:
+        """The content of the files as it is, and of `ca.pem` only where it is needed."""
+        identity = self.load()
+        self.assertEqual(identity.chain_pem, (self.directory / "cert.pem").read_bytes())
+        self.assertEqual(identity.key_pem, (self.directory / "key.pem").read_bytes())
+        self.assertEqual(identity.authorities_pem, self.authority.pem)
+        self.assertEqual(identity.authorities, [self.authority.certificate])
+        (self.directory / "ca.pem").unlink()
+        alone = self.load(authorities=False)
+        self.assertEqual((alone.authorities_pem, alone.authorities), (b"", []))
+
+    def test_a_chain(self) -> None:
+        """The certificate of the node comes first, those that lead to the CA after it."""
+        with (self.directory / "cert.pem").open("ab") as file:
+            file.write(self.authority.pem)
+        self.assertEqual(self.load().chain[1:], [self.authority.certificate])
+
+    def test_when_it_expires(self) -> None:
+        """The first of all certificates counts, and the file that has it."""
+        identity = self.load()
+        self.assertEqual((identity.expires, identity.expiring), (self.at + 10 * DAY, f"{self.directory}/cert.pem"))
+        older = an_authority(at=self.at - 3649 * DAY)
+        with (self.directory / "ca.pem").open("ab") as file:
+            file.write(older.pem)
+        identity = self.load()
+        self.assertEqual((identity.expires, identity.expiring), (self.at + DAY, f"{self.directory}/ca.pem"))
+        self.assertEqual(self.load(authorities=False).expires, self.at + 10 * DAY)
+
+    def test_one_that_has_expired(self) -> None:
+        """It is read all the same: a node that is restarted too late must say so, and not refuse to start."""
+        self.at -= 100 * DAY
+        self.write(DAY)
+        self.assertEqual(self.load().expires, self.at + DAY)
+
+    def test_equal(self) -> None:
+        """Two are equal if their files have the same content, wherever these are."""
+        other = Path(self.mktemp())
+        other.mkdir()
+        for file in self.directory.iterdir():
+            (other / file.name).write_bytes(file.read_bytes())
+        self.assertEqual(load_identity(str(other), authorities=True), self.load())
+        before = self.load()
+        self.write(10 * DAY)
+        self.assertNotEqual(self.load(), before)
+
+    def test_the_key_is_not_shown(self) -> None:
+        """A `repr` may reach a log."""
+        shown = repr(self.load())
+        for line in (self.directory / "key.pem").read_text().splitlines()[1:-1]:
+            self.assertNotIn(line, shown)
+        self.assertNotIn("PRIVATE", shown)
+
+
+class Mistakes(IdentityCase):
+    def refused(self, problem: str) -> None:
+        """Loading is refused with this clause, in which {} is the directory."""
+        error = self.assertRaises(ValueError, self.load)
+        self.assertEqual(str(error), problem.replace("{}", str(self.directory)))
+
+    def test_missing_files(self) -> None:
+        for name in ("ca.pem", "key.pem", "cert.pem"):
+            (self.directory / name).unlink()
+            self.refused(f"{{}}/{name} cannot be read: No such file or directory")
+
+    def test_a_directory(self) -> None:
+        (self.directory / "key.pem").unlink()
+        (self.directory / "key.pem").mkdir()
+        self.refused("{}/key.pem cannot be read: Is a directory")
+
+    def test_no_certificate(self) -> None:
+        """Also an empty file, the key, or half of a certificate."""
+        certificate, key = ((self.directory / name).read_bytes() for name in ("cert.pem", "key.pem"))
+        for name in ("ca.pem", "cert.pem"):
+            for content in (b"", b"text", b"\xff\x00", key, certificate[:-60]):
+                (self.directory / name).write_bytes(content)
+                self.refused(f"{{}}/{name} does not hold a certificate (PEM)")
+
+    def test_no_key(self) -> None:
+        certificate, key = ((self.directory / name).read_bytes() for name in ("cert.pem", "key.pem"))
+        for content in (b"", b"text", b"\xff\x00", certificate, key[:-60], b"x" * (FILE_BYTES_MAX + 1)):
+            (self.directory / "key.pem").write_bytes(content)
+            self.refused("{}/key.pem does not hold a private key (PEM)")
+
+    def test_an_encrypted_key(self) -> None:
+        """It must be there when a machine starts, with nobody there to type a password."""
+        encrypted = private_key(self.load()).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")
+        )
+        (self.directory / "key.pem").write_bytes(encrypted)
+        self.refused("{}/key.pem is encrypted: a node has nobody to ask for the password")
+
+    def test_another_key(self) -> None:
+        """Half of a renewal is refused: the files are read again after SIGHUP, at any time."""
+        _, key_pem = issue(self.authority, ["n1"], self.at, DAY)
+        (self.directory / "key.pem").write_bytes(key_pem)
+        self.refused("{}/key.pem is not the key of the certificate in {}/cert.pem")
