@@ -11,7 +11,7 @@ from pathlib import Path
 
 from twisted.application import service
 from twisted.internet import base, interfaces, protocol
-from twisted.protocols import basic
+from twisted.protocols import basic, tls
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import http, iweb, resource, server
@@ -135,7 +135,7 @@ def sources(folder: str) -> list[Source]:
 def called_by_twisted() -> set[str]:
     """All names that Twisted's own classes and interfaces use, of the modules that we build upon."""
     names = {"optFlags", "optParameters"}  # looked up by name only
-    for module in (base, basic, http, interfaces, iweb, protocol, resource, server, service, usage):
+    for module in (base, basic, http, interfaces, iweb, protocol, resource, server, service, tls, usage):
         for thing in vars(module).values():
             if isinstance(thing, InterfaceClass):
                 names.update(thing.names(all=True))
