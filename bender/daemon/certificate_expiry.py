@@ -48,16 +48,22 @@ class CertificateExpiry(Service):
         self._protection = protection
         self._wall_ms = wall_ms
         self._logged_at_s: dict[TlsIdentity, float] = {}
-        self._loop = LoopingCall(self.look)
+        self._loop = LoopingCall(self._look_again)
         self._loop.clock = reactor
 
     def startService(self) -> None:
         super().startService()
-        self._loop.start(LOOK_S)
+        self._loop.start(LOOK_S)  # its Deferred has nothing to tell, because a look never raises
 
     def stopService(self) -> None:
         super().stopService()
         self._loop.stop()
+
+    def _look_again(self) -> None:
+        try:
+            self.look()
+        except Exception:
+            self._log.failure("Looking at when certificates expire failed; trying again in an hour.")
 
     def look(self) -> None:
         """Bring what the node shows up to date, and log what is due."""
@@ -96,4 +102,10 @@ def _problem(identity: TlsIdentity, now: datetime) -> str | None:
     then = "replace it, and send SIGHUP to the node"
     if left <= timedelta(0):
         return f"the certificate in {identity.expiring} expired on {day}: {then}"
-    return f"the certificate in {identity.expiring} expires in {left.days} days, on {day}: {then}"
+    return f"the certificate in {identity.expiring} expires in {_days(left)}, on {day}: {then}"
+
+
+def _days(left: timedelta) -> str:
+    if left.days == 0:
+        return "less than a day"
+    return "1 day" if left.days == 1 else f"{left.days} days"

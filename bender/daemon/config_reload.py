@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from attrs import evolve
+
 from bender.access.tokens import Token
 from bender.daemon.limit_options import shown_limits
 from bender.daemon.options import NodeOptions
@@ -68,15 +70,17 @@ class NodeReloader:
 
     def apply(self, chosen: NodeOptions) -> Reread:
         """Apply the options that can change while the node runs, and name the others that differ."""
-        self._protection.replace(chosen)
-        before, self._now = self._now, chosen
+        later = [*self._later(chosen)]
+        before, now = self._now, _in_force(self._now, chosen)
+        self._now = now
+        self._protection.replace(now)
         self._look_at_certificates()
         changed = [
-            *self._apply_peers(before, chosen),
-            *self._apply_guard(before, chosen),
-            *self._apply_limits(before, chosen),
+            *self._apply_peers(before, now),
+            *self._apply_guard(before, now),
+            *self._apply_limits(before, now),
         ]
-        return Reread([*changed, *_protection_changes(before, chosen)], [*self._later(chosen)])
+        return Reread([*changed, *_protection_changes(before, now)], later)
 
     def _apply_peers(self, before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
         added = [peer for peer in chosen.peers if peer not in before.peers]
@@ -105,7 +109,22 @@ class NodeReloader:
     def _later(self, chosen: NodeOptions) -> Sequence[str]:
         """Yield what differs from the start, also where an earlier reread has logged it."""
         pairs = {option: (of(self._started_with), of(chosen)) for option, of in AT_NEXT_START.items()}
+        if self._now.tokens is not None and chosen.tokens is None:
+            pairs["tokens"] = ("on", "off")
         return [f"--{option} {new} instead of {old}" for option, (old, new) in pairs.items() if new != old]
+
+
+def _in_force(before: NodeOptions, chosen: NodeOptions) -> NodeOptions:
+    """Return the options with the protection that a running node can have: TLS stays on or off.
+
+    Tokens stay required, too. The endpoints that were started may be open to other machines, whatever `chosen` has.
+    """
+    return evolve(
+        chosen,
+        tls=before.tls and (chosen.tls or before.tls),
+        peer_tls=before.peer_tls and (chosen.peer_tls or before.peer_tls),
+        tokens=before.tokens if chosen.tokens is None else chosen.tokens,
+    )
 
 
 def _protection_changes(before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
@@ -120,14 +139,10 @@ def _protection_changes(before: NodeOptions, chosen: NodeOptions) -> Sequence[st
 
 
 def _token_changes(before: Sequence[Token] | None, after: Sequence[Token] | None) -> Sequence[str]:
-    if before is None or after is None:
-        if before is after:
-            return ()
-        return [
-            "--tokens: no token is required from now on"
-            if after is None
-            else "--tokens: tokens are required from now on"
-        ]
+    if after is None:
+        return ()
+    if before is None:
+        return ["--tokens: tokens are required from now on"]
     old, new = ({token.name: token for token in tokens} for tokens in (before, after))
     kinds = {
         "added": [name for name in new if name not in old],

@@ -41,7 +41,7 @@ class Protection:
         return ListeningTls(self._clients, factory, reactor, plain_answer)
 
     def replace(self, chosen: NodeOptions) -> None:
-        """Use these tokens and certificates from now on. TLS itself is turned on and off at the next start."""
+        """Use these tokens and certificates from now on. `chosen` has TLS on or off as it was."""
         if self._clients is not None and chosen.tls is not None:
             self._clients.replace(chosen.tls)
         if self.peers is not None and chosen.peer_tls is not None:
