@@ -119,26 +119,6 @@ class Endpoints(Refusing):
         self.refused("--peer-tls", exchange=f"ssl:9:privateKey={certificate}:interface=127.0.0.1")
 
 
-class Loopback(Refusing):
-    def test_an_endpoint_that_others_can_reach_needs_insecure(self) -> None:
-        """The sentence names the endpoint and the option that allows it."""
-        for option in ("api", "exchange", "events"):
-            for endpoint in (
-                "tcp:9",
-                "tcp:9:interface=0.0.0.0",
-                "tcp:9:interface=10.0.0.5",
-                "tcp6:9",
-                "tcp:9:a.example",
-            ):
-                self.refused(f"--{option} {endpoint}", "--insecure", **{option: endpoint})
-                chosen(**{option: endpoint}, insecure=1)
-
-    def test_loopback_and_unix_sockets_need_nothing(self) -> None:
-        """This machine alone can reach them."""
-        for endpoint in ("tcp:9:interface=127.8.8.8", "tcp6:9:interface=\\:\\:1", "tcp:9:localhost", "unix:/a"):
-            chosen(api=endpoint)
-
-
 class Times(Refusing):
     def test_a_ttl_of_four_intervals_is_enough(self) -> None:
         """With less, a single lost message could end a lease."""

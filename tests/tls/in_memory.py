@@ -151,12 +151,18 @@ class Joined:
     """A server and a client, joined until there is nothing more to carry; `client` of None uses no TLS."""
 
     def __init__(self, server: Any, client: Any, clock: Clock | None = None, first: bytes = b"") -> None:
-        """`server` of None uses no TLS either. The client sends `first` as soon as it is connected."""
+        """`server` of None uses no TLS either; a function makes the factory of the server out of that of its end.
+
+        The client sends `first` as soon as it is connected.
+        """
         self.clock = clock or Clock()
         self.server, self.client = End(), End()
-        served: Any = self.server
-        if server is not None:
-            served = ListeningTls(server, _factory_of(self.server), self.clock, PLAIN_ANSWER).buildProtocol(None)
+        factory: Any = _factory_of(self.server)
+        if callable(server):
+            factory = server(factory)
+        elif server is not None:
+            factory = ListeningTls(server, factory, self.clock, PLAIN_ANSWER)
+        served = factory.buildProtocol(None)
         asking: Any = self.client
         if client is not None:
             asking = TLSMemoryBIOFactory(client, True, _factory_of(self.client), self.clock).buildProtocol(None)

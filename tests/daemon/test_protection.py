@@ -1,0 +1,189 @@
+"""The protection of endpoints that is in force, and how it changes while a node runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.daemon.config_reload import NodeReloader
+from bender.daemon.options import NodeOptions, choose
+from bender.daemon.protection import Protection
+from bender.net.encrypted import ListeningTls
+from bender.process.options import OptionError, RawOption
+from bender.process.signals import Reread
+from bender.tls.connections import NodeTls
+from tests.access.known import secret
+from tests.daemon.test_config_reload import Running
+from tests.daemon.tls_directories import write_tls, write_tokens
+from tests.tls.in_memory import DAY, Joined, an_authority, as_trusted, now
+
+CLOSED = {option: f"tcp:{port}:interface=127.0.0.1" for port, option in enumerate(("api", "exchange", "events"), 9)}
+OPEN = {"api": "tcp:9", "events": "tcp:11"}
+
+
+class ProtectedCase(SynchronousTestCase):
+    """A node with all of it, or with a part, that is told to read its options again."""
+
+    def setUp(self) -> None:
+        self.authority = an_authority()
+        self.tls, self.peer_tls, self.tokens = (self.mktemp() for _ in range(3))
+        write_tls(self.tls, self.authority)
+        write_tls(self.peer_tls, self.authority)
+        write_tokens(self.tokens, "reader", "agent")
+
+    def chosen(self, **options: str) -> NodeOptions:
+        given = {option.replace("_", "-"): value for option, value in options.items()}
+        return choose({option: RawOption(f"--{option}", value) for option, value in given.items()}, "box")
+
+    def start(self, **options: str) -> None:
+        choices = self.chosen(**options)
+        self.protection = Protection(choices)
+        running: Any = Running()
+        self.reloader = NodeReloader(choices, running, running, self.protection, running.look)
+        self.running = running
+
+    def reread(self, **options: str) -> Reread:
+        """What a node does after SIGHUP."""
+        return self.reloader.apply(self.chosen(**options))
+
+    def name(self, of: str | None) -> str | None:
+        """The name of the token that is valid at present, by its secret; None without one."""
+        return self.protection.tokens.access(None if of is None else secret(of).encode()).name
+
+
+class Tokens(ProtectedCase):
+    def test_a_file_that_changes(self) -> None:
+        """Tokens that are added, removed and changed are named, and no secret is."""
+        self.start(tokens=self.tokens)
+        write_tokens(self.tokens, "web", reader=["read", "configure"])
+        reread = self.reread(tokens=self.tokens)
+        changed = ["--tokens: web added", "--tokens: agent removed", "--tokens: reader changed"]
+        self.assertEqual(reread, Reread(changed, []))
+        self.assertEqual([self.name(each) for each in ("web", "agent", "reader")], ["web", None, "reader"])
+        self.assertEqual(self.reread(tokens=self.tokens), Reread([], []))
+
+    def test_a_file_that_does_not_change(self) -> None:
+        """Nobody's access is looked up again."""
+        self.start(tokens=self.tokens)
+        called: list[bool] = []
+        self.protection.tokens.listen(lambda: called.append(True))
+        self.assertEqual(self.reread(tokens=self.tokens), Reread([], []))
+        self.assertEqual(called, [])
+        write_tokens(self.tokens, "reader")
+        self.reread(tokens=self.tokens)
+        self.assertEqual(called, [True])
+
+    def test_another_file(self) -> None:
+        """Only what is in it counts."""
+        self.start(tokens=self.tokens)
+        other = write_tokens(self.mktemp(), "reader", "agent")
+        self.assertEqual(self.reread(tokens=other), Reread([], []))
+
+    def test_a_file_that_is_not_valid(self) -> None:
+        """Nothing changes, also of other options."""
+        self.start(tokens=self.tokens, peers="a")
+        Path(self.tokens).write_text("[[token]]\n")
+        self.assertRaises(OptionError, self.reread, tokens=self.tokens, peers="b")
+        self.assertEqual((self.name("reader"), self.running.told), ("reader", []))
+
+    def test_turned_on(self) -> None:
+        """From then on a token is required: that can only protect."""
+        self.start()
+        self.assertFalse(self.protection.tokens.required)
+        expected = Reread(["--tokens: tokens are required from now on"], [])
+        self.assertEqual(self.reread(tokens=self.tokens), expected)
+        self.assertTrue(self.protection.tokens.required)
+
+    def test_turned_off(self) -> None:
+        """The node goes on requiring them: the endpoints that it has may be open, whatever the new options are."""
+        self.start(**OPEN, tls=self.tls, tokens=self.tokens)
+        for _ in range(2):
+            reread = self.reread(**CLOSED)
+            self.assertIn("--tokens off instead of on", reread.at_next_start)
+            self.assertIn("--tls off instead of on", reread.at_next_start)
+            self.assertEqual(reread.changed, [])
+            self.assertTrue(self.protection.tokens.required)
+            self.assertEqual((self.name(None), self.name("reader")), (None, "reader"))
+        write_tokens(self.tokens, "reader")
+        reread = self.reread(**OPEN, tls=self.tls, tokens=self.tokens)
+        self.assertEqual(reread, Reread(["--tokens: agent removed"], []))
+
+    def test_turned_on_and_off(self) -> None:
+        """They stay on until the next start, although the node was started without them."""
+        self.start()
+        self.reread(tokens=self.tokens)
+        self.assertEqual(self.reread(), Reread([], ["--tokens off instead of on"]))
+        self.assertTrue(self.protection.tokens.required)
+
+
+class Certificates(ProtectedCase):
+    def test_in_use(self) -> None:
+        """They are named by their option."""
+        self.start(tls=self.tls, peer_tls=self.peer_tls)
+        self.assertEqual([*self.protection.identities], ["tls", "peer-tls"])
+        self.start()
+        self.assertEqual(self.protection.identities, {})
+
+    def test_replaced(self) -> None:
+        """New connections get the new one, which is named with its end; expiry is looked at again."""
+        self.start(tls=self.tls, peer_tls=self.peer_tls)
+        write_tls(self.tls, self.authority, ("n2",), 200 * DAY)
+        day = f"{now() + 200 * DAY:%Y-%m-%d}"
+        reread = self.reread(tls=self.tls, peer_tls=self.peer_tls)
+        self.assertEqual(reread, Reread([f"--tls: the certificate that is valid until {day} is used from now on"], []))
+        self.assertEqual(self.running.looked, 1)
+        self.assertTrue(self.serves("n2"))
+        self.assertFalse(self.serves("n1"))
+        write_tls(self.peer_tls, self.authority, lasts=200 * DAY)
+        (line,) = self.reread(tls=self.tls, peer_tls=self.peer_tls).changed
+        self.assertEqual(line, f"--peer-tls: the certificate that is valid until {day} is used from now on")
+
+    def serves(self, host: str) -> bool:
+        """Whether a client of the node at a host accepts its certificate."""
+        api = self.chosen(api="tcp:9:interface=127.0.0.1").api
+
+        def encrypted(factory: Factory) -> IProtocolFactory:
+            return self.protection.encrypted(api, factory, Clock(), b"")
+
+        return Joined(encrypted, NodeTls(host, as_trusted(self.authority))).works
+
+    def test_half_replaced(self) -> None:
+        """A key that does not fit changes nothing."""
+        self.start(tls=self.tls)
+        other = write_tls(self.mktemp(), self.authority)
+        (Path(self.tls) / "key.pem").write_bytes((Path(other) / "key.pem").read_bytes())
+        error = self.assertRaises(OptionError, self.reread, tls=self.tls)
+        self.assertIn("key.pem is not the key of the certificate", str(error))
+        self.assertTrue(self.serves("n1"))
+
+    def test_turned_on_and_off(self) -> None:
+        """Both take effect at the next start: ports do not change their protocol under their clients."""
+        self.start(tls=self.tls)
+        reread = self.reread(peer_tls=self.peer_tls)
+        self.assertEqual(reread, Reread([], ["--tls off instead of on", "--peer-tls on instead of off"]))
+        self.assertEqual([*self.protection.identities], ["tls"])
+        self.assertIsNone(self.protection.peers)
+        self.assertTrue(self.serves("n1"))
+        write_tls(self.tls, self.authority, ("n2",))
+        self.assertEqual(len(self.reread(tls=self.tls).changed), 1)
+        self.assertTrue(self.serves("n2"))
+
+
+class Endpoints(ProtectedCase):
+    def test_which_are_encrypted(self) -> None:
+        """Those of TCP, with `--tls`; a Unix socket needs nothing, and `ssl:` has a certificate of its own."""
+        factory = Factory()
+        for tls, endpoint, encrypted in (
+            (True, "tcp:9:interface=127.0.0.1", True),
+            (True, "tcp6:9:interface=\\:\\:1", True),
+            (True, "unix:/a", False),
+            (False, "tcp:9:interface=127.0.0.1", False),
+        ):
+            self.start(**({"tls": self.tls} if tls else {}))
+            served = self.protection.encrypted(self.chosen(api=endpoint).api, factory, Clock(), b"")
+            self.assertEqual((isinstance(served, ListeningTls), served is factory), (encrypted, not encrypted))

@@ -1,0 +1,181 @@
+"""Options that protect endpoints: which are needed for which, and what is wrong with their files."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import twisted.test
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.daemon.options import OPTIONS, NodeOptions, choose, from_command_line
+from bender.process.options import OptionError, from_toml
+from tests.access.known import token
+from tests.daemon.tls_directories import write_tls, write_tokens
+from tests.tls.in_memory import DAY, an_authority
+
+#: Endpoints that other machines can reach.
+OPEN = ("tcp:9", "tcp:9:interface=0.0.0.0", "tcp:9:interface=10.0.0.5", "tcp6:9", "tcp:9:a.example")
+
+#: Endpoints that only this machine can reach.
+CLOSED = ("tcp:9:interface=127.8.8.8", "tcp6:9:interface=\\:\\:1", "tcp:9:localhost", "unix:/a")
+
+#: Of Twisted's tests; it has a certificate and its key.
+PEM = Path(twisted.test.__file__).with_name("server.pem")
+
+
+class ProtectionCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        authority = an_authority()
+        self.tls = write_tls(self.mktemp(), authority)
+        self.peer_tls = write_tls(self.mktemp(), authority)
+        self.tokens = write_tokens(self.mktemp(), "reader")
+
+    def chosen(self, **options: Any) -> NodeOptions:
+        """What these options of a command line amount to; an underscore is a dash."""
+        given = {option.replace("_", "-"): value for option, value in options.items() if value is not None}
+        return choose({option: from_command_line(option, value) for option, value in given.items()}, "box")
+
+    def refused(self, **options: Any) -> str:
+        sentence = str(self.assertRaises(OptionError, self.chosen, **options))
+        self.assertNotIn("\n", sentence)
+        self.assertTrue(sentence.endswith("."), sentence)
+        return sentence
+
+
+class Exposed(ProtectionCase):
+    """An endpoint that other machines can reach is refused, unless it is protected."""
+
+    def expected(self, option: str, endpoint: str, missing: str, who: str) -> str:
+        return (
+            f"--{option} {endpoint} can be reached from other machines and is not protected: add {missing}, choose "
+            f"interface=127.0.0.1 or a unix: socket, or add --insecure if every {who} there may do anything."
+        )
+
+    def test_clients(self) -> None:
+        """Both of their endpoints need TLS and tokens, and the sentence names what is missing."""
+        for option, endpoint in product(("api", "events"), OPEN):
+            for tls, tokens, missing in (
+                (None, None, "--tls DIR and --tokens FILE"),
+                (self.tls, None, "--tokens FILE"),
+                (None, self.tokens, "--tls DIR"),
+            ):
+                for peer_tls in (None, self.peer_tls):
+                    given = {option: endpoint, "tls": tls, "tokens": tokens, "peer_tls": peer_tls}
+                    self.assertEqual(self.refused(**given), self.expected(option, endpoint, missing, "client"))
+                    self.assertTrue(self.chosen(**given, insecure=True).insecure)
+            self.chosen(**{option: endpoint}, tls=self.tls, tokens=self.tokens)
+
+    def test_peers(self) -> None:
+        """Their endpoint needs TLS for peers; what protects clients does not help."""
+        for endpoint in OPEN:
+            for tls, tokens in product((None, self.tls), (None, self.tokens)):
+                given = {"exchange": endpoint, "tls": tls, "tokens": tokens}
+                self.assertEqual(self.refused(**given), self.expected("exchange", endpoint, "--peer-tls DIR", "peer"))
+                self.chosen(**given, insecure=True)
+                self.chosen(**given, peer_tls=self.peer_tls)
+
+    def test_all_of_them(self) -> None:
+        """The first that is not protected is named."""
+        endpoints = {"api": "tcp:9", "exchange": "tcp:10", "events": "tcp:11"}
+        self.assertIn("--api tcp:9", self.refused(**endpoints))
+        self.assertIn("--exchange tcp:10", self.refused(**endpoints, tls=self.tls, tokens=self.tokens))
+        self.assertIn("--api tcp:9", self.refused(**endpoints, peer_tls=self.peer_tls))
+        self.chosen(**endpoints, tls=self.tls, tokens=self.tokens, peer_tls=self.peer_tls)
+
+    def test_this_machine_alone(self) -> None:
+        """Loopback and Unix sockets need nothing, whatever else is open."""
+        for option, endpoint in product(("api", "events", "exchange"), CLOSED):
+            choices = self.chosen(**{option: endpoint})
+            self.assertEqual(choices.unprotected(option), [])
+            self.assertFalse(choices.insecure)
+
+    def test_an_endpoint_with_a_certificate_of_its_own(self) -> None:
+        """Twisted's `ssl:` counts as TLS for clients, who need tokens all the same."""
+        endpoint = f"ssl:9:privateKey={PEM}"
+        for option in ("api", "events"):
+            self.assertEqual(
+                self.refused(**{option: endpoint}), self.expected(option, endpoint, "--tokens FILE", "client")
+            )
+            self.chosen(**{option: endpoint}, tokens=self.tokens)
+
+    def test_an_exchange_with_a_certificate_of_its_own(self) -> None:
+        """It would accept any peer, so it is refused in each case."""
+        for endpoint in (f"ssl:9:privateKey={PEM}", f"ssl:9:privateKey={PEM}:interface=127.0.0.1"):
+            for insecure, peer_tls in ((True, None), (None, self.peer_tls), (True, self.peer_tls)):
+                self.assertEqual(
+                    self.refused(exchange=endpoint, insecure=insecure, peer_tls=peer_tls),
+                    f"--exchange {endpoint} does not check the certificates of peers: choose tcp:PORT with "
+                    "--peer-tls DIR.",
+                )
+
+    def test_what_is_missing_with_insecure(self) -> None:
+        """The node warns of it in its log."""
+        choices = self.chosen(api="tcp:9", exchange="tcp:10", events=f"ssl:11:privateKey={PEM}", insecure=True)
+        self.assertEqual(
+            {option: choices.unprotected(option) for option in choices.endpoints},
+            {"api": ["--tls DIR", "--tokens FILE"], "exchange": ["--peer-tls DIR"], "events": ["--tokens FILE"]},
+        )
+
+
+class Files(ProtectionCase):
+    """The files of these options are checked before anything listens."""
+
+    def test_what_they_hold(self) -> None:
+        """The CA of `--tls` is for clients: nodes ask them for no certificate."""
+        choices = self.chosen(tls=self.tls, peer_tls=self.peer_tls, tokens=self.tokens)
+        assert choices.tls is not None
+        assert choices.peer_tls is not None
+        self.assertEqual((choices.tls.authorities, len(choices.peer_tls.authorities)), ([], 1))
+        self.assertEqual(choices.tokens, (token("reader"),))
+
+    def test_none(self) -> None:
+        choices = self.chosen()
+        self.assertEqual((choices.tls, choices.peer_tls, choices.tokens), (None, None, None))
+
+    def test_missing_files(self) -> None:
+        """The sentence names the option and the file."""
+        for option, directory in (("tls", self.tls), ("peer_tls", self.peer_tls)):
+            (Path(directory) / "key.pem").unlink()
+            self.assertEqual(
+                self.refused(**{option: directory}),
+                f"--{option.replace('_', '-')}: {directory}/key.pem cannot be read: No such file or directory.",
+            )
+        self.assertEqual(
+            self.refused(tokens="/nowhere"), "--tokens /nowhere cannot be read: No such file or directory."
+        )
+
+    def test_peers_need_the_authority(self) -> None:
+        """Clients of a node do not show certificates, so `--tls` does without."""
+        for directory in (self.tls, self.peer_tls):
+            (Path(directory) / "ca.pem").unlink()
+        self.chosen(tls=self.tls)
+        self.assertIn(f"{self.peer_tls}/ca.pem cannot be read", self.refused(peer_tls=self.peer_tls))
+
+    def test_a_certificate_that_has_expired(self) -> None:
+        """The node starts with it, and shows it as a problem; clients with clocks of their own refuse it."""
+        write_tls(self.tls, an_authority(), lasts=-DAY / 48)
+        self.assertIsNotNone(self.chosen(tls=self.tls).tls)
+
+    def test_a_configuration_file(self) -> None:
+        """It has the same options by the same names, and its path is named where one is not valid."""
+        path = self.mktemp()
+
+        def chosen(text: str) -> NodeOptions:
+            Path(path).write_text(text)
+            return choose(from_toml(path, OPTIONS, "bender"), "box")
+
+        whole = f'tls = "{self.tls}"\npeer-tls = "{self.peer_tls}"\ntokens = "{self.tokens}"\napi = "tcp:9"\n'
+        self.assertEqual(chosen(whole).tokens, (token("reader"),))
+        for text, expected in (
+            ("tls = 1\n", f"tls in {path} must be a string"),
+            ('tls = "/nowhere"\n', f"tls in {path}: /nowhere/cert.pem cannot be read: No such file or directory."),
+            ('peer-tls = "/nowhere"\n', f"peer-tls in {path}: /nowhere/cert.pem cannot be read"),
+            ("tokens = []\n", f"tokens in {path} must be a string"),
+            ('tokens = "/nowhere"\n', "--tokens /nowhere cannot be read"),
+            ('peer_tls = "/nowhere"\n', "did you mean peer-tls?"),
+            (f'api = "tcp:9"\ntls = "{self.tls}"\n', "add --tokens FILE,"),
+        ):
+            error = self.assertRaises(OptionError, chosen, text)
+            self.assertIn(expected, str(error))
