@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
@@ -30,15 +30,20 @@ class Protection:
         return {option: identity for option, identity in named.items() if identity is not None}
 
     def encrypted(
-        self, endpoint: Endpoint, factory: IProtocolFactory, reactor: IReactorTime, plain_answer: bytes
+        self,
+        endpoint: Endpoint,
+        factory: IProtocolFactory,
+        reactor: IReactorTime,
+        plain_answer: bytes,
+        refused: Callable[[str, str], None],
     ) -> IProtocolFactory:
         """Return the factory to listen with at an endpoint of clients: one with TLS, if that is on.
 
-        `plain_answer` is for clients that do not use TLS. A Unix socket has none, and `ssl:` has its own.
+        `plain_answer` and `refused` are as for `ListeningTls`. A Unix socket has none, and `ssl:` has its own.
         """
         if self._clients is None or endpoint.kind not in ("tcp", "tcp6"):
             return factory
-        return ListeningTls(self._clients, factory, reactor, plain_answer)
+        return ListeningTls(self._clients, factory, reactor, plain_answer, refused)
 
     def replace(self, chosen: NodeOptions) -> None:
         """Use these tokens and certificates from now on. `chosen` has TLS on or off as it was."""

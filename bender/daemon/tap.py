@@ -119,8 +119,8 @@ def put_together(
     clients = api.site(node, reactor, turns, protection.tokens)
     events = EventsFactory(node, reactor, turns, protection.tokens)
     listened = {
-        "api": protection.encrypted(choices.api, clients, reactor, api.NO_TLS),
-        "events": protection.encrypted(choices.events, events, reactor, NO_TLS),
+        "api": protection.encrypted(choices.api, clients, reactor, api.NO_TLS, node.counters.count_tls_refused),
+        "events": protection.encrypted(choices.events, events, reactor, NO_TLS, node.counters.count_tls_refused),
     }
     certificates = CertificateExpiry(reactor, node, protection, sources.wall_ms)
     shells = {

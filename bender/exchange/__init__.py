@@ -66,7 +66,7 @@ class Exchange(MultiService):
         self.places = peers.places
         site: IProtocolFactory = peers
         if tls is not None:
-            site = ListeningTls(tls, peers, reactor, NO_TLS)
+            site = ListeningTls(tls, peers, reactor, NO_TLS, peers.refused_tls)
         if isinstance(endpoint, str):
             endpoint = serverFromString(reactor, endpoint)
         self._poster = PeerTransport(reactor, BODY_BYTES_MAX, tls)

@@ -239,5 +239,9 @@ class PeerSite(PacedSite):
         content = msgspec.json.encode(PeerRefusal("BUSY", text))
         return push.answer(429, b"Too Many Requests", REFUSAL_TYPE, content)
 
+    def refused_tls(self, host: str, clause: str) -> None:
+        """Note that a peer could not connect with TLS."""
+        self._problems.trouble(host, "asks", f"cannot connect with TLS: {clause}", kind=f"tls: {clause}")
+
     def too_large(self, host: str) -> None:
         self._problems.trouble(host, "asks", f"sends more than {BODY_BYTES_MAX} bytes", kind=MessageTooLarge.__name__)

@@ -6,8 +6,9 @@ encrypted and sent at once, as `bender.net.eager_write` does it without TLS.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -25,7 +26,9 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from bender.net.client_address import host_of
 from bender.net.eager_write import prompt_writer
+from bender.tls.connections import tls_clause
 
 #: Seconds that a client has for the handshake.
 HANDSHAKE_S_MAX = 10
@@ -63,6 +66,11 @@ class _ListeningTls(_PromptTls):
         if self._closing is not None:
             self._closing.cancel()
             self._closing = None
+        if not self._handshakeDone:
+            failure: Any = self._reason or reason
+            clause, transport = tls_clause(failure.value), cast(Any, self.transport)
+            if clause is not None:
+                self.factory.refused(host_of(transport.getPeer()), clause)
         super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
@@ -70,6 +78,7 @@ class _ListeningTls(_PromptTls):
             self._begun = True
             if not data.startswith(_HANDSHAKE):
                 transport: Any = self.transport
+                self.factory.refused(host_of(transport.getPeer()), "it does not use TLS")
                 transport.write(self.factory.plain_answer)
                 transport.loseConnection()
                 return
@@ -99,7 +108,10 @@ class _ListeningTls(_PromptTls):
 
 
 class ListeningTls(TLSMemoryBIOFactory):
-    """Makes the connections of `factory` with TLS; `plain_answer` is what a client gets that does not use it."""
+    """Makes the connections of `factory` with TLS; `plain_answer` is what a client gets that does not use it.
+
+    `refused` is called with the host of a client with which no connection is made, and a clause that says why.
+    """
 
     protocol = _ListeningTls
     noisy = False
@@ -110,10 +122,12 @@ class ListeningTls(TLSMemoryBIOFactory):
         factory: IProtocolFactory,
         reactor: IReactorTime,
         plain_answer: bytes,
+        refused: Callable[[str, str], None] = lambda _host, _clause: None,
     ) -> None:
         super().__init__(creator, False, factory, reactor)
         self.plain_answer = plain_answer
         self.clock = reactor
+        self.refused = refused
 
 
 class _ConnectingTls(TLSMemoryBIOFactory):

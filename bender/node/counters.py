@@ -15,7 +15,8 @@ class Counters:
     those of peers. Bytes are those of messages, to and from peers, without what HTTP adds to them. A round or sweep
     that failed has ended in a mistake of ours, of which the log says more. Requests of clients are `unauthorized`
     without a valid token, `forbidden` where the token does not permit them, and `turned_away`
-    where they waited too long at an overloaded node.
+    where they waited too long at an overloaded node. `tls_refused` are clients
+    with which no connection was made.
     """
 
     rounds: int = 0
@@ -31,6 +32,12 @@ class Counters:
     unauthorized: int = 0
     forbidden: int = 0
     turned_away: int = 0
+    tls_refused: int = 0
+
+    def count_tls_refused(self, host: str, clause: str) -> None:
+        """Count a client with which no TLS connection was made. It is not logged: a scan would fill the log."""
+        del host, clause
+        self.tls_refused += 1
 
     def shown(self) -> dict[str, Any]:
         return asdict(self)

@@ -26,6 +26,10 @@ CLOSED = {option: f"tcp:{port}:interface=127.0.0.1" for port, option in enumerat
 OPEN = {"api": "tcp:9", "events": "tcp:11"}
 
 
+def uncounted(_host: str, _clause: str) -> None:
+    """Take no notice of clients with which no connection is made."""
+
+
 class ProtectedCase(SynchronousTestCase):
     """A node with all of it, or with a part, that is told to read its options again."""
 
@@ -148,7 +152,7 @@ class Certificates(ProtectedCase):
         api = self.chosen(api="tcp:9:interface=127.0.0.1").api
 
         def encrypted(factory: Factory) -> IProtocolFactory:
-            return self.protection.encrypted(api, factory, Clock(), b"")
+            return self.protection.encrypted(api, factory, Clock(), b"", uncounted)
 
         return Joined(encrypted, NodeTls(host, as_trusted(self.authority))).works
 
@@ -185,5 +189,5 @@ class Endpoints(ProtectedCase):
             (False, "tcp:9:interface=127.0.0.1", False),
         ):
             self.start(**({"tls": self.tls} if tls else {}))
-            served = self.protection.encrypted(self.chosen(api=endpoint).api, factory, Clock(), b"")
+            served = self.protection.encrypted(self.chosen(api=endpoint).api, factory, Clock(), b"", uncounted)
             self.assertEqual((isinstance(served, ListeningTls), served is factory), (encrypted, not encrypted))

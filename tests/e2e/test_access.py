@@ -197,7 +197,7 @@ async def test_peers_need_a_certificate_of_the_ca(cluster: Cluster, certificates
     stranger = protected_node(cluster, others, None, interval=0.25, ttl=2)
     plain = cluster.node(interval=0.25, ttl=2)
     node.options["peers"] = f"{stranger.exchange},{plain.exchange}"
-    plain.options["peers"] = node.exchange
+    plain.options["peers"] = stranger.options["peers"] = node.exchange
     for each in (node, stranger, plain):
         each.start()
     for each in (node, stranger, plain):
@@ -207,10 +207,13 @@ async def test_peers_need_a_certificate_of_the_ca(cluster: Cluster, certificates
         found: dict[str, str] = (await of.call("GET", "/status")).body["problems"]
         return found
 
+    # They ask the node as well, from ports that say nothing of their addresses.
+    others_are = ("it does not use TLS", "it does not accept this side's certificate")
+
     async def are_named() -> bool:
-        return {stranger.exchange, plain.exchange} <= (await problems(node)).keys() and node.exchange in await problems(
-            plain
-        )
+        named = await problems(node)
+        known = {stranger.exchange, plain.exchange} <= named.keys() and node.exchange in await problems(plain)
+        return known and all(words in named.get("127.0.0.1", "") for words in others_are)
 
     await until("the problems are named", are_named)
     named = await problems(node)
