@@ -36,6 +36,9 @@ HEADERS_BYTES_MAX = 16 * 1024
 #: What is read of a body over its limit before the connection is closed in the middle of it.
 PASSED_OVER_BYTES_MAX = 16 * 1024 * 1024
 
+#: Bytes of requests that have not come completely: 512 of the largest lists of renewals.
+INCOMPLETE_BYTES_MAX = 128 * 1024 * 1024
+
 #: The time limit is not moved more often: to do so at each request would take a tenth of the time of one.
 TIMED_APART_S = 1
 
@@ -359,7 +362,14 @@ class ApiSite(PacedSite):
         """`limits` are those of the node; without them these connections have the defaults."""
         self.limits = limits or NodeLimits(DEFAULTS, reactor.seconds)
         values = self.limits.values
-        super().__init__(resource, reactor, turns or Turns(reactor), values.client_timeout_s, values.connections)
+        super().__init__(
+            resource,
+            reactor,
+            turns or Turns(reactor),
+            values.client_timeout_s,
+            connections_max=values.connections,
+            held_bytes_max=INCOMPLETE_BYTES_MAX,
+        )
         self.channels = {}
         self.fast_path = fast_path
         self.reactor = reactor
@@ -368,6 +378,7 @@ class ApiSite(PacedSite):
         self.largest_body = 0
         self.bodies_refused = 0
         self.limits.bind_connections("connections", self.places)
+        self.limits.show_held("request_bytes", self.held)
         self.limits.uses["body"] = self._use_of_body
         self.limits.follow(self._keep_to)
 

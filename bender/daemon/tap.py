@@ -116,6 +116,7 @@ def put_together(
     exchange = node.exchange
     assert isinstance(exchange, Exchange)
     node.limits.bind_peer_connections(exchange.places)
+    node.limits.show_held("peer_request_bytes", exchange.held)
     clients = api.site(node, reactor, turns, protection.tokens)
     events = EventsFactory(node, reactor, turns, protection.tokens)
     listened = {

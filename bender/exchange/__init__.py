@@ -62,8 +62,8 @@ class Exchange(MultiService):
         wire = Wire(cluster, node.timing.interval_s)
         problems = PeerProblems(reactor, node.timing.interval_s, node.peer_problem)
         peers = GossipServer(node, wire, problems).site(reactor, turns)
-        #: The places of the connections of peers to this node.
-        self.places = peers.places
+        #: The connections of peers to this node: their places, and what they hold.
+        self.places, self.held = peers.places, peers.held
         site: IProtocolFactory = peers
         if tls is not None:
             site = ListeningTls(tls, peers, reactor, NO_TLS, peers.refused_tls)

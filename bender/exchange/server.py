@@ -41,6 +41,9 @@ IDLE_S_MAX = 60
 #: and for those that are lost without a sign.
 CONNECTIONS_MAX = 8_000
 
+#: Bytes of messages that have not come completely: 16 of the largest.
+HELD_BYTES_MAX = 256 * 1024 * 1024
+
 #: The default port of the API, for clients that came to the wrong port.
 API_PORT = 1729
 
@@ -230,7 +233,9 @@ class PeerSite(PacedSite):
         problems: PeerProblems,
         answer: Callable[[bytes, str], tuple[int, bytes, bytes]],
     ) -> None:
-        super().__init__(resource, reactor, turns, IDLE_S_MAX, CONNECTIONS_MAX)
+        super().__init__(
+            resource, reactor, turns, IDLE_S_MAX, connections_max=CONNECTIONS_MAX, held_bytes_max=HELD_BYTES_MAX
+        )
         self._problems = problems
         self.answer = answer
 

@@ -32,7 +32,7 @@ from bender.core.model import RENEWALS_MAX, TooLarge, canonical_id, registration
 from bender.line_protocol.admission import AdmissionGate, admitted, error_line, refusal_line
 from bender.line_protocol.line_timer import LineTimer
 from bender.line_protocol.messages import LINE_BYTES_MAX, NOT_GIVEN, ClientMessage, decode_line, parse_registration
-from bender.line_protocol.places import LinePlaces, RefusedConnection
+from bender.line_protocol.places import NOTED_BYTES_MIN, LinePlaces, RefusedConnection
 from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer
 from bender.net.fair_turns import Turns, Urgency
 from bender.node.consumer_limits import Origin, origin_of
@@ -72,8 +72,8 @@ class EventsFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Subscriber | AdmissionGate | RefusedConnection:
         def subscriber(access: Access) -> Subscriber:
-            origin = origin_of(addr)
-            return Subscriber(self._node, self._turns, self._reactor, self._sessions, origin, self._tokens, access)
+            parts = (self._node, self._turns, self._reactor, self._sessions, self._places)
+            return Subscriber(*parts, origin_of(addr), self._tokens, access)
 
         client = origin_of(addr).client
         if self._tokens.required:
@@ -99,6 +99,7 @@ class Subscriber(Protocol):
         turns: Turns,
         clock: IReactorTime,
         sessions: Sessions,
+        places: LinePlaces,
         origin: Origin,
         tokens: Tokens,
         access: Access,
@@ -109,6 +110,8 @@ class Subscriber(Protocol):
         self._turns = turns
         self._clock = clock
         self._client = origin.client
+        self._places = places
+        self._noted_bytes = 0
         self._line_timer = LineTimer(clock, lambda: node.limits.values.client_timeout_s, self._too_slow)
         self._ending: IDelayedCall | None = None
         self._stream = EventStream(node, turns, clock, self, origin, ticks=True)
@@ -150,6 +153,8 @@ class Subscriber(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self._held += data
         self._turns.run(self)
+        if len(self._held) >= NOTED_BYTES_MIN:
+            self._note_held()
         if len(self._held) > HELD_BYTES_MAX and self._turns.waits(self):
             self._stop_reading(True)
 
@@ -164,6 +169,8 @@ class Subscriber(Protocol):
     def connectionLost(self, reason: object = None) -> None:
         del reason
         self._closed = True
+        self._held.clear()
+        self._note_held()
         if self.lost is not None:
             self.lost()
         if self._ending is not None:
@@ -200,6 +207,13 @@ class Subscriber(Protocol):
         self._refuse("BUSY", why)
         self._end_in_time()
 
+    def _note_held(self) -> None:
+        """Note what is held of lines that are not acted upon yet, if that is not little."""
+        size = len(self._held) if len(self._held) >= NOTED_BYTES_MIN else 0
+        if size or self._noted_bytes:
+            self._noted_bytes = size
+            self._places.note_held(self, self._client, size)
+
     def _too_slow(self) -> None:
         seconds = self._node.limits.values.client_timeout_s
         self._refuse("INVALID", f"the line was not complete within {seconds:g} s (--client-timeout)")
@@ -208,6 +222,8 @@ class Subscriber(Protocol):
     def _end_in_time(self) -> None:
         """Close the connection once all is sent, and in any case when the client has had its time to read it."""
         self.end()
+        self._held.clear()
+        self._note_held()
         if self._ending is None:
             self._ending = self._clock.callLater(self._node.limits.values.client_timeout_s, self._abort)
 
@@ -244,6 +260,7 @@ class Subscriber(Protocol):
 
     def _settle(self) -> None:
         """Read on, unless a line has to wait; end what depends on a client that sends no more."""
+        self._note_held()
         if self._reading:
             self._stop_reading(self._line is not None)
         elif self._line is None:

@@ -15,8 +15,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from bender.net.fair_shares import FairShares, NoPlace
+from bender.net.held_bytes import HeldBytes
 from bender.node.journal import said
 from bender.node.limits import NodeLimits
+
+#: Bytes of lines that have not come completely: 256 of the longest.
+INCOMPLETE_BYTES_MAX = 64 * 1024 * 1024
+
+#: Bytes that one connection may hold without being counted.
+NOTED_BYTES_MIN = 4 * 1024
 
 #: Connections without a place whose clients are sent the reason; any further one is closed at once.
 REFUSED_AT_ONCE_MAX = 100
@@ -27,6 +34,12 @@ class PlacedConnection(Protocol):
 
     transport: Any
     lost: Callable[[], None] | None
+
+
+class HoldingConnection(Protocol):
+    """A connection that may hold a part of a line. `displaced` ends it."""
+
+    def displaced(self, why: str) -> None: ...
 
 
 _C = TypeVar("_C", bound=PlacedConnection)
@@ -40,7 +53,9 @@ class LinePlaces:
     def __init__(self, limits: NodeLimits) -> None:
         self._places: FairShares[PlacedConnection] = FairShares(limits.values.connections)
         self._refused: set[RefusedConnection] = set()
+        self._held: HeldBytes[HoldingConnection] = HeldBytes(INCOMPLETE_BYTES_MAX)
         limits.bind_connections("line_connections", self._places)
+        limits.show_held("line_bytes", self._held)
 
     def placed(self, connection: _C, client: str) -> _C | RefusedConnection:
         """Return a new connection if there is a place for it, if need be that of another one; else one that ends."""
@@ -57,6 +72,14 @@ class LinePlaces:
             )
             loser.transport.abortConnection()
         return connection
+
+    def note_held(self, connection: HoldingConnection, client: str, size: int) -> None:
+        """Note the bytes that a connection holds of a line; end the one that must make room for others, if any."""
+        for loser in self._held.note(connection, client, size):
+            loser.displaced(
+                f"lines that have not come completely take more than {self._held.maximum} bytes at this node, the "
+                "maximum: send shorter lines, or end them"
+            )
 
     def _refuse(self, client: str) -> RefusedConnection:
         self._log.warn(

@@ -29,9 +29,13 @@ from bender.net.client_address import UNIX, client_at, host_of
 from bender.net.eager_write import prompt_writer
 from bender.net.fair_shares import FairShares, NoPlace
 from bender.net.fair_turns import Turns, Urgency
+from bender.net.held_bytes import HeldBytes
 
 #: Bytes that are held while requests wait for their turn, or for the answer to the one before, and still more is read.
 HELD_BYTES_MAX = 64 * 1024
+
+#: Bytes that one connection may hold without being counted.
+NOTED_BYTES_MIN = 4 * 1024
 
 #: Bytes of heads that Twisted is given at a time.
 PART_BYTES = 4 * 1024
@@ -80,6 +84,8 @@ class PacedChannel(http.HTTPChannel):
     _refused = False
     #: Whether anything has come since the time limit was over.
     _received = False
+    #: The bytes that it is noted to hold.
+    _noted_bytes = 0
     #: Set while the client reads nothing.
     _stalling: IDelayedCall | None = None
 
@@ -121,6 +127,8 @@ class PacedChannel(http.HTTPChannel):
         self._held = self._held[self._at :] + data if self._held else data
         self._at = 0
         self.site.turns.run(self)
+        if self._held or self._passed:
+            self._note_held()
         if len(self._held) - self._at > HELD_BYTES_MAX:
             self._stopped = True
             self.transport.pauseProducing()
@@ -178,7 +186,19 @@ class PacedChannel(http.HTTPChannel):
         if b"\n" in decoder._buffer:  # noqa: SLF001 - it takes lines that end with CR LF, and waits for the end of this
             self._respondToBadRequestAndDisconnect()
 
-    # Time limits and places.
+    # Time limits, places, and bytes.
+
+    def _note_held(self) -> None:
+        """Note what is held of requests that have not come completely, if that is not little."""
+        size = len(self._held) - self._at
+        if self._passed and not self._handlingRequest and self.requests:
+            content = self.requests[-1].content
+            size += 0 if content is None else content.tell()
+        if size < NOTED_BYTES_MIN:
+            size = 0
+        if (size or self._noted_bytes) and not self._lost:
+            self._noted_bytes = size
+            self.site.note_held(self, size)
 
     def _time_out(self) -> None:
         if self._lost or self._handlingRequest:
@@ -219,6 +239,8 @@ class PacedChannel(http.HTTPChannel):
     def work(self) -> bool:
         """Act on one request."""
         more = not self._lost and self._act()
+        if self._noted_bytes:
+            self._note_held()
         if self._stopped and not self._waitingForTransport and len(self._held) - self._at <= HELD_BYTES_MAX:
             self._stopped = False
             self.transport.resumeProducing()
@@ -283,14 +305,22 @@ class PacedSite(server.Site):
     _log = Logger()
 
     def __init__(
-        self, resource: IResource, reactor: IReactorTime, turns: Turns, idle_s_max: float, connections_max: int
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        turns: Turns,
+        idle_s_max: float,
+        *,
+        connections_max: int,
+        held_bytes_max: int,
     ) -> None:
         """`idle_s_max` are the seconds for which a connection may be idle, and a request may take to arrive.
 
-        `connections_max` may be open at a time.
+        `connections_max` may be open at a time, and hold `held_bytes_max` of requests that have not come completely.
         """
         self.turns = turns
         self.places: FairShares[PacedChannel] = FairShares(connections_max)
+        self.held: HeldBytes[PacedChannel] = HeldBytes(held_bytes_max)
         self._placeless: set[PacedChannel] = set()
         super().__init__(resource, timeout=idle_s_max, parsePOSTFormSubmission=False, reactor=reactor)
 
@@ -324,7 +354,19 @@ class PacedSite(server.Site):
     def leave(self, channel: PacedChannel) -> None:
         """Free the place of a connection that is lost."""
         self.places.release(channel)
+        self.held.forget(channel)
         self._placeless.discard(channel)
+
+    def note_held(self, channel: PacedChannel, size: int) -> None:
+        """Note the bytes that a connection holds, and close the one that must make room for others, if any."""
+        for loser in self.held.note(channel, channel.client, size):
+            self._log.warn(
+                "Requests that have not come completely take more than {bytes} bytes, the maximum, most of them of "
+                "{client}: closing the connection with the largest.",
+                bytes=self.held.maximum,
+                client=loser.client,
+            )
+            loser.transport.abortConnection()
 
     def log(self, request: http.Request) -> None:
         """Log nothing, where Twisted would write a line."""

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.logger import Logger
+
 #: Clients that are remembered. With more, those that came first are forgotten, and begin with a full bucket again.
 CLIENTS_MAX = 100_000
 
 
 class RequestRate:
     """Counts the requests of clients on a clock."""
+
+    _log = Logger()
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -27,6 +31,8 @@ class RequestRate:
         self._second = 0
         self._counts: dict[str, int] = {}
         self._highest_before = 0
+        # The second in which a refusal was logged last.
+        self._logged_s = -1
 
     def take(self, client: str) -> float:
         """Count a request; return 0 if the client may send it, else the seconds after which it may send one."""
@@ -39,6 +45,13 @@ class RequestRate:
         wait_s = full_at - now - max(1.0, step_s)
         if wait_s > 1e-9:
             self.refused += 1
+            if self._logged_s != self._second:
+                self._logged_s = self._second
+                self._log.warn(
+                    "{client} sends more than {rate:g} requests a second, the maximum: some are refused.",
+                    client=client,
+                    rate=self.per_s,
+                )
             return wait_s
         self._full_at[client] = full_at
         return 0.0

@@ -14,6 +14,7 @@ from attrs import frozen
 from bender.core.model import ENTRY_BYTES_MAX, TooLarge
 from bender.core.replica import Full
 from bender.net.fair_shares import FairShares
+from bender.net.held_bytes import HeldBytes
 from bender.net.request_rate import RequestRate
 
 _T = TypeVar("_T")
@@ -108,6 +109,10 @@ class NodeLimits:
         """Do the same for the connections of peers, the number of which is fixed."""
         maximum = places.maximum
         self.bind("peer_connections", places, lambda _: _at_most(maximum, self._peer_connections_fit))
+
+    def show_held(self, name: str, held: HeldBytes[Any]) -> None:
+        """Show the bytes of what has not come completely under a name."""
+        self.uses[name] = lambda: LimitUse(held.maximum, held.used, held.peak, held.refused)
 
     def bind(self, name: str, places: FairShares[Any], number: Callable[[Limits], int]) -> None:
         """Keep the number of places as the limits say, and show their use under a name."""

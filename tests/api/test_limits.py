@@ -234,6 +234,36 @@ class Sizes(LimitsCase):
         self.assertEqual(self.use("registrations"), {"max": 1, "used": 1, "peak": 1, "refused": 1})
 
 
+class HeldRequests(LimitsCase):
+    HEAD = b"POST /renewals HTTP/1.1\r\nContent-Length: 262144\r\n\r\n"
+
+    def test_too_much_together(self) -> None:
+        """The client that holds the most of incomplete bodies loses the connection with the largest; others go on."""
+        (modest,) = self.from_("10.0.0.2")
+        modest.send(self.HEAD + b" " * 200_000)
+        greedy = self.from_("10.0.0.1", 512)
+        for each in greedy:
+            each.send(self.HEAD + b" " * 262_000)
+        self.assertEqual([each.aborted for each in greedy].count(True), 1)
+        self.assertFalse(modest.aborted)
+        use = self.use("request_bytes")
+        self.assertEqual((use["max"], use["used"], use["refused"]), (128 * 1024 * 1024, 200_000 + 511 * 262_000, 1))
+        for each in (modest, *greedy):
+            each.lose()
+        self.assertEqual(self.use("request_bytes")["used"], 0)
+
+    def test_requests_that_come_completely(self) -> None:
+        """Nothing of them is held, whichever way they go and in whatever pieces they come."""
+        (connection,) = self.from_("10.0.0.1")
+        for path, head in (("/renewals", self.HEAD), ("/x", b"POST /x HTTP/1.1\r\nContent-Length: 50000\r\n\r\n")):
+            length = int(head.split()[-1])
+            connection.send(head + b" " * 20_000)
+            self.assertEqual(self.use("request_bytes")["used"], 20_000, path)
+            connection.send(b" " * (length - 20_000))
+            self.assertEqual(self.use("request_bytes")["used"], 0, path)
+            connection.received()
+
+
 class SlowClients(LimitsCase):
     def test_a_timeout_of_the_operator(self) -> None:
         """It begins with the connection, and again with each request."""

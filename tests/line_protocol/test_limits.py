@@ -125,6 +125,36 @@ class Rate(LimitsCase):
         self.assertEqual(one.named(), ["renewed"])
 
 
+class HeldLines(LimitsCase):
+    def test_too_much_together(self) -> None:
+        """The client that holds the most of incomplete lines loses its longest, with the reason; others go on."""
+        modest, *greedy = [*self.from_("10.0.0.2"), *self.from_("10.0.0.1", 257)]
+        for each in (modest, *greedy):
+            each.received()
+        modest.send(b"x" * 200_000)
+        for each in greedy:
+            each.send(b"x" * (256 * 1024))
+        ended = [each for each in greedy if each.transport.disconnecting]
+        self.assertEqual(len(ended), 2)
+        code, message = self.error(ended[0])
+        self.assertEqual((code, message[:5]), ("BUSY", "lines"))
+        self.assertFalse(modest.transport.disconnecting)
+        use = self.use("line_bytes")
+        self.assertEqual((use["used"], use["refused"]), (200_000 + 255 * 256 * 1024, 2))
+        for each in (modest, *greedy):
+            each.lose()
+        self.assertEqual(self.use("line_bytes")["used"], 0)
+
+    def test_lines_that_end(self) -> None:
+        """Nothing of them is held."""
+        connected = self.connect()
+        for _ in range(3):
+            connected.send(b" " * 100_000)
+            self.assertEqual(self.use("line_bytes")["used"], 100_000)
+            connected.send(b'{"subscribe": {}}\n')
+            self.assertEqual(self.use("line_bytes")["used"], 0)
+
+
 class SlowLines(LimitsCase):
     def test_silence(self) -> None:
         """A subscriber may say nothing for ever."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.net.request_rate import RequestRate
@@ -70,6 +71,17 @@ class Rates(SynchronousTestCase):
         self.assertEqual((self.rate.highest, self.rate.peak), (1, 7))
         self.clock.advance(5)
         self.assertEqual((self.rate.highest, self.rate.peak), (0, 7))
+
+    def test_the_log_names_the_client(self) -> None:
+        """Once a second at the most."""
+        with capturedLogs() as logs:
+            self.take(20)
+            self.clock.advance(1)
+            self.take(20, "b")
+        self.assertEqual(
+            [formatEvent(each) for each in logs],
+            [f"{client} sends more than 4 requests a second, the maximum: some are refused." for client in "ab"],
+        )
 
     def test_clients_are_forgotten(self) -> None:
         """One whose bucket is full is as any other."""
