@@ -16,6 +16,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 
 from tests.e2e.nodes import Cluster, Node
+from tests.e2e.protection import secret_of, write_tokens
 from tests.twistd_command import ROOT, environment
 
 #: The time limit for a run that hangs.
@@ -34,6 +35,20 @@ async def test_a_node_answers_as_the_document_says(cluster: Cluster) -> None:
     assert operations["total"] == operations["tested"] > 0, operations
     ran = {phase: ran["status"] for phase, ran in report["phases"].items() if ran["status"] != "skip"}
     assert ran == dict.fromkeys(PHASES, "success")
+
+
+@pytest.mark.slow
+@ensureDeferred
+async def test_a_node_with_tokens_answers_as_the_document_says(cluster: Cluster, tmp_path: Path) -> None:
+    """For a client that may do everything; others are refused as the document says."""
+    node = cluster.node(tokens=write_tokens(tmp_path / "tokens.toml"))
+    node.token = secret_of("admin")
+    await cluster.start([node])
+    report = tried(node, cluster.folder, ["--phases=examples,coverage", f"--header=Authorization: Bearer {node.token}"])
+    operations = report["operations"]
+    assert operations["total"] == operations["tested"] > 0, operations
+    counted = (await node.call("GET", "/status")).body["since_start"]
+    assert counted["forbidden"] == 0
 
 
 def tried(node: Node, folder: Path, how: list[str]) -> dict[str, Any]:
