@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from klein import Klein
@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http, server
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
 from bender.core.consumers import Awaited, ConsumerState
@@ -48,6 +48,7 @@ HELD_BYTES_MAX = 256 * 1024 * 1024
 API_PORT = 1729
 
 _PATH = PATH.encode()
+_PATHS = frozenset({_PATH, ACCOUNT_PATH.encode(), CONSUMERS_PATH.encode()})
 
 #: What is larger comes in pieces and takes its time anyway.
 PUSH_BYTES_MAX = 64 * 1024
@@ -91,7 +92,8 @@ class GossipServer:
 
     def site(self, reactor: IReactorTime, turns: Turns | None = None) -> PeerSite:
         """Return what peers connect to; `turns` are those of all that takes time at the node."""
-        return PeerSite(self._klein.resource(), reactor, turns or Turns(reactor), self._problems, self._answer)
+        resource = _Paths(self._klein.resource())
+        return PeerSite(resource, reactor, turns or Turns(reactor), self._problems, self._answer)
 
     @_klein.route(PATH, methods=["POST"])
     def exchange(self, request: PeerRequest) -> bytes:
@@ -143,10 +145,7 @@ class GossipServer:
 
     @_klein.handle_errors(HTTPException)  # type: ignore[arg-type]
     def _no_route(self, request: server.Request, failure: Failure) -> bytes:
-        status = getattr(failure.value, "code", http.NOT_FOUND)
-        clients = f"clients use the port of --api, {API_PORT} by default"
-        text = f"this port is for peers alone, which POST to {PATH}: {clients}"
-        return _respond_with(request, status, PeerRefusal("NOT_FOUND", text))
+        return _no_such_request(request, getattr(failure.value, "code", http.NOT_FOUND))
 
     @_klein.handle_errors(Exception)  # type: ignore[arg-type]
     def _failed(self, request: server.Request, failure: Failure) -> bytes:
@@ -156,6 +155,26 @@ class GossipServer:
             http.INTERNAL_SERVER_ERROR,
             PeerRefusal("FAILED", "the node failed because of a defect in bender: its log has the details"),
         )
+
+
+class _Paths(Resource):
+    """Stands before Klein, which logs a traceback for each path that is not UTF-8."""
+
+    isLeaf = True
+
+    def __init__(self, klein: IResource) -> None:
+        super().__init__()
+        self._klein = klein
+
+    def render(self, request: server.Request) -> Any:
+        """Return a body, or that there will be one later."""
+        return self._klein.render(request) if request.path in _PATHS else _no_such_request(request, http.NOT_FOUND)
+
+
+def _no_such_request(request: server.Request, status: int) -> bytes:
+    clients = f"clients use the port of --api, {API_PORT} by default"
+    text = f"this port is for peers alone, which POST to {PATH}: {clients}"
+    return _respond_with(request, status, PeerRefusal("NOT_FOUND", text))
 
 
 def _respond_with(request: server.Request, status: int, refusal: PeerRefusal) -> bytes:

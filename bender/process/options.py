@@ -134,6 +134,7 @@ def from_toml(path: str, options: Iterable[str], program: str) -> dict[str, RawO
     """Return the options of a program from a TOML file. Raises `OptionError`, also for other keys."""
     try:
         document = tomllib.loads(Path(path).read_text("utf-8"))
+        repr(document)  # errors quote values, and Python prints no number of thousands of digits
     except OSError as error:
         raise OptionError(f"--config {path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:

@@ -114,8 +114,13 @@ class Messages(ServerCase):
         self.assertEqual(self.post(self.wire.encode(ASKING))[0], 200)
 
     def test_there_is_nothing_else(self) -> None:
-        """Other paths and methods get an answer in JSON, never HTML."""
-        for method, path, status in (("GET", "/exchange", 405), ("PUT", "/exchange", 405), ("POST", "/", 404)):
+        """Other paths and methods get an answer in JSON, never HTML, and are not logged."""
+        for method, path, status in (
+            ("GET", "/exchange", 405),
+            ("PUT", "/exchange", 405),
+            ("POST", "/", 404),
+            ("POST", "/%a4", 404),
+        ):
             code, media_type, body = self.call(method, path, b"x" if method != "GET" else None)
             self.assertEqual((code, media_type), (status, "application/json"))
             self.assertIn("message", json.loads(body))

@@ -52,6 +52,10 @@ class Files(SynchronousTestCase):
             self.assertIn(word, sentence)
         self.assertNotIn("\n", sentence)
 
+    def test_a_number_that_cannot_be_printed_is_refused(self) -> None:
+        """TOML reads thousands of hexadecimal digits, and no sentence could quote them."""
+        self.refused(f"ttl = 0x{'f' * 4000}", "TOML", "digits")
+
     def test_an_unknown_option_is_refused(self) -> None:
         """A misspelled option must not leave the default in force; the sentence lists the options."""
         self.refused("tll = 10", "'tll'", "ttl", "interval")

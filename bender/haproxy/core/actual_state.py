@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import frozen
 
@@ -22,6 +22,9 @@ _UNKNOWN, _FAILED = 0, 2
 
 #: Values of `check_status` where no check has run, or the last one passed.
 _WAITING = re.compile(r"INI|OK")
+
+#: A number that `int` takes in any case: it refuses some of the digits of `str.isdigit`, and thousands of them.
+_DIGITS = re.compile(r"[0-9]{1,18}")
 
 #: The type of a row about a server.
 _SERVER_ROW = "2"
@@ -178,15 +181,15 @@ def pools_in(answer: str) -> set[str]:
 def rows_in(answer: str) -> list[Row]:
     """Parse the rows of servers in the answer to `show stat`."""
     read = csv.DictReader(answer.removeprefix("# ").splitlines())
-    if "type" not in (read.fieldnames or ()):
-        raise Unreadable(f"gives an unreadable answer to show stat: {_shown(answer)}")
     try:
         return [*_rows(read)]
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise Unreadable(f"gives an unreadable answer to show stat: {_shown(answer)}") from error
 
 
-def _rows(read: Iterable[Mapping[str, str]]) -> Iterator[Row]:
+def _rows(read: csv.DictReader[str]) -> Iterator[Row]:
+    if "type" not in (read.fieldnames or ()):
+        raise KeyError("type")
     for row in read:
         if row["type"] == _SERVER_ROW:
             yield Row(
@@ -210,9 +213,9 @@ def master_in(answer: str) -> Master:
     """Parse the answer to `show proc`, which only the master process gives."""
     for line in answer.splitlines():
         words = line.split()
-        if len(words) > 1 and words[1] == "master" and words[0].isdigit():
+        if len(words) > 1 and words[1] == "master" and _DIGITS.fullmatch(words[0]):
             failed = line.partition("[failed:")[2].partition("]")[0].strip()
-            return Master(int(words[0]), int(failed) if failed.isdigit() else 0)
+            return Master(int(words[0]), int(failed) if _DIGITS.fullmatch(failed) else 0)
     raise Unreadable(f"gives an unreadable answer to show proc: {_shown(answer)}")
 
 

@@ -249,5 +249,13 @@ class Answers(SynchronousTestCase):
             for answer in ("", "1\n", "Unknown command", "1\n# a b\n1 2 3\n", "Version: x\nPid: y\n", "# a,b\n1,2\n"):
                 error = self.assertRaises(Unreadable, read, answer)
                 self.assertIn("show ", str(error))
+        # Digits that are not ASCII, and a line beyond the limit of the module `csv`.
+        for read, answer in (
+            (master_in, "\u00b2 master"),
+            (master_in, f"{'9' * 5000} master"),
+            (rows_in, "x" * 200_000),
+        ):
+            self.assertRaises(Unreadable, read, answer)
+        self.assertEqual(master_in("1 master [failed: \u00b2]").failed, 0)
         self.assertRaises(ValueError, version_in, "x.y")
         self.assertEqual(version_in("2.7-dev3"), (2, 7))
