@@ -1,0 +1,57 @@
+"""Strategies for documents in JSON that are nearly what a decoder expects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+#: Any value that JSON has.
+json_values: SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.sampled_from([-1, 0, 1, 80, 256, 2**53])
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def documents_of(valid: Mapping[str, Any], fields: Mapping[str, SearchStrategy[Any]]) -> SearchStrategy[bytes]:
+    """Return documents that have most of a valid one, and some of other fields, which mostly fit; a few are damaged."""
+    others = st.fixed_dictionaries({}, optional=fields)
+    odd = st.dictionaries(st.sampled_from(sorted({*valid, *fields})), json_values, max_size=1)
+    missing = st.sets(st.sampled_from(sorted(valid)), max_size=1) if valid else st.just(set())
+
+    def merged(parts: tuple[Mapping[str, Any], Mapping[str, Any], set[str], bool]) -> Any:
+        more, wrong, left_out, is_alone = parts
+        whole = dict(more) if is_alone else {**valid, **more}
+        return {key: value for key, value in {**whole, **wrong}.items() if key not in left_out}
+
+    return damaged(st.tuples(others, st.just({}) | odd, st.just(set()) | missing, st.booleans()).map(merged).map(_json))
+
+
+def damaged(whole: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
+    """Return these bytes, and in one case of three with a few bytes changed, lost or put in."""
+
+    @st.composite
+    def broken(draw: st.DrawFn) -> bytes:
+        sent = draw(whole)
+        begin = draw(st.integers(0, len(sent)))
+        end = draw(st.integers(begin, min(len(sent), begin + 4)))
+        return (
+            sent[:begin]
+            + draw(st.binary(max_size=4) | st.sampled_from([b"\r\n", b"\n", b'"', b"[" * 200]))
+            + sent[end:]
+        )
+
+    return st.one_of(whole, whole, broken())
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.encode(value)

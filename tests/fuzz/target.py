@@ -1,0 +1,113 @@
+"""A target: a function that gives bytes to a decoder, and raises if a promise of the decoder is broken.
+
+A module in `tests/fuzz/targets/` is a target. It defines
+
+- `fuzz`, a function of `bytes` that returns None, or raises because a promise is broken,
+- `NEAR`, a strategy of hypothesis that draws bytes which are valid, or nearly so,
+- perhaps `BYTES_MAX`, the longest input that atheris tries, and `WORDS`, texts that it puts into inputs.
+
+Both fuzzers use the same function: hypothesis in `make test`, and atheris with `python -m tests.fuzz TARGET`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+from attrs import frozen
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import SearchStrategy
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import provider
+
+FOLDER = Path(__file__).parent
+CORPUS = FOLDER / "corpus"
+
+#: The longest input that atheris tries where a target does not set its own.
+BYTES_MAX = 4096
+
+
+@frozen
+class Target:
+    """A target by its name. `about` is the first sentence of its module."""
+
+    name: str
+    about: str
+    fuzz: Callable[[bytes], None]
+    near: SearchStrategy[bytes]
+    bytes_max: int
+    words: tuple[bytes, ...]
+
+    def run(self, sent: bytes) -> None:
+        """Give an input to the decoder. Raises where a promise is broken, also by a failure that is only logged."""
+        with _failures_logged() as failures:
+            self.fuzz(sent)
+        if failures:
+            raise AssertionError(f"logged: {failures}")
+
+    def corpus(self) -> list[bytes]:
+        """Return the inputs that are kept, which together reach most of the decoder."""
+        return [path.read_bytes() for path in sorted((CORPUS / self.name).glob("*"))]
+
+
+def names() -> list[str]:
+    """Return the names of all targets."""
+    return [module.name for module in iter_modules([str(FOLDER / "targets")])]
+
+
+def load(name: str) -> Target:
+    """Import a target."""
+    module: Any = import_module(f"tests.fuzz.targets.{name}")
+    about = (module.__doc__ or "").partition("\n")[0]
+    bytes_max, words = getattr(module, "BYTES_MAX", BYTES_MAX), getattr(module, "WORDS", ())
+    return Target(name, about, module.fuzz, module.NEAR, bytes_max, words)
+
+
+@contextmanager
+def _failures_logged() -> Iterator[list[str]]:
+    """Collect the failures that are logged in the block."""
+    found: list[str] = []
+
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        failure = event.get("log_failure") or event.get("failure")
+        if failure is not None:
+            found.append(f"{formatEvent(event)} {failure.getTraceback()}")
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield found
+    finally:
+        globalLogPublisher.removeObserver(observe)
+
+
+def draw(inputs: SearchStrategy[bytes], count: int, take: Callable[[bytes], None]) -> None:
+    """Call `take` with inputs that a strategy draws, the same ones each time."""
+
+    @settings(max_examples=count, derandomize=True, database=None, suppress_health_check=[*HealthCheck])
+    @given(inputs)
+    def take_each(sent: bytes) -> None:
+        take(sent)
+
+    take_each()
+
+
+def in_pieces(sent: bytes, cuts_max: int = 3) -> Iterator[bytes]:
+    """Yield an input in pieces, cut at places that follow from the input alone."""
+    seed = hash_of(sent)
+    places = sorted({(seed >> (16 * n)) % (len(sent) + 1) for n in range(1 + seed % cuts_max)})
+    begins = 0
+    for end in (*places, len(sent)):
+        if end > begins:
+            yield sent[begins:end]
+            begins = end
+
+
+def hash_of(sent: bytes) -> int:
+    """Return 64 bits that follow from an input, the same in every process."""
+    return zlib.crc32(sent) << 32 | zlib.crc32(sent, 0x5EED)

@@ -1,0 +1,1 @@
+"""The targets, a module each. `tests.fuzz.target` says what a module has to define."""

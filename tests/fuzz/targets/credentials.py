@@ -1,0 +1,75 @@
+"""Headers with tokens, and what the tokens permit (`bender.access`)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from contextlib import suppress
+from hashlib import sha256
+
+from hypothesis import strategies as st
+
+from bender.access.credentials import token_in
+from bender.access.tokens import Forbidden, Token, Tokens, Unauthorized
+from bender.core.scopes import Scopes
+from tests.fuzz.documents import damaged
+
+BYTES_MAX = 300
+
+_SECRETS = {b"r": Scopes(("read",)), b"w": Scopes(("register:web-*",)), b"a": Scopes(("admin",))}
+_TOKENS = Tokens([Token(secret.decode(), sha256(secret).digest(), scopes) for secret, scopes in _SECRETS.items()])
+
+WORDS = (
+    b"Bearer ",
+    b"Basic ",
+    b"bearer a",
+    b"Basic " + b64encode(b":a"),
+    b"registration/web-1/1/h/1",
+    b"\n",
+    b",",
+    b"\xff",
+)
+
+_SCHEMES = st.sampled_from([b"Bearer ", b"bearer  ", b"", b"Basic ", b"Digest ", b"Bearer\t"])
+_VALUES = st.sampled_from(
+    [b"r", b"w", b"a", b"b", b"", b64encode(b"name:w"), b64encode(b"a"), b64encode(b":"), b"===="]
+)
+NEAR = damaged(st.tuples(_SCHEMES, _VALUES, st.sampled_from([b"", b"\n", b"\na", b"\nBearer a"])).map(b"".join))
+
+
+def fuzz(sent: bytes) -> None:
+    """Only the secret itself gives access, in one of the four forms; all else is refused, without what was sent."""
+    authorization, separator, consul_token = sent.partition(b"\n")
+    for header, other in ((authorization or None, consul_token if separator else None), (None, sent)):
+        secret = token_in(header, other)
+        access = _TOKENS.access(secret)
+        if secret in _SECRETS:
+            assert access.name == secret.decode() and access.refusal is None
+            assert (
+                header is None
+                or secret in header
+                or b64encode(b":" + secret)[-2:] in header
+                or b"asic" in header.lower()
+            )
+        else:
+            assert access.refusal is not None and access.name is None
+            for require in (
+                access.require_valid,
+                access.require_read,
+                access.require_configure,
+                access.require_register,
+            ):
+                _refuses(require, access.refusal)
+        with suppress(Unauthorized, Forbidden):
+            access.require_register_ids([sent.decode("latin-1"), "registration/web-1/1/h/1"])
+            assert secret in (b"w", b"a")
+        assert _TOKENS.renewed(access).name == access.name
+
+
+def _refuses(require: object, refusal: str) -> None:
+    assert callable(require)
+    try:
+        require()
+    except Unauthorized as error:
+        assert str(error) == refusal
+        return
+    raise AssertionError("a client without a token is let in")

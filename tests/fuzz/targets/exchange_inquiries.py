@@ -1,0 +1,65 @@
+"""Questions among peers and the answers to them (`bender.exchange.wire`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from hypothesis import strategies as st
+
+from bender.core.consumers import Awaited, ConsumerState
+from bender.core.diagnosis import Heard, HeldClaim, NodeDiagnosis, SeenClaim
+from bender.exchange.wire import Wire
+from bender.exchange.wire_errors import MessageRefused
+from tests.fuzz.documents import damaged
+
+_WIRE = Wire("bender", 1.0)
+
+_keys = st.text(max_size=12) | st.just("registration/web/1.2.0/10.0.0.5/8080")
+_consumers = st.builds(
+    ConsumerState,
+    name=st.text(max_size=5),
+    node=st.text(max_size=5),
+    connected=st.booleans(),
+    applied=st.booleans(),
+    cursor=st.none() | st.text(max_size=5),
+    behind=st.integers(0, 9),
+    at_ms=st.integers(0, 2**53),
+)
+_accounts = st.builds(
+    NodeDiagnosis,
+    node=st.text(max_size=5),
+    address=st.just("10.0.0.2:1730"),
+    ready=st.booleans(),
+    listed=st.booleans(),
+    hidden=st.booleans(),
+    claim=st.none() | st.builds(HeldClaim, *[st.floats(0, 99)] * 4, st.integers(0, 9), st.booleans()),
+    sees=st.lists(
+        st.builds(SeenClaim, st.text(max_size=3), st.booleans(), st.just(1), st.booleans(), st.none(), st.none()),
+        max_size=2,
+    ).map(tuple),
+    ended=st.lists(st.text(max_size=3), max_size=2).map(tuple),
+    hears=st.lists(st.builds(Heard, st.text(max_size=3), st.floats(0, 9), st.booleans()), max_size=2).map(tuple),
+)
+NEAR = damaged(
+    _keys.map(_WIRE.inquiry)
+    | st.builds(Awaited, _keys, st.integers(0, 2**63), st.integers(0, 2**63), st.floats(0, 60)).map(_WIRE.inquiry)
+    | st.lists(_consumers, max_size=3).map(Wire.consumers_out)
+    | _accounts.map(Wire.account_out)
+)
+
+
+def fuzz(sent: bytes) -> None:
+    """Bytes are refused as `MessageRefused`, or have a meaning that is the same after another way over the network."""
+    _check(sent, _WIRE.inquired, _WIRE.inquiry)
+    _check(sent, _WIRE.awaited, _WIRE.inquiry)
+    _check(sent, Wire.consumers_in, Wire.consumers_out)
+    _check(sent, Wire.account_in, Wire.account_out)
+
+
+def _check(sent: bytes, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]) -> None:
+    with suppress(MessageRefused):
+        # Compared as bytes, because a number that is none (NaN) does not equal itself.
+        once = encode(decode(sent))
+        assert encode(decode(once)) == once

@@ -1,0 +1,74 @@
+"""Files with the options of a node (`bender.process.options`, `bender.daemon.options`)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from bender.core.timing import TTL_INTERVALS_MIN
+from bender.daemon.options import OPTIONS, choose
+from bender.process.options import OptionError, from_toml
+from tests.fuzz.documents import damaged
+
+BYTES_MAX = 5000
+WORDS = (
+    *(f"{option} = ".encode() for option in OPTIONS),
+    *(
+        b'"tcp:1729:interface=127.0.0.1"',
+        b'"unix:/tmp/a"',
+        b'"ssl:',
+        b'"tcp6:',
+        b":interface=\\\\:\\\\:1",
+        b"backlog=",
+        b"[]",
+    ),
+    *(b'"10s"', b"true", b"inf", b"nan", b"1e400", b"\\u0000", b'"h:1730,[::1]:1"', b"\n"),
+)
+
+_VALUES = st.sampled_from(
+    [
+        '"tcp:1729:interface=127.0.0.1"',
+        '"tcp:1729"',
+        '"unix:/tmp/a:mode=600"',
+        '"tcp6:1:interface=\\\\:\\\\:1"',
+        '"tcp:70000"',
+        '"ssl:443"',
+        '"a:1730, [::1]:1"',
+        '["a", "b:1"]',
+        "10",
+        "0.25",
+        '"1m30s"',
+        "inf",
+        "true",
+        "1" + "0" * 400,
+        "0x" + "F" * 4000,
+        '"\\u001b"',
+        "{ a = 1 }",
+        "2026-11-30",
+    ]
+)
+_LINES = st.tuples(st.sampled_from([*OPTIONS, "naem"]), _VALUES).map(lambda pair: f"{pair[0]} = {pair[1]}\n")
+NEAR = damaged(st.lists(_LINES, max_size=5).map(lambda lines: "".join(lines).encode()))
+
+_FOLDER = Path(tempfile.gettempdir())
+
+
+def fuzz(sent: bytes) -> None:
+    """A file is refused in a sentence, or is options with which a node can start."""
+    path = _FOLDER / f"bender-options-{os.getpid()}.toml"
+    path.write_bytes(sent)
+    try:
+        chosen = choose(from_toml(str(path), OPTIONS, "twistd bender"), "host")
+    except OptionError as error:
+        sentence = str(error)
+        assert sentence.endswith("."), sentence
+        return
+    finally:
+        path.unlink()
+    assert chosen.timing.ttl_s >= TTL_INTERVALS_MIN * chosen.timing.interval_s > 0
+    assert chosen.insecure or all(endpoint.loopback for endpoint in chosen.endpoints.values())
+    assert chosen.name.isprintable() and chosen.cluster.isprintable()
+    assert all(endpoint.listened for endpoint in chosen.endpoints.values())
