@@ -36,6 +36,8 @@ INTERVAL_S_MIN = 0.05
 #: Names are part of every message and of many log lines.
 NAME_LENGTH_MAX = 255
 
+_DEFAULT_NAME = "--name, which follows from the host name and --api where it is not set,"
+
 #: The option names, the defaults of all that have one, and their texts in `--help`.
 OPTIONS: Mapping[str, tuple[Any, str]] = {
     "api": ("tcp:1729:interface=127.0.0.1", "ENDPOINT of the HTTP API"),
@@ -119,7 +121,7 @@ def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
         events=events,
         peers=tuple(_peers(chosen["peers"])),
         cluster=_name(chosen["cluster"]),
-        name=_name(given["name"]) if "name" in given else f"{host_name}:{api.path or api.port}",
+        name=_name(given.get("name", RawOption(_DEFAULT_NAME, f"{host_name}:{api.path or api.port}"))),
         advertise=advertise,
         timing=Timing(
             interval_s=seconds_of(chosen["interval"], INTERVAL_S_MIN), ttl_s=seconds_of(chosen["ttl"], 0, TTL_S_MAX)

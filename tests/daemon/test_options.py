@@ -206,6 +206,11 @@ class Names(Refusing):
             self.refused("--cluster", "1 to 255 printable characters", cluster=name)
         self.assertEqual(chosen(name="x" * 255, cluster="Öl").name, "x" * 255)
 
+    def test_so_is_the_name_that_follows_from_the_endpoint(self) -> None:
+        """Peers would refuse every message of a node that is called after a path with a tab."""
+        self.refused("--name", "--api", "printable", api="unix:/run/a\tb")
+        self.assertEqual(chosen(api="unix:/run/a\tb", name="n1").name, "n1")
+
     def test_what_is_advertised_is_a_host_alone(self) -> None:
         """The port is that of the exchange, and an address of all interfaces is none that peers could use."""
         for host in ("10.0.0.5:1730", "", "a b", "0.0.0.0", "::"):
