@@ -57,7 +57,7 @@ def fuzz(sent: bytes) -> None:
     except OptionError as error:
         sentence = str(error)
         assert sentence.endswith("."), sentence
-        assert not any(digest in sentence for digest in _HASHES), sentence
+        assert not any(digest in sentence for digest in _HASHES if _is_hash_alone(digest, sent)), sentence
         return
     finally:
         path.unlink()
@@ -67,3 +67,8 @@ def fuzz(sent: bytes) -> None:
         assert len(token.sha256) == 32 and token.name.strip().isprintable()
         assert parse_scopes(token.scopes.written) == token.scopes
         assert token.scopes.register("web-shop") or not token.scopes.admin
+
+
+def _is_hash_alone(digest: str, sent: bytes) -> bool:
+    """Return whether a text stands nowhere but in its place: as a name or a key, it would be quoted."""
+    return sent.count(digest.encode()) == sent.count(f'\nsha256 = "{digest}"'.encode())
