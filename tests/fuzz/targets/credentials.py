@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 
 from hypothesis import strategies as st
@@ -52,21 +54,17 @@ def fuzz(sent: bytes) -> None:
             )
         else:
             assert access.refusal is not None and access.name is None
-            for require in (
-                access.require_valid,
-                access.require_read,
-                access.require_configure,
-                access.require_register,
-            ):
+            for require in (access.require_valid, access.require_read, access.require_configure):
                 _refuses(require, access.refusal)
+            _refuses(partial(access.require_register, "web"), access.refusal)
+            _refuses(access.require_register_some, access.refusal)
         with suppress(Unauthorized, Forbidden):
             access.require_register_ids([sent.decode("latin-1"), "registration/web-1/1/h/1"])
             assert secret in (b"w", b"a")
         assert _TOKENS.renewed(access).name == access.name
 
 
-def _refuses(require: object, refusal: str) -> None:
-    assert callable(require)
+def _refuses(require: Callable[[], None], refusal: str) -> None:
     try:
         require()
     except Unauthorized as error:
