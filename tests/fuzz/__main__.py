@@ -49,7 +49,10 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
     if options.target == API:
-        raise SystemExit("not yet")
+        from tests.fuzz.machine.machine import try_histories  # noqa: PLC0415 - atheris must load bender itself
+
+        try_histories(options.examples)
+        return
     if options.minimise:
         _minimise(load(options.target))
     else:

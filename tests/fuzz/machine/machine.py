@@ -1,0 +1,136 @@
+"""The machine: a rule for each kind of request, and one for time. Hypothesis draws sequences of them.
+
+Each rule sends a request to a node, over HTTP without a socket, and gives it to the model as well. The status and the
+body must be those of the model, and a refused request must change nothing.
+"""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+
+from tests.api.conversation import Connection, request
+from tests.fuzz.machine.configuration import Configuration
+from tests.fuzz.machine.conversing import CLIENT, apps, keys, object_of, versions
+from tests.fuzz.machine.model import of_an_app
+from tests.fuzz.machine.registrations import Registrations
+from tests.fuzz.machine.wrong_requests import WRONG
+
+
+class ApiMachine(Registrations, Configuration):
+    """Requests for all routes, time, and what must be so after each of them."""
+
+    # Events and consumers.
+
+    @rule(app=st.none() | apps)
+    def poll(self, app: str | None) -> None:
+        """All events since the last poll, each once."""
+        query = "" if app is None else f"&app={app}"
+        found = self.ask("GET", f"/events?since={self.cursor}{query}").json
+        self.same_events(found["events"], [*of_an_app(self.model.events[self.seen :], app)])
+        self.cursor, self.seen = found["cursor"], len(self.model.events)
+
+    @precondition(lambda self: self.waiting is None)
+    @rule(app=st.none() | apps, wait_s=st.sampled_from([3, 30]))
+    def begin_long_poll(self, app: str | None, wait_s: int) -> None:
+        """An answer that comes with the first event."""
+        self.poll(None)
+        connection = Connection(self.site, (CLIENT, 40_001))
+        query = "" if app is None else f"&app={app}"
+        connection.send(request("GET", f"/events?since={self.cursor}&wait={wait_s}{query}"))
+        self.waiting = (connection, app, len(self.model.events), self.model.now + wait_s)
+
+    @rule(name=st.sampled_from(["haproxy", "dns"]))
+    def confirm(self, name: str) -> None:
+        """A consumer that has acted on all that was polled."""
+        response = self.ask("PUT", f"/consumers/{name}", {"cursor": self.cursor})
+        assert response.status == 200, response
+        found = response.json
+        assert (found["name"], found["cursor"], found["node"]) == (name, self.cursor, "n1"), found
+        assert found["behind"] == len(self.model.events) - self.seen, (found, len(self.model.events), self.seen)
+        listed = [each["name"] for each in self.ask("GET", "/consumers").json]
+        assert name in listed and listed == sorted(listed), listed
+
+    # The rest.
+
+    def look_at_the_node(self) -> None:
+        status = self.ask("GET", "/status").json
+        counts = status["counts"]
+        assert status["ready"] and status["peers"] == [], status
+        assert counts["registrations"] == len(self.model.registered), counts
+        assert counts["backends"] == len(self.model.objects("backend")), counts
+        assert counts["frontends"] == len(self.model.objects("frontend")), counts
+        self.got(200, {"ready": True, "node": "n1"}, self.ask("GET", "/ready"))
+        assert self.ask("GET", "/").json["name"] == "bender"
+        self.look("/guard", [])
+        self.refused("NOT_FOUND", self.ask("GET", "/guard/web"))
+        self.refused("NOT_FOUND", self.ask("DELETE", "/guard/web"))
+
+    @rule(
+        what=st.sampled_from(["all", "one", "explain", "state", "object", "members", "node"]),
+        key=keys,
+        app=st.none() | apps,
+        version=st.none() | versions,
+        kind=st.sampled_from(["backend", "frontend"]),
+        number=st.integers(0, 1),
+    )
+    def look_at_something(
+        self, what: str, key: str, app: str | None, version: str | None, kind: str, number: int
+    ) -> None:
+        """A request that changes nothing."""
+        if what == "all":
+            self.look_at_registrations(app, version)
+        elif what == "object":
+            self.look_at_objects(kind, number)
+        elif what == "members":
+            self.look_at_members(("site", "shop")[number])
+        elif what == "node":
+            self.look_at_the_node()
+        else:
+            {"one": self.look_at_one, "explain": self.explain, "state": self.look_at_state}[what](key)
+
+    @rule(number=st.integers(0, 99))
+    def ask_what_is_wrong(self, number: int) -> None:
+        """A request that is always refused, whatever the node has. The invariant sees if it changes anything."""
+        method, path, body, code = WRONG[number % len(WRONG)]
+        self.refused(code, self.ask(method, path, body))
+
+    @rule(seconds=st.integers(1, 12))
+    def pass_time(self, seconds: int) -> None:
+        self.pass_seconds(seconds)
+
+    @precondition(lambda self: self.waiting is None)
+    @rule(seconds=st.sampled_from([2, 5, 25]))
+    def be_away(self, seconds: int) -> None:
+        """The node is paused, such as by its machine."""
+        self.clock.advance(seconds)
+        self.node.sweep()
+        self.model.be_away(seconds)
+        self.end_what_is_due()
+
+    @invariant()
+    def long_polls_are_answered(self) -> None:
+        """As soon as there is an event, and not before."""
+        self.check_long_poll()
+
+    @invariant()
+    def check_snapshot(self) -> None:
+        """Everything that is shown, and then `synced`."""
+        found = self.ask("GET", "/events?snapshot=true").json
+        *shown, synced = found["events"]
+        assert synced["event"] == "synced" and found["cursor"] == synced["cursor"], found
+        assert all(each["snapshot"] for each in shown)
+        bodies = [*map(object_of, shown)]
+        objects = [*self.model.objects("backend"), *self.model.objects("frontend")]
+        assert bodies == [*self.model.listing(), *objects], (bodies, self.model.listing(), objects)
+
+    def teardown(self) -> None:
+        if hasattr(self, "model"):
+            self.poll(None)
+
+
+def try_histories(count: int, *, same_each_time: bool = False) -> None:
+    """Try some sequences of requests. Raises with the shortest one that ends in an answer which is not the model's."""
+    options = settings(max_examples=count, stateful_step_count=40, derandomize=same_each_time, deadline=None)
+    run_state_machine_as_test(ApiMachine, settings=settings(options, database=None, report_multiple_bugs=False))

@@ -1,0 +1,36 @@
+"""Requests that are always refused, whatever a node has, each with the code of the refusal."""
+
+from __future__ import annotations
+
+WRONG: tuple[tuple[str, str, object, str], ...] = (
+    ("POST", "/registrations", {"app": "web"}, "INVALID"),
+    ("POST", "/registrations", b"{", "INVALID"),
+    ("POST", "/registrations/web/1/10.0.0.1/80", {"ttl": 1}, "INVALID"),
+    ("POST", "/registrations/web/1/10.0.0.1/80", {"wieght": 1}, "INVALID"),
+    ("POST", "/registrations/web/1/10.0.0.1/80", {"meta": {"x": "y" * 5000}}, "TOO_LARGE"),
+    ("POST", "/registrations/web/1/0.0.0.0/80", None, "INVALID"),
+    ("PUT", "/registrations/web/1/10.0.0.1/80", {"weight": 2}, "INVALID"),
+    ("DELETE", "/registrations/web/1/10.0.0.1/80?reason=expired", None, "INVALID"),
+    ("DELETE", "/registrations/web/1/10.0.0.1/80?forse", None, "INVALID"),
+    ("DELETE", "/registrations/web/1", None, "METHOD_NOT_ALLOWED"),
+    ("POST", "/renewals", {"ids": [1]}, "INVALID"),
+    ("POST", "/renewals", {"ids": ["x"] * 1001}, "TOO_LARGE"),
+    ("PUT", "/registrations/web/1/10.0.0.1/80/state?force", {"state": "off"}, "INVALID"),
+    ("PUT", "/registrations/web/1/10.0.0.1/80/state?force=0", {"state": "drain"}, "INVALID"),
+    ("PUT", "/registrations/web/1/10.0.0.1/80/state?force", {"state": "drain", "for": 0.1}, "INVALID"),
+    ("POST", "/backends?force", {"name": "site"}, "INVALID"),
+    ("POST", "/backends?force", {"name": "a/b", "app": "web", "version": "1"}, "INVALID"),
+    ("PUT", "/backends/site?force", {"canary": {"version": "2"}}, "INVALID"),
+    ("PUT", "/backends/site?force", {"name": "shop"}, "INVALID"),
+    ("PUT", "/backends/site?froce", {"app": "web", "version": "1"}, "INVALID"),
+    ("PUT", "/frontends/edge?force", {"bind": "*"}, "INVALID"),
+    ("PUT", "/frontends/edge?force", {"mode": "tcp", "rules": [{"path": "/", "backend": "site"}]}, "INVALID"),
+    ("POST", "/backends/site/rollback", {"to": 1}, "INVALID"),
+    ("PUT", "/consumers/haproxy", {"cursor": "nowhere-1"}, "INVALID"),
+    ("PUT", "/consumers/haproxy", {}, "INVALID"),
+    ("GET", "/events?snapshot=maybe", None, "INVALID"),
+    ("GET", "/events?since=a&since=b", None, "INVALID"),
+    ("GET", "/nothing", None, "NOT_FOUND"),
+    ("PUT", "/guard/web", None, "METHOD_NOT_ALLOWED"),
+    ("POST", "/backends?force", {"name": "site", "app": "web", "version": "1", "meta": {"x": "y" * 5000}}, "TOO_LARGE"),
+)
