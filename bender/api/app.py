@@ -35,7 +35,7 @@ from bender.api.server import ApiSite, HttpRequest, respond, send
 from bender.core.authors import signature
 from bender.core.invalid import Invalid
 from bender.net.fair_turns import Turns
-from bender.node.node import Node, NotReady
+from bender.node.node import Full, Node, NotReady
 
 _log = Logger()
 
@@ -131,6 +131,18 @@ class _Routes:
         return respond(request, answered) if _is_whole(answered) else await self._at_length(request, answered)
 
     async def _at_length(self, request: HttpRequest, answered: Answered) -> bytes:
+        size = answered.held_bytes if isinstance(answered, DeferredResponse) else 0
+        if not size:
+            return await self._made_and_sent(request, answered)
+        channel = request.channel
+        if not channel.hold_answer(size):
+            raise Full("this node makes too many long lists at a time: ask for an app or a version, or try again")
+        try:
+            return await self._made_and_sent(request, answered)
+        finally:
+            channel.hold_answer(0)
+
+    async def _made_and_sent(self, request: HttpRequest, answered: Answered) -> bytes:
         if isinstance(answered, DeferredResponse):
             await self._turns.take(answered.steps)
             answered = answered.answer()

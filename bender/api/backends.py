@@ -39,6 +39,9 @@ from bender.node.node import Node
 #: Objects among which the nearest name is looked for: that takes 10 µs for each, and a client can ask for any name.
 NEAREST_AMONG_MAX = 500
 
+#: About the memory that a member takes while weights are made.
+MEMBER_BYTES = 2048
+
 
 class _Named(msgspec.Struct):
     name: str
@@ -214,7 +217,8 @@ def members(node: Node, asked: ApiRequest) -> ApiResponse | DeferredResponse:
             found.extend(map(encode, batch))
             yield
 
-    return DeferredResponse(steps(), lambda: array_response(asked, found))
+    held_bytes = MEMBER_BYTES * (len(stable) + len(chosen))
+    return DeferredResponse(steps(), lambda: array_response(asked, found), held_bytes)
 
 
 def _absent(node: Node, kind: Kind, asked: ApiRequest) -> ApiResponse:

@@ -176,7 +176,9 @@ def selected(
         if kept is not None:
             return long_list_response(asked, kept)
         long = listings.long_listing(app, version, admits)
-        return DeferredResponse(long.steps(), lambda: long_list_response(asked, long))
+        return DeferredResponse(
+            long.steps(), lambda: long_list_response(asked, long), listings.held_bytes(app, version)
+        )
     if admits is not None:
         claims = (claim for claim in node.claims(app, version) if admits(claim.body))
         return array_response(asked, map(node.shown, claims))

@@ -122,10 +122,14 @@ class ApiResponse(msgspec.Struct, frozen=True):
 
 
 class DeferredResponse(msgspec.Struct, frozen=True):
-    """An answer that takes a while: take the steps, with other work between them, then call `answer`."""
+    """An answer that takes a while: take the steps, with other work between them, then call `answer`.
+
+    `held_bytes` is about the memory that it takes until it is sent, if that is much.
+    """
 
     steps: Iterator[None]
     answer: Callable[[], ApiResponse]
+    held_bytes: int = 0
 
 
 #: The last is an answer that waits for other nodes, or for time: nothing of the command is done before it is awaited.

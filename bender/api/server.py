@@ -379,6 +379,7 @@ class ApiSite(PacedSite):
         self.bodies_refused = 0
         self.limits.bind_connections("connections", self.places)
         self.limits.show_held("request_bytes", self.held)
+        self.limits.show_held("answer_bytes", self.unsent)
         self.limits.uses["body"] = self._use_of_body
         self.limits.follow(self._keep_to)
 

@@ -71,6 +71,17 @@ def limit_unsent(transport: Any) -> None:
         connected.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES_MAX)
 
 
+def unsent_bytes(transport: Any) -> int:
+    """Return the bytes that were written to a connection and that the system has not taken yet, also beneath TLS."""
+    waiting = 0
+    if not isinstance(transport, Connection):
+        waiting = sum(map(len, getattr(transport, "_appSendBuffer", ())))
+        transport = getattr(transport, "transport", None)
+    if isinstance(transport, Connection):
+        waiting += len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # noqa: SLF001 - no other name
+    return waiting
+
+
 def prompt_writer(transport: Any) -> Callable[[bytes], None]:
     """Return the function to call in place of `transport.write`; the same but for a bare TCP connection."""
     if not isinstance(transport, Connection):

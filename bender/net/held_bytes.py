@@ -1,7 +1,7 @@
-"""A limit for the bytes of requests that have not come completely, over all connections to a port.
+"""A limit for the bytes that all connections to a port hold together, of incomplete requests or of unread answers.
 
 Each connection is limited on its own, but there may be thousands of them. Where all together hold too much, the client
-that holds the most loses its largest requests, so none can keep others from sending theirs.
+that holds the most loses its largest, so none can keep others from theirs. The only one there is may have any size.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class HeldBytes(Generic[_T]):
 
     def _make_room(self) -> Sequence[_T]:
         losers = []
-        while self.used > self.maximum:
+        while self.used > self.maximum and len(self._client_of) > 1:
             largest = self._held[max(self._sums, key=self._sums.__getitem__)]
-            loser = max(largest, key=largest.__getitem__)
+            loser = max(reversed(largest), key=largest.__getitem__)  # of equals the newest
             self.forget(loser)
             self.refused += 1
             losers.append(loser)

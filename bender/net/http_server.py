@@ -15,6 +15,7 @@ that sends them would wait for an answer, and the node for the end of the line.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
@@ -26,7 +27,7 @@ from twisted.web import http, server
 from twisted.web.resource import IResource
 
 from bender.net.client_address import UNIX, client_at, host_of
-from bender.net.eager_write import prompt_writer
+from bender.net.eager_write import prompt_writer, unsent_bytes
 from bender.net.fair_shares import FairShares, NoPlace
 from bender.net.fair_turns import Turns, Urgency
 from bender.net.held_bytes import HeldBytes
@@ -36,6 +37,12 @@ HELD_BYTES_MAX = 64 * 1024
 
 #: Bytes that one connection may hold without being counted.
 NOTED_BYTES_MIN = 4 * 1024
+
+#: The same for bytes of answers that its client has not read.
+UNSENT_NOTED_BYTES_MIN = 256 * 1024
+
+#: What answers that are made, or not read yet, may take together.
+ANSWER_BYTES_MAX = 512 * 1024 * 1024
 
 #: Bytes of heads that Twisted is given at a time.
 PART_BYTES = 4 * 1024
@@ -84,8 +91,10 @@ class PacedChannel(http.HTTPChannel):
     _refused = False
     #: Whether anything has come since the time limit was over.
     _received = False
-    #: The bytes that it is noted to hold.
+    #: The bytes that it is noted to hold of requests, and of answers: those that are written, and all others.
     _noted_bytes = 0
+    _unsent_bytes = 0
+    _answer_bytes = 0
     #: Set while the client reads nothing.
     _stalling: IDelayedCall | None = None
 
@@ -135,11 +144,14 @@ class PacedChannel(http.HTTPChannel):
 
     def pauseProducing(self) -> None:
         super().pauseProducing()
+        self._note_unsent(unsent_bytes(self.transport))
         if self._stalling is None:
             self._stalling = self.callLater(self.site.timeOut, self._stalled)
 
     def resumeProducing(self) -> None:
         self._end_stalling()
+        if self._unsent_bytes:
+            self._note_unsent(0)
         super().resumeProducing()
         self._stop_again()
         self.site.turns.run(self)
@@ -159,6 +171,7 @@ class PacedChannel(http.HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
         self._held = b""
+        self._unsent_bytes = 0
         self.site.turns.forget(self)
         self.site.leave(self)
         self._end_stalling()
@@ -209,6 +222,27 @@ class PacedChannel(http.HTTPChannel):
             self.setTimeout(self.site.timeOut)
         else:
             super().timeoutConnection()
+
+    def hold_answer(self, size: int) -> bool:
+        """Note how much memory an answer takes while it is made and sent; return False if there is not enough for it.
+
+        Then nothing is noted.
+        """
+        if self._lost:
+            return True
+        self._answer_bytes = size
+        if self in self.site.note_unsent(self, self._unsent_bytes + size):
+            self._answer_bytes = 0
+            return False
+        return True
+
+    def _note_unsent(self, size: int) -> None:
+        """Note what the client has not read of an answer, if that is not little."""
+        size = size if size >= UNSENT_NOTED_BYTES_MIN else 0
+        if size != self._unsent_bytes and not self._lost:
+            self._unsent_bytes = size
+            if self in self.site.note_unsent(self, size + self._answer_bytes):
+                self.transport.abortConnection()
 
     def _stalled(self) -> None:
         self._stalling = None
@@ -321,6 +355,7 @@ class PacedSite(server.Site):
         self.turns = turns
         self.places: FairShares[PacedChannel] = FairShares(connections_max)
         self.held: HeldBytes[PacedChannel] = HeldBytes(held_bytes_max)
+        self.unsent: HeldBytes[PacedChannel] = HeldBytes(ANSWER_BYTES_MAX)
         self._placeless: set[PacedChannel] = set()
         super().__init__(resource, timeout=idle_s_max, parsePOSTFormSubmission=False, reactor=reactor)
 
@@ -355,7 +390,21 @@ class PacedSite(server.Site):
         """Free the place of a connection that is lost."""
         self.places.release(channel)
         self.held.forget(channel)
+        self.unsent.forget(channel)
         self._placeless.discard(channel)
+
+    def note_unsent(self, channel: PacedChannel, size: int) -> Sequence[PacedChannel]:
+        """Note what an answer takes, and return those that must make room; all but `channel` itself are closed."""
+        losers = self.unsent.note(channel, channel.client, size)
+        for loser in losers:
+            self._log.warn(
+                "Answers take more than {bytes} bytes, the maximum, most of them to {client}: ending its largest.",
+                bytes=self.unsent.maximum,
+                client=loser.client,
+            )
+            if loser is not channel:
+                loser.transport.abortConnection()
+        return losers
 
     def note_held(self, channel: PacedChannel, size: int) -> None:
         """Note the bytes that a connection holds, and close the one that must make room for others, if any."""

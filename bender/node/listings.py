@@ -23,6 +23,9 @@ AT_ONCE_MAX = 250
 #: order in 0.3 ms. A longer one may change while it is made.
 OF_ONE_INSTANT_MAX = 5_000
 
+#: What a list takes of each registration in it that is not put together yet: the rest is shared with the view.
+REFERENCE_BYTES = 8
+
 #: Lists that are kept, in bytes.
 KEPT_BYTES_MAX = 16 * 1024 * 1024
 
@@ -84,6 +87,11 @@ class Listings:
     def is_long(self, app: str | None, version: str | None) -> bool:
         """Whether a list has to be made in slices."""
         return self._view.count_of(app, version) > AT_ONCE_MAX
+
+    def held_bytes(self, app: str | None, version: str | None) -> int:
+        """Return about the memory that a long list takes until it is sent; 0 if that is little."""
+        count = self._view.count_of(app, version)
+        return REFERENCE_BYTES * count if count > OF_ONE_INSTANT_MAX else 0
 
     def listing(self, app: str | None, version: str | None) -> Listing:
         """Return a list that is not long."""

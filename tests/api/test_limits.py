@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import count
 from typing import Any
 
 from bender.api import site
+from bender.core.model import RegistrationRequest
+from bender.net.fair_turns import Turns
 from bender.net.http_server import REFUSED_AT_ONCE_MAX, REFUSED_S_MAX
 from bender.node.limits import Limits
 from tests.api.conversation import WEB, WEB_PATH, ApiCase, Connection, Response, a_node, parsed, request
+from tests.net.reactor_turns import take_turn
 
 READY = request("GET", "/ready")
 
@@ -262,6 +267,70 @@ class HeldRequests(LimitsCase):
             connection.send(b" " * (length - 20_000))
             self.assertEqual(self.use("request_bytes")["used"], 0, path)
             connection.received()
+
+
+class HeldAnswers(LimitsCase):
+    MIB = 1024 * 1024
+
+    def pause(self, connection: Connection, size: int) -> None:
+        """The client reads nothing of so many bytes."""
+        transport: Any = connection.transport
+        transport._appSendBuffer = [b"x" * size]
+        transport.producer.pauseProducing()
+
+    def test_too_much_together(self) -> None:
+        """The client that leaves the most unread loses its largest answer; others go on."""
+        greedy, (modest,) = self.from_("10.0.0.1", 4), self.from_("10.0.0.2")
+        self.pause(modest, 100 * self.MIB)
+        for number, each in enumerate(greedy):
+            self.pause(each, (110 + number) * self.MIB)
+        self.assertEqual([each.aborted for each in (modest, *greedy)], [False, False, False, False, True])
+        use = self.use("answer_bytes")
+        self.assertEqual((use["max"], use["used"], use["refused"]), (512 * self.MIB, 433 * self.MIB, 1))
+        producer: Any = modest.transport.producer
+        producer.resumeProducing()
+        greedy[0].lose()
+        self.assertEqual(self.use("answer_bytes")["used"], 223 * self.MIB)
+
+    def test_little_is_not_counted(self) -> None:
+        (connection,) = self.from_("10.0.0.1")
+        self.pause(connection, 100_000)
+        self.assertEqual(self.use("answer_bytes")["peak"], 0)
+
+    def long_list(self) -> Connection:
+        (connection,) = self.from_("10.0.0.1")
+        connection.send(request("GET", "/registrations"))
+        for _ in range(100):
+            self.clock.advance(0)
+        return connection
+
+    def test_very_long_lists(self) -> None:
+        """They count from when they are made until they are sent."""
+        for number in range(5100):
+            self.node.register(RegistrationRequest("web", "1", f"10.0.{number // 250}.{number % 250}", 80))
+        self.assertTrue(self.long_list().received().startswith(b"HTTP/1.1 200"))
+        self.assertEqual((self.use("answer_bytes")["used"], self.use("answer_bytes")["peak"]), (0, 8 * 5100))
+
+    def test_too_many_very_long_lists(self) -> None:
+        """One that would be too much is answered 429; the one that is made goes on."""
+        for number in range(5100):
+            self.node.register(RegistrationRequest("web", "1", f"10.0.{number // 250}.{number % 250}", 80))
+        # Each piece of work takes a millisecond, as much as a connection has in one turn.
+        turns = Turns(self.clock, each_s=0.001, all_s=0.004, seconds=partial(next, count(1, 0.001)))
+        self.site = site(self.node, self.clock, turns)
+        self.site.unsent.maximum = 50_000
+        first, second = self.from_("10.0.0.1", 2)
+        for each in (first, second):
+            each.send(request("GET", "/registrations?meta.a=b"))
+        take_turn(self.clock)
+        take_turn(self.clock)
+        self.assertEqual(first.received(), b"")
+        (response,) = parsed(second.received())
+        self.assertIn("too many long lists at a time", self.refused("BUSY", response))
+        for _ in range(100):
+            take_turn(self.clock)
+        self.assertEqual(parsed(first.received())[0].status, 200)
+        self.assertEqual(self.use("answer_bytes")["used"], 0)
 
 
 class SlowClients(LimitsCase):
