@@ -1,7 +1,7 @@
 """Authors of settings, as histories show them: `10.0.0.7`, or `anna@web1 (10.0.0.7)` if the client sent a name.
 
-The address is that of the connection. The name is chosen by the client, and nothing is decided by it: limits for each
-client use the address alone.
+The address is that of the connection; at a node that requires tokens, the name of the client's token takes its place.
+The name is chosen by the client, and nothing is decided by it: limits for each client use the address or token alone.
 """
 
 from __future__ import annotations

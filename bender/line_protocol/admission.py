@@ -15,7 +15,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from bender.access.tokens import Access, Forbidden, Tokens, Unauthorized
+from bender.access.tokens import NO_TOKEN, Access, Forbidden, Tokens, Unauthorized
 from bender.node.journal import said
 from bender.node.node import Node
 
@@ -38,9 +38,10 @@ class TokenMessage(msgspec.Struct, forbid_unknown_fields=True):
 _decoder = msgspec.json.Decoder(TokenMessage)
 
 
-def admitted(tokens: Tokens, secret: bytes) -> Access:
-    """Return what a client may do that sends a token. Raises `Unauthorized` or `Forbidden` where it may not read."""
-    access = tokens.access(secret)
+def admitted(access: Access) -> Access:
+    """Return the access of a client that may read. Raises `Unauthorized` or `Forbidden` for any other."""
+    if access is NO_TOKEN:
+        raise Unauthorized(_MISSING)
     access.require_read()
     return access
 
@@ -117,7 +118,7 @@ class AdmissionGate(Protocol):
         self._stop_waiting()
         self._read = b""
         try:
-            access = admitted(self._tokens, _token(line))
+            access = admitted(self._tokens.access(_token(line)))
         except (Unauthorized, Forbidden) as error:
             self._refuse(error)
             return

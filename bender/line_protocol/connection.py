@@ -319,7 +319,7 @@ class Subscriber(Protocol):
     def _do(self, said: ClientMessage) -> None:
         try:
             if said.token is not None:
-                self._access = admitted(self._tokens, said.token.encode())
+                self._access = admitted(self._tokens.access(said.token.encode()))
             elif said.renew is not None:
                 self._renew(said.renew, said)
             elif said.ack is not None:
@@ -410,7 +410,7 @@ class Subscriber(Protocol):
         """Close the connection of a client whose token may no longer read."""
         self._access = self._tokens.renewed(self._access)
         try:
-            self._access.require_read()
+            admitted(self._access)
         except (Unauthorized, Forbidden) as error:
             self._tokens.forget(self._tokens_changed)
             self._write(error_line(error))

@@ -173,6 +173,13 @@ class Replacing(SynchronousTestCase):
         self.assertEqual(tokens.renewed(agent).name, "agent-2")
         self.assertEqual(tokens.renewed(agent), tokens.access(secret("agent").encode()))
 
+    def test_nothing_was_replaced(self) -> None:
+        """Access that is renewed all the same is what it was."""
+        tokens = known()
+        for name in (None, "reader", "root"):
+            access = accessed(tokens, name)
+            self.assertEqual(tokens.renewed(access), access)
+
     def test_a_token_with_a_new_secret(self) -> None:
         """A name alone gives no access: the client must send the new secret."""
         tokens = known("reader")

@@ -146,10 +146,19 @@ class Logging(ExpiryCase):
         self.node.identities = {"tls": identity(2 * DAY, "newer")}
         self.assertEqual(len(self.logged(self.expiry.look)), 1)
 
+    def test_replaced_by_the_one_before(self) -> None:
+        """It is logged again at once: only certificates in use are remembered."""
+        old, new = {"tls": identity(DAY)}, {"tls": identity(2 * DAY, "new")}
+        for identities in (old, new, old):
+            self.node.identities = identities
+            self.assertEqual(len(self.logged(self.expiry.look)), 1)
+
     def test_stopped(self) -> None:
         """No timer is left behind."""
         self.expiry.startService()
+        self.assertTrue(self.expiry.running)
         self.expiry.stopService()
+        self.assertFalse(self.expiry.running)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_defect(self) -> None:

@@ -412,8 +412,7 @@ class Replaced(TokensCase):
         connected = Connected(self.factory)
         self.assertEqual(connected.named(), ["hello"])
         self.tokens.replace([token("reader")])
-        message = "this node requires a token: send the header Authorization: Bearer TOKEN (bender: --token-file FILE)"
-        self.refused(connected, "UNAUTHORIZED", message)
+        self.refused(connected, "UNAUTHORIZED", MISSING)
 
 
 class WaitingLines(SynchronousTestCase):
