@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from io import BytesIO
 from math import ceil, inf
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -63,8 +65,19 @@ _NO_REQUEST = _bare(
 )
 
 
-#: For a client that does not use TLS, at a node that does.
-NO_TLS = _bare(refusal_response("INVALID", "this port uses TLS: ask https://, and give the CA (bender: --ca FILE)"))
+#: For a client that does not use TLS, at a node that does. The status is not 400, which a client takes as the answer of
+#: all nodes: in a cluster that is moved to TLS, another node may still serve it.
+NO_TLS = _bare(
+    msgspec.structs.replace(
+        refusal_response(
+            "INVALID",
+            "this port uses TLS: ask https://, and give the CA (bender: --ca FILE)",
+            (b"Upgrade", b"TLS/1.2, HTTP/1.1"),
+            (b"Connection", b"Upgrade"),
+        ),
+        status=HTTPStatus.UPGRADE_REQUIRED,
+    )
+)
 
 
 def respond(request: server.Request, answer: ApiResponse) -> bytes:

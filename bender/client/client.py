@@ -31,6 +31,7 @@ from bender.client.responses import (
     read_nothing,
     reader,
     refusal_of,
+    require_service,
 )
 from bender.client.token_source import CurrentToken, TokenSource
 from bender.client.transport import ANSWER_BYTES_MAX, ConnectionSecurity, NodeSearch, Transport, one_by_one
@@ -220,13 +221,7 @@ class Client:
         self.requests += 1
         limit_s = min(self._answer_s_max, within_s or self._answer_s_max) + waiting_s
         reply = await self.http.ask(node, method, path, content, headers or {}, limit_s, bytes_max)
-        if reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            raise NoAnswer("is not ready: it has not heard from all of its peers yet")
-        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise NoAnswer("has reached a limit and takes no more (status 429)")
-        # An error of a proxy before the node, or of the node itself.
-        if not HTTPStatus.OK <= reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise NoAnswer(f"answers with status {reply.status}")
+        require_service(reply.status)
         return reply
 
     # Registrations.

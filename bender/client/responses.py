@@ -33,6 +33,9 @@ MESSAGE_CHARACTERS_MAX = 10_000
 #: The statuses by which a node denies access: it does not know the token, or the token does not permit the request.
 DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
+#: The clause about a node that answers with status 426.
+USES_TLS = "uses TLS: give the CA (--ca FILE), or write https:// before its address"
+
 _T = TypeVar("_T")
 
 
@@ -147,6 +150,19 @@ class _Problem(msgspec.Struct):
 
     code: str
     message: Annotated[str, msgspec.Meta(max_length=MESSAGE_CHARACTERS_MAX)]
+
+
+def require_service(status: int) -> None:
+    """Raise `NoAnswer` for a status with which a node, or a proxy before it, says that it cannot serve now."""
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        raise NoAnswer("is not ready: it has not heard from all of its peers yet")
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise NoAnswer("has reached a limit and takes no more (status 429)")
+    if status == HTTPStatus.UPGRADE_REQUIRED:
+        raise NoAnswer(USES_TLS)
+    # An error of a proxy before the node, or of the node itself.
+    if not HTTPStatus.OK <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise NoAnswer(f"answers with status {status}")
 
 
 def refusal_of(reply: Reply) -> Refused | None:

@@ -30,7 +30,7 @@ from twisted.logger import Logger
 from bender.client.decoding import decoded
 from bender.client.event_merge import Change, History
 from bender.client.node_list import NodeList
-from bender.client.responses import DENIED, refusal_of
+from bender.client.responses import DENIED, refusal_of, require_service
 from bender.client.sse import CURSOR_CHARACTERS_MAX, SseEvent, SseStream
 from bender.client.transport import Transport
 from bender.client.types import BenderError, Event, Refused, Reply
@@ -326,10 +326,9 @@ class Watch(AsyncIterator[Event]):
 
     async def _refused(self, node: str, status: int, stream: SseStream) -> None:
         await in_time(self._clock, stream.ended, BEGINNING_S_MAX)
-        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-            raise NoAnswer(
-                "has no room for another watcher" if status == HTTPStatus.TOO_MANY_REQUESTS else "is not ready"
-            )
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise NoAnswer("has no room for another watcher")
+        require_service(status)
         refusal = refusal_of(Reply(node, status, stream.unread))
         if refusal is not None and status in DENIED:
             self._client.read_token_again()  # for the next attempt

@@ -223,6 +223,15 @@ class Nowhere(ClientCase):
         self.assertEqual(self.result(client.register(*WEB)).node, "n2")
         self.assertEqual(self.problems, [(f"{ONE}:1729", "has reached a limit and takes no more (status 429)")])
 
+    def test_one_that_uses_tls(self) -> None:
+        """Another one may not yet, while a cluster is moved to TLS."""
+        uses_tls = Page(426, b'{"code": "INVALID", "message": "this port uses TLS"}')
+        self.network.listening[ONE, 1729] = Site(uses_tls, reactor=self.network)
+        client = self.client(ONE, TWO)
+        self.assertEqual(self.result(client.register(*WEB)).node, "n2")
+        self.assertEqual(self.problems[0][0], f"{ONE}:1729")
+        self.assertTrue(self.problems[0][1].startswith("uses TLS: give the CA"))
+
     def test_what_stands_before_one(self) -> None:
         """What it refuses in words of its own no node has refused: another one is asked."""
         for body in (b"<html>no</html>", b'{"error": "no"}', b"[]"):

@@ -187,6 +187,17 @@ class Elsewhere(WatchCase):
             self.network.pass_time(STANDBY_APART_S)
             self.assertIn(f"{THREE}:1729", watcher.watch._standbys)
 
+    def test_a_node_that_uses_tls_is_passed_over(self) -> None:
+        """A watcher without a CA goes on at the nodes that do not use TLS yet."""
+        self.machines[ONE].kill()
+        uses_tls = Page(426, b'{"code": "INVALID", "message": "this port uses TLS"}')
+        self.network.listening[ONE, 1729] = Site(uses_tls, reactor=self.network)
+        client = self.client(*ALL)
+        watcher = self.watch(client)
+        self.network.pass_time(2)
+        self.assertEqual(watcher.named(), ["synced snapshot"])
+        self.assertTrue(dict(self.problems)[f"{ONE}:1729"].startswith("uses TLS: give the CA"))
+
     def test_it_may_end_again_and_again(self) -> None:
         """Then it is asked now and then, and not all the time."""
         for host in ALL:
