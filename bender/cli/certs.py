@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -24,6 +25,9 @@ from bender.core.invalid import Invalid
 from bender.core.scopes import parse_scopes
 from bender.net.local_addresses import local_addresses
 from bender.tls.identity import AUTHORITY_FILE, AUTHORITY_KEY_FILE, CERTIFICATE_FILE
+
+if TYPE_CHECKING:
+    from bender.tls.issuing import Authority
 
 #: Days that a certificate is valid, unless the command says otherwise, and the most that it may say.
 DAYS = 730
@@ -74,7 +78,8 @@ def certs(directory: Path, ca_directory: Path | None, hosts: tuple[str, ...], da
     """Make a certificate for a node, and the CA of the cluster if there is none yet.
 
     Nodes use the directory as --tls DIR and --peer-tls DIR, and clients its ca.pem as --ca FILE. Keep ca-key.pem, which
-    signs certificates, off the nodes. With --ca, a certificate in DIR is replaced: send SIGHUP to the node then.
+    signs certificates, off the nodes. With --ca, a certificate in DIR is replaced: send SIGHUP to the node then. If the
+    ca.pem in DIR has other CAs beside this one, it stays as it is: so a cluster is moved from one CA to another.
     """
     from bender.tls import issuing  # noqa: PLC0415 - its library takes a tenth of a second to import
 
@@ -87,7 +92,7 @@ def certs(directory: Path, ca_directory: Path | None, hosts: tuple[str, ...], da
             authority = issuing.make_authority("bender CA", now)
         else:
             authority = issuing.load_authority(ca_directory)
-            _refuse_other_authority(directory, authority.pem, ca_directory)
+            _refuse_other_authority(directory, authority, ca_directory)
         certificate_pem, key_pem = issuing.issue(authority, named, now, timedelta(days=days))
         directory.mkdir(parents=True, exist_ok=True)
         files = [] if ca_directory is not None else issuing.write_authority(directory, authority)
@@ -150,10 +155,13 @@ def _refuse_existing(directory: Path) -> None:
             )
 
 
-def _refuse_other_authority(directory: Path, pem: bytes, ca_directory: Path) -> None:
+def _refuse_other_authority(directory: Path, authority: Authority, ca_directory: Path) -> None:
     existing = directory / AUTHORITY_FILE
-    if existing.exists() and existing.read_bytes() != pem:
-        raise ValueError(f"{existing} is not the CA in {ca_directory}: remove it first to move this node to another CA")
+    if existing.exists() and not authority.is_in(existing):
+        raise ValueError(
+            f"{existing} does not have the CA in {ca_directory}: append {ca_directory / AUTHORITY_FILE} to it if peers "
+            "and clients are to trust both, or remove it to move this node to another CA"
+        )
 
 
 @click.command(

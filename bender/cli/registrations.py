@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import click
@@ -28,7 +29,7 @@ from bender.cli.params import (
 )
 from bender.cli.session import Session, asking, following
 from bender.cli.styled_text import Styled, joined, styled
-from bender.client import Applied, BenderError, Event, NotFound, Registration, Word
+from bender.client import Applied, BenderError, Event, NotFound, Refused, Registration, Word
 from bender.client.client import LIST_BYTES_MAX
 from bender.client.paths import explain_path, forced, list_path, path_of
 from bender.client.responses import Diagnosis, Explanation, PeerClaim, Serves, read_nothing, reader
@@ -410,9 +411,21 @@ async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None
 
 
 async def _last(session: Session, id_: str) -> str | None:
+    """Return what removing an instance does if it is the last member of a backend that takes traffic, else None.
+
+    Raises `BenderError` with what to do if the token may register alone: an instance that stops must be removable.
+    """
     from bender.cli.change_report import last_member  # noqa: PLC0415 - what only lists does without
 
-    return await last_member(session, id_)
+    try:
+        return await last_member(session, id_)
+    except Refused as refused:
+        if refused.status != HTTPStatus.FORBIDDEN:
+            raise
+        raise BenderError(
+            f"cannot check that {id_} is not the last member of a backend: {refused}. Nothing was changed; use a token "
+            f"that has the scope read as well, or {FORCE_HERE}"
+        ) from refused
 
 
 async def _set_state(session: Session, id_: str, state: str, for_s: float | None, *, force: bool = False) -> None:

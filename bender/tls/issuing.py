@@ -51,6 +51,13 @@ class Authority:
     def pem(self) -> bytes:
         return self.certificate.public_bytes(Encoding.PEM)
 
+    def is_in(self, path: Path) -> bool:
+        """Return True if a file of certificates has this one, alone or among others."""
+        try:
+            return self.certificate in x509.load_pem_x509_certificates(path.read_bytes())
+        except ValueError:
+            return False
+
 
 def make_authority(name: str, now: datetime) -> Authority:
     """Return a new CA."""
@@ -126,11 +133,18 @@ def write_authority(directory: Path, authority: Authority) -> list[Path]:
 
 
 def write_certificate(directory: Path, authority: Authority, certificate_pem: bytes, key_pem: bytes) -> list[Path]:
-    """Write a certificate, its key and the CA's certificate to a directory, and return the files."""
+    """Write a certificate, its key and the CA's certificate to a directory, and return the files.
+
+    A file of authorities that has the CA among others stays as it is.
+    """
     _write(directory / KEY_FILE, key_pem, _MODE_OF_KEYS)
     _write(directory / CERTIFICATE_FILE, certificate_pem, _MODE_OF_CERTIFICATES)
-    _write(directory / AUTHORITY_FILE, authority.pem, _MODE_OF_CERTIFICATES)
-    return [directory / AUTHORITY_FILE, directory / CERTIFICATE_FILE, directory / KEY_FILE]
+    files = [directory / CERTIFICATE_FILE, directory / KEY_FILE]
+    trusted = directory / AUTHORITY_FILE
+    if trusted.exists() and authority.is_in(trusted):
+        return files
+    _write(trusted, authority.pem, _MODE_OF_CERTIFICATES)
+    return [trusted, *files]
 
 
 def _dated(subject: x509.Name, now: datetime, lasts: timedelta) -> x509.CertificateBuilder:

@@ -124,6 +124,20 @@ class Certificates(CommandCase):
         self.output("certs", self.directory, "--ca", self.directory, "--host", "n2")
         self.assertEqual(names_of(self.certificate()), ["n2"])
 
+    def test_renewed_by_another_authority(self) -> None:
+        """A `ca.pem` that has it beside the old one stays as it is, so that peers accept certificates of both."""
+        self.output("certs", self.directory, "--host", "n1")
+        other = Path(self.mktemp())
+        write_authority_made(other, now())
+        both = (self.directory / "ca.pem").read_bytes() + (other / "ca.pem").read_bytes()
+        (self.directory / "ca.pem").write_bytes(both)
+        for authority in (other, self.directory):
+            output = self.output("certs", self.directory, "--ca", authority)
+            self.assertIn(f"Wrote {self.directory / 'cert.pem'}, {self.directory / 'key.pem'}.", output)
+            self.assertEqual((self.directory / "ca.pem").read_bytes(), both)
+            issuer = x509.load_pem_x509_certificate((authority / "ca.pem").read_bytes())
+            self.certificate().verify_directly_issued_by(issuer)
+
     def test_json(self) -> None:
         """Programs get the files, the hosts and the end in milliseconds."""
         shown = json.loads(self.output("certs", self.directory, "--host", "n1", "--days", 1, "--json"))
@@ -173,7 +187,8 @@ class Refusals(CommandCase):
         other = Path(self.mktemp())
         write_authority_made(other, now())
         self.refused(
-            f"{self.directory}/ca.pem is not the CA in {other}: remove it first to move this node to another CA",
+            f"{self.directory}/ca.pem does not have the CA in {other}: append {other}/ca.pem to it if peers and "
+            "clients are to trust both, or remove it to move this node to another CA",
             *("certs", self.directory, "--ca", other),
         )
 

@@ -255,6 +255,25 @@ async def test_three_nodes_work_as_without(
 
 
 @ensureDeferred
+async def test_a_token_that_may_register_can_deregister(
+    cluster: Cluster, certificates: Path, tokens: Path, shell: Shell, tmp_path: Path
+) -> None:
+    """`bender deregister` cannot look for backends without the scope `read`, says so, and does it with `--force`."""
+    (node,) = await cluster.start([protected_node(cluster, certificates, tokens)])
+    secret = tmp_path / "web.token"
+    secret.write_text(secret_of("web") + "\n")
+    secured = [at(node), f"--ca={certificates / 'ca.pem'}", f"--token-file={secret}"]
+    shell.done("register", "web-shop/1.0/10.0.0.5/8080", *secured)
+    end = shell.bender("deregister", "web-shop/1.0/10.0.0.5/8080", *secured)
+    assert (end.returncode, is_sentence(end.stderr)) == (1, True)
+    assert "the token web does not have the scope read" in end.stderr
+    assert "add --force" in end.stderr
+    assert (await node.call("GET", WEB_PATH)).status == 200
+    shell.done("deregister", "web-shop/1.0/10.0.0.5/8080", "--force", *secured)
+    assert (await node.call("GET", WEB_PATH)).status == 404
+
+
+@ensureDeferred
 async def test_a_token_goes_to_verified_nodes_alone(
     cluster: Cluster, certificates: Path, tokens: Path, shell: Shell, tmp_path: Path
 ) -> None:
