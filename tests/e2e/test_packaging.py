@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from pytest_twisted import ensureDeferred
 
-from tests.e2e.nodes import PATIENCE_S
+from tests.e2e.nodes import PATIENCE_S, Cluster, until
+from tests.e2e.protection import make_certificates
 from tests.twistd_command import ROOT
 
 PACKAGING = ROOT / "packaging"
@@ -84,6 +86,25 @@ def test_a_container_starts_a_node_or_a_command(tmp_path: Path, arguments: list[
     )
     said, _ = process.communicate(timeout=PATIENCE_S)
     assert said == f"{process.pid} {started}\n"
+
+
+@ensureDeferred
+async def test_a_container_is_healthy_with_tls_and_without(cluster: Cluster, tmp_path: Path) -> None:
+    """It is unhealthy where no node answers, or where one waits for its peers."""
+    certificates = make_certificates(tmp_path / "ca", "--host", "10.0.0.1")
+    plain, secured, waiting = cluster.node(), cluster.node(tls=certificates), cluster.node(interval=60, ttl=600)
+    waiting.options["peers"] = f"127.0.0.1:{cluster.ports.take()}"
+    for node in (plain, secured, waiting):
+        node.start()
+
+    def healthy(port: int) -> bool:
+        command = [sys.executable, str(PACKAGING / "healthcheck"), f"127.0.0.1:{port}"]
+        return subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False).returncode == 0
+
+    await until("both are healthy", lambda: healthy(plain.api_port) and healthy(secured.api_port))
+    await until("the third one answers", lambda: "PeerSite starting" in waiting.log)
+    assert not healthy(waiting.api_port)
+    assert not healthy(cluster.ports.take())
 
 
 def test_measurements_and_the_demo_need_no_package_of_the_tests() -> None:
