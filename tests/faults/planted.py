@@ -6,11 +6,12 @@ Most are mutations of the simulator. Each comes with the faults under which it s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import inf
 from typing import Any
 
 from attrs import evolve, frozen
 
-from bender.core import last_writer_wins
+from bender.core import claims, last_writer_wins
 from bender.core.gossip import Gossip
 from bender.core.ledger import Delta
 from bender.core.view import View
@@ -51,20 +52,20 @@ def _mutation(name: str) -> list[Patch]:
     return MUTATIONS[name].patches
 
 
-_KILLED = (Step(4.0, "kill", (0,), 9.0),)
-_STARTED_WHILE_ANOTHER_IS_PAUSED = (Step(4.0, "pause", (1,), 5.0), Step(4.5, "kill", (0,), 0.1))
+_STARTED_WHILE_CUT_OFF = (Step(4.0, "islands", (0,), 40.0), Step(4.5, "kill", (0,), 0.1))
 _CUT = (Step(4.0, "islands", (0,), 7.0),)
 
 DEFECTS = {
     "P1": Defect(("P1",), [(Gossip, "_join", around(_takes_none))], ("n1",)),
     "P2": Defect(("P2",), _mutation("a renewal elsewhere makes no claim")),
-    "P3": Defect(("P3",), _mutation("endless patience"), steps=_KILLED),
+    # No answer counts, and patience has no end.
+    "P3": Defect(("P3",), [(claims, "confirmed_until", instead(lambda asked: -inf)), *_mutation("endless patience")]),
     "P4": Defect(("P4",), _mutation("a removal without an end")),
     "P5": Defect(("P5",), [(View, "take_events", around(_says_twice))], ("n1",)),
     "P5, reasons": Defect(("P5",), _mutation("an end has no reason")),
     "P6": Defect(("P2",), _mutation("hidden when the ttl is over"), steps=_CUT),
     "P7": Defect(("P7",), [(last_writer_wins, "SETTINGS_PER_KEY_MAX", instead(2))]),
-    "P8": Defect(("P8",), _mutation("ready at once after a start"), steps=_STARTED_WHILE_ANOTHER_IS_PAUSED),
+    "P8": Defect(("P8",), _mutation("ready at once after a start"), steps=_STARTED_WHILE_CUT_OFF),
 }
 
 

@@ -143,7 +143,8 @@ class ObservedCluster:
         if node.life.ended_at == inf and not node.life.left:
             self.weather.resumed(node.name, node.life, fact.at)
             # It may not have noticed what happened to it as a pause, but it may take its time as after one.
-            self.history.pause_noticed(node.life, fact.at, 0.0)
+            if not node.life.starting:
+                self.history.pause_noticed(node.life, fact.at, 0.0)
 
     def _started(self, fact: facts.Started) -> None:
         lives, node = self.history.lives, self.nodes[fact.node]
