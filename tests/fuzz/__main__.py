@@ -69,6 +69,8 @@ def _instrumented(name: str) -> Target:
 def _fuzz(options: Namespace) -> None:
     target = _instrumented(options.target)
     found = BUILD / target.name
+    for sent in target.examples:
+        _write(found / "drawn", sent)
     draw(target.near, DRAWN, lambda sent: _write(found / "drawn", sent))
     words = found / "words"
     words.write_text("".join(map(_escaped, (*target.words, b"\0"))))  # it must not be empty

@@ -24,16 +24,21 @@ json_values: SearchStrategy[Any] = st.recursive(
 
 def documents_of(valid: Mapping[str, Any], fields: Mapping[str, SearchStrategy[Any]]) -> SearchStrategy[bytes]:
     """Return documents that have most of a valid one, and some of other fields, which mostly fit; a few are damaged."""
-    others = st.fixed_dictionaries({}, optional=fields)
+    others = st.sets(st.sampled_from(sorted(fields)), max_size=3).flatmap(
+        lambda names: st.fixed_dictionaries({name: fields[name] for name in sorted(names)})
+    )
     odd = st.dictionaries(st.sampled_from(sorted({*valid, *fields})), json_values, max_size=1)
-    missing = st.sets(st.sampled_from(sorted(valid)), max_size=1) if valid else st.just(set())
+    none: SearchStrategy[dict[str, Any]] = st.just({})
+    nothing: SearchStrategy[set[str]] = st.just(set())
+    missing = st.sets(st.sampled_from(sorted(valid)), max_size=1) if valid else nothing
+    alone = st.sampled_from([False, False, False, True])
 
     def merged(parts: tuple[Mapping[str, Any], Mapping[str, Any], set[str], bool]) -> Any:
         more, wrong, left_out, is_alone = parts
         whole = dict(more) if is_alone else {**valid, **more}
         return {key: value for key, value in {**whole, **wrong}.items() if key not in left_out}
 
-    return damaged(st.tuples(others, st.just({}) | odd, st.just(set()) | missing, st.booleans()).map(merged).map(_json))
+    return damaged(st.tuples(others, none | none | odd, nothing | nothing | missing, alone).map(merged).map(_json))
 
 
 def damaged(whole: SearchStrategy[bytes]) -> SearchStrategy[bytes]:

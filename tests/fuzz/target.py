@@ -4,6 +4,7 @@ A module in `tests/fuzz/targets/` is a target. It defines
 
 - `fuzz`, a function of `bytes` that returns None, or raises because a promise is broken,
 - `NEAR`, a strategy of hypothesis that draws bytes which are valid, or nearly so,
+- perhaps `EXAMPLES`, inputs that found a defect or would find one that is likely,
 - perhaps `BYTES_MAX`, the longest input that atheris tries, and `WORDS`, texts that it puts into inputs.
 
 Both fuzzers use the same function: hypothesis in `make test`, and atheris with `python -m tests.fuzz TARGET`.
@@ -40,6 +41,7 @@ class Target:
     about: str
     fuzz: Callable[[bytes], None]
     near: SearchStrategy[bytes]
+    examples: tuple[bytes, ...]
     bytes_max: int
     words: tuple[bytes, ...]
 
@@ -64,8 +66,8 @@ def load(name: str) -> Target:
     """Import a target."""
     module: Any = import_module(f"tests.fuzz.targets.{name}")
     about = (module.__doc__ or "").partition("\n")[0]
-    bytes_max, words = getattr(module, "BYTES_MAX", BYTES_MAX), getattr(module, "WORDS", ())
-    return Target(name, about, module.fuzz, module.NEAR, bytes_max, words)
+    examples, words = getattr(module, "EXAMPLES", ()), getattr(module, "WORDS", ())
+    return Target(name, about, module.fuzz, module.NEAR, examples, getattr(module, "BYTES_MAX", BYTES_MAX), words)
 
 
 @contextmanager

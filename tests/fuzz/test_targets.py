@@ -31,7 +31,7 @@ class Decoders(SynchronousTestCase):
             target = load(name)
             kept = target.corpus()
             self.assertGreater(len(kept), 0, name)
-            for sent in kept:
+            for sent in (*target.examples, *kept):
                 self.run_with(target, sent)
 
     def test_drawn_inputs(self) -> None:

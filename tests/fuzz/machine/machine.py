@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from tests.api.conversation import Connection, request
 from tests.fuzz.machine.configuration import Configuration
@@ -20,6 +20,16 @@ from tests.fuzz.machine.wrong_requests import WRONG
 
 class ApiMachine(Registrations, Configuration):
     """Requests for all routes, time, and what must be so after each of them."""
+
+    @initialize(chosen=st.lists(keys, max_size=4), serves=st.booleans())
+    def begin(self, chosen: list[str], serves: bool) -> None:
+        """Some instances are there from the beginning, and mostly a site that one of them serves."""
+        for key in chosen:
+            self.register(key, {}, in_path=True)
+        if serves and chosen:
+            _, app, version, _, _ = chosen[0].split("/")
+            self.create("backend", "site", {"app": app, "version": version}, "", None)
+            self.create("frontend", "edge", {"backend": "site"}, "", None)
 
     # Events and consumers.
 
@@ -70,14 +80,12 @@ class ApiMachine(Registrations, Configuration):
     @rule(
         what=st.sampled_from(["all", "one", "explain", "state", "object", "members", "node"]),
         key=keys,
-        app=st.none() | apps,
-        version=st.none() | versions,
+        app=apps,
+        version=versions,
         kind=st.sampled_from(["backend", "frontend"]),
         number=st.integers(0, 1),
     )
-    def look_at_something(
-        self, what: str, key: str, app: str | None, version: str | None, kind: str, number: int
-    ) -> None:
+    def look_at_something(self, what: str, key: str, app: str, version: str, kind: str, number: int) -> None:
         """A request that changes nothing."""
         if what == "all":
             self.look_at_registrations(app, version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, rule
+from hypothesis.stateful import rule
 
 from tests.api.conversation import NOW_MS, Connection, Response, parsed, request
 from tests.fuzz.machine.conversing import CLIENT, Conversing, forces, keys, path_of
@@ -25,14 +25,6 @@ lasting = st.sampled_from([None, 2.0, 7.0, 3600.0])
 
 class Registrations(Conversing):
     """What instances and operators of instances do."""
-
-    @initialize(chosen=st.lists(keys, max_size=4))
-    def begin(self, chosen: list[str]) -> None:
-        """Some instances are there from the beginning."""
-        for key in chosen:
-            self.register(key, {}, in_path=True)
-
-    # Registrations.
 
     @rule(key=keys, sent=terms, in_path=st.booleans())
     def register(self, key: str, sent: Json, in_path: bool) -> None:
@@ -91,12 +83,13 @@ class Registrations(Conversing):
         else:
             assert response.status == 200 and response.json["applied"] == ["n1"], response
 
-    def look_at_registrations(self, app: str | None, version: str | None) -> None:
-        version = None if app is None else version
-        path = "/".join(["/registrations", *filter(None, (app, version))])
-        self.look(path, self.model.listing(app, version))
-        zone = [each for each in self.model.listing(app, version) if each["meta"].get("zone") == "a"]
-        self.look(f"{path}?meta.zone=a", zone)
+    def look_at_registrations(self, app: str, version: str) -> None:
+        self.look("/registrations", self.model.listing())
+        self.look(f"/registrations/{app}", self.model.listing(app))
+        listed = self.model.listing(app, version)
+        self.look(f"/registrations/{app}/{version}", listed)
+        zone = [each for each in listed if each["meta"].get("zone") == "a"]
+        self.look(f"/registrations/{app}/{version}?meta.zone=a", zone)
 
     def look_at_one(self, key: str) -> None:
         if key in self.model.registered:

@@ -93,6 +93,9 @@ class _Peer:
             call.cancel()
 
 
+EXAMPLES = (b"POST /%a4 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",)
+
+
 def fuzz(sent: bytes) -> None:
     """Pushes get the answers on the short way that they get on the long one, and no request is a failure."""
     pieces = [*in_pieces(sent)]

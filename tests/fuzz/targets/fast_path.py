@@ -44,6 +44,12 @@ NEAR = damaged(
 # A node requires tokens where any is sent.
 _CREDENTIALS = re.compile(rb"authorization|consul", re.IGNORECASE)
 
+_REGISTER = b"POST %b HTTP/1.1\r\nHost: a\r\n%bContent-Length: 2\r\n\r\n{}"
+EXAMPLES = (
+    *(_REGISTER % (WEB_PATH.encode(), header) for header in (b"", b"Expect: 100-continue\r\n", b"Trailer: a\r\n")),
+    _REGISTER % (WEB_PATH.encode(), b"Authorization: Bearer %b\r\n" % secret("agent").encode()),
+)
+
 
 def fuzz(sent: bytes) -> None:
     """The same bytes come back with the fast path and without it, and the same instances are registered after that."""

@@ -32,6 +32,8 @@ def fuzz(sent: bytes) -> None:
     try:
         host = canonical_host(text)
     except Invalid:
+        if text.isascii() and text != text.lower():
+            assert not _is_valid(text.lower()), "it is valid in lower case alone"
         try:
             destination(text)
         except Invalid:
@@ -48,3 +50,11 @@ def fuzz(sent: bytes) -> None:
         assert destination(text) == host and reachable
     except Invalid:
         assert not reachable
+
+
+def _is_valid(host: str) -> bool:
+    try:
+        canonical_host(host)
+    except Invalid:
+        return False
+    return True

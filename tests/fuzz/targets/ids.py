@@ -16,11 +16,16 @@ BYTES_MAX = 1200
 WORDS = (b"registration/", b"/", b"..", b"%2F", b"%", b"?", b"#", b"FE80::1", b"65536", b"\xc2\xa0", b"\xe2\x80\xae")
 
 _PARTS = st.text(max_size=12) | st.sampled_from(
-    ["web", "1.2.0", "10.0.0.5", "FE80::1", "Host.", "8080", "0", "..", "%2F", ""]
+    ["web", "1.2.0", "10.0.0.5", "FE80::1", "Host.", "8080", "0", "..", "%2F", "a%b", "a?b#c", ""]
 )
-NEAR = st.tuples(st.sampled_from(["registration", "registrations", "backend", ""]), st.lists(_PARTS, max_size=5)).map(
-    lambda parts: "/".join([parts[0], *parts[1]]).encode("utf-8", "surrogatepass")
+_KINDS = st.sampled_from(["registration", "registrations", "backend", ""])
+_IDS = st.tuples(_PARTS, _PARTS, st.sampled_from(["10.0.0.5", "FE80::1", "Host."]), st.sampled_from(["8080", "080"]))
+_OTHERS = st.tuples(_KINDS, st.lists(_PARTS, max_size=5)).map(lambda parts: "/".join([parts[0], *parts[1]]))
+NEAR = (_OTHERS | _IDS.map(lambda parts: "/".join(["registration", *parts]))).map(
+    lambda text: text.encode("utf-8", "surrogatepass")
 )
+
+EXAMPLES = (b"registration/a%41/1?2#3/FE80::1/080", b"registration/\xc3\xa9/1/host./80")
 
 
 def fuzz(sent: bytes) -> None:

@@ -57,6 +57,11 @@ NEAR = documents_of(
     },
 )
 
+EXAMPLES = (
+    b'{"name":"shop","app":"web","version":"1","meta":{"a":null,"b":18446744073709551616}}',
+    b'{"name":"www","backend":"shop","rules":[{"path":"/","backend":"shop"},{"header":"X","value":"1","backend":"a"}]}',
+)
+
 
 def fuzz(sent: bytes) -> None:
     """A body is refused as `Invalid` or `TooLarge`, or is an object which nodes, clients and files can hold."""

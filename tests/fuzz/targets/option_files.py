@@ -55,6 +55,8 @@ NEAR = damaged(st.lists(_LINES, max_size=5).map(lambda lines: "".join(lines).enc
 
 _FOLDER = Path(tempfile.gettempdir())
 
+EXAMPLES = (f"ttl = 0x{'F' * 4000}\n".encode(), b'api = "unix:/a\\tb"\n')
+
 
 def fuzz(sent: bytes) -> None:
     """A file is refused in a sentence, or is options with which a node can start."""

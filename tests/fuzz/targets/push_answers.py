@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from hypothesis import strategies as st
@@ -37,6 +38,11 @@ _requests = _bodies.map(
 NEAR = st.lists(damaged(_answers | _requests), min_size=1, max_size=2).map(b"".join)
 
 
+_LENGTH = re.compile(rb"\r\nContent-Length: ([0-9]+)\r\n")
+
+EXAMPLES = (answer(200, b"OK", b"a/b", b"ab") + b"c",)
+
+
 def fuzz(sent: bytes) -> None:
     """An answer is taken if it is whole and nothing follows it; else the connection ends, with or without waiting."""
     _check_request(sent)
@@ -48,6 +54,9 @@ def fuzz(sent: bytes) -> None:
         assert len(sent) <= ANSWER_BYTES_MAX + 1_000_000_000
     elif whole[0] == "waits":
         assert cut == whole, (whole, cut)
+        head, end, body = sent.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head + b"\r\n")
+        assert not end or (length and int(length[1]) > len(body)), "a whole answer is waited for"
 
 
 def _asked(pieces: list[bytes]) -> tuple[str, bytes]:

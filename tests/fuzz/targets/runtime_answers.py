@@ -54,11 +54,13 @@ WORDS = (
     b"9" * 5000,
 )
 
-NEAR = damaged(st.sampled_from(_ANSWERS)) | st.tuples(st.sampled_from(_ANSWERS), st.text(max_size=9)).map(
-    lambda parts: parts[0].replace(b"17", parts[1].encode())
-)
+NEAR = damaged(st.sampled_from(_ANSWERS)) | st.tuples(
+    st.sampled_from(_ANSWERS), st.sampled_from(["\u00b2", "\u0661", "-1", "9" * 5000, "1_0"]) | st.text(max_size=9)
+).map(lambda parts: parts[0].replace(b"17", parts[1].encode()))
 
 _PARSERS: tuple[Callable[[str], Any], ...] = (process_in, servers_in, pools_in, rows_in, master_in, findings_in)
+
+EXAMPLES = (*_ANSWERS, "\u00b2 master".encode(), b"9" * 5000 + b" master", b"x" * 200_000)
 
 
 def fuzz(sent: bytes) -> None:

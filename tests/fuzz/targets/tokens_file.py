@@ -31,14 +31,14 @@ WORDS = (
 )
 
 _SCOPES = st.lists(
-    st.sampled_from(
-        ["read", "configure", "admin", "register:web-*", "register:", "register:a/b", "reed", "register:" + "*" * 9]
-    ),
-    max_size=3,
+    st.sampled_from(["read", "configure", "admin", "register:web-*", "register:*"])
+    | st.sampled_from(["register:", "register:a/b", "reed", "register:" + "*" * 9]),
+    min_size=1,
+    max_size=2,
 ).map(lambda scopes: f"scopes = {scopes}\n")
 _FIELDS = st.tuples(
-    st.sampled_from(['name = "a"\n', 'name = "b"\n', "name = 1\n", 'name = " "\n', ""]),
-    st.sampled_from([*(f'sha256 = "{digest}"\n' for digest in _HASHES), 'sha256 = "12"\n']),
+    st.sampled_from([f'name = "{name}"\n' for name in "abcd"]) | st.sampled_from(["name = 1\n", 'name = " "\n', ""]),
+    st.sampled_from([f'sha256 = "{digest}"\n' for digest in _HASHES[:2]]) | st.just('sha256 = "12"\n'),
     _SCOPES,
 ).map("".join)
 NEAR = damaged(
@@ -46,6 +46,14 @@ NEAR = damaged(
 )
 
 _FOLDER = Path(tempfile.gettempdir())
+
+_TABLE = '[[token]]\nname = "%s"\nsha256 = "%s"\nscopes = ["read"]\n'
+EXAMPLES = (
+    (_TABLE % ("a", _HASHES[0]) + _TABLE % ("b", _HASHES[1])).encode(),
+    (_TABLE % ("a", _HASHES[0]) + _TABLE % ("b", _HASHES[0])).encode(),
+    (_TABLE % ("a", _HASHES[0]) + _TABLE % ("a", _HASHES[1])).encode(),
+    (_TABLE % ("a", _HASHES[3])).encode(),
+)
 
 
 def fuzz(sent: bytes) -> None:
