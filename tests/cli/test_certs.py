@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import tomllib
 from datetime import datetime
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -14,7 +16,9 @@ from twisted.internet.ssl import Certificate
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli import bender
+from bender.core.hosts import canonical_host
 from bender.daemon.token_file import read_tokens
+from bender.net.local_addresses import local_addresses
 from bender.tls.connections import ClientsTls, NodeTls, PeersTls, names_of
 from bender.tls.identity import load_identity
 from bender.tls.issuing import make_authority, write_authority
@@ -97,6 +101,8 @@ class Certificates(CommandCase):
         self.assertLessEqual({"localhost", "127.0.0.1", "::1"}, {*names})
         self.assertEqual([name for name in names if name.startswith("fe80:")], [])
         self.assertEqual(names, sorted({*names}))
+        others = {each for each in local_addresses() if not ip_address(each).is_link_local}
+        self.assertLessEqual(others | {canonical_host(socket.gethostname())}, {*names})
 
     def test_hosts(self) -> None:
         """They are written as nodes write them, each once."""
@@ -248,6 +254,12 @@ class Tokens(CommandCase):
         tokens = read_tokens(str(path))
         self.assertEqual([(token.name, *token.scopes.written) for token in tokens], [*made])
         self.assertEqual(len({token.sha256 for token in tokens}), 3)
+
+    def test_names(self) -> None:
+        """As short and as long as in the file."""
+        for i, name in enumerate(("x", "x" * 64, "  x  ")):
+            output = self.output("token", name, "read", "--secret-file", f"{self.secret}.{i}")
+            self.assertEqual(tomllib.loads(output)["token"][0]["name"], name.strip())
 
     def test_mistakes(self) -> None:
         """No token is made then."""

@@ -16,11 +16,11 @@ from bender.daemon.protection import Protection
 from bender.net.encrypted import ListeningTls
 from bender.process.options import OptionError, RawOption
 from bender.process.signals import Reread
-from bender.tls.connections import NodeTls
+from bender.tls.connections import NodeTls, PeersTls
 from tests.access.known import secret
 from tests.daemon.test_config_reload import Running
 from tests.daemon.tls_directories import write_tls, write_tokens
-from tests.tls.in_memory import DAY, Joined, an_authority, as_trusted, now
+from tests.tls.in_memory import DAY, Joined, an_authority, an_identity, as_trusted, now
 
 CLOSED = {option: f"tcp:{port}:interface=127.0.0.1" for port, option in enumerate(("api", "exchange", "events"), 9)}
 OPEN = {"api": "tcp:9", "events": "tcp:11"}
@@ -116,6 +116,9 @@ class Tokens(ProtectedCase):
         write_tokens(self.tokens, "reader")
         reread = self.reread(**OPEN, tls=self.tls, tokens=self.tokens)
         self.assertEqual(reread, Reread(["--tokens: agent removed"], []))
+        write_tokens(self.tokens, "reader", "agent")
+        self.reread(**OPEN, tls=self.tls, tokens=self.tokens)
+        self.assertEqual(self.name("agent"), "agent")
 
     def test_turned_on_and_off(self) -> None:
         """They stay on until the next start, although the node was started without them."""
@@ -146,6 +149,21 @@ class Certificates(ProtectedCase):
         write_tls(self.peer_tls, self.authority, lasts=200 * DAY)
         (line,) = self.reread(tls=self.tls, peer_tls=self.peer_tls).changed
         self.assertEqual(line, f"--peer-tls: the certificate that is valid until {day} is used from now on")
+        ends = {option: f"{identity.expires:%Y-%m-%d}" for option, identity in self.protection.identities.items()}
+        self.assertEqual(ends, {"tls": day, "peer-tls": day})
+
+    def test_another_authority(self) -> None:
+        """Peers must have certificates of the new one from then on."""
+        self.start(peer_tls=self.peer_tls)
+        new = an_authority()
+        (Path(self.peer_tls) / "ca.pem").unlink()
+        write_tls(self.peer_tls, new)
+        for reread, authority in ((False, self.authority), (True, new)):
+            if reread:
+                self.reread(peer_tls=self.peer_tls)
+            for other in (self.authority, new):
+                joined = Joined(self.protection.peers, PeersTls(an_identity(other)))
+                self.assertIs(joined.works, other is authority)
 
     def serves(self, host: str) -> bool:
         """Whether a client of the node at a host accepts its certificate."""

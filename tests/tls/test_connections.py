@@ -199,6 +199,13 @@ class Nodes(SynchronousTestCase):
         server = ClientsTls(for_clients(an_identity(an_authority())))
         self.assertEqual(Joined(server, NodeTls("localhost", as_trusted(self.authority))).clauses[1], OTHER_CA)
 
+    def test_the_name_that_is_asked_for(self) -> None:
+        """The client sends it, for servers in front of a node; an address is not a name (RFC 6066, 3)."""
+        for host, sent in (("n1.example.org", b"n1.example.org"), ("10.0.0.1", None), ("::1", None)):
+            joined = self.joined(host, host)
+            self.assertTrue(joined.works)
+            self.assertEqual(joined.served.getHandle().get_servername(), sent)
+
     def test_several_authorities(self) -> None:
         """Any of them will do, so a CA can be replaced step by step."""
         others = [*as_trusted(an_authority()), *as_trusted(self.authority)]
@@ -278,6 +285,7 @@ class Words(SynchronousTestCase):
             (SSL.Error("text"), "TLS failed (no reason given)"),
         ):
             self.assertEqual(tls_clause(error), clause)
+        self.assertEqual(str(CertificateRefused("its certificate is odd")), "its certificate is odd")
 
     def test_names(self) -> None:
         """Those of a certificate are in its list of alternative names alone."""

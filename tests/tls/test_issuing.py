@@ -37,9 +37,7 @@ class Authorities(SynchronousTestCase):
             (constraints.value, constraints.critical), (x509.BasicConstraints(ca=True, path_length=0), True)
         )
         usage = self.certificate.extensions.get_extension_for_class(x509.KeyUsage)
-        self.assertEqual(
-            (usage.value.key_cert_sign, usage.value.digital_signature, usage.critical), (True, False, True)
-        )
+        self.assertEqual((permitted(usage.value), usage.critical), ({"key_cert_sign", "crl_sign"}, True))
         self.assertEqual(common_name(self.certificate), "bender CA")
 
     def test_its_time(self) -> None:
@@ -65,7 +63,7 @@ class Certificates(SynchronousTestCase):
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
         self.assertEqual((constraints.value.ca, constraints.critical), (False, True))
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-        self.assertEqual((usage.key_cert_sign, usage.crl_sign, usage.digital_signature), (False, False, True))
+        self.assertEqual(permitted(usage), {"digital_signature"})
         purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         self.assertEqual({*purposes}, {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH})
 
@@ -102,6 +100,12 @@ class Certificates(SynchronousTestCase):
             error = self.assertRaises(ValueError, issued, self.authority, at=AT + timedelta(days=3650) + late)
             self.assertEqual(str(error), "the CA expired on 2036-11-27: make another one in another directory")
 
+    def test_what_others_must_understand(self) -> None:
+        """A program that does not know what a key is for must not accept it (RFC 5280, 4.2)."""
+        for certificate in (self.authority.certificate, issued(self.authority)):
+            critical = {type(each.value) for each in certificate.extensions if each.critical}
+            self.assertEqual(critical, {x509.BasicConstraints, x509.KeyUsage})
+
     def test_each_has_a_key_of_its_own(self) -> None:
         pems = {issue(self.authority, ["n1"], AT, YEAR)[1] for _ in range(3)}
         self.assertEqual(len(pems), 3)
@@ -137,13 +141,18 @@ class Files(SynchronousTestCase):
         self.assertEqual(load_identity(str(self.directory), authorities=True).expires, AT + YEAR)
 
     def test_replaced(self) -> None:
-        """New files take the place of the old ones, with the right modes even if those had others."""
-        (self.directory / "key.pem").write_text("old")
-        (self.directory / "key.pem").chmod(0o644)
+        """New files take the place of the old ones, with the same owner, and with the right modes in any case."""
+        old = self.directory / "key.pem"
+        old.write_text("old")
+        old.chmod(0o644)
+        if os.geteuid() == 0:
+            os.chown(old, 4711, 4712)  # as the user that a node runs as
+        owner = old.stat().st_uid, old.stat().st_gid
         certificate_pem, key_pem = issue(self.authority, ["n1"], AT, YEAR)
         write_certificate(self.directory, self.authority, certificate_pem, key_pem)
         self.assertEqual((self.directory / "key.pem").read_bytes(), key_pem)
         self.assertEqual(self.modes()["key.pem"], "0o600")
+        self.assertEqual((old.stat().st_uid, old.stat().st_gid), owner)
 
     def test_not_written(self) -> None:
         """Where a file cannot be replaced, nothing is left beside it."""
@@ -192,6 +201,12 @@ class LoadingAuthorities(SynchronousTestCase):
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         )
         self.refused("{}/ca-key.pem is not a key on an elliptic curve, as bender certs makes them")
+
+
+def permitted(usage: x509.KeyUsage) -> set[str]:
+    """What a key may be used for."""
+    uses = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    return {use for use in (*uses, "key_cert_sign", "crl_sign") if getattr(usage, use)}
 
 
 def common_name(certificate: x509.Certificate) -> str:
