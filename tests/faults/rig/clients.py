@@ -27,6 +27,10 @@ Habit = Literal["stick", "fail over", "rotate", "wander"]
 UNREACHED = 0
 
 
+#: How many instances are a burden, and the size of each: a node takes entries of 4 KiB.
+BURDEN, BALLAST_BYTES = 200, 3500
+
+
 @frozen
 class Terms:
     """What a client registers, besides its place."""
@@ -50,10 +54,11 @@ class Requests:
     def path(self) -> str:
         return f"/{self.key.replace('registration', 'registrations', 1)}"
 
-    async def register(self, node: int, terms: Terms) -> Reply | None:
+    async def register(self, node: int, terms: Terms, ballast: str = "") -> Reply | None:
+        """Register at a node. `ballast` takes memory there."""
         self._units += 1
         unit = f"{self.name}.{self._units}"
-        body = {"ttl": terms.ttl_s, "weight": terms.weight, "meta": {"unit": unit}}
+        body = {"ttl": terms.ttl_s, "weight": terms.weight, "meta": {"unit": unit, "ballast": ballast}}
         return await self._send(node, "register", "POST", self.path, body, unit=unit, ttl_s=terms.ttl_s)
 
     async def renew(self, node: int) -> Reply | None:
@@ -252,6 +257,18 @@ class Operator:
                     unit=unit,
                 )
                 self._recorder.add(asked)
+
+
+async def burden(node: int, number: int, plan: Plan, recorder: Recorder) -> None:
+    """Register many large instances at a node, which are never renewed; `number` is that of the burden."""
+
+    async def register(index: int) -> None:
+        key = f"registration/ballast/1/10.3.{number}.{index + 1}/80"
+        requests = Requests(f"burden{number}.{index}", key, CLIENTS[index % 2], plan, recorder)
+        await requests.register(node, Terms(plan.ttl_s), "x" * BALLAST_BYTES)
+
+    for begin in range(0, BURDEN, 10):
+        await asyncio.gather(*map(register, range(begin, begin + 10)))
 
 
 def crowd(plan: Plan, recorder: Recorder) -> Sequence[Client]:

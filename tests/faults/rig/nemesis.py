@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.faults.facts import Cut, Healed, Hindered, Relieved, Rough, Struck
 from tests.faults.plan import Plan, Release, Step
+from tests.faults.rig.clients import burden
 from tests.faults.rig.network import CLIENTS, Network
 from tests.faults.rig.nodes import Node, set_clock
 from tests.faults.rig.programs import Programs
@@ -69,6 +70,7 @@ class Nemesis:
         self._relaying = relaying
         self._recorder = recorder
         self._cuts = 0
+        self._burdens = 0
 
     async def run(self) -> None:
         """Carry out all steps. Raises if a step raises."""
@@ -173,6 +175,9 @@ class Nemesis:
             node.limit_descriptors()
         else:
             node.limit_memory()
+            # What a node has is enough for what it has, so give it more.
+            self._burdens += 1
+            await burden(node.number, self._burdens, self._plan, self._recorder)
         await asyncio.sleep(step.lasting_s)
         node.lift_limits()
         self._recorder.add(Relieved(at=now(), node=node.name, what=step.kind))
