@@ -26,10 +26,28 @@ class ApiMachine(Registrations, Configuration):
         """Some instances are there from the beginning, and mostly a site that one of them serves."""
         for key in chosen:
             self.register(key, {}, in_path=True)
+            self.renew(key)
         if serves and chosen:
             _, app, version, _, _ = chosen[0].split("/")
             self.create("backend", "site", {"app": app, "version": version}, "", None)
             self.create("frontend", "edge", {"backend": "site"}, "", None)
+
+    # Mistakes that take traffic away.
+
+    @rule(key=keys, number=st.integers(0, 1), how=st.sampled_from(["remove", "move", "drain", "weight", "redirect"]))
+    def make_a_mistake(self, key: str, number: int, how: str) -> None:
+        """A change that is refused as long as something serves, because it is not forced."""
+        if how == "remove":
+            self.remove("backend", number, "", None)
+        elif how == "move":
+            self.put("backend", ("site", "shop")[number], {"app": "api", "version": "1"}, "", None, None)
+        elif how == "drain":
+            self.set_state(key, "drain", 7.0, "", None)
+        elif how == "redirect":
+            self.put("frontend", ("edge", "www")[number], {"backend": "shop"}, "", None, None)
+        else:  # which nobody refuses, but which counts in what is refused later
+            for each in [*self.model.registered]:
+                self.register(each, {"weight": 0}, in_path=False)
 
     # Events and consumers.
 
@@ -77,26 +95,17 @@ class ApiMachine(Registrations, Configuration):
         self.refused("NOT_FOUND", self.ask("GET", "/guard/web"))
         self.refused("NOT_FOUND", self.ask("DELETE", "/guard/web"))
 
-    @rule(
-        what=st.sampled_from(["all", "one", "explain", "state", "object", "members", "node"]),
-        key=keys,
-        app=apps,
-        version=versions,
-        kind=st.sampled_from(["backend", "frontend"]),
-        number=st.integers(0, 1),
-    )
-    def look_at_something(self, what: str, key: str, app: str, version: str, kind: str, number: int) -> None:
-        """A request that changes nothing."""
-        if what == "all":
-            self.look_at_registrations(app, version)
-        elif what == "object":
+    @rule(key=keys, app=apps, version=versions, number=st.integers(0, 1))
+    def look_around(self, key: str, app: str, version: str, number: int) -> None:
+        """Requests that change nothing, one of each kind."""
+        self.look_at_registrations(app, version)
+        self.look_at_one(key)
+        self.explain(key)
+        self.look_at_state(key)
+        for kind in ("backend", "frontend"):
             self.look_at_objects(kind, number)
-        elif what == "members":
-            self.look_at_members(("site", "shop")[number])
-        elif what == "node":
-            self.look_at_the_node()
-        else:
-            {"one": self.look_at_one, "explain": self.explain, "state": self.look_at_state}[what](key)
+        self.look_at_members(("site", "shop")[number])
+        self.look_at_the_node()
 
     @rule(number=st.integers(0, 99))
     def ask_what_is_wrong(self, number: int) -> None:

@@ -73,7 +73,7 @@ class Registrations(Conversing):
         if wait is not None and removed:
             self.pass_seconds(1)  # a consumer may have to confirm it
         (response,) = parsed(connection.received())
-        self.requests.add(("DELETE", path_of(key), response.status))
+        self.requests.add(("DELETE", path_of(key)))
         if succeeded:
             self.refused("CONFLICT", response)
         elif not removed:
