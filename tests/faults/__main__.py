@@ -25,7 +25,8 @@ from tests.faults.judge.judge import Judge, Verdict
 from tests.faults.plan import Plan, plan_of, upgrade_plan
 from tests.faults.planted import DEFECTS
 from tests.faults.rig.network import Missing
-from tests.faults.rig.seed import NotReadyInTime, Recorded, Seed
+from tests.faults.rig.nodes import NotReadyInTime
+from tests.faults.rig.seed import Recorded, Seed
 from tests.simulation.delays import delay_table
 from tests.simulation.oracle.history import Broken
 

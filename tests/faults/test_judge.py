@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.faults.facts import Announced, Cut, Ended, Healed, Killed, Looked, Paused, Resumed, Starved, Synced
+from tests.faults.facts import Announced, Cut, Ended, Healed, Killed, Leaving, Looked, Paused, Resumed, Starved, Synced
 from tests.faults.judge.judge import Judge, Verdict
 from tests.faults.told import BODY, INTERVAL_S, KEY, NEXT_BODY, NODES, OVER_AT, SETTLED_AT, TTL_S, History, clean
 
@@ -34,6 +34,7 @@ class Kept(JudgeCase):
         verdict = self.assert_kept(clean())
         self.assertGreater(verdict.counts["obligations to list"], 30)
         self.assertEqual(verdict.counts["accepted"], 7)
+        self.assertGreater(verdict.counts["digests compared"], 30)
         self.assertEqual([delay.case for delay in verdict.delays], ["calm"] * 3)
 
     def test_an_end_may_be_as_late_as_its_bound(self) -> None:
@@ -210,6 +211,16 @@ class P7ConfigurationIsKept(JudgeCase):
         history.histories(OVER_AT - 4, "n2")
         self.assert_broken(history, "P7", "n2#1 has lost w1 of backend/b")
 
+    def test_a_setting_does_not_outlive_all_nodes(self) -> None:
+        history = clean()
+        history.ask(SETTLED_AT, "configure", "n1", 201, "w1")
+        for node in NODES:
+            history.without(Looked, node, 20.0, 21.7)
+            history.add(Killed(at=20.0, node=node), Ended(at=20.01, node=node, status=-9))
+            history.start(node, 20.5, life="b")
+            history.histories(OVER_AT - 1, node)
+        self.assert_kept(history)
+
     def test_nobody_has_made_a_setting(self) -> None:
         history = self.written()
         history.tell(SETTLED_AT + 1, "changed", "configured", ("n2",), key="backend/b", body="w9")
@@ -259,3 +270,17 @@ class Ends(JudgeCase):
         history = clean()
         history.add(Looked(at=OVER_AT, sent_at=OVER_AT - 1, node="n2"))
         self.assert_broken(history, "end", "n2 does not run")
+
+    def test_a_node_ends_by_itself(self) -> None:
+        history = clean()
+        history.add(Ended(at=20.0, node="n2", status=1))
+        self.assert_broken(history, "end", "n2#1 ended by itself with status 1")
+
+    def test_a_node_fails_to_end(self) -> None:
+        history = clean()
+        history.add(Leaving(at=19.9, node="n2"), Ended(at=20.0, node="n2", status=0))
+        history.without(Looked, "n2", 19.9, OVER_AT)
+        self.assertEqual([each.what for each in judged(history).broken if "status" in each.what], [])
+        history.add(Ended(at=20.0, node="n2", status=1))
+        history.facts.remove(Ended(at=20.0, node="n2", status=0))
+        self.assert_broken(history, "end", "n2#1 ended after SIGTERM with status 1")

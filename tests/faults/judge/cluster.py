@@ -41,6 +41,8 @@ class ObservedNode:
     synced: bool = False
     cut_off_at: float = -inf
     is_paused: bool = False
+    #: The signal that it was sent to end.
+    ends_by: str = ""
     #: What keeps it from doing its work.
     hindered_by: set[str] = field(factory=set)
     looked: facts.Looked | None = None
@@ -116,6 +118,7 @@ class ObservedCluster:
             case facts.Leaving():
                 self._left(fact)
             case facts.Killed():
+                self.nodes[fact.node].ends_by = "SIGKILL"
                 self.weather.ended(fact.node, fact.at)
                 self.readiness.down.setdefault(fact.node, []).append([fact.at, inf])
             case facts.Ended():
@@ -160,6 +163,7 @@ class ObservedCluster:
             span[1] = min(span[1], fact.at)
 
     def _left(self, fact: facts.Leaving) -> None:
+        self.nodes[fact.node].ends_by = "SIGTERM"
         life = self.nodes[fact.node].life
         if life is not None:
             life.left = True
@@ -171,6 +175,9 @@ class ObservedCluster:
         life = node.life
         if life is None:
             return
+        if (not node.ends_by and "no memory" not in node.hindered_by) or (node.ends_by == "SIGTERM" and fact.status):
+            cause = f"after {node.ends_by}" if node.ends_by else "by itself"
+            self.history.fail("end", f"{life} ended {cause} with status {fact.status}")
         if fact.node not in self.readiness.down or self.readiness.down[fact.node][-1][1] < inf:
             self.readiness.down.setdefault(fact.node, []).append([fact.at, inf])
         self.history.life_ended(life)

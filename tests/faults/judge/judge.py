@@ -155,6 +155,10 @@ class Judge:
                     self._confirmed(partial(self._p7.check_histories, life, fact, fact.sent_at))
             case _:
                 self._cluster.take(fact, begins=begins)
+                if isinstance(fact, facts.Started):
+                    self._p7.node_began(fact.node)
+                elif isinstance(fact, facts.Ended) and not self._cluster.lives():
+                    self._p7.all_ended()
 
     # Requests.
 

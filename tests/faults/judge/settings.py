@@ -5,7 +5,9 @@ key gets fewer than 20, and nothing is removed, so that no setting may ever be d
 
 - a node that must know the moment at which a write was accepted shows it in the history of its key;
 - no node shows or announces a setting that no client sent;
-- in the end all nodes show the same history, and their lists agree with it.
+- in the end all nodes show the same history.
+
+What was accepted before all nodes had ended is lost.
 """
 
 from __future__ import annotations
@@ -28,6 +30,14 @@ class Settings:
     _accepted: list[tuple[str, str, ObservedLife, float]] = field(factory=list)
     #: What each node showed last.
     _shown: dict[str, dict[str, list[str | None]]] = field(factory=dict)
+
+    def node_began(self, node: str) -> None:
+        """Expect what a node has to show from a new process of it."""
+        self._shown.pop(node, None)
+
+    def all_ended(self) -> None:
+        """Expect nothing of what was accepted while any node lived."""
+        self._accepted.clear()
 
     def sent(self, asked: Asked) -> None:
         self._sent.setdefault(asked.key, set()).add(asked.unit)
@@ -53,6 +63,6 @@ class Settings:
 
     def check_end(self, nodes: list[str]) -> None:
         """Check that all nodes showed the same last."""
-        shown = {node: self._shown.get(node, {}) for node in nodes}
+        shown = {node: self._shown[node] for node in nodes if node in self._shown}
         if len({str(sorted(each.items())) for each in shown.values()}) > 1:
             self.history.fail("P7", f"nodes show different settings in the end: {shown}")

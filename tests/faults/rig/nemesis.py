@@ -16,7 +16,7 @@ from tests.faults.facts import Cut, Healed, Hindered, Relieved, Rough, Struck
 from tests.faults.plan import Plan, Release, Step
 from tests.faults.rig.clients import burden
 from tests.faults.rig.network import CLIENTS, Network
-from tests.faults.rig.nodes import Node, set_clock
+from tests.faults.rig.nodes import Node, NotReadyInTime, ready, set_clock
 from tests.faults.rig.programs import Programs
 from tests.faults.rig.recorder import Recorder, now
 from tests.twistd_command import environment
@@ -142,6 +142,9 @@ class Nemesis:
             if node.runs and not node.is_paused:
                 await node.stop()
             await self._again(node, 0.0, release)
+            # As an operator does: the next one ends when this one is ready, or something is wrong with it.
+            with suppress(NotReadyInTime):
+                await ready(node)
             await asyncio.sleep(step.values[0])
         return True
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.faults.facts import Ended, Killed, Leaving, Paused, Resumed, Started
 from tests.faults.plan import Plan, Release
+from tests.faults.rig.http import FAILURES, Unreached, ask
 from tests.faults.rig.network import (
     API_PORT,
     EVENTS_PORT,
@@ -30,6 +31,9 @@ from tests.twistd_command import environment
 #: Seconds after which a process that was told to end hangs.
 ENDS_S_MAX = 30.0
 
+#: Seconds in which a node has to be ready, also on a slow and busy machine.
+READY_S_MAX = 60.0
+
 #: The size of the file system with the log of a node whose disk is to become full, in KiB.
 DISK_KIB = 512
 
@@ -38,6 +42,10 @@ PREVIOUS = ROOT / ".deps/previous/venv/bin/python"
 
 #: A node that runs with this folder on Python's path has the defect that its `sitecustomize` plants.
 DEFECTS = Path(__file__).parents[1] / "defects"
+
+
+class NotReadyInTime(Exception):
+    """A node is not ready after the time that suffices for all."""
 
 
 def fake_clock(file: Path) -> dict[str, str]:
@@ -227,3 +235,19 @@ class Node:
         """Return everything that it has logged and printed."""
         files = [self.folder / "output", self.folder / "log", *([self._disk / "log"] if self._disk else [])]
         return "".join(file.read_text("utf-8", "replace") for file in files if file.exists())
+
+
+async def ready(node: Node) -> None:
+    """Wait until a node is ready. Raises `NotReadyInTime`."""
+    ends_at = now() + READY_S_MAX
+    while not await _is_ready(node):
+        if now() > ends_at:
+            raise NotReadyInTime(f"{node.name} is not ready within {READY_S_MAX:g} s:\n{node.log[-3000:]}")
+        await asyncio.sleep(0.1)
+
+
+async def _is_ready(node: Node) -> bool:
+    try:
+        return (await ask(node.address, "GET", "/ready")).status == 200
+    except (Unreached, *FAILURES):
+        return False

@@ -16,25 +16,17 @@ from attrs import frozen
 from tests.faults.facts import Fact, Setting, Starved, decoded
 from tests.faults.plan import Plan
 from tests.faults.rig.clients import Operator, crowd
-from tests.faults.rig.http import FAILURES, Unreached, ask
 from tests.faults.rig.nemesis import LATE_TTLS, Nemesis, Relaying
 from tests.faults.rig.network import Network
-from tests.faults.rig.nodes import Node
+from tests.faults.rig.nodes import Node, ready
 from tests.faults.rig.programs import Programs
 from tests.faults.rig.recorder import Recorder, now
 from tests.faults.rig.watchdog import LATE_S, LOOK_S
 from tests.faults.rig.watchers import Observer, Watcher
 from tests.twistd_command import environment
 
-#: Seconds in which all nodes have to be ready, at first and in the end.
-READY_S_MAX = 60.0
-
 #: Intervals of calm in the end: readiness and two rounds while clients go on, then two rounds without any.
 CALM, QUIET = 12, 4
-
-
-class NotReadyInTime(Exception):
-    """A node is not ready after the time that suffices for all."""
 
 
 @frozen
@@ -93,12 +85,14 @@ class Seed:
         for node in self._nodes:
             self._begin(Watcher(node, plan.interval_s, self._recorder, plan.seed).run())
             self._begin(Observer(node, plan.interval_s, self._recorder).run())
-        await self._ready()
+        for node in self._nodes:
+            await ready(node)
         clients = [self._begin(client.run()) for client in crowd(plan, self._recorder)]
         clients += [self._begin(Operator(plan, self._recorder).run()), self._begin(programs.run())]
         await nemesis.run()
         await nemesis.heal()
-        await self._ready()
+        for node in self._nodes:
+            await ready(node)
         await asyncio.sleep(CALM * plan.interval_s)
         for client in clients:
             client.cancel()
@@ -115,15 +109,6 @@ class Seed:
         task = asyncio.create_task(doing)
         self._tasks.append(task)
         return task
-
-    async def _ready(self) -> None:
-        """Wait until all nodes are ready."""
-        ends_at = now() + READY_S_MAX
-        for node in self._nodes:
-            while not await _is_ready(node):
-                if now() > ends_at:
-                    raise NotReadyInTime(f"{node.name} is not ready within {READY_S_MAX:g} s:\n{node.log[-3000:]}")
-                await asyncio.sleep(0.1)
 
     async def _watch_over(self) -> None:
         """Start the watchdog, and tell it of the processes of nodes whenever they change."""
@@ -176,10 +161,3 @@ class Seed:
             self._watchdog.kill()
             await self._watchdog.wait()
         self._network.close()
-
-
-async def _is_ready(node: Node) -> bool:
-    try:
-        return (await ask(node.address, "GET", "/ready")).status == 200
-    except (Unreached, *FAILURES):
-        return False

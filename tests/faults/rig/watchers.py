@@ -202,10 +202,16 @@ class Observer:
             self._recorder.add(Listed(at=now(), sent_at=sent_at, node=self._node.name, bodies=bodies))
 
     async def _configuration(self) -> None:
+        """Ask for the history of each backend, which is empty where there is none."""
         sent_at, settings = now(), {}
         for name in ("b0", "b1"):
-            history = await self._ask(f"/backends/{name}/history")
-            if history is not None:
-                settings[f"backend/{name}"] = [unit_of(each["backend"]) or None for each in history]
-        if settings:
-            self._recorder.add(Histories(at=now(), sent_at=sent_at, node=self._node.name, settings=settings))
+            try:
+                path = f"/backends/{name}/history"
+                reply = await ask(self._node.address, "GET", path, within_s=2 * self._interval_s)
+            except (Unreached, *FAILURES):
+                return
+            if reply.status not in (200, 404):
+                return
+            history = reply.body if reply.status == 200 else []
+            settings[f"backend/{name}"] = [unit_of(each["backend"]) or None for each in history]
+        self._recorder.add(Histories(at=now(), sent_at=sent_at, node=self._node.name, settings=settings))

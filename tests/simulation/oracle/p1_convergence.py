@@ -41,6 +41,7 @@ class Convergence:
         if weather.stable_since() > since or not weather.lucky(since, now):
             return
         for group in weather.groups():
-            if all(life in compared and self._digests[life][1] <= since for life in group):  # noqa: SIM102 - two questions
+            if all(life in compared and self._digests[life][1] <= since for life in group):
+                history.counts["digests compared"] += len(group) > 1
                 if len({self._digests[life][0] for life in group}) > 1:
                     history.fail("P1", f"{', '.join(map(str, group))} are connected, quiet and unlike")
