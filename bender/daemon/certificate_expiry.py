@@ -94,7 +94,10 @@ class CertificateExpiry(Service):
 
 
 def _problem(identity: TlsIdentity, now: datetime) -> str | None:
-    """Return a clause about a certificate that expires soon, or has expired; None about any other."""
+    """Return a clause about a certificate that is not valid yet, or not for long; None about any other."""
+    if identity.begins > now:
+        day = f"{identity.begins:%Y-%m-%d %H:%M} UTC"
+        return f"a certificate in {identity.directory} is valid only from {day}: correct the clock of this machine"
     left = identity.expires - now
     if left > WARNING:
         return None

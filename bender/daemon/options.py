@@ -25,7 +25,7 @@ from bender.node.limits import Limits
 from bender.process.number_options import seconds_of
 from bender.process.options import Endpoint, OptionError, RawOption, address_is, flag_of, parse_endpoint, text_of
 from bender.tls.connections import context_of
-from bender.tls.identity import TlsIdentity, load_identity
+from bender.tls.identity import TlsIdentity, load_identity, require_signed
 
 #: The port of peers that were named without one.
 EXCHANGE_PORT = 1730
@@ -219,6 +219,8 @@ def _identity(given: RawOption | None, *, authorities: bool) -> TlsIdentity | No
     directory = text_of(given)
     try:
         identity = load_identity(directory, authorities=authorities)
+        if authorities:
+            require_signed(identity)
         context_of(identity)  # which is refused here, and not when the node is put together
     except ValueError as error:
         raise OptionError(f"{given.source}: {error}.") from error

@@ -6,12 +6,13 @@ All of it is checked when it is read, so that what a node uses is whole: nothing
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from attrs import field, frozen
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -29,7 +30,7 @@ class TlsIdentity:
     """A certificate with the others of its chain, the key, and the authorities that peers must have. All in PEM.
 
     Two are equal if their files have the same content. `expires` is when the first of the certificates is no longer
-    valid, in UTC, and `expiring` the file that has it.
+    valid, in UTC, and `expiring` the file that has it; `begins` is since when all of them are.
     """
 
     directory: str = field(eq=False)
@@ -38,6 +39,7 @@ class TlsIdentity:
     authorities_pem: bytes
     expires: datetime = field(eq=False)
     expiring: str = field(eq=False)
+    begins: datetime = field(eq=False)
 
     @property
     def chain(self) -> list[x509.Certificate]:
@@ -65,12 +67,26 @@ def load_identity(directory: str, *, authorities: bool) -> TlsIdentity:
     if _public(key.public_key()) != _public(chain[0].public_key()):
         raise ValueError(f"{folder / KEY_FILE} is not the key of the certificate in {folder / CERTIFICATE_FILE}")
     authorities_pem, trusted = _certificates(folder / AUTHORITY_FILE) if authorities else (b"", [])
+    begins = max(certificate.not_valid_before_utc for certificate in (*chain, *trusted))
     expires, expiring = min(
         (certificate.not_valid_after_utc, str(folder / name))
         for name, certificates in ((CERTIFICATE_FILE, chain), (AUTHORITY_FILE, trusted))
         for certificate in certificates
     )
-    return TlsIdentity(directory, chain_pem, key_pem, authorities_pem, expires, expiring)
+    return TlsIdentity(directory, chain_pem, key_pem, authorities_pem, expires, expiring, begins)
+
+
+def require_signed(identity: TlsIdentity) -> None:
+    """Raise `ValueError` if no authority of an identity has signed its chain: peers, which have the same, refuse it."""
+    for certificate in identity.chain:
+        for authority in identity.authorities:
+            with suppress(ValueError, TypeError, InvalidSignature):
+                certificate.verify_directly_issued_by(authority)
+                return
+    folder = Path(identity.directory)
+    raise ValueError(
+        f"{folder / CERTIFICATE_FILE} is not signed by a CA in {folder / AUTHORITY_FILE}: peers would not accept it"
+    )
 
 
 def _certificates(path: Path) -> tuple[bytes, Sequence[x509.Certificate]]:

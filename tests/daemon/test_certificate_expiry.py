@@ -18,9 +18,9 @@ DAY_S = 86_400
 THEN = "replace it, and send SIGHUP to the node"
 
 
-def identity(left: timedelta, name: str = "cert") -> TlsIdentity:
-    """A certificate that expires so long after `NOW`."""
-    return TlsIdentity("/etc/tls", name.encode(), b"", b"", NOW + left, f"/etc/tls/{name}.pem")
+def identity(left: timedelta, name: str = "cert", begins: timedelta = -DAY) -> TlsIdentity:
+    """A certificate that expires so long after `NOW`, and is valid from another time."""
+    return TlsIdentity("/etc/tls", name.encode(), b"", b"", NOW + left, f"/etc/tls/{name}.pem", NOW + begins)
 
 
 class Certified:
@@ -64,6 +64,16 @@ class Showing(ExpiryCase):
         self.assertEqual(self.logged(self.expiry.look), [])
         ends = [int((NOW + left).timestamp() * 1000) for left in (100 * DAY, 31 * DAY)]
         self.assertEqual(self.node.certificates, {"tls": ends[0], "peer-tls": ends[1]})
+        self.assertEqual(self.node.certificate_problems, {})
+
+    def test_one_that_is_not_valid_yet(self) -> None:
+        """The clock of a machine may be wrong, which peers would only call a certificate that is not valid."""
+        self.node.identities = {"tls": identity(100 * DAY, begins=timedelta(minutes=1))}
+        self.expiry.look()
+        problem = "a certificate in /etc/tls is valid only from 2026-11-30 12:01 UTC: correct the clock of this machine"
+        self.assertEqual(self.node.certificate_problems, {"certificate/tls": problem})
+        self.clock.advance(60)
+        self.expiry.look()
         self.assertEqual(self.node.certificate_problems, {})
 
     def test_problems(self) -> None:

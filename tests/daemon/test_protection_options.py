@@ -153,6 +153,12 @@ class Files(ProtectionCase):
         self.chosen(tls=self.tls)
         self.assertIn(f"{self.peer_tls}/ca.pem cannot be read", self.refused(peer_tls=self.peer_tls))
 
+    def test_peers_must_have_signed_certificates(self) -> None:
+        """All peers would refuse the node, which is found out before it starts."""
+        (Path(self.peer_tls) / "ca.pem").write_bytes(an_authority().pem)
+        self.assertIn("peers would not accept it", self.refused(peer_tls=self.peer_tls))
+        self.chosen(tls=self.peer_tls)
+
     def test_a_certificate_that_has_expired(self) -> None:
         """The node starts with it, and shows it as a problem; clients with clocks of their own refuse it."""
         write_tls(self.tls, an_authority(), lasts=-DAY / 48)

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.tls.identity import FILE_BYTES_MAX, TlsIdentity, load_identity
+from bender.tls.identity import FILE_BYTES_MAX, TlsIdentity, load_identity, require_signed
 from bender.tls.issuing import issue, write_certificate
 from tests.tls.in_memory import DAY, an_authority, now, private_key
 
@@ -100,6 +100,17 @@ class Mistakes(IdentityCase):
         (self.directory / "key.pem").unlink()
         (self.directory / "key.pem").mkdir()
         self.refused("{}/key.pem cannot be read: Is a directory")
+
+    def test_another_authority(self) -> None:
+        """One of several is enough, as while a cluster moves from one CA to another."""
+        require_signed(self.load())
+        (self.directory / "ca.pem").write_bytes(an_authority(at=self.at).pem)
+        error = self.assertRaises(ValueError, require_signed, self.load())
+        problem = f"{self.directory}/cert.pem is not signed by a CA in {self.directory}/ca.pem"
+        self.assertEqual(str(error), f"{problem}: peers would not accept it")
+        with (self.directory / "ca.pem").open("ab") as file:
+            file.write(self.authority.pem)
+        require_signed(self.load())
 
     def test_no_certificate(self) -> None:
         """Also an empty file, the key, or half of a certificate."""
