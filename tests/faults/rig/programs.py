@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from tests.faults.facts import decoded
+from tests.faults.facts import Asked, decoded
 from tests.faults.plan import Plan
 from tests.faults.rig.network import API_PORT, OBSERVER, address_of
 from tests.faults.rig.nodes import ENDS_S_MAX, fake_clock, set_clock
@@ -75,11 +75,15 @@ class Program:
             await self._process.wait()
 
     def collect(self, recorder: Recorder) -> None:
-        """Add what the program recorded."""
-        if self._facts.exists():
-            for line in self._facts.read_bytes().splitlines():
-                with suppress(ValueError):  # the last line of a program that was killed
-                    recorder.add(decoded(line))
+        """Add what the program recorded: of each request the last, which is its begin where the program was killed."""
+        found: dict[tuple[object, ...], Asked] = {}
+        for line in self._facts.read_bytes().splitlines() if self._facts.exists() else ():
+            with suppress(ValueError):  # the last line of a program that was killed
+                fact = decoded(line)
+                assert isinstance(fact, Asked)
+                found[fact.sent_at, fact.node, fact.operation, fact.key] = fact
+        for fact in found.values():
+            recorder.add(fact)
 
 
 class Programs:

@@ -33,24 +33,28 @@ class Recording:
 
         async def recorded(http: Any, node: str, method: str, path: str, body: bytes | None, *more: Any) -> Reply:
             sent_at = now()
+            # Written before and after, because the program may be killed meanwhile.
+            self._add(sent_at, sent_at, node, method, path, body, None)
             try:
                 reply = await ask(http, node, method, path, body, *more)
             except BaseException:
-                self._add(sent_at, node, method, path, body, None)
+                self._add(sent_at, now(), node, method, path, body, None)
                 raise
-            self._add(sent_at, node, method, path, body, reply)
+            self._add(sent_at, now(), node, method, path, body, reply)
             return reply
 
         twisted_http.Http.ask = recorded  # type: ignore[method-assign, assignment]
 
-    def _add(self, sent_at: float, node: str, method: str, path: str, body: bytes | None, reply: Reply | None) -> None:
+    def _add(
+        self, sent_at: float, at: float, node: str, method: str, path: str, body: bytes | None, reply: Reply | None
+    ) -> None:
         url = urlsplit(path)
         if method not in OPERATIONS or not url.path.startswith(("/registrations", "/renewals")):
             return
         sent = json.loads(body) if body else {}
         answered = json.loads(reply.body) if reply and reply.body else {}
         status = None if reply is None else reply.status
-        common: dict[str, Any] = {"at": now(), "sent_at": sent_at, "client": self._name, "node": _name_of(node)}
+        common: dict[str, Any] = {"at": at, "sent_at": sent_at, "client": self._name, "node": _name_of(node)}
         if url.path == "/renewals":
             for key in sent["ids"]:
                 known = 404 if status == 200 and key in answered.get("unknown", ()) else status
