@@ -107,7 +107,8 @@ class Summary:
         print(", ".join(f"{count:,} {what}" for what, count in sorted(self.counts.items())))
         print(f"A process waited for a processor for {self.worst_late_s:.3f} s at most.")
         if self.waits:
-            print(f"Nodes were ready {max(self.waits):.2f} intervals after a start or a pause at most; bound 5.\n")
+            print(f"Nodes were ready {max(self.waits):.2f} intervals after a start or a pause at most; bound 5")
+            print("(seen twice an interval).\n")
         print("\n".join(delay_table(self.delays)), flush=True)
 
 

@@ -337,8 +337,8 @@ class Judge:
         """Note that a node has shown that it is ready, by an answer to a request that was made at `asked_at`."""
         if not life.away or asked_at <= life.since or life.answered_at == inf:
             return
-        seeds = [*self._cluster.nodes]
-        self._p8.check_early(life, seeds, self._cluster.now)
+        busy = self._slack_s() > BUSY * self._interval_s
+        self._p8.check_early(life, [*self._cluster.nodes], self._cluster.now, busy=busy)
         self.history.became_ready(life)
         life.starting = False
 

@@ -34,11 +34,12 @@ class Readiness:
     left: dict[str, float] = field(factory=dict)
     waits: list[float] = field(factory=list)
 
-    def check_early(self, life: ObservedLife, seeds: list[str], at: float) -> None:
-        """Check a life that has become ready by `at`."""
+    def check_early(self, life: ObservedLife, seeds: list[str], at: float, *, busy: bool) -> None:
+        """Check a life that has become ready by `at`; the wait is not measured while the machine is `busy`."""
         history, since = self.history, life.since
         starting = life.starting
-        self.waits.append((at - since) / history.interval_s)
+        if not busy:
+            self.waits.append((at - since) / history.interval_s)
         waited = (at - (life.may_answer_at if starting else since)) / history.interval_s
         if waited >= (EARLY if starting else EARLY_AFTER_PAUSE):
             return
