@@ -10,11 +10,23 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.api import server as api
 from bender.cli import bender
 from bender.cli.click_base import BenderCommand
 from bender.cli.reference import reference
 from bender.client import Client
 from bender.client.transport import one_by_one
+from bender.core.model import ENTRY_BYTES_BOUND
+from bender.daemon.limit_options import (
+    BODY_BYTES_BOUND,
+    CONNECTIONS_BOUND,
+    ENTRY_BYTES_LEAST,
+    LIMIT_OPTIONS,
+    REGISTRATIONS_BOUND,
+)
+from bender.exchange import server as exchange
+from bender.line_protocol import places
+from bender.net import http_server
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -126,3 +138,37 @@ def _text_lines(page: Path) -> Iterator[tuple[int, str]]:
 
 def _is_in_tree(name: str) -> bool:
     return (ROOT / "bender" / name).exists() or (ROOT / name).exists()
+
+
+class LimitsPage(SynchronousTestCase):
+    PAGE = (ROOT / "docs/limits.md").read_text("utf-8")
+
+    def test_each_option_with_its_default(self) -> None:
+        """The table has all of them, in the order of the command line."""
+        rows = re.findall(r"^\| `--([a-z-]+)` \| ([0-9]+)", self.PAGE, re.MULTILINE)
+        self.assertEqual(
+            [(option, float(default)) for option, default in rows],
+            [(option, default) for option, (default, _) in LIMIT_OPTIONS.items()],
+        )
+
+    def test_bounds(self) -> None:
+        """They are those that are checked."""
+        for option, least, most in (
+            ("max-connections", 1, CONNECTIONS_BOUND),
+            ("max-subscribers", 1, CONNECTIONS_BOUND),
+            ("max-registrations", 1, REGISTRATIONS_BOUND),
+            ("max-body", ENTRY_BYTES_LEAST, BODY_BYTES_BOUND),
+            ("max-entry", ENTRY_BYTES_LEAST, ENTRY_BYTES_BOUND),
+        ):
+            self.assertRegex(self.PAGE, rf"`--{option}` \| [0-9]+ \| {least:,} to {most:,} ")
+
+    def test_fixed_limits(self) -> None:
+        """Those of connections and bytes have the numbers of the code."""
+        for number in (
+            f"connections of peers | {exchange.CONNECTIONS_MAX:,}",
+            f"(`request_bytes`) | {api.INCOMPLETE_BYTES_MAX >> 20} MiB",
+            f"(`line_bytes`) | {places.INCOMPLETE_BYTES_MAX >> 20} MiB",
+            f"(`peer_request_bytes`) | {exchange.HELD_BYTES_MAX >> 20} MiB",
+            f"(`answer_bytes`) | {http_server.ANSWER_BYTES_MAX >> 20} MiB",
+        ):
+            self.assertIn(number, self.PAGE)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from bender.line_protocol.connection import EventsFactory
 from bender.line_protocol.messages import LINE_BYTES_MAX
 from bender.line_protocol.places import REFUSED_AT_ONCE_MAX
 from bender.node.limits import Limits
+from tests.access.known import known
 from tests.line_protocol.connected import Connected, EventsCase
 
 
@@ -217,3 +219,22 @@ class SlowLines(LimitsCase):
         connected.send(b"{")
         connected.lose()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class BeforeAdmission(LimitsCase):
+    """At a node that requires tokens, a connection has its place before its token has come."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.factory = EventsFactory(self.watched.node, self.clock, tokens=known())
+        self.limit(connections=2)
+
+    def test_places(self) -> None:
+        """They are shared as all others are, and freed with the connection."""
+        greedy = self.from_("10.0.0.1", 2)
+        (other,) = self.from_("10.0.0.2")
+        self.assertEqual([each.transport.disconnecting for each in (*greedy, other)], [False, True, False])
+        self.assertEqual(self.error(self.from_("10.0.0.1")[0])[0], "BUSY")
+        for each in (greedy[0], other):
+            each.lose()
+        self.assertEqual(self.use("line_connections")["used"], 0)
