@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from bender.access.tokens import NO_TOKEN, Access, Forbidden, Tokens, Unauthorized
+from bender.net.client_address import UNIX
 from bender.node.journal import said
 from bender.node.node import Node
 
@@ -65,8 +66,9 @@ class AdmissionGate(Protocol):
     """A connection whose client has to send a token; then it is that of `subscriber`, which is made with the access."""
 
     transport: Any
-    #: Called when the connection is lost.
+    #: Called when the connection is lost, and the client that has the place.
     lost: Callable[[], None] | None = None
+    client = UNIX
 
     def __init__(
         self, node: Node, tokens: Tokens, clock: IReactorTime, subscriber: Callable[[Access], Protocol]
@@ -113,6 +115,15 @@ class AdmissionGate(Protocol):
             self.lost()
         if self._admitted is not None:
             self._admitted.connectionLost(reason)
+
+    def displaced(self, why: str) -> None:
+        """End the connection, because another client needs its place."""
+        if self._admitted is not None:
+            self._admitted.displaced(why)
+            return
+        self._stop_waiting()
+        self.transport.write(said("error", code="BUSY", message=why))
+        self.transport.loseConnection()
 
     def _admit(self, line: bytes, rest: bytes) -> None:
         self._stop_waiting()

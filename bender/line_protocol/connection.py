@@ -33,6 +33,7 @@ from bender.line_protocol.admission import AdmissionGate, admitted, error_line, 
 from bender.line_protocol.line_timer import LineTimer
 from bender.line_protocol.messages import LINE_BYTES_MAX, NOT_GIVEN, ClientMessage, decode_line, parse_registration
 from bender.line_protocol.places import NOTED_BYTES_MIN, LinePlaces, RefusedConnection
+from bender.net.client_address import UNIX
 from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer
 from bender.net.fair_turns import Turns, Urgency
 from bender.node.consumer_limits import Origin, origin_of
@@ -44,6 +45,9 @@ from bender.node.watcher_stream import EventStream
 
 #: What is read while lines wait for their turn, before the client has to wait.
 HELD_BYTES_MAX = 64 * 1024
+
+#: Seconds that a client has to read why its connection is ended for another one.
+DISPLACED_S_MAX = 2
 
 #: For a client that does not use TLS, at a node that does.
 NO_TLS = said_line("error", code="INVALID", message="this port uses TLS: connect with it, and give the CA")
@@ -90,8 +94,9 @@ class Subscriber(Protocol):
 
     _log = Logger()
     transport: Any  # ITransport, and a consumer and a producer as well, as all of Twisted's are
-    #: Called when the connection is lost.
+    #: Called when the connection is lost, and the client that has the place.
     lost: Callable[[], None] | None = None
+    client = UNIX
 
     def __init__(
         self,
@@ -204,8 +209,9 @@ class Subscriber(Protocol):
         self.transport.loseConnection()
 
     def displaced(self, why: str) -> None:
+        """End the connection, because another client needs its place. Its sessions go on: its client is not gone."""
         self._refuse("BUSY", why)
-        self._end_in_time()
+        self._end_in_time(DISPLACED_S_MAX)
 
     def _note_held(self) -> None:
         """Note what is held of lines that are not acted upon yet, if that is not little."""
@@ -219,13 +225,14 @@ class Subscriber(Protocol):
         self._refuse("INVALID", f"the line was not complete within {seconds:g} s (--client-timeout)")
         self._end_in_time()
 
-    def _end_in_time(self) -> None:
+    def _end_in_time(self, within_s: float | None = None) -> None:
         """Close the connection once all is sent, and in any case when the client has had its time to read it."""
         self.end()
         self._held.clear()
         self._note_held()
         if self._ending is None:
-            self._ending = self._clock.callLater(self._node.limits.values.client_timeout_s, self._abort)
+            limit_s = self._node.limits.values.client_timeout_s if within_s is None else within_s
+            self._ending = self._clock.callLater(limit_s, self._abort)
 
     def _abort(self) -> None:
         self._ending = None

@@ -30,14 +30,10 @@ REFUSED_AT_ONCE_MAX = 100
 
 
 class PlacedConnection(Protocol):
-    """A connection that may have a place. `lost` is to be called when it is lost."""
+    """A connection that may have a place. `lost` is to be called when it is lost; `displaced` ends it."""
 
-    transport: Any
     lost: Callable[[], None] | None
-
-
-class HoldingConnection(Protocol):
-    """A connection that may hold a part of a line. `displaced` ends it."""
+    client: str
 
     def displaced(self, why: str) -> None: ...
 
@@ -53,7 +49,7 @@ class LinePlaces:
     def __init__(self, limits: NodeLimits) -> None:
         self._places: FairShares[PlacedConnection] = FairShares(limits.values.connections)
         self._refused: set[RefusedConnection] = set()
-        self._held: HeldBytes[HoldingConnection] = HeldBytes(INCOMPLETE_BYTES_MAX)
+        self._held: HeldBytes[PlacedConnection] = HeldBytes(INCOMPLETE_BYTES_MAX)
         limits.bind_connections("line_connections", self._places)
         limits.show_held("line_bytes", self._held)
 
@@ -63,17 +59,20 @@ class LinePlaces:
             loser = self._places.take(connection, client)
         except NoPlace:
             return self._refuse(client)
-        connection.lost = partial(self._places.release, connection)
+        connection.lost, connection.client = partial(self._places.release, connection), client
         if loser is not None:
             self._log.warn(
                 "{places} connections to --events are open, the maximum, most of them of {client}: closing its newest.",
                 places=self._places.maximum,
-                client=client,
+                client=loser.client,
             )
-            loser.transport.abortConnection()
+            loser.displaced(
+                f"{self._places.maximum} connections to --events of this node are open, the maximum "
+                f"(--max-connections), most of them from {loser.client}: another client needs the place of this one"
+            )
         return connection
 
-    def note_held(self, connection: HoldingConnection, client: str, size: int) -> None:
+    def note_held(self, connection: PlacedConnection, client: str, size: int) -> None:
         """Note the bytes that a connection holds of a line; end the one that must make room for others, if any."""
         for loser in self._held.note(connection, client, size):
             loser.displaced(

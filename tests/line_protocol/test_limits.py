@@ -52,8 +52,33 @@ class Connections(LimitsCase):
         modest = self.from_("10.0.0.2", 2)
         self.assertEqual([each.transport.disconnecting for each in greedy], [False, False, True, True])
         for each in greedy[2:]:
+            code, message = self.error(each)
+            self.assertEqual(
+                (code, message.partition(",")[0]), ("BUSY", "4 connections to --events of this node are open")
+            )
             each.lose()
         self.assertEqual([each.named() for each in (*greedy[:2], *modest)], [["hello"]] * 4)
+
+    def test_sessions_go_on(self) -> None:
+        """A client whose connection was ended for another one is not gone, and its instances stay until their ttl."""
+        self.limit(connections=2)
+        (_, agent) = self.from_("10.0.0.1", 2)
+        agent.send(b'{"register": {"app": "web", "version": "1", "host": "10.0.0.1", "port": 80}, "session": true}\n')
+        self.from_("10.0.0.2")
+        self.assertTrue(agent.transport.disconnecting)
+        agent.lose()
+        self.clock.advance(2)
+        self.watched.node.sweep()
+        self.assertEqual(self.watched.node.listed, 1)
+
+    def test_a_displaced_client_that_reads_nothing(self) -> None:
+        """Its connection is cut off after two seconds."""
+        self.limit(connections=2)
+        (_, deaf) = self.from_("10.0.0.1", 2)
+        self.from_("10.0.0.2")
+        deaf.transport.disconnecting = False
+        self.clock.advance(2)
+        self.assertTrue(deaf.transport.disconnecting)
 
     def test_a_place_is_freed(self) -> None:
         self.limit(connections=1)
