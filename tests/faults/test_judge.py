@@ -134,6 +134,21 @@ class P4GoneIsGone(JudgeCase):
         history.tell(LAST_AT + 2, "online", "registered", ("n2",))
         self.assert_broken(history, "P4", f"n2#1 announces {KEY}")
 
+    def test_an_end_may_be_that_of_what_its_node_hides(self) -> None:
+        """A node that is cut off begins another registration, and ends both when that is deregistered."""
+        history, cut_at = History().begin(), SETTLED_AT + 3
+        history.live(SETTLED_AT, SETTLED_AT + 12)
+        pairs = [(a, b) for a in NODES for b in NODES if (a == "n3") != (b == "n3")]
+        history.add(Cut(at=cut_at, began_at=cut_at - 0.01, name="it", pairs=pairs, requests=False))
+        history.tell(cut_at + TTL_S + 3 * INTERVAL_S, "offline", "node-lost", ("n3",))
+        history.ask(SETTLED_AT + 10, "register", "n3", 201, "c.2", NEXT_BODY)
+        history.tell(SETTLED_AT + 10.01, "online", "registered", ("n3",), body=NEXT_BODY)
+        history.ask(SETTLED_AT + 11, "deregister", "n3", 204)
+        history.tell(SETTLED_AT + 11.01, "offline", "deregistered", ("n3",), body=NEXT_BODY)
+        history.add(Healed(at=SETTLED_AT + 12.5, began_at=SETTLED_AT + 12.4, name="it"))
+        history.tell(SETTLED_AT + 12.7, "offline", "deregistered", ("n1", "n2"))
+        self.assert_kept(history)
+
     def test_an_instance_comes_back_by_registering_again(self) -> None:
         history = self.ended()
         history.live(LAST_AT + 4, LAST_AT + 6, body=NEXT_BODY)

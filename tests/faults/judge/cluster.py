@@ -20,6 +20,9 @@ LOSS_MAX = 0.02
 #: A span in which a node waited for a processor longer than this, in intervals, is a pause.
 STARVED = 0.6
 
+#: How a node ends that was told to leave: by itself, or, as twistd does, by the same signal once all is done.
+LEFT = (0, -15)
+
 #: A pause of so many intervals may be noticed by the node, which surely notices one of 1.5.
 NOTICED = 1.2
 
@@ -175,7 +178,9 @@ class ObservedCluster:
         life = node.life
         if life is None:
             return
-        if (not node.ends_by and "no memory" not in node.hindered_by) or (node.ends_by == "SIGTERM" and fact.status):
+        if (not node.ends_by and "no memory" not in node.hindered_by) or (
+            node.ends_by == "SIGTERM" and fact.status not in LEFT
+        ):
             cause = f"after {node.ends_by}" if node.ends_by else "by itself"
             self.history.fail("end", f"{life} ended {cause} with status {fact.status}")
         if fact.node not in self.readiness.down or self.readiness.down[fact.node][-1][1] < inf:

@@ -199,7 +199,9 @@ class Judge:
         if known is None:
             certain_at = inf
         self.history.counts["deregistered"] += 1
-        record.end(life, [unit.body], self._cluster.now, asked.reason or "deregistered", certain_at)
+        reason = asked.reason or "deregistered"
+        record.end(life, [unit.body], self._cluster.now, reason, certain_at)
+        record.may_end(life, unit, self._cluster.now, reason)
 
     def _answered(self, asked: facts.Asked) -> None:
         """A request was answered or given up: it had its effect for certain, or not, or nobody knows."""

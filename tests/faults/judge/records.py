@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from math import inf
 
 from tests.faults.facts import Asked, root_of
 from tests.simulation.knowledge import Life
-from tests.simulation.records import Record, Unit
+from tests.simulation.records import Ended, Record, Unit
 
 
 class ObservedRecord(Record):
@@ -37,6 +38,16 @@ class ObservedRecord(Record):
         self.ttl_s_max = max(self.ttl_s_max, ttl_s)
         self.accepted[life].append(now)
         self.last_at = now
+
+    def may_end(self, life: Life, unit: Unit, now: float, reason: str) -> None:
+        """Note that a deregistration may have ended other registrations than the one of a unit, which a node listed.
+
+        It ends all of which the node has a claim, also those that it hides.
+        """
+        others = {each.registration for each in self.units.values()} - {unit.registration}
+        for registration in others:
+            kept_until = now + self.ttl_s_max + self._end_kept_s
+            registration.ends.append(Ended(life, now, inf, kept_until, reason))
 
     def doubt(self) -> None:
         """Note that it is not known from now on which of the requests took effect last."""

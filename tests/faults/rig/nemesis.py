@@ -220,14 +220,15 @@ class Nemesis:
         began_at = now()
         stopped = rules.unasked if requests else rules.stopped
         stopped |= cut
-        rules.unreachable = unreachable or {}
+        rules.unreachable |= unreachable or {}
         await self._network.apply()
         named = [(f"n{a + 1}", f"n{b + 1}") for a, b in sorted(cut)]
         self._recorder.add(Cut(began_at=began_at, at=now(), name=name, pairs=named, requests=requests))
         await asyncio.sleep(step.lasting_s)
         began_at = now()
         stopped -= cut
-        rules.unreachable = {}
+        if unreachable:
+            rules.unreachable = {}
         await self._network.apply()
         self._recorder.add(Healed(began_at=began_at, at=now(), name=name))
 
