@@ -73,6 +73,8 @@ class Probe:
             "turns_over_20_ms": sum(turn_s > 0.020 for turn_s in self._longest),
             "collections_s": self._collections_s,
             "longest_collection_s": self._longest_collection_s,
+            "collections": sum(generation["collections"] for generation in gc.get_stats()),
+            "objects": len(gc.get_objects()) + gc.get_freeze_count(),
             "passed": self._passed,
         }
         new = self._path.with_suffix(".new")

@@ -26,8 +26,10 @@ OF_ONE_INSTANT_MAX = 5_000
 #: What a list takes of each registration in it that is not put together yet: the rest is shared with the view.
 REFERENCE_BYTES = 8
 
-#: Lists that are kept, in bytes.
+#: Lists that are kept, in bytes, and their number: each takes up to a KiB beside its bytes, and those of apps and
+#: versions that are gone stay until others need the place.
 KEPT_BYTES_MAX = 16 * 1024 * 1024
+KEPT_MAX = 10_000
 
 #: Lists that are being made, for requests that come meanwhile.
 MAKING_MAX = 16
@@ -100,7 +102,9 @@ class Listings:
             return kept
         claims = (claim for group in self._view.groups(app, version) for claim in in_order(group))
         listing = Listing(map(self._view.registration, claims))
-        self._keep((app, version), self._view.stamp(app), listing)
+        # A list of nothing is not kept, because it takes no bytes that would limit how many of them there are.
+        if self._view.count_of(app, version):
+            self._keep((app, version), self._view.stamp(app), listing)
         return listing
 
     def kept(self, app: str | None, version: str | None) -> LongListing | None:
@@ -154,7 +158,7 @@ class Listings:
             self._kept_bytes -= before[1].kept_bytes
         self._kept[which] = (stamp, listing)
         self._kept_bytes += listing.kept_bytes
-        while self._kept_bytes > KEPT_BYTES_MAX:
+        while self._kept_bytes > KEPT_BYTES_MAX or len(self._kept) > KEPT_MAX:
             _, oldest = self._kept.pop(next(iter(self._kept)))
             self._kept_bytes -= oldest.kept_bytes
 

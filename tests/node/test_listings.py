@@ -70,6 +70,25 @@ class Short(ListingCase):
         self.assertEqual(self.listings._kept_bytes, sum(each.kept_bytes for _, each in self.listings._kept.values()))
         self.assertIsNot(self.listings.listing("b", None), second)
 
+    def test_the_number_of_those_that_are_kept_is_bounded(self) -> None:
+        self.patch(listings, "KEPT_MAX", 2)
+        for app in "abc":
+            self.show(app, 1)
+            self.listings.listing(app, None)
+        self.assertEqual([*self.listings._kept], [("b", None), ("c", None)])
+        self.assertEqual(self.listings._kept_bytes, sum(each.kept_bytes for _, each in self.listings._kept.values()))
+
+    def test_names_that_nothing_has(self) -> None:
+        """A list of nothing is not kept: any client can ask for any number of them."""
+        self.show("web", 1)
+        for number in range(10):
+            self.assertEqual(self.listings.listing(f"app-{number}", None).body, b"[]")
+            self.assertEqual(self.listings.listing("web", str(number + 2)).body, b"[]")
+        self.listings.listing("web", "1")
+        self.view.show("registration/web/1/h/1", None, ())
+        self.listings.listing("web", "1")
+        self.assertEqual((self.listings._kept, self.listings._kept_bytes), ({}, 0))
+
     def test_gzipped(self) -> None:
         """It inflates to the same."""
         self.show("web", *range(1, 100))

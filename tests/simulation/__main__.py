@@ -2,6 +2,8 @@
 
 Odd seeds are hard and even ones normal; with `--hard` all are hard. A seed that breaks a promise is printed with the
 command that replays it.
+
+With `--hours` seeds are whole nodes for as long, of which nothing may grow (see `tests.simulation.soak`).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
+from functools import partial
 from multiprocessing import Pool
 from time import monotonic
 
@@ -18,25 +21,33 @@ from tests.simulation.delays import delay_table
 from tests.simulation.hunt import Caught, hunt
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.seeds import Outcome, simulate
+from tests.simulation.soak.day import live, report
 from tests.simulation.trace import trace
 
 
 def main(arguments: list[str]) -> int:
     options = _options(arguments)
+    if options.hours:
+        return soak([options.seed] if options.seed is not None else _seeds(options, 1), options.hours, options.jobs)
     if options.mutations:
         return show_mutations(options.seeds or 30, options.jobs)
     if options.seed is not None:
         return replay(options.seed, hard=options.hard or options.seed % 2 == 1, key=options.trace)
-    first = options.first
-    seeds = range(first, first + (options.seeds or 100))
+    seeds = _seeds(options, 100)
     if options.choose:
         return choose(seeds, options.jobs)
     return summarise(run(seeds, hard=options.hard, jobs=options.jobs), hard=options.hard)
 
 
+def _seeds(options: Namespace, usual: int) -> range:
+    return range(options.first, options.first + (options.seeds or usual))
+
+
 def _options(arguments: list[str]) -> Namespace:
     parser = ArgumentParser(prog="python -m tests.simulation", description="Simulated clusters with an oracle.")
-    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds (100; with --mutations 30 at most)")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="how many seeds (100; with --mutations 30 at most, with --hours 1)"
+    )
     parser.add_argument("--from", type=int, default=0, metavar="N", dest="first", help="the first seed (0)")
     parser.add_argument("--hard", action="store_true", help="all seeds hard, not only the odd ones")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (1)")
@@ -44,6 +55,7 @@ def _options(arguments: list[str]) -> Namespace:
     parser.add_argument("--trace", default="", metavar="KEY", help="with --seed: print what happened to this key")
     parser.add_argument("--mutations", action="store_true", help="break each rule on purpose and print what notices it")
     parser.add_argument("--choose", action="store_true", help="the fewest seeds that reach what all of these do")
+    parser.add_argument("--hours", type=float, metavar="N", help="run whole nodes for N hours and look for growth")
     return parser.parse_args(arguments)
 
 
@@ -119,6 +131,19 @@ def choose(seeds: Iterable[int], jobs: int) -> int:
         print(f"{'hard' if each.hard else 'normal'} {each.seed}: {cpu_s:.1f} s of CPU, {share:.1f} % reached")
     print(f"{len(few)} of {len(found)}, {sum(e.cpu_s for e in few):.1f} of {sum(e.cpu_s for e in found):.1f} s of CPU")
     return 0
+
+
+# Soaks.
+
+
+def soak(seeds: Iterable[int], hours: float, jobs: int) -> int:
+    """Print what grows in each of these seeds. Return the exit status."""
+    grows = False
+    with Pool(jobs) as pool:
+        for outcome in pool.imap_unordered(partial(live, hours=hours), seeds):
+            grows = grows or any(outcome.growths.values())
+            print("\n".join(report(outcome)), flush=True)
+    return 1 if grows else 0
 
 
 # Mutations.

@@ -167,7 +167,7 @@ class Cluster(VirtualTime):
         #: How many bodies `front` has made.
         self.bodies = 0
         self.weather = Weather(self.interval_s)
-        self.network = Network(self)
+        self.network = self.new_network()
         self.history = History(self, self.timing, guard_s, self.weather, self.say)
         self.oracle = Oracle(self.history, self.nodes, self._name_at)
         #: Called with a line for everything that happens, if set.
@@ -176,7 +176,10 @@ class Cluster(VirtualTime):
         seeds = tuple(names)
         for name in seeds:
             self.start(name, seeds)
-        self.at(self.interval_s / 2, self._sample)
+        self.at(self.interval_s / 2, self.sample)
+
+    def new_network(self) -> Network:
+        return Network(self)
 
     # Time.
 
@@ -191,9 +194,9 @@ class Cluster(VirtualTime):
         if self.trace is not None:
             self.trace(f"{self.now:10.4f} {text}")
 
-    def _sample(self) -> None:
+    def sample(self) -> None:
         self.oracle.look()
-        self.after(self.interval_s / 2, self._sample)
+        self.after(self.interval_s / 2, self.sample)
 
     # Processes.
 
@@ -231,14 +234,7 @@ class Cluster(VirtualTime):
         node.inbox, node.waiting = [], []
         identity = Sender(self.random.getrandbits(64), name, node.address)
         node.noticed_at = node.clock(self.now)
-        node.replica = Replica(
-            identity,
-            self.timing,
-            node.noticed_at,
-            node.seeds,
-            guard_s=self.guard_s,
-            page_entries_max=self.page_entries_max,
-        )
+        node.replica = self.new_replica(node, identity)
         for seed in node.seeds:
             known = self.nodes.get(seed)
             node.replica.located(seed, [known.address if known else seed])
@@ -248,9 +244,20 @@ class Cluster(VirtualTime):
         self.say(f"{name} starts as {node.life} at {node.address}")
         return node
 
+    def new_replica(self, node: Node, identity: Sender) -> Replica:
+        """Return what a process begins with."""
+        return Replica(
+            identity,
+            self.timing,
+            node.noticed_at,
+            node.seeds,
+            guard_s=self.guard_s,
+            page_entries_max=self.page_entries_max,
+        )
+
     def _begin_loops(self, node: Node) -> None:
-        self.at(self.now + self.random.uniform(0, self.interval_s / 4), self._sweep, node, node.boot)
-        self.at(self.now + self.random.uniform(0, self.interval_s / 4), self._round, node, node.boot)
+        self.at(self.now + self.random.uniform(0, self.interval_s / 4), self.sweep, node, node.boot)
+        self.at(self.now + self.random.uniform(0, self.interval_s / 4), self.round, node, node.boot)
 
     def _begin_life(self, node: Node) -> None:
         node.life = self._life(node)
@@ -264,7 +271,7 @@ class Cluster(VirtualTime):
         """End a process without warning; with `refuses` its machine is still there and refuses connections."""
         node = self.nodes[name]
         self.say(f"{name} crashes")
-        self._end(node, refuses=refuses)
+        self.end_process(node, refuses=refuses)
 
     def leave(self, name: str, stops_after_s: float = 0.3) -> None:
         """End a process the way SIGTERM does."""
@@ -279,9 +286,9 @@ class Cluster(VirtualTime):
 
     def _stop(self, node: Node, boot: int) -> None:
         if node.boot == boot and node.up:
-            self._end(node, refuses=True)
+            self.end_process(node, refuses=True)
 
-    def _end(self, node: Node, *, refuses: bool) -> None:
+    def end_process(self, node: Node, *, refuses: bool) -> None:
         node.up, node.refuses, node.paused_at = False, refuses, None
         node.inbox, node.waiting = [], []
         self.history.life_ended(node.life)
@@ -305,12 +312,12 @@ class Cluster(VirtualTime):
         self.weather.resumed(name, node.life, self.now)
         boot, inbox, node.inbox = node.boot, node.inbox, []
         if not inputs_first:
-            self._sweep(node, boot)
+            self.sweep(node, boot)
         for arrival in inbox:
             arrival()
         if inputs_first:
-            self._sweep(node, boot)
-        self._round(node, boot)
+            self.sweep(node, boot)
+        self.round(node, boot)
 
     # Memory snapshots.
 
@@ -324,7 +331,7 @@ class Cluster(VirtualTime):
         """Let a machine go on from a snapshot; its clock goes on from there too, or shows the true time."""
         node = self.nodes[name]
         self.say(f"{name} is set back to what it was at {snapshot.at:.3f}")
-        self._end(node, refuses=True)
+        self.end_process(node, refuses=True)
         lost_s = 0.0 if clock_jumps else self.now - snapshot.at
         node.offset_s -= lost_s * node.rate
         self._resume_copy(node, snapshot, node.life, lost_s)
@@ -382,23 +389,23 @@ class Cluster(VirtualTime):
         assert peer is not None
         self.history.claims_taken_along(node.life, before, peer.beats)
 
-    def _sweep(self, node: Node, boot: int) -> None:
+    def sweep(self, node: Node, boot: int) -> None:
         if node.boot != boot or not node.running:
             return
         while node.replica.sweep(self.clock(node)):
             self.drain(node)
         self.drain(node)
         pace_s = self.interval_s / node.rate / 4
-        self.at(self.now + pace_s * self.random.uniform(0.96, 1.0), self._sweep, node, boot)
+        self.at(self.now + pace_s * self.random.uniform(0.96, 1.0), self.sweep, node, boot)
 
-    def _round(self, node: Node, boot: int) -> None:
+    def round(self, node: Node, boot: int) -> None:
         if node.boot != boot or not node.running:
             return
         node.replica.round(self.clock(node), partners(node.replica.addresses(), self.random.random))
         if not (node.life.muted or node.left):
             node.life.beats.append(self.now)
         self.drain(node)
-        self.at(self.now + self.interval_s / node.rate * self.random.uniform(0.95, 1.05), self._round, node, boot)
+        self.at(self.now + self.interval_s / node.rate * self.random.uniform(0.95, 1.05), self.round, node, boot)
 
     def deliver(self, node: Node, boot: int, input_: Callable[[], None]) -> None:
         """Give a process something that came for it, now or when it goes on."""

@@ -1,0 +1,90 @@
+"""What counts as growth, and what is measured."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.index import Index
+from bender.core.ledger import End
+from tests.simulation.soak.growth import Limited, Sample, growing
+from tests.simulation.soak.sizes import sizes
+
+
+def samples(size: Callable[[int], int]) -> list[Sample]:
+    """A day, with a look every five minutes at one structure."""
+    return [Sample(300.0 * look, 20, {"node.table": size(look)}) for look in range(288)]
+
+
+class Growing(SynchronousTestCase):
+    """A structure grows if it never gets back to what it was."""
+
+    def grows(self, size: Callable[[int], int], **limits: Limited) -> list[str]:
+        return [
+            str(growth) for growth in growing(samples(size), {f"node.{name}": each for name, each in limits.items()})
+        ]
+
+    def test_leak(self) -> None:
+        """One element in an hour that stays is noticed, whatever comes and goes beside it, and named with numbers."""
+        random = Random(1)
+        (named,) = self.grows(lambda look: 20 + look // 12 + random.randrange(40))
+        self.assertRegex(
+            named, r"^node\.table: at least 2\d → .* → 4\d elements in spans one after the other, up to \d+$"
+        )
+
+    def test_leak_from_nothing(self) -> None:
+        self.assertEqual(len(self.grows(lambda look: look // 24)), 1)
+
+    def test_noise(self) -> None:
+        """What comes and goes is no growth, however much there is of it at times."""
+        random = Random(2)
+        self.assertEqual(self.grows(lambda look: 20 + random.randrange(400)), [])
+
+    def test_waves(self) -> None:
+        """What is remembered for hours, and then forgotten, is no growth either."""
+        self.assertEqual(self.grows(lambda look: 20 + look % 48), [])
+
+    def test_warm_up(self) -> None:
+        """What fills up in the first two hours is not."""
+        self.assertEqual(self.grows(lambda look: 10 * min(look, 24)), [])
+
+    def test_step(self) -> None:
+        """Nor what is once more than it was, such as a table that doubles."""
+        self.assertEqual(self.grows(lambda look: 64 if look < 150 else 128), [])
+
+    def test_limited(self) -> None:
+        """What has a limit may fill until then, and no further."""
+        limit = Limited(288, "entries of the table")
+        self.assertEqual(self.grows(lambda look: look, table=limit), [])
+        self.assertEqual(
+            self.grows(lambda look: 2 + look, table=limit),
+            ["node.table: 289 elements, at most 288 are allowed (entries of the table)"],
+        )
+
+
+class Measured(SynchronousTestCase):
+    """Everything that an object of bender keeps is counted, by the path of attributes to it."""
+
+    def test_containers(self) -> None:
+        measured = sizes(root={"a": [1, 2], "b": deque([3]), "c": {4: {5, 6, 7}, 8: ()}, "d": bytearray(9)})
+        self.assertEqual(measured, {"root": 4, "root[]": 2 + 1 + 2 + 0 + 9, "root[][]": 3})
+
+    def test_keys(self) -> None:
+        self.assertEqual(sizes(root={(1, 2): 0, (3, 4): 0}), {"root": 2, "root{}": 4})
+
+    def test_slots_and_private_attributes(self) -> None:
+        """An index has its shards in an attribute, and an entry its roots in a slot."""
+        index = Index()
+        index.add(End(1, 1, "registration/a/1/h/1", 10.0, 1, ((1, 2), (3, 4))))
+        measured = sizes(index=index)
+        self.assertEqual((measured["index._shards"], measured["index._shards[]"]), (64, 1))
+        self.assertEqual(measured["index._shards[][].roots"], 2)
+
+    def test_once(self) -> None:
+        """What is reached in two ways, or from itself, counts once."""
+        kept: list[object] = [1, 2, 3]
+        kept.append(kept)
+        self.assertEqual(sizes(one=kept, other=[kept]), {"one": 4, "other": 1})

@@ -1,0 +1,187 @@
+"""Whole nodes on the simulator's time and network, with all their shells for clients.
+
+Nothing stands between the simulator's cluster and a node but what an operating system would be: a clock, and how its
+requests get to its peers. A node's timers fire when its process does something anyway, which is four times an interval
+at least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from twisted.internet.task import Clock
+
+from bender.api import site
+from bender.core.consumers import Awaited, ConsumerState
+from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.core.messages import Message, OutgoingMessage, Sender
+from bender.core.peer_links import partners
+from bender.core.replica import Replica
+from bender.exchange.connection_problems import PeerProblems
+from bender.line_protocol.connection import EventsFactory
+from bender.net.fair_turns import Turns
+from bender.node import node as whole
+from bender.node.sources import Sources
+from tests.simulation.cluster import Cluster, Node
+from tests.simulation.knowledge import Life, May
+from tests.simulation.network import Answer, Exchange, Network
+
+#: What the wall clocks show when a day begins, in ms since the epoch.
+BEGAN_MS = 1_795_447_942_248
+
+
+class Process:
+    """What runs on a machine: a node, its shells, and their clock. `boot` tells it from others on the same machine."""
+
+    def __init__(self, cluster: SoakCluster, machine: Node, identity: Sender) -> None:
+        self.boot = machine.boot
+        self.began_at = cluster.now
+        self.clock = Clock()
+        self.clock.rightNow = machine.clock(cluster.now)
+        incarnations = iter([identity.incarnation])
+        sources = Sources(
+            self.clock.seconds,
+            lambda: BEGAN_MS + int(cluster.now * 1000),
+            lambda: next(incarnations, None) or cluster.random.getrandbits(64),
+        )
+        turns = Turns(self.clock)
+        self.node = whole.Node(
+            self.clock,
+            sources,
+            name=machine.name,
+            address=machine.address,
+            api_port=1729,
+            timing=cluster.timing,
+            seeds=machine.seeds,
+            guard_s=cluster.guard_s,
+            exchange=partial(PeerWire, cluster, machine),
+        )
+        self.problems = PeerProblems(self.clock, cluster.interval_s, self.node.peer_problem)
+        self.site = site(self.node, self.clock, turns)
+        self.events = EventsFactory(self.node, self.clock, turns)
+
+    def live_until(self, now: float) -> None:
+        """Let the timers fire that are due, by the clock of the machine."""
+        self.clock.advance(max(0.0, now - self.clock.seconds()))
+
+
+class PeerWire:
+    """Carries a node's requests to its peers, by the network of the cluster."""
+
+    def __init__(self, cluster: SoakCluster, machine: Node, _node: whole.Node) -> None:
+        self._send = partial(cluster.network.send, machine)
+        self._reached = partial(cluster.reached, machine)
+
+    def send(self, requests: list[OutgoingMessage]) -> None:
+        for request in requests:
+            self._send(request)
+
+    async def ask_account(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
+        peer = self._reached(address)
+        return peer.node.account(key) if peer else NoDiagnosis(address, address, "does not answer")
+
+    async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
+        peer = self._reached(address)
+        return await peer.node.awaited_consumers(awaited) if peer else None
+
+
+class PlainNetwork(Network):
+    """One that keeps no account of what nodes know: nobody asks for it. It reports problems as an exchange does."""
+
+    def __init__(self, cluster: SoakCluster) -> None:
+        super().__init__(cluster)
+        self._processes = cluster.processes
+
+    def _heard(self, node: Node, sender: Life, may: May, transit_s: float, message: Message) -> None:
+        pass
+
+    def _learned(self, exchange: Exchange, answer: Answer) -> None:
+        problems = self._processes[exchange.node.name].problems
+        problems.fine(exchange.request.address, "reach")
+        interval_s = self._cluster.interval_s
+        problems.understood(exchange.request.address, "answers", interval_s, interval_s)
+
+    def _failed(self, exchange: Exchange) -> None:
+        if not exchange.over and exchange.node.life is exchange.life:
+            problems = self._processes[exchange.node.name].problems
+            problems.out_of_reach(exchange.request.address, "does not answer")
+        super()._failed(exchange)
+
+
+class SoakCluster(Cluster):
+    """A cluster whose nodes are whole, and which nobody judges. `processes` are those of each machine, by its name."""
+
+    def __init__(self, seed: int, guard_s: float) -> None:
+        self.processes: dict[str, Process] = {}
+        super().__init__(seed, guard_s=guard_s)
+
+    def new_network(self) -> Network:
+        return PlainNetwork(self)
+
+    def new_replica(self, node: Node, identity: Sender) -> Replica:
+        process = self.processes[node.name] = Process(self, node, identity)
+        return process.node.replica
+
+    def sample(self) -> None:
+        """Look at nothing."""
+
+    def process_at(self, name: str) -> Process | None:
+        """Return the process on a machine that takes connections and answers; None if there is none."""
+        machine = self.nodes.get(name)
+        return self.processes[name] if machine is not None and machine.serving else None
+
+    def reached(self, machine: Node, address: str) -> Process | None:
+        """Return the process that a machine reaches at an address; None if there is none."""
+        peer = self.behind(address)
+        if peer is None or not self.weather.linked(machine.name, peer.name):
+            return None
+        return self.process_at(peer.name)
+
+    def end_process(self, node: Node, *, refuses: bool) -> None:
+        super().end_process(node, refuses=refuses)
+        del self.processes[node.name]
+
+    def forget_machine(self, name: str) -> None:
+        """Forget a machine that is off for good."""
+        del self.nodes[name]
+
+    # The node's own loop.
+
+    def clock(self, node: Node) -> float:
+        now = super().clock(node)
+        self.processes[node.name].live_until(now)
+        return now
+
+    def sweep(self, node: Node, boot: int) -> None:
+        self._do(node, boot, self._sweep_all, lambda: self.interval_s / 4 * self.random.uniform(0.96, 1.0), self.sweep)
+
+    def _sweep_all(self, process: Process) -> None:
+        while process.node.sweep():
+            pass
+
+    def round(self, node: Node, boot: int) -> None:
+        self._do(node, boot, self._begin_round, lambda: self.interval_s * self.random.uniform(0.95, 1.05), self.round)
+
+    def _begin_round(self, process: Process) -> None:
+        process.node.begin_round(partners(process.node.addresses(), self.random.random))
+        process.problems.forget()
+
+    def _do(
+        self,
+        node: Node,
+        boot: int,
+        act: Callable[[Process], None],
+        apart_s: Callable[[], float],
+        again: Callable[[Node, int], None],
+    ) -> None:
+        if node.boot == boot and node.running:
+            self.clock(node)
+            act(self.processes[node.name])
+            self.at(self.now + apart_s() / node.rate, again, node, boot)
+
+    def drain(self, node: Node) -> None:
+        """Let a node pass on what its replica has made."""
+        process = self.processes[node.name]
+        process.node._pass_on()
+        process.live_until(node.clock(self.now))
