@@ -7,7 +7,7 @@ place=$1
 python=${2:-python3}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 heading=$(grep -m 1 '^## [0-9]' "$root/NEWS.md")
-commit=$(git -C "$root" log --format=%H -S"$heading" -- NEWS.md | tail -1)
+commit=$(git -c safe.directory="$root" -C "$root" log --format=%H -S"$heading" -- NEWS.md | tail -1)
 if [ -z "$commit" ]; then
     echo "No commit in the history has made the release '$heading': fetch the whole history." 1>&2
     exit 1
@@ -16,7 +16,7 @@ fi
 rm -rf "$place"
 mkdir -p "$place/source"
 place=$(cd "$place" && pwd)
-git -C "$root" archive "$commit" | tar -x -C "$place/source"
+git -c safe.directory="$root" -C "$root" archive "$commit" | tar -x -C "$place/source"
 "$python" -m venv "$place/venv"
 pip="$place/venv/bin/python -m pip --disable-pip-version-check"
 $pip wheel --quiet --no-deps --wheel-dir "$place" "$place/source"

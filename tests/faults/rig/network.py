@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 from asyncio.subprocess import PIPE
 from collections.abc import Iterable, Sequence
@@ -168,14 +169,22 @@ class Network:
         return [self._ip, "netns", "exec", self.namespaces[number], *command]
 
     def close(self) -> None:
-        """Remove all namespaces; the bridge and the links go with them."""
+        """Remove all namespaces with what still runs in them; the bridge and the links go with them."""
         if not self._home.closed:
             _enter(self._home)
             self._home.close()
         for namespace in self._made:
+            self._end_processes(namespace)
             with suppress(subprocess.CalledProcessError):
                 self._run("netns", "delete", namespace)
         self._made.clear()
+
+    def _end_processes(self, namespace: str) -> None:
+        """End programs that an interrupted seed has left."""
+        listed = subprocess.run([self._ip, "netns", "pids", namespace], capture_output=True, text=True, check=False)
+        for pid in map(int, listed.stdout.split()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _run(self, *arguments: str) -> None:
         subprocess.run([self._ip, *arguments], check=True)
