@@ -17,7 +17,7 @@ from bender.cli.params import Duration
 from bender.cli.session import Session, asking, wall_ms
 from bender.client import BenderError
 from bender.client.objects import current
-from bender.declared.apply import Applier, Interrupted, rehearse
+from bender.declared.apply import Applier, Interrupted, rehearse, too_large
 from bender.declared.config_diff import ChangeSet, ConfigChange, Contents, change_set, exported
 from bender.declared.document import Document
 from bender.declared.parser import ParsedFile, Problem, read
@@ -156,9 +156,13 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
     changes = change_set(found.document, contents, prune=prune)
     _refuse_to_remove_everything(changes, found.document, force=force)
     _print_changes(session.screen, changes)
+    unfit = await too_large(session.client, changes.changes)
     refused, foreseen = await rehearse(session.client, changes.changes, contents)
+    if unfit:
+        return _print_refused(session.screen, changes, unfit, "nothing was changed", dry_run=dry_run)
     if refused and not force:
-        return _print_refused(session.screen, changes, refused, dry_run=dry_run)
+        anyway = "nothing was changed; add --force to do it anyway"
+        return _print_refused(session.screen, changes, refused, anyway, dry_run=dry_run)
     if not session.screen.as_json:
         for warning in foreseen:  # before anything is changed
             session.screen.warn(warning)
@@ -264,14 +268,16 @@ def _summary(changes: Iterable[ConfigChange], would: str = "") -> str:
     return ", ".join(f"{counts[action]} {would}{word}" for action, word in _DONE.items() if action in counts)
 
 
-def _print_refused(screen: Output, changes: ChangeSet, refused: Sequence[PreflightProblem], *, dry_run: bool) -> int:
+def _print_refused(
+    screen: Output, changes: ChangeSet, refused: Sequence[PreflightProblem], then: str, *, dry_run: bool
+) -> int:
     """Print the changes that the registry would refuse. Then nothing is changed, the other changes included."""
     why = [each.why if each.why.startswith(each.change.id) else f"{each.change.id}: {each.why}" for each in refused]
     if screen.as_json:
         _print_json(screen, changes, (), dry_run=dry_run, error="; ".join(why))
     for each in why:
         screen.error(each)
-    screen.error("nothing was changed; add --force to do it anyway")
+    screen.error(then)
     return NOT_DONE
 
 

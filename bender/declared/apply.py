@@ -19,9 +19,10 @@ from bender.client.paths import forced, only_if, path_of
 from bender.client.responses import read_nothing, reader
 from bender.core.admin_state import LASTING_S_MIN
 from bender.core.last_writer_wins import LASTING_S_MAX
+from bender.core.model import ENTRY_BYTES_MAX
 from bender.declared.config_diff import ChangeSet, ConfigChange, Contents, changed_fields
 from bender.declared.document import declared_fields, same
-from bender.declared.preflight import PreflightProblem, objections, versions_concerned, warnings
+from bender.declared.preflight import PreflightProblem, objections, oversized, versions_concerned, warnings
 from bender.net.addresses import NoAnswer
 
 #: Lists of the members of a version. If more are needed, all that is registered is fetched in one piece.
@@ -59,6 +60,17 @@ async def rehearse(
     else:
         members = [*chain(*[await client.registrations(app, version) for app, version in sorted(versions)])]
     return objections(changes, contents, members), warnings(changes, contents, members)
+
+
+async def too_large(client: Client, changes: Sequence[ConfigChange]) -> list[PreflightProblem]:
+    """Return the changes that are too large for the node that answers, of which the first would end the others.
+
+    A node of an earlier release does not show its limit, and has the default.
+    """
+    limit = (await client.status()).get("limits")
+    entry = limit.get("entry") if isinstance(limit, dict) else None
+    bytes_max = entry.get("max") if isinstance(entry, dict) else None
+    return [*oversized(changes, bytes_max if isinstance(bytes_max, int) else ENTRY_BYTES_MAX)]
 
 
 @frozen

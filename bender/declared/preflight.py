@@ -14,7 +14,9 @@ from attrs import define, frozen
 from bender.client.types import Registration
 from bender.core.change_safety import Impact
 from bender.core.members import AWAY, versions_of
+from bender.core.model import TooLarge
 from bender.core.registration_status import UP
+from bender.core.routing import BACKEND, FRONTEND
 from bender.declared.config_diff import ConfigChange, Contents
 from bender.declared.document import Fields, backends_named
 
@@ -64,6 +66,18 @@ def objections(
             found.append(PreflightProblem(change, why))
         thought.make(change)
     return found
+
+
+def oversized(changes: Iterable[ConfigChange], bytes_max: int) -> Iterator[PreflightProblem]:
+    """Yield the changes after which an object would have more than `bytes_max` bytes of JSON."""
+    for change in changes:
+        if change.kind == "state" or change.after is None:
+            continue
+        kind = BACKEND if change.kind == "backend" else FRONTEND
+        try:
+            kind.body(change.name, change.after, None, bytes_max)
+        except TooLarge as error:
+            yield PreflightProblem(change, str(error))
 
 
 def warnings(changes: Iterable[ConfigChange], contents: Contents, registrations: Iterable[Registration]) -> list[str]:

@@ -12,9 +12,10 @@ from twisted.web.static import Data
 
 from bender.client import Client, Reply, Unavailable
 from bender.core.admin_state import Override
-from bender.declared.apply import Applier, Interrupted
+from bender.declared.apply import Applier, Interrupted, too_large
 from bender.declared.config_diff import ChangeSet, change_set, exported
 from bender.declared.document import DeclaredState, Document
+from bender.node.limits import Limits
 from tests.client.cluster import ALL, ONE, TWO, ClientCase, Page
 
 ID = "registration/web/1/10.9.9.9/80"
@@ -116,6 +117,19 @@ class Applying(ApplicationCase):
         self.assertEqual(
             {each.name: each.version for each in self.result(self.asking.backends())}, dict.fromkeys(names, "2")
         )
+
+
+class Sizes(ApplicationCase):
+    def test_an_object_that_the_node_does_not_accept(self) -> None:
+        """It is named before anything is changed, by the limit of the node that answers."""
+        large = {"app": "web", "version": "1", "meta": {"text": "x" * 5000}}
+        document = Document({"a": {"app": "web", "version": "1"}, "b": large}, {}, {})
+        (problem,) = self.result(too_large(self.asking, self.compared(document).changes))
+        self.assertEqual(problem.change.id, "backend/b")
+        self.assertIn("a backend must not be larger than 4096 bytes of JSON (--max-entry of the node)", problem.why)
+        for host in ALL:
+            self.node(host).limits.change(Limits(entry_bytes=12 * 1024))
+        self.assertEqual(self.result(too_large(self.asking, self.compared(document).changes)), [])
 
 
 class Meanwhile(ApplicationCase):
