@@ -22,7 +22,7 @@ WRONG: tuple[tuple[str, str, object, str], ...] = (
     ("POST", "/backends?force", {"name": "a/b", "app": "web", "version": "1"}, "INVALID"),
     ("PUT", "/backends/site?force", {"canary": {"version": "2"}}, "INVALID"),
     ("PUT", "/backends/site?force", {"name": "shop"}, "INVALID"),
-    ("PUT", "/backends/site?froce", {"app": "web", "version": "1"}, "INVALID"),
+    ("PUT", "/backends/site?forse", {"app": "web", "version": "1"}, "INVALID"),
     ("PUT", "/frontends/edge?force", {"bind": "*"}, "INVALID"),
     ("PUT", "/frontends/edge?force", {"mode": "tcp", "rules": [{"path": "/", "backend": "site"}]}, "INVALID"),
     ("POST", "/backends/site/rollback", {"to": 1}, "INVALID"),
