@@ -1,7 +1,9 @@
 """Connections with TLS, in both directions, on which small messages do not wait.
 
 Twisted gathers what is written with TLS until its next turn, and what comes of that until the one after. Here it is
-encrypted and sent at once, as `bender.net.eager_write` does it without TLS.
+encrypted and sent at once, as `bender.net.eager_write` does it without TLS. And where one whole record came, as a small
+request is, OpenSSL is asked once for what is in it; Twisted would ask again, and for what there is to send: a tenth of
+the time that a renewal takes with TLS.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from operator import attrgetter
 from typing import Any, cast
 
 from attrs import frozen
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -22,6 +25,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -36,16 +40,56 @@ HANDSHAKE_S_MAX = 10
 #: Seconds that a client has to close its side, once all is sent and this side is closed.
 CLOSING_S_MAX = 60
 
+#: Bytes of plaintext in a record (RFC 8446, 5.1).
+RECORD_BYTES_MAX = 16 * 1024
+
+#: Bytes of the head of a record, of which the last two are the length of the rest (RFC 8446, 5.1).
+_HEAD_BYTES = 5
+
 #: The first byte that a client sends with TLS: a record of the handshake (RFC 8446, 5.1).
 _HANDSHAKE = b"\x16"
 
 
+class RecordBounds:
+    """Follows the bounds of TLS records in what comes on a connection, from its first byte on."""
+
+    def __init__(self) -> None:
+        # Bytes of the present record that are still to come; None since a head came in two parts, which is rare.
+        self._missing: int | None = 0
+
+    def ends_one(self, data: bytes) -> bool:
+        """Take what came; return True if it is exactly one record, or the rest of one. False says nothing."""
+        if self._missing is None:
+            return False
+        at, records = self._missing, int(self._missing > 0)
+        while at + _HEAD_BYTES <= len(data):
+            at += _HEAD_BYTES + int.from_bytes(data[at + 3 : at + _HEAD_BYTES])
+            records += 1
+        self._missing = None if at < len(data) else at - len(data)
+        return self._missing == 0 and records == 1
+
+
 class _PromptTls(TLSMemoryBIOProtocol):
-    """A connection that sends what is written at once."""
+    """A connection that sends what is written at once, and reads whole records without delay."""
 
     def makeConnection(self, transport: Any) -> None:
+        self._bounds = RecordBounds()
         transport.write = prompt_writer(transport)
         super().makeConnection(transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._bounds.ends_one(data) or not self._handshakeDone or self._appSendBuffer or self._aborted:
+            super().dataReceived(data)
+            return
+        self._tlsConnection.bio_write(data)
+        try:
+            received = self._tlsConnection.recv(RECORD_BYTES_MAX)
+        except (SSL.WantReadError, SSL.ZeroReturnError):  # nothing for the wrapped protocol, or the end
+            self._flushReceiveBIO()
+        except SSL.Error:
+            self._tlsShutdownFinished(Failure())
+        else:
+            ProtocolWrapper.dataReceived(self, received)
 
 
 class _ListeningTls(_PromptTls):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.net.encrypted import CLOSING_S_MAX, HANDSHAKE_S_MAX
+from bender.net.encrypted import CLOSING_S_MAX, HANDSHAKE_S_MAX, RecordBounds
 from bender.tls.connections import ClientsTls, NodeTls, PeersTls
 from tests.tls.in_memory import PLAIN_ANSWER, Joined, an_authority, an_identity, as_trusted, for_clients
 
@@ -26,6 +26,57 @@ class ListeningCase(SynchronousTestCase):
         joined = Joined(self.node, self.client, self.clock)
         self.assertTrue(joined.works)
         return joined
+
+
+class Records(SynchronousTestCase):
+    """Where records end in what comes on a connection."""
+
+    def ends_one(self, *pieces: bytes) -> list[bool]:
+        bounds = RecordBounds()
+        return [bounds.ends_one(piece) for piece in pieces]
+
+    def record(self, length: int) -> bytes:
+        return b"\x17\x03\x03" + length.to_bytes(2) + b"x" * length
+
+    def test_one(self) -> None:
+        """In one piece, or where its rest comes; an empty one too."""
+        self.assertEqual(self.ends_one(self.record(300), self.record(0), self.record(7)), [True, True, True])
+        one = self.record(300)
+        self.assertEqual(self.ends_one(one[:5], one[5:200], one[200:], one), [False, False, True, True])
+
+    def test_several(self) -> None:
+        """Then there is more than one to read, also where the last is not complete."""
+        one = self.record(300)
+        self.assertEqual(self.ends_one(one + one, one + one[:100], one[100:], one), [False, False, True, True])
+        self.assertEqual(self.ends_one(one[:100], one[100:] + one, one), [False, False, True])
+
+    def test_a_head_in_two_parts(self) -> None:
+        """Bounds are not followed any more, and Twisted reads as it always does."""
+        one = self.record(300)
+        self.assertEqual(self.ends_one(one + one[:3], one[3:], one), [False, False, False])
+
+
+class Reading(ListeningCase):
+    """What comes is the same, however it is cut, or gathered."""
+
+    def test_messages(self) -> None:
+        for cut in (1, 3, 5, 21, 22, 23, 1000):
+            joined = self.connected()
+            before = joined.server.received
+            joined.cut(cut)
+            sent = [b"a", b"b" * 200, b"c" * 40_000, b"d"]
+            for message in sent:
+                joined.client.transport.write(message)
+                joined.flush()
+            self.assertEqual(joined.server.received, before + b"".join(sent))
+            self.assertIsNone(joined.server.reason)
+
+    def test_the_end(self) -> None:
+        """A client that closes its side is noticed, though that comes in one whole record."""
+        joined = self.connected()
+        joined.client.transport.loseConnection()
+        joined.flush()
+        self.assertIsNotNone(joined.server.reason)
 
 
 class PlainClients(ListeningCase):

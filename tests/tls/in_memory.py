@@ -178,6 +178,16 @@ class Joined:
             self.clock.advance(0)
             self._pump.flush()
 
+    def cut(self, size: int) -> None:
+        """From now on the server receives what is sent in pieces of this size."""
+        receive = self.served.dataReceived
+
+        def in_pieces(data: bytes) -> None:
+            for at in range(0, len(data), size):
+                receive(data[at : at + size])
+
+        self.served.dataReceived = in_pieces
+
     def hold_client(self) -> None:
         """From now on the client acts on nothing that it receives."""
         self.asking.dataReceived = lambda data: None
