@@ -29,7 +29,8 @@ from bench.encryption import certificates
 from bench.figures import Target, arguments, print_table, say, write
 from bench.nodes import Connection, Node, cluster, place_for_processes
 from bench.soak.instances import PER_APP, RENEW_EVERY_S, TICKS_PER_S, Instances, Requests
-from bench.soak.watchers import Watchers
+from bench.soak.watchers import Watchers, read_past
+from bender.node.journal import EVENTS_MAX
 
 WATCHERS = 50
 
@@ -45,6 +46,10 @@ STATE_EVERY = 2 * TICKS_PER_S
 SAMPLE_EVERY = 10 * TICKS_PER_S
 
 BACKENDS = 5
+
+#: The tick at which all events that nodes keep are read, but for those whose place others may take meanwhile.
+PAST_AT = 10 * TICKS_PER_S
+MARGIN = 500
 STATE_S = 10
 
 #: Looks for the descriptors of a node, the fewest of which count, because a connection that has ended takes a moment.
@@ -108,8 +113,6 @@ class Load:
         self.nodes = nodes
         self.requests = requests
         apps = instances // PER_APP
-        # Watchers come first, so that nodes encode all events that they keep; and each list is asked for at each node,
-        # because they keep those as well.
         self.watchers = Watchers(nodes, requests, WATCHERS, apps)
         self.instances = Instances(nodes[0], nodes[1], requests, instances)
         self.instances.register_all(self.watchers.read)
@@ -130,6 +133,10 @@ class Load:
         if number % POLL_EVERY == 0:
             self._ask("GET", "/status")
             self._ask("GET", random.choice(self._apps))  # noqa: S311 - nothing secret about it
+        # What nodes keep of the past is filled in the warm-up: the encoded events, and each list.
+        if number == PAST_AT:
+            for node in self.nodes:
+                read_past(node, self.requests, EVENTS_MAX - MARGIN)
         if number < 2 * len(self._apps):
             for headers in ("", "Accept-Encoding: gzip\r\n"):
                 self.instances.ask(number % 2, self.requests.http("GET", self._apps[number // 2], headers=headers))
