@@ -133,8 +133,9 @@ class Load:
         if number % POLL_EVERY == 0:
             self._ask("GET", "/status")
             self._ask("GET", random.choice(self._apps))  # noqa: S311 - nothing secret about it
-        # What nodes keep of the past is filled in the warm-up: the encoded events, and each list.
+        # What nodes keep of the past is filled in the warm-up: the encoded events, requests that come again, and lists.
         if number == PAST_AT:
+            self.instances.fill_remembered()
             for node in self.nodes:
                 read_past(node, self.requests, EVENTS_MAX - MARGIN)
         if number < 2 * len(self._apps):

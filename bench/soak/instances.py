@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from attrs import define
 
 from bench.nodes import Connection, Node, connected
+from bender.api.fast_path import REMEMBERED_MAX
 
 #: Instances of one app, and its versions.
 PER_APP = 100
@@ -154,6 +155,10 @@ class Instances:
     def ask(self, node: int, request: bytes) -> None:
         """Send a request to the first or second node on a connection that is kept; it must succeed."""
         self._batches[node].ask_all([request])
+
+    def fill_remembered(self) -> None:
+        """Let the second node remember as many requests as it may, as the first one does by its usual load."""
+        self._batches[1].ask_all([self._registering(each) for each in self._all[:REMEMBERED_MAX]])
 
     # Renewals.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import weakref
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.daemon.gc_tuning import ALL_S, LONG_S, GcTuning
+from bender.daemon.gc_tuning import ALL_S_MAX, ALL_S_MIN, ALL_TIMES, LONG_S, GcTuning
 
 
 class Cycle:
@@ -55,15 +56,30 @@ class SettingAside(SynchronousTestCase):
         looks = ((2, LONG_S / 2), (1, 1.0), (0, 1.0), (2, 2 * LONG_S))
         self.assertEqual([self.frozen_after(*look) for look in looks], [False, False, False, True])
 
-    def test_once_an_hour(self) -> None:
-        """Cycles of what was set aside are freed, too."""
-        self.start()
+    def cycle(self) -> weakref.ref[Cycle]:
+        """A cycle that was set aside, and is garbage now."""
         cycle = weakref.ref(Cycle())
         gc.freeze()
         gc.collect()
         self.assertIsNotNone(cycle())
-        self.clock.advance(ALL_S)
-        self.assertIsNone(cycle())
+        return cycle
+
+    def test_now_and_then(self) -> None:
+        """Cycles of what was set aside are freed, too, each minute where that takes no time."""
+        self.start()
+        for _ in range(3):
+            cycle = self.cycle()
+            self.clock.advance(ALL_S_MIN)
+            self.assertIsNone(cycle())
+
+    def test_less_often_where_it_takes_long(self) -> None:
+        """The time until the next look is a multiple of that of the last one, and an hour at most."""
+        for look_s, apart_s in ((0.01, 0.01 * ALL_TIMES), (0.05, 0.05 * ALL_TIMES), (1.0, ALL_S_MAX)):
+            clock, times = Clock(), itertools.count()
+            collector = GcTuning(clock, lambda look_s=look_s, times=times: look_s * next(times))  # type: ignore[misc]
+            collector._look()
+            (call,) = clock.getDelayedCalls()
+            self.assertAlmostEqual(call.getTime(), apart_s)
 
     def test_stopped(self) -> None:
         """Nothing is watched any more, and no timer is left."""
