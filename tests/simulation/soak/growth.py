@@ -23,7 +23,7 @@ SPANS = 6
 WARM_UP = 1 / 12
 
 #: Elements by which the fewest of the last span must exceed those of the first one, beside the share of these.
-ELEMENTS = 3
+ELEMENTS = 5
 SHARE = 0.05
 
 #: From one span to the next the fewest may be less, in so many cases, and a structure grows all the same.
@@ -89,4 +89,5 @@ def _spans(counts: Sequence[_T]) -> Iterator[Sequence[_T]]:
 
 def _grows(fewest: Sequence[int]) -> bool:
     rises = sum(after > before for before, after in pairwise(fewest))
-    return rises >= SPANS - 1 - EXCEPTIONS and fewest[-1] > fewest[0] * (1 + SHARE) + ELEMENTS
+    never_back = min(fewest[1:]) > fewest[0]
+    return never_back and rises >= SPANS - 1 - EXCEPTIONS and fewest[-1] > fewest[0] * (1 + SHARE) + ELEMENTS

@@ -47,6 +47,11 @@ class Growing(SynchronousTestCase):
         """What is remembered for hours, and then forgotten, is no growth either."""
         self.assertEqual(self.grows(lambda look: 20 + look % 48), [])
 
+    def test_back_again(self) -> None:
+        """Nor what has once been as little as in the beginning."""
+        fewest = (7, 9, 11, 5, 10, 13)
+        self.assertEqual(self.grows(lambda look: 2 * fewest[max(0, look - 24) * 6 // 264]), [])
+
     def test_warm_up(self) -> None:
         """What fills up in the first two hours is not."""
         self.assertEqual(self.grows(lambda look: 10 * min(look, 24)), [])
