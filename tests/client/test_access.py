@@ -129,7 +129,8 @@ class Denied(TokensCase):
         self.node(TWO).register(self.wanted(80))
         self.network.pass_time(1)
         self.assertEqual(watcher.named(), ["online 80 registered"])
-        watcher.taking.addErrback(lambda _: None).cancel()
+        self.result(watcher.watch.aclose())
+        self.successResultOf(watcher.taking)
 
     @staticmethod
     def wanted(port: int) -> RegistrationRequest:
