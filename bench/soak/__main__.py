@@ -6,9 +6,10 @@ a hundred instances is replaced each minute; 50 watchers come and go, some of wh
 and lists are asked for on new connections; backends and states of instances change.
 
 Every ten seconds each node is looked at, at moments at which the same clients are connected to it. The memory in the
-last minutes is compared with that after a warm-up, in which a node fills what it keeps of the past; descriptors must be
-as many as before. With `--tls` clients and peers use TLS, and clients send a token. The nodes are instrumented (see
-`bench.instrumented`), for what their garbage collectors have done.
+last minutes is compared with that after a warm-up; descriptors must be as many as before. In the warm-up all instances
+are replaced once: then nodes have filled what they keep of the past, events and requests that they have read, and dicts
+have the size that they need for what comes and goes. With `--tls` clients and peers use TLS, and clients send a token.
+The nodes are instrumented (see `bench.instrumented`), for what their garbage collectors have done.
 """
 
 from __future__ import annotations
@@ -29,8 +30,7 @@ from bench.encryption import certificates
 from bench.figures import Target, arguments, print_table, say, write
 from bench.nodes import Connection, Node, cluster, place_for_processes
 from bench.soak.instances import PER_APP, RENEW_EVERY_S, TICKS_PER_S, Instances, Requests
-from bench.soak.watchers import Watchers, read_past
-from bender.node.journal import EVENTS_MAX
+from bench.soak.watchers import Watchers
 
 WATCHERS = 50
 
@@ -46,10 +46,6 @@ STATE_EVERY = 2 * TICKS_PER_S
 SAMPLE_EVERY = 10 * TICKS_PER_S
 
 BACKENDS = 5
-
-#: The tick at which all events that nodes keep are read, but for those whose place others may take meanwhile.
-PAST_AT = 10 * TICKS_PER_S
-MARGIN = 500
 STATE_S = 10
 
 #: Looks for the descriptors of a node, the fewest of which count, because a connection that has ended takes a moment.
@@ -58,6 +54,9 @@ LOOK_S = 0.05
 
 #: The warm-up, and each of the two spans that are compared, as parts of the whole.
 PART = 1 / 6
+
+#: The part of the warm-up in which all instances are replaced once.
+REPLACED_IN_WARM_UP = 0.8
 
 TARGET_PERCENT = 2.0
 
@@ -109,7 +108,7 @@ def look(node: Node, requests: Requests, at_s: float) -> Sample:
 class Load:
     """All that clients do, tick by tick."""
 
-    def __init__(self, nodes: Sequence[Node], requests: Requests, instances: int) -> None:
+    def __init__(self, nodes: Sequence[Node], requests: Requests, instances: int, warm_up_s: float) -> None:
         self.nodes = nodes
         self.requests = requests
         apps = instances // PER_APP
@@ -117,6 +116,8 @@ class Load:
         self.instances = Instances(nodes[0], nodes[1], requests, instances)
         self.instances.register_all(self.watchers.read)
         self._apps = [f"/registrations/app-{number}" for number in range(apps)]
+        self._count = instances
+        self._warm_up_ticks = int(warm_up_s * TICKS_PER_S)
         self._each_tick = round(instances / RENEW_EVERY_S / TICKS_PER_S)
         self._replaced_every = max(1, round(60 * TICKS_PER_S / (instances * REPLACED_PER_MINUTE)))
         self.requested = 0
@@ -133,11 +134,9 @@ class Load:
         if number % POLL_EVERY == 0:
             self._ask("GET", "/status")
             self._ask("GET", random.choice(self._apps))  # noqa: S311 - nothing secret about it
-        # What nodes keep of the past is filled in the warm-up: the encoded events, requests that come again, and lists.
-        if number == PAST_AT:
-            self.instances.fill_remembered()
-            for node in self.nodes:
-                read_past(node, self.requests, EVENTS_MAX - MARGIN)
+        if number < self._warm_up_ticks:
+            due = (number + 1) * self._count // self._warm_up_ticks - number * self._count // self._warm_up_ticks
+            self.instances.replace_next(due)
         if number < 2 * len(self._apps):
             for headers in ("", "Accept-Encoding: gzip\r\n"):
                 self.instances.ask(number % 2, self.requests.http("GET", self._apps[number // 2], headers=headers))
@@ -253,7 +252,7 @@ def main() -> None:
             token, file = token_file(place)
             words = [f"--tokens={file}"]
         with cluster(2, instrumented=True, options=words, tls=tls) as nodes:
-            load = Load(nodes, Requests(token), options.instances)
+            load = Load(nodes, Requests(token), options.instances, seconds * PART * REPLACED_IN_WARM_UP)
             began = time.monotonic()
             samples = soak(load, seconds)
             renewals_per_s = load.instances.counts["renewals"] / (time.monotonic() - began)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from attrs import define
 
 from bench.nodes import Connection, Node, connected
-from bender.api.fast_path import REMEMBERED_MAX
 
 #: Instances of one app, and its versions.
 PER_APP = 100
@@ -123,6 +122,7 @@ class Instances:
         self._random = random.Random(1)  # noqa: S311 - the load is the same each time
         self._all = [self._new(place) for place in range(count)]
         self._next = 0
+        self._replaced = 0
         self._ticks = 0
         self._singles: dict[str, list[Connection]] = {}
         self._batches = [self._connect(node) for node in self._nodes]
@@ -155,10 +155,6 @@ class Instances:
     def ask(self, node: int, request: bytes) -> None:
         """Send a request to the first or second node on a connection that is kept; it must succeed."""
         self._batches[node].ask_all([request])
-
-    def fill_remembered(self) -> None:
-        """Let the second node remember as many requests as it may, as the first one does by its usual load."""
-        self._batches[1].ask_all([self._registering(each) for each in self._all[:REMEMBERED_MAX]])
 
     # Renewals.
 
@@ -208,16 +204,26 @@ class Instances:
 
     def replace_one(self) -> None:
         """Let an instance end, deregistered or silently, and another one take its place, on a new connection."""
-        place = self._random.randrange(len(self._all))
+        with self._connect(self._any_node()) as connection:
+            self._replace(connection, self._random.randrange(len(self._all)))
+
+    def replace_next(self, count: int) -> None:
+        """Replace the next ones of all, on connections that are kept."""
+        for _ in range(count):
+            self._replace(self._batches[self._nodes.index(self._any_node())], self._replaced % len(self._all))
+            self._replaced += 1
+
+    def _any_node(self) -> Node:
+        return self._nodes[self._random.random() < 0.3]
+
+    def _replace(self, connection: Connection, place: int) -> None:
         gone, new = self._all[place], self._new(place)
         self._all[place] = new
-        node = self._nodes[self._random.random() < 0.3]
-        with self._connect(node) as connection:
-            if self._random.random() < _SHARE_OF_DELETED:
-                status, body = connection.ask(self._requests.http("DELETE", f"/registrations/{gone.path}"))
-                if status not in (200, 204, 404):
-                    raise SystemExit(f"A deregistration was answered {status}: {body[:200]!r}")
-            connection.ask_all([self._registering(new)])
+        if self._random.random() < _SHARE_OF_DELETED:
+            status, body = connection.ask(self._requests.http("DELETE", f"/registrations/{gone.path}"))
+            if status not in (200, 204, 404):
+                raise SystemExit(f"A deregistration was answered {status}: {body[:200]!r}")
+        connection.ask_all([self._registering(new)])
         self.counts["replaced"] += 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import socket
 import ssl
@@ -99,23 +98,3 @@ class Watchers:
         else:
             old.socket.close()
         self._all.append(self._new())
-
-
-def read_past(node: Node, requests: Requests, count: int) -> None:
-    """Read the last events that a node keeps, so that it encodes them, as it does with those that come later."""
-    connection = connected(node.events, node.context)
-    try:
-        if requests.token:
-            connection.sendall(line_of({"token": requests.token}))
-        lines = connection.makefile("rb")
-        cursor = json.loads(next(line for line in lines if b'"hello"' in line))["cursor"]
-        prefix, _, number = cursor.rpartition("-")
-        connection.sendall(line_of({"subscribe": {"since": f"{prefix}-{max(0, int(number) - count)}"}}))
-        for line in lines:
-            event = json.loads(line)
-            if event["event"] in ("reset", "error"):
-                raise SystemExit(f"A node does not send the events that it keeps: {line!r}")
-            if event["event"] == "synced" or int(event["cursor"].rpartition("-")[2]) >= int(number):
-                return
-    finally:
-        connection.close()
