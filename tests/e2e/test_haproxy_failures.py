@@ -54,6 +54,7 @@ async def test_the_driver_is_killed(cluster: Cluster, place: Place) -> None:
     serving = await instances(place, node, 2, "1")
     port = await shop(place, node)
     driver = await driven(place, [node])
+    await until("HAProxy's master answers", lambda: bool(driver.pids()))
     pids = driver.pids()
     async with traffic(port) as asking:
         driver.signal()
