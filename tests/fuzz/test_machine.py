@@ -18,7 +18,7 @@ class Histories(SynchronousTestCase):
     def test_the_whole_api(self) -> None:
         """Whatever clients send, in any order, every answer is that of the model; no command is left out."""
         ApiMachine.requests.clear()
-        try_histories(effort(80, 1000), same_each_time=True)
+        try_histories(effort(80, 400), same_each_time=True)
         for route in ROUTES:
             path = re.compile(_VARIABLE.sub("[^/]+", route.path))
             asked = {method for method, sent in ApiMachine.requests if path.fullmatch(sent)}

@@ -38,7 +38,7 @@ class Decoders(SynchronousTestCase):
         """They are valid, or nearly so, or any bytes at all."""
         for name in names():
             target = load(name)
-            draw(target.near | st.binary(max_size=100), effort(30, 2000), partial(self.run_with, target))
+            draw(target.near | st.binary(max_size=100), effort(30, 500), partial(self.run_with, target))
 
 
 class Kept(SynchronousTestCase):
