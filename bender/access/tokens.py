@@ -15,12 +15,22 @@ from attrs import field, frozen
 from bender.core.scopes import ALL_SCOPES, REGISTER, Scopes
 
 
-class Unauthorized(Exception):
+class AccessDenied(Exception):
+    """The client may not do something. `code` is that of the API."""
+
+    code: str
+
+
+class Unauthorized(AccessDenied):
     """The client has sent no token that is valid. The message is a clause about that, without the token."""
 
+    code = "UNAUTHORIZED"
 
-class Forbidden(Exception):
+
+class Forbidden(AccessDenied):
     """The token that the client has sent does not permit the request. The message names it and its scopes."""
+
+    code = "FORBIDDEN"
 
 
 @frozen

@@ -18,7 +18,7 @@ from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
 from bender.access.credentials import AUTHORIZATION, CONSUL_TOKEN, token_in
-from bender.access.tokens import Forbidden, Tokens, Unauthorized
+from bender.access.tokens import AccessDenied, Tokens
 from bender.api.events import watch
 from bender.api.fast_path import FastPath
 from bender.api.responses import (
@@ -70,7 +70,7 @@ class _Paths(Resource):
         if request.path not in OPEN_PATHS:
             try:
                 request.access.require_valid()
-            except Unauthorized as error:
+            except AccessDenied as error:
                 return respond(request, access_refused(self._node, error))
         problem = _path_problem(request)
         if problem is None:
@@ -107,7 +107,7 @@ class _Routes:
         asked = _api_request(request, path, route)
         try:
             require_access(route, asked)
-        except (Unauthorized, Forbidden) as error:
+        except AccessDenied as error:
             return respond(request, access_refused(self._node, error))
         if request.method in (b"GET", b"HEAD"):
             return await watch(self._node, request, self._reactor, self._turns, self._tokens)

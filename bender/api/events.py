@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from bender.access.tokens import Forbidden, Tokens, Unauthorized
+from bender.access.tokens import AccessDenied, Tokens
 from bender.api.responses import accepted, require_known, wait_s
 from bender.api.server import HttpRequest
 from bender.core.invalid import Invalid
@@ -69,7 +69,7 @@ async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: 
         request.access = tokens.renewed(request.access)
         try:
             request.access.require_read()
-        except (Unauthorized, Forbidden):
+        except AccessDenied:
             outlet.end()
 
     tokens.listen(tokens_changed)

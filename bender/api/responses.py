@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote
 
 import msgspec
 
-from bender.access.tokens import UNRESTRICTED, Access, Forbidden, Unauthorized
+from bender.access.tokens import UNRESTRICTED, Access, AccessDenied, Unauthorized
 from bender.api.repeated import RepeatedRequest
 from bender.core.did_you_mean import nearest_name
 from bender.core.invalid import Invalid
@@ -140,10 +140,8 @@ Command = Callable[[Node, ApiRequest], Answered]
 
 def error_response(error: BaseException | None) -> ApiResponse:
     """Return the response to a request that ended in an error."""
-    if isinstance(error, Unauthorized):
-        return refusal_response("UNAUTHORIZED", str(error), CHALLENGE)
-    if isinstance(error, Forbidden):
-        return refusal_response("FORBIDDEN", str(error))
+    if isinstance(error, AccessDenied):
+        return refusal_response(error.code, str(error), *([CHALLENGE] if isinstance(error, Unauthorized) else ()))
     if isinstance(error, Invalid):
         return refusal_response("INVALID", str(error))
     if isinstance(error, TooLarge):

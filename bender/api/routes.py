@@ -13,7 +13,7 @@ from enum import Enum, auto
 from attrs import Factory, field, frozen
 
 from bender import __version__
-from bender.access.tokens import Forbidden, Unauthorized
+from bender.access.tokens import AccessDenied
 from bender.api import backends, consumers, node_loss_guard, registrations
 from bender.api.responses import (
     BODY_BYTES_MAX,
@@ -88,18 +88,15 @@ def answer(node: Node, route: Route, asked: ApiRequest) -> Answered:
         if asked.query:
             _require_known(route, asked)
         return command(node, asked)
-    except (Unauthorized, Forbidden) as error:
+    except AccessDenied as error:
         return access_refused(node, error)
     except (Invalid, TooLarge, NotReady, Full, InstanceReplaced) as error:
         return error_response(error)
 
 
-def access_refused(node: Node, error: Unauthorized | Forbidden) -> ApiResponse:
+def access_refused(node: Node, error: AccessDenied) -> ApiResponse:
     """Count a request that the client may not send, and return its answer."""
-    if isinstance(error, Unauthorized):
-        node.counters.unauthorized += 1
-    else:
-        node.counters.forbidden += 1
+    node.counters.count_denied(error.code)
     return error_response(error)
 
 

@@ -15,7 +15,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from bender.access.tokens import NO_TOKEN, Access, Forbidden, Tokens, Unauthorized
+from bender.access.tokens import NO_TOKEN, Access, AccessDenied, Tokens, Unauthorized
 from bender.net.client_address import UNIX
 from bender.node.journal import said
 from bender.node.node import Node
@@ -47,18 +47,15 @@ def admitted(access: Access) -> Access:
     return access
 
 
-def refusal_line(node: Node, error: Unauthorized | Forbidden) -> bytes:
+def refusal_line(node: Node, error: AccessDenied) -> bytes:
     """Count a line that a client may not send, and return the answer to it."""
-    if isinstance(error, Unauthorized):
-        node.counters.unauthorized += 1
-    else:
-        node.counters.forbidden += 1
+    node.counters.count_denied(error.code)
     return error_line(error)
 
 
-def error_line(error: Unauthorized | Forbidden) -> bytes:
+def error_line(error: AccessDenied) -> bytes:
     """Return the line that says why a client may not do something."""
-    return said("error", code="FORBIDDEN" if isinstance(error, Forbidden) else "UNAUTHORIZED", message=str(error))
+    return said("error", code=error.code, message=str(error))
 
 
 @implementer(IHalfCloseableProtocol)
@@ -130,7 +127,7 @@ class AdmissionGate(Protocol):
         self._read = b""
         try:
             access = admitted(self._tokens.access(_token(line)))
-        except (Unauthorized, Forbidden) as error:
+        except AccessDenied as error:
             self._refuse(error)
             return
         self._admitted = self._subscriber(access)
@@ -138,7 +135,7 @@ class AdmissionGate(Protocol):
         if rest:
             self._admitted.dataReceived(rest)
 
-    def _refuse(self, error: Unauthorized | Forbidden) -> None:
+    def _refuse(self, error: AccessDenied) -> None:
         """Send the reason, and close once it is sent, and in any case when the client has had its time to read it."""
         self._stop_waiting()
         self._read = b""

@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from bender import __version__
-from bender.access.tokens import Access, Forbidden, Tokens, Unauthorized
+from bender.access.tokens import Access, AccessDenied, Tokens
 from bender.core.consumers import Confirmation, Report
 from bender.core.invalid import Invalid
 from bender.core.model import RENEWALS_MAX, TooLarge, canonical_id, registration
@@ -341,7 +341,7 @@ class Subscriber(Protocol):
                 )
             else:
                 self._stream.rest()
-        except (Unauthorized, Forbidden) as error:
+        except AccessDenied as error:
             self._write(refusal_line(self._node, error))
         except Invalid as error:
             self._refuse("INVALID", str(error))
@@ -418,7 +418,7 @@ class Subscriber(Protocol):
         self._access = self._tokens.renewed(self._access)
         try:
             admitted(self._access)
-        except (Unauthorized, Forbidden) as error:
+        except AccessDenied as error:
             self._tokens.forget(self._tokens_changed)
             self._write(error_line(error))
             self._end_in_time()

@@ -34,6 +34,13 @@ class Counters:
     turned_away: int = 0
     tls_refused: int = 0
 
+    def count_denied(self, code: str) -> None:
+        """Count a request of a client that was denied with this code, by whatever protocol."""
+        if code == "UNAUTHORIZED":
+            self.unauthorized += 1
+        else:
+            self.forbidden += 1
+
     def count_tls_refused(self, host: str, clause: str) -> None:
         """Count a client with which no TLS connection was made. It is not logged: a scan would fill the log."""
         del host, clause
