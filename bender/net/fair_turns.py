@@ -86,7 +86,9 @@ class Turns:
         self._scheduled = False
         # Workers that have had no time yet for what is new, with when they came, and those that have used up theirs.
         self._fresh: tuple[OrderedDict[Worker, float], ...] = tuple(OrderedDict() for _ in Urgency)
-        self._used: OrderedDict[Worker, None] = OrderedDict()
+        self._used: OrderedDict[Worker, float] = OrderedDict()
+        # The one of these queues that each worker which waits is in: every request asks for it.
+        self._queue_of: dict[Worker, OrderedDict[Worker, float]] = {}
         #: Whether requests have to wait for their turn, by their urgency, instead of being served as they come.
         self.crowded = False
         #: Seconds that the worker which is served at present has waited; 0 if it did not have to.
@@ -99,12 +101,12 @@ class Turns:
         if self._spent_s < self._all_s and not self.crowded:
             self._serve(worker)
         else:
-            self._fresh[worker.urgency][worker] = self._now()
+            self._put(worker, self._fresh[worker.urgency], self._now())
             self._schedule()
 
     def waits(self, worker: Worker) -> bool:
         """Return True if a worker waits for a later turn."""
-        return worker in self._used or any(worker in queue for queue in self._fresh)
+        return worker in self._queue_of
 
     def note_lag(self, lag_s: float) -> None:
         """Note how late the timers of the reactor are at present."""
@@ -120,9 +122,9 @@ class Turns:
 
     def forget(self, worker: Worker) -> None:
         """Drop the work of a worker that is gone."""
-        for queue in self._fresh:
-            queue.pop(worker, None)
-        self._used.pop(worker, None)
+        queue = self._queue_of.pop(worker, None)
+        if queue is not None:
+            del queue[worker]
 
     def take(self, steps: Iterator[object]) -> Deferred[None]:
         """Take all steps of an iterator, each as a piece of work. Fires when the last is taken, or one has failed."""
@@ -142,7 +144,7 @@ class Turns:
             # Each turn as a call of the reactor would double its work; so only when much was spent.
             self._spent_s += (now if more else seconds()) - began
             if more:
-                self._used[worker] = None
+                self._put(worker, self._used, began)
             if more or self._spent_s >= self._all_s / 4:
                 self._schedule()
         return more
@@ -181,7 +183,7 @@ class Turns:
         return oldest if self._now() - next(iter(oldest.values())) >= AGED_S else None
 
     def _serve_fresh(self, queue: OrderedDict[Worker, float]) -> None:
-        worker, came_at = queue.popitem(last=False)
+        worker, came_at = self._next(queue)
         self.waited_s = self._now() - came_at
         try:
             self._serve_next(worker)
@@ -189,8 +191,20 @@ class Turns:
             self.waited_s = 0.0
 
     def _serve_used(self) -> None:
-        worker, _ = self._used.popitem(last=False)
+        worker, _ = self._next(self._used)
         self._serve_next(worker)
+
+    def _put(self, worker: Worker, queue: OrderedDict[Worker, float], came_at: float) -> None:
+        """Let a worker wait in a queue, unless it waits already because something new came while it was served."""
+        if worker not in self._queue_of:
+            queue[worker] = came_at
+            self._queue_of[worker] = queue
+
+    def _next(self, queue: OrderedDict[Worker, float]) -> tuple[Worker, float]:
+        """Take the first worker out of a queue, and return it with the time at which it came."""
+        worker, came_at = queue.popitem(last=False)
+        del self._queue_of[worker]
+        return worker, came_at
 
     def _serve_next(self, worker: Worker) -> None:
         try:

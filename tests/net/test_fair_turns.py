@@ -144,6 +144,28 @@ class Steps(TurnsCase):
         self.assertEqual(self.turn(), "")
 
 
+class Again(TurnsCase):
+    def test_something_new_comes_while_a_worker_is_served(self) -> None:
+        """It waits once, goes on in a later turn, and is done then."""
+        turns = self.turns
+
+        class Nested(Pieces):
+            def work(self) -> bool:
+                if self.left > 1:
+                    turns._spent_s = 6
+                    turns.run(self)
+                return super().work()
+
+        nested = Nested(self, "n", 3)
+        turns.run(nested)
+        self.assertTrue(turns.waits(nested))
+        while turns.waits(nested):
+            self.turn()
+        self.assertEqual(nested.left, 0)
+        turns.forget(nested)
+        self.assertEqual(self.turn(), "")
+
+
 class Crowded(TurnsCase):
     """The reactor lags, so that requests wait for their turn."""
 
