@@ -8,7 +8,6 @@ import pwd
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +24,7 @@ from bender.cli.output import Output
 from bender.cli.slow_nodes import in_order, remember
 from bender.client import BenderError, Client, Reply, Unavailable, parse_nodes
 from bender.client.node_list import API_PORT
+from bender.client.token_source import TokenSource, is_token, token_in_file
 from bender.client.transport import ConnectionSecurity
 from bender.core.authors import NAME_CHARACTERS_MAX, signature
 from bender.core.invalid import Invalid
@@ -121,8 +121,8 @@ class Session:
     #: Whether they were given by --node or BENDER_NODES.
     has_given_nodes: bool
     safety: ConnectionSecurity
-    #: Reads the token from its file again; None if it cannot be read.
-    read_token: Callable[[], str | None] = lambda: None
+    #: The token of a client that runs for long, which reads its file again when nodes no longer know it.
+    token_source: TokenSource = None
     #: Both are set when the command begins; only commands made by `following` have a reactor.
     client: Client = field(init=False)
     reactor: Reactor = field(init=False, default=None)
@@ -241,7 +241,7 @@ def following(command: Callable[..., Done]) -> Callable[..., int]:
             session.client = Client(
                 reactor,
                 in_order(session.nodes),
-                token=session.read_token,
+                token=session.token_source,
                 ca=safety.ca,
                 author=safety.author,
                 insecure=safety.insecure,
@@ -279,7 +279,8 @@ def _with_options(command: Callable[..., Done], run: Callable[[Session, dict[str
             token_of(token_file), None if ca is None else ca.read_bytes(), author or user_at_host(), insecure
         )
         given = click.get_current_context().get_parameter_source("nodes") is not ParameterSource.DEFAULT
-        return run(Session(Output(as_json=as_json), nodes, given, safety, partial(_token_again, token_file)), arguments)
+        source = safety.token if token_file is None else partial(token_in_file, token_file)
+        return run(Session(Output(as_json=as_json), nodes, given, safety, source), arguments)
 
     for option in reversed(OPTIONS):
         parsed = option(parsed)
@@ -332,13 +333,6 @@ async def _bounded(session: Session, later: Any, running: Done) -> int:
     return status or 0
 
 
-def _token_again(file: Path | None) -> str | None:
-    """Return the token as the file has it now; None where it cannot be read, and no token is sent any more."""
-    with suppress(OSError, click.BadParameter):
-        return token_of(file)
-    return None
-
-
 def token_of(file: Path | None) -> str | None:
     """Return the token for nodes, from the file or BENDER_TOKEN: printable ASCII, because it is sent in a header."""
     if file is None:
@@ -347,6 +341,6 @@ def token_of(file: Path | None) -> str | None:
             return None
     else:
         token, source, where = file.read_bytes().decode("ascii", "replace").strip(), "'--token-file'", str(file)
-    if not (token and token.isascii() and token.isprintable()):
+    if not is_token(token):
         raise click.BadParameter(f"{where} does not hold a token: give one line of printable ASCII", param_hint=source)
     return token

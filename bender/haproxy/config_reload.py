@@ -11,15 +11,14 @@ from bender.haproxy.core.rendering import Renderer
 from bender.haproxy.options import DriverOptions
 from bender.process.signals import Reread
 
-#: The options that change while a driver runs.
+#: The options that change while a driver runs. The client itself reads the token again when nodes do not know it.
 _AT_ONCE = ("template", "machine", "certificates", "include", "token")
 
 #: Those of them that are parts of `DriverOptions.machine`.
 _OF_MACHINE = ("log", "stats", "maxconn", "timeouts")
 
-#: Fields of `DriverOptions` whose option has another name, or whose value is not shown: a template is long, a token
-#: secret.
-_OPTIONS = {"nodes": "bender", "haproxy": "check", "runs": "run", "token": "token-file"}
+#: Fields of `DriverOptions` whose option has another name.
+_OPTIONS = {"nodes": "bender", "haproxy": "check", "runs": "run"}
 
 
 class RunningDriver(Protocol):

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from bender.client import parse_nodes
 from bender.client.node_list import API_PORT
+from bender.client.token_source import is_token
 from bender.core.invalid import Invalid
 from bender.core.model import parse_name
 from bender.haproxy.core.machine import TIMEOUTS, Machine
@@ -242,17 +243,9 @@ def _token(path: str | None, environment: Mapping[str, str]) -> str | None:
     if text is None:
         return environment.get("BENDER_TOKEN") or None
     token = text.strip()
-    if not (token and token.isascii() and token.isprintable()):
+    if not is_token(token):
         raise OptionError(f"--token-file {path} has no token: write one line of printable ASCII into it.")
     return token
-
-
-def read_token(path: str) -> str | None:
-    """Return the token in a file as it is now; None where it cannot be read."""
-    try:
-        return _token(path, {})
-    except OptionError:
-        return None
 
 
 def _read_text(option: str, path: str | None) -> str | None:

@@ -24,6 +24,7 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.web.server import Site
 
 from bender.client import Client
+from bender.client.token_source import token_in_file
 from bender.haproxy import core
 from bender.haproxy.acknowledger import Acknowledger
 from bender.haproxy.bind_check import why_not
@@ -39,7 +40,7 @@ from bender.haproxy.core.topology import Topology
 from bender.haproxy.driver import Driver
 from bender.haproxy.machine_files import MachineFiles, custom_in
 from bender.haproxy.name_resolution import AddressResolver
-from bender.haproxy.options import FILES_READ, OPTIONS, DriverOptions, choose, from_file, read_token
+from bender.haproxy.options import FILES_READ, OPTIONS, DriverOptions, choose, from_file
 from bender.haproxy.reloader import HaproxyReloader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.state_reader import StateReader, StateSource
@@ -267,7 +268,7 @@ def _check(chosen: DriverOptions) -> str:
 def _client(chosen: DriverOptions, reactor: Reactor) -> Client:
     try:
         file = chosen.token_file
-        token = chosen.token if file is None else partial(read_token, file)
+        token = chosen.token if file is None else partial(token_in_file, Path(file))
         return Client(reactor, chosen.nodes, token=token, ca=chosen.ca, insecure=chosen.insecure)
     except ValueError as error:
         refuse(f"--ca {error}.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.access.tokens import Token
 from bender.client import Refused, Registrar, Unavailable
-from bender.client.token_source import CurrentToken
+from bender.client.token_source import CurrentToken, token_in_file
 from bender.client.transport import ConnectionSecurity
 from bender.core.model import RegistrationRequest
 from bender.core.scopes import parse_scopes
@@ -53,6 +54,20 @@ class Trusted(SynchronousTestCase):
     def test_no_token_keeps_nothing_from_being_sent(self) -> None:
         """Then there is nothing to protect."""
         self.assertEqual(ConnectionSecurity().headers("10.0.0.1:1729"), {})
+
+    def test_a_token_in_a_file(self) -> None:
+        """One line of printable ASCII, with any white space around it; anything else is no token."""
+        path = Path(self.mktemp())
+        self.assertIsNone(token_in_file(path))
+        for content, token in (
+            (b"secret", "secret"),
+            (b" secret\n", "secret"),
+            (b"", None),
+            (b"a\nb", None),
+            (b"\xff", None),
+        ):
+            path.write_bytes(content)
+            self.assertEqual(token_in_file(path), token, content)
 
     def test_a_token_that_is_read_again(self) -> None:
         """Another one replaces it; one that cannot be read does not."""
