@@ -18,7 +18,7 @@ from pathlib import Path
 from attrs import frozen
 
 from bench.figures import Target, arguments, percentile, print_table, spread, write
-from bench.nodes import LOOPBACK, Connection, Node, cluster, connected, instance, place_for_processes, post
+from bench.nodes import LOOPBACK, Connection, Node, cluster, connected, id_of, path_of, place_for_processes, post
 from bench.peers import Run, print_runs, ratios, run
 from bench.registering import AS_PATHS
 from bender.tls import issuing
@@ -83,8 +83,8 @@ def latencies(tls: Path | None, seconds: float) -> Latencies:
         for number in range(int((WARM_UP_S + seconds) * PER_S)):
             time.sleep(max(0.0, began + number / PER_S - time.monotonic()))
             sent_at.append(time.monotonic())
-            clients[number % NODES].ask_all([post(_path(number))])
-        ids = [f"registration{_path(number)[len('/registrations') :]}".encode() for number in range(len(sent_at))]
+            clients[number % NODES].ask_all([post(path_of(number))])
+        ids = [id_of(number).encode() for number in range(len(sent_at))]
         awaited = [
             (reader, number) for number in range(len(ids)) for at, reader in enumerate(readers) if at != number % NODES
         ]
@@ -100,10 +100,6 @@ def latencies(tls: Path | None, seconds: float) -> Latencies:
         )
     except KeyError as error:
         raise SystemExit(f"No event came of {error}.") from error
-
-
-def _path(number: int) -> str:
-    return "/registrations/" + "/".join(map(str, instance(number)))
 
 
 def registrations(tls: Path | None, seconds: int) -> Run:

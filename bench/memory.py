@@ -12,7 +12,7 @@ import time
 from attrs import frozen
 
 from bench.figures import Target, arguments, print_table, say, spread, write
-from bench.nodes import Connection, Node, fill, get, instance, place_for_processes
+from bench.nodes import Connection, Node, fill, get, path_of, place_for_processes
 
 TARGET_BYTES = 600
 
@@ -65,7 +65,7 @@ def body_bytes() -> int:
         node.wait_until_ready()
         fill(node, 1)
         with Connection(node.api) as connection:
-            return len(connection.ask(get("/registrations/" + "/".join(map(str, instance(0)))))[1])
+            return len(connection.ask(get(path_of(0)))[1])
 
 
 def main() -> None:

@@ -308,6 +308,10 @@ def id_of(number: int) -> str:
     return "registration/" + "/".join(map(str, instance(number)))
 
 
+def path_of(number: int) -> str:
+    return "/registrations/" + "/".join(map(str, instance(number)))
+
+
 def registering(number: int, ttl_s: float | None = None) -> bytes:
     """Return the request that registers an instance."""
     app, version, host, port = instance(number)

@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import frozen
 
 from bench.figures import Target, arguments, write
-from bench.nodes import Connection, Node, cluster, get, id_of, instance, place_for_processes, post
+from bench.nodes import Connection, Node, cluster, get, id_of, instance, path_of, place_for_processes, post
 from bench.peers import (
     CONNECTIONS,
     Run,
@@ -42,10 +42,6 @@ TTL_S = 10
 TIMES = {"twisted.web": 3.0, "original": 8.0, "etcd": 4.0}
 
 
-def _path(number: int) -> str:
-    return "/registrations/" + "/".join(map(str, instance(number)))
-
-
 def _object(number: int) -> dict[str, object]:
     app, version, host, port = instance(number)
     return {"app": app, "version": version, "host": host, "port": port}
@@ -58,9 +54,9 @@ def _chunked(path: str) -> bytes:
 
 NUMBERS = range(INSTANCES)
 IDS = {id_of(number) for number in NUMBERS}
-AS_PATHS = [post(_path(number)) for number in NUMBERS]
+AS_PATHS = [post(path_of(number)) for number in NUMBERS]
 AS_OBJECTS = [post("/registrations", _object(number)) for number in NUMBERS]
-AS_CHUNKS = [_chunked(_path(number)) for number in NUMBERS]
+AS_CHUNKS = [_chunked(path_of(number)) for number in NUMBERS]
 AS_KEYS = [etcd_put(id_of(number), json.dumps(_object(number)).encode()) for number in NUMBERS]
 
 
