@@ -82,6 +82,18 @@ class Architecture(SynchronousTestCase):
         self.assertEqual([name for name in sorted(named) if not _is_in_tree(name)], [])
 
 
+class Decisions(SynchronousTestCase):
+    def test_each_has_a_number_of_its_own(self) -> None:
+        """The number in its heading is that of its file, and the index has each of them once."""
+        pages = [*(ROOT / "docs/decisions").glob("0*.md")]
+        numbers = [page.name.partition("-")[0] for page in pages]
+        self.assertGreater(len(numbers), 70)
+        self.assertEqual([page.read_text("utf-8").split()[1] for page in pages], numbers)
+        listed = re.findall(r"^- \[(\d+)\]\(\1-", (ROOT / "docs/decisions/index.md").read_text("utf-8"), re.MULTILINE)
+        self.assertEqual(sorted(listed), sorted({*numbers}))
+        self.assertEqual(len(numbers), len({*numbers}))
+
+
 class Readme(SynchronousTestCase):
     def test_its_first_commands_run_it_and_test_it(self) -> None:
         """Whoever, or whatever, tries bender for the first time types these two."""
