@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -18,8 +17,7 @@ from twisted.web.iweb import IAgent
 from bender.net.http_client import EndpointFactory
 from bender.tls.connections import NodeTls
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node
-
-BENDER = str(Path(sys.executable).with_name("bender"))
+from tests.e2e.shells import BENDER
 
 #: A token for each kind of scope, by its name.
 SCOPES = {
