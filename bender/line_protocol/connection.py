@@ -32,10 +32,11 @@ from bender.core.model import RENEWALS_MAX, TooLarge, canonical_id, registration
 from bender.line_protocol.admission import AdmissionGate, admitted, error_line, refusal_line
 from bender.line_protocol.line_timer import LineTimer
 from bender.line_protocol.messages import LINE_BYTES_MAX, NOT_GIVEN, ClientMessage, decode_line, parse_registration
-from bender.line_protocol.places import NOTED_BYTES_MIN, LinePlaces, RefusedConnection
+from bender.line_protocol.places import LinePlaces, RefusedConnection
 from bender.net.client_address import UNIX
 from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer
 from bender.net.fair_turns import Turns, Urgency
+from bender.net.held_bytes import NOTED_BYTES_MIN
 from bender.node.consumer_limits import Origin, origin_of
 from bender.node.event_selection import Selection, Subscription
 from bender.node.journal import Entry

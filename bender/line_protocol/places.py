@@ -14,19 +14,13 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from bender.net.fair_shares import FairShares, NoPlace
+from bender.net.fair_shares import REFUSED_AT_ONCE_MAX, FairShares, NoPlace
 from bender.net.held_bytes import HeldBytes
 from bender.node.journal import said
 from bender.node.limits import NodeLimits
 
 #: Bytes of lines that have not come completely: 256 of the longest.
 INCOMPLETE_BYTES_MAX = 64 * 1024 * 1024
-
-#: Bytes that one connection may hold without being counted.
-NOTED_BYTES_MIN = 4 * 1024
-
-#: Connections without a place whose clients are sent the reason; any further one is closed at once.
-REFUSED_AT_ONCE_MAX = 100
 
 
 class PlacedConnection(Protocol):

@@ -14,6 +14,9 @@ from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
 
+#: Connections without a place whose clients are sent the reason, on one port; any further one is closed at once.
+REFUSED_AT_ONCE_MAX = 100
+
 
 class NoPlace(Exception):
     """All places are taken, and no client has enough of them to lose one."""

@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
 
+#: Bytes that one connection may hold without being counted.
+NOTED_BYTES_MIN = 4 * 1024
+
 
 class HeldBytes(Generic[_T]):
     """The bytes that are held, by client and holder."""

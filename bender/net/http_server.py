@@ -28,17 +28,14 @@ from twisted.web.resource import IResource
 
 from bender.net.client_address import UNIX, client_at, host_of
 from bender.net.eager_write import prompt_writer, unsent_bytes
-from bender.net.fair_shares import FairShares, NoPlace
+from bender.net.fair_shares import REFUSED_AT_ONCE_MAX, FairShares, NoPlace
 from bender.net.fair_turns import Turns, Urgency
-from bender.net.held_bytes import HeldBytes
+from bender.net.held_bytes import NOTED_BYTES_MIN, HeldBytes
 
 #: Bytes that are held while requests wait for their turn, or for the answer to the one before, and still more is read.
 HELD_BYTES_MAX = 64 * 1024
 
-#: Bytes that one connection may hold without being counted.
-NOTED_BYTES_MIN = 4 * 1024
-
-#: The same for bytes of answers that its client has not read.
+#: Bytes of answers that a connection may hold without being counted, while its client has not read them.
 UNSENT_NOTED_BYTES_MIN = 256 * 1024
 
 #: What answers that are made, or not read yet, may take together.
@@ -47,10 +44,8 @@ ANSWER_BYTES_MAX = 512 * 1024 * 1024
 #: Bytes of heads that Twisted is given at a time.
 PART_BYTES = 4 * 1024
 
-#: Seconds that a client which gets no place has for its request, and to read the answer; and the number of these
-#: connections. Any further one is closed at once.
+#: Seconds that a client which gets no place has for its request, and to read the answer.
 REFUSED_S_MAX = 2
-REFUSED_AT_ONCE_MAX = 100
 
 # Of a decoder of chunks, where it reads lines.
 _LINES_OF_CHUNKS = ("CHUNK_LENGTH", "TRAILER")

@@ -8,8 +8,9 @@ from typing import Any
 
 from bender.api import site
 from bender.core.model import RegistrationRequest
+from bender.net.fair_shares import REFUSED_AT_ONCE_MAX
 from bender.net.fair_turns import Turns
-from bender.net.http_server import REFUSED_AT_ONCE_MAX, REFUSED_S_MAX
+from bender.net.http_server import REFUSED_S_MAX
 from bender.node.limits import Limits
 from tests.api.conversation import WEB, WEB_PATH, ApiCase, Connection, Response, a_node, parsed, request
 from tests.net.reactor_turns import take_turn

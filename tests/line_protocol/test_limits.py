@@ -6,7 +6,7 @@ from typing import Any
 
 from bender.line_protocol.connection import EventsFactory
 from bender.line_protocol.messages import LINE_BYTES_MAX
-from bender.line_protocol.places import REFUSED_AT_ONCE_MAX
+from bender.net.fair_shares import REFUSED_AT_ONCE_MAX
 from bender.node.limits import Limits
 from tests.access.known import known
 from tests.line_protocol.connected import Connected, EventsCase
