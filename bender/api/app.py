@@ -208,15 +208,18 @@ def _api_request(request: HttpRequest, path: dict[str, str], route: Route) -> Ap
 
 
 def _token(request: HttpRequest) -> bytes | None:
-    headers = request.requestHeaders
-    sent = [headers.getRawHeaders(name) for name in (AUTHORIZATION, CONSUL_TOKEN)]
-    authorization, consul_token = (None if values is None else b",".join(values) for values in sent)
-    return token_in(authorization, consul_token)
+    return token_in(_raw_header(request, AUTHORIZATION), _raw_header(request, CONSUL_TOKEN))
 
 
 def _header(request: HttpRequest, name: bytes) -> str | None:
+    value = _raw_header(request, name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _raw_header(request: HttpRequest, name: bytes) -> bytes | None:
+    """Return the value of a header; a client that sends it more than once has sent a list."""
     values = request.requestHeaders.getRawHeaders(name)
-    return b",".join(values).decode("latin-1") if values else None
+    return b",".join(values) if values else None
 
 
 def _name(request: HttpRequest) -> str | None:
