@@ -1,4 +1,4 @@
-"""Strategies for documents in JSON that are nearly what a decoder expects."""
+"""Documents in JSON, and strategies for those that are nearly what a decoder expects."""
 
 from __future__ import annotations
 
@@ -8,6 +8,21 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+
+#: A registration and a backend, as nodes send them.
+WEB = {
+    "id": "registration/web/1.2.0/10.0.0.5/8080",
+    "app": "web",
+    "version": "1.2.0",
+    "host": "10.0.0.5",
+    "port": 8080,
+    "ttl": 10.0,
+    "weight": 1,
+    "meta": {},
+    "registered": 1,
+    "node": "n1",
+}
+SITE = {"id": "backend/site", "resource": "Backend", "name": "site", "app": "web", "version": "1"}
 
 #: Any value that JSON has.
 json_values: SearchStrategy[Any] = st.recursive(

@@ -25,7 +25,7 @@ from bender.client.transport import WARNINGS_MAX, warnings_in
 from bender.client.types import BenderError, Guarded, Registration, Reply
 from bender.haproxy.state_reader import _NotSet, _Set
 from bender.net.addresses import NoAnswer
-from tests.fuzz.documents import damaged, documents_of, json_values
+from tests.fuzz.documents import SITE, WEB, damaged, documents_of, json_values
 from tests.fuzz.targets.sse import WORDS
 
 __all__ = ["NEAR", "WORDS", "fuzz"]
@@ -43,18 +43,6 @@ _READERS: tuple[Callable[[Reply], Any], ...] = (
     *(read for kind in (BACKEND_KIND, FRONTEND_KIND) for read in (kind.read, kind.read_list, kind.read_history)),
 )
 
-_REGISTRATION = {
-    "id": "registration/web/1.2.0/10.0.0.5/8080",
-    "app": "web",
-    "version": "1.2.0",
-    "host": "10.0.0.5",
-    "port": 8080,
-    "ttl": 10.0,
-    "weight": 1,
-    "meta": {},
-    "registered": 1,
-    "node": "n1",
-}
 _STATUS = {
     "node": "n1",
     "version": "1",
@@ -64,11 +52,10 @@ _STATUS = {
     "counts": {"registrations": 1, "frontends": 0, "claims": 1},
     "peers": [{"node": "n2", "state": "connected", "lag": 0.5}],
 }
-_SITE = {"id": "backend/site", "resource": "Backend", "name": "site", "app": "web", "version": "1"}
-_SETTINGS = [{"at": 1, "author": "ops", "backend": _SITE}, {"at": 0, "author": "", "frontend": None}]
+_SETTINGS = [{"at": 1, "author": "ops", "backend": SITE}, {"at": 0, "author": "", "frontend": None}]
 _CLAIM = {"ttl": 10, "held": 1, "renewed": 1, "left": 9}
 _EXPLANATION = {
-    "id": _REGISTRATION["id"],
+    "id": WEB["id"],
     "listed": True,
     "why": "listed",
     "nodes": [
@@ -78,11 +65,9 @@ _EXPLANATION = {
 }
 _REFUSAL = {"code": "NOT_FOUND", "message": "there is no backend/x"}
 
-_WHOLE = st.sampled_from(
-    [_REGISTRATION, [_REGISTRATION], _STATUS, _EXPLANATION, _SITE, [_SITE], _SETTINGS, _REFUSAL, {"unknown": []}]
-)
+_WHOLE = st.sampled_from([WEB, [WEB], _STATUS, _EXPLANATION, SITE, [SITE], _SETTINGS, _REFUSAL, {"unknown": []}])
 NEAR = damaged(_WHOLE.map(msgspec.json.encode)) | documents_of(
-    _REGISTRATION, {"meta": json_values, "state": st.sampled_from(["up", "drain", "?"]), "suspect": json_values}
+    WEB, {"meta": json_values, "state": st.sampled_from(["up", "drain", "?"]), "suspect": json_values}
 )
 
 

@@ -11,34 +11,20 @@ from twisted.python.failure import Failure
 
 from bender.client.event_merge import Change
 from bender.client.sse import CURSOR_CHARACTERS_MAX, LINE_BYTES_MAX, SseEvent, SseStream
-from tests.fuzz.documents import damaged, documents_of, json_values
+from tests.fuzz.documents import SITE, WEB, damaged, documents_of, json_values
 from tests.fuzz.target import in_pieces
-
-_WEB = {
-    "id": "registration/web/1.2.0/10.0.0.5/8080",
-    "app": "web",
-    "version": "1.2.0",
-    "host": "10.0.0.5",
-    "port": 8080,
-    "ttl": 10.0,
-    "weight": 1,
-    "meta": {},
-    "registered": 1,
-    "node": "n1",
-}
-_SITE = {"id": "backend/site", "resource": "Backend", "name": "site", "app": "web", "version": "1"}
 
 WORDS = (
     *(b"data: ", b"id: k3f9-1\n", b": connected\n\n", b'"event":"online"', b'"cursor":"k3f9-1042"', b'"snapshot":true'),
-    *(b'"registration":', b'"backend":', b'"frontend":', msgspec.json.encode(_WEB), msgspec.json.encode(_SITE), b"\r"),
+    *(b'"registration":', b'"backend":', b'"frontend":', msgspec.json.encode(WEB), msgspec.json.encode(SITE), b"\r"),
 )
 
 _EVENTS = documents_of(
     {"event": "online", "cursor": "k3f9-1042", "at": 1, "reason": "registered"},
     {
         "event": st.sampled_from(["online", "offline", "changed", "created", "removed", "tick", "synced", "reset"]),
-        "registration": st.just(_WEB) | json_values,
-        "backend": st.just(_SITE) | json_values,
+        "registration": st.just(WEB) | json_values,
+        "backend": st.just(SITE) | json_values,
         "frontend": st.just({"id": "frontend/a", "name": "a"}) | json_values,
         "snapshot": st.booleans(),
         "cursor": st.text(max_size=4),
