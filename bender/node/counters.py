@@ -13,10 +13,11 @@ class Counters:
 
     `requests` are those to peers, rounds and pushes alike: `answered` ones, and those that `failed`. `received` are
     those of peers. Bytes are those of messages, to and from peers, without what HTTP adds to them. A round or sweep
-    that failed has ended in a mistake of ours, of which the log says more. Requests of clients are `unauthorized`
-    without a valid token, `forbidden` where the token does not permit them, and `turned_away`
-    where they waited too long at an overloaded node. `tls_refused` are clients
-    with which no connection was made.
+    has failed if it raised an unexpected exception, which is in the log.
+
+    Requests of clients are `unauthorized` without a valid token, `forbidden` where the token does not permit them, and
+    `turned_away` where they waited too long at an overloaded node. `tls_refused` counts the connections of clients
+    whose TLS handshake failed.
     """
 
     rounds: int = 0

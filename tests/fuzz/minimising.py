@@ -23,7 +23,7 @@ _FOLDERS = ("/bender/", "/tomllib/", "/h11/", "/twisted/web/http.py")
 
 def smallest(run: Callable[[bytes], None], inputs: Iterable[bytes]) -> list[bytes]:
     """Return the inputs to keep, the shortest first. Any failure of `run` is raised."""
-    run(b"")  # what is done once, in the first run, is no merit of an input
+    run(b"")  # the first run reaches code that runs only once, whatever the input
     kept: dict[bytes, set[Step]] = {}
     times: Counter[Step] = Counter()
     for sent in sorted({*inputs}, key=lambda sent: (len(sent), sent)):

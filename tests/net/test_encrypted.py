@@ -131,7 +131,7 @@ class Handshakes(ListeningCase):
             self.assertIsNotNone(joined.server.reason)
 
     def test_a_client_that_is_to_be_disconnected(self) -> None:
-        """A protocol that closes before the handshake is no reason to wait longer."""
+        """The handshake has no more time when the protocol has already closed the connection."""
         joined = self.silent()
         joined.server.transport.write(b"a reason")
         joined.server.transport.loseConnection()

@@ -39,29 +39,29 @@ class Growing(SynchronousTestCase):
         self.assertEqual(len(self.grows(lambda look: look // 24)), 1)
 
     def test_noise(self) -> None:
-        """What comes and goes is no growth, however much there is of it at times."""
+        """A size that goes up and down is not reported, however large it gets at times."""
         random = Random(2)
         self.assertEqual(self.grows(lambda look: 20 + random.randrange(400)), [])
 
     def test_waves(self) -> None:
-        """What is remembered for hours, and then forgotten, is no growth either."""
+        """Neither is one that rises for hours, and then falls back."""
         self.assertEqual(self.grows(lambda look: 20 + look % 48), [])
 
     def test_back_again(self) -> None:
-        """Nor what has once been as little as in the beginning."""
+        """Neither is one that has once been as small as in the beginning."""
         fewest = (7, 9, 11, 5, 10, 13)
         self.assertEqual(self.grows(lambda look: 2 * fewest[max(0, look - 24) * 6 // 264]), [])
 
     def test_warm_up(self) -> None:
-        """What fills up in the first two hours is not."""
+        """Neither is one that rises in the first two hours only."""
         self.assertEqual(self.grows(lambda look: 10 * min(look, 24)), [])
 
     def test_step(self) -> None:
-        """Nor what is once more than it was, such as a table that doubles."""
+        """Neither is one that rises once, such as that of a table that doubles."""
         self.assertEqual(self.grows(lambda look: 64 if look < 150 else 128), [])
 
     def test_limited(self) -> None:
-        """What has a limit may fill until then, and no further."""
+        """A size with a limit may rise to it, and no further."""
         limit = Limited(288, "entries of the table")
         self.assertEqual(self.grows(lambda look: look, table=limit), [])
         self.assertEqual(
