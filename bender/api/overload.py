@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 
 from bender.api.responses import RETRY_AFTER, ApiResponse, refusal_response
+from bender.api.routes import ROUTES
 from bender.net.fair_turns import Urgency
 
 #: Seconds after which questions are turned away. Changes never are: their clients would only send them again.
 WAIT_S_MAX = {Urgency.QUERY: 1.0, Urgency.DIAGNOSIS: 0.5}
 
 #: The paths that tell how a node is, which is asked all the more when it is overloaded.
-_STATE_OF_NODE = ("/ready", "/status")
+_STATE_OF_NODE = tuple(route.path for route in ROUTES if route.at_once)
 
 _REQUEST = re.compile(rb"([A-Z]+) (/[a-z]*)")
 
