@@ -65,7 +65,7 @@ async def test_a_full_disk(cluster: Cluster, place: Place, shell: Shell) -> None
     await driver.ready()
     assert (await driver.call("/ready")).status == 200
     driver.fill()
-    async with traffic(port) as asking:
+    async with traffic(port, retrying=True) as asking:
         await place.instance(node)
         await until("it is told", lambda: len(driver.servers("shop")) == 2)
         await driver.until("aware of it", lambda status: not status["ready"])
