@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender import __version__
 from bender.api.responses import CHALLENGE, QUERY_FIELDS_MAX, STATUS_OF_CODE
-from bender.api.routes import ROUTES, Need
+from bender.api.route import Need
+from bender.api.routes import ROUTES
 from bender.core import connection_settings, diagnosis, hosts, model, routing
 from bender.core.timing import TTL_S_MAX
 from bender.node.counters import Counters

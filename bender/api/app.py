@@ -1,4 +1,4 @@
-"""The commands on Klein: every route of the one table, and the events.
+"""The commands on Klein: every route of a table, and the events.
 
 A request for a node that is ready is answered without a coroutine; it has to be quick, since each instance sends one
 every few seconds.
@@ -6,7 +6,8 @@ every few seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from functools import lru_cache
 from typing import Any, TypeGuard
 from urllib.parse import unquote
 
@@ -30,7 +31,8 @@ from bender.api.responses import (
     DeferredResponse,
     error_response,
 )
-from bender.api.routes import OPEN_PATHS, ROUTES, Route, access_refused, answer, require_access, without_command
+from bender.api.route import Route, RouteTable
+from bender.api.routes import ROUTES, access_refused, answer, require_access, without_command
 from bender.api.server import ApiSite, HttpRequest, respond, send
 from bender.core.authors import signature
 from bender.core.invalid import Invalid
@@ -40,14 +42,22 @@ from bender.node.node import Full, Node, NotReady
 _log = Logger()
 
 
-def site(node: Node, reactor: IReactorTime, turns: Turns | None = None, tokens: Tokens | None = None) -> ApiSite:
+def site(
+    node: Node,
+    reactor: IReactorTime,
+    turns: Turns | None = None,
+    tokens: Tokens | None = None,
+    routes: Iterable[Route] = (),
+) -> ApiSite:
     """Return the site that serves clients of a node.
 
     `turns` are those of all work at the node, `tokens` those that clients must send; without them they need none.
+    `routes` are those of other protocols, beside bender's own.
     """
-    turns, tokens = turns or Turns(reactor), tokens or Tokens()
-    paths = _Paths(_Routes(node, reactor, turns, tokens).klein.resource(), node, tokens)
-    return ApiSite(paths, FastPath(node, reactor.seconds, tokens), reactor, turns, node.limits)
+    turns, tokens, table = turns or Turns(reactor), tokens or Tokens(), RouteTable((*ROUTES, *routes))
+    klein = _on_klein(table.routes).__get__(_Front(node, reactor, turns, tokens), _Front)
+    paths = _Paths(klein.resource(), node, tokens, table.open_paths)
+    return ApiSite(paths, FastPath(node, reactor.seconds, tokens, table), reactor, turns, node.limits)
 
 
 class _Paths(Resource):
@@ -58,16 +68,17 @@ class _Paths(Resource):
 
     isLeaf = True
 
-    def __init__(self, klein: IResource, node: Node, tokens: Tokens) -> None:
+    def __init__(self, klein: IResource, node: Node, tokens: Tokens, open_paths: Collection[bytes]) -> None:
         super().__init__()
         self._klein = klein
         self._node = node
         self._tokens = tokens
+        self._open_paths = open_paths
 
     def render(self, request: HttpRequest) -> Any:
         """Return a body, or that there will be one later."""
         request.access = self._tokens.access(_token(request))
-        if request.path not in OPEN_PATHS:
+        if request.path not in self._open_paths:
             try:
                 request.access.require_valid()
             except AccessDenied as error:
@@ -91,10 +102,8 @@ def _path_problem(request: HttpRequest) -> str | None:
     return None
 
 
-class _Routes:
-    """The routes of one site, for Klein. The rules for paths are compiled once: that takes the most time."""
-
-    klein = Klein()
+class _Front:
+    """Answers the requests of one site, for Klein."""
 
     def __init__(self, node: Node, reactor: IReactorTime, turns: Turns, tokens: Tokens) -> None:
         self._node = node
@@ -155,8 +164,7 @@ class _Routes:
 
     # Klein's types know of any IRequest; here all are our own.
 
-    @klein.handle_errors(HTTPException)  # type: ignore[arg-type]
-    async def _no_route(self, request: HttpRequest, failure: Failure) -> bytes:
+    async def no_route(self, request: HttpRequest, failure: Failure) -> bytes:
         """Answer where no route has the path, or Klein would redirect the client in HTML."""
         del failure
         try:
@@ -165,8 +173,7 @@ class _Routes:
             return respond(request, NOT_READY)
         return respond(request, NO_ROUTE)
 
-    @klein.handle_errors(Exception)  # type: ignore[arg-type]
-    def _failed(self, request: HttpRequest, failure: Failure) -> bytes:
+    def failed(self, request: HttpRequest, failure: Failure) -> bytes:
         """Answer where a coroutine raised: with its refusal, or with 500 and a line of the log."""
         refused = error_response(failure.value)
         if refused.status == 500:
@@ -174,13 +181,20 @@ class _Routes:
         return respond(request, refused)
 
 
+@lru_cache(maxsize=8)
+def _on_klein(routes: tuple[Route, ...]) -> Klein:
+    """Return routes with a rule for each path, made once for all sites: compiling the rules takes the most time."""
+    klein = Klein()
+    for route in routes:
+        klein.route(route.path, endpoint=route.path)(_endpoint(route))
+    klein.handle_errors(HTTPException)(_Front.no_route)  # type: ignore[arg-type]
+    klein.handle_errors(Exception)(_Front.failed)  # type: ignore[arg-type]
+    return klein
+
+
 def _endpoint(route: Route) -> Callable[..., Any]:
-    take = _Routes.stream if route.streams else _Routes.command
-    return lambda routes, request, **path: take(routes, route, request, path)
-
-
-for _route in ROUTES:
-    _Routes.klein.route(_route.path, endpoint=_route.path)(_endpoint(_route))
+    take = _Front.stream if route.streams else _Front.command
+    return lambda front, request, **path: take(front, route, request, path)
 
 
 def _is_whole(answered: Answered) -> TypeGuard[ApiResponse]:

@@ -24,7 +24,8 @@ from twisted.web.server import version as server
 from bender.access.credentials import AUTHORIZATION, CONSUL_TOKEN, token_in
 from bender.access.tokens import Tokens
 from bender.api.responses import BODY_BYTES_MAX, JSON_ALONE, ApiRequest, ApiResponse, error_response
-from bender.api.routes import Route, answer, find_hot
+from bender.api.route import Route, RouteTable
+from bender.api.routes import answer
 from bender.node.node import Node
 
 #: Up to this size a request is waited for of which only a part has come, for many clients send the head on its own.
@@ -64,9 +65,10 @@ class FastPath:
 
     _log = Logger()
 
-    def __init__(self, node: Node, seconds: Callable[[], float], tokens: Tokens) -> None:
+    def __init__(self, node: Node, seconds: Callable[[], float], tokens: Tokens, routes: RouteTable) -> None:
         self._node = node
         self._tokens = tokens
+        self.routes = routes
         #: Return the request that was read and nothing else, of up to `REMEMBERED_BYTES_MAX`; None if it is not that,
         #: or for Twisted. Nearly always it is one request that was read.
         self.take_whole = lru_cache(REMEMBERED_MAX)(self._whole)
@@ -90,7 +92,7 @@ class FastPath:
         end = head_ends + int(length[1]) if length else head_ends
         if len(read) < end:
             # Only what Twisted has to see at once cannot wait for its body.
-            waits = end - at <= PART_BYTES_MAX and _parsed(read[at:head_ends]) is not None
+            waits = end - at <= PART_BYTES_MAX and self._parsed(read[at:head_ends]) is not None
             return None, at if waits else -1
         request = read[at:end]
         taken = self.take_whole(request) if len(request) <= REMEMBERED_BYTES_MAX else self._whole(request)
@@ -99,7 +101,7 @@ class FastPath:
     def _whole(self, request: bytes) -> ParsedRequest | None:
         """Parse bytes that are exactly one request; return None for anything else, and for requests for Twisted."""
         head, end, body = request.partition(b"\r\n\r\n")
-        parsed = _parsed(head + end)
+        parsed = self._parsed(head + end)
         if parsed is None or len(body) != parsed.length:
             return None
         if parsed.length > self.body_bytes_max and parsed.length > parsed.route.body_bytes_least:
@@ -108,6 +110,21 @@ class FastPath:
         asked = ApiRequest(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
         asked.access = self._tokens.access(parsed.token)
         return ParsedRequest(parsed.route, asked, parsed.path)
+
+    def _parsed(self, head: bytes) -> _Parsed | None:
+        """Parse a head with the empty line at its end; return None where the request is for Twisted."""
+        found = _HEAD.fullmatch(head)
+        headers = None if found is None else _plain_headers(found["headers"])
+        if found is None or headers is None:
+            return None
+        hot = self.routes.find_hot(path := found["path"].decode())
+        length = headers.get(b"content-length", b"0")
+        if hot is None or not _DIGITS.fullmatch(length) or int(length) > max(hot[0].body_bytes_least, BODY_BYTES_MAX):
+            return None
+        etags, encodings = headers.get(b"if-none-match"), headers.get(b"accept-encoding")
+        method, query = found["method"].decode(), (found["query"] or b"").decode()
+        token = token_in(headers.get(AUTHORIZATION), headers.get(CONSUL_TOKEN))
+        return _Parsed(method, path, query, *hot, int(length), _text(etags), _text(encodings), token)
 
     def count_turned_away(self) -> None:
         """Count a request that was turned away because the node is overloaded."""
@@ -160,22 +177,6 @@ def _begins(part: bytes) -> bool:
     found = _BEGINNING.fullmatch(part)
     headers = None if found is None else _plain_headers(found["headers"] or b"")
     return headers is not None and _DIGITS.fullmatch(headers.get(b"content-length", b"0")) is not None
-
-
-def _parsed(head: bytes) -> _Parsed | None:
-    """Parse a head with the empty line at its end; return None where the request is for Twisted."""
-    found = _HEAD.fullmatch(head)
-    headers = None if found is None else _plain_headers(found["headers"])
-    if found is None or headers is None:
-        return None
-    hot = find_hot(path := found["path"].decode())
-    length = headers.get(b"content-length", b"0")
-    if hot is None or not _DIGITS.fullmatch(length) or int(length) > max(hot[0].body_bytes_least, BODY_BYTES_MAX):
-        return None
-    etags, encodings = headers.get(b"if-none-match"), headers.get(b"accept-encoding")
-    method, query = found["method"].decode(), (found["query"] or b"").decode()
-    token = token_in(headers.get(AUTHORIZATION), headers.get(CONSUL_TOKEN))
-    return _Parsed(method, path, query, *hot, int(length), _text(etags), _text(encodings), token)
 
 
 def _plain_headers(lines: bytes) -> dict[bytes, bytes] | None:

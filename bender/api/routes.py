@@ -1,16 +1,11 @@
-"""The table of all requests that clients can send to a node.
+"""The requests that clients can send to a node: `ROUTES` is the table of all that are bender's own.
 
-`ROUTES` is the one table of it. A front (Klein's is `bender.api.routes`) reads requests, finds the route, waits until
-the node is ready unless the route is `at_once`, and lets `answer` do the rest; it never looks into a body. Nothing here
-knows Twisted's web, or raises: every request has an answer, and one that is refused has changed nothing.
+A front (Klein's is `bender.api.app`) reads requests, finds the route, waits until the node is ready unless the route is
+`at_once`, and lets `answer` do the rest; it never looks into a body. Nothing here knows Twisted's web, or raises: every
+request has an answer, and one that is refused has changed nothing.
 """
 
 from __future__ import annotations
-
-from collections.abc import Collection, Mapping
-from enum import Enum, auto
-
-from attrs import Factory, field, frozen
 
 from bender import __version__
 from bender.access.tokens import AccessDenied
@@ -23,7 +18,6 @@ from bender.api.responses import (
     Answered,
     ApiRequest,
     ApiResponse,
-    Command,
     encode,
     error_response,
     fields_in_order,
@@ -32,48 +26,11 @@ from bender.api.responses import (
     refusal_response,
     require_known,
 )
+from bender.api.route import Need, Route
 from bender.core.invalid import Invalid
 from bender.core.model import TooLarge
 from bender.core.routing import BACKEND, FRONTEND
 from bender.node.node import Full, InstanceReplaced, Node, NotReady
-
-
-class Need(Enum):
-    """What a client must be permitted for a request."""
-
-    NOTHING = auto()
-    READ = auto()
-    CONFIGURE = auto()
-    #: To register instances of the app that is the first part of the path.
-    REGISTER = auto()
-    #: To register instances of the apps in the body, which the command looks at.
-    REGISTER_IN_BODY = auto()
-
-
-@frozen
-class Route:
-    """A path, as Klein writes it, and what can be done with it.
-
-    `hot` is what is asked for all the time, `at_once` what answers while the node is not ready. Where `streams` is set,
-    the front itself answers GET and HEAD, for as long as it takes. `query` are the fields that the query may have, by
-    method. A client needs `reads` for GET and HEAD, and `changes` for the other commands.
-    """
-
-    path: str
-    commands: Mapping[str, Command]
-    hot: bool = False
-    at_once: bool = False
-    streams: bool = False
-    query: Mapping[str, Collection[str]] = {}
-    reads: Need = Need.READ
-    changes: Need = Need.CONFIGURE
-    body_bytes_least: int = 0
-    allow: str = field(init=False, default=Factory(lambda route: _allow(route.commands), takes_self=True))
-
-
-def _allow(methods: Mapping[str, Command]) -> str:
-    named = [name for method in methods for name in ((method, "HEAD") if method == "GET" else (method,))]
-    return ", ".join([*named, "OPTIONS"])
 
 
 def answer(node: Node, route: Route, asked: ApiRequest) -> Answered:
@@ -238,18 +195,3 @@ ROUTES = (
     Route("/ready", {"GET": _ready}, hot=True, at_once=True, reads=Need.NOTHING),
     Route("/", {"GET": _root}, reads=Need.NOTHING),
 )
-
-
-#: The paths for which a client needs no token.
-OPEN_PATHS = frozenset(route.path.encode() for route in ROUTES if route.reads is Need.NOTHING)
-
-# What is hot, by the number of parts of its path and the first of them: whatever follows that is variable.
-_HOT = {(route.path.count("/"), route.path.split("/")[1]): route for route in ROUTES if route.hot}
-
-
-def find_hot(path: str) -> tuple[Route, tuple[str, ...]] | None:
-    """Return the hot route of a path that needs no decoding, with its variable parts; None where there is none."""
-    empty, *parts = path.split("/")
-    route = _HOT.get((len(parts), parts[0])) if parts and not empty else None
-    names = tuple(parts[1:])
-    return None if route is None or "" in names else (route, names)

@@ -26,7 +26,6 @@ from bender.access.tokens import NO_TOKEN, Access
 from bender.api.fast_path import REMEMBERED_BYTES_MAX, FastPath, ParsedRequest, reason
 from bender.api.overload import turned_away, urgency_at
 from bender.api.responses import BODY_BYTES_MAX, RETRY_AFTER, ApiResponse, refusal_response
-from bender.api.routes import ROUTES
 from bender.net.eager_write import limit_unsent
 from bender.net.fair_turns import Turns, Urgency
 from bender.net.http_server import PacedChannel, PacedSite, PlainRequest
@@ -47,8 +46,6 @@ TIMED_APART_S = 1
 # Twenty digits are more than any number of bytes; Python refuses to read some thousands of them.
 _CONTENT_LENGTH_BYTES_MAX = 64
 
-# By the first part of their paths.
-_BODY_BYTES_LEAST = {route.path.encode().split(b"/")[1]: route.body_bytes_least for route in ROUTES}
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _SCHEME_AND_HOST = re.compile(rb"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
@@ -345,8 +342,7 @@ class ApiChannel(PacedChannel):
         request = self.requests[-1]
         # Known only when all of the body is there, otherwise, and needed to refuse it before.
         request.method, request.clientproto = self._command, self._version
-        first_part = self._path.split(b"?", 1)[0].split(b"/", 2)[1:2]
-        least = _BODY_BYTES_LEAST.get(first_part[0], 0) if first_part else 0
+        least = self.site.fast_path.routes.body_bytes_least(self._path.split(b"?", 1)[0])
         request.body_bytes_max = max(self.site.limits.values.body_bytes, least)
         too_large = self.length is not None and self.length > request.body_bytes_max
         if too_large:

@@ -10,6 +10,8 @@ from twisted.internet.task import Clock
 from bender.access.tokens import Tokens
 from bender.api import site
 from bender.api.fast_path import FastPath, ParsedRequest
+from bender.api.route import RouteTable
+from bender.api.routes import ROUTES
 from tests.api.conversation import Connection, a_node
 
 _DATE = re.compile(rb"\r\nDate: [^\r]*")
@@ -22,6 +24,7 @@ class Counted:
 
     def __init__(self, fast_path: FastPath) -> None:
         self._fast_path = fast_path
+        self.routes = fast_path.routes
         self.asked = self.taken = 0
 
     def take_whole(self, read: bytes) -> ParsedRequest | None:
@@ -43,6 +46,7 @@ class LongWay:
     """No fast path at all."""
 
     largest_body = 0
+    routes = RouteTable(ROUTES)
 
     def take_whole(self, read: bytes) -> None:
         """Take nothing."""

@@ -9,7 +9,8 @@ from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api.responses import STATUS_OF_CODE
-from bender.api.routes import OPEN_PATHS, ROUTES
+from bender.api.route import RouteTable
+from bender.api.routes import ROUTES
 from tests.access.known import SCOPES, hash_of, headers, secret
 from tests.api.conversation import parsed, request
 from tests.api.guarded import API, ID, INSTANCE, SHOP, SITE, Guarded
@@ -131,7 +132,7 @@ class Matrix(SynchronousTestCase):
         front = Guarded(fast=True)
         paths = {route: row.path.partition("?")[0] for (_, route), row in TABLE.items()}
         for route in ROUTES:
-            expected = OPEN if route.path.encode() in OPEN_PATHS else ANY
+            expected = OPEN if route.path.encode() in RouteTable(ROUTES).open_paths else ANY
             for name, refused in zip(TOKENS, expected, strict=True):
                 absent = [(method, 405) for method in ("GET", "POST", "PUT", "DELETE") if method not in route.commands]
                 for method, passes in (("OPTIONS", 204), ("BREW", 405), *absent):
@@ -163,7 +164,7 @@ class Matrix(SynchronousTestCase):
 
     def test_open_paths(self) -> None:
         """They are these alone, whatever else is in the request."""
-        self.assertEqual(OPEN_PATHS, {b"/", b"/ready", b"/status"})
+        self.assertEqual(RouteTable(ROUTES).open_paths, {b"/", b"/ready", b"/status"})
         fronts = [Guarded(fast=fast) for fast in (True, False)]
         for path in ("*", "/", "/?x", "/ready?x", "http://node/ready", "http://node", "/status?x"):
             for front, name in product(fronts, (None, "unknown", "root")):

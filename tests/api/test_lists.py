@@ -8,7 +8,8 @@ import msgspec
 
 from bender.api import site
 from bender.api.responses import ApiRequest, ApiResponse, DeferredResponse
-from bender.api.routes import answer, find_hot
+from bender.api.route import RouteTable
+from bender.api.routes import ROUTES, answer
 from bender.core.model import RegistrationRequest
 from bender.node.listings import OF_ONE_INSTANT_MAX, SLICE
 from tests.api.conversation import WEB, WEB_PATH, ApiCase, Response, a_node, parsed, request
@@ -149,7 +150,7 @@ class ListsOfOneInstant(ApiCase):
 
     def later(self, path: str) -> DeferredResponse:
         """The answer, which takes a while."""
-        route, names = find_hot(path.partition("?")[0]) or self.fail()
+        route, names = RouteTable(ROUTES).find_hot(path.partition("?")[0]) or self.fail()
         answered = answer(self.node, route, ApiRequest("GET", names, path.partition("?")[2]))
         assert isinstance(answered, DeferredResponse)
         return answered
@@ -170,7 +171,7 @@ class ListsOfOneInstant(ApiCase):
         """It is made once, and then sent in pieces to everybody who asks, until something changes."""
         later = self.later("/registrations")
         self.assertGreaterEqual(len([*later.steps]), 2)
-        route, _ = find_hot("/registrations") or self.fail()
+        route, _ = RouteTable(ROUTES).find_hot("/registrations") or self.fail()
         kept = answer(self.node, route, ApiRequest("GET"))
         assert isinstance(kept, ApiResponse)
         assert kept.pieces is not None

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from bender.api.route import RouteTable
 from bender.api.server import ApiSite
 from bender.core.timing import Timing
 from bender.daemon.service import NodeService
@@ -80,6 +81,8 @@ class Later(Resource):
 
 class NoFastPath:
     """Leaves everything to Twisted."""
+
+    routes = RouteTable(())
 
     def take_whole(self, read: bytes) -> None: ...
 

@@ -11,7 +11,8 @@ import msgspec
 from twisted.python.failure import Failure
 
 from bender.api.responses import ApiRequest, ApiResponse, DeferredResponse
-from bender.api.routes import ROUTES, Route, answer
+from bender.api.route import Route
+from bender.api.routes import ROUTES, answer
 from bender.net.fair_turns import Turns
 from bender.node.event_selection import Selection, Subscription
 from bender.node.journal import Entry

@@ -1,0 +1,80 @@
+"""The paths of an HTTP API: their commands, and what a client must be permitted for them.
+
+A site serves one `RouteTable`: the routes of `bender.api.routes`, and those of the other protocols that are switched
+on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from enum import Enum, auto
+
+from attrs import Factory, field, frozen
+
+from bender.api.responses import Command
+
+
+class Need(Enum):
+    """What a client must be permitted for a request."""
+
+    NOTHING = auto()
+    READ = auto()
+    CONFIGURE = auto()
+    #: To register instances of the app that is the first part of the path.
+    REGISTER = auto()
+    #: To register instances of the apps in the body, which the command looks at.
+    REGISTER_IN_BODY = auto()
+
+
+@frozen(eq=False)
+class Route:
+    """A path, as Klein writes it, and what can be done with it.
+
+    `hot` is what is asked for all the time, `at_once` what answers while the node is not ready. Where `streams` is set,
+    the front itself answers GET and HEAD, for as long as it takes. `query` are the fields that the query may have, by
+    method. A client needs `reads` for GET and HEAD, and `changes` for the other commands.
+    """
+
+    path: str
+    commands: Mapping[str, Command]
+    hot: bool = False
+    at_once: bool = False
+    streams: bool = False
+    query: Mapping[str, Collection[str]] = {}
+    reads: Need = Need.READ
+    changes: Need = Need.CONFIGURE
+    body_bytes_least: int = 0
+    allow: str = field(init=False, default=Factory(lambda route: _allow(route.commands), takes_self=True))
+
+
+def _allow(methods: Mapping[str, Command]) -> str:
+    named = [name for method in methods for name in ((method, "HEAD") if method == "GET" else (method,))]
+    return ", ".join([*named, "OPTIONS"])
+
+
+class RouteTable:
+    """The routes of one site, and what is found in them for each request."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """No two routes may have the same path."""
+        self.routes = tuple(routes)
+        #: The paths for which a client needs no token.
+        self.open_paths = frozenset(route.path.encode() for route in self.routes if route.reads is Need.NOTHING)
+        # Routes that are hot, by the number of parts of the path and the first of them. All other parts are variable.
+        self._hot = {(route.path.count("/"), route.path.split("/")[1]): route for route in self.routes if route.hot}
+        self._body_bytes_least: dict[bytes, int] = {}
+        for route in self.routes:
+            first = route.path.encode().split(b"/")[1]
+            self._body_bytes_least[first] = max(self._body_bytes_least.get(first, 0), route.body_bytes_least)
+
+    def find_hot(self, path: str) -> tuple[Route, tuple[str, ...]] | None:
+        """Return the hot route of a path that needs no decoding, with its variable parts; None where there is none."""
+        empty, *parts = path.split("/")
+        route = self._hot.get((len(parts), parts[0])) if parts and not empty else None
+        names = tuple(parts[1:])
+        return None if route is None or "" in names else (route, names)
+
+    def body_bytes_least(self, path: bytes) -> int:
+        """Return the bytes that a body may always have, whatever the limit is, by the first part of a path."""
+        parts = path.split(b"/", 2)
+        return self._body_bytes_least.get(parts[1], 0) if len(parts) > 1 else 0
