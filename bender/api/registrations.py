@@ -22,7 +22,7 @@ from bender.api.responses import (
     fields_in_order,
     forced,
     json_response,
-    list_response,
+    listing_response,
     location,
     long_list_response,
     not_found_response,
@@ -171,18 +171,15 @@ def selected(
 ) -> ApiResponse | DeferredResponse:
     """The registrations of an app or version, or all; of them only those whose encoded terms `admits` lets pass."""
     listings = node.listings
+    if admits is None:
+        return listing_response(asked, listings, app, version)
     if listings.is_long(app, version):
-        kept = listings.kept(app, version) if admits is None else None
-        if kept is not None:
-            return long_list_response(asked, kept)
         long = listings.long_listing(app, version, admits)
         return DeferredResponse(
             long.steps(), lambda: long_list_response(asked, long), listings.held_bytes(app, version)
         )
-    if admits is not None:
-        claims = (claim for claim in node.claims(app, version) if admits(claim.body))
-        return array_response(asked, map(node.shown, claims))
-    return list_response(asked, listings.listing(app, version))
+    claims = (claim for claim in node.claims(app, version) if admits(claim.body))
+    return array_response(asked, map(node.shown, claims))
 
 
 def _instance(asked: ApiRequest) -> tuple[str, str, str, str]:

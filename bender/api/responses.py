@@ -18,7 +18,7 @@ from bender.api.repeated import RepeatedRequest
 from bender.core.did_you_mean import nearest_name
 from bender.core.invalid import Invalid
 from bender.core.model import TooLarge, shown_name
-from bender.node.listings import Listing, LongListing
+from bender.node.listings import Listing, Listings, LongListing
 from bender.node.node import Full, InstanceReplaced, Node, NotReady
 
 #: A body, except of renewals. Many times an entry, so that what is too large for one is told so in plain words.
@@ -225,6 +225,19 @@ def long_list_response(asked: ApiRequest, listing: LongListing) -> ApiResponse:
     headers = _about_list(listing.etag, gzipped=gzipped, deflates=True)
     pieces = listing.gzipped() if gzipped else listing.pieces()
     return or_not_modified(asked, ApiResponse(200, b"", headers, pieces, None if gzipped else listing.length))
+
+
+def listing_response(
+    asked: ApiRequest, listings: Listings, app: str | None, version: str | None
+) -> ApiResponse | DeferredResponse:
+    """Return the list of the registrations of an app or version, or of all; a long one is made in slices."""
+    if not listings.is_long(app, version):
+        return list_response(asked, listings.listing(app, version))
+    kept = listings.kept(app, version)
+    if kept is not None:
+        return long_list_response(asked, kept)
+    long = listings.long_listing(app, version)
+    return DeferredResponse(long.steps(), lambda: long_list_response(asked, long), listings.held_bytes(app, version))
 
 
 def _about_list(tag: str, *, gzipped: bool, deflates: bool) -> Headers:

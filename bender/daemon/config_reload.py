@@ -46,6 +46,7 @@ AT_NEXT_START: dict[str, Callable[[NodeOptions], str]] = {
     "ttl": lambda choices: f"{choices.timing.ttl_s:g}",
     "interval": lambda choices: f"{choices.timing.interval_s:g}",
     "tls": lambda choices: "on" if choices.tls else "off",
+    "disable": lambda choices: ",".join(choices.disabled) or "nothing",
     "peer-tls": lambda choices: "on" if choices.peer_tls else "off",
 }
 

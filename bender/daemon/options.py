@@ -14,6 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from bender.access.tokens import Token
+from bender.core.did_you_mean import did_you_mean
 from bender.core.hosts import canonical_host, parse_port
 from bender.core.invalid import Invalid
 from bender.core.node_loss_guard import GUARD_S_MAX
@@ -24,6 +25,7 @@ from bender.net.addresses import host_port
 from bender.node.limits import Limits
 from bender.process.number_options import seconds_of
 from bender.process.options import Endpoint, OptionError, RawOption, address_is, flag_of, parse_endpoint, text_of
+from bender.protocols.http import PROTOCOLS
 from bender.tls.connections import context_of
 from bender.tls.identity import TlsIdentity, load_identity, require_signed
 
@@ -54,6 +56,7 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "peer-tls": (None, "DIR with ca.pem, cert.pem and key.pem; peers then use TLS, with certificates of that CA alone"),
     "tokens": (None, "FILE (TOML) with the tokens of clients, and what each permits"),
     **LIMIT_OPTIONS,
+    "disable": ((), f"PROTOCOL,… that --api is not to serve, of {', '.join(PROTOCOLS)}; repeatable"),
     "insecure": (False, "allow endpoints that other machines can reach, although they are not protected"),
 }
 
@@ -78,6 +81,7 @@ class NodeOptions:
     peer_tls: TlsIdentity | None
     tokens: tuple[Token, ...] | None
     limits: Limits
+    disabled: tuple[str, ...]
     insecure: bool
 
     @property
@@ -131,6 +135,7 @@ def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
         peer_tls=_identity(given.get("peer-tls"), authorities=True),
         tokens=read_tokens(text_of(given["tokens"])) if "tokens" in given else None,
         limits=parse_limits(chosen),
+        disabled=tuple(sorted({*_protocols(chosen["disable"])})),
         insecure=flag_of(chosen["insecure"]),
     )
     _check_together(choices)
@@ -175,11 +180,8 @@ def _check_together(choices: NodeOptions) -> None:
 
 
 def _peers(given: RawOption) -> Iterable[str]:
-    """Yield the peers as `host:port`. A value is a list, on the command line with commas in it."""
-    lists = [given.value] if isinstance(given.value, str) else given.value
-    if not isinstance(lists, list | tuple) or not all(isinstance(each, str) for each in lists):
-        raise OptionError(f"{given.source} must be a list of HOST:PORT, not {given.value!r}.")
-    for text in [peer.strip() for each in lists for peer in each.split(",")]:
+    """Yield the peers as `host:port`."""
+    for text in _texts(given, "HOST:PORT"):
         host, port = _split(text)
         try:
             yield host_port(canonical_host(host), parse_port(port))
@@ -187,6 +189,23 @@ def _peers(given: RawOption) -> Iterable[str]:
             raise OptionError(
                 f"{given.source} must be HOST or HOST:PORT, with commas between them, not {text!r}."
             ) from error
+
+
+def _protocols(given: RawOption) -> Iterable[str]:
+    """Yield the names of the protocols to switch off."""
+    for name in _texts(given, "protocols"):
+        if name not in PROTOCOLS:
+            hint = did_you_mean(name, PROTOCOLS) or f": choose among {', '.join(PROTOCOLS)}."
+            raise OptionError(f"{given.source} names {name!r}, which is not a protocol of --api{hint}")
+        yield name
+
+
+def _texts(given: RawOption, of: str) -> list[str]:
+    """Return the parts of an option that is a list, on the command line with commas in it."""
+    lists = [given.value] if isinstance(given.value, str) else given.value
+    if not isinstance(lists, list | tuple) or not all(isinstance(each, str) for each in lists):
+        raise OptionError(f"{given.source} must be a list of {of}, not {given.value!r}.")
+    return [part.strip() for each in lists for part in each.split(",")]
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -40,6 +40,7 @@ from bender.process.log_limit import limit_log
 from bender.process.options import from_toml
 from bender.process.signals import handle_signals
 from bender.process.steady_clock import make_steady
+from bender.protocols.http import routes_of
 
 #: New connections in one turn; each takes some 60 µs with what its client is told first.
 ACCEPTED_AT_ONCE_MAX = 100
@@ -57,7 +58,7 @@ class NodeCommandLine(BaseOptions):
     optParameters = [
         [option, None, None, doc if default is None else f"{doc} [default: {default}]"]
         for option, (default, doc) in OPTIONS.items()
-        if option not in ("insecure", "peers")
+        if option not in ("disable", "insecure", "peers")
     ]
     optFlags = [["insecure", None, OPTIONS["insecure"][1]]]
 
@@ -67,6 +68,11 @@ class NodeCommandLine(BaseOptions):
         self.setdefault("peers", []).append(peers)
 
     opt_peers.__doc__ = OPTIONS["peers"][1]
+
+    def opt_disable(self, protocols: str) -> None:
+        self.setdefault("disable", []).append(protocols)
+
+    opt_disable.__doc__ = OPTIONS["disable"][1]
 
     def checked(self) -> str:
         return ", ".join(f"--{name} {place.description}" for name, place in self.chosen.endpoints.items())
@@ -117,7 +123,7 @@ def put_together(
     assert isinstance(exchange, Exchange)
     node.limits.bind_peer_connections(exchange.places)
     node.limits.show_held("peer_request_bytes", exchange.held)
-    clients = api.site(node, reactor, turns, protection.tokens)
+    clients = api.site(node, reactor, turns, protection.tokens, routes_of(node, choices.disabled))
     events = EventsFactory(node, reactor, turns, protection.tokens)
     listened = {
         "api": protection.encrypted(choices.api, clients, reactor, api.NO_TLS, node.counters.count_tls_refused),

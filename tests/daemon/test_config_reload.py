@@ -92,6 +92,11 @@ class Reloading(SynchronousTestCase):
             self.assertEqual((reread.changed, self.running.told), ([], []))
         self.assertEqual(self.reloader.apply(chosen(peers="a,b")), Reread([], []))
 
+    def test_protocols_of_the_api(self) -> None:
+        """Its paths are there from the start."""
+        reread = self.reloader.apply(chosen(peers="a,b", disable=["prometheus"]))
+        self.assertEqual(reread, Reread([], ["--disable prometheus instead of nothing"]))
+
     def test_every_option_is_known(self) -> None:
         """One that is added must say whether it can change; --insecure only allows the others."""
         at_once, never = {"peers", "guard", "tokens", *LIMIT_OPTIONS}, {"insecure"}

@@ -25,7 +25,7 @@ class Refusing(SynchronousTestCase):
         for word in words:
             self.assertIn(word, sentence)
         self.assertNotIn("\n", sentence)
-        self.assertTrue(sentence.endswith("."), sentence)
+        self.assertRegex(sentence, r"[.?]\Z")
 
 
 class Defaults(SynchronousTestCase):
@@ -93,6 +93,22 @@ class Peers(Refusing):
         for peer in ("", "a,,b", "a:", ":1730", "a:0", "a:65536", "a:x", "a:1:2", "a b", "http://a", "[a]:1", "[::1]1"):
             self.refused("--peers", "HOST:PORT", peers=[peer])
         self.refused("'b:x'", peers=["a,b:x"])
+
+
+class Disabled(Refusing):
+    def test_nothing_is_at_first(self) -> None:
+        """All protocols that need no listener of their own are on."""
+        self.assertEqual(chosen().disabled, ())
+
+    def test_protocols_come_with_commas_or_in_several_options(self) -> None:
+        """In any order, and any number of times."""
+        self.assertEqual(chosen(disable=["prometheus, prometheus", "prometheus"]).disabled, ("prometheus",))
+
+    def test_an_unknown_protocol_is_refused(self) -> None:
+        """The sentence names the one that was meant, or all that there are."""
+        self.refused("--disable names 'promethus'", "did you mean prometheus?", disable=["promethus"])
+        self.refused("''", "choose among prometheus", disable=["prometheus,"])
+        self.refused("must be a list of protocols", disable=7)
 
 
 class Endpoints(Refusing):

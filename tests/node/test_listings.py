@@ -12,7 +12,7 @@ from bender.core.ledger import Claim
 from bender.core.messages import ConfigSetting
 from bender.core.view import View
 from bender.node import listings
-from bender.node.listings import Listings, LongListing, gzip_pieces, portions
+from bender.node.listings import REGISTRATIONS, ListForm, Listings, LongListing, gzip_pieces, portions
 
 
 class ListingCase(SynchronousTestCase):
@@ -146,7 +146,7 @@ class Longest(ListingCase):
     def test_changed_meanwhile(self) -> None:
         """What changes while it is made makes its tag one that will never be right again."""
         self.show("web", 1, 2, 3, 4)
-        before, changed = (LongListing(self.view, "start", (None, None), None) for _ in range(2))
+        before, changed = (LongListing(self.view, "start", REGISTRATIONS, (None, None), None) for _ in range(2))
         self.assertEqual(len([*before.steps()]), 3)
         steps = changed.steps()
         next(steps)
@@ -272,7 +272,7 @@ class OfOneInstant(ListingCase):
     def test_one_fails(self) -> None:
         """Nobody is given a part of it."""
         self.show("web", 1, 2, 3, 4, body=b"{")
-        self.patch(listings, "registration", lambda *_: 1 / 0)
-        first, second = self.listings.long_listing("web", None).steps(), self.listings.long_listing("web", None).steps()
+        failing = self.listings.in_form(ListForm(lambda *_: b"%d" % (1 / 0), lambda *_: 1))
+        first, second = failing.long_listing("web", None).steps(), failing.long_listing("web", None).steps()
         self.assertRaises(ZeroDivisionError, next, first)
         self.assertRaises(RuntimeError, next, second)

@@ -1,0 +1,274 @@
+"""Registrations as targets of Prometheus."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.api import site
+from bender.api.responses import ApiRequest, ApiResponse, DeferredResponse
+from bender.core.admin_state import Override
+from bender.core.model import RegistrationRequest, Terms
+from bender.core.registration_status import USUAL, status_of
+from bender.node.listings import OF_ONE_INSTANT_MAX, SLICE
+from bender.protocols.http import routes_of
+from bender.protocols.prometheus_sd import TARGET_GROUPS, meta_labels, routes, target_group
+from tests.access.known import headers, known
+from tests.api.conversation import ApiCase, Response, a_node
+
+WEB = {"app": "web", "version": "1.2.0", "host": "10.0.0.5", "port": 8080}
+KEY = "registration/web/1.2.0/10.0.0.5/8080"
+TERMS = Terms(10.0, 1, {}, 1_795_447_942_248, "n1").encode(KEY)
+
+#: The names that Prometheus accepts for labels.
+LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+_json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2)
+)
+
+
+class SdCase(ApiCase):
+    """A node with Prometheus's discovery, and a client of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.site = site(self.node, self.clock, routes=routes_of(self.node))
+
+    def register(self, **fields: Any) -> None:
+        self.assertIn(self.ask("POST", "/registrations", {**WEB, **fields}).status, (200, 201))
+
+    def sd(self, query: str = "", **headers: str) -> Response:
+        return self.ask("GET", f"/sd/prometheus{query}", **headers)
+
+    def targets(self, query: str = "") -> list[str]:
+        groups = self.sd(query).json
+        self.assertTrue(all(len(group["targets"]) == 1 for group in groups))
+        return [group["targets"][0] for group in groups]
+
+
+class Groups(SdCase):
+    def test_a_registration(self) -> None:
+        """It is a group with all that is known of it, in text."""
+        self.register(weight=7, meta={"zone": "a"})
+        response = self.sd()
+        self.assertEqual((response.status, response.headers["content-type"]), (200, "application/json"))
+        self.assertEqual(
+            response.json,
+            [
+                {
+                    "targets": ["10.0.0.5:8080"],
+                    "labels": {
+                        "__meta_bender_id": KEY,
+                        "__meta_bender_app": "web",
+                        "__meta_bender_version": "1.2.0",
+                        "__meta_bender_host": "10.0.0.5",
+                        "__meta_bender_port": "8080",
+                        "__meta_bender_node": "n1",
+                        "__meta_bender_weight": "7",
+                        "__meta_bender_state": "up",
+                        "__meta_bender_meta_zone": "a",
+                    },
+                }
+            ],
+        )
+
+    def test_nothing(self) -> None:
+        """A node that is ready and has no registrations says so."""
+        self.assertEqual((self.sd().status, self.sd().body), (200, b"[]"))
+
+    def test_in_order_of_id(self) -> None:
+        """Prometheus tells groups apart by their places."""
+        for host in ("10.0.0.9", "::1", "b.example"):
+            self.register(host=host)
+        self.register(app="api", port=9)
+        self.assertEqual(self.targets(), ["10.0.0.5:9", "10.0.0.9:8080", "[::1]:8080", "b.example:8080"])
+
+    def test_instances_without_traffic_are_targets(self) -> None:
+        """They are as much in need of being watched, and their labels tell them apart."""
+        self.register()
+        for state in ("drain", "maint"):
+            self.node.set_state(KEY, Override(state, 60.0), "ops")
+            (group,) = self.sd().json
+            self.assertEqual(group["labels"]["__meta_bender_state"], state)
+
+    def test_a_suspect(self) -> None:
+        """It has one label more; others do not have it at all."""
+        suspect, usual = (
+            msgspec.json.decode(target_group(KEY, TERMS, status))["labels"]
+            for status in (status_of("up", suspect=True), USUAL)
+        )
+        self.assertEqual(suspect, {**usual, "__meta_bender_suspect": "true"})
+
+    def test_the_size_is_that_of_the_group(self) -> None:
+        self.assertEqual(TARGET_GROUPS.size(KEY, TERMS, USUAL), len(target_group(KEY, TERMS, USUAL)))
+
+
+class MetaLabels(SynchronousTestCase):
+    """The labels of `meta`: any key, any value."""
+
+    def test_values_that_are_not_text(self) -> None:
+        """They are shown as JSON."""
+        meta = {"text": 'a "b"', "number": 1.5, "yes": True, "nothing": None, "list": [1, {"a": "é"}]}
+        self.assertEqual(
+            dict(meta_labels(meta)),
+            {
+                "__meta_bender_meta_text": 'a "b"',
+                "__meta_bender_meta_number": "1.5",
+                "__meta_bender_meta_yes": "true",
+                "__meta_bender_meta_nothing": "null",
+                "__meta_bender_meta_list": '[1,{"a":"é"}]',
+            },
+        )
+
+    def test_keys_that_are_no_names(self) -> None:
+        """Each character that a name cannot have becomes an underscore."""
+        meta = {"a.b-c/d e": "1", "9": "2", "é": "3", "": "4"}
+        self.assertEqual(
+            dict(meta_labels(meta)),
+            {
+                "__meta_bender_meta_a_b_c_d_e": "1",
+                "__meta_bender_meta_9": "2",
+                "__meta_bender_meta__": "3",
+                "__meta_bender_meta_": "4",
+            },
+        )
+
+    def test_keys_that_meet(self) -> None:
+        """The one that is a name keeps it, the others get the next numbers that are free, in order."""
+        meta = {"a.b": "dot", "a-b": "dash", "a_b": "name", "a_b_2": "taken", "a b": "space"}
+        expected = {"a_b": "name", "a_b_2": "taken", "a_b_3": "space", "a_b_4": "dash", "a_b_5": "dot"}
+        for keys in (meta, reversed(meta)):
+            labels = dict(meta_labels({key: meta[key] for key in keys}))
+            self.assertEqual(labels, {f"__meta_bender_meta_{name}": value for name, value in expected.items()})
+
+    @given(st.dictionaries(st.text("ab_.-é2", max_size=4), _json_values, max_size=12))
+    def test_whatever_it_is(self, meta: dict[str, Any]) -> None:
+        """No value is lost, and every name is one that Prometheus accepts."""
+        labels = [*meta_labels(meta)]
+        self.assertEqual(len({name for name, _ in labels}), len(meta))
+        for name, value in labels:
+            self.assertTrue(LABEL_NAME.fullmatch(name), name)
+            self.assertIsInstance(value, str)
+
+
+class Selected(SdCase):
+    def setUp(self) -> None:
+        super().setUp()
+        for app, version in (("web", "1"), ("web", "2"), ("api", "2")):
+            self.register(app=app, version=version)
+
+    def ids(self, query: str) -> list[str]:
+        return [group["labels"]["__meta_bender_id"].split("/", 1)[1].rsplit("/", 2)[0] for group in self.sd(query).json]
+
+    def test_by_app_and_version(self) -> None:
+        """By one of them or both."""
+        self.assertEqual(self.ids("?app=web"), ["web/1", "web/2"])
+        self.assertEqual(self.ids("?version=2"), ["api/2", "web/2"])
+        self.assertEqual(self.ids("?version=2&app=web"), ["web/2"])
+        self.assertEqual(self.ids("?app=other"), [])
+
+    def test_unknown_fields(self) -> None:
+        """A filter that is not one would make everything a target."""
+        message = self.refused("INVALID", self.sd("?ap=web"))
+        self.assertEqual(message, "ap: is not a parameter of this request, did you mean app?")
+        self.assertIn("its parameters are app, version", self.refused("INVALID", self.sd("?zone=a")))
+
+    def test_values_that_are_none(self) -> None:
+        """A name that no app can have, one that is empty, or two of them."""
+        self.invalid("app", self.sd("?app="))
+        self.invalid("version", self.sd("?version=a/b"))
+        self.invalid("app", self.sd("?app=a&app=b"))
+
+    def test_methods(self) -> None:
+        """It is only read."""
+        self.refused("METHOD_NOT_ALLOWED", self.ask("POST", "/sd/prometheus"))
+        self.assertEqual(self.ask("OPTIONS", "/sd/prometheus").headers["allow"], "GET, HEAD, OPTIONS")
+
+
+class Tags(SdCase):
+    def test_unchanged(self) -> None:
+        """It is not sent again, and the same on all nodes."""
+        self.register()
+        etag = self.sd().headers["etag"]
+        self.assertEqual(self.sd(If_None_Match=etag).status, 304)
+        self.register(weight=3)
+        self.assertEqual(self.sd(If_None_Match=etag).status, 200)
+        self.register(weight=1)
+        self.assertEqual(self.sd().headers["etag"], etag)
+
+    def test_an_operators_word(self) -> None:
+        """It is a change."""
+        self.register()
+        etag = self.sd().headers["etag"]
+        self.node.set_state(KEY, Override("drain", 60.0), "ops")
+        self.assertEqual(self.sd(If_None_Match=etag).status, 200)
+
+
+class NotReady(SynchronousTestCase):
+    def test_no_list(self) -> None:
+        """A node that has not heard its peers answers 503, and Prometheus keeps the targets that it has."""
+        case = SdCase()
+        case.clock = Clock()
+        case.node = a_node(case.clock, seeds=["n2:1730"])
+        case.site = site(case.node, case.clock, routes=routes_of(case.node))
+        self.assertIn("retry-after", case.sd().headers)
+        case.refused("NOT_READY", case.sd())
+
+
+class Guarded(SdCase):
+    """A node that requires tokens."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.site = site(self.node, self.clock, tokens=known(), routes=routes_of(self.node))
+
+    def test_the_scope(self) -> None:
+        """It is `read`, as for all lists."""
+        passes = {None: 401, "unknown": 401, "reader": 200, "web": 403, "deployer": 403, "root": 200}
+        for name, status in passes.items():
+            self.assertEqual(self.sd(**headers(name)).status, status, name)
+
+    def test_a_bare_token(self) -> None:
+        """Prometheus sends one if it is given `authorization` with an empty type."""
+        bare = headers("reader")["Authorization"].removeprefix("Bearer ")
+        self.assertEqual(self.sd(Authorization=bare).status, 200)
+
+
+class Long(SdCase):
+    """Lists that are made in slices."""
+
+    def fill(self, count: int) -> None:
+        for port in range(1, count + 1):
+            self.node.register(RegistrationRequest("web", "1.2.0", "10.0.0.5", port, meta={"a.b": port}))
+
+    def test_the_whole(self) -> None:
+        """It is all there, in order, whatever its length."""
+        for count in (SLICE // 8 - 1, 2 * SLICE, OF_ONE_INSTANT_MAX + 1):
+            self.fill(count)
+            response = self.sd()
+            self.assertEqual(len(response.body), int(response.headers["content-length"]))
+            ids = [group["labels"]["__meta_bender_id"] for group in response.json]
+            self.assertEqual((len(ids), ids), (count, sorted(ids)))
+            self.assertEqual(self.sd(If_None_Match=response.headers["etag"]).status, 304)
+
+    def test_in_slices(self) -> None:
+        """A step looks at an eighth of the registrations of other lists, because each takes eight times as long."""
+        self.fill(SLICE)
+        (route,) = routes(self.node)
+        answered = route.commands["GET"](self.node, ApiRequest("GET"))
+        assert isinstance(answered, DeferredResponse)
+        self.assertEqual(len([*answered.steps]), 9)
+        made = answered.answer()
+        assert isinstance(made, ApiResponse)
+        assert made.pieces is not None
+        sizes = [len(piece) for piece in made.pieces]
+        self.assertEqual(len(sizes), 9)
+        self.assertTrue(all(one < 1.1 * other for one, other in pairwise(sizes[:-1])))
