@@ -149,6 +149,24 @@ class P4GoneIsGone(JudgeCase):
         history.tell(SETTLED_AT + 12.7, "offline", "deregistered", ("n1", "n2"))
         self.assert_kept(history)
 
+    def test_what_begins_where_the_other_is_hidden_has_an_end_of_its_own(self) -> None:
+        """It shows when and where the hidden registration began, and is another one: its end is not known to it."""
+        history, cut_at, heal_at = History().begin(), SETTLED_AT + 3, SETTLED_AT + 12.5
+        terms = BODY.replace("c.1", "c.2")
+        history.live(SETTLED_AT, SETTLED_AT + 12)
+        pairs = [(a, b) for a in NODES for b in NODES if (a == "n3") != (b == "n3")]
+        history.add(Cut(at=cut_at, began_at=cut_at - 0.01, name="it", pairs=pairs, requests=False))
+        history.tell(cut_at + TTL_S + 3 * INTERVAL_S, "offline", "node-lost", ("n3",))
+        history.ask(SETTLED_AT + 10, "register", "n3", 201, "c.2", terms)
+        history.tell(SETTLED_AT + 10.01, "online", "registered", ("n3",), body=terms)
+        history.ask(SETTLED_AT + 12, "renew", "n3", 200, body=terms)
+        history.add(Healed(at=heal_at, began_at=heal_at - 0.1, name="it"))
+        history.ask(heal_at + 0.1, "deregister", "n1", 204)
+        history.tell(heal_at + 0.11, "offline", "deregistered", ("n1", "n2"))
+        history.tell(heal_at + 0.3, "online", "registered", ("n1", "n2"), body=terms)
+        history.tell(SETTLED_AT + 12 + TTL_S + 0.2, "offline", "expired", body=terms)
+        self.assert_kept(history)
+
     def test_an_instance_comes_back_by_registering_again(self) -> None:
         history = self.ended()
         history.live(LAST_AT + 4, LAST_AT + 6, body=NEXT_BODY)

@@ -225,7 +225,7 @@ class Judge:
         self.history.commands[life] += 1
         unit = record.latest[0] if record.latest is not None else None
         if asked.body:
-            unit = self._units.unit(record, asked.body, self._cluster.lives(), self._cluster.now)
+            unit = self._units.unit(record, asked.body, self._cluster.nodes, self._cluster.now)
         if unit is not None:
             record.accept_answered(life, unit, asked.sent_at, self._cluster.now)
         else:
@@ -266,7 +266,7 @@ class Judge:
     def _record_of_event(self, life: ObservedLife, event: ViewEvent) -> ObservedRecord | None:
         record = self.history.records.get(event.key)
         if isinstance(record, ObservedRecord):
-            self._units.unit(record, event.body.decode(), self._cluster.lives(), self._cluster.now)
+            self._units.unit(record, event.body.decode(), self._cluster.nodes, self._cluster.now)
         return record if self._p5.check_body(life, event) is record and isinstance(record, ObservedRecord) else None
 
     def _online(self, life: ObservedLife, record: ObservedRecord, event: ViewEvent, late_s: float) -> None:

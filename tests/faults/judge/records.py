@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from math import inf
 
 from tests.faults.facts import Asked, root_of
+from tests.faults.judge.cluster import ObservedNode
 from tests.simulation.knowledge import Life
 from tests.simulation.records import Ended, Record, Unit
 
@@ -78,27 +79,40 @@ class Units:
                 self._registering[each.key, each.unit].append(each)
         self._roots: dict[tuple[str, str], Unit] = {}
 
-    def unit(self, record: ObservedRecord, body: str, lives: Mapping[str, Life], now: float) -> Unit | None:
+    def unit(self, record: ObservedRecord, body: str, nodes: Mapping[str, ObservedNode], now: float) -> Unit | None:
         """Return the unit of a body; None if no request that was made by now has sent it."""
         encoded = body.encode()
         found = record.units.get(encoded)
         if found is None:
             sent = [each for each in self._registering[record.key, body.partition(" ")[0]] if each.sent_at <= now]
             if sent:
-                life = lives.get(sent[-1].node)
-                if life is None:
+                node = nodes[sent[-1].node]
+                if node.life is None:
                     return None
-                found = record.units[encoded] = self._made(record, body, life, sent[-1], now)
+                same = self._same(record, body, node, node.life)
+                found = record.units[encoded] = self._made(record, body, node.life, sent[-1], same, now)
         return found
 
-    def _made(self, record: ObservedRecord, body: str, life: Life, sent: Asked, now: float) -> Unit:
+    def _same(self, record: ObservedRecord, body: str, node: ObservedNode, life: Life) -> Unit | None:
+        """Return a unit of the registration that a body belongs to; None if it begins one.
+
+        A node that lists nothing begins a registration, also where that takes over what is known of a hidden one.
+        """
+        shown = life.shown.get(record.key)
+        if shown is None and node.synced:
+            return None
+        listed = None if shown is None else record.units.get(shown)
+        if listed is not None and root_of(listed.body.decode()) == root_of(body):
+            return listed
+        return self._roots.get((record.key, root_of(body)))
+
+    def _made(self, record: ObservedRecord, body: str, life: Life, sent: Asked, same: Unit | None, now: float) -> Unit:
         """Make a unit.
 
         What it replaced is known only where requests came one after another, all with answers, and the node listed what
         the one before had made: another may not have known of that, and ranks decide between two that meet.
         """
-        root, before = (record.key, root_of(body)), record.latest
-        same = self._roots.get(root)
+        before = record.latest
         replaced = before[0] if before is not None and before[1] <= sent.sent_at else None
         if replaced is not None and life.shown.get(record.key) != replaced.body:
             replaced = None
@@ -109,7 +123,7 @@ class Units:
         if same is not None and unit.registration is not same.registration:
             unit.registration = same.registration
             unit.registration.units.append(unit)
-        self._roots.setdefault(root, unit)
+        self._roots.setdefault((record.key, root_of(body)), unit)
         return unit
 
 
