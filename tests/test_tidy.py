@@ -42,7 +42,7 @@ PURE |= {"msgspec", "operator", "re", "typing", "zlib"}
 CORES = {"bender.core": set[str](), "bender.haproxy.core": {"base64", "csv", "jinja2", "markupsafe"}}
 
 #: What each package of bender may import of the others: only what is below it. `docs/architecture.md` draws it.
-BELOW_NODE = {"core", "net", "tls"}
+BELOW_NODE = {"core", "metrics", "net", "tls"}
 BELOW_CLIENT = {"process", *BELOW_NODE}
 LAYERS = {
     "daemon": {"api", "line_protocol", "exchange", "protocols", "node", "access", *BELOW_CLIENT},
@@ -57,6 +57,7 @@ LAYERS = {
     "access": {"core"},
     "tls": set[str](),
     "core": set[str](),
+    "metrics": set[str](),
     "net": {"tls"},
 }
 

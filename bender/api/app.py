@@ -57,7 +57,7 @@ def site(
     turns, tokens, table = turns or Turns(reactor), tokens or Tokens(), RouteTable((*ROUTES, *routes))
     klein = _on_klein(table.routes).__get__(_Front(node, reactor, turns, tokens), _Front)
     paths = _Paths(klein.resource(), node, tokens, table.open_paths)
-    return ApiSite(paths, FastPath(node, reactor.seconds, tokens, table), reactor, turns, node.limits)
+    return ApiSite(paths, FastPath(node, reactor.seconds, tokens, table), reactor, turns, node.limits, node.requests)
 
 
 class _Paths(Resource):
@@ -112,6 +112,7 @@ class _Front:
         self._tokens = tokens
 
     async def stream(self, route: Route, request: HttpRequest, path: dict[str, str]) -> Any:
+        self._tally(request, route)
         await self._until_ready(request)
         asked = _api_request(request, path, route)
         try:
@@ -123,10 +124,16 @@ class _Front:
         return respond(request, without_command(route, asked))
 
     def command(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
+        self._tally(request, route)
         if not (route.at_once or self._node.ready):
             return self._once_ready(route, request, path)
         answered = answer(self._node, route, _api_request(request, path, route))
         return respond(request, answered) if _is_whole(answered) else self._at_length(request, answered)
+
+    def _tally(self, request: HttpRequest, route: Route) -> None:
+        """Note the route for which a request is counted."""
+        method = request.method.decode("latin-1")
+        request.tally = self._node.requests.tally(route.path, method, timed=not route.streams)
 
     async def _until_ready(self, request: HttpRequest) -> None:
         """Wait until the node is ready; tokens may have been replaced meanwhile."""
@@ -218,6 +225,7 @@ def _api_request(request: HttpRequest, path: dict[str, str], route: Route) -> Ap
         _header(request, b"If-Match"),
         address,
         request.access,
+        accept=_header(request, b"Accept"),
     )
 
 

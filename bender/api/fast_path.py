@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from http import HTTPStatus
+from math import inf
 
 import msgspec
 from twisted.logger import Logger
@@ -27,6 +28,7 @@ from bender.api.responses import BODY_BYTES_MAX, JSON_ALONE, ApiRequest, ApiResp
 from bender.api.route import Route, RouteTable
 from bender.api.routes import answer
 from bender.node.node import Node
+from bender.node.request_counts import RequestTally
 
 #: Up to this size a request is waited for of which only a part has come, for many clients send the head on its own.
 PART_BYTES_MAX = 8 * 1024
@@ -58,6 +60,7 @@ class ParsedRequest(msgspec.Struct, frozen=True, gc=False):
     route: Route
     asked: ApiRequest
     path: str
+    tally: RequestTally
 
 
 class FastPath:
@@ -73,7 +76,10 @@ class FastPath:
         #: or for Twisted. Nearly always it is one request that was read.
         self.take_whole = lru_cache(REMEMBERED_MAX)(self._whole)
         tokens.listen(self.take_whole.cache_clear)  # what a client may do is remembered with its request
-        self._heads = _Heads(seconds)
+        self._seconds = seconds
+        self._heads = _Heads()
+        #: When the last answer was made.
+        self.answered_at = -inf
         #: Bytes that a body may have, where its route does not accept more, and the largest that was taken.
         self.body_bytes_max = BODY_BYTES_MAX
         self.largest_body = 0
@@ -109,7 +115,8 @@ class FastPath:
         self.largest_body = max(self.largest_body, parsed.length)
         asked = ApiRequest(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
         asked.access = self._tokens.access(parsed.token)
-        return ParsedRequest(parsed.route, asked, parsed.path)
+        tally = self._node.requests.tally(parsed.route.path, parsed.method)
+        return ParsedRequest(parsed.route, asked, parsed.path, tally)
 
     def _parsed(self, head: bytes) -> _Parsed | None:
         """Parse a head with the empty line at its end; return None where the request is for Twisted."""
@@ -130,8 +137,12 @@ class FastPath:
         """Count a request that was turned away because the node is overloaded."""
         self._node.counters.turned_away += 1
 
-    def answer(self, taken: ParsedRequest) -> bytes | None:
-        """Return the response to a request; None where it has to wait, or to be sent in pieces, by Twisted."""
+    def answer(self, taken: ParsedRequest, waited_s: float = 0.0) -> bytes | None:
+        """Return the response to a request; None where it has to wait, or to be sent in pieces, by Twisted.
+
+        It was read `waited_s` ago.
+        """
+        began_at = self._seconds()
         if not (taken.route.at_once or self._node.ready):
             return None
         try:
@@ -140,14 +151,17 @@ class FastPath:
             self._log.failure("A request for {path} failed.", path=taken.path)
             answered = error_response(error)
         if isinstance(answered, ApiResponse) and answered.pieces is None:
-            return self._heads.response(answered)
+            now = self.answered_at = self._seconds()
+            taken.tally.note(answered.status, now - began_at + waited_s)
+            return self._heads.response(answered, int(now))
         if isinstance(answered, Coroutine):
             answered.close()  # it has not begun
         return None
 
-    def response(self, answered: ApiResponse) -> bytes:
-        """Return the bytes of an answer in one piece."""
-        return self._heads.response(answered)
+    def refuse(self, taken: ParsedRequest, refusal: ApiResponse, waited_s: float = 0.0) -> bytes:
+        """Return the bytes of the refusal of a request, which is not acted upon."""
+        taken.tally.note(refusal.status, waited_s)
+        return self._heads.response(refusal, int(self._seconds()))
 
 
 def reason(status: int) -> bytes:
@@ -198,13 +212,12 @@ def _text(value: bytes | None) -> str | None:
 class _Heads:
     """The beginnings of responses, which are the same for a second."""
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._second = -1
         self._heads: dict[int, bytes] = {}
 
-    def response(self, answer: ApiResponse) -> bytes:
-        second = int(self._seconds())
+    def response(self, answer: ApiResponse, second: int) -> bytes:
+        """Return the bytes of an answer in one piece, in a second of the node's clock."""
         if second != self._second:
             self._second = second
             self._heads.clear()

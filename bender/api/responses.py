@@ -84,10 +84,10 @@ Headers = tuple[tuple[bytes, bytes], ...]
 class ApiRequest(msgspec.Struct):
     """A request for one of `ROUTES`.
 
-    `path` are the variable parts of its path, decoded; `query` what came after `?`; `etags`, `encodings` and `only_if`
-    are the headers If-None-Match, Accept-Encoding and If-Match. `address` is that of the client, `author` the same with
-    the name that it gives itself, or of its token instead of the address. `access` is what it may do; `permitted`
-    is set when that was found to include this request.
+    `path` are the variable parts of its path, decoded; `query` what came after `?`; `etags`, `encodings`, `only_if` and
+    `accept` are the headers If-None-Match, Accept-Encoding, If-Match and Accept. `address` is that of the client,
+    `author` the same with the name that it gives itself, or of its token instead of the address. `access` is what it
+    may do; `permitted` is set when that was found to include this request.
 
     `repeated` is what its command keeps for the next request that is the same: instances send the same for ever, and
     the fast path remembers requests.
@@ -105,6 +105,7 @@ class ApiRequest(msgspec.Struct):
     access: Access = UNRESTRICTED
     permitted: bool = False
     repeated: RepeatedRequest | None = None
+    accept: str | None = None
 
 
 class ApiResponse(msgspec.Struct, frozen=True):
@@ -212,7 +213,7 @@ def array_response(asked: ApiRequest, bodies: Iterable[bytes]) -> ApiResponse:
 def list_response(asked: ApiRequest, listing: Listing) -> ApiResponse:
     """Return a list; deflated if it is long and the client accepts that."""
     deflates = len(listing.body) > DEFLATE_OVER_BYTES
-    gzipped = deflates and _accepts_gzip(asked)
+    gzipped = deflates and gzip_accepted(asked)
     headers = _about_list(listing.etag, gzipped=gzipped, deflates=deflates)
     return or_not_modified(asked, ApiResponse(200, listing.gzipped if gzipped else listing.body, headers))
 
@@ -221,7 +222,7 @@ def long_list_response(asked: ApiRequest, listing: LongListing) -> ApiResponse:
     """Return a list that was made in slices, in pieces if there are several."""
     if listing.length <= ONE_PIECE_BYTES_MAX:
         return list_response(asked, listing.whole())
-    gzipped = _accepts_gzip(asked)
+    gzipped = gzip_accepted(asked)
     headers = _about_list(listing.etag, gzipped=gzipped, deflates=True)
     pieces = listing.gzipped() if gzipped else listing.pieces()
     return or_not_modified(asked, ApiResponse(200, b"", headers, pieces, None if gzipped else listing.length))
@@ -248,7 +249,7 @@ def _about_list(tag: str, *, gzipped: bool, deflates: bool) -> Headers:
     return (*headers, (b"Content-Encoding", b"gzip")) if gzipped else headers
 
 
-def _accepts_gzip(asked: ApiRequest) -> bool:
+def gzip_accepted(asked: ApiRequest) -> bool:
     """Return True if the client names gzip. A `*` alone says little about what it can read."""
     return next((takes for name, takes in accepted(asked.encodings or "") if name in ("gzip", "x-gzip")), False)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bender import __version__
 from bender.access.tokens import AccessDenied
-from bender.api import backends, consumers, node_loss_guard, registrations
+from bender.api import backends, consumers, metrics, node_loss_guard, registrations
 from bender.api.responses import (
     BODY_BYTES_MAX,
     META_KEY,
@@ -192,6 +192,7 @@ ROUTES = (
     # A confirmation says how far a client has read; with a report it may be as large as the largest of those.
     Route("/consumers/<name>", {"PUT": consumers.confirm}, changes=Need.READ, body_bytes_least=BODY_BYTES_MAX),
     Route("/status", {"GET": _status}, at_once=True, reads=Need.NOTHING),
+    Route("/metrics", {"GET": metrics.scrape}, at_once=True),
     Route("/ready", {"GET": _ready}, hot=True, at_once=True, reads=Need.NOTHING),
     Route("/", {"GET": _root}, reads=Need.NOTHING),
 )

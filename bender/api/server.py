@@ -30,6 +30,7 @@ from bender.net.eager_write import limit_unsent
 from bender.net.fair_turns import Turns, Urgency
 from bender.net.http_server import PacedChannel, PacedSite, PlainRequest
 from bender.node.limits import DEFAULTS, Limits, LimitUse, NodeLimits
+from bender.node.request_counts import RequestCounts, RequestTally
 
 REQUEST_LINE_BYTES_MAX = 8 * 1024
 HEADERS_BYTES_MAX = 16 * 1024
@@ -39,6 +40,9 @@ PASSED_OVER_BYTES_MAX = 16 * 1024 * 1024
 
 #: Bytes of requests that have not come completely: 512 of the largest lists of renewals.
 INCOMPLETE_BYTES_MAX = 128 * 1024 * 1024
+
+#: The status of a request in metrics whose client was gone before the answer began, as nginx has it.
+CLIENT_GONE = 499
 
 #: The time limit is not moved more often: to do so at each request would take a tenth of the time of one.
 TIMED_APART_S = 1
@@ -156,6 +160,9 @@ class HttpRequest(PlainRequest):
     endless = False
     #: What the client may do: nothing, until its token was looked at.
     access: Access = NO_TOKEN
+    #: Where it is counted, once its route is known, and when it was read.
+    tally: RequestTally | None = None
+    _read_at: float | None = None
     _received_bytes = 0
     _refused = False
 
@@ -178,6 +185,7 @@ class HttpRequest(PlainRequest):
         if self._refused:
             return
         self._refused = True
+        self._read_at = self.channel.site.reactor.seconds()
         self.channel.site.bodies_refused += 1
         self.channel.persistent = 0
         self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
@@ -186,6 +194,8 @@ class HttpRequest(PlainRequest):
         self.write(respond(self, refusal_response("TOO_LARGE", text)))
 
     def process(self) -> None:
+        site = self.channel.site
+        self._read_at = site.reactor.seconds() - site.turns.waited_s
         if self._refused:
             self.finish()
             return
@@ -199,6 +209,22 @@ class HttpRequest(PlainRequest):
         # Both of these forms must be understood, though no client of ours sends them (RFC 9112, 3.2).
         self.path = b"/" if self.path == b"*" else _SCHEME_AND_HOST.sub(b"", self.path) or b"/"
         super().process()
+
+    def finish(self) -> None:
+        self._count(self.code)
+        super().finish()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Count a request that has no whole answer because its client is gone, or was dropped."""
+        self._count(self.code if self.startedWriting else CLIENT_GONE)
+        super().connectionLost(reason)
+
+    def _count(self, status: int) -> None:
+        if self._read_at is None:
+            return  # it never came completely
+        site = self.channel.site
+        tally = self.tally or site.requests.unknown(self.method.decode("latin-1"))
+        tally.note(status, site.reactor.seconds() - self._read_at)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -239,20 +265,21 @@ class ApiChannel(PacedChannel):
     def _answer(self, taken: ParsedRequest) -> bool:
         """Answer a request of the fast path; False if it is for Twisted."""
         site = self.site
-        if site.turns.waited_s and (late := self.turned_away(taken.asked.method, taken.path)):
-            self.write_at_once(site.fast_path.response(late))
+        waited_s = site.turns.waited_s
+        if waited_s and (late := self.turned_away(taken.asked.method, taken.path)):
+            self.write_at_once(site.fast_path.refuse(taken, late, waited_s))
             return True
         if site.rate.per_s:
             busy = self.over_rate()
             if busy is not None:
-                self.write_at_once(site.fast_path.response(busy))
+                self.write_at_once(site.fast_path.refuse(taken, busy, waited_s))
                 return True
-        response = site.fast_path.answer(taken)
+        response = site.fast_path.answer(taken, waited_s)
         if response is None:
             if site.rate.per_s:
                 site.rate.give_back(self.client)
             return False
-        now = site.reactor.seconds()
+        now = site.fast_path.answered_at
         if now >= self._timed_at + TIMED_APART_S:
             self._timed_at = now
             self._received = True
@@ -367,8 +394,12 @@ class ApiSite(PacedSite):
         reactor: IReactorTime,
         turns: Turns | None = None,
         limits: NodeLimits | None = None,
+        requests: RequestCounts | None = None,
     ) -> None:
-        """`limits` are those of the node; without them these connections have the defaults."""
+        """`limits` are those of the node; without them these connections have the defaults.
+
+        `requests` is where the node counts them.
+        """
         self.limits = limits or NodeLimits(DEFAULTS, reactor.seconds)
         values = self.limits.values
         super().__init__(
@@ -382,6 +413,7 @@ class ApiSite(PacedSite):
         self.channels = {}
         self.fast_path = fast_path
         self.reactor = reactor
+        self.requests = requests or RequestCounts()
         self.rate = self.limits.rate
         #: The largest body of a request, and the number of those that were too large.
         self.largest_body = 0

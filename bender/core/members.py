@@ -34,8 +34,12 @@ def weighted_members(
     backend: Mapping[str, Any], stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the members of a backend as it is kept; see `serving`."""
-    service = ServedVersions(backend["app"], backend["version"], canary_of(backend), servers_of(backend))
-    return serving(service, stable, canary)
+    return serving(service_of(backend), stable, canary)
+
+
+def service_of(backend: Mapping[str, Any]) -> ServedVersions:
+    """Return what selects the members of a backend as it is kept."""
+    return ServedVersions(backend["app"], backend["version"], canary_of(backend), servers_of(backend))
 
 
 def serving(
@@ -48,14 +52,19 @@ def serving(
     and the others make up the canary's share. Fixed servers belong to the version itself; a fixed server that is also
     registered counts once, as the registration.
     """
-    chosen = service.canary
-    others = canary if chosen is not None else ()
+    others = canary if service.canary is not None else ()
     stable = [*stable, *_fixed(service, [*stable, *others])]
-    of_stable, of_others = [_asked(member) for member in stable], [_asked(member) for member in others]
-    if chosen is not None:
-        of_stable, of_others = shared(of_stable, of_others, chosen.percent)
+    asked_of_stable, asked_of_others = map(_asked, stable), map(_asked, others)
+    of_stable, of_others = effective_weights(service, [*asked_of_stable], [*asked_of_others])
     weighted = zip([*stable, *others], [*of_stable, *of_others], strict=True)
     return sorted(({**member, "weight": weight} for member, weight in weighted), key=lambda member: str(member["id"]))
+
+
+def effective_weights(
+    service: ServedVersions, stable: Sequence[int], canary: Sequence[int]
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the effective weights of members by those that they ask for; of members out of rotation that is 0."""
+    return (stable, canary) if service.canary is None else shared(stable, canary, service.canary.percent)
 
 
 def canary_of(backend: Mapping[str, Any]) -> Canary | None:

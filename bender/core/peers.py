@@ -18,6 +18,10 @@ from bender.core.timing import Timing
 #: time; a message that names all of them is well below what peers take (`wire_schema.NODES_MAX`).
 PEERS_MAX = 2_000
 
+#: An incarnation that two processes use is ended with this many heartbeats more than either has counted: more than the
+#: other process can make before it receives that counter.
+BEATS_BEYOND = 1000
+
 #: How a node sees another incarnation: `replaced` if another incarnation is at its address by now.
 PeerState = Literal["heard", "silent", "left", "replaced"]
 

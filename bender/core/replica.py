@@ -23,15 +23,11 @@ from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
 from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
 from bender.core.node_loss_guard import LIFTED, GuardedApp, key_of_guard
 from bender.core.peer_links import Links
-from bender.core.peers import Peer, Peers
+from bender.core.peers import BEATS_BEYOND, Peer, Peers
 from bender.core.readiness import Readiness
 from bender.core.shown_settings import ShownSettings
 from bender.core.timing import ABSENCE_S_MAX, Timing
 from bender.core.view import View, ViewEvent
-
-#: An incarnation that two processes use is ended with this many heartbeats more than either has counted: more than the
-#: other process can make before it receives that counter.
-BEATS_BEYOND = 1000
 
 
 class NotReady(Exception):
@@ -241,6 +237,11 @@ class Replica:
     def entry_count(self) -> int:
         """How many claims and ends of all nodes there are."""
         return sum(len(ledger.entries) for ledger in self.claims.ledgers.values())
+
+    @property
+    def pending_lapses(self) -> int:
+        """How many claims and ends of this node are due, and wait until its peers have confirmed that."""
+        return len(self.claims.leases.due)
 
     @property
     def has_left(self) -> bool:

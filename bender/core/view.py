@@ -118,6 +118,15 @@ class View:
         # With the slash that follows in a key: "a-b/" is before "a/", and "a" before "a-b".
         return [self._groups[name] for name in sorted(names, key=lambda name: f"{name}/")]
 
+    def apps(self) -> list[str]:
+        """Return the names of all apps that have registrations which are shown, in no order."""
+        return [*self._apps]
+
+    @property
+    def hidden_count(self) -> int:
+        """The number of registrations that are hidden as `node-lost`."""
+        return len(self._hidden)
+
     def members(self, app: str) -> list[str]:
         """Return the keys of all registrations of an app that are shown."""
         return [key for group in self.groups(app) for key in group]

@@ -138,7 +138,7 @@ def put_together(
         },
         "exchange": exchange,
         "expiry": Expiry(reactor, node, partial(turns.oldest_s, Urgency.CHANGE)),
-        "lag": ReactorLag(reactor, turns.note_lag),
+        "lag": ReactorLag(reactor, partial(_note_lag, node, turns)),
         "certificates": certificates,
     }
     _log_start(choices)
@@ -170,6 +170,12 @@ def _make_node(choices: NodeOptions, reactor: Reactor, sources: Sources, turns: 
             tls=protection.peers,
         ),
     )
+
+
+def _note_lag(node: Node, turns: Turns, lag_s: float) -> None:
+    """Note how late a timer was, for the order of work and for metrics."""
+    turns.note_lag(lag_s)
+    node.load.note_lag(lag_s)
 
 
 def _monotonic() -> Callable[[], float]:

@@ -90,6 +90,8 @@ class Driver(Service):
     """The driver of one HAProxy. Its public attributes are what `/status` shows."""
 
     _log = Logger()
+    #: Commands that HAProxy refused since the start, and when the last event came, in ms since the epoch.
+    refused_count = last_event_ms = 0
 
     def __init__(
         self,
@@ -190,6 +192,7 @@ class Driver(Service):
 
     def _receive(self, event: Event) -> None:
         now = self._reactor.seconds()
+        self.last_event_ms = self.reloader.wall_ms()
         self._node_is_followed()
         if event.event == "synced":
             self.desired.begin(now)
@@ -448,6 +451,7 @@ class Driver(Service):
         self._look_at = self._leaving.next_look_at(now) or inf
         if outcome.without_slot:
             self.desired.topology_changed = True
+        self.refused_count += len(outcome.refused)
         for command in outcome.refused:
             if command not in self.refused:
                 self._log.error("HAProxy did not carry out {command}", command=command)

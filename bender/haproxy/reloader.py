@@ -95,6 +95,8 @@ class HaproxyReloader:
         self.desired = Topology()
         self.loaded: Topology | None = None
         self.reloads = 0
+        #: How often HAProxy refused a configuration, or could not be started or reloaded with it.
+        self.refusals = 0
         self.refusal: RefusedTopology | None = None
         #: When HAProxy loaded its configuration, ms since the epoch; None if not by this driver.
         self.loaded_ms: int | None = None
@@ -378,6 +380,7 @@ class HaproxyReloader:
 
     def _refuse(self, description: str, why: str, again_at: float, *, unwritten: bool = False) -> None:
         at_ms = self.wall_ms()
+        self.refusals += not unwritten
         if self.refusal is None or self.refusal.why != why:
             self._log.error("HAProxy keeps its configuration: {why}", why=why)
         elif self.refusal.description == description:

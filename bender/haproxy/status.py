@@ -1,4 +1,6 @@
-"""The driver's status as JSON over HTTP: `GET /` or `/status`, and `GET /ready` (503 while HAProxy is not as desired).
+"""The driver's status over HTTP, as JSON but for metrics.
+
+`GET /` or `/status`, `GET /ready` (503 while HAProxy is not as desired), and `GET /metrics`, for Prometheus.
 
 Requests change nothing. They show the state at the last check of HAProxy, at most two seconds ago.
 """
@@ -17,7 +19,9 @@ from twisted.web.server import Request, Site
 from bender.haproxy.core.actual_state import Row
 from bender.haproxy.core.registry import kept
 from bender.haproxy.driver import Driver
+from bender.haproxy.metrics import driver_families
 from bender.haproxy.reloader import WRITE_AGAIN_S_MAX
+from bender.metrics.exposition import Exposition
 
 #: Time limit for a request, which has no body that matters.
 REQUEST_S_MAX = 30.0
@@ -30,6 +34,7 @@ def site(driver: Driver, reactor: IReactorTime) -> Site:
     root.putChild(b"", shown)
     root.putChild(b"status", shown)
     root.putChild(b"ready", _Page(lambda: readiness(driver)))
+    root.putChild(b"metrics", _MetricsPage(driver))
     return _Quiet(_Root(root), timeout=REQUEST_S_MAX, reactor=reactor)
 
 
@@ -78,6 +83,15 @@ def status(driver: Driver) -> dict[str, Any]:
         "frontends": _frontends(driver),
         "backends": _backends(driver),
     }
+
+
+def metrics(driver: Driver, accept: str | None) -> tuple[str, bytes]:
+    """Return the driver's metrics in a form that a client accepts, and the media type of that."""
+    exposition = Exposition(accept)
+    ready = readiness(driver)[0] == HTTPStatus.OK
+    for _ in exposition.steps(driver_families(driver, len(_problems(driver)), ready=ready)):
+        pass
+    return exposition.content_type, exposition.body
 
 
 def _haproxy(driver: Driver) -> dict[str, Any]:
@@ -162,11 +176,31 @@ class _Root(Resource):
             return _Page(
                 lambda: (
                     HTTPStatus.NOT_FOUND,
-                    {"code": "NOT_FOUND", "message": "no such page: use /status or /ready"},
+                    {"code": "NOT_FOUND", "message": "no such page: use /status, /ready or /metrics"},
                 )
             )
         found: Resource = page
         return found
+
+
+_OTHER_METHOD = {"code": "METHOD_NOT_ALLOWED", "message": "use GET or HEAD"}
+
+
+class _MetricsPage(Resource):
+    isLeaf = True
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__()
+        self._driver = driver
+
+    def render(self, request: Request) -> bytes:
+        if request.method not in (b"GET", b"HEAD"):
+            return _Page(lambda: (HTTPStatus.OK, {})).render(request)
+        accept = request.requestHeaders.getRawHeaders("Accept")
+        media_type, body = metrics(self._driver, ",".join(accept) if accept else None)
+        request.setHeader(b"Content-Type", media_type.encode())
+        request.setHeader(b"Vary", b"Accept")
+        return body
 
 
 class _Page(Resource):
@@ -179,8 +213,7 @@ class _Page(Resource):
     def render(self, request: Request) -> bytes:
         status, content = self._content()
         if request.method not in (b"GET", b"HEAD"):
-            status = HTTPStatus.METHOD_NOT_ALLOWED
-            content = {"code": "METHOD_NOT_ALLOWED", "message": "use GET or HEAD"}
+            status, content = HTTPStatus.METHOD_NOT_ALLOWED, _OTHER_METHOD
             request.setHeader(b"Allow", b"GET, HEAD")
         elif status == HTTPStatus.SERVICE_UNAVAILABLE:
             request.setHeader(b"Retry-After", b"1")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import asdict, define
+
+from bender.metrics.histogram import Histogram, RecentPeak
 
 
 @define
@@ -18,6 +21,10 @@ class Counters:
     Requests of clients are `unauthorized` without a valid token, `forbidden` where the token does not permit them, and
     `turned_away` where they waited too long at an overloaded node. `tls_refused` counts the connections of clients
     whose TLS handshake failed.
+
+    `registered` are the registrations that began here, `renewed` those that were renewed or changed here, by whatever
+    protocol. Watchers were `dropped` because they did not read their events, and `displaced` because another client
+    needed their place.
     """
 
     rounds: int = 0
@@ -34,6 +41,10 @@ class Counters:
     forbidden: int = 0
     turned_away: int = 0
     tls_refused: int = 0
+    registered: int = 0
+    renewed: int = 0
+    dropped: int = 0
+    displaced: int = 0
 
     def count_denied(self, code: str) -> None:
         """Count a request of a client that was denied with this code, by whatever protocol."""
@@ -42,6 +53,13 @@ class Counters:
         else:
             self.forbidden += 1
 
+    def count_registration(self, *, created: bool) -> None:
+        """Count a registration that was accepted: it began here or, without `created`, was renewed or changed."""
+        if created:
+            self.registered += 1
+        else:
+            self.renewed += 1
+
     def count_tls_refused(self, host: str, clause: str) -> None:
         """Count a client with which no TLS connection was made. It is not logged: a scan would fill the log."""
         del host, clause
@@ -49,3 +67,17 @@ class Counters:
 
     def shown(self) -> dict[str, Any]:
         return asdict(self)
+
+
+class ReactorLoad:
+    """How late the timers of a node's reactor were: the time for which everything waits that comes to the process."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        """`seconds` is the clock of the node."""
+        self.lag = Histogram()
+        self.longest = RecentPeak(seconds)
+
+    def note_lag(self, lag_s: float) -> None:
+        """Note how late a timer was."""
+        self.lag.observe(lag_s)
+        self.longest.note(lag_s)

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from bender.core.diagnosis import PastEvent
 from bender.core.model import registration
 from bender.core.replica import Full
-from bender.core.view import ViewEvent
+from bender.core.view import Reason, ViewEvent, What
 from bender.net.fair_shares import FairShares, NoPlace
 
 #: Events that are kept, and their bytes: at 200 events a second a watcher may be away for 50 s.
@@ -134,6 +134,8 @@ class Journal:
         self._bytes_max = bytes_max
         #: The places of the listeners.
         self.places: FairShares[JournalListener] = FairShares(listeners_max)
+        #: How many events there have been, by what happened and the reason.
+        self.counts: dict[tuple[What, Reason], int] = {}
         # Each is encoded for the first listener that takes it; until then there is only what happened, and when.
         self._entries: dict[int, Entry | tuple[ViewEvent, int]] = {}
         self._bytes = 0
@@ -151,8 +153,11 @@ class Journal:
     def append(self, events: Iterable[ViewEvent]) -> None:
         """Number and keep these events, and notify all listeners, one event after the other."""
         at_ms = self.wall_ms()
+        counts = self.counts
         for event in events:
             self.number += 1
+            counted = event.what, event.reason
+            counts[counted] = counts.get(counted, 0) + 1
             self._keep(event, at_ms)
             # Well before the first that nobody was told of goes.
             if self.number - self.told >= self._events_max // 2:

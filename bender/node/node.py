@@ -31,12 +31,14 @@ from bender.core.timing import Timing
 from bender.core.view import in_order
 from bender.node.cluster_log import ClusterLog
 from bender.node.consumers import Consumers
-from bender.node.counters import Counters
+from bender.node.counters import Counters, ReactorLoad
 from bender.node.journal import Journal
 from bender.node.limits import DEFAULTS, Limits, NodeLimits
 from bender.node.listings import Listings
 from bender.node.peer_exchange import NoExchange, PeerExchange
 from bender.node.propagation import AppliedBy, ChangePropagation, LedgerPropagation
+from bender.node.replica_turn import ReplicaTurn
+from bender.node.request_counts import RequestCounts
 from bender.node.sources import Sources
 from bender.node.status import describe
 
@@ -48,25 +50,6 @@ EVENTS_TOLD_MAX = 20
 
 class InstanceReplaced(Exception):
     """Another instance has registered under the id since. Nothing was changed."""
-
-
-class _Turn:
-    """A call into the replica: it begins with the time, and ends with passing on what the replica has made.
-
-    Nothing passes on where nothing can have been made: where a node is ready, or renews what is registered as it is.
-    """
-
-    __slots__ = ("_begin", "_end")
-
-    def __init__(self, begin: Callable[[], float], end: Callable[[], None]) -> None:
-        self._begin = begin
-        self._end = end
-
-    def __enter__(self) -> float:
-        return self._begin()
-
-    def __exit__(self, *_: object) -> None:
-        self._end()
 
 
 class Node:
@@ -118,9 +101,11 @@ class Node:
             self.replica, self.journal, self.consumers, self._ledger_propagation, sources.monotonic
         )
         self.counters = Counters()
+        #: Kept by the shells: the requests of clients over HTTP, and the lag of the reactor.
+        self.requests, self.load = RequestCounts(), ReactorLoad(sources.monotonic)
         self.limits = NodeLimits(limits, sources.monotonic)
         self.limits.bind("subscribers", self.journal.places, lambda values: values.subscribers)
-        self._turn = _Turn(self._now, self._pass_on)
+        self._turn = ReplicaTurn(self.now, self._pass_on)
         self.exchange = exchange(self)
 
     # Readiness.
@@ -128,7 +113,7 @@ class Node:
     @property
     def ready(self) -> bool:
         """Whether this node may answer for the cluster. Notices first whether the node was away."""
-        if self.replica.notice(self._now()):
+        if self.replica.notice(self.now()):
             return True
         self._pass_on()  # it may have begun to ask its peers
         return False
@@ -159,10 +144,12 @@ class Node:
     def renew_as_is(self, key: str, terms: bytes) -> bool:
         """Renew an instance that is registered here with these encoded terms; else return False."""
         try:
-            return self.replica.renew_as_is(self._now(), key, terms)
+            renewed = self.replica.renew_as_is(self.now(), key, terms)
         except NotReady:
             self._pass_on()
             raise
+        self.counters.renewed += renewed
+        return renewed
 
     def register(self, wanted: RegistrationRequest) -> tuple[bool, bytes]:
         """Register, change or renew an instance. Return True if it was not registered here, and its encoded terms.
@@ -170,7 +157,9 @@ class Node:
         Raises `Full` where too many registrations were made at this node already.
         """
         with self._turn as now:
-            return self.replica.register(now, wanted.key, partial(self._merged, wanted))
+            created, terms = self.replica.register(now, wanted.key, partial(self._merged, wanted))
+            self.counters.count_registration(created=created)
+            return created, terms
 
     def _merged(
         self, wanted: RegistrationRequest, registered: bytes | None, hidden: bytes | None
@@ -194,7 +183,9 @@ class Node:
     def renew(self, key: str) -> bytes | None:
         """Renew an instance and return its encoded terms; None if it is not registered."""
         with self._turn as now:
-            return self.replica.renew(now, key)
+            terms = self.replica.renew(now, key)
+            self.counters.renewed += terms is not None
+            return terms
 
     def renew_all(self, ids: Sequence[str]) -> list[str]:
         """Renew many instances and return the ids that are not registered, as they were spelled."""
@@ -206,6 +197,7 @@ class Node:
                 respelled = [canonical for id_, canonical in spelled.items() if canonical != id_]
                 gone = {*self.replica.renew_all(now, respelled)} if respelled else set()
                 unknown = [id_ for id_ in unknown if spelled[id_] == id_ or spelled[id_] in gone]
+            self.counters.renewed += len(ids) - len(unknown)
             return unknown
 
     def shorten(self, keys: Iterable[str], left_s: float) -> None:
@@ -263,7 +255,7 @@ class Node:
         if self.word(registration) is None:
             return False
         # Remembered for as long as any node may know the state that it takes back.
-        left_s = self.replica.configuration.left_s(key_of_state(registration), self._now())
+        left_s = self.replica.configuration.left_s(key_of_state(registration), self.now())
         self._set_state(registration, None, author, left_s)
         return True
 
@@ -321,7 +313,7 @@ class Node:
 
     def word(self, key: str) -> tuple[ConfigSetting, float] | None:
         """Return the state that an operator set for a registration, and the seconds left of it, or None."""
-        return self.replica.expiring_setting(self._now(), key_of_state(key))
+        return self.replica.expiring_setting(self.now(), key_of_state(key))
 
     def keys_of_states(self) -> list[str]:
         """Return in order the ids whose state was ever set and is not forgotten, also of what is not listed."""
@@ -350,8 +342,12 @@ class Node:
         """Return the settings of a configuration key, newest first. A removal has no body."""
         return self.replica.history(key)
 
-    def count(self, app: str, version: str) -> int:
-        """Return the number of listed registrations of a version."""
+    def apps(self) -> list[str]:
+        """Return the names of all apps that have listed registrations, in no order."""
+        return self.replica.view.apps()
+
+    def count(self, app: str, version: str | None = None) -> int:
+        """Return the number of listed registrations of a version, or of all of an app."""
         return self.replica.view.count_of(app, version)
 
     def configuration(self, kind: str) -> list[bytes]:
@@ -362,7 +358,7 @@ class Node:
         """Return the apps with suspect members: how many, and for how many seconds at most."""
         return [
             {"app": each.app, "suspects": each.suspects, "left": round(max(0.0, each.left_s), 3)}
-            for each in self.replica.guarded(self._now())
+            for each in self.replica.guarded(self.now())
         ]
 
     def same_address(self, key: str) -> list[str]:
@@ -376,7 +372,7 @@ class Node:
     def account(self, key: str) -> NodeDiagnosis:
         """Return all that this node knows of an id."""
         events = self.journal.happened(key, EVENTS_TOLD_MAX)
-        return msgspec.structs.replace(self.replica.account(self._now(), key), events=events)
+        return msgspec.structs.replace(self.replica.account(self.now(), key), events=events)
 
     async def accounts(self, key: str) -> list[NodeDiagnosis | NoDiagnosis]:
         """Ask all peers that have not left what they know of an id, and return it after what this node knows."""
@@ -393,7 +389,7 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         """Return what `GET /status` shows; durations in seconds."""
-        return describe(self, self._now())
+        return describe(self, self.now())
 
     # For the exchange and the sweep.
 
@@ -463,7 +459,8 @@ class Node:
 
     # Beginning and end of every call.
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Return the time on this node's clock. Notices first whether it must go on as another incarnation."""
         now = self._sources.monotonic()
         if self.replica.surpassed:
             self._log.warn(

@@ -10,6 +10,7 @@ from bender.core.diagnosis import heard_s
 from bender.core.messages import Sender
 from bender.core.peers import Peer
 from bender.node.cluster_log import conflict_problems, same_name, shared, shared_addresses, shared_names
+from bender.node.limits import LimitUse
 
 if TYPE_CHECKING:
     from bender.node.node import Node
@@ -39,7 +40,7 @@ def describe(node: Node, now: float) -> dict[str, Any]:
             "held": replica.own_entry_count,
             "watchers": node.journal.listeners,
         },
-        "limits": _limits(node),
+        "limits": {name: use.shown() for name, use in limit_uses(node).items()},
         "since_start": node.counters.shown(),
         "peers": [
             _peer_status(node, peer, now) for peer in replica.peers if replica.peers.state(peer, now) != "replaced"
@@ -51,16 +52,14 @@ def describe(node: Node, now: float) -> dict[str, Any]:
     }
 
 
-def _limits(node: Node) -> dict[str, Any]:
-    """Return all limits with their use, by name."""
+def limit_uses(node: Node) -> dict[str, LimitUse]:
+    """Return the use of all limits, by name and in that order."""
     uses = {
         "entry": node.limits.use_of_entry(),
         "rate": node.limits.use_of_rate(),
         "registrations": node.limits.use_of_registrations(node.replica.own_entry_count),
     }
-    shown = {name: use.shown() for name, use in uses.items()}
-    shown |= {name: use().shown() for name, use in node.limits.uses.items()}
-    return dict(sorted(shown.items()))
+    return dict(sorted((uses | {name: use() for name, use in node.limits.uses.items()}).items()))
 
 
 def _problems(node: Node, now: float) -> dict[str, str]:
@@ -76,6 +75,20 @@ def _problems(node: Node, now: float) -> dict[str, str]:
         | conflict_problems(node.conflicts)
         | node.replica.invalid(now)
     )
+
+
+def problems_by_kind(node: Node) -> dict[str, int]:
+    """Return how many problems there are at present, by kind; all kinds are always there."""
+    replica, now = node.replica, node.now()
+    return {
+        "certificate": len(node.certificate_problems),
+        "consumer-name": len(node.shared_consumers()),
+        "invalid-peer": len(replica.invalid(now)),
+        "node-address": len(shared_addresses(replica, now)),
+        "node-name": len(shared_names(replica, now)),
+        "peer": len(node.peer_problems),
+        "registration-address": len(node.conflicts.present),
+    }
 
 
 def _peer_status(node: Node, peer: Peer, now: float) -> dict[str, Any]:

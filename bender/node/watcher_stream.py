@@ -158,6 +158,7 @@ class EventStream:
 
     def displaced(self, why: str) -> None:
         """End the stream, because another client needs its place."""
+        self._node.counters.displaced += 1
         self._outlet.displaced(why)
 
     # What the transport calls.
@@ -278,6 +279,7 @@ class EventStream:
 
     def _give_up(self) -> None:
         """Drop a client for which too much waits, or which has taken nothing for too long."""
+        self._node.counters.dropped += 1
         self.close()
         self._outlet.drop()
 

@@ -38,8 +38,12 @@ class Counted:
         self.taken += taken[0] is not None
         return taken
 
-    def answer(self, taken: ParsedRequest) -> bytes | None:
-        return self._fast_path.answer(taken)
+    def answer(self, taken: ParsedRequest, waited_s: float) -> bytes | None:
+        return self._fast_path.answer(taken, waited_s)
+
+    @property
+    def answered_at(self) -> float:
+        return self._fast_path.answered_at
 
 
 class LongWay:

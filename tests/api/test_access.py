@@ -79,6 +79,7 @@ TABLE = {
     ("GET", "/events"): Row(READ, 200, "/events"),
     ("GET", "/consumers"): Row(READ, 200, "/consumers"),
     ("PUT", "/consumers/<name>"): Row(READ, 200, "/consumers/edge-1", {"report": {"down": []}}),
+    ("GET", "/metrics"): Row(READ, 200, "/metrics"),
     ("GET", "/status"): Row(OPEN, 200, "/status"),
     ("GET", "/ready"): Row(OPEN, 200, "/ready"),
     ("GET", "/"): Row(OPEN, 200, "/"),

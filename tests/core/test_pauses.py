@@ -7,7 +7,8 @@ from collections.abc import Callable
 from bender.core.claims import KEYS_PER_SLICE
 from bender.core.ledger import Claim, Head, Ledger
 from bender.core.messages import Counter, Message, Sender
-from bender.core.replica import BEATS_BEYOND, Replica
+from bender.core.peers import BEATS_BEYOND
+from bender.core.replica import Replica
 from bender.core.timing import Timing
 from tests.core.cluster import BODY, KEY, TTL_S, update
 from tests.core.replica_case import NOW, OTHER_KEY, ReplicaCase, sender

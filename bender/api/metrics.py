@@ -1,0 +1,33 @@
+"""`GET /metrics`: the numbers of a node for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bender.api.node_metrics import node_families
+from bender.api.responses import ApiRequest, ApiResponse, DeferredResponse, gzip_accepted
+from bender.metrics.exposition import Exposition
+from bender.node.listings import gzip_pieces
+from bender.node.node import Node
+
+_VARY = (b"Vary", b"Accept, Accept-Encoding")
+
+
+def scrape(node: Node, asked: ApiRequest) -> DeferredResponse:
+    """Return all metrics, in the form that the client accepts; gzipped if it asks for that."""
+    exposition = Exposition(asked.accept)
+    gzipped = gzip_accepted(asked)
+    headers = ((b"Content-Type", exposition.content_type.encode()), _VARY)
+    bodies: list[bytes] = []
+
+    def steps() -> Iterator[None]:
+        yield from exposition.steps(node_families(node))
+        bodies.append(exposition.body)
+        if gzipped:
+            yield
+            bodies[:] = [b"".join(gzip_pieces(bodies))]
+
+    def answer() -> ApiResponse:
+        return ApiResponse(200, bodies[0], (*headers, (b"Content-Encoding", b"gzip")) if gzipped else headers)
+
+    return DeferredResponse(steps(), answer)

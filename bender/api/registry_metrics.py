@@ -1,0 +1,137 @@
+"""Metrics of what is registered: apps, backends and their members. Looked up in slices, because there may be many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+import msgspec
+from prometheus_client.metrics_core import Metric
+
+from bender.core.ledger import Claim
+from bender.core.members import AWAY, effective_weights, service_of
+from bender.core.registration_status import UP, RegistrationStatus
+from bender.metrics.exposition import NAMES_MAX, OTHERS, gauge, gauges
+from bender.node.listings import SLICE
+from bender.node.node import Node
+
+_T = TypeVar("_T")
+
+
+class _Weight(msgspec.Struct):
+    weight: int
+
+
+_weight = msgspec.json.Decoder(_Weight)
+
+
+def of_registrations(node: Node) -> Iterator[Metric | None]:
+    """Yield the registrations by app and state, and the suspects by app."""
+    sizes: dict[str, int] = {}
+    other = 0
+    for names in _portions(node.apps()):
+        sizes |= {name: node.count(name) for name in names}
+        for name in sorted(sizes)[NAMES_MAX:]:
+            other += sizes.pop(name)
+        yield None
+    if other:
+        sizes[OTHERS] = other
+    states: Counter[tuple[str, str]] = Counter()
+    suspects: Counter[str] = Counter()
+    for standings in _portions(node.standings().items()):
+        for key, status in standings:
+            _count(node, key, status, sizes, states, suspects)
+        yield None
+    about = "Registrations that this node lists, by app and by the state that an operator has set."
+    others_of_app: Counter[str] = Counter()
+    for (app, _), count in states.items():
+        others_of_app[app] += count
+    up = [((app, UP), size - others_of_app[app]) for app, size in sizes.items()]
+    yield gauges("registrations", about, ("app", "state"), [*up, *states.items()])
+    about = "Registrations that stay listed as suspect only because of the guard, by app."
+    yield gauges("suspects", about, ("app",), (((app,), count) for app, count in suspects.items()))
+
+
+def _count(
+    node: Node,
+    key: str,
+    status: RegistrationStatus,
+    sizes: dict[str, int],
+    states: Counter[tuple[str, str]],
+    suspects: Counter[str],
+) -> None:
+    """Count a registration that is not simply up, if it is listed."""
+    if node.claim(key) is None:
+        return
+    app = key.split("/", 2)[1]
+    app = app if app in sizes else OTHERS
+    if status.state != UP:
+        states[app, status.state] += 1
+    suspects[app] += status.suspect
+
+
+def of_backends(node: Node) -> Iterator[Metric | None]:
+    """Yield the members of backends, in rotation and out of it."""
+    standings = node.standings()
+    members: dict[str, list[int]] = {}
+    others, empty, number = [0, 0], 0, 0
+    # In order of name, so that the first ones are those with series of their own.
+    for body in node.configuration("backend"):
+        backend: dict[str, Any] = msgspec.json.decode(body)
+        counted = yield from _members(node, backend, standings)
+        empty += not counted[0]
+        number += 1
+        if number <= NAMES_MAX:
+            members[backend["name"]] = counted
+        else:
+            others = [others[0] + counted[0], others[1] + counted[1]]
+        yield None
+    if number > NAMES_MAX:
+        members[OTHERS] = others
+    about = (
+        "Members of a backend with their weight above 0 (in) and at 0 (out), its canary's and fixed servers included."
+    )
+    places = (
+        ((name, place), count) for name, counts in members.items() for place, count in zip(_PLACES, counts, strict=True)
+    )
+    yield gauges("backend_members", about, ("backend", "rotation"), places)
+    yield gauge("backends_without_members", "Backends that have no member in rotation.", empty)
+
+
+_PLACES = ("in", "out")
+
+
+def _members(
+    node: Node, backend: dict[str, Any], standings: dict[str, RegistrationStatus]
+) -> Generator[None, None, list[int]]:
+    """Return the number of members in rotation and out of it, in slices."""
+    service = service_of(backend)
+    versions = (service.version,) if service.canary is None else (service.version, service.canary.version)
+    asked: list[list[int]] = [[], []]
+    for weights, version in zip(asked, versions, strict=False):
+        for claims in _portions(node.claims(service.app, version, ordered=False)):
+            weights += [_asked(claim, standings) for claim in claims]
+            if len(claims) == SLICE:
+                yield None
+    registered = {f"registration/{service.app}/{version}/" for version in versions}
+    for server in service.servers:
+        if not any(node.claim(f"{prefix}{server.host}/{server.port}") for prefix in registered):
+            asked[0].append(1)
+    stable, canary = effective_weights(service, *asked)
+    serving = sum(weight > 0 for weights in (stable, canary) for weight in weights)
+    return [serving, len(stable) + len(canary) - serving]
+
+
+def _asked(claim: Claim, standings: dict[str, RegistrationStatus]) -> int:
+    """Return the weight that a member asks for, 0 if an operator has taken it out of rotation."""
+    status = standings.get(claim.key)
+    return 0 if status is not None and status.state in AWAY else _weight.decode(claim.body).weight
+
+
+def _portions(things: Iterable[_T]) -> Iterator[Sequence[_T]]:
+    """Yield all of them in order, `SLICE` at a time."""
+    rest = iter(things)
+    while portion := [*islice(rest, SLICE)]:
+        yield portion
