@@ -40,6 +40,7 @@ AT_NEXT_START: dict[str, Callable[[NodeOptions], str]] = {
     "api": lambda choices: choices.api.description,
     "exchange": lambda choices: choices.exchange.description,
     "events": lambda choices: choices.events.description,
+    "agent": lambda choices: choices.agent.description if choices.agent else "off",
     "cluster": lambda choices: choices.cluster,
     "name": lambda choices: choices.name,
     "advertise": lambda choices: choices.advertise,

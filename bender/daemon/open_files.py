@@ -7,6 +7,7 @@ clients are refused with a reason, and what the node needs for its peers and for
 from __future__ import annotations
 
 import resource
+from collections.abc import Sequence
 from contextlib import suppress
 
 from attrs import frozen
@@ -28,17 +29,17 @@ _log = Logger()
 
 @frozen
 class DescriptorShares:
-    """Connections for which there are descriptors: of clients, at each of their two ports, and of peers."""
+    """Connections for which there are descriptors: of clients, at each of their ports, and of peers."""
 
     clients: int
     peers: int
 
     @classmethod
-    def of(cls, limit: int) -> DescriptorShares:
-        """Return how a number of descriptors is shared."""
+    def of(cls, limit: int, ports: int) -> DescriptorShares:
+        """Return how a number of descriptors is shared, with this number of ports for clients."""
         left = max(8, limit - OWN)
         peers = int(left * PEERS_PART)
-        return cls((left - peers) // 2, peers)
+        return cls((left - peers) // ports, peers)
 
 
 def allow_open_files() -> int:
@@ -50,16 +51,20 @@ def allow_open_files() -> int:
     return UNLIMITED if soft == resource.RLIM_INFINITY else soft
 
 
-def keep_within(descriptors: int, limits: NodeLimits) -> None:
-    """Lower the limits of connections to what the descriptors are enough for, and log that, now and at each change."""
-    shares = DescriptorShares.of(descriptors)
+def keep_within(descriptors: int, limits: NodeLimits, ports: Sequence[str]) -> None:
+    """Lower the limits of connections to what the descriptors are enough for, and log that, now and at each change.
+
+    `ports` are the options, at least two, of the ports for clients.
+    """
+    shares = DescriptorShares.of(descriptors, len(ports))
 
     def warn(values: Limits) -> None:
         if values.connections > shares.clients:
             _log.warn(
-                "The limit of {descriptors} open files is enough for {fit} connections of clients to each of --api and "
-                "--events, fewer than --max-connections {connections}: raise it (LimitNOFILE= of a systemd unit, "
-                "ulimit -Hn of a shell).",
+                "The limit of {descriptors} open files is enough for {fit} connections of clients to each of {ports}, "
+                "fewer than --max-connections {connections}: raise it (LimitNOFILE= of a systemd unit, ulimit -Hn of a "
+                "shell).",
+                ports=f"{', '.join(ports[:-1])} and {ports[-1]}",
                 descriptors=descriptors,
                 fit=shares.clients,
                 connections=values.connections,

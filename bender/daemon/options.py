@@ -45,6 +45,7 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "api": ("tcp:1729:interface=127.0.0.1", "ENDPOINT of the HTTP API"),
     "exchange": (f"tcp:{EXCHANGE_PORT}:interface=127.0.0.1", "ENDPOINT at which peers exchange state"),
     "events": ("tcp:1731:interface=127.0.0.1", "ENDPOINT of the line protocol: events, one JSON object per line"),
+    "agent": (None, "ENDPOINT that HAProxy's agent-check asks for the state of servers [default: none]"),
     "peers": ((), "HOST[:PORT],… exchange addresses of some peers; repeatable"),
     "cluster": ("bender", "NAME of the cluster; peers of other clusters are refused"),
     "name": (None, "NAME of this node in logs and lists [default: HOSTNAME:APIPORT]"),
@@ -59,6 +60,9 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "disable": ((), f"PROTOCOL,… that --api is not to serve, of {', '.join(PROTOCOLS)}; repeatable"),
     "insecure": (False, "allow endpoints that other machines can reach, although they are not protected"),
 }
+
+#: The listeners whose protocol has neither TLS nor tokens, each with the program that uses it.
+UNPROTECTABLE = {"agent": "HAProxy"}
 
 #: The options that name files which are read again after SIGHUP.
 FILES_READ = ("tls", "peer-tls", "tokens")
@@ -83,6 +87,8 @@ class NodeOptions:
     limits: Limits
     disabled: tuple[str, ...]
     insecure: bool
+    #: Where the protocols of other programs are listened for; None where they are off.
+    agent: Endpoint | None = None
 
     @property
     def address(self) -> str:
@@ -97,12 +103,20 @@ class NodeOptions:
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
-        return {"api": self.api, "exchange": self.exchange, "events": self.events}
+        always = {"api": self.api, "exchange": self.exchange, "events": self.events}
+        return always | {name: place for name, place in {"agent": self.agent}.items() if place is not None}
+
+    def exposure(self, option: str) -> str | None:
+        """Return what is wrong with an endpoint that other machines can reach, and its remedy; None if nothing is."""
+        if option in UNPROTECTABLE and not self.endpoints[option].loopback:
+            return f"cannot be protected, because {UNPROTECTABLE[option]} uses neither TLS nor tokens there"
+        missing = self.unprotected(option)
+        return f"is not protected: add {' and '.join(missing)}" if missing else None
 
     def unprotected(self, option: str) -> list[str]:
         """Return the options that would protect an endpoint and are missing; none if it needs no protection."""
         endpoint = self.endpoints[option]
-        if endpoint.loopback:
+        if endpoint.loopback or option in UNPROTECTABLE:
             return []
         if option == "exchange":
             return [] if self.peer_tls else ["--peer-tls DIR"]
@@ -137,6 +151,7 @@ def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
         limits=parse_limits(chosen),
         disabled=tuple(sorted({*_protocols(chosen["disable"])})),
         insecure=flag_of(chosen["insecure"]),
+        agent=parse_endpoint(given["agent"]) if "agent" in given else None,
     )
     _check_together(choices)
     return choices
@@ -157,12 +172,13 @@ def _check_together(choices: NodeOptions) -> None:
                 "port of its own."
             )
     for option, endpoint in choices.endpoints.items():
-        missing = choices.unprotected(option)
-        if missing and not choices.insecure:
+        exposure = choices.exposure(option)
+        if exposure is not None and not choices.insecure:
             raise OptionError(
-                f"--{option} {endpoint.description} can be reached from other machines and is not protected: add "
-                f"{' and '.join(missing)}, choose interface=127.0.0.1 or a unix: socket, or add --insecure if every "
-                f"{'peer' if option == 'exchange' else 'client'} there may do anything."
+                f"--{option} {endpoint.description} can be reached from other machines and {exposure}"
+                f"{': ' if option in UNPROTECTABLE else ', '}choose interface=127.0.0.1 or a unix: socket, or add "
+                f"--insecure if every {'peer' if option == 'exchange' else 'client'} there may "
+                f"{'read all registrations' if option in UNPROTECTABLE else 'do anything'}."
             )
     if choices.exchange.kind == "ssl":
         raise OptionError(

@@ -27,7 +27,7 @@ LOOK_S = 0.02
 LEAVING_MARGIN_S = 1.0
 
 #: The shells that clients come through; they close first.
-DOORS = ("api", "events")
+DOORS = ("api", "events", "agent")
 
 
 class ClientConnections(Protocol):

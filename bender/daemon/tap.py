@@ -25,6 +25,7 @@ from bender.daemon.gc_tuning import GcTuning
 from bender.daemon.open_files import UNLIMITED, allow_open_files, keep_within
 from bender.daemon.options import FILES_READ, OPTIONS, NodeOptions, choose, from_command_line
 from bender.daemon.protection import Protection
+from bender.daemon.protocol_shells import protocol_shells
 from bender.daemon.service import NodeService
 from bender.daemon.sweeper import Expiry
 from bender.exchange import Exchange
@@ -136,13 +137,14 @@ def put_together(
             name: strports.service(choices.endpoints[name].listened, factory, reactor=IReactorCore(reactor))
             for name, factory in listened.items()
         },
+        **protocol_shells(choices, node, reactor, turns),
         "exchange": exchange,
         "expiry": Expiry(reactor, node, partial(turns.oldest_s, Urgency.CHANGE)),
         "lag": ReactorLag(reactor, partial(_note_lag, node, turns)),
         "certificates": certificates,
     }
     _log_start(choices)
-    keep_within(descriptors, node.limits)
+    keep_within(descriptors, node.limits, [f"--{name}" for name in choices.endpoints if name != "exchange"])
     return NodeService(reactor, node, shells, clients), NodeReloader(
         choices, node, exchange, protection, certificates.look
     )
@@ -211,11 +213,11 @@ def _log_start(choices: NodeOptions) -> None:
         address=choices.address,
     )
     for option, endpoint in choices.endpoints.items():
-        missing = choices.unprotected(option)
-        if missing:
+        exposure = choices.exposure(option)
+        if exposure is not None:
             _log.warn(
-                "--{option} {endpoint} can be reached from other machines and is not protected: add {missing}.",
+                "--{option} {endpoint} can be reached from other machines and {exposure}.",
                 option=option,
                 endpoint=endpoint.description,
-                missing=" and ".join(missing),
+                exposure=exposure,
             )

@@ -27,7 +27,7 @@ CLIENT_TIMEOUT_S = 60.0
 class Limits:
     """Limits of a node, each with the default of its option.
 
-    `connections` are those of clients to `--api`, and besides as many to `--events`. `subscribers` receive events, by
+    `connections` are those of clients to each of `--api`, `--events` and `--agent`. `subscribers` receive events, by
     whatever protocol. `registrations` are those that were accepted at this node. `rate` is the number of requests a
     second from one client address; 0 sets no limit. `body_bytes` is for every request that does not say otherwise,
     `entry_bytes` for one registration, backend or frontend as JSON.

@@ -76,6 +76,7 @@ class Reloading(SynchronousTestCase):
             api="tcp:9:interface=127.0.0.1",
             exchange="tcp:10:interface=127.0.0.1",
             events="tcp:11:interface=127.0.0.1",
+            agent="tcp:12:interface=127.0.0.1",
             cluster="c",
             name="n",
             advertise="h",
@@ -86,8 +87,12 @@ class Reloading(SynchronousTestCase):
             reread = self.reloader.apply(other)
             self.assertEqual(
                 [each.partition(" ")[0] for each in reread.at_next_start],
-                ["--api", "--exchange", "--events", "--cluster", "--name", "--advertise", "--ttl", "--interval"],
+                [
+                    *("--api", "--exchange", "--events", "--agent"),
+                    *("--cluster", "--name", "--advertise", "--ttl", "--interval"),
+                ],
             )
+            self.assertIn("--agent tcp:12:interface=127.0.0.1 instead of off", reread.at_next_start)
             self.assertIn("--ttl 20 instead of 10", reread.at_next_start)
             self.assertEqual((reread.changed, self.running.told), ([], []))
         self.assertEqual(self.reloader.apply(chosen(peers="a,b")), Reread([], []))

@@ -11,26 +11,30 @@ from bender.daemon.open_files import OWN, UNLIMITED, DescriptorShares, keep_with
 from bender.net.fair_shares import FairShares
 from bender.node.limits import DEFAULTS, Limits, NodeLimits
 
+#: The ports of clients at a node without protocols of other programs.
+PORTS = ("--api", "--events")
+
 
 class Shares(SynchronousTestCase):
     def test_peers_before_clients(self) -> None:
         """All connections together, with those of peers and the files of the node, are never more than allowed."""
         for limit in (1024, 4096, 65_536, 1_048_576, UNLIMITED):
-            shares = DescriptorShares.of(limit)
-            self.assertLessEqual(OWN + shares.peers + 2 * shares.clients, limit)
-            self.assertGreater(shares.peers, 0.2 * (limit - OWN))
-            self.assertGreater(2 * shares.clients, 0.7 * (limit - OWN))
+            for ports in (2, 3, 5):
+                shares = DescriptorShares.of(limit, ports)
+                self.assertLessEqual(OWN + shares.peers + ports * shares.clients, limit)
+                self.assertGreater(shares.peers, 0.2 * (limit - OWN))
+                self.assertGreater(ports * shares.clients, 0.7 * (limit - OWN))
 
     def test_the_usual_limits_are_enough_for_the_defaults(self) -> None:
         """The default of systemd is 524,288, that of Docker 1,048,576."""
         for limit in (524_288, 1_048_576):
-            shares = DescriptorShares.of(limit)
+            shares = DescriptorShares.of(limit, ports=5)
             self.assertGreater(shares.clients, DEFAULTS.connections)
             self.assertGreater(shares.peers, 8_000)
 
     def test_very_few(self) -> None:
         """There is a place for some client all the same."""
-        self.assertGreaterEqual(DescriptorShares.of(20).clients, 1)
+        self.assertGreaterEqual(DescriptorShares.of(20, 2).clients, 1)
 
 
 class Keeping(SynchronousTestCase):
@@ -44,13 +48,13 @@ class Keeping(SynchronousTestCase):
     def test_enough(self) -> None:
         """Nothing changes, and nothing is logged."""
         with capturedLogs() as logs:
-            keep_within(UNLIMITED, self.limits)
+            keep_within(UNLIMITED, self.limits, PORTS)
         self.assertEqual((self.clients.maximum, self.peers.maximum, logs), (10_000, 8000, []))
 
     def test_too_few(self) -> None:
         """The limits are lowered; the log says so, and what to do. So it does when the limit is changed."""
         with capturedLogs() as logs:
-            keep_within(1024, self.limits)
+            keep_within(1024, self.limits, PORTS)
             self.limits.change(Limits(connections=200))
             self.limits.change(Limits(connections=300))
         self.assertEqual((self.clients.maximum, self.peers.maximum), (234, 156))
@@ -64,3 +68,10 @@ class Keeping(SynchronousTestCase):
                 for number in (10_000, 300)
             ],
         )
+
+    def test_more_ports(self) -> None:
+        """They share the same descriptors, and the log names all of them."""
+        with capturedLogs() as logs:
+            keep_within(1024, self.limits, (*PORTS, "--agent"))
+        self.assertEqual(self.clients.maximum, 156)
+        self.assertIn("156 connections of clients to each of --api, --events and --agent,", formatEvent(logs[0]))

@@ -76,6 +76,20 @@ class Exposed(ProtectionCase):
                 self.chosen(**given, insecure=True)
                 self.chosen(**given, peer_tls=self.peer_tls)
 
+    def test_protocols_without_protection(self) -> None:
+        """HAProxy's agent-check has neither TLS nor tokens, so no option protects its endpoint."""
+        for endpoint in (*OPEN, f"ssl:9:privateKey={PEM}"):
+            given = {"agent": endpoint, "tls": self.tls, "tokens": self.tokens, "peer_tls": self.peer_tls}
+            self.assertEqual(
+                self.refused(**given),
+                f"--agent {endpoint} can be reached from other machines and cannot be protected, because HAProxy uses "
+                "neither TLS nor tokens there: choose interface=127.0.0.1 or a unix: socket, or add --insecure if "
+                "every client there may read all registrations.",
+            )
+            self.chosen(**given, insecure=True)
+        for endpoint in CLOSED:
+            self.chosen(agent=endpoint)
+
     def test_all_of_them(self) -> None:
         """The first that is not protected is named."""
         endpoints = {"api": "tcp:9", "exchange": "tcp:10", "events": "tcp:11"}

@@ -11,7 +11,7 @@ from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.model import RegistrationRequest
-from bender.daemon.service import NodeService
+from bender.daemon.service import DOORS, NodeService
 from bender.daemon.tap import NodeCommandLine, put_together
 from bender.node.node import Node
 from bender.node.sources import Sources
@@ -109,6 +109,15 @@ class PutTogether(SynchronousTestCase):
         service.startService()
         places = [(port, interface) for port, _, _, interface in self.reactor.tcpServers]
         self.assertEqual(sorted(places), [(9, "127.0.0.2"), (1729, "127.0.0.1"), (1730, "127.0.0.1")])
+
+    def test_protocols_of_other_programs(self) -> None:
+        """Each listens where its option says, and a leaving node closes it with the other ports of clients."""
+        arguments = ("--agent", "tcp:9:interface=127.0.0.2")
+        service = self.service(*arguments)
+        service.privilegedStartService()
+        service.startService()
+        self.assertIn((9, "127.0.0.2"), [(port, interface) for port, _, _, interface in self.reactor.tcpServers])
+        self.assertEqual({*parsed(*arguments).chosen.endpoints} - {"exchange"}, {*DOORS})
 
     def test_a_node_alone_is_ready_and_says_who_it_is(self) -> None:
         """The name and the times that were chosen have arrived there."""
