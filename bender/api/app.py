@@ -6,7 +6,7 @@ every few seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import lru_cache
 from typing import Any, TypeGuard
 from urllib.parse import unquote
@@ -54,10 +54,20 @@ def site(
     `turns` are those of all work at the node, `tokens` those that clients must send; without them they need none.
     `routes` are those of other protocols, beside bender's own.
     """
-    turns, tokens, table = turns or Turns(reactor), tokens or Tokens(), RouteTable((*ROUTES, *routes))
-    klein = _on_klein(table.routes).__get__(_Front(node, reactor, turns, tokens), _Front)
-    paths = _Paths(klein.resource(), node, tokens, table.open_paths)
-    return ApiSite(paths, FastPath(node, reactor.seconds, tokens, table), reactor, turns, node.limits, node.requests)
+    return site_of(RouteTable((*ROUTES, *routes)), node, reactor, turns or Turns(reactor), tokens or Tokens())
+
+
+def site_of(
+    table: RouteTable, node: Node, reactor: IReactorTime, turns: Turns, tokens: Tokens, prefix: str = ""
+) -> ApiSite:
+    """Return a site that serves the routes of a table alone, such as one with the API of another program.
+
+    The names of its limits in `/status` begin with `prefix`.
+    """
+    klein = _on_klein(table.routes).__get__(_Front(node, reactor, turns, tokens, table), _Front)
+    paths = _Paths(klein.resource(), node, tokens, table)
+    fast_path = FastPath(node, reactor.seconds, tokens, table)
+    return ApiSite(paths, fast_path, reactor, turns, node.limits, node.requests, prefix)
 
 
 class _Paths(Resource):
@@ -68,25 +78,26 @@ class _Paths(Resource):
 
     isLeaf = True
 
-    def __init__(self, klein: IResource, node: Node, tokens: Tokens, open_paths: Collection[bytes]) -> None:
+    def __init__(self, klein: IResource, node: Node, tokens: Tokens, table: RouteTable) -> None:
         super().__init__()
         self._klein = klein
         self._node = node
         self._tokens = tokens
-        self._open_paths = open_paths
+        self._table = table
 
     def render(self, request: HttpRequest) -> Any:
         """Return a body, or that there will be one later."""
         request.access = self._tokens.access(_token(request))
-        if request.path not in self._open_paths:
+        if request.path not in self._table.open_paths:
             try:
                 request.access.require_valid()
             except AccessDenied as error:
-                return respond(request, access_refused(self._node, error))
+                return respond(request, self._table.formed(access_refused(self._node, error)))
         problem = _path_problem(request)
         if problem is None:
             return self._klein.render(request)
-        return respond(request, error_response(Invalid("path", problem)) if self._node.ready else NOT_READY)
+        refused = error_response(Invalid("path", problem)) if self._node.ready else NOT_READY
+        return respond(request, self._table.formed(refused))
 
 
 def _path_problem(request: HttpRequest) -> str | None:
@@ -105,11 +116,12 @@ def _path_problem(request: HttpRequest) -> str | None:
 class _Front:
     """Answers the requests of one site, for Klein."""
 
-    def __init__(self, node: Node, reactor: IReactorTime, turns: Turns, tokens: Tokens) -> None:
+    def __init__(self, node: Node, reactor: IReactorTime, turns: Turns, tokens: Tokens, table: RouteTable) -> None:
         self._node = node
         self._reactor = reactor
         self._turns = turns
         self._tokens = tokens
+        self._table = table
 
     async def stream(self, route: Route, request: HttpRequest, path: dict[str, str]) -> Any:
         self._tally(request, route)
@@ -118,22 +130,25 @@ class _Front:
         try:
             require_access(route, asked)
         except AccessDenied as error:
-            return respond(request, access_refused(self._node, error))
+            return self._respond(request, access_refused(self._node, error))
         if request.method in (b"GET", b"HEAD"):
             return await watch(self._node, request, self._reactor, self._turns, self._tokens)
-        return respond(request, without_command(route, asked))
+        return self._respond(request, without_command(route, asked))
 
     def command(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
         self._tally(request, route)
         if not (route.at_once or self._node.ready):
             return self._once_ready(route, request, path)
         answered = answer(self._node, route, _api_request(request, path, route))
-        return respond(request, answered) if _is_whole(answered) else self._at_length(request, answered)
+        return self._respond(request, answered) if _is_whole(answered) else self._at_length(request, answered)
+
+    def _respond(self, request: HttpRequest, response: ApiResponse) -> bytes:
+        return respond(request, self._table.formed(response))
 
     def _tally(self, request: HttpRequest, route: Route) -> None:
         """Note the route for which a request is counted."""
         method = request.method.decode("latin-1")
-        request.tally = self._node.requests.tally(route.path, method, timed=not route.streams)
+        request.tally = self._node.requests.tally(route.name, method, timed=not route.streams)
 
     async def _until_ready(self, request: HttpRequest) -> None:
         """Wait until the node is ready; tokens may have been replaced meanwhile."""
@@ -144,7 +159,7 @@ class _Front:
     async def _once_ready(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes:
         await self._until_ready(request)
         answered = answer(self._node, route, _api_request(request, path, route))
-        return respond(request, answered) if _is_whole(answered) else await self._at_length(request, answered)
+        return self._respond(request, answered) if _is_whole(answered) else await self._at_length(request, answered)
 
     async def _at_length(self, request: HttpRequest, answered: Answered) -> bytes:
         size = answered.held_bytes if isinstance(answered, DeferredResponse) else 0
@@ -165,7 +180,7 @@ class _Front:
         elif not isinstance(answered, ApiResponse):
             answered = await answered
         if answered.pieces is None or request.method == b"HEAD":
-            return respond(request, answered)
+            return self._respond(request, answered)
         await send(request, answered, self._turns)
         return b""
 
@@ -177,15 +192,15 @@ class _Front:
         try:
             await self._node.until_ready()
         except NotReady:
-            return respond(request, NOT_READY)
-        return respond(request, NO_ROUTE)
+            return self._respond(request, NOT_READY)
+        return self._respond(request, NO_ROUTE)
 
     def failed(self, request: HttpRequest, failure: Failure) -> bytes:
         """Answer where a coroutine raised: with its refusal, or with 500 and a line of the log."""
         refused = error_response(failure.value)
         if refused.status == 500:
             _log.failure("A request for {path} failed.", failure, path=request.path)
-        return respond(request, refused)
+        return self._respond(request, refused)
 
 
 @lru_cache(maxsize=8)

@@ -115,7 +115,7 @@ class FastPath:
         self.largest_body = max(self.largest_body, parsed.length)
         asked = ApiRequest(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
         asked.access = self._tokens.access(parsed.token)
-        tally = self._node.requests.tally(parsed.route.path, parsed.method)
+        tally = self._node.requests.tally(parsed.route.name, parsed.method)
         return ParsedRequest(parsed.route, asked, parsed.path, tally)
 
     def _parsed(self, head: bytes) -> _Parsed | None:
@@ -153,6 +153,8 @@ class FastPath:
         if isinstance(answered, ApiResponse) and answered.pieces is None:
             now = self.answered_at = self._seconds()
             taken.tally.note(answered.status, now - began_at + waited_s)
+            if answered.status >= 400:
+                answered = self.routes.error_form(answered)
             return self._heads.response(answered, int(now))
         if isinstance(answered, Coroutine):
             answered.close()  # it has not begun
@@ -161,7 +163,7 @@ class FastPath:
     def refuse(self, taken: ParsedRequest, refusal: ApiResponse, waited_s: float = 0.0) -> bytes:
         """Return the bytes of the refusal of a request, which is not acted upon."""
         taken.tally.note(refusal.status, waited_s)
-        return self._heads.response(refusal, int(self._seconds()))
+        return self._heads.response(self.routes.error_form(refusal), int(self._seconds()))
 
 
 def reason(status: int) -> bytes:

@@ -6,12 +6,12 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum, auto
 
 from attrs import Factory, field, frozen
 
-from bender.api.responses import Command
+from bender.api.responses import ApiResponse, Command
 
 
 class Need(Enum):
@@ -32,7 +32,8 @@ class Route:
 
     `hot` is what is asked for all the time, `at_once` what answers while the node is not ready. Where `streams` is set,
     the front itself answers GET and HEAD, for as long as it takes. `query` are the fields that the query may have, by
-    method. A client needs `reads` for GET and HEAD, and `changes` for the other commands.
+    method. A client needs `reads` for GET and HEAD, and `changes` for the other commands. Requests are counted under the
+    `name`, which is the path unless another site has the same.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Route:
     reads: Need = Need.READ
     changes: Need = Need.CONFIGURE
     body_bytes_least: int = 0
+    name: str = field(default=Factory(lambda route: route.path, takes_self=True))
     allow: str = field(init=False, default=Factory(lambda route: _allow(route.commands), takes_self=True))
 
 
@@ -55,9 +57,15 @@ def _allow(methods: Mapping[str, Command]) -> str:
 class RouteTable:
     """The routes of one site, and what is found in them for each request."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        """No two routes may have the same path."""
+    def __init__(
+        self, routes: Iterable[Route], error_form: Callable[[ApiResponse], ApiResponse] = lambda response: response
+    ) -> None:
+        """No two routes may have the same path.
+
+        `error_form` returns an error, which is in the API's form, in the form that the clients of the site know.
+        """
         self.routes = tuple(routes)
+        self.error_form = error_form
         #: The paths for which a client needs no token.
         self.open_paths = frozenset(route.path.encode() for route in self.routes if route.reads is Need.NOTHING)
         # Routes that are hot, by the number of parts of the path and the first of them. All other parts are variable.
@@ -66,6 +74,10 @@ class RouteTable:
         for route in self.routes:
             first = route.path.encode().split(b"/")[1]
             self._body_bytes_least[first] = max(self._body_bytes_least.get(first, 0), route.body_bytes_least)
+
+    def formed(self, response: ApiResponse) -> ApiResponse:
+        """Return a response in the form of the site."""
+        return response if response.status < 400 else self.error_form(response)
 
     def find_hot(self, path: str) -> tuple[Route, tuple[str, ...]] | None:
         """Return the hot route of a path that needs no decoding, with its variable parts; None where there is none."""

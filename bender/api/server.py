@@ -26,6 +26,7 @@ from bender.access.tokens import NO_TOKEN, Access
 from bender.api.fast_path import REMEMBERED_BYTES_MAX, FastPath, ParsedRequest, reason
 from bender.api.overload import turned_away, urgency_at
 from bender.api.responses import BODY_BYTES_MAX, RETRY_AFTER, ApiResponse, refusal_response
+from bender.api.route import RouteTable
 from bender.net.eager_write import limit_unsent
 from bender.net.fair_turns import Turns, Urgency
 from bender.net.http_server import PacedChannel, PacedSite, PlainRequest
@@ -191,7 +192,7 @@ class HttpRequest(PlainRequest):
         self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         limit = " (--max-body)" if self.body_bytes_max == self.channel.site.limits.values.body_bytes else ""
         text = f"the body must not be larger than {self.body_bytes_max} bytes{limit}"
-        self.write(respond(self, refusal_response("TOO_LARGE", text)))
+        self.write(respond(self, self.channel.site.routes.formed(refusal_response("TOO_LARGE", text))))
 
     def process(self) -> None:
         site = self.channel.site
@@ -203,7 +204,7 @@ class HttpRequest(PlainRequest):
         method, path = self.method.decode("latin-1"), self.path.decode("latin-1")
         busy = self.channel.turned_away(method, path) or self.channel.over_rate()
         if busy is not None:
-            self.write(respond(self, busy))
+            self.write(respond(self, self.channel.site.routes.formed(busy)))
             self.finish()
             return
         # Both of these forms must be understood, though no client of ours sends them (RFC 9112, 3.2).
@@ -395,10 +396,12 @@ class ApiSite(PacedSite):
         turns: Turns | None = None,
         limits: NodeLimits | None = None,
         requests: RequestCounts | None = None,
+        prefix: str = "",
     ) -> None:
         """`limits` are those of the node; without them these connections have the defaults.
 
-        `requests` is where the node counts them.
+        `requests` is where the node counts them. The names under which the use of the limits is shown begin with
+        `prefix`.
         """
         self.limits = limits or NodeLimits(DEFAULTS, reactor.seconds)
         values = self.limits.values
@@ -418,11 +421,15 @@ class ApiSite(PacedSite):
         #: The largest body of a request, and the number of those that were too large.
         self.largest_body = 0
         self.bodies_refused = 0
-        self.limits.bind_connections("connections", self.places)
-        self.limits.show_held("request_bytes", self.held)
-        self.limits.show_held("answer_bytes", self.unsent)
-        self.limits.uses["body"] = self._use_of_body
+        self.limits.bind_connections(f"{prefix}connections", self.places)
+        self.limits.show_held(f"{prefix}request_bytes", self.held)
+        self.limits.show_held(f"{prefix}answer_bytes", self.unsent)
+        self.limits.uses[f"{prefix}body"] = self._use_of_body
         self.limits.follow(self._keep_to)
+
+    @property
+    def routes(self) -> RouteTable:
+        return self.fast_path.routes
 
     def _keep_to(self, limits: Limits) -> None:
         self.timeOut = limits.client_timeout_s  # of connections from now on
@@ -437,7 +444,7 @@ class ApiSite(PacedSite):
             f"{self.places.used} connections to this node are open, the maximum (--max-connections): "
             "use another node, or try again"
         )
-        return _bare(refusal_response("BUSY", text, (b"Retry-After", RETRY_AFTER)))
+        return _bare(self.routes.formed(refusal_response("BUSY", text, (b"Retry-After", RETRY_AFTER))))
 
     def end_idle(self) -> bool:
         """Close the connections that wait for no answer. Return True if any other is left."""

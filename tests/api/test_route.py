@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from bender.access.tokens import Tokens
-from bender.api import site
+from bender.api import site, site_of
 from bender.api.responses import ApiRequest, ApiResponse, json_response
-from bender.api.route import Route
+from bender.api.route import Route, RouteTable
+from bender.net.fair_turns import Turns
+from bender.node.limits import Limits
 from bender.node.node import Node
-from tests.api.conversation import ApiCase
+from tests.api.conversation import ApiCase, a_node
 
 
 def _echo(_node: Node, asked: ApiRequest) -> ApiResponse:
@@ -53,3 +55,56 @@ class Other(ApiCase):
         """It answers 503, and no list that could be empty."""
         self.node.leave()
         self.refused("NOT_READY", self.ask("GET", "/other/a"))
+
+
+def _short(response: ApiResponse) -> ApiResponse:
+    return ApiResponse(response.status, b"no %d" % response.status)
+
+
+class Alone(ApiCase):
+    """A site with routes of its own, and with errors in a form of its own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.serve(a_node(self.clock, limits=Limits(body_bytes=1024)))
+
+    def serve(self, node: Node, tokens: Tokens | None = None) -> None:
+        self.node = node
+        table = RouteTable([Route("/other/<name>", {"GET": _echo, "POST": _echo}, hot=True)], _short)
+        self.site = site_of(table, node, self.clock, Turns(self.clock), tokens or Tokens(), "other_")
+
+    def said(self, method: str, path: str, body: object = None) -> bytes:
+        response = self.ask(method, path, body)
+        self.assertEqual(response.body, b"no %d" % response.status)
+        return response.body
+
+    def test_the_routes(self) -> None:
+        """Those of the API are not there."""
+        self.assertEqual(self.ask("GET", "/other/a").json, ["a", 0])
+        for path in ("/registrations", "/status", "/", "/events"):
+            self.assertEqual(self.said("GET", path), b"no 404")
+
+    def test_errors(self) -> None:
+        """All have the form, on both paths of a request, whoever finds them."""
+        for path in ("/other/a", "/other/%61"):
+            self.assertEqual(self.said("PUT", path), b"no 405")
+            self.assertEqual(self.said("POST", path, b"x" * 2000), b"no 413")
+        self.assertEqual(self.said("GET", "/other/a%2Fb"), b"no 400")
+        self.node.leave()
+        self.assertEqual(self.said("GET", "/other/a"), b"no 503")
+        self.assertEqual(self.said("GET", "/nothing"), b"no 503")
+        self.serve(a_node(self.clock, limits=Limits(connections=0)))
+        self.assertEqual(self.said("GET", "/other/a"), b"no 429")
+        tokens = Tokens()
+        tokens.replace([])
+        self.serve(a_node(self.clock), tokens)
+        for path in ("/other/a", "/other/%61", "/nothing"):
+            self.assertEqual(self.said("GET", path), b"no 401")
+
+    def test_the_names_of_its_limits(self) -> None:
+        """Both sites of a node are in its status."""
+        site(self.node, self.clock)
+        limits = self.node.status()["limits"]
+        for name in ("connections", "request_bytes", "answer_bytes", "body"):
+            self.assertIn(name, limits)
+            self.assertIn(f"other_{name}", limits)
