@@ -142,6 +142,7 @@ class Journal:
         # By app, because thousands may listen to one app each; dicts, because they keep the order.
         self._listeners: dict[str | None, dict[JournalListener, None]] = {None: {}}
         self._app_of: dict[JournalListener, str | None] = {}
+        self._observers: list[Callable[[ViewEvent], None]] = []
 
     @property
     def listeners(self) -> int:
@@ -159,10 +160,20 @@ class Journal:
             counted = event.what, event.reason
             counts[counted] = counts.get(counted, 0) + 1
             self._keep(event, at_ms)
+            for observe in self._observers:
+                observe(event)
             # Well before the first that nobody was told of goes.
             if self.number - self.told >= self._events_max // 2:
                 self._deliver()
         self._deliver()
+
+    def observe(self, observer: Callable[[ViewEvent], None]) -> None:
+        """Call `observer` with each event from now on, before any listener is notified of it.
+
+        It is for a shell that keeps something of all events for its clients: it needs no place, and nothing is encoded
+        for it. It must be quick and must not raise.
+        """
+        self._observers.append(observer)
 
     def close(self) -> None:
         """Notify all listeners that there will be no more events."""

@@ -16,7 +16,7 @@ from bender.core.replica import Full
 from bender.net.fair_turns import Turns, Urgency
 from bender.node.consumer_limits import Origin
 from bender.node.consumers import NOWHERE, ConsumerStream
-from bender.node.event_selection import Selection, Subscription
+from bender.node.event_selection import Selection
 from bender.node.journal import Entry, said
 from bender.node.node import Node
 
@@ -42,6 +42,28 @@ LOOKS_PER_INTERVAL = 4
 
 #: No app has this name, so a listener to it receives nothing but the notice that the node stops.
 NO_APP = ""
+
+
+class Owed(Protocol):
+    """The events that a stream sends: a `Subscription`, or one in the form of another protocol.
+
+    The methods are those of `Subscription`.
+    """
+
+    @property
+    def selection(self) -> Selection: ...
+
+    @property
+    def opening(self) -> bool: ...
+
+    @property
+    def cursor(self) -> str: ...
+
+    def pass_over(self, number: int) -> None: ...
+
+    def take(self, bytes_max: int) -> list[Entry]: ...
+
+    def owed_bytes(self, enough: int) -> int: ...
 
 
 class Outlet(Protocol):
@@ -84,7 +106,7 @@ class EventStream:
         self._clock = clock
         self._outlet = outlet
         self._origin = origin
-        self._subscription: Subscription
+        self._subscription: Owed
         self._paused = False
         # How much more may wait for a client that has stalled, beyond what was counted; None while it reads.
         self._room_bytes: int | None = None
@@ -96,7 +118,7 @@ class EventStream:
         #: What the client is as a consumer; None if it followed last without a name.
         self.consumer: ConsumerStream | None = None
 
-    def follow(self, subscription: Subscription) -> None:
+    def follow(self, subscription: Owed) -> None:
         """Give the client what it is owed by this subscription. Raises `Full`."""
         selection = subscription.selection
         consumer = None if selection.name is None else self._connect(selection.name, selection)

@@ -149,6 +149,21 @@ class Cursors(JournalCase):
         self.assertEqual(len(ear.cursors), 10)
 
 
+class Observing(JournalCase):
+    def test_each_event(self) -> None:
+        """It comes before the listeners are told, once, also if there are more than are kept."""
+        seen: list[str] = []
+        self.journal.observe(lambda event: seen.append(event.key.rpartition("/")[2]))
+        ear = Ear(self.journal)
+        ear.then = lambda: seen.append("told")
+        self.journal.listen(ear)
+        self.journal.append([online(n) for n in range(1, 3)])
+        self.assertEqual(seen, ["1", "told", "2", "told"])
+        del seen[:]
+        self.journal.append(map(online, range(3, 10)))
+        self.assertEqual([each for each in seen if each != "told"], ["3", "4", "5", "6", "7", "8", "9"])
+
+
 class Listening(JournalCase):
     def test_one_that_fails(self) -> None:
         """A listener that fails is told nothing more; the others are told of everything."""
