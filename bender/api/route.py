@@ -32,8 +32,8 @@ class Route:
 
     `hot` is what is asked for all the time, `at_once` what answers while the node is not ready. Where `streams` is set,
     the front itself answers GET and HEAD, for as long as it takes. `query` are the fields that the query may have, by
-    method. A client needs `reads` for GET and HEAD, and `changes` for the other commands. Requests are counted under the
-    `name`, which is the path unless another site has the same.
+    method. A client needs `reads` for GET and HEAD, and `changes` for the other commands. Requests are counted under
+    the `name`, which is the path unless another site has the same.
     """
 
     path: str

@@ -1,0 +1,205 @@
+"""Thalassa's event socket: every connection is a subscriber of axon, which is sent `online` and `offline` for all.
+
+A subscriber selects what it wants by itself and sends nothing. First it is sent what it may have missed: `offline` for
+what went in the last minutes, then `online` for all that is there. As the node is its only source, it is sent nothing
+that the node does not know for certain: nothing before the node is ready, and no `offline` because the node leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from bender.core.replica import Full
+from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer
+from bender.net.fair_shares import FairShares, NoPlace
+from bender.net.fair_turns import Turns
+from bender.node.consumer_limits import Origin, origin_of
+from bender.node.event_selection import Selection, Subscription
+from bender.node.journal import Entry
+from bender.node.node import Node
+from bender.node.watcher_stream import EventStream
+from bender.protocols.thalassa.recent_ends import RecentEnds
+from bender.protocols.thalassa.registrations import event_frame, offline_frame
+
+#: Bytes that a subscriber may send, which are not looked at: axon's subscribers send none.
+RECEIVED_BYTES_MAX = 64 * 1024
+
+#: Events whose frames are kept for the other subscribers, and for those that come later: most are sent to all at once.
+FRAMES_KEPT = 256
+
+
+class ThalassaEvents(Factory):
+    """Serves the events of `node` to every connection, in turns with all other work (`turns`)."""
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(self, node: Node, reactor: IReactorTime, turns: Turns | None = None) -> None:
+        self._node = node
+        self._reactor = reactor
+        self._turns = turns or Turns(reactor)
+        self._ends = RecentEnds(reactor.seconds)
+        node.journal.observe(self._ends.observe)
+        #: Return the frame of an event, which is made once for all subscribers.
+        self.framed = lru_cache(FRAMES_KEPT)(event_frame)
+        self._places: FairShares[ThalassaSubscriber] = FairShares(node.limits.values.connections)
+        node.limits.bind_connections("thalassa_event_connections", self._places)
+
+    def buildProtocol(self, addr: IAddress | None) -> ThalassaSubscriber | None:
+        """Return the protocol of a new connection; None, which closes it, where there is no place for it."""
+        origin = origin_of(addr)
+        owed = partial(FrameSubscription, self._node, self._ends, self.framed)
+        subscriber = ThalassaSubscriber(self._node, self._turns, self._reactor, origin, owed)
+        try:
+            loser = self._places.take(subscriber, origin.client)
+        except NoPlace:
+            self._log.warn(
+                "{places} connections to the events of --thalassa are open, the maximum: that of {client} is refused.",
+                places=self._places.used,
+                client=origin.client,
+            )
+            return None
+        subscriber.lost = partial(self._places.release, subscriber)
+        if loser is not None:
+            loser.displaced(
+                f"{self._places.maximum} connections to this port are open, the maximum (--max-connections), most of "
+                f"them from {loser.client}"
+            )
+        return subscriber
+
+
+class FrameSubscription:
+    """The frames that a node owes a subscriber: the events of a subscription to everything, after a snapshot.
+
+    With each snapshot it owes `offline` for the recent ends, before it goes on with what followed the snapshot.
+    """
+
+    def __init__(self, node: Node, ends: RecentEnds, framed: Callable[[bytes], bytes]) -> None:
+        self.selection = Selection(snapshot=True)
+        self._events = Subscription(node, self.selection)
+        self._ends = ends
+        self._framed = framed
+        # The ends that are still owed, backwards.
+        self._owed_ends: list[str] = []
+
+    @property
+    def opening(self) -> bool:
+        return self._events.opening
+
+    @property
+    def cursor(self) -> str:
+        return self._events.cursor
+
+    def pass_over(self, number: int) -> None:
+        self._events.pass_over(number)
+
+    def take(self, bytes_max: int) -> list[Entry]:
+        """Return the next piece owed, of about `bytes_max`. If empty, nothing is owed, unless `opening`.
+
+        What is no event of a registration stands there as an entry without bytes.
+        """
+        if self._owed_ends:
+            return self._take_ends(bytes_max)
+        opening = self._events.opening
+        taken = [Entry(each.cursor, self._framed(each.line)) for each in self._events.take(bytes_max)]
+        if opening:
+            self._owed_ends = self._ends.keys()[::-1]
+        return taken or self._take_ends(bytes_max)
+
+    def owed_bytes(self, enough: int) -> int:
+        ends = sum(map(len, self._owed_ends[:enough]))
+        return ends + self._events.owed_bytes(enough)
+
+    def _take_ends(self, bytes_max: int) -> list[Entry]:
+        taken: list[Entry] = []
+        size = 0
+        while self._owed_ends and size < bytes_max:
+            taken.append(Entry("", offline_frame(self._owed_ends.pop())))
+            size += taken[-1].size
+        return taken
+
+
+class ThalassaSubscriber(Protocol):
+    """One connection. What its client does not read, beyond a bound, ends it; axon connects again by itself."""
+
+    _log = Logger()
+    transport: Any  # ITransport, and a consumer and a producer as well, as all of Twisted's are
+    #: Called when the connection is lost.
+    lost: Callable[[], None] | None = None
+
+    def __init__(
+        self,
+        node: Node,
+        turns: Turns,
+        clock: IReactorTime,
+        origin: Origin,
+        owed: Callable[[], FrameSubscription],
+    ) -> None:
+        self._node = node
+        self._owed = owed
+        self.client = origin.client
+        self._received_bytes = 0
+        self._stream = EventStream(node, turns, clock, self, origin, ticks=False)
+
+    # What Twisted calls.
+
+    def connectionMade(self) -> None:
+        tcp = ITCPTransport(self.transport, None)
+        if tcp is not None:
+            tcp.setTcpNoDelay(True)
+        limit_unsent(self.transport)
+        end_when_lost(self.transport, self._node.limits.values.client_timeout_s)
+        self._write = prompt_writer(self.transport)
+        self.transport.registerProducer(self._stream, streaming=True)
+        try:
+            self._stream.follow(self._owed())
+        except Full as error:
+            self._abort(f"gets no place, because {error}")
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received_bytes += len(data)
+        if self._received_bytes > RECEIVED_BYTES_MAX:
+            self._abort(f"sends more than {RECEIVED_BYTES_MAX} bytes, and subscribers of Thalassa send none")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        del reason
+        self._stream.close()
+        if self.lost is not None:
+            self.lost()
+
+    # What the stream calls.
+
+    def send(self, entries: Sequence[Entry]) -> None:
+        frames = b"".join([entry.line for entry in entries])
+        if frames:
+            self._write(frames)
+
+    def caught_up(self) -> None:
+        """Nothing follows a snapshot: a subscriber cannot be told where it ends."""
+
+    def drop(self) -> None:
+        self._abort("does not read its events")
+
+    def end(self) -> None:
+        self._stream.close()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def displaced(self, why: str) -> None:
+        """End the connection, because another client needs its place."""
+        self._abort(f"loses its place, because {why}")
+
+    def _abort(self, why: str) -> None:
+        self._log.info(
+            "The subscriber of --thalassa at {peer} {why}: closing its connection.",
+            peer=self.transport.getPeer(),
+            why=why,
+        )
+        self.transport.abortConnection()

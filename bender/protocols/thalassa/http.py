@@ -1,0 +1,129 @@
+"""Thalassa's HTTP API, on a port of its own: its paths are bender's, and the answers are others.
+
+Its client looks at nothing but the status. 200 is what it knows; after anything else it sends the same again when the
+next update is due. It asks one node, and there is nothing that would make it ask another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+
+from bender import __version__
+from bender.access.tokens import Tokens
+from bender.api import ApiSite, site_of
+from bender.api.repeated import RepeatedRequest
+from bender.api.responses import Answered, ApiRequest, ApiResponse, Command, DeferredResponse
+from bender.api.route import Need, Route, RouteTable
+from bender.core import model
+from bender.core.ledger import Claim
+from bender.net.fair_turns import Turns
+from bender.node.event_selection import ORDERED_MAX
+from bender.node.node import Node
+from bender.protocols.thalassa.registrations import encode_listed, listed, parse_update
+
+#: Registrations of a list in one piece: they take about 1 ms.
+PIECE = 128
+
+_JSON = (b"Content-Type", b"application/json; charset=utf-8")
+_HEADERS = (_JSON, (b"Cache-Control", b"no-cache"))
+
+_DONE = ApiResponse(200, b"200", _HEADERS)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Problem(msgspec.Struct):
+    message: str
+
+
+_problem = msgspec.json.Decoder(_Problem)
+
+
+def thalassa_site(
+    node: Node, reactor: IReactorTime, turns: Turns | None = None, tokens: Tokens | None = None
+) -> ApiSite:
+    """Return the site that serves Thalassa's API. `turns` and `tokens` are as for the API's own site."""
+    table = RouteTable(_ROUTES, error_form)
+    return site_of(table, node, reactor, turns or Turns(reactor), tokens or Tokens(), prefix="thalassa_")
+
+
+def error_form(response: ApiResponse) -> ApiResponse:
+    """Return an error of the API as Thalassa has it: without a message where there is no such path or method."""
+    status = 404 if response.status == 405 else response.status
+    error: dict[str, int | str] = {"code": status, "error": HTTPStatus(status).phrase}
+    if status != 404:
+        error["message"] = _problem.decode(response.body).message
+    kept = [header for header in response.headers if header[0] not in (b"Content-Type", b"Allow")]
+    return ApiResponse(status, _encode(error), (*_HEADERS, *kept))
+
+
+def _update(node: Node, asked: ApiRequest) -> ApiResponse:
+    repeated = asked.repeated
+    if repeated is None:
+        app, version, host, port = asked.path
+        wanted = parse_update((app, version, host, port), asked.body, node.timing)
+        repeated = asked.repeated = RepeatedRequest(wanted.key, _HEADERS, wanted)
+    repeated.register(node)
+    return _DONE
+
+
+def _remove(node: Node, asked: ApiRequest) -> ApiResponse:
+    app, version, host, port = asked.path
+    node.deregister(model.registration_key((app, version, host, port)))
+    return _DONE
+
+
+def _registrations(node: Node, asked: ApiRequest) -> Answered:
+    names = [model.parse_name(field, name) for field, name in zip(("name", "version"), asked.path, strict=False)]
+    app, version = (*names, None, None)[:2]
+    claims = node.claims(app, version, ordered=node.listed <= ORDERED_MAX)
+    pieces = _pieces(node, claims)
+    if len(claims) <= PIECE:
+        return ApiResponse(200, b"".join(pieces), _HEADERS)
+    held_bytes = node.listings.held_bytes(app, version)
+    return DeferredResponse(iter(()), lambda: ApiResponse(200, b"", _HEADERS, pieces), held_bytes)
+
+
+def _pieces(node: Node, claims: Sequence[Claim]) -> Iterator[bytes]:
+    """Yield the list of those that are in rotation; each piece is made when it is asked for."""
+    now_ms = node.journal.wall_ms()
+    before = b"["
+    for start in range(0, len(claims), PIECE):
+        registrations = [listed(node.shown(claim)) for claim in claims[start : start + PIECE]]
+        shown = [encode_listed(each, now_ms) for each in registrations if each.in_rotation]
+        yield before + b",".join(shown) if shown else b" "
+        before = b"," if shown else before
+    yield b"]" if before == b"," else b"[]"
+
+
+def _status(node: Node, _asked: ApiRequest) -> ApiResponse:
+    status = node.status()
+    shown = {"name": "bender", "version": __version__, "uptime": int(status["uptime"]), "ready": status["ready"]}
+    return ApiResponse(200, _encode(shown), _HEADERS)
+
+
+#: What stands before a path where its requests are counted, because the API has some of these paths, too.
+_COUNTED_AS = "thalassa:"
+
+
+def _route(path: str, commands: Mapping[str, Command], **more: Any) -> Route:
+    return Route(path, commands, name=_COUNTED_AS + path, **more)
+
+
+_ROUTES = (
+    _route("/registrations", {"GET": _registrations}),
+    _route("/registrations/<name>", {"GET": _registrations}),
+    _route("/registrations/<name>/<version>", {"GET": _registrations}),
+    _route(
+        "/registrations/<name>/<version>/<host>/<port>",
+        {"POST": _update, "DELETE": _remove},
+        hot=True,
+        changes=Need.REGISTER,
+    ),
+    _route("/status", {"GET": _status}, at_once=True, reads=Need.NOTHING),
+)

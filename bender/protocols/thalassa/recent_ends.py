@@ -1,0 +1,51 @@
+"""The instances that went offline in the last ten minutes, for subscribers that come back.
+
+Aqueduct never asks again for what it has: it drops an instance only on an `offline`. One whose connection was cut may
+have missed some, and does not say since when; so each new subscriber is sent those of the last minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bender.core.view import ViewEvent
+
+#: How long a subscriber may be away and still miss nothing.
+KEPT_S = 600.0
+
+#: Instances that are kept, of 150 bytes or so each: 80 that go every second for ten minutes.
+KEPT_MAX = 50_000
+
+
+class RecentEnds:
+    """The instances that are offline now and were online in the last `KEPT_S`.
+
+    `observe` is to be called for each event of the node's journal. `seconds` is a clock that does not jump.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        # In order of the time.
+        self._ended_at: dict[str, float] = {}
+
+    def observe(self, event: ViewEvent) -> None:
+        """Note an event."""
+        if not event.key.startswith("registration/"):
+            return
+        self._ended_at.pop(event.key, None)
+        if event.what == "offline":
+            self._ended_at[event.key] = self._seconds()
+            self._forget_oldest()
+
+    def keys(self) -> list[str]:
+        """Return the ids of these instances, those that went first at the beginning."""
+        self._forget_oldest()
+        return [*self._ended_at]
+
+    def _forget_oldest(self) -> None:
+        since = self._seconds() - KEPT_S
+        while self._ended_at:
+            oldest = next(iter(self._ended_at))
+            if self._ended_at[oldest] >= since and len(self._ended_at) <= KEPT_MAX:
+                return
+            del self._ended_at[oldest]

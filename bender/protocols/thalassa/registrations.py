@@ -1,0 +1,146 @@
+"""Registrations as Thalassa's programs send and show them.
+
+Thalassa has one object beside the path of an instance, `meta`. `secondsToExpire` in it is the ttl; bender keeps the
+rest as the meta of the registration. Both are shown together again, and so are those that came another way.
+
+Thalassa knows no weights and states. Its load balancer, Aqueduct, sends traffic to everything that is listed. So only
+what is in rotation is listed here: an instance that is drained, in maintenance or of weight 0 is offline.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from math import isfinite, nan
+from typing import Any
+
+import msgspec
+
+from bender.core.invalid import Invalid
+from bender.core.members import AWAY
+from bender.core.model import RegistrationRequest, decoded, parse_registration_at, require_shallow
+from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
+from bender.protocols.thalassa.axon import frame
+
+SECONDS_TO_EXPIRE = "secondsToExpire"
+HOSTNAME = "hostname"
+
+_ID_BEGINS_AT = len("registration")
+
+
+class ListedRegistration(msgspec.Struct):
+    """The fields of a registration, as bender shows it, that are needed here."""
+
+    id: str
+    app: str
+    version: str
+    host: str
+    port: int
+    ttl: float
+    weight: int
+    meta: dict[str, Any]
+    state: str
+
+    @property
+    def in_rotation(self) -> bool:
+        """Whether it gets traffic."""
+        return self.weight > 0 and self.state not in AWAY
+
+
+class _Event(msgspec.Struct):
+    event: str
+    at: int = 0
+    registration: ListedRegistration | None = None
+
+
+class _Online(msgspec.Struct):
+    """A registration as Thalassa shows it."""
+
+    name: str
+    version: str
+    host: str
+    port: int
+    last_known_ms: int = msgspec.field(name="lastKnown")
+    meta: dict[str, Any]
+    id: str
+
+
+_object = msgspec.json.Decoder(dict[str, Any])
+_listed = msgspec.json.Decoder(ListedRegistration)
+_event = msgspec.json.Decoder(_Event)
+_encode = msgspec.json.Encoder().encode
+
+
+def parse_update(path: tuple[str, str, str, str], body: bytes, timing: Timing) -> RegistrationRequest:
+    """Return the registration that a path and a body ask for. Raises `Invalid`.
+
+    All of it is set: what an earlier update had and this one has not, is gone. A ttl that nodes do not accept becomes
+    the nearest that they do, because Thalassa takes any, and its client would send the same again for ever.
+    """
+    instance = parse_registration_at(path, b"", timing)
+    meta = _meta(body)
+    ttl_s = _ttl_s(meta.pop(SECONDS_TO_EXPIRE, None), timing)
+    require_shallow("body", meta)
+    return msgspec.structs.replace(instance, ttl_s=ttl_s, meta=meta)
+
+
+def _meta(body: bytes) -> dict[str, Any]:
+    return decoded(_object, body) if body.strip() else {}
+
+
+def _ttl_s(seconds: object, timing: Timing) -> float:
+    """Return the ttl for `secondsToExpire`. Zero and its like are the default in Thalassa, and text may be a number."""
+    if not seconds:
+        return timing.ttl_s
+    number = nan
+    if isinstance(seconds, int | float | str) and not isinstance(seconds, bool):
+        with suppress(ValueError, OverflowError):
+            number = float(seconds)
+    if not isfinite(number):
+        raise Invalid(SECONDS_TO_EXPIRE, "must be a number of seconds")
+    return min(max(number, TTL_INTERVALS_MIN * timing.interval_s), TTL_S_MAX)
+
+
+def listed(registration: bytes) -> ListedRegistration:
+    """Return a registration from the JSON in which bender shows it."""
+    return _listed.decode(registration)
+
+
+def encode_listed(registration: ListedRegistration, last_known_ms: int) -> bytes:
+    """Return a registration as JSON in Thalassa's form; `last_known_ms` is when it was known to be online."""
+    ttl_s = registration.ttl
+    meta = registration.meta | {SECONDS_TO_EXPIRE: int(ttl_s) if ttl_s == int(ttl_s) else ttl_s}
+    if not meta.get(HOSTNAME):
+        meta[HOSTNAME] = registration.host
+    return _encode(
+        _Online(
+            registration.app,
+            registration.version,
+            registration.host,
+            registration.port,
+            last_known_ms,
+            meta,
+            thalassa_id(registration.id),
+        )
+    )
+
+
+def thalassa_id(key: str) -> str:
+    """Return the id of a registration in Thalassa: `registration/web/1/host/80` is `/web/1/host/80`."""
+    return key[_ID_BEGINS_AT:]
+
+
+def offline_frame(key: str) -> bytes:
+    """Return the frame for an instance that is not online any more."""
+    return frame(thalassa_id(key).encode(), b"offline")
+
+
+def event_frame(line: bytes) -> bytes:
+    """Return the frame for an event of a node, as it stands in the journal; nothing where it is of no registration."""
+    event = _event.decode(line)
+    registration = event.registration
+    if registration is None:
+        return b""
+    if event.event == "offline" or not registration.in_rotation:
+        return offline_frame(registration.id)
+    id_ = thalassa_id(registration.id).encode()
+    return frame(id_, b"online", encode_listed(registration, event.at))
