@@ -49,6 +49,7 @@ AT_NEXT_START: dict[str, Callable[[NodeOptions], str]] = {
     "tls": lambda choices: "on" if choices.tls else "off",
     "disable": lambda choices: ",".join(choices.disabled) or "nothing",
     "peer-tls": lambda choices: "on" if choices.peer_tls else "off",
+    "peer-tls-mode": lambda choices: choices.peer_tls_mode.value,
 }
 
 

@@ -26,7 +26,7 @@ from bender.node.limits import Limits
 from bender.process.number_options import seconds_of
 from bender.process.options import Endpoint, OptionError, RawOption, address_is, flag_of, parse_endpoint, text_of
 from bender.protocols.http import PROTOCOLS
-from bender.tls.connections import context_of
+from bender.tls.connections import PeerTlsMode, context_of
 from bender.tls.identity import TlsIdentity, load_identity, require_signed
 
 #: The port of peers that were named without one.
@@ -55,6 +55,7 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "guard": (0, "DURATION to keep members listed when lost nodes would hide most of an app; 0 turns it off"),
     "tls": (None, "DIR with cert.pem and key.pem; clients then use TLS at --api and --events"),
     "peer-tls": (None, "DIR with ca.pem, cert.pem and key.pem; peers then use TLS, with certificates of that CA alone"),
+    "peer-tls-mode": ("require", "require TLS of peers, or while a cluster changes to it, allow or prefer it"),
     "tokens": (None, "FILE (TOML) with the tokens of clients, and what each permits"),
     **LIMIT_OPTIONS,
     "disable": ((), f"PROTOCOL,… that --api is not to serve, of {', '.join(PROTOCOLS)}; repeatable"),
@@ -83,6 +84,7 @@ class NodeOptions:
     guard_s: float
     tls: TlsIdentity | None
     peer_tls: TlsIdentity | None
+    peer_tls_mode: PeerTlsMode
     tokens: tuple[Token, ...] | None
     limits: Limits
     disabled: tuple[str, ...]
@@ -119,7 +121,9 @@ class NodeOptions:
         if endpoint.loopback or option in UNPROTECTABLE:
             return []
         if option == "exchange":
-            return [] if self.peer_tls else ["--peer-tls DIR"]
+            if self.peer_tls is None:
+                return ["--peer-tls DIR"]
+            return [] if self.peer_tls_mode is PeerTlsMode.REQUIRE else ["--peer-tls-mode require"]
         encrypted = self.tls is not None or endpoint.kind == "ssl"
         return [each for each, given in (("--tls DIR", encrypted), ("--tokens FILE", self.tokens)) if not given]
 
@@ -147,6 +151,7 @@ def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
         guard_s=seconds_of(chosen["guard"], 0, GUARD_S_MAX),
         tls=_identity(given.get("tls"), authorities=False),
         peer_tls=_identity(given.get("peer-tls"), authorities=True),
+        peer_tls_mode=_peer_tls_mode(chosen["peer-tls-mode"]),
         tokens=read_tokens(text_of(given["tokens"])) if "tokens" in given else None,
         limits=parse_limits(chosen),
         disabled=tuple(sorted({*_protocols(chosen["disable"])})),
@@ -165,6 +170,8 @@ def _check_together(choices: NodeOptions) -> None:
             f"--ttl {timing.ttl_s:g} is less than {TTL_INTERVALS_MIN} times --interval {timing.interval_s:g}: "
             f"choose a ttl of {ttl_s_min:g} or more, or a shorter interval."
         )
+    if choices.peer_tls is None and choices.peer_tls_mode is not PeerTlsMode.REQUIRE:
+        raise OptionError(f"--peer-tls-mode {choices.peer_tls_mode.value} needs --peer-tls DIR.")
     for (one, place), (other, taken) in combinations(choices.endpoints.items(), 2):
         if place.meets(taken):
             raise OptionError(
@@ -260,6 +267,14 @@ def _identity(given: RawOption | None, *, authorities: bool) -> TlsIdentity | No
     except ValueError as error:
         raise OptionError(f"{given.source}: {error}.") from error
     return identity
+
+
+def _peer_tls_mode(given: RawOption) -> PeerTlsMode:
+    text = text_of(given)
+    try:
+        return PeerTlsMode(text)
+    except ValueError:
+        raise OptionError(f"{given.source} must be allow, prefer or require, not {text!r}.") from None
 
 
 def _name(given: RawOption) -> str:

@@ -170,6 +170,7 @@ def _make_node(choices: NodeOptions, reactor: Reactor, sources: Sources, turns: 
             seeds=choices.peers,
             turns=turns,
             tls=protection.peers,
+            tls_mode=choices.peer_tls_mode,
         ),
     )
 

@@ -22,13 +22,13 @@ from bender.core.messages import OutgoingMessage
 from bender.exchange.client import GossipClient, SendingNode
 from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.discovery import LocatingNode, Seeds
-from bender.exchange.server import NO_TLS, AnsweringNode, GossipServer
+from bender.exchange.server import NO_TLS, AnsweringNode, GossipServer, PeerSite
 from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import BODY_BYTES_MAX, Wire
 from bender.net.encrypted import ListeningTls
 from bender.net.fair_turns import Turns
 from bender.net.reactor import Reactor
-from bender.tls.connections import PeersTls
+from bender.tls.connections import PeersTls, PeerTlsMode
 
 __all__ = ["Exchange"]
 
@@ -43,7 +43,8 @@ class Exchange(MultiService):
     """Listens to peers at `endpoint`, asks them, and keeps the node informed where its seeds are.
 
     `seeds` are the configured `host:port`; `turns` are those of all that takes time at the node; `chance`
-    gives numbers between 0 and 1, at random. With `tls`, peers must have certificates of the same authority.
+    gives numbers between 0 and 1, at random. With `tls`, peers must have certificates of the same authority, unless
+    `tls_mode` allows some without TLS.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Exchange(MultiService):
         seeds: Sequence[str],
         turns: Turns | None = None,
         tls: PeersTls | None = None,
+        tls_mode: PeerTlsMode = PeerTlsMode.REQUIRE,
         chance: Callable[[], float] = random.random,
     ) -> None:
         super().__init__()
@@ -66,10 +68,10 @@ class Exchange(MultiService):
         self.places, self.held = peers.places, peers.held
         site: IProtocolFactory = peers
         if tls is not None:
-            site = ListeningTls(tls, peers, reactor, NO_TLS, peers.refused_tls)
+            site = ListeningTls(tls, peers, reactor, NO_TLS, peers.refused_tls, _mixed(peers, tls_mode))
         if isinstance(endpoint, str):
             endpoint = serverFromString(reactor, endpoint)
-        self._poster = PeerTransport(reactor, BODY_BYTES_MAX, tls)
+        self._poster = PeerTransport(reactor, BODY_BYTES_MAX, None if tls_mode is PeerTlsMode.ALLOW else tls)
         self._listener = StreamServerEndpointService(endpoint, site)
         # As twisted.application.strports does it: a port in use must end the process, not be a line of the log.
         self._listener._raiseSynchronously = True  # noqa: SLF001
@@ -104,3 +106,10 @@ class Exchange(MultiService):
         await maybeDeferred(self._listener.stopService)
         await self._client.stopService()
         self._poster.close()
+
+
+def _mixed(peers: PeerSite, mode: PeerTlsMode) -> Callable[[str, bool], None] | None:
+    """Return what is called with the host of a peer that sends, and whether with TLS; None if no peer may without."""
+    if mode is PeerTlsMode.REQUIRE:
+        return None
+    return peers.note_tls if mode is PeerTlsMode.PREFER else lambda _host, _encrypted: None

@@ -267,5 +267,12 @@ class PeerSite(PacedSite):
         """Note that a peer could not connect with TLS."""
         self._problems.trouble(host, "asks", f"cannot connect with TLS: {clause}", kind=f"tls: {clause}")
 
+    def note_tls(self, host: str, encrypted: bool) -> None:
+        """Note whether a peer uses TLS, at a node that prefers it."""
+        if encrypted:
+            self._problems.fine(host, "tls")
+        else:
+            self._problems.trouble(host, "tls", "does not use TLS yet: start it with --peer-tls-mode prefer")
+
     def too_large(self, host: str) -> None:
         self._problems.trouble(host, "asks", f"sends more than {BODY_BYTES_MAX} bytes", kind=MessageTooLarge.__name__)

@@ -97,6 +97,9 @@ class _ListeningTls(_PromptTls):
 
     factory: ListeningTls
     _begun = False
+    #: Set for a client without TLS that is served nevertheless. Then the wrapped protocol speaks as it does with TLS,
+    #: and what it writes passes OpenSSL by.
+    _plain = False
     #: Set during the handshake, and while this side is closed.
     _due: IDelayedCall | None = None
     _closing: IDelayedCall | None = None
@@ -110,6 +113,10 @@ class _ListeningTls(_PromptTls):
         if self._closing is not None:
             self._closing.cancel()
             self._closing = None
+        if self._plain:
+            self.connected = False
+            ProtocolWrapper.connectionLost(self, reason)
+            return
         if not self._handshakeDone:
             failure: Any = self._reason or reason
             clause, transport = tls_clause(failure.value), cast(Any, self.transport)
@@ -120,15 +127,57 @@ class _ListeningTls(_PromptTls):
     def dataReceived(self, data: bytes) -> None:
         if not self._begun:
             self._begun = True
-            if not data.startswith(_HANDSHAKE):
-                transport: Any = self.transport
-                self.factory.refused(host_of(transport.getPeer()), "it does not use TLS")
-                transport.write(self.factory.plain_answer)
-                transport.loseConnection()
+            if not data.startswith(_HANDSHAKE) and not self._serves_plain():
                 return
+        if self._plain:
+            self._note(encrypted=False)
+            ProtocolWrapper.dataReceived(self, data)
+            return
         super().dataReceived(data)
-        if self._due is not None and self._handshakeDone:
-            self._stop_waiting()
+        if self._handshakeDone:
+            if self._due is not None:
+                self._stop_waiting()
+            if self.factory.mixed is not None and self.connected:
+                self._note(encrypted=True)
+
+    def _serves_plain(self) -> bool:
+        """Go on without TLS, where that is allowed; else answer the client and close the connection."""
+        transport: Any = self.transport
+        if self.factory.mixed is None:
+            self.factory.refused(host_of(transport.getPeer()), "it does not use TLS")
+            transport.write(self.factory.plain_answer)
+            transport.loseConnection()
+            return False
+        self._plain = True
+        self._stop_waiting()
+        written, self._appSendBuffer = self._appSendBuffer, []
+        transport.writeSequence(written)
+        return True
+
+    def _note(self, *, encrypted: bool) -> None:
+        transport: Any = self.transport
+        if self.factory.mixed is not None:
+            self.factory.mixed(host_of(transport.getPeer()), encrypted)
+
+    def write(self, data: bytes) -> None:
+        if self._plain:
+            ProtocolWrapper.write(self, data)
+        else:
+            super().write(data)
+
+    def loseConnection(self) -> None:
+        if self._plain:
+            ProtocolWrapper.loseConnection(self)
+        else:
+            super().loseConnection()
+
+    def abortConnection(self) -> None:
+        if self._plain:
+            self.disconnecting = True
+            transport: Any = self.transport
+            transport.abortConnection()
+        else:
+            super().abortConnection()
 
     def _shutdownTLS(self) -> None:
         """Close this side, as Twisted does. It would wait for the client to close the other side for ever."""
@@ -154,7 +203,9 @@ class _ListeningTls(_PromptTls):
 class ListeningTls(TLSMemoryBIOFactory):
     """Makes the connections of `factory` with TLS; `plain_answer` is what a client gets that does not use it.
 
-    `refused` is called with the host of a client with which no connection is made, and a clause that says why.
+    `refused` is called with the host of a client with which no connection is made, and a clause that says why. With
+    `mixed`, clients without TLS are served as well, and it is called with the host of each client that sends, and
+    whether that uses TLS.
     """
 
     protocol = _ListeningTls
@@ -167,11 +218,13 @@ class ListeningTls(TLSMemoryBIOFactory):
         reactor: IReactorTime,
         plain_answer: bytes,
         refused: Callable[[str, str], None] = lambda _host, _clause: None,
+        mixed: Callable[[str, bool], None] | None = None,
     ) -> None:
         super().__init__(creator, False, factory, reactor)
         self.plain_answer = plain_answer
         self.clock = reactor
         self.refused = refused
+        self.mixed = mixed
 
 
 class _ConnectingTls(TLSMemoryBIOFactory):

@@ -7,6 +7,7 @@ Certificates can be replaced while a node runs: connections that are open keep t
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from cryptography import x509
@@ -27,6 +28,17 @@ from bender.tls.identity import TlsIdentity
 from bender.tls.problems import names_clause, reason_clause, verification_clause
 
 _PEER = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+
+
+class PeerTlsMode(Enum):
+    """Which peers a node speaks to with TLS, and from which it takes messages without TLS, while a cluster changes."""
+
+    #: It sends without TLS, and takes both.
+    ALLOW = "allow"
+    #: It sends with TLS, and takes both.
+    PREFER = "prefer"
+    #: It sends with TLS, and takes nothing else.
+    REQUIRE = "require"
 
 
 class CertificateRefused(SSL.Error):

@@ -90,6 +90,20 @@ class Exposed(ProtectionCase):
         for endpoint in CLOSED:
             self.chosen(agent=endpoint)
 
+    def test_peers_that_need_no_tls(self) -> None:
+        """While a cluster changes to TLS, its peers are not protected yet."""
+        for mode in ("allow", "prefer"):
+            given = {"exchange": "tcp:10", "peer_tls": self.peer_tls, "peer_tls_mode": mode}
+            missing = "--peer-tls-mode require"
+            self.assertEqual(self.refused(**given), self.expected("exchange", "tcp:10", missing, "peer"))
+            self.assertEqual(self.chosen(**given, insecure=True).peer_tls_mode.value, mode)
+            self.assertEqual(self.refused(peer_tls_mode=mode), f"--peer-tls-mode {mode} needs --peer-tls DIR.")
+        self.assertEqual(
+            self.refused(peer_tls=self.peer_tls, peer_tls_mode="off"),
+            "--peer-tls-mode must be allow, prefer or require, not 'off'.",
+        )
+        self.assertEqual(self.chosen().peer_tls_mode.value, "require")
+
     def test_all_of_them(self) -> None:
         """The first that is not protected is named."""
         endpoints = {"api": "tcp:9", "exchange": "tcp:10", "events": "tcp:11"}

@@ -13,7 +13,7 @@ from bender.core.timing import Timing
 from bender.exchange import Exchange
 from bender.node.node import Node
 from bender.node.sources import Sources
-from bender.tls.connections import PeersTls
+from bender.tls.connections import PeersTls, PeerTlsMode
 from tests.exchange.network import Double, ExchangeCase, Stranger
 
 KEY = "registration/web/1/h/80"
@@ -36,13 +36,21 @@ class ExchangeOfNodes(ExchangeCase):
         start: bool = True,
         name: str | None = None,
         tls: PeersTls | None = None,
+        tls_mode: PeerTlsMode = PeerTlsMode.REQUIRE,
     ) -> Node:
         """A node with an exchange at HOST:1730, whose name is HOST unless said."""
         sources = Sources(self.network.seconds, lambda: 0, lambda: next(self.incarnations))
         timing = Timing(interval_s=interval_s, ttl_s=10.0)
         endpoint = f"tcp:1730:interface={host}"
         exchange = partial(
-            Exchange, self.network, endpoint=endpoint, cluster=cluster, seeds=seeds, tls=tls, chance=lambda: 0.5
+            Exchange,
+            self.network,
+            endpoint=endpoint,
+            cluster=cluster,
+            seeds=seeds,
+            tls=tls,
+            tls_mode=tls_mode,
+            chance=lambda: 0.5,
         )
         node = Node(
             self.network,

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bender.exchange.client import UNDER_WAY_MAX
 from bender.node.node import Node
-from bender.tls.connections import PeersTls
+from bender.tls.connections import PeersTls, PeerTlsMode
 from tests.exchange.network import Stranger
 from tests.exchange.test_exchange import KEY, WEB, ExchangeOfNodes
 from tests.tls.in_memory import DAY, an_authority, an_identity, now
 
 FIRST, SECOND = "10.0.0.1", "10.0.0.2"
+
+#: The address from which all connections come in these tests.
+CLIENT = "10.0.0.9"
+
+ALLOW, PREFER, REQUIRE = PeerTlsMode
+
+NOT_YET = "does not use TLS yet: start it with --peer-tls-mode prefer"
 
 
 class TlsCase(ExchangeOfNodes):
@@ -21,9 +30,17 @@ class TlsCase(ExchangeOfNodes):
         """A certificate of the CA that the first node has as well."""
         return PeersTls(an_identity(self.authority, **made))  # type: ignore[arg-type]
 
-    def pair(self, first: PeersTls | None, second: PeersTls | None) -> tuple[Node, Node]:
+    def pair(
+        self,
+        first: PeersTls | None,
+        second: PeersTls | None,
+        modes: Sequence[PeerTlsMode] = (REQUIRE, REQUIRE),
+    ) -> tuple[Node, Node]:
         """Two nodes, of which the second was told of the first."""
-        nodes = self.node_at(FIRST, tls=first), self.node_at(SECOND, f"{FIRST}:1730", tls=second)
+        nodes = (
+            self.node_at(FIRST, tls=first, tls_mode=modes[0]),
+            self.node_at(SECOND, f"{FIRST}:1730", tls=second, tls_mode=modes[1]),
+        )
         self.network.settle()
         return nodes
 
@@ -47,7 +64,7 @@ class SameAuthority(TlsCase):
     def test_replaced_certificates(self) -> None:
         """A cluster changes its CA without an interruption, node by node."""
         tls = [self.a_peer(), self.a_peer()]
-        first, second = self.pair(*tls)
+        first, second = self.pair(tls[0], tls[1])
         self.pass_time(2)
         new = an_authority()
         for each in tls:
@@ -56,6 +73,62 @@ class SameAuthority(TlsCase):
         first.register(WEB)
         self.pass_time(1)
         self.assertEqual(self.ids(second), [KEY])
+
+
+class Modes(TlsCase):
+    """Nodes that are moved to TLS one after the other; None is a node without TLS."""
+
+    def meet(self, first: PeerTlsMode | None, second: PeerTlsMode | None) -> tuple[Node, Node]:
+        """Two nodes of a cluster, in these steps; what one registers is listed by the other, in both directions."""
+        tls = [None if mode is None else self.a_peer() for mode in (first, second)]
+        nodes = self.pair(tls[0], tls[1], (first or REQUIRE, second or REQUIRE))
+        self.pass_time(3, nodes)
+        for here, there in (nodes, nodes[::-1]):
+            here.register(WEB)
+            self.pass_time(1, nodes)
+            self.assertEqual(self.ids(there), [KEY], (first, second))
+            here.deregister(KEY)
+            self.pass_time(1, nodes)
+            self.assertEqual(self.ids(there), [], (first, second))
+        return nodes
+
+    def test_each_step_with_the_one_before_and_itself(self) -> None:
+        """So a cluster can be moved node by node, and back."""
+        for pair in ((None, ALLOW), (ALLOW, ALLOW), (ALLOW, PREFER), (PREFER, PREFER), (PREFER, REQUIRE)):
+            for first, second in (pair, pair[::-1]):
+                nodes = self.meet(first, second)
+                problems = [problem for node in nodes for problem in node.status()["problems"].values()]
+                left = {ALLOW, PREFER} == {*pair}
+                self.assertEqual(problems, [NOT_YET] * left, pair)
+                self.stop_all()
+
+    def test_who_is_left(self) -> None:
+        """A node that prefers TLS names the peers that do not use it yet, until some seconds after they do."""
+        nodes = self.meet(PREFER, ALLOW)
+        self.assertEqual(nodes[0].status()["problems"], {CLIENT: NOT_YET})
+        self.exchanges[SECOND].stopService()
+        self.pass_time(2, nodes[:1])
+        second = self.node_at(SECOND, f"{FIRST}:1730", tls=self.a_peer(), tls_mode=PREFER)
+        self.assertEqual(nodes[0].status()["problems"], {CLIENT: NOT_YET})
+        self.pass_time(5, [nodes[0], second])
+        self.assertEqual(nodes[0].status()["problems"], {})
+
+    def test_a_step_left_out(self) -> None:
+        """Then one of them refuses the other, and says why."""
+        one, other = self.pair(self.a_peer(), self.a_peer(), (REQUIRE, ALLOW))
+        self.pass_time(10, [one, other])
+        problem = other.status()["problems"][f"{FIRST}:1730"]
+        self.assertIn("this port uses TLS: start the sender with --peer-tls DIR", problem)
+
+    def test_a_peer_with_another_authority(self) -> None:
+        """TLS that is used is checked in each mode."""
+        for mode in (ALLOW, PREFER):
+            one, other = self.pair(self.a_peer(), PeersTls(an_identity(an_authority())), (mode, REQUIRE))
+            one.register(WEB)
+            self.pass_time(10, [one, other])
+            self.assertEqual(self.ids(other), [])
+            self.assertIn("is signed by another CA", other.status()["problems"][f"{FIRST}:1730"])
+            self.stop_all()
 
 
 class Refused(TlsCase):

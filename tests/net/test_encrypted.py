@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.net.encrypted import CLOSING_S_MAX, HANDSHAKE_S_MAX, RecordBounds
+from bender.net.encrypted import CLOSING_S_MAX, HANDSHAKE_S_MAX, ListeningTls, RecordBounds
 from bender.tls.connections import ClientsTls, NodeTls, PeersTls
 from tests.tls.in_memory import PLAIN_ANSWER, Joined, an_authority, an_identity, as_trusted, for_clients
 
@@ -112,6 +113,69 @@ class PlainClients(ListeningCase):
             joined.server.transport.write(answer)
             joined.flush()
             self.assertEqual((joined.client.clause, joined.client.received), ("it does not use TLS", b""))
+
+
+class PlainAllowed(ListeningCase):
+    """Peers without TLS at a port that serves them as well."""
+
+    def joined(self, client: NodeTls | None, first: bytes = b"") -> tuple[Joined, list[bool]]:
+        """A connection, and for each piece that came whether it came with TLS."""
+        encrypted: list[bool] = []
+
+        def server(factory: IProtocolFactory) -> ListeningTls:
+            return ListeningTls(
+                self.node, factory, self.clock, PLAIN_ANSWER, mixed=lambda _host, each: encrypted.append(each)
+            )
+
+        return Joined(server, client, self.clock, first), encrypted
+
+    def test_without_tls(self) -> None:
+        """Both sides send what they like, and each end is noticed, with its reason."""
+        joined, encrypted = self.joined(None, b"asked")
+        self.assertEqual(encrypted, [False])
+        joined.server.transport.write(b"answ")
+        joined.server.transport.writeSequence([b"er", b"ed"])
+        joined.flush()
+        self.assertEqual((joined.server.received, joined.client.received), (b"asked", b"answered"))
+        joined.server.transport.loseConnection()
+        joined.flush()
+        self.assertIsNotNone(joined.client.reason)
+        self.assertIsNone(joined.server.clause)
+
+    def test_an_aborted_connection(self) -> None:
+        joined, _ = self.joined(None, b"asked")
+        joined.server.transport.abortConnection()
+        joined.flush()
+        self.assertIsNotNone(joined.client.reason)
+        self.assertIsNotNone(joined.server.reason)
+
+    def test_what_was_written_before(self) -> None:
+        """It waited for the first byte of the client."""
+        joined, _ = self.joined(None)
+        joined.server.transport.write(b"a greeting")
+        joined.flush()
+        self.assertEqual(joined.client.received, b"")
+        joined.client.transport.write(b"asked")
+        joined.flush()
+        self.assertEqual(joined.client.received, b"a greeting")
+
+    def test_no_time_limit_is_left(self) -> None:
+        """That of the handshake is over with the first byte."""
+        joined, _ = self.joined(None, b"asked")
+        self.clock.advance(HANDSHAKE_S_MAX + 1)
+        joined.flush()
+        self.assertIsNone(joined.client.reason)
+
+    def test_with_tls(self) -> None:
+        joined, encrypted = self.joined(self.client)
+        self.assertTrue(joined.works)
+        self.assertEqual({*encrypted}, {True})
+
+    def test_a_client_that_sends_nothing(self) -> None:
+        joined, _ = self.joined(None)
+        self.clock.advance(HANDSHAKE_S_MAX)
+        joined.flush()
+        self.assertIsNotNone(joined.client.reason)
 
 
 class Handshakes(ListeningCase):
