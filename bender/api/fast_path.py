@@ -142,8 +142,8 @@ class FastPath:
 
         It was read `waited_s` ago.
         """
-        began_at = self._seconds()
-        if not (taken.route.at_once or self._node.ready):
+        began_at = self._node.now()
+        if not (taken.route.at_once or self._node.ready_at(began_at)):
             return None
         try:
             answered = answer(self._node, taken.route, taken.asked)

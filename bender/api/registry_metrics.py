@@ -31,7 +31,7 @@ def of_registrations(node: Node) -> Iterator[Metric | None]:
     """Yield the registrations by app and state, and the suspects by app."""
     sizes: dict[str, int] = {}
     other = 0
-    for names in _portions(node.apps()):
+    for names in _portions(node.replica.view.apps()):
         sizes |= {name: node.count(name) for name in names}
         for name in sorted(sizes)[NAMES_MAX:]:
             other += sizes.pop(name)
@@ -48,7 +48,8 @@ def of_registrations(node: Node) -> Iterator[Metric | None]:
     others_of_app: Counter[str] = Counter()
     for (app, _), count in states.items():
         others_of_app[app] += count
-    up = [((app, UP), size - others_of_app[app]) for app, size in sizes.items()]
+    # It changes between the slices, so that more may be out of rotation by now than there were.
+    up = [((app, UP), max(0, size - others_of_app[app])) for app, size in sizes.items()]
     yield gauges("registrations", about, ("app", "state"), [*up, *states.items()])
     about = "Registrations that stay listed as suspect only because of the guard, by app."
     yield gauges("suspects", about, ("app",), (((app,), count) for app, count in suspects.items()))
@@ -69,7 +70,8 @@ def _count(
     app = app if app in sizes else OTHERS
     if status.state != UP:
         states[app, status.state] += 1
-    suspects[app] += status.suspect
+    if status.suspect:
+        suspects[app] += 1
 
 
 def of_backends(node: Node) -> Iterator[Metric | None]:

@@ -113,7 +113,11 @@ class Node:
     @property
     def ready(self) -> bool:
         """Whether this node may answer for the cluster. Notices first whether the node was away."""
-        if self.replica.notice(self.now()):
+        return self.ready_at(self.now())
+
+    def ready_at(self, now: float) -> bool:
+        """Return whether it may do so at a time that `now` has just returned."""
+        if self.replica.notice(now):
             return True
         self._pass_on()  # it may have begun to ask its peers
         return False
@@ -341,10 +345,6 @@ class Node:
     def history(self, key: str) -> tuple[ConfigSetting, ...]:
         """Return the settings of a configuration key, newest first. A removal has no body."""
         return self.replica.history(key)
-
-    def apps(self) -> list[str]:
-        """Return the names of all apps that have listed registrations, in no order."""
-        return self.replica.view.apps()
 
     def count(self, app: str, version: str | None = None) -> int:
         """Return the number of listed registrations of a version, or of all of an app."""
