@@ -1,4 +1,4 @@
-"""`GET /metrics`: the numbers of a node, in the forms that Prometheus takes."""
+"""`GET /metrics`: the forms that Prometheus takes, and the names that the page explains."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from pathlib import Path
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
-from tests.api.conversation import WEB, ApiCase, Response, parsed
+from bender.api.metrics import scrape
+from bender.api.responses import ApiRequest
+from tests.access.known import headers
+from tests.api.conversation import WEB, ApiCase, Response, a_node, parsed, request
+from tests.api.guarded import Guarded
+from tests.api.scraping import scraped
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -19,39 +26,14 @@ ACCEPT = (
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 )
 
-BACKEND = {"name": "shop", "app": "web", "version": "1.2.0"}
 
+class Forms(ApiCase):
+    def scrape(self, method: str = "GET", **more: str) -> Response:
+        return self.ask(method, "/metrics", **more)
 
-class MetricsCase(ApiCase):
-    """A node of which the metrics are read; `values` has them by name and labels, as PromQL writes them."""
-
-    def scrape(self, method: str = "GET", **headers: str) -> Response:
-        connection = self.connect()
-        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-        connection.send(f"{method} /metrics HTTP/1.1\r\nHost: n1\r\n{lines}\r\n".encode())
-        (response,) = parsed(connection.received(), head=method == "HEAD")
-        return response
-
-    @property
-    def values(self) -> dict[str, float]:
-        families = plain(self.scrape().body.decode())
-        return {_series(each.name, each.labels): each.value for family in families for each in family.samples}
-
-    def assert_values(self, **expected: float) -> None:
-        """The metric of that name, without `bender_`, or the series of it that is written."""
-        values = self.values
-        self.assertEqual({name: values.get(f"bender_{name}") for name in expected}, expected)
-
-
-def _series(name: str, labels: dict[str, str]) -> str:
-    inside = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
-    return f"{name}{{{inside}}}" if inside else name
-
-
-class Forms(MetricsCase):
     def test_plain_text(self) -> None:
-        """It is the form for clients that say nothing, or what cannot be understood."""
-        for accept in (None, "*/*", "text/html", "application/openmetrics-text; version=x", "application/json; é"):
+        """It is the form for clients that ask for nothing, or for what cannot be understood."""
+        for accept in (None, "*/*", "text/html", "application/openmetrics-text; version=x", "text/plain; version=é"):
             answer = self.scrape(**({} if accept is None else {"Accept": accept}))
             self.assertEqual(
                 (answer.status, answer.headers["content-type"]), (200, "text/plain; version=0.0.4; charset=utf-8")
@@ -88,25 +70,68 @@ class Forms(MetricsCase):
         (sample,) = families["bender_registrations"].samples
         self.assertEqual(sample.labels["app"], 'a"} 1 \\')
 
+    def test_a_node_that_is_not_ready(self) -> None:
+        """It answers at once, and says so."""
+        self.node = a_node(self.clock, seeds=["n2:1730"])
+        self.assertEqual(scraped(self.node)["bender_ready"], 0)
 
-class Names(MetricsCase):
-    def test_the_page_explains_each_metric_and_no_other(self) -> None:
-        """Also those of which there is nothing at present."""
-        shown = {*re.findall(r"^# TYPE (\S+) ", self.scrape().body.decode(), re.MULTILINE)}
+    def test_an_overloaded_node(self) -> None:
+        """It is asked all the more then, and turns no such request away."""
+        self.site.turns.note_lag(1.0)
+        connection = self.connect()
+        connection.send(request("GET", "/metrics"))
+        self.clock.advance(30)
+        self.clock.advance(0)
+        (answer,) = parsed(connection.received())
+        self.assertEqual(answer.status, 200)
+
+
+class Access(SynchronousTestCase):
+    def test_a_token_of_readers(self) -> None:
+        """Prometheus sends it as `Bearer`, or as it is."""
+        front = Guarded(fast=True)
+        self.assertEqual(front.response("GET", "/metrics").status, 401)
+        self.assertEqual(front.response("GET", "/metrics", name="web").status, 403)
+        self.assertEqual(front.response("GET", "/metrics", name="reader").status, 200)
+        bare = headers("reader")["Authorization"].removeprefix("Bearer ")
+        received, _ = front.ask([request("GET", "/metrics", Authorization=bare)])
+        self.assertEqual(parsed(received)[0].status, 200)
+
+
+class Names(ApiCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.text = self.ask("GET", "/metrics").body.decode()
         page = (DOCS / "monitoring/metrics.md").read_text("utf-8")
         nodes, _, others = page.partition("## Nodes")[2].partition("## Drivers")
-        named = _named(nodes) | _named(others.partition("## Processes")[2])
-        self.assertEqual(shown, named)
+        self.rows = re.findall(r"^\| (`.*?) \| (\w+) \|", nodes, re.MULTILINE)
+        self.of_processes = others.partition("## Processes")[2]
+
+    def test_the_page_explains_each_metric_and_no_other(self) -> None:
+        """Also those of which there is nothing at present."""
+        shown = {*re.findall(r"^# TYPE (\S+) ", self.text, re.MULTILINE)}
+        self.assertEqual(shown, _named(self.of_processes).union(*(_named(names) for names, _ in self.rows)))
 
     def test_types_are_those_of_the_page(self) -> None:
         """So that a reader knows which to take the rate of."""
-        types = dict(re.findall(r"^# TYPE (bender_\S+) (\S+)", self.scrape().body.decode(), re.MULTILINE))
-        page = (DOCS / "monitoring/metrics.md").read_text("utf-8").partition("## Nodes")[2].partition("## Drivers")[0]
-        rows = re.findall(r"^\| (`.*?) \| (\w+) \|", page, re.MULTILINE)
-        self.assertEqual(types, {name: kind for names, kind in rows for name in _named(names)})
+        types = dict(re.findall(r"^# TYPE (bender_\S+) (\S+)", self.text, re.MULTILINE))
+        self.assertEqual(types, {name: kind for names, kind in self.rows for name in _named(names)})
+
+    def test_every_one_has_a_help(self) -> None:
+        """One sentence, or two parts of one."""
+        helps = dict(re.findall(r"^# HELP (bender_\S+) (.*)", self.text, re.MULTILINE))
+        self.assertGreater(len(helps), 40)
+        self.assertEqual([name for name, text in helps.items() if not text.endswith(".")], [])
 
 
 def _named(text: str) -> set[str]:
-    """The names of metrics at the beginning of rows, or in text."""
-    cells = re.findall(r"^\| (`[^|]*?) \|", text, re.MULTILINE) or [text]
-    return {*re.findall(r"`((?:bender|process|python)_\w+)`", " ".join(cells))}
+    return {*re.findall(r"`((?:bender|process|python)_\w+)`", text)}
+
+
+class Cost(SynchronousTestCase):
+    def test_it_is_made_in_slices(self) -> None:
+        """No family is written in the turn of another one."""
+        node = a_node(Clock())
+        answer = scrape(node, ApiRequest("GET"))
+        self.assertGreater(sum(1 for _ in answer.steps), 50)
+        self.assertEqual(answer.answer().status, 200)
