@@ -10,6 +10,7 @@ from attrs import evolve
 from bender.access.tokens import Token
 from bender.daemon.limit_options import shown_limits
 from bender.daemon.options import NodeOptions
+from bender.daemon.thalassa_option import shown_thalassa
 from bender.node.limits import NodeLimits
 from bender.process.signals import Reread
 
@@ -41,6 +42,7 @@ AT_NEXT_START: dict[str, Callable[[NodeOptions], str]] = {
     "exchange": lambda choices: choices.exchange.description,
     "events": lambda choices: choices.events.description,
     "agent": lambda choices: choices.agent.description if choices.agent else "off",
+    "thalassa": lambda choices: shown_thalassa(choices.thalassa, choices.thalassa_events),
     "cluster": lambda choices: choices.cluster,
     "name": lambda choices: choices.name,
     "advertise": lambda choices: choices.advertise,

@@ -20,6 +20,7 @@ from bender.core.invalid import Invalid
 from bender.core.node_loss_guard import GUARD_S_MAX
 from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 from bender.daemon.limit_options import LIMIT_OPTIONS, parse_limits
+from bender.daemon.thalassa_option import THALASSA_EVENTS, parse_thalassa
 from bender.daemon.token_file import read_tokens
 from bender.net.addresses import host_port
 from bender.node.limits import Limits
@@ -46,6 +47,10 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "exchange": (f"tcp:{EXCHANGE_PORT}:interface=127.0.0.1", "ENDPOINT at which peers exchange state"),
     "events": ("tcp:1731:interface=127.0.0.1", "ENDPOINT of the line protocol: events, one JSON object per line"),
     "agent": (None, "ENDPOINT that HAProxy's agent-check asks for the state of servers [default: none]"),
+    "thalassa": (
+        None,
+        "HTTP_PORT[:EVENTS_PORT][:interface=ADDRESS] for programs of Thalassa, by default at 127.0.0.1 [default: none]",
+    ),
     "peers": ((), "HOST[:PORT],… exchange addresses of some peers; repeatable"),
     "cluster": ("bender", "NAME of the cluster; peers of other clusters are refused"),
     "name": (None, "NAME of this node in logs and lists [default: HOSTNAME:APIPORT]"),
@@ -63,7 +68,13 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
 }
 
 #: The listeners whose protocol has neither TLS nor tokens, each with the program that uses it.
-UNPROTECTABLE = {"agent": "HAProxy"}
+UNPROTECTABLE = {"agent": "HAProxy", "thalassa": "Thalassa's client", THALASSA_EVENTS: "Thalassa's client"}
+
+#: Of these, the listeners whose clients can change something.
+_CHANGING = ("thalassa",)
+
+#: The listeners that are named by ports, and cannot be Unix sockets.
+_PORTS_ONLY = ("thalassa", THALASSA_EVENTS)
 
 #: The options that name files which are read again after SIGHUP.
 FILES_READ = ("tls", "peer-tls", "tokens")
@@ -91,6 +102,8 @@ class NodeOptions:
     insecure: bool
     #: Where the protocols of other programs are listened for; None where they are off.
     agent: Endpoint | None = None
+    thalassa: Endpoint | None = None
+    thalassa_events: Endpoint | None = None
 
     @property
     def address(self) -> str:
@@ -106,7 +119,8 @@ class NodeOptions:
     @property
     def endpoints(self) -> dict[str, Endpoint]:
         always = {"api": self.api, "exchange": self.exchange, "events": self.events}
-        return always | {name: place for name, place in {"agent": self.agent}.items() if place is not None}
+        others = {"agent": self.agent, "thalassa": self.thalassa, THALASSA_EVENTS: self.thalassa_events}
+        return always | {name: place for name, place in others.items() if place is not None}
 
     def exposure(self, option: str) -> str | None:
         """Return what is wrong with an endpoint that other machines can reach, and its remedy; None if nothing is."""
@@ -137,6 +151,7 @@ def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
         advertise = _advertised(given["advertise"])
     else:
         advertise = host_name if exchange.everywhere or not exchange.interface else exchange.interface
+    thalassa = parse_thalassa(given["thalassa"]) if "thalassa" in given else (None, None)
     choices = NodeOptions(
         api=api,
         exchange=exchange,
@@ -157,6 +172,8 @@ def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
         disabled=tuple(sorted({*_protocols(chosen["disable"])})),
         insecure=flag_of(chosen["insecure"]),
         agent=parse_endpoint(given["agent"]) if "agent" in given else None,
+        thalassa=thalassa[0],
+        thalassa_events=thalassa[1],
     )
     _check_together(choices)
     return choices
@@ -183,9 +200,10 @@ def _check_together(choices: NodeOptions) -> None:
         if exposure is not None and not choices.insecure:
             raise OptionError(
                 f"--{option} {endpoint.description} can be reached from other machines and {exposure}"
-                f"{': ' if option in UNPROTECTABLE else ', '}choose interface=127.0.0.1 or a unix: socket, or add "
-                f"--insecure if every {'peer' if option == 'exchange' else 'client'} there may "
-                f"{'read all registrations' if option in UNPROTECTABLE else 'do anything'}."
+                f"{': ' if option in UNPROTECTABLE else ', '}choose interface=127.0.0.1"
+                f"{'' if option in _PORTS_ONLY else ' or a unix: socket'}, or add --insecure if every "
+                f"{'peer' if option == 'exchange' else 'client'} there may "
+                f"{'read all registrations' if option in UNPROTECTABLE and option not in _CHANGING else 'do anything'}."
             )
     if choices.exchange.kind == "ssl":
         raise OptionError(

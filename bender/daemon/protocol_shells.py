@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from attrs import frozen
 from twisted.application import strports
 from twisted.application.service import IService
-from twisted.internet.interfaces import IReactorCore
+from twisted.internet.interfaces import IProtocolFactory, IReactorCore
 
+from bender.access.tokens import Tokens
 from bender.daemon.options import NodeOptions
+from bender.daemon.service import ClientConnections
+from bender.daemon.thalassa_option import THALASSA_EVENTS
 from bender.net.fair_turns import Turns
 from bender.net.reactor import Reactor
 from bender.node.node import Node
+from bender.process.options import Endpoint
 from bender.protocols.agent_check import AgentCheckFactory
+from bender.protocols.thalassa.events import ThalassaEvents
+from bender.protocols.thalassa.http import thalassa_site
 
 
-def protocol_shells(choices: NodeOptions, node: Node, reactor: Reactor, turns: Turns) -> Mapping[str, IService]:
-    """Return the services of the protocols that are on, by the option that says where each listens."""
-    shells: dict[str, IService] = {}
+@frozen
+class ProtocolShells:
+    """The services of the protocols that are on, by the option that says where each listens.
+
+    `clients` are the connections whose answers are waited for when the node leaves.
+    """
+
+    services: Mapping[str, IService]
+    clients: Sequence[ClientConnections]
+
+
+def protocol_shells(choices: NodeOptions, node: Node, reactor: Reactor, turns: Turns, tokens: Tokens) -> ProtocolShells:
+    """Return the shells of the protocols that are on. They listen on nothing before they are started."""
+    services: dict[str, IService] = {}
+    clients: list[ClientConnections] = []
+
+    def listen(name: str, endpoint: Endpoint, factory: IProtocolFactory) -> None:
+        services[name] = strports.service(endpoint.listened, factory, reactor=IReactorCore(reactor))
+
     if choices.agent is not None:
-        shells["agent"] = strports.service(
-            choices.agent.listened, AgentCheckFactory(node, reactor, turns), reactor=IReactorCore(reactor)
-        )
-    return shells
+        listen("agent", choices.agent, AgentCheckFactory(node, reactor, turns))
+    if choices.thalassa is not None:
+        site = thalassa_site(node, reactor, turns, tokens)
+        listen("thalassa", choices.thalassa, site)
+        clients.append(site)
+    if choices.thalassa_events is not None:
+        listen(THALASSA_EVENTS, choices.thalassa_events, ThalassaEvents(node, reactor, turns))
+    return ProtocolShells(services, clients)

@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.core.timing import Timing
+from bender.daemon.thalassa_option import THALASSA_EVENTS
 from bender.process.lifecycle import refusing
 
 #: Time between two looks of a leaving node at whether the last answers have been given.
@@ -27,7 +28,7 @@ LOOK_S = 0.02
 LEAVING_MARGIN_S = 1.0
 
 #: The shells that clients come through; they close first.
-DOORS = ("api", "events", "agent")
+DOORS = ("api", "events", "agent", "thalassa", THALASSA_EVENTS)
 
 
 class ClientConnections(Protocol):
@@ -55,8 +56,8 @@ class LeavingNode(Protocol):
 class NodeService(MultiService):
     """A node with its shells: services of its own, named after the options that say where they listen.
 
-    `clients` are the connections to the API, whose answers are waited for when the node leaves. Event listeners see to
-    their connections themselves.
+    `clients` are the connections to each HTTP API, whose answers are waited for when the node leaves. Event listeners
+    see to their connections themselves.
     """
 
     _log = Logger()
@@ -66,7 +67,7 @@ class NodeService(MultiService):
         reactor: IReactorTime,
         node: LeavingNode,
         shells: Mapping[str, IService],
-        clients: ClientConnections,
+        *clients: ClientConnections,
     ) -> None:
         super().__init__()
         self._reactor = reactor
@@ -108,7 +109,8 @@ class NodeService(MultiService):
         """Wait until all that was read is answered and the answers are sent; close each connection that has its own."""
         await deferLater(self._reactor, 0)  # what has arrived and was not looked at yet gets its turn
         for _ in range(ceil(self._step_s / LOOK_S)):
-            if not self._clients.end_idle():
+            left = [each.end_idle() for each in self._clients]
+            if not any(left):
                 return
             await deferLater(self._reactor, LOOK_S)
 

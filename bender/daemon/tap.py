@@ -130,6 +130,7 @@ def put_together(
         "api": protection.encrypted(choices.api, clients, reactor, api.NO_TLS, node.counters.count_tls_refused),
         "events": protection.encrypted(choices.events, events, reactor, NO_TLS, node.counters.count_tls_refused),
     }
+    protocols = protocol_shells(choices, node, reactor, turns, protection.tokens)
     certificates = CertificateExpiry(reactor, node, protection, sources.wall_ms)
     shells = {
         "collector": GcTuning(reactor, time.thread_time),
@@ -137,7 +138,7 @@ def put_together(
             name: strports.service(choices.endpoints[name].listened, factory, reactor=IReactorCore(reactor))
             for name, factory in listened.items()
         },
-        **protocol_shells(choices, node, reactor, turns),
+        **protocols.services,
         "exchange": exchange,
         "expiry": Expiry(reactor, node, partial(turns.oldest_s, Urgency.CHANGE)),
         "lag": ReactorLag(reactor, partial(_note_lag, node, turns)),
@@ -145,7 +146,7 @@ def put_together(
     }
     _log_start(choices)
     keep_within(descriptors, node.limits, [f"--{name}" for name in choices.endpoints if name != "exchange"])
-    return NodeService(reactor, node, shells, clients), NodeReloader(
+    return NodeService(reactor, node, shells, clients, *protocols.clients), NodeReloader(
         choices, node, exchange, protection, certificates.look
     )
 

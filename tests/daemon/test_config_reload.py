@@ -77,6 +77,7 @@ class Reloading(SynchronousTestCase):
             exchange="tcp:10:interface=127.0.0.1",
             events="tcp:11:interface=127.0.0.1",
             agent="tcp:12:interface=127.0.0.1",
+            thalassa="13:14",
             cluster="c",
             name="n",
             advertise="h",
@@ -88,11 +89,12 @@ class Reloading(SynchronousTestCase):
             self.assertEqual(
                 [each.partition(" ")[0] for each in reread.at_next_start],
                 [
-                    *("--api", "--exchange", "--events", "--agent"),
+                    *("--api", "--exchange", "--events", "--agent", "--thalassa"),
                     *("--cluster", "--name", "--advertise", "--ttl", "--interval"),
                 ],
             )
             self.assertIn("--agent tcp:12:interface=127.0.0.1 instead of off", reread.at_next_start)
+            self.assertIn("--thalassa 13:14:interface=127.0.0.1 instead of off", reread.at_next_start)
             self.assertIn("--ttl 20 instead of 10", reread.at_next_start)
             self.assertEqual((reread.changed, self.running.told), ([], []))
         self.assertEqual(self.reloader.apply(chosen(peers="a,b")), Reread([], []))

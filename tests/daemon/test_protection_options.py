@@ -104,6 +104,22 @@ class Exposed(ProtectionCase):
         )
         self.assertEqual(self.chosen().peer_tls_mode.value, "require")
 
+    def test_thalassa(self) -> None:
+        """Its published client knows neither TLS nor tokens, and both of its listeners are at the same interface."""
+        given: dict[str, Any] = {"tls": self.tls, "tokens": self.tokens, "peer_tls": self.peer_tls}
+        self.assertEqual(
+            self.refused(thalassa="9000:5001:interface=0.0.0.0", **given),
+            "--thalassa tcp:9000:interface=0.0.0.0 can be reached from other machines and cannot be protected, because "
+            "Thalassa's client uses neither TLS nor tokens there: choose interface=127.0.0.1, or add --insecure if "
+            "every client there may do anything.",
+        )
+        chosen = self.chosen(thalassa="9000:5001:interface=0.0.0.0", insecure=True)
+        self.assertEqual({*chosen.endpoints} - {"api", "exchange", "events"}, {"thalassa", "thalassa events"})
+        for name in ("thalassa", "thalassa events"):
+            self.assertIn("cannot be protected", chosen.exposure(name) or "")
+        for interface in ("127.0.0.1", "127.0.0.2", "::1"):
+            self.chosen(thalassa=f"9000:5001:interface={interface}", **given)
+
     def test_all_of_them(self) -> None:
         """The first that is not protected is named."""
         endpoints = {"api": "tcp:9", "exchange": "tcp:10", "events": "tcp:11"}

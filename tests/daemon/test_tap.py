@@ -112,11 +112,13 @@ class PutTogether(SynchronousTestCase):
 
     def test_protocols_of_other_programs(self) -> None:
         """Each listens where its option says, and a leaving node closes it with the other ports of clients."""
-        arguments = ("--agent", "tcp:9:interface=127.0.0.2")
+        arguments = ("--agent", "tcp:9:interface=127.0.0.2", "--thalassa", "10:11:interface=127.0.0.3")
         service = self.service(*arguments)
         service.privilegedStartService()
         service.startService()
-        self.assertIn((9, "127.0.0.2"), [(port, interface) for port, _, _, interface in self.reactor.tcpServers])
+        places = [(port, interface) for port, _, _, interface in self.reactor.tcpServers]
+        for place in ((9, "127.0.0.2"), (10, "127.0.0.3"), (11, "127.0.0.3")):
+            self.assertIn(place, places)
         self.assertEqual({*parsed(*arguments).chosen.endpoints} - {"exchange"}, {*DOORS})
 
     def test_a_node_alone_is_ready_and_says_who_it_is(self) -> None:
