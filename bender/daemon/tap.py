@@ -214,6 +214,12 @@ def _log_start(choices: NodeOptions) -> None:
         events=choices.events.description,
         address=choices.address,
     )
+    others = [name for name in choices.endpoints if name not in ("api", "exchange", "events")]
+    if others:
+        _log.info(
+            "Other programs are served at {endpoints}.",
+            endpoints=", ".join(f"--{name} {choices.endpoints[name].description}" for name in others),
+        )
     for option, endpoint in choices.endpoints.items():
         exposure = choices.exposure(option)
         if exposure is not None:

@@ -113,7 +113,13 @@ class PutTogether(SynchronousTestCase):
     def test_protocols_of_other_programs(self) -> None:
         """Each listens where its option says, and a leaving node closes it with the other ports of clients."""
         arguments = ("--agent", "tcp:9:interface=127.0.0.2", "--thalassa", "10:11:interface=127.0.0.3")
-        service = self.service(*arguments)
+        with capturedLogs() as logs:
+            service = self.service(*arguments)
+        self.assertIn(
+            "Other programs are served at --agent tcp:9:interface=127.0.0.2, --thalassa tcp:10:interface=127.0.0.3, "
+            "--thalassa events tcp:11:interface=127.0.0.3.",
+            [*map(formatEvent, logs)],
+        )
         service.privilegedStartService()
         service.startService()
         places = [(port, interface) for port, _, _, interface in self.reactor.tcpServers]
