@@ -130,7 +130,7 @@ def _named(text: str) -> set[str]:
 
 class Cost(SynchronousTestCase):
     def test_it_is_made_in_slices(self) -> None:
-        """No family is written in the turn of another one."""
+        """No family is written in the turn of another one, and no long one in a single turn."""
         node = a_node(Clock())
         answer = scrape(node, ApiRequest("GET"))
         self.assertGreater(sum(1 for _ in answer.steps), 50)
