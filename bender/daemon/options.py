@@ -24,6 +24,7 @@ from bender.daemon.thalassa_option import THALASSA_EVENTS, parse_thalassa
 from bender.daemon.token_file import read_tokens
 from bender.net.addresses import host_port
 from bender.node.limits import Limits
+from bender.process.log_options import LOG_OPTIONS, LogSettings, parse_log_settings
 from bender.process.number_options import seconds_of
 from bender.process.options import Endpoint, OptionError, RawOption, address_is, flag_of, parse_endpoint, text_of
 from bender.protocols.http import PROTOCOLS
@@ -63,6 +64,7 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "peer-tls-mode": ("require", "require TLS of peers, or while a cluster changes to it, allow or prefer it"),
     "tokens": (None, "FILE (TOML) with the tokens of clients, and what each permits"),
     **LIMIT_OPTIONS,
+    **LOG_OPTIONS,
     "disable": ((), f"PROTOCOL,… that --api is not to serve, of {', '.join(PROTOCOLS)}; repeatable"),
     "insecure": (False, "allow endpoints that other machines can reach, although they are not protected"),
 }
@@ -100,6 +102,7 @@ class NodeOptions:
     limits: Limits
     disabled: tuple[str, ...]
     insecure: bool
+    log_settings: LogSettings
     #: Where the protocols of other programs are listened for; None where they are off.
     agent: Endpoint | None = None
     thalassa: Endpoint | None = None
@@ -171,6 +174,7 @@ def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
         limits=parse_limits(chosen),
         disabled=tuple(sorted({*_protocols(chosen["disable"])})),
         insecure=flag_of(chosen["insecure"]),
+        log_settings=parse_log_settings(given),
         agent=parse_endpoint(given["agent"]) if "agent" in given else None,
         thalassa=thalassa[0],
         thalassa_events=thalassa[1],

@@ -16,7 +16,7 @@ from twisted.application import strports
 from twisted.application.service import IService
 from twisted.internet import tcp
 from twisted.internet.interfaces import IReactorCore
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogBeginner
 
 from bender import api
 from bender.daemon.certificate_expiry import CertificateExpiry
@@ -37,8 +37,8 @@ from bender.node.node import Node
 from bender.node.sources import Sources
 from bender.process.base_options import BaseOptions
 from bender.process.lifecycle import refuse_taken
-from bender.process.log_limit import limit_log
 from bender.process.options import from_toml
+from bender.process.service_log import ServiceLog
 from bender.process.signals import handle_signals
 from bender.process.steady_clock import make_steady
 from bender.protocols.http import routes_of
@@ -94,6 +94,8 @@ def makeService(options: NodeCommandLine) -> IService:
     """Return the service that `twistd` and `twist` run."""
     from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
 
+    log = ServiceLog(options.chosen.log_settings)
+    log.stand_before(globalLogBeginner)
     make_steady(reactor, _monotonic())
     sources = Sources(
         monotonic=reactor.seconds,  # one clock for the node and for its timers
@@ -105,8 +107,8 @@ def makeService(options: NodeCommandLine) -> IService:
     for option, endpoint in options.chosen.endpoints.items():
         refuse_taken(option, endpoint)
     service, reloader = put_together(options.chosen, reactor, sources, descriptors)
-    reactor.callWhenRunning(handle_signals, reactor, lambda: reloader.apply(options.choose()))
-    reactor.callWhenRunning(limit_log, reactor)
+    reactor.callWhenRunning(handle_signals, reactor, log, lambda: options.reread(log, reloader.apply))
+    reactor.callWhenRunning(log.limit, reactor)
     return service
 
 

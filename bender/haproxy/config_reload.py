@@ -12,7 +12,7 @@ from bender.haproxy.options import DriverOptions
 from bender.process.signals import Reread
 
 #: The options that change while a driver runs. The client itself reads the token again when nodes do not know it.
-_AT_ONCE = ("template", "machine", "certificates", "include", "token")
+_AT_ONCE = ("template", "machine", "certificates", "include", "token", "log_settings")
 
 #: Those of them that are parts of `DriverOptions.machine`.
 _OF_MACHINE = ("log", "stats", "maxconn", "timeouts")

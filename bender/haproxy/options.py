@@ -20,12 +20,19 @@ from bender.core.model import parse_name
 from bender.haproxy.core.machine import TIMEOUTS, Machine
 from bender.haproxy.machine_options import machine_of, require_used
 from bender.haproxy.supervisor import MASTER
+from bender.process.log_options import LOG_OPTIONS, LogSettings, parse_log_settings
 from bender.process.options import Endpoint, OptionError, RawOption, parse_endpoint
 
 #: The longest path of a Unix socket, less what HAProxy appends while it creates one.
 SOCKET_BYTES_MAX = 107 - len(MASTER) - len(".12345678.tmp")
 
 _TIMEOUTS = ", ".join(f"{name} ({seconds:g})" for name, seconds in TIMEOUTS.items())
+
+
+def _driver_doc(default: str, doc: str) -> tuple[str, str]:
+    takes, _, text = doc.partition(" ")
+    return takes, f"{text} [default: {default}]"
+
 
 #: By option, the value that it takes (None for a flag) and its text in `--help`.
 OPTIONS: Mapping[str, tuple[str | None, str]] = {
@@ -53,6 +60,7 @@ OPTIONS: Mapping[str, tuple[str | None, str]] = {
     "report": (None, "report to bender which instances HAProxy finds down, and what it counts"),
     "token-file": ("FILE", "with the token to send to nodes [default: BENDER_TOKEN]"),
     "ca": ("FILE", "with the CA certificates (PEM) that signed those of the nodes; connections then use TLS"),
+    **{option: _driver_doc(default, doc) for option, (default, doc) in LOG_OPTIONS.items()},
     "insecure": (None, "allow a --status or --stats that other machines can reach"),
 }
 
@@ -82,6 +90,7 @@ class DriverOptions:
     machine: Machine
     certificates: Path | None
     include: Path | None
+    log_settings: LogSettings
 
 
 def choose(
@@ -124,6 +133,9 @@ def choose(
         machine=machine_of(given, insecure=insecure),
         certificates=_there("certificates", given.get("certificates")),
         include=_there("include", given.get("include"), folder=True),
+        log_settings=parse_log_settings(
+            {each: RawOption(f"--{each}", given[each]) for each in LOG_OPTIONS if each in given}
+        ),
     )
 
 

@@ -151,7 +151,7 @@ class Reconciler:
         answers = await self.conversation.ask(commands)
         refused = set()
         for command, answer in zip(commands, answers, strict=True):
-            self._log.debug("{command}: {answer}", command=command, answer=answer)
+            self._log.info("{command}: {answer}", command=command, answer=answer)
             why = refusal(answer)
             if why is not None:
                 refused.add(command)

@@ -21,6 +21,7 @@ from twisted.application import strports
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IReactorCore
+from twisted.logger import globalLogBeginner
 from twisted.web.server import Site
 
 from bender.client import Client
@@ -50,8 +51,8 @@ from bender.net.local_addresses import LocalAddresses
 from bender.net.reactor import Reactor
 from bender.process.base_options import BaseOptions
 from bender.process.lifecycle import refuse, refuse_taken, refusing
-from bender.process.log_limit import limit_log
 from bender.process.options import OptionError, from_toml
+from bender.process.service_log import ServiceLog
 from bender.process.signals import handle_signals
 from bender.process.steady_clock import make_steady
 
@@ -107,6 +108,8 @@ def makeService(options: DriverCommandLine) -> IService:
     """Return the service that `twistd` and `twist` run."""
     from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
 
+    log = ServiceLog(options.chosen.log_settings)
+    log.stand_before(globalLogBeginner)
     make_steady(reactor)
     if options.chosen.status is not None:
         refuse_taken("status", options.chosen.status)
@@ -120,8 +123,8 @@ def makeService(options: DriverCommandLine) -> IService:
     except OptionError as error:
         refuse(str(error))
     service.lock = lock
-    reactor.callWhenRunning(handle_signals, reactor, lambda: service.option_reloader.apply(options.choose()))
-    reactor.callWhenRunning(limit_log, reactor)
+    reactor.callWhenRunning(handle_signals, reactor, log, lambda: options.reread(log, service.option_reloader.apply))
+    reactor.callWhenRunning(log.limit, reactor)
     return service
 
 

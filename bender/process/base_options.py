@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from attrs import evolve
 from twisted.python import usage
 
 from bender import __version__
 from bender.process.lifecycle import refuse
 from bender.process.options import OptionError
+from bender.process.service_log import ServiceLog
+from bender.process.signals import Reread
 
 
 class BaseOptions(usage.Options):
@@ -59,6 +62,12 @@ class BaseOptions(usage.Options):
     def choose(self) -> Any:
         """Return what the command line and the files amount to at present. Raises `OptionError`."""
         raise NotImplementedError
+
+    def reread(self, log: ServiceLog, apply: Callable[[Any], Reread]) -> Reread:
+        """Apply what the command line and the files amount to at present, also to the log. Raises `OptionError`."""
+        chosen = self.choose()
+        reread = apply(chosen)
+        return evolve(reread, changed=[*reread.changed, *log.change(chosen.log_settings)])
 
     def checked(self) -> str:
         """Check more than `choose` does, and return what the configuration is. Refuses where it is not valid."""

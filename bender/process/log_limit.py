@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import ILogObserver, LogEvent, LogLevel, LogPublisher, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
 
 #: Seconds after the first line of a kind in which others of it are limited.
@@ -124,11 +124,3 @@ def _reworded(event: LogEvent) -> LogEvent | None:
         return None
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return {**event, "log_format": instead, "log_level": LogLevel.warn, "log_namespace": __name__, "limit": limit}
-
-
-def limit_log(clock: IReactorTime) -> None:
-    """Limit what this process logs from now on; call it when all observers of the log are there."""
-    observers = tuple(globalLogPublisher._observers)  # noqa: SLF001 - there is no other way to know them
-    for observer in observers:
-        globalLogPublisher.removeObserver(observer)
-    globalLogPublisher.addObserver(LogLimiter(clock, LogPublisher(*observers)))

@@ -14,11 +14,12 @@ from types import FrameType
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.logger import Logger, globalLogPublisher
+from twisted.logger import Logger
 
 from bender.process.lifecycle import SignalledReactor, leave_once
 from bender.process.log_files import LogFiles
 from bender.process.options import OptionError
+from bender.process.service_log import ServiceLog
 
 _log = Logger()
 
@@ -31,13 +32,13 @@ class Reread:
     at_next_start: Sequence[str] = ()
 
 
-def handle_signals(reactor: SignalledReactor, reread: Callable[[], Reread]) -> None:
-    """Handle signals from now on. Call it when the reactor runs, after the log observers are set up.
+def handle_signals(reactor: SignalledReactor, log: ServiceLog, reread: Callable[[], Reread]) -> None:
+    """Handle signals from now on. Call it when the reactor runs, after the log has begun.
 
     `reread` applies the configuration; it raises `OptionError` and changes nothing where the new one is not valid.
     """
     leave = leave_once(reactor)
-    reload = Reload(LogFiles(globalLogPublisher._observers), reread)  # noqa: SLF001 - there is no other way
+    reload = Reload(log.files, reread)
     had_terminal = _has_terminal()
 
     def hang_up(number: int, frame: FrameType | None) -> None:

@@ -11,6 +11,7 @@ from bender.daemon.config_reload import AT_NEXT_START, NodeReloader
 from bender.daemon.limit_options import LIMIT_OPTIONS
 from bender.daemon.options import OPTIONS, NodeOptions, choose
 from bender.node.limits import DEFAULTS, Limits, NodeLimits
+from bender.process.log_options import LOG_OPTIONS
 from bender.process.options import RawOption
 from bender.process.signals import Reread
 
@@ -106,5 +107,5 @@ class Reloading(SynchronousTestCase):
 
     def test_every_option_is_known(self) -> None:
         """One that is added must say whether it can change; --insecure only allows the others."""
-        at_once, never = {"peers", "guard", "tokens", *LIMIT_OPTIONS}, {"insecure"}
+        at_once, never = {"peers", "guard", "tokens", *LIMIT_OPTIONS, *LOG_OPTIONS}, {"insecure"}
         self.assertEqual({*OPTIONS} - at_once - never, {*AT_NEXT_START})

@@ -92,8 +92,9 @@ def tokens(tmp_path: Path) -> Path:
 
 @ensureDeferred
 async def test_each_request_needs_its_scope(cluster: Cluster, certificates: Path, tokens: Path) -> None:
-    """Every request from outside, by every kind of client, at a node with TLS."""
-    (node,) = await cluster.start([protected_node(cluster, certificates, tokens)])
+    """Every request from outside, by every kind of client, at a node with TLS. No token is in its log."""
+    logged = {"log-format": "json", "log-level": "debug"}  # with every field of each line
+    (node,) = await cluster.start([protected_node(cluster, certificates, tokens, **logged)])
     context = trusting(certificates / "ca.pem")
     for method, path, body, statuses in MATRIX:
         for holder, status in zip(HOLDERS, statuses, strict=True):

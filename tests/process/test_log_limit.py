@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, Logger, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.process import log_limit
-from bender.process.log_limit import LogLimiter, limit_log
+from bender.process.log_limit import LogLimiter
 
 
 class LimitCase(SynchronousTestCase):
@@ -112,22 +112,3 @@ class NoDescriptors(LimitCase):
         self.clock.advance(60)
         (line,) = self.lines()
         self.assertTrue(line.startswith("39 more lines like this in the last 60 s: No file descriptor is left"), line)
-
-
-class Installed(SynchronousTestCase):
-    def test_before_all_observers(self) -> None:
-        """What is logged anywhere passes by the limiter, once."""
-        events: list[LogEvent] = []
-        before = [*globalLogPublisher._observers]
-
-        def restore() -> None:
-            globalLogPublisher._observers = before
-
-        self.addCleanup(restore)
-        observer: Any = events.append
-        globalLogPublisher._observers = [observer]
-        limit_log(Clock())
-        for _ in range(100):
-            Logger("bender.here").info("The same.")
-        self.assertEqual(len(events), log_limit.LINES_MAX)
-        self.assertIsInstance(globalLogPublisher, LogPublisher)

@@ -1,0 +1,48 @@
+"""The options of the log, the same for all services: its format, and how important a line has to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from bender.process.options import OptionError, RawOption, text_of
+
+FORMATS = ("text", "json")
+
+#: From the least important to the most; every line of a level above the chosen one is logged too.
+LEVELS = ("debug", "info", "warn", "error")
+
+
+@frozen
+class LogSettings:
+    """The values of the options."""
+
+    format: str = "text"
+    level: str = "info"
+
+
+#: The option names, with their defaults and texts in `--help`.
+LOG_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "log-format": (LogSettings().format, "FORMAT of the log: text, or json for one JSON object per line"),
+    "log-level": (LogSettings().level, "LEVEL from which lines are logged: debug, info, warn or error"),
+}
+
+
+def parse_log_settings(given: Mapping[str, RawOption]) -> LogSettings:
+    """Return the values of these options, with defaults for those that are missing. Raises `OptionError`."""
+    raw = {option: given.get(option, RawOption(f"--{option}", default)) for option, (default, _) in LOG_OPTIONS.items()}
+    return LogSettings(_one_of(raw["log-format"], FORMATS), _one_of(raw["log-level"], LEVELS))
+
+
+def log_changes(before: LogSettings, after: LogSettings) -> list[str]:
+    """Return what differs between two settings, a clause for each option."""
+    pairs = {"log-format": (before.format, after.format), "log-level": (before.level, after.level)}
+    return [f"--{option}: {new} instead of {old}" for option, (old, new) in pairs.items() if new != old]
+
+
+def _one_of(given: RawOption, words: Sequence[str]) -> str:
+    word = text_of(given)
+    if word not in words:
+        raise OptionError(f"{given.source} must be {', '.join(words[:-1])} or {words[-1]}, not {word!r}.")
+    return word

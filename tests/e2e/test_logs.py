@@ -1,0 +1,87 @@
+"""The log of services that run: as JSON, from a level, and through a reload."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_twisted import ensureDeferred
+
+from tests.e2e.balancing import Place, driven
+from tests.e2e.nodes import Cluster, until
+from tests.twistd_command import twistd
+
+
+def objects(log: str) -> list[dict[str, Any]]:
+    """Return the lines of a log, all of which must be JSON with the keys that each line has."""
+    lines = [json.loads(line) for line in log.splitlines()]
+    for line in lines:
+        assert [*line][:4] == ["time", "level", "namespace", "message"], line
+    return lines
+
+
+@ensureDeferred
+async def test_json_from_the_first_line_to_the_last(cluster: Cluster) -> None:
+    """Fields of a line are values of their own; Twisted's lines are as well formed as the node's."""
+    (node,) = await cluster(1, **{"log-format": "json"})
+    await node.stop()
+    first, *_, last = lines = objects(node.log)
+    assert first["message"].startswith("Node n1 of cluster bender")
+    assert (first["node"], first["cluster"], first["level"]) == ("n1", "bender", "info")
+    assert last["message"] == "Server Shut Down."
+    assert {"twisted.internet.base", "bender.daemon.tap"} < {line["namespace"] for line in lines}
+    assert node.stderr == ""
+
+
+@ensureDeferred
+async def test_a_reload(cluster: Cluster, tmp_path: Path) -> None:
+    """Format and level change at once, and so does the file, without a line of another format in it."""
+    config, log = tmp_path / "n.toml", tmp_path / "node.log"
+    config.write_text('log-level = "error"\n')
+    node = cluster.node(config="n.toml")
+    node.command = [*twistd(), f"--logfile={log}", "bender"]
+    node.start()
+    await node.ready()
+    assert log.read_text() == ""
+
+    log.rename(tmp_path / "node.log.1")
+    config.write_text('log-format = "json"\nlog-level = "debug"\n')
+    node.kill(signal.SIGHUP)
+    await until("the change is logged", lambda: log.exists() and log.read_text().count("\n") == 2)
+    assert [line["change"] for line in objects(log.read_text())] == [
+        "--log-format: json instead of text",
+        "--log-level: debug instead of error",
+    ]
+    config.write_text('log-format = "xml"\n')
+    node.kill(signal.SIGHUP)
+    await until("the mistake is logged", lambda: "Configuration not changed" in log.read_text())
+    assert objects(log.read_text())[-1]["error"].endswith("n.toml must be text or json, not 'xml'.")
+
+
+@ensureDeferred
+async def test_under_twist(cluster: Cluster) -> None:
+    """Its own options of the log are its own; ours come after `bender`."""
+    node = cluster.node(**{"log-format": "json"})
+    node.command = [sys.executable, str(Path(sys.executable).with_name("twist")), "--log-file=twist.log", "bender"]
+    node.start()
+    await node.ready()
+    lines = objects((node.folder / "twist.log").read_text())
+    assert lines[0]["node"] == "n1"
+
+
+@pytest.mark.outside
+@ensureDeferred
+async def test_a_driver(cluster: Cluster, place: Place) -> None:
+    """It has the same options. The messages of its HAProxy, on stderr, are HAProxy's own."""
+    (node,) = await cluster(1)
+    driver = await driven(place, [node], **{"log-format": "json"})
+    assert driver.process is not None
+    driver.signal(signal.SIGTERM)
+    await driver.ended()
+    own = [line for line in driver.output.splitlines(keepends=True) if not re.match(r"\[[A-Z]+\] ", line)]
+    assert any(line["message"].startswith("Following") and line["node"] for line in objects("".join(own)))
