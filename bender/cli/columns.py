@@ -161,3 +161,58 @@ DIFFERENCES = Columns(
         "a node": "yes: as at the first node that has it; -: this node does not have it; or the fields that differ.",
     }
 )
+
+_LAST_CHANGE = {"LAST CHANGE": "The reason of the last change that was seen, and how long ago."}
+
+TOP_APPS = Columns(
+    {
+        "APP": "The app.",
+        "VERSION": "The version of the app.",
+        "LISTED": "How many instances are listed.",
+        "UP": "How many of them are up.",
+        "DRAIN": "How many an operator has set to drain.",
+        "MAINT": "How many an operator has set to maint.",
+        "SUSPECT": "How many are listed although no node hears from them.",
+        "WEIGHT": "The sum of the weights of those that take traffic.",
+        "BACKENDS": "The backends that send to this version, also as a canary.",
+        **_LAST_CHANGE,
+    },
+    "Apps",
+)
+
+TOP_INSTANCES = Columns(
+    {
+        **{name: meaning for name, meaning in INSTANCES.meanings.items() if name != "META"},
+        "STATE": "up; drain or maint if an operator has set it; suspect if no node hears from it; gone, for a moment.",
+        **_LAST_CHANGE,
+        "META": INSTANCES.meanings["META"],
+    },
+    "Instances",
+)
+
+TOP_BACKENDS = Columns(
+    {
+        "NAME": "The name of the backend.",
+        "APP": "The app.",
+        "VERSION": "The version that serves.",
+        "MEMBERS": "How many instances and fixed servers take traffic.",
+        "CANARY": "The version of the canary, and its share of the traffic.",
+        "FRONTENDS": "The frontends that send to the backend.",
+        **_LAST_CHANGE,
+    },
+    "Backends",
+)
+
+TOP_NODES = Columns({**NODES.meanings, "LAG": "How long ago the followed node heard from it."}, "Nodes")
+
+TOP_EVENTS = Columns(
+    {
+        "TIME": "By the clock of the node that sent the event, in the time zone of this machine.",
+        "EVENT": EVENTS.meanings["EVENT"].partition(". ")[0] + ".",
+        "ID": "The instance, backend or frontend.",
+        "REASON": EVENTS.meanings["REASON"],
+        "SEEN": "How long ago it arrived here.",
+        "AT NODE": "The address of the node that sent it.",
+    },
+    "Events",
+)

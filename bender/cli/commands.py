@@ -20,6 +20,10 @@ COMMANDS: Mapping[str, Lazy] = {
         "bender.cli.registrations:watch",
         "Print every change as it happens, until Ctrl-C; if a node fails, follow another one.",
     ),
+    "top": Lazy(
+        "bender.cli.top.command:top",
+        "Show the registry live on the whole terminal: apps, instances, backends, nodes and events.",
+    ),
     "explain": Lazy(
         "bender.cli.registrations:explain",
         "Explain why an instance is in rotation or not, and show what each node knows of it.",

@@ -13,6 +13,7 @@ import msgspec
 from bender.cli import completion_values
 from bender.cli.click_base import NOT_DONE, BenderCommand
 from bender.cli.columns import ACCOUNTS, EVENTS, INSTANCES, LAST_EVENTS
+from bender.cli.explanation import account_row, counts_in, event_rows, in_order, why
 from bender.cli.output import ago, clock, compact, lasted
 from bender.cli.params import (
     ID,
@@ -28,11 +29,11 @@ from bender.cli.params import (
     weight_option,
 )
 from bender.cli.session import Session, asking, following
-from bender.cli.styled_text import Styled, joined, styled
+from bender.cli.styled_text import Styled, joined
 from bender.client import Applied, BenderError, Event, NotFound, Refused, Registration, Word
 from bender.client.client import LIST_BYTES_MAX
 from bender.client.paths import explain_path, forced, list_path, path_of
-from bender.client.responses import Diagnosis, Explanation, PeerClaim, Serves, read_nothing, reader
+from bender.client.responses import Explanation, read_nothing, reader
 from bender.core.change_description import differences
 from bender.core.force_option import FORCE_HERE
 from bender.core.registration_status import UP
@@ -214,16 +215,17 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
     if session.printed_as_json(reply):
         return
     screen = session.screen
-    nodes = sorted(explained.nodes, key=lambda diagnosis: diagnosis.node)
+    nodes = in_order(explained)
     screen.line(explained.id)
-    screen.line(styled(explained.why, "green" if explained.listed else "red"))
+    screen.line(why(explained))
     screen.say("")
-    screen.table(ACCOUNTS.names, [_diagnosis_row(screen, diagnosis) for diagnosis in nodes])
-    serves = [f"backend {each.name} ({each.role}){_behind(each)}" for each in explained.backends]
+    screen.table(ACCOUNTS.names, [account_row(diagnosis) for diagnosis in nodes])
     screen.say("")
-    counts = "It counts in" if explained.listed else "If it were listed, it would count in"
-    screen.say(f"{counts} {', '.join(serves)}." if serves else "No backend sends to its version.")
-    _show_events(session, nodes)
+    screen.say(counts_in(explained))
+    rows = event_rows(nodes)
+    if rows:
+        screen.say("")
+        screen.table(LAST_EVENTS.names, rows)
     screen.aside(f"asked {reply.node}, which asked all other nodes")
 
 
@@ -235,40 +237,6 @@ async def _with_hint(session: Session, id_: str, doing: Awaitable[_T]) -> _T:
         from bender.cli.did_you_mean import instance_hint  # noqa: PLC0415 - seldom needed
 
         raise BenderError(f"{error}{await instance_hint(session.client, id_)}") from error
-
-
-def _diagnosis_row(screen: Any, diagnosis: Diagnosis) -> list[object]:
-    if not diagnosis.answered:
-        return [diagnosis.node, screen.coloured("unreachable"), "", "", "", diagnosis.problem]
-    claim = diagnosis.claim
-    lists = styled("yes", "green") if diagnosis.listed else styled("hidden" if diagnosis.hidden else "no", "red")
-    own = [f"{lasted(claim.renewed_s)} ago", lasted(claim.left_s), lasted(claim.held_s)] if claim else ["", "", ""]
-    others = [_describe_claim(each) for each in diagnosis.sees]
-    others += [f"deregistered at {name}" for name in diagnosis.ended]
-    return [diagnosis.node, lists, *own, "; ".join(others)]
-
-
-def _describe_claim(claim: PeerClaim) -> str:
-    node = f"{claim.node} before its restart" if claim.earlier else claim.node
-    if claim.counts:
-        return f"{node} holds a claim"
-    return f"{node} knows that it has ended" if claim.why == "ended" else f"{node} is silent ({lasted(claim.heard_s)})"
-
-
-def _behind(backend: Serves) -> str:
-    return f" behind frontend {', '.join(backend.frontends)}" if backend.frontends else ""
-
-
-def _show_events(session: Session, nodes: Sequence[Diagnosis]) -> None:
-    screen = session.screen
-    rows = [
-        [screen.dim(clock(event.at_ms)), diagnosis.node, screen.coloured(event.event), event.reason]
-        for diagnosis in nodes
-        for event in diagnosis.events
-    ]
-    if rows:
-        screen.say("")
-        screen.table(LAST_EVENTS.names, rows)
 
 
 @click.command(

@@ -9,7 +9,7 @@ from typing import Any
 from bender.net.escaping import escaped
 
 #: Styles by name, as sequences for a terminal. `NO_COLOR` switches off those in `_COLOURS`.
-_SEQUENCES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+_SEQUENCES = {"bold": "1", "dim": "2", "reverse": "7", "red": "31", "green": "32", "yellow": "33"}
 _COLOURS = {"red", "green", "yellow"}
 
 #: The text between two columns of a table.
@@ -17,7 +17,7 @@ GAP = "  "
 
 
 class Styled:
-    """Text of several parts, each with the name of its style. Control characters are escaped."""
+    """Text of several parts, each with the names of its styles. Control characters are escaped."""
 
     __slots__ = ("parts",)
 
@@ -35,10 +35,11 @@ class Styled:
 
     def written(self, styles: frozenset[str]) -> str:
         """Return the text for a terminal that shows these styles."""
-        return "".join(
-            f"\x1b[{_SEQUENCES[style]}m{text}\x1b[0m" if style in styles and text else text
-            for text, style in self.parts
-        )
+        written = ""
+        for text, names in self.parts:
+            codes = ";".join(_SEQUENCES[name] for name in names.split() if name in styles)
+            written += f"\x1b[{codes}m{text}\x1b[0m" if codes and text else text
+        return written
 
 
 def styled(text: object, style: str = "") -> Styled:

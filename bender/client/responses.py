@@ -220,6 +220,7 @@ class NodeStatus(msgspec.Struct, rename={"uptime_s": "uptime"}):
     unanswered: Sequence[str] = ()
     guarded: Sequence[Guarded] = ()
     limits: Mapping[str, LimitInUse] = {}
+    since_start: Mapping[str, Any] = {}
 
 
 class OwnClaim(msgspec.Struct, rename={"ttl_s": "ttl", "held_s": "held", "renewed_s": "renewed", "left_s": "left"}):

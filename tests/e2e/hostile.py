@@ -127,6 +127,8 @@ COMMANDS = [
     ["guard", "end", "web"],
     ["status"],
     ["diff"],
+    ["top"],
+    ["top", "web"],
 ]
 
 

@@ -1,0 +1,74 @@
+"""The rows and sentences that explain an instance, for `bender explain` and `bender top`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bender.cli.columns import ACCOUNTS, LAST_EVENTS
+from bender.cli.output import COLOURS, clock, lasted
+from bender.cli.styled_text import Styled, plain_table, styled
+from bender.client.responses import Diagnosis, Explanation, PeerClaim, Serves
+
+
+def in_order(explained: Explanation) -> list[Diagnosis]:
+    """Return what each node knows, in order of their names."""
+    return sorted(explained.nodes, key=lambda diagnosis: diagnosis.node)
+
+
+def why(explained: Explanation) -> Styled:
+    return styled(explained.why, "green" if explained.listed else "red")
+
+
+def account_row(diagnosis: Diagnosis) -> list[object]:
+    """Return the row of a node, for the columns `ACCOUNTS`."""
+    if not diagnosis.answered:
+        return [diagnosis.node, styled("unreachable", COLOURS["unreachable"]), "", "", "", diagnosis.problem]
+    claim = diagnosis.claim
+    lists = styled("yes", "green") if diagnosis.listed else styled("hidden" if diagnosis.hidden else "no", "red")
+    own = [f"{lasted(claim.renewed_s)} ago", lasted(claim.left_s), lasted(claim.held_s)] if claim else ["", "", ""]
+    others = [_describe_claim(each) for each in diagnosis.sees]
+    others += [f"deregistered at {name}" for name in diagnosis.ended]
+    return [diagnosis.node, lists, *own, "; ".join(others)]
+
+
+def _describe_claim(claim: PeerClaim) -> str:
+    node = f"{claim.node} before its restart" if claim.earlier else claim.node
+    if claim.counts:
+        return f"{node} holds a claim"
+    return f"{node} knows that it has ended" if claim.why == "ended" else f"{node} is silent ({lasted(claim.heard_s)})"
+
+
+def counts_in(explained: Explanation) -> str:
+    """Return the sentence that names the backends of the instance."""
+    serves = [f"backend {each.name} ({each.role}){_behind(each)}" for each in explained.backends]
+    counts = "It counts in" if explained.listed else "If it were listed, it would count in"
+    return f"{counts} {', '.join(serves)}." if serves else "No backend sends to its version."
+
+
+def _behind(backend: Serves) -> str:
+    return f" behind frontend {', '.join(backend.frontends)}" if backend.frontends else ""
+
+
+def event_rows(nodes: Sequence[Diagnosis]) -> list[list[object]]:
+    """Return a row for each of the last events, for the columns `LAST_EVENTS`."""
+    return [
+        [
+            styled(clock(event.at_ms), "dim"),
+            diagnosis.node,
+            styled(event.event, COLOURS.get(event.event, "")),
+            event.reason,
+        ]
+        for diagnosis in nodes
+        for event in diagnosis.events
+    ]
+
+
+def explanation_lines(explained: Explanation) -> list[Styled]:
+    """Return all of it as lines of text."""
+    nodes = in_order(explained)
+    events = event_rows(nodes)
+    accounts = plain_table(ACCOUNTS.names, [account_row(diagnosis) for diagnosis in nodes])
+    last = plain_table(LAST_EVENTS.names, events) if events else []
+    lines = [why(explained), styled(""), styled(accounts[0], "bold"), *map(styled, accounts[1:])]
+    lines += [styled(""), styled(counts_in(explained))]
+    return lines + ([styled(""), styled(last[0], "bold"), *map(styled, last[1:])] if last else [])

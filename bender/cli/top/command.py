@@ -1,0 +1,96 @@
+"""The command `bender top`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from bender.cli.click_base import BenderCommand
+from bender.cli.columns import TOP_APPS, TOP_BACKENDS, TOP_EVENTS, TOP_INSTANCES, TOP_NODES
+from bender.cli.params import Duration
+from bender.cli.registrations import app_argument, version_argument
+from bender.cli.session import Session, following, wall_ms
+from bender.cli.styled_text import styles_of
+from bender.cli.top.snapshot import print_snapshot
+from bender.cli.top.views import Scope
+
+if TYPE_CHECKING:
+    from bender.cli.top.terminal import TerminalReactor
+
+#: Terminals that cannot move the cursor.
+_PLAIN = ("", "dumb", "unknown")
+
+
+@click.command(
+    cls=BenderCommand,
+    columns=(TOP_APPS, TOP_INSTANCES, TOP_BACKENDS, TOP_NODES, TOP_EVENTS),
+    examples="""
+    bender top
+    bender top web 1.2.0 --interval 1s
+    bender top --once
+    bender top --json | jq '.registrations | length'
+    """,
+)
+@app_argument
+@version_argument
+@click.option(
+    "--interval",
+    type=Duration("250ms", "1h"),
+    default="2s",
+    show_default=True,
+    metavar="DURATION",
+    help="How often to ask for the state of the nodes, and to draw ages anew; changes are shown as they happen.",
+)
+@click.option("--once", is_flag=True, help="Print the registry once, and end.")
+@following
+async def top(session: Session, app: str | None, version: str | None, interval: float, *, once: bool) -> None:
+    """Show the registry live on the whole terminal: apps, instances, backends, nodes and events.
+
+    It follows the events of one node, and another one if that fails; while no node is reached, it shows what was known
+    last, how old that is, and why. Changes stand out for five seconds: + green is new, ~ yellow has changed, - red is
+    gone. Press ? for the keys, q or Ctrl-C to quit.
+
+    With --once, or if the output is not a terminal, it prints the apps, or the instances of APP, once and ends. With
+    --json it prints one object with the answers of the API: "status", "registrations", "backends" and "frontends".
+    """
+    scope = Scope(app, version)
+    is_live = session.screen.is_terminal and os.environ.get("TERM", "") not in _PLAIN
+    if once or session.screen.as_json or not is_live:
+        await print_snapshot(session, scope)
+        return
+    await _live(session, scope, interval)
+
+
+async def _live(session: Session, scope: Scope, interval_s: float) -> None:
+    from bender.cli.top.live import LiveTop  # noqa: PLC0415 - completion would wait for it
+    from bender.cli.top.terminal import ScreenTerminal  # noqa: PLC0415
+
+    session.screen.end()  # a sign that the command waits would be written to the screen
+    live = LiveTop(
+        session.reactor,
+        session.client,
+        scope,
+        interval_s=interval_s,
+        styles=styles_of(sys.stdout),
+        wall_ms=wall_ms,
+    )
+    live.screen = ScreenTerminal(
+        cast("TerminalReactor", session.reactor),
+        _path_of_terminal(),
+        (sys.stdout.encoding or "utf-8").lower(),
+        on_key=live.press,
+        on_size=live.resized,
+        on_lost=live.end,
+    )
+    await live.run()
+
+
+def _path_of_terminal() -> str:
+    """Return the device of stdout; that of this process if it has no name, as in a container."""
+    try:
+        return os.ttyname(sys.stdout.fileno())
+    except OSError:
+        return "/dev/tty"

@@ -1,0 +1,152 @@
+"""The lines of `bender top` above and below its table: the node, the counts, problems, the view, and what keys do."""
+
+from __future__ import annotations
+
+from bender.cli.output import without_point
+from bender.cli.styled_text import Styled, styled
+from bender.cli.top.controls import TopControls
+from bender.cli.top.fitting import age, fitted, width_of
+from bender.cli.top.link import NodeLink
+from bender.cli.top.views import VIEWS, Moment, Shown
+
+#: What `?` shows: keys, each with what it does.
+HELP = (
+    ("a b n e", "show apps, backends, nodes, events"),
+    ("Up Down j k", "select the row above or below; also PgUp, PgDn, Home (g), End (G)"),
+    ("Enter Right", "show the instances of an app or backend; explain an instance"),
+    ("Esc Left", "clear the filter, or go back; also Backspace"),
+    ("/", "show only rows with all of these words: Enter keeps them, Esc not"),
+    ("s S", "sort by the next column, or by the previous one"),
+    ("r", "sort the other way round"),
+    ("Space p", "pause, and go on: the table stays as it is, the header does not"),
+    ("Ctrl-L", "draw the screen anew"),
+    ("q Ctrl-C", "quit"),
+)
+
+_HINTS = "q quit  ? help  / filter  s sort  p pause  Enter open  Esc back"
+
+_TABS = (("apps", "[a]pps"), ("backends", "[b]ackends"), ("nodes", "[n]odes"), ("events", "[e]vents"))
+
+Parts = list[tuple[str, str]]
+
+
+def header(live: Shown, paused: Moment | None, controls: TopControls, width: int) -> list[Styled]:
+    """Return the four lines above the table; all of them are of the live state."""
+    link, now = live.link, live.moment.now
+    lines: list[Parts] = [
+        node_line(link),
+        counts(live, events=True),
+        _condition(link, now, width),
+        _place(controls, None if paused is None else live.moment.now - paused.now),
+    ]
+    return [cut(parts, width) for parts in lines]
+
+
+def node_line(link: NodeLink) -> Parts:
+    """Return the followed node and its state."""
+    parts: Parts = [("bender top", "bold")]
+    status = link.status
+    if link.address is None:
+        return [*parts, (f"  asking {', '.join(link.given)}", "")]
+    address = f" ({link.address})" if status is not None and status.node != link.address else ""
+    parts.append((f"  {link.name}{address}", ""))
+    if link.is_stale:
+        parts.append(("  unreachable", "red"))
+    elif status is not None:
+        parts.append(("  ready", "green") if status.ready else ("  not ready", "red"))
+    if status is not None:
+        known = [peer for peer in status.peers if peer.state != "left"]
+        heard = 1 + sum(peer.state != "silent" for peer in known)
+        style = "" if heard == 1 + len(known) else "red"
+        parts.append((f"  nodes: {heard} of {1 + len(known)} heard", style))
+        parts.append((f"  up {age(status.uptime_s)}", ""))
+    return parts
+
+
+def counts(shown: Shown, *, events: bool = False) -> Parts:
+    """Return how much is listed, and the rates of events and renewals."""
+    registry, link = shown.registry, shown.link
+    apps = len({version.app for version in registry.versions.values() if version.listed})
+    numbers = [
+        f"registrations: {registry.listed:,}",
+        f"apps: {apps:,}",
+        f"backends: {sum(not each.gone for each in registry.backends.values()):,}",
+    ]
+    if events:
+        numbers.append(f"events: {registry.events_per_s(shown.moment.now):.1f}/s")
+    if link.renewals_per_s is not None:
+        numbers.append(f"renewals: {link.renewals_per_s:,.0f}/s")
+    return [("  ".join(numbers), "")]
+
+
+def problem_lines(link: NodeLink) -> list[Parts]:
+    """Return a line for each problem that the node reports."""
+    status = link.status
+    found = [] if status is None else [f"{what}: {without_point(why)}" for what, why in status.problems.items()]
+    return [[(line, "yellow")] for line in found]
+
+
+def _condition(link: NodeLink, now: float, width: int) -> Parts:
+    """Return the most important of: why the state is old, problems that the node reports, a notice."""
+    if link.is_stale:
+        old = "nothing received yet" if link.heard_at is None else f"STALE, as of {age(now - link.heard_at)} ago"
+        return [(fitted(f"{old}, retrying: {link.problem}", width), "reverse")]
+    notice = link.notices(now)
+    if notice:
+        return [(f"{notice}.", "yellow")]
+    found = problem_lines(link)
+    if not found:
+        return [("no problems" if link.status is not None else "", "dim")]
+    more = f" (and {len(found) - 1} more, see bender status)" if len(found) > 1 else ""
+    ((first, style),) = found[0]
+    room = max(0, width - len(more))
+    return [(first if width_of(first) <= room else fitted(first, room), style), (more, style)]
+
+
+def _place(controls: TopControls, paused_s: float | None) -> Parts:
+    place = controls.place
+    parts: Parts = []
+    for view, text in _TABS:
+        parts += [(text, "bold" if view == place.view else "dim"), ("  ", "")]
+    if place.explained is not None:
+        parts.append((place.explained, "bold"))
+    else:
+        if place.view not in dict(_TABS):
+            parts.append((f"{place.view} of {place.scope}" if str(place.scope) else place.view, "bold"))
+        elif str(place.scope):
+            parts.append((f"of {place.scope}", "bold"))
+        order = controls.order
+        parts.append((f"  by {VIEWS[place.view].fields[order.column].name}{', reversed' * order.backwards}", "dim"))
+    if controls.filter and not controls.is_typing:
+        parts.append((f"  filter: {controls.filter}", "yellow"))
+    if paused_s is not None:
+        parts.append((f"  PAUSED {age(paused_s)}", "yellow"))
+    return parts
+
+
+def footer(controls: TopControls, first: int, height: int, count: int, width: int) -> Styled:
+    """Return the last line: the filter while it is typed, or what the keys do, and which rows are shown."""
+    where = f" {first + 1}-{min(first + height, count)} of {count}" if count else " none"
+    room = max(0, width - len(where))
+    if controls.is_typing:
+        text = f"/{controls.filter}"
+        over = width_of(text) - (room - 1)
+        return Styled((fitted((text[over:] if over > 0 else text) + "_", room), "bold"), (where, "dim"))
+    return cut([(fitted(_HINTS, room), "dim"), (where, "dim")], width)
+
+
+def help_lines(width: int) -> list[Styled]:
+    keys = max(len(key) for key, _ in HELP)
+    return [cut([(f"{key:{keys}}", "bold"), (f"  {does}", "")], width) for key, does in HELP]
+
+
+def cut(parts: Parts, width: int) -> Styled:
+    """Return the parts as a line of at most this width."""
+    line: Parts = []
+    for text, style in parts:
+        used = width_of(text)
+        if used > width:
+            return Styled(*line, (fitted(text, width), style))
+        line.append((text, style))
+        width -= used
+    return styled("") if not line else Styled(*line)

@@ -1,0 +1,263 @@
+"""Follow the registry and draw it, until a key or a signal ends that.
+
+Events and answers of nodes change the state, and plan a picture; keys change the view, and plan one sooner. Rows are
+listed and sorted again only after one of these, so that an idle screen costs nothing but its ages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from bender.cli.explanation import explanation_lines
+from bender.cli.styled_text import Styled, styled
+from bender.cli.top.controls import Place, TopControls
+from bender.cli.top.frame import Size, frame
+from bender.cli.top.link import NodeLink
+from bender.cli.top.live_registry import LiveRegistry
+from bender.cli.top.views import INSTANCES, NODES, Moment, Scope, Shown
+from bender.client import BenderError, Client
+from bender.client.client import apis
+from bender.client.paths import explain_path
+from bender.client.responses import Explanation, NodeStatus, reader
+from bender.client.watch import Watch
+from bender.net.addresses import NoAnswer
+from bender.net.reactor import Reactor
+
+#: Seconds between two pictures, after changes and after keys.
+CHANGES_APART_S = 0.25
+KEYS_APART_S = 0.04
+
+#: Time limit for the status of a node.
+STATUS_S_MAX = 1.5
+
+
+class Screen(Protocol):
+    """What a picture is drawn on: see `ScreenTerminal`."""
+
+    @property
+    def size(self) -> Size: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def clear(self) -> None: ...
+    def draw(self, lines: Sequence[str]) -> None: ...
+
+
+class LiveTop:
+    """The registry as it changes, on a screen. Give it the `screen` before `run`.
+
+    `styles` are those that the terminal shows; every `interval_s` the nodes are asked for their status, and ages are
+    drawn anew.
+    """
+
+    screen: Screen
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        client: Client,
+        scope: Scope,
+        *,
+        interval_s: float,
+        styles: frozenset[str],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._reactor = reactor
+        self._client = client
+        self._scope = scope
+        self._interval_s = interval_s
+        self._styles = styles
+        self._wall_ms = wall_ms
+        client.on_problem = lambda _node, _problem: None  # the header shows what matters of it
+        self._registry = LiveRegistry()
+        self._link = NodeLink(given=tuple(client.nodes.in_turn()))
+        place = Place() if scope.app is None else Place(INSTANCES, scope)
+        self._controls = TopControls(place=place, scope=scope)
+        self._watch: Watch = client.watch(scope.app, scope.version)
+        self._watch.on_away = self._away
+        self._watch.on_taken = self._heard
+        self._ended: Deferred[None] = Deferred()
+        self._pausing: Deferred[None] | None = None
+        self._planned: IDelayedCall | None = None
+        self._drawn_at = float("-inf")
+        self._paused: Shown | None = None
+        self._explanation: list[Styled] = []
+        # Counts changes of the state, for the rows that were made of it.
+        self._revision = 0
+        self._rows: list[Any] = []
+        self._rows_of: object = None
+
+    async def run(self) -> None:
+        """Return when a key ends it. Raises `Refused` if the selection is invalid."""
+        self.screen.start()
+        tasks = [Deferred.fromCoroutine(self._follow()), Deferred.fromCoroutine(self._poll())]
+        try:
+            for task in tasks:
+                task.addErrback(self._fail)
+            await self._ended
+        finally:
+            for task in tasks:
+                task.cancel()
+            if self._planned is not None and self._planned.active():
+                self._planned.cancel()
+            self.screen.stop()
+            await self._watch.aclose()
+
+    def _fail(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None and not self._ended.called:
+            self._ended.errback(failure)
+
+    def end(self) -> None:
+        if not self._ended.called:
+            self._ended.callback(None)
+
+    # The state.
+
+    async def _follow(self) -> None:
+        async for event in self._watch:
+            self._registry.apply(event, self._reactor.seconds())
+            self._change()
+
+    def _heard(self) -> None:
+        """The followed node has sent something."""
+        node, link = self._watch.node, self._link
+        if link.is_stale or node != link.address:
+            link.hear(node, self._reactor.seconds())
+            self._poll_now()
+            self._change()
+        link.heard_at = self._reactor.seconds()
+
+    def _away(self, problems: dict[str, str]) -> None:
+        self._link.away = "; ".join(f"{node} {problem}" for node, problem in problems.items())
+        self._change()
+
+    async def _poll(self) -> None:
+        while True:
+            if self._watch.node is not None:
+                await self._ask_status(self._watch.node)
+            if self._controls.place.view == NODES:
+                await self._ask_others()
+            if self._controls.place.explained is not None:
+                await self._explain(self._controls.place.explained)
+            self._change()
+            self._pausing = deferLater(self._reactor, self._interval_s)
+            with suppress(CancelledError):
+                await self._pausing
+            self._pausing = None
+            if self._ended.called:
+                return
+
+    def _poll_now(self) -> None:
+        if self._pausing is not None:
+            self._pausing.cancel()
+
+    async def _status(self, node: str) -> NodeStatus | str:
+        """Return the status of a node, or the reason why it does not answer."""
+        try:
+            return reader(NodeStatus)(await self._client.ask(node, "GET", "/status", within_s=STATUS_S_MAX))
+        except NoAnswer as no_answer:
+            return str(no_answer)
+
+    async def _ask_status(self, node: str) -> None:
+        found = await self._status(node)
+        if node != self._watch.node or node != self._link.address:
+            return
+        if isinstance(found, NodeStatus):
+            self._link.describe(found, self._reactor.seconds())
+        else:
+            self._link.silent = f"{node} {found}"
+
+    async def _ask_others(self) -> None:
+        known = [] if self._link.status is None else apis(self._link.status)
+        asked = [node for node in dict.fromkeys([*self._link.given, *known]) if node != self._link.address]
+        asking = [Deferred.fromCoroutine(self._status(node)) for node in asked]
+        try:
+            self._link.others = {node: await each for node, each in zip(asked, asking, strict=True)}
+        finally:
+            for each in asking:
+                each.addErrback(lambda failure: failure.trap(CancelledError))
+                each.cancel()
+
+    async def _explain(self, id_: str) -> None:
+        try:
+            explained, _ = await self._client.read(reader(Explanation), "GET", explain_path(id_))
+        except BenderError as error:
+            lines = [styled(f"{error}.")]
+        else:
+            lines = explanation_lines(explained)
+        if id_ == self._controls.place.explained:
+            self._explanation = lines
+
+    # The picture.
+
+    def press(self, key: str) -> None:
+        """Take a key."""
+        controls = self._controls
+        place, was_paused = controls.place, controls.is_paused
+        controls.press(key, self._listed(self._table()), self.screen.size.rows + (place.explained is not None))
+        if controls.quits:
+            self.end()
+            return
+        if controls.is_paused != was_paused:
+            now = self._now()
+            frozen = Shown(self._registry.frozen(), evolve(self._link), now.moment)
+            self._paused = frozen if controls.is_paused else None
+            self._revision += 1
+        if controls.place != place:
+            self._explanation = [styled("asking…", "dim")]
+            if controls.place.view == NODES or controls.place.explained is not None:
+                self._poll_now()
+        if controls.redraws:
+            controls.redraws = False
+            self.screen.clear()
+        self._plan(KEYS_APART_S)
+
+    def resized(self) -> None:
+        """Draw the screen for its new size."""
+        self._plan(KEYS_APART_S)
+
+    def _change(self) -> None:
+        self._revision += 1
+        self._plan(CHANGES_APART_S)
+
+    def _plan(self, apart_s: float) -> None:
+        """Plan a picture, this long after the last one or now."""
+        now = self._reactor.seconds()
+        at = max(now, self._drawn_at + apart_s)
+        if self._planned is None or not self._planned.active():
+            self._planned = self._reactor.callLater(at - now, self._draw)
+        elif self._planned.getTime() > at:
+            self._planned.reset(at - now)
+
+    def _now(self) -> Shown:
+        return Shown(self._registry, self._link, Moment(self._reactor.seconds(), self._wall_ms()))
+
+    def _table(self) -> Shown:
+        return self._paused or self._now()
+
+    def _listed(self, table: Shown) -> Sequence[Any]:
+        """Return the rows of the present table, or the lines of an explanation."""
+        controls = self._controls
+        if controls.place.explained is not None:
+            return self._explanation
+        revision = None if self._paused is not None else self._revision
+        rows_of = (revision, table.registry is self._registry, controls.place, controls.filter, controls.order)
+        if rows_of != self._rows_of:
+            self._rows_of = rows_of
+            self._rows = controls.rows(table)
+        return self._rows
+
+    def _draw(self) -> None:
+        self._drawn_at = self._reactor.seconds()
+        if self._registry.forget(self._drawn_at):
+            self._revision += 1
+        table = self._table()
+        lines = frame(self._now(), table, self._controls, self.screen.size, self._listed(table))
+        self.screen.draw([line.written(self._styles) for line in lines])

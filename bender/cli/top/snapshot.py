@@ -1,0 +1,56 @@
+"""Print the registry once, as `bender top` shows it: for pipes, scripts and terminals without cursor control."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bender.cli.session import Session, wall_ms
+from bender.cli.styled_text import Styled
+from bender.cli.top.header import counts, node_line, problem_lines
+from bender.cli.top.link import NodeLink
+from bender.cli.top.live_registry import LiveRegistry
+from bender.cli.top.views import APPS, INSTANCES, VIEWS, Moment, Scope, Shown
+from bender.client import Event
+from bender.client.client import LIST_BYTES_MAX
+from bender.client.paths import list_path
+from bender.client.responses import BACKEND_KIND, FRONTEND_KIND, NodeStatus, check_body, reader
+
+
+async def print_snapshot(session: Session, scope: Scope) -> None:
+    """Print the status of a node, and the apps or instances that it lists; with --json all of its answers."""
+    client = session.client
+    status, reply = await client.read(reader(NodeStatus), "GET", "/status")
+    answers = {"status": reply.body}
+    bodies = {}
+    paths = {
+        "registrations": list_path(scope.app, scope.version, {}),
+        "backends": BACKEND_KIND.path,
+        "frontends": FRONTEND_KIND.path,
+    }
+    for kind, path in paths.items():
+        bodies[kind], listed = await client.read(reader(list[dict[str, object]]), "GET", path, bytes_max=LIST_BYTES_MAX)
+        answers[kind] = listed.body
+        for body in bodies[kind]:
+            check_body(kind.removesuffix("s"), body)
+    if session.screen.as_json:
+        session.screen.json(msgspec.json.encode({name: msgspec.Raw(body) for name, body in answers.items()}))
+        return
+    registry = LiveRegistry()
+    for kind, found in bodies.items():
+        for body in found:
+            registry.apply(Event("online", kind.removesuffix("s"), str(body["id"]), "snapshot", 0, body, reply.node), 0)
+    link = NodeLink(given=session.nodes, address=reply.node, status=status)
+    _print(session, Shown(registry, link, Moment(0, wall_ms())), scope)
+
+
+def _print(session: Session, shown: Shown, scope: Scope) -> None:
+    screen = session.screen
+    for parts in (node_line(shown.link), counts(shown), *problem_lines(shown.link)):
+        screen.line(Styled(*parts))
+    view = VIEWS[APPS if scope.app is None else INSTANCES]
+    rows = view.listed(shown, scope, (), 0, backwards=False)
+    fields = [field for field in view.fields if field.name != "LAST CHANGE"]  # none was seen
+    if rows:
+        screen.line()
+    cells = [[field.styled(shown, row) for field in fields] for row in rows]
+    screen.table([field.name for field in fields], cells)

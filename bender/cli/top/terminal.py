@@ -1,0 +1,245 @@
+"""Own the terminal while `bender top` runs: keys without echo, an alternate screen, and its size.
+
+The terminal is opened a second time, so that it can be read and written without blocking: the descriptors of this
+process are shared with the shell. Of what a slow terminal has not taken, at most one picture is kept. Every way out
+restores the terminal: the end of the program, also by a signal, and Ctrl-Z.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import termios
+import tty
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor, IReadWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from bender.cli.top.frame import Size
+from bender.cli.top.keys import KeyDecoder
+
+# Sequences of the DEC VT series and xterm, which all terminals in use take.
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"  # the alternate screen, no cursor, no wrapping of long lines
+_LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
+_CLEAR = "\x1b[0m\x1b[2J"
+
+#: Seconds after which an incomplete sequence was the key Escape; all of a sequence comes at once.
+ESCAPE_S = 0.05
+
+#: Time limit for a stopped terminal to take what restores it.
+LEAVING_S_MAX = 1.0
+
+#: Bytes to read at a time.
+READ_BYTES = 4096
+
+#: The signals that end the program.
+_ENDING = (signal.SIGHUP, signal.SIGQUIT)
+
+
+_Call = Callable[..., Any]
+
+
+class TerminalReactor(Protocol):
+    """What a terminal needs of a reactor: `IReactorTime`, `IReactorFDSet`, `IReactorFromThreads` and `stop`."""
+
+    def callLater(self, delay: float, callable: _Call, *args: object, **kwargs: object) -> IDelayedCall: ...  # noqa: A002
+    def addReader(self, reader: IReadDescriptor) -> None: ...
+    def removeReader(self, reader: IReadDescriptor) -> None: ...
+    def addWriter(self, writer: Any) -> None: ...
+    def removeWriter(self, writer: Any) -> None: ...
+    def callFromThread(self, callable: _Call, *args: object, **kwargs: object) -> None: ...  # noqa: A002
+    def stop(self) -> None: ...
+
+
+@implementer(IReadWriteDescriptor)
+class ScreenTerminal:
+    """A terminal with the keys that are pressed on it, and the lines that it shows.
+
+    `on_key` is called with each key, `on_size` when the size has changed or the screen was lost, so that all of it is
+    to be drawn again, and `on_lost` when the terminal is closed.
+    """
+
+    def __init__(
+        self,
+        reactor: TerminalReactor,
+        path: str,
+        encoding: str = "utf-8",
+        *,
+        on_key: Callable[[str], None],
+        on_size: Callable[[], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._encoding = encoding
+        self._on_key = on_key
+        self._on_size = on_size
+        self._on_lost = on_lost
+        self._fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._modes: list[Any] = []
+        self._handlers: dict[int, Any] = {}
+        self._keys = KeyDecoder()
+        self._escape: IDelayedCall | None = None
+        self._unsent = b""
+        self._sent: list[str] = []
+        # Sent before the next picture, which is then sent as a whole.
+        self._before = ""
+        # The picture that follows what is not yet sent.
+        self._next: list[str] | None = None
+        self._is_lost = False
+
+    # From `start` to `stop`.
+
+    def start(self) -> None:
+        """Take the terminal over."""
+        self._modes = termios.tcgetattr(self._fd)
+        handlers = {signal.SIGWINCH: self._resized, signal.SIGTSTP: self._suspend, signal.SIGCONT: self._take_over}
+        for number in (*handlers, *_ENDING):
+            call = handlers.get(number, self._reactor.stop)
+            self._handlers[number] = signal.signal(number, self._in_turn(call))
+        self._reactor.addReader(self)
+        self._take_over()
+
+    def stop(self) -> None:
+        """Give the terminal back, as it was."""
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        if self._escape is not None and self._escape.active():
+            self._escape.cancel()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._give_back()
+        os.close(self._fd)
+
+    def _in_turn(self, call: Callable[[], None]) -> Callable[..., None]:
+        """Return a signal handler that has the reactor call this: never in the midst of something else."""
+        return lambda _number, _frame: self._reactor.callFromThread(call)
+
+    def _take_over(self) -> None:
+        with suppress(termios.error):
+            tty.setcbreak(self._fd, termios.TCSANOW)
+            modes = termios.tcgetattr(self._fd)
+            modes[6][termios.VQUIT] = b"\0"  # no key ends the program with a core dump
+            termios.tcsetattr(self._fd, termios.TCSANOW, modes)
+        self._before = _ENTER
+        self._on_size()
+
+    def _give_back(self) -> None:
+        """Restore the screen and the modes; wait for a stopped terminal as long as it may take."""
+        rest = self._unsent + _LEAVE.encode()
+        self._unsent, self._next = b"", None
+        with suppress(OSError):
+            while rest and select.select([], [self._fd], [], LEAVING_S_MAX)[1]:
+                rest = rest[os.write(self._fd, rest) :]
+        with suppress(termios.error):
+            termios.tcsetattr(self._fd, termios.TCSANOW, self._modes)
+
+    def _suspend(self) -> None:
+        """Stop this process as Ctrl-Z does; goes on when the shell continues it."""
+        ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        self._give_back()
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, ours)
+        self._take_over()
+
+    # The screen.
+
+    @property
+    def size(self) -> Size:
+        try:
+            found = os.get_terminal_size(self._fd)
+        except OSError:
+            return Size(80, 24)
+        return Size(found.columns or 80, found.lines or 24)
+
+    def _resized(self) -> None:
+        self.clear()
+        self._on_size()
+
+    def clear(self) -> None:
+        """Have the next picture drawn as a whole."""
+        self._before = self._before or _CLEAR
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Show these lines: only those that differ from the last picture are sent."""
+        if self._unsent:
+            self._next = [*lines]
+            return
+        shown = [] if self._before else self._sent
+        changed = [
+            f"\x1b[{at + 1};1H\x1b[2K{line}" for at, line in enumerate(lines) if at >= len(shown) or shown[at] != line
+        ]
+        text = self._before + "".join(changed)
+        self._before, self._sent = "", [*lines]
+        if text:
+            text = text if self._encoding == "utf-8" else text.replace("…", "~")
+            self._unsent = text.encode(self._encoding, "backslashreplace")
+            self.doWrite()
+
+    # For the reactor.
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def logPrefix(self) -> str:
+        return "terminal"
+
+    def doWrite(self) -> None:
+        try:
+            sent = os.write(self._fd, self._unsent)
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                self._lose()
+                return
+            sent = 0
+        self._unsent = self._unsent[sent:]
+        if self._unsent:
+            self._reactor.addWriter(self)
+            return
+        self._reactor.removeWriter(self)
+        following, self._next = self._next, None
+        if following is not None:
+            self.draw(following)
+
+    def doRead(self) -> None:
+        try:
+            piece = os.read(self._fd, READ_BYTES)
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                self._lose()
+            return
+        if not piece:
+            self._lose()
+            return
+        if self._escape is not None and self._escape.active():
+            self._escape.cancel()
+        for key in self._keys.feed(piece):
+            self._on_key(key)
+        if self._keys.is_waiting:
+            self._escape = self._reactor.callLater(ESCAPE_S, self._flush)
+
+    def _flush(self) -> None:
+        for key in self._keys.flush():
+            self._on_key(key)
+
+    def connectionLost(self, reason: Failure) -> None:
+        del reason
+        self._lose()
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        self.connectionLost(reason)
+
+    def writeConnectionLost(self, reason: Failure) -> None:
+        self.connectionLost(reason)
+
+    def _lose(self) -> None:
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        if not self._is_lost:
+            self._is_lost = True
+            self._on_lost()

@@ -1,0 +1,294 @@
+"""`bender top` on a real terminal, beside three real nodes, and without a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+from pytest_twisted import ensureDeferred
+
+from tests.e2e.cli_answers import ESCAPE, WEB_ID, answered
+from tests.e2e.nodes import Cluster, Node, pause, until
+from tests.e2e.screens import Picture
+from tests.e2e.shells import BENDER, Shell, at, empty, registered
+
+#: What is written last: the screen of before, with its cursor, and lines that wrap.
+RESTORED = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
+
+#: What pyte calls the colour 33.
+YELLOW = "brown"
+
+
+def top(shell: Shell, *arguments: str, columns: int = 80, lines: int = 24, **variables: str) -> Picture:
+    """Start `bender top` on a terminal."""
+    return Picture(
+        pexpect.spawn(
+            BENDER,
+            ["top", *arguments],
+            env={**shell.variables, **variables},
+            dimensions=(lines, columns),
+            encoding="utf-8",
+        )
+    )
+
+
+def modes(screen: Picture) -> list[Any]:
+    """The modes of the terminal, such as whether it echoes keys."""
+    return termios.tcgetattr(screen.command.child_fd)
+
+
+async def drained(node: Node, state: str = "drain") -> None:
+    path = f"/registrations/{WEB_ID.partition('/')[2]}/state"
+    assert (await node.call("PUT", path, {"state": state})).status == 200
+
+
+@ensureDeferred
+async def test_changes_are_seen_as_they_happen(cluster: Cluster, shell: Shell) -> None:
+    """A registration, a drained instance, one that expires; then the terminal is as before."""
+    nodes = await cluster(3, interval=0.25, ttl=1)
+    await registered(nodes[1])
+    with top(shell, at(*nodes)) as screen:
+        before = modes(screen)
+        await screen.shows(r"nodes: 3 of 3 heard")
+        assert modes(screen) != before
+        await screen.shows(r"^  web  1\.2\.0 +1 +1$")
+        await registered(nodes[1], "pay/2/10.0.1.5/9000", ttl=1)
+        await screen.shows(r"^\+ pay +2 +1 +1 .*registered \d s ago")
+        assert screen.colour("pay") == "green"
+        await drained(nodes[2])
+        await screen.shows(r"^~ web +1\.2\.0 +1 +1 +\w+ \d s ago")
+        assert screen.colour("web") == YELLOW
+        await screen.shows(r"^- pay +2 .*expired \d s ago")
+        assert screen.colour("pay") == "red"
+        screen.type("a/we\r")
+        await screen.shows("filter: we")
+        await screen.lacks("pay")
+        screen.type("\r")
+        await screen.shows(r"10\.0\.0\.5 +8080 +drain")
+        screen.type("\r")
+        await screen.shows("LISTS IT")
+        screen.type("q")
+        assert await screen.ended() == 0
+        assert screen.written.endswith(RESTORED)
+        assert modes(screen) == before
+
+
+@ensureDeferred
+async def test_without_a_terminal_it_prints_once(shared: Cluster, shell: Shell) -> None:
+    """And on one that cannot move its cursor, or if told so; with --json as one object, byte for byte."""
+    node = await empty(shared)
+    await registered(node)
+    assert (await node.call("PUT", "/backends/shop", {"app": "web", "version": "1.2.0"})).status == 201
+    head, counts, between, names, row = shell.done("top", at(node)).splitlines()
+    assert re.fullmatch(rf"bender top  {node.name} \(127.*\)  ready  nodes: 1 of 1 heard  up \d+ s", head)
+    assert (counts, between) == ("registrations: 1  apps: 1  backends: 1", "")
+    assert names.split() == ["APP", "VERSION", "LISTED", "UP", "DRAIN", "MAINT", "SUSPECT", "WEIGHT", "BACKENDS"]
+    assert row.split() == ["web", "1.2.0", "1", "1", "1", "shop"]
+    *_, row = shell.done("top", "web", "1.2.0", at(node)).splitlines()
+    assert row.split()[:6] == ["web", "1.2.0", "10.0.0.5", "8080", "up", "1"]
+    assert shell.done("top", "none", at(node)).splitlines()[1:] == ["registrations: 0  apps: 0  backends: 1"]
+    shown = json.loads(shell.done("top", "--json", at(node)))
+    assert [*shown] == ["status", "registrations", "backends", "frontends"]
+    for kind in ("registrations", "backends", "frontends"):
+        assert shown[kind] == json.loads(await answered(node, f"/{kind}"))
+    assert shown["status"]["node"] == node.name
+    end = shell.bender("top", "--node=127.0.0.1:1")
+    assert (end.returncode, end.stdout, end.stderr.startswith("bender: ")) == (1, "", True)
+    for shown_once in (shell.shown("top", "--once", at(node)), shell.shown("top", at(node), TERM="dumb")):
+        assert "1049" not in shown_once
+        assert "registrations: 1  apps: 1" in shown_once
+
+
+@pytest.mark.slow
+@ensureDeferred
+async def test_another_node_is_followed_if_one_fails(cluster: Cluster, shell: Shell) -> None:
+    """Without a gap; if none is left, the last state looks old until one returns."""
+    nodes = await cluster(3, interval=0.25, ttl=4)
+    await registered(nodes[1])
+    with top(shell, at(*nodes), "--interval=500ms", columns=100) as screen:
+        await screen.shows(r"^bender top  n1 .*nodes: 3 of 3 heard")
+        nodes[0].kill()
+        await screen.shows(r"^n1 was lost, 127\.0\.0\.1:\d+ is followed instead\.$")
+        await screen.shows(r"^bender top  n[23] .*nodes: 2 of 3 heard")
+        await registered(nodes[1], "pay/2/10.0.1.5/9000")
+        await screen.shows(r"^\+ pay +2 ")
+        screen.type("n")
+        await screen.shows(r"n1 .* (silent|unreachable)")
+        screen.type("a")
+        for node in nodes[1:]:
+            node.kill()
+        stale = await screen.shows(r"^STALE, as of (\d+) s ago, retrying: ")
+        assert screen.is_reversed("STALE")
+        assert screen.colour("unreachable") == "red"
+        await screen.shows(rf"^STALE, as of {int(stale[1]) + 2} s ago")
+        assert "web  1.2.0" in screen.text
+        for node in nodes:
+            await node.ended()
+        await cluster.start(nodes)
+        await screen.lacks("STALE")
+        await screen.shows(r"^bender top  n\d .*nodes: 3 of 3 heard")
+        await screen.lacks("web")
+        screen.type("q")
+        assert await screen.ended() == 0
+
+
+@pytest.mark.slow
+@ensureDeferred
+async def test_it_waits_for_a_node(cluster: Cluster, shell: Shell) -> None:
+    """Also for the first; one that hangs is noticed, too."""
+    (node,) = await cluster(1)
+    node.kill()
+    await node.ended()
+    with top(shell, at(node), "--interval=500ms", columns=100) as screen:
+        await screen.shows(r"^nothing received yet, retrying: 127.0.0.1:\d+ ")
+        await node.restart()
+        await screen.shows("ready  nodes: 1 of 1 heard")
+        assert "nothing received yet" not in screen.text
+        node.kill(signal.SIGSTOP)
+        await screen.shows(r"^STALE, as of \d+ s ago, retrying: 127.0.0.1:\d+ ")
+        node.kill(signal.SIGCONT)
+        await screen.lacks("STALE")
+
+
+@pytest.mark.slow
+@ensureDeferred
+async def test_every_end_restores_the_terminal(shared: Cluster, shell: Shell) -> None:
+    """Ctrl-C, signals, and the loss of the terminal itself."""
+    node = await empty(shared)
+    for ending, status in (
+        ("\x03", 130),
+        (signal.SIGTERM, 130),
+        (signal.SIGHUP, 130),
+        (signal.SIGQUIT, 130),
+        ("q", 0),
+    ):
+        with top(shell, at(node)) as screen:
+            before = modes(screen)
+            await screen.shows("1 of 1 heard")
+            if isinstance(ending, str):
+                screen.type(ending)
+            else:
+                screen.command.kill(ending)
+            assert await screen.ended() == status, ending
+            assert screen.written.endswith(RESTORED), ending
+            assert modes(screen) == before, ending
+    with top(shell, at(node)) as screen:
+        await screen.shows("1 of 1 heard")
+        screen.type("\x1c")  # Ctrl-\ does nothing
+        screen.type("?")
+        await screen.shows("any key: back")
+
+
+@pytest.mark.slow
+@ensureDeferred
+async def test_it_ends_with_its_terminal(shared: Cluster, shell: Shell) -> None:
+    node = await empty(shared)
+
+    async def follows() -> bool:
+        return int((await node.call("GET", "/status")).body["counts"]["watchers"]) == 1
+
+    command = [sys.executable, str(Path(__file__).with_name("in_terminal.py")), BENDER, "top", at(node)]
+    process = subprocess.Popen(command, env=shell.variables)  # noqa: ASYNC220 - it does not wait
+    await until("it follows events", follows)
+    process.send_signal(signal.SIGUSR1)
+    await until("it ends", lambda: process.poll() is not None)
+    assert process.returncode in (0, 130)  # it reads the end of the terminal, or the signal comes first
+
+
+@pytest.mark.slow
+@ensureDeferred
+async def test_ctrl_z_gives_the_terminal_back(shared: Cluster, shell: Shell) -> None:
+    """And `fg` takes it again; also after it was stopped without notice."""
+    node = await empty(shared)
+    await registered(node)
+    variables = {**shell.variables, "PS1": "ready$ "}
+    command = pexpect.spawn(
+        "bash", ["--noprofile", "--norc", "-i"], env=variables, dimensions=(24, 80), encoding="utf-8"
+    )
+    with Picture(command) as screen:
+        await screen.shows(r"ready\$")
+        screen.type(f"{BENDER} top {at(node)}\n")
+        await screen.shows("1 of 1 heard")
+        held = modes(screen)
+        screen.type("\x1a")
+        await screen.shows("Stopped")
+        assert RESTORED in screen.written
+        written = len(screen.written)
+        screen.type("echo $((6*7))\n")
+        await screen.shows("^42$")
+        screen.type("fg\n")
+        await until("it takes the terminal again", lambda: "\x1b[?1049h" in screen.written[written:])
+        await screen.shows(r"^  web +1\.2\.0 +1 +1")
+        assert modes(screen) == held
+        screen.type("n")
+        await screen.shows("DIGEST")
+        screen.type("q")
+        await screen.shows(r"ready\$$")
+        screen.type("stty -a | tr ' ' '\\n' | grep -cx -e icanon -e echo\n")
+        await screen.shows("^2$")
+
+
+@pytest.mark.slow
+@ensureDeferred
+async def test_it_follows_the_size_of_the_terminal(shared: Cluster, shell: Shell) -> None:
+    node = await empty(shared)
+    await registered(node, meta={"zone": "a"})
+    with top(shell, "web", at(node)) as screen:
+        await screen.shows(r"VERSION +HOST")
+        assert "META" not in screen.text
+        screen.resize(200, 60)
+        await screen.shows(r"APP +VERSION +HOST.* META$")
+        assert len(screen.lines) == 60
+        assert screen.lines[-1].startswith("q quit")
+        screen.resize(40, 10)
+        await screen.lacks("SINCE")
+        assert screen.lines[-1].startswith("q quit")
+        screen.resize(10, 4)
+        await screen.shows("^bender to…$")
+        screen.resize(80, 24)
+        await screen.shows(r"VERSION +HOST")
+
+
+@pytest.mark.slow
+@ensureDeferred
+async def test_pause_and_colours(shared: Cluster, shell: Shell) -> None:
+    """A paused table stays as it is; without colours a sign tells what has changed."""
+    node = await empty(shared)
+    await registered(node)
+    with top(shell, at(node), "--interval=500ms", NO_COLOR="1") as screen:
+        await screen.shows(r"^  web +1\.2\.0")
+        screen.type("p")
+        await screen.shows("PAUSED")
+        await registered(node, "pay/2/10.0.1.5/9000")
+        await screen.shows("registrations: 2 ")
+        assert "pay" not in screen.text
+        screen.type("p")
+        await screen.shows(r"^\+ pay ")
+        screen.type("q")
+        assert await screen.ended() == 0
+        assert re.search(re.escape(ESCAPE) + "[0-9;]*3[0-9]m", screen.written) is None
+        assert f"{ESCAPE}7m" in screen.written
+
+
+@pytest.mark.slow
+@ensureDeferred
+async def test_a_terminal_that_takes_nothing_is_no_obstacle(shared: Cluster, shell: Shell) -> None:
+    """It gets the latest picture as soon as it takes something, and what waits for it is bounded."""
+    node = await empty(shared)
+    with top(shell, at(node), "--interval=250ms", columns=200, lines=60) as screen:
+        await screen.shows("1 of 1 heard")
+        for number in range(60):  # nothing is read meanwhile, and the terminal holds 4 KiB
+            await registered(node, f"app{number % 7}/{number}/10.0.0.5/8080")
+            screen.command.send("sr"[number % 2])
+            await pause(0.05)
+        await screen.shows("registrations: 60 ")
+        screen.type("q")
+        assert await screen.ended() == 0
