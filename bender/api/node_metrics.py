@@ -142,6 +142,9 @@ def _of_requests(node: Node) -> Iterator[Metric]:
     yield counters("requests_denied", about, ("reason",), denied)
     about = "Requests that were turned away because they waited too long at this overloaded node."
     yield counter("requests_turned_away", about, counts.turned_away)
+    yield counter("dns_queries", "Messages that came over DNS.", counts.dns_queries)
+    yield counter("dns_truncated", "Answers over DNS without all of their records.", counts.dns_truncated)
+    yield counter("dns_dropped", "Messages over DNS that got no answer.", counts.dns_dropped)
     yield counter("tls_refused", "Clients with which no TLS connection could be made.", counts.tls_refused)
 
 

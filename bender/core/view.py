@@ -19,6 +19,7 @@ from bender.core.admin_state import registration_of, state_in
 from bender.core.ledger import Claim, Dot, End, Entry
 from bender.core.messages import ConfigSetting
 from bender.core.model import registration
+from bender.core.name_lookup import NameLookup
 from bender.core.reasons import CHECK_FAILED
 from bender.core.registration_status import UP, USUAL, RegistrationStatus, State, status_of
 
@@ -41,6 +42,9 @@ class ViewEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 Group = dict[str, Claim]
+
+#: The beginning of the keys of backends.
+_BACKEND = "backend/"
 
 
 def in_order(group: Group) -> list[Claim]:
@@ -73,6 +77,9 @@ class View:
         self.events: list[ViewEvent] = []
         #: The keys of all registrations that are shown, by host and port.
         self.addresses = AddressIndex()
+        #: The names of apps with registrations that are shown, and of backends.
+        self.app_names = NameLookup(self._apps.__contains__)
+        self.backend_names = NameLookup(lambda name: _BACKEND + name in self._settings)
         self._stamp = 0
         #: The number of registrations that are shown.
         self.count = 0
@@ -200,10 +207,14 @@ class View:
         if setting is None or setting.body is None:
             if old is not None and old.body is not None:
                 del self._settings[key]
+                if key.startswith(_BACKEND):
+                    self.backend_names.discard(key.removeprefix(_BACKEND))
                 self.events.append(ViewEvent("removed", key, old.body, "configured"))
             return
         self._settings[key] = setting
         if old is None:
+            if key.startswith(_BACKEND):
+                self.backend_names.add(key.removeprefix(_BACKEND))
             self.events.append(ViewEvent("created", key, setting.body, "configured"))
         elif old.body != setting.body:
             self.events.append(ViewEvent("changed", key, setting.body, "configured"))
@@ -241,6 +252,7 @@ class View:
             del self._groups[name], app.groups[name]
             if not app.groups:
                 del self._apps[_app(name)]
+                self.app_names.discard(_app(name))
         if reason == "node-lost":
             self._hidden[old.key] = old.root
         self._announce("offline", old.key, old.body, reason)
@@ -250,7 +262,11 @@ class View:
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = {}
-            self._apps.setdefault(_app(name), _App()).groups[name] = group
+            app = self._apps.get(_app(name))
+            if app is None:
+                app = self._apps[_app(name)] = _App()
+                self.app_names.add(_app(name))
+            app.groups[name] = group
         group[claim.key] = claim
         if old is None:
             self.addresses.add(claim.key, claim.key[len(name) + 1 :])

@@ -43,6 +43,7 @@ AT_NEXT_START: dict[str, Callable[[NodeOptions], str]] = {
     "events": lambda choices: choices.events.description,
     "agent": lambda choices: choices.agent.description if choices.agent else "off",
     "thalassa": lambda choices: shown_thalassa(choices.thalassa, choices.thalassa_events),
+    "dns": lambda choices: choices.dns.description if choices.dns else "off",
     "cluster": lambda choices: choices.cluster,
     "name": lambda choices: choices.name,
     "advertise": lambda choices: choices.advertise,

@@ -26,7 +26,16 @@ from bender.net.addresses import host_port
 from bender.node.limits import Limits
 from bender.process.log_options import LOG_OPTIONS, LogSettings, parse_log_settings
 from bender.process.number_options import seconds_of
-from bender.process.options import Endpoint, OptionError, RawOption, address_is, flag_of, parse_endpoint, text_of
+from bender.process.options import (
+    Endpoint,
+    OptionError,
+    RawOption,
+    address_is,
+    flag_of,
+    parse_dns_endpoint,
+    parse_endpoint,
+    text_of,
+)
 from bender.protocols.http import PROTOCOLS
 from bender.tls.connections import PeerTlsMode, context_of
 from bender.tls.identity import TlsIdentity, load_identity, require_signed
@@ -64,19 +73,25 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "peer-tls-mode": ("require", "require TLS of peers, or while a cluster changes to it, allow or prefer it"),
     "tokens": (None, "FILE (TOML) with the tokens of clients, and what each permits"),
     **LIMIT_OPTIONS,
+    "dns": (None, "PORT[:interface=ADDRESS] of DNS over UDP and TCP, by default at 127.0.0.1; off without this option"),
     **LOG_OPTIONS,
     "disable": ((), f"PROTOCOL,… that --api is not to serve, of {', '.join(PROTOCOLS)}; repeatable"),
     "insecure": (False, "allow endpoints that other machines can reach, although they are not protected"),
 }
 
 #: The listeners whose protocol has neither TLS nor tokens, each with the program that uses it.
-UNPROTECTABLE = {"agent": "HAProxy", "thalassa": "Thalassa's client", THALASSA_EVENTS: "Thalassa's client"}
+UNPROTECTABLE = {
+    "agent": "HAProxy",
+    "thalassa": "Thalassa's client",
+    THALASSA_EVENTS: "Thalassa's client",
+    "dns": "a client of DNS",
+}
 
 #: Of these, the listeners whose clients can change something.
 _CHANGING = ("thalassa",)
 
 #: The listeners that are named by ports, and cannot be Unix sockets.
-_PORTS_ONLY = ("thalassa", THALASSA_EVENTS)
+_PORTS_ONLY = ("thalassa", THALASSA_EVENTS, "dns")
 
 #: The options that name files which are read again after SIGHUP.
 FILES_READ = ("tls", "peer-tls", "tokens")
@@ -107,6 +122,7 @@ class NodeOptions:
     agent: Endpoint | None = None
     thalassa: Endpoint | None = None
     thalassa_events: Endpoint | None = None
+    dns: Endpoint | None = None
 
     @property
     def address(self) -> str:
@@ -123,6 +139,7 @@ class NodeOptions:
     def endpoints(self) -> dict[str, Endpoint]:
         always = {"api": self.api, "exchange": self.exchange, "events": self.events}
         others = {"agent": self.agent, "thalassa": self.thalassa, THALASSA_EVENTS: self.thalassa_events}
+        others["dns"] = self.dns
         return always | {name: place for name, place in others.items() if place is not None}
 
     def exposure(self, option: str) -> str | None:
@@ -178,6 +195,7 @@ def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
         agent=parse_endpoint(given["agent"]) if "agent" in given else None,
         thalassa=thalassa[0],
         thalassa_events=thalassa[1],
+        dns=parse_dns_endpoint(given["dns"]) if "dns" in given else None,
     )
     _check_together(choices)
     return choices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 
 from attrs import frozen
@@ -16,8 +17,9 @@ from bender.daemon.thalassa_option import THALASSA_EVENTS
 from bender.net.fair_turns import Turns
 from bender.net.reactor import Reactor
 from bender.node.node import Node
-from bender.process.options import Endpoint
+from bender.process.options import BACKLOG, Endpoint
 from bender.protocols.agent_check import AgentCheckFactory
+from bender.protocols.dns.service import DnsService
 from bender.protocols.thalassa.events import ThalassaEvents
 from bender.protocols.thalassa.http import thalassa_site
 
@@ -49,4 +51,10 @@ def protocol_shells(choices: NodeOptions, node: Node, reactor: Reactor, turns: T
         clients.append(site)
     if choices.thalassa_events is not None:
         listen(THALASSA_EVENTS, choices.thalassa_events, ThalassaEvents(node, reactor, turns))
+    if choices.dns is not None:
+        services["dns"] = _dns(choices.dns, node, reactor, turns)
     return ProtocolShells(services, clients)
+
+
+def _dns(place: Endpoint, node: Node, reactor: Reactor, turns: Turns) -> DnsService:
+    return DnsService(node, reactor, turns, random.random, port=place.port, interface=place.interface, backlog=BACKLOG)

@@ -28,7 +28,7 @@ LOOK_S = 0.02
 LEAVING_MARGIN_S = 1.0
 
 #: The shells that clients come through; they close first.
-DOORS = ("api", "events", "agent", "thalassa", THALASSA_EVENTS)
+DOORS = ("api", "events", "agent", "thalassa", THALASSA_EVENTS, "dns")
 
 
 class ClientConnections(Protocol):

@@ -25,6 +25,9 @@ class Counters:
     `registered` are the registrations that began here, `renewed` those that were renewed or changed here, by whatever
     protocol. Watchers were `dropped` because they did not read their events, and `displaced` because another client
     needed their place.
+
+    `dns_queries` are the messages that came over DNS, `dns_truncated` the answers that were too long for their clients,
+    and `dns_dropped` the messages that got no answer.
     """
 
     rounds: int = 0
@@ -45,6 +48,9 @@ class Counters:
     renewed: int = 0
     dropped: int = 0
     displaced: int = 0
+    dns_queries: int = 0
+    dns_truncated: int = 0
+    dns_dropped: int = 0
 
     def count_denied(self, code: str) -> None:
         """Count a request of a client that was denied with this code, by whatever protocol."""

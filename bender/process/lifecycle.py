@@ -51,9 +51,16 @@ def refuse_taken(name: str, endpoint: Endpoint) -> None:
     """Refuse a port that is taken while there is a terminal to say it on: `twistd` goes into the background next."""
     if not endpoint.port:
         return
+    kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM] if endpoint.kind == "dns" else [socket.SOCK_STREAM]
+    for kind in kinds:
+        _refuse_taken(name, endpoint, kind)
+
+
+def _refuse_taken(name: str, endpoint: Endpoint, kind: socket.SocketKind) -> None:
     family = socket.AF_INET6 if ":" in endpoint.interface else socket.AF_INET
-    with socket.socket(family) as probe, refusing(name):
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(family, kind) as probe, refusing(name):
+        if kind == socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((endpoint.interface, endpoint.port))
         except OSError as error:

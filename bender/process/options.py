@@ -6,6 +6,7 @@ wrote it: `--ttl`, or `ttl in FILE`.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -25,6 +26,13 @@ from bender.core.hosts import PORT_MAX
 BACKLOG = 4096
 
 
+#: Where a service for this machine alone listens.
+LOOPBACK = "127.0.0.1"
+
+#: A port, and perhaps an address, with a backslash before each colon in it, as Twisted has it, or without.
+_DNS_ENDPOINT = re.compile(r"([0-9]{1,5})(?::interface=(.+))?")
+
+
 class OptionError(ValueError):
     """An option, or several together, with which a node cannot be started."""
 
@@ -39,7 +47,7 @@ class RawOption:
 
 @frozen
 class Endpoint:
-    """Where to listen: Twisted's `description` of it, and what that means.
+    """Where to listen: Twisted's `description` of it, and what that means. DNS has a form of its own (kind `dns`).
 
     `interface` is an address ("" for all of them) and `port` that of TCP; a Unix socket has a `path` alone.
     """
@@ -97,6 +105,21 @@ def parse_endpoint(given: RawOption) -> Endpoint:
     if not 0 <= seen.port <= PORT_MAX or (kind == "unix" and not seen.path):
         raise malformed
     return Endpoint(description, kind, seen.interface, seen.port, seen.path)
+
+
+def parse_dns_endpoint(given: RawOption) -> Endpoint:
+    """Parse `PORT[:interface=ADDRESS]`, where to listen over UDP and TCP. Raises `OptionError`."""
+    text = given.value if isinstance(given.value, str) else repr(given.value)  # in a file, a port is a number
+    found = _DNS_ENDPOINT.fullmatch(text)
+    interface = LOOPBACK if found is None or found[2] is None else found[2].replace("\\", "")
+    port = 0 if found is None else int(found[1])
+    try:
+        interface = str(ip_address(interface))
+    except ValueError:
+        port = 0
+    if not 1 <= port <= PORT_MAX:
+        raise OptionError(f"{given.source} must be PORT or PORT:interface=ADDRESS, such as 8600, not {given.value!r}.")
+    return Endpoint(f"{port}:interface={interface}", "dns", interface, port)
 
 
 class _Seen:

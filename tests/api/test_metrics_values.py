@@ -116,6 +116,9 @@ class Counted(ValuesCase):
             "renewed": "renewals_total",
             "dropped": 'subscribers_dropped_total{reason="slow"}',
             "displaced": 'subscribers_dropped_total{reason="displaced"}',
+            "dns_queries": "dns_queries_total",
+            "dns_truncated": "dns_truncated_total",
+            "dns_dropped": "dns_dropped_total",
         }
         values = scraped(self.node)
         self.assertEqual(

@@ -57,6 +57,18 @@ class RegistrationTests(SynchronousTestCase):
         self.show(other, one, other)
         self.assertEqual(self.show(one, one), [ViewEvent("changed", KEY, b"{}", "expired")])
 
+    def test_names(self) -> None:
+        """The name of an app is there from its first registration to its last."""
+        other = KEY.replace("10.0.0.5", "10.0.0.6")
+        names, one, two = self.view.app_names, claim(), claim(n=2, key=other)
+        self.show(one, one)
+        self.view.show(other, two, [two])
+        self.assertEqual((names.find("web"), names.version), ("web", 1))
+        self.show(None)
+        self.assertEqual((names.find("web"), names.version), ("web", 1))
+        self.view.show(other, None, [])
+        self.assertEqual((names.find("web"), names.version), (None, 2))
+
     def test_expired(self) -> None:
         """What nobody holds a claim of has expired."""
         one = claim()
@@ -335,6 +347,17 @@ class SettingTests(SynchronousTestCase):
         self.assertEqual(self.configure(b"2", 2), [ViewEvent("changed", "backend/b", b"2", "configured")])
         self.assertEqual(self.view.setting("backend/b"), ConfigSetting("backend/b", 2, 1, 0, "ops", b"2"))
         self.assertEqual(self.configure(b"2", 3), [])
+
+    def test_names(self) -> None:
+        """The names of backends are those that are set, whatever their settings and those of frontends are."""
+        names, versions = self.view.backend_names, [0]
+        for body in (b"1", b"2", None, None, b"3"):
+            self.configure(body, len(versions))
+            self.view.configure("frontend/f", ConfigSetting("frontend/f", len(versions), 1, 0, "ops", body))
+            self.assertEqual(names.find("b"), None if body is None else "b")
+            self.assertIsNone(names.find("f"))
+            versions.append(names.version)
+        self.assertEqual(versions, [0, 1, 1, 2, 2, 3])
 
     def test_removed(self) -> None:
         """A removal removes, once, and tells what there was."""

@@ -100,6 +100,11 @@ class Reloading(SynchronousTestCase):
             self.assertEqual((reread.changed, self.running.told), ([], []))
         self.assertEqual(self.reloader.apply(chosen(peers="a,b")), Reread([], []))
 
+    def test_dns(self) -> None:
+        """What listens does so from the start."""
+        reread = self.reloader.apply(chosen(peers="a,b", dns="8600"))
+        self.assertEqual(reread, Reread([], ["--dns 8600:interface=127.0.0.1 instead of off"]))
+
     def test_protocols_of_the_api(self) -> None:
         """Its paths are there from the start."""
         reread = self.reloader.apply(chosen(peers="a,b", disable=["prometheus"]))

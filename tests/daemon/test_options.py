@@ -28,6 +28,53 @@ class Refusing(SynchronousTestCase):
         self.assertRegex(sentence, r"[.?]\Z")
 
 
+class Dns(Refusing):
+    def test_off(self) -> None:
+        """A node without the option does not speak DNS."""
+        self.assertEqual((chosen().dns, "dns" in chosen().endpoints), (None, False))
+
+    def test_port_and_address(self) -> None:
+        """The address is this machine's own unless another one is given, in any form."""
+        for text, interface in (
+            ("8600", "127.0.0.1"),
+            ("8600:interface=127.8.8.8", "127.8.8.8"),
+            ("8600:interface=::1", "::1"),
+            (r"8600:interface=\:\:1", "::1"),
+        ):
+            endpoint = chosen(dns=text).endpoints["dns"]
+            self.assertEqual((endpoint.port, endpoint.interface, endpoint.loopback), (8600, interface, True))
+            self.assertEqual(endpoint.description, f"8600:interface={interface}")
+
+    def test_other_forms(self) -> None:
+        for text in (
+            "",
+            "dns",
+            "0",
+            "65536",
+            "tcp:53",
+            "53:interface=",
+            "53:interface=localhost",
+            "53:backlog=5",
+            "-1",
+        ):
+            self.refused("--dns must be PORT or PORT:interface=ADDRESS", repr(text), dns=text)
+
+    def test_port_of_another_option(self) -> None:
+        """TCP is spoken there too."""
+        self.refused("--api tcp:1729", "--dns 1729:interface=127.0.0.1 use the same address", dns="1729")
+
+    def test_other_machines(self) -> None:
+        """DNS cannot be protected, so only --insecure allows it."""
+        for address in ("0.0.0.0", "10.0.0.5", "::", "2001:db8::5"):
+            text = f"53:interface={address}"
+            self.refused(
+                f"--dns {text} can be reached", "a client of DNS uses neither TLS nor tokens", "--insecure", dns=text
+            )
+            chosen_all = chosen(dns=text, insecure=True)
+            self.assertIn("cannot be protected", str(chosen_all.exposure("dns")))
+        self.assertIsNone(chosen(dns="53").exposure("dns"))
+
+
 class Defaults(SynchronousTestCase):
     def test_a_node_without_options_listens_on_loopback_alone(self) -> None:
         """The three endpoints are those of the documentation, and no other machine can reach them."""
@@ -245,6 +292,14 @@ class Files(SynchronousTestCase):
         for word in (*words, self.path):
             self.assertIn(word, sentence)
         self.assertNotIn("\n", sentence)
+
+    def test_a_port_is_a_number(self) -> None:
+        """A port alone may be a number in a file, and nothing else may."""
+        endpoint = choose(self.given("dns = 8600"), "box").dns
+        assert endpoint is not None
+        self.assertEqual((endpoint.port, endpoint.interface), (8600, "127.0.0.1"))
+        for value in ("true", "86.5", "[8600]"):
+            self.refused(f"dns = {value}", "must be PORT or PORT:interface=ADDRESS")
 
     def test_a_file_has_the_options_of_the_command_line(self) -> None:
         """Numbers are numbers there, the flag is a boolean, and peers may be a list."""

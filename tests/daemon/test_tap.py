@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from twisted.application.service import IServiceMaker, ServiceMaker
+from twisted.internet.interfaces import IReactorUDP
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from bender.core.model import RegistrationRequest
 from bender.daemon.service import DOORS, NodeService
@@ -85,12 +88,25 @@ class Plugin(SynchronousTestCase):
         self.assertIs(maker.options, NodeCommandLine)
 
 
+@implementer(IReactorUDP)
+class Reactor(MemoryReactorClock):
+    """A reactor of memory, with UDP."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.udpServers: list[tuple[int, str]] = []
+
+    def listenUDP(self, port: int, protocol: Any, interface: str, maxPacketSize: int) -> Any:
+        self.udpServers.append((port, interface))
+        return self.listenTCP(port, protocol)
+
+
 UNPROTECTED = "can be reached from other machines and is not protected"
 
 
 class PutTogether(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
+        self.reactor = Reactor()
 
     def service(self, *arguments: str) -> NodeService:
         sources = Sources(monotonic=self.reactor.seconds, wall_ms=lambda: 1_795_447_942_248, incarnation=lambda: 7)
@@ -112,19 +128,20 @@ class PutTogether(SynchronousTestCase):
 
     def test_protocols_of_other_programs(self) -> None:
         """Each listens where its option says, and a leaving node closes it with the other ports of clients."""
-        arguments = ("--agent", "tcp:9:interface=127.0.0.2", "--thalassa", "10:11:interface=127.0.0.3")
+        arguments = ("--agent", "tcp:9:interface=127.0.0.2", "--thalassa", "10:11:interface=127.0.0.3", "--dns", "53")
         with capturedLogs() as logs:
             service = self.service(*arguments)
         self.assertIn(
             "Other programs are served at --agent tcp:9:interface=127.0.0.2, --thalassa tcp:10:interface=127.0.0.3, "
-            "--thalassa events tcp:11:interface=127.0.0.3.",
+            "--thalassa events tcp:11:interface=127.0.0.3, --dns 53:interface=127.0.0.1.",
             [*map(formatEvent, logs)],
         )
         service.privilegedStartService()
         service.startService()
         places = [(port, interface) for port, _, _, interface in self.reactor.tcpServers]
-        for place in ((9, "127.0.0.2"), (10, "127.0.0.3"), (11, "127.0.0.3")):
+        for place in ((9, "127.0.0.2"), (10, "127.0.0.3"), (11, "127.0.0.3"), (53, "127.0.0.1")):
             self.assertIn(place, places)
+        self.assertEqual(self.reactor.udpServers, [(53, "127.0.0.1")])
         self.assertEqual({*parsed(*arguments).chosen.endpoints} - {"exchange"}, {*DOORS})
 
     def test_a_node_alone_is_ready_and_says_who_it_is(self) -> None:

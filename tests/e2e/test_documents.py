@@ -21,6 +21,7 @@ PAGES = (
     "docs/registering.md",
     "docs/deploying.md",
     "docs/haproxy.md",
+    "docs/dns.md",
     "docs/scripts.md",
     "docs/operations.md",
     "docs/security.md",
@@ -28,7 +29,7 @@ PAGES = (
 )
 
 #: Programs that the pages and their test need. Not every machine has them, so these tests are marked `outside`.
-PROGRAMS = ("bash", "curl", "haproxy", "ip", "make", "openssl", "unshare")
+PROGRAMS = ("bash", "curl", "dig", "haproxy", "ip", "make", "openssl", "unshare")
 
 #: The time limit of a page. The tutorial takes a minute, of which an instance takes ten seconds to expire, and so does
 #: the move of a cluster to TLS, which starts each node several times.

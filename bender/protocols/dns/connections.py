@@ -1,0 +1,233 @@
+"""DNS over TCP (RFC 7766): messages with their length before them, any number on one connection.
+
+Queries are answered in the order in which they came. A client that sends much and reads little waits for itself, and
+one that sends nothing for `--client-timeout`, or not even a whole query, is disconnected.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from bender.net.client_address import client_at, host_of
+from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer
+from bender.net.fair_shares import FairShares, NoPlace
+from bender.net.fair_turns import Turns, Urgency
+from bender.node.node import Node
+from bender.protocols.dns.message import Rcode
+from bender.protocols.dns.responder import Responder
+
+#: Bytes of a query. A name has 255, and what clients add to it is not much more.
+QUERY_BYTES_MAX = 4096
+
+#: Bytes that are read while queries wait for their turn, before the client has to wait.
+HELD_BYTES_MAX = 16 * 1024
+
+_LENGTH_BYTES = 2
+
+
+class DnsConnections(ServerFactory):
+    """The connections to one port."""
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(self, node: Node, responder: Responder, turns: Turns, clock: IReactorTime) -> None:
+        self.node = node
+        self.responder = responder
+        self.turns = turns
+        self.clock = clock
+        self._places: FairShares[DnsConnection] = FairShares(node.limits.values.connections)
+        self._open: set[DnsConnection] = set()
+        node.limits.bind_connections("dns_connections", self._places)
+
+    def buildProtocol(self, addr: IAddress | None) -> DnsConnection | None:
+        client = client_at(host_of(addr))
+        connection = DnsConnection(self, client)
+        try:
+            loser = self._places.take(connection, client)
+        except NoPlace:
+            self._log.warn(
+                "{places} TCP connections to --dns are open, the maximum: another one is refused.",
+                places=self._places.used,
+            )
+            return None  # which has Twisted close it
+        if loser is not None:
+            loser.abort()
+        self._open.add(connection)
+        return connection
+
+    def forget(self, connection: DnsConnection) -> None:
+        """Note that a connection is lost."""
+        self._places.release(connection)
+        self._open.discard(connection)
+
+    def end(self) -> None:
+        """Close all connections, after what was sent on them."""
+        for connection in [*self._open]:
+            connection.end()
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class DnsConnection(Protocol):
+    """One connection."""
+
+    urgency = Urgency.QUERY
+    transport: Any
+
+    def __init__(self, factory: DnsConnections, client: str) -> None:
+        self._connections = factory
+        self._held = bytearray()
+        self._idle: IDelayedCall | None = None
+        self._client = client
+        # A query waits for its answer; `work` is at work; the client reads too little; it sends no more; the connection
+        # is lost or given up.
+        self._answering = self._working = self._full = self._ended = self._closed = False
+
+    # What Twisted calls.
+
+    def connectionMade(self) -> None:
+        tcp = ITCPTransport(self.transport, None)
+        if tcp is not None:
+            tcp.setTcpNoDelay(True)
+        limit_unsent(self.transport)
+        timeout_s = self._connections.node.limits.values.client_timeout_s
+        end_when_lost(self.transport, timeout_s)
+        self._write = prompt_writer(self.transport)
+        self._idle = self._connections.clock.callLater(timeout_s, self._idled)
+        self.transport.registerProducer(self, streaming=True)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._held += data
+        self._connections.turns.run(self)
+        if len(self._held) > HELD_BYTES_MAX:
+            self.transport.pauseProducing()
+
+    def readConnectionLost(self) -> None:
+        """Take note that the client sends no more. It may still read."""
+        self._ended = True
+        self._connections.turns.run(self)
+
+    def writeConnectionLost(self) -> None:
+        """Only comes where this side ends its sending alone, which it never does."""
+
+    def connectionLost(self, reason: object = None) -> None:
+        del reason
+        self._close()
+        self._connections.forget(self)
+
+    # What the transport calls, as it does for any producer: when the client reads too little, and when it reads again.
+
+    def pauseProducing(self) -> None:
+        self._full = True
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        if not self._closed:
+            self.transport.resumeProducing()
+            self._connections.turns.run(self)
+
+    def stopProducing(self) -> None:
+        """The connection is lost, which `connectionLost` is called for."""
+
+    # What the factory calls.
+
+    def end(self) -> None:
+        """Close the connection after what was sent on it."""
+        self._close()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._close()
+        self.transport.abortConnection()
+
+    # What the turns call.
+
+    def work(self) -> bool:
+        """Answer one query."""
+        if self._closed or self._answering or self._full:
+            return False
+        query = self._next()
+        if query is None:
+            self._settle()
+            return False
+        self._reset_idle()
+        self._answering = self._working = True
+        if self._connections.node.limits.rate.take(self._client):
+            self._answer(self._connections.responder.shortest(query, Rcode.REFUSED))
+        else:
+            self._connections.responder.respond(query, self._answer)
+        self._working = False
+        return not self._answering
+
+    def idle(self) -> None:
+        """All queries are answered, or have to wait."""
+
+    # The rest.
+
+    def _next(self) -> bytes | None:
+        """Return the next query that is complete; None if there is none."""
+        held = self._held
+        if len(held) < _LENGTH_BYTES:
+            return None
+        length = int.from_bytes(held[:_LENGTH_BYTES], "big")
+        if length > QUERY_BYTES_MAX:
+            self.abort()
+            return None
+        end = _LENGTH_BYTES + length
+        if len(held) < end:
+            return None
+        query = bytes(held[_LENGTH_BYTES:end])
+        del held[:end]
+        return query
+
+    def _answer(self, answer: bytes | None) -> None:
+        self._answering = False
+        if self._closed:
+            return
+        if answer is None:
+            self._connections.node.counters.dns_dropped += 1
+            self.abort()
+            return
+        self._write(len(answer).to_bytes(_LENGTH_BYTES, "big") + answer)
+        if not self._working:
+            self._connections.turns.run(self)
+
+    def _settle(self) -> None:
+        """Read on, or end a connection whose client sends no more and has all answers."""
+        if self._closed:
+            return
+        if self._ended:
+            self.end()
+        elif not self._full:
+            self.transport.resumeProducing()
+
+    def _reset_idle(self) -> None:
+        if self._idle is not None:
+            self._idle.reset(self._connections.node.limits.values.client_timeout_s)
+
+    def _idled(self) -> None:
+        self._idle = None
+        self.abort()
+
+    def _close(self) -> None:
+        self._closed = True
+        self._held.clear()
+        self._connections.turns.forget(self)
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None

@@ -1,0 +1,196 @@
+"""Queries as they come, and the beginnings of the answers to them (RFC 1035, RFC 6891).
+
+A query is read completely before anything else is done with it, and whatever its bytes are, the only exception is
+`MalformedQuery`. An answer repeats the question as it came, because clients check the case of its letters.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from struct import Struct
+from struct import error as struct_error
+
+import msgspec
+
+#: Bytes of a message over UDP that every client takes, and the least that a client can set with EDNS.
+PLAIN_BYTES_MAX = 512
+
+#: Bytes of a datagram that clients are told to send at most, and get at most from other machines: no usual path
+#: fragments it.
+PAYLOAD_BYTES = 1232
+
+#: Bytes of a name on the wire, with the lengths of its labels.
+NAME_BYTES_MAX = 255
+
+HEAD_BYTES = 12
+
+IN = 1
+QUERY = 0
+
+RESPONSE, AUTHORITATIVE, TRUNCATED = 0x8000, 0x0400, 0x0200
+
+#: The option of EDNS that says that a server is not ready (RFC 8914).
+NOT_READY = b"\x00\x0f\x00\x02\x00\x0e"
+
+#: "Recursion desired" and "checking disabled", which an answer repeats.
+_REPEATED = 0x0110
+_OPCODE = 0x7800
+_DNSSEC_OK = 0x8000
+
+_OPT = 41
+
+_head = Struct("!2sHHHHH")
+_question = Struct("!HH")
+_record = Struct("!HHHHH")
+_opt = Struct("!BHHBBHH")
+_four = Struct("!HHHH")
+_flags = Struct("!H")
+
+
+class Rcode(IntEnum):
+    """The outcome of a query."""
+
+    NOERROR = 0
+    FORMERR = 1
+    SERVFAIL = 2
+    NXDOMAIN = 3
+    NOTIMP = 4
+    REFUSED = 5
+    BADVERS = 16
+
+
+class MalformedQuery(Exception):
+    """The message is not a query that can be understood.
+
+    `answer` is to be sent, which is never longer than the message; None if nothing is.
+    """
+
+    def __init__(self, answer: bytes | None) -> None:
+        super().__init__("malformed")
+        self.answer = answer
+
+
+class Edns(msgspec.Struct, frozen=True, gc=False):
+    """The EDNS record of a query: the bytes that its client takes over UDP, and whether it has options."""
+
+    payload_bytes: int
+    version: int
+    dnssec_ok: bool
+    has_options: bool
+
+
+class Query(msgspec.Struct, frozen=True):
+    """A query. `labels` are those of the name in lower case, from left to right; `question` is all of it as it came."""
+
+    flags: int
+    question: bytes
+    labels: tuple[bytes, ...]
+    kind: int
+    class_: int
+    edns: Edns | None
+
+    @property
+    def zone_pointer(self) -> bytes:
+        """Return a pointer to the last label of the name (RFC 1035, 4.1.4), which is that of the zone."""
+        return (0xC000 | HEAD_BYTES + len(self.question) - 4 - 2 - len(self.labels[-1])).to_bytes(2, "big")
+
+    def head(self, rcode: Rcode, flags: int = 0, counts: tuple[int, int, int] = (0, 0, 0)) -> bytes:
+        """Return an answer from after its id up to its records.
+
+        `counts` are the records of the three sections, without the one that `opt` returns.
+        """
+        answers, authorities, extras = counts
+        own = RESPONSE | flags | self.flags & _REPEATED | rcode & 15
+        return _flags.pack(own) + _four.pack(1, answers, authorities, extras + (self.edns is not None)) + self.question
+
+    def opt(self, rcode: Rcode = Rcode.NOERROR, options: bytes = b"") -> bytes:
+        """Return the EDNS record that ends an answer; nothing for a client without EDNS."""
+        if self.edns is None:
+            return b""
+        flags = _DNSSEC_OK if self.edns.dnssec_ok else 0
+        return _opt.pack(0, _OPT, PAYLOAD_BYTES, rcode >> 4, 0, flags, len(options)) + options
+
+
+def parse(message: bytes) -> Query:
+    """Parse a message of a client. Raises `MalformedQuery`."""
+    if len(message) < HEAD_BYTES:
+        raise MalformedQuery(None)
+    id_, flags, questions, answers, authorities, extras = _head.unpack_from(message)
+    if flags & RESPONSE:  # two servers that answer answers would never end
+        raise MalformedQuery(None)
+    if flags & _OPCODE != QUERY:
+        raise MalformedQuery(_bare(id_, flags, Rcode.NOTIMP))
+    try:
+        return _query(message, flags, questions, answers + authorities, extras)
+    except (_Unreadable, struct_error):
+        raise MalformedQuery(_bare(id_, flags, Rcode.FORMERR)) from None
+
+
+class _Unreadable(Exception):
+    """A part of a message does not have its form."""
+
+
+def _query(message: bytes, flags: int, questions: int, others: int, extras: int) -> Query:
+    if questions != 1:
+        raise _Unreadable
+    labels, at = _name(message, HEAD_BYTES)
+    kind, class_ = _question.unpack_from(message, at)
+    at += _question.size
+    question = message[HEAD_BYTES:at]
+    edns, at = _records(message, at, others, extras)
+    if at != len(message):
+        raise _Unreadable
+    return Query(flags, question, labels, kind, class_, edns)
+
+
+def _bare(id_: bytes, flags: int, rcode: Rcode) -> bytes:
+    """Return an answer without a question."""
+    return id_ + _flags.pack(RESPONSE | flags & (_OPCODE | _REPEATED) | rcode) + bytes(8)
+
+
+def _name(message: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
+    """Return the labels of the name at a place, which has no pointers, and the place after it."""
+    labels: list[bytes] = []
+    begin, end = at, len(message)
+    while at < end:
+        length = message[at]
+        at += 1
+        if not length:
+            if at - begin > NAME_BYTES_MAX:
+                raise _Unreadable
+            return (*labels,), at
+        if length > 63:
+            raise _Unreadable
+        labels.append(message[at : at + length].lower())
+        at += length
+    raise _Unreadable
+
+
+def _records(message: bytes, at: int, others: int, extras: int) -> tuple[Edns | None, int]:
+    """Return the EDNS record among the extras, and the place after all records. The other records are ignored."""
+    edns = None
+    for number in range(others + extras):
+        owner = at
+        at = _after_name(message, at)
+        kind, payload_bytes, version, flags, length = _record.unpack_from(message, at)
+        at += _record.size + length
+        if kind == _OPT and number >= others:
+            if edns is not None or message[owner]:
+                raise _Unreadable
+            edns = Edns(max(payload_bytes, PLAIN_BYTES_MAX), version & 255, bool(flags & _DNSSEC_OK), length > 0)
+    return edns, at
+
+
+def _after_name(message: bytes, at: int) -> int:
+    """Return the place after a name, which may end with a pointer."""
+    end = len(message)
+    while at < end:
+        length = message[at]
+        if not length:
+            return at + 1
+        if length >= 0xC0:
+            return at + 2
+        if length > 63:
+            raise _Unreadable
+        at += 1 + length
+    raise _Unreadable

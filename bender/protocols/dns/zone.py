@@ -1,0 +1,92 @@
+"""The names of the zone `bender.`, and what each of them names."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Literal
+
+from attrs import frozen
+
+#: The only zone that is served.
+ZONE = (b"bender",)
+
+#: Hexadecimal digits of an address of IPv4 and of IPv6 in a name.
+_DIGITS = (8, 32)
+
+Kind = Literal["app", "backend"]
+
+
+@frozen
+class Members:
+    """The members of an app or a backend, by its name in lower case."""
+
+    kind: Kind
+    name: str
+
+
+@frozen
+class NameOwner:
+    """The owner of records by its name.
+
+    `addresses` and `services` are the members of which it has address records and SRV records; `address` is one
+    that the name consists of. The owner exists if one of the two does, if `exists` is set, or if the name of an app or
+    a backend ends with a dot and `above`, because a dot in such a name separates labels.
+    """
+
+    addresses: Members | None = None
+    services: Members | None = None
+    above: Members | None = None
+    address: bytes | None = None
+    exists: bool = False
+    is_zone: bool = False
+    is_server: bool = False
+
+
+_ALWAYS = NameOwner(exists=True)
+_NEVER = NameOwner()
+
+
+def owner_of(labels: tuple[bytes, ...]) -> NameOwner | None:
+    """Return the owner with a name, of labels in lower case; None if the name is outside of the zone."""
+    if labels[-1:] != ZONE:
+        return None
+    match labels[:-1]:
+        case ():
+            return NameOwner(exists=True, is_zone=True)
+        case (b"ns",):
+            return NameOwner(exists=True, is_server=True)
+        case (b"addr",):
+            return _ALWAYS
+        case (digits, b"addr"):
+            address = _address(digits)
+            return _NEVER if address is None else NameOwner(address=address, exists=True)
+        case (*name, b"app"):
+            return _members("app", name)
+        case (*name, b"backend"):
+            return _members("backend", name)
+    return _NEVER
+
+
+def _members(kind: Kind, name: list[bytes]) -> NameOwner:
+    """Return the owner with a name below `app` or `backend`."""
+    addresses = _named(kind, name)
+    if name in ([], [b"_tcp"]):
+        return NameOwner(addresses, exists=True)
+    if name[-1] != b"_tcp":
+        return NameOwner(addresses, above=addresses)
+    services = _named(kind, [name[0][1:], *name[1:-1]]) if name[0].startswith(b"_") else None
+    return NameOwner(addresses, services, above=_named(kind, name[:-1]))
+
+
+def _named(kind: Kind, labels: list[bytes]) -> Members | None:
+    with suppress(UnicodeDecodeError):
+        name = b".".join(labels).decode()
+        return Members(kind, name) if name else None
+    return None
+
+
+def _address(digits: bytes) -> bytes | None:
+    """Return the address with these hexadecimal digits, 4 or 16 bytes; None if there is none."""
+    if len(digits) not in _DIGITS or digits.translate(None, b"0123456789abcdef"):
+        return None
+    return bytes.fromhex(digits.decode())

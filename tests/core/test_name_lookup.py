@@ -1,0 +1,67 @@
+"""Names that are found without regard to case, and the names above them."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.core.name_lookup import NameLookup
+
+
+class Lookups(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.names: set[str] = set()
+        self.lookup = NameLookup(self.names.__contains__)
+
+    def add(self, *names: str) -> None:
+        for name in names:
+            self.names.add(name)
+            self.lookup.add(name)
+
+    def discard(self, name: str) -> None:
+        self.names.discard(name)
+        self.lookup.discard(name)
+
+    def test_case(self) -> None:
+        """ASCII letters have no case; other letters keep theirs."""
+        self.add("web", "Shop", "ÜBER")
+        found = [self.lookup.find(name) for name in ("web", "shop", "Über", "über", "nothing")]
+        self.assertEqual(found, ["web", "Shop", "ÜBER", None, None])
+
+    def test_several(self) -> None:
+        """The name in lower case is found before others, else the first in order, whatever came first."""
+        self.add("Web", "WEB")
+        self.assertEqual(self.lookup.find("web"), "WEB")
+        self.add("web")
+        self.assertEqual(self.lookup.find("web"), "web")
+        self.discard("web")
+        self.discard("WEB")
+        self.assertEqual(self.lookup.find("web"), "Web")
+        self.discard("Web")
+        self.assertIsNone(self.lookup.find("web"))
+
+    def test_endings(self) -> None:
+        """A name with dots has names above it, as long as it exists."""
+        self.add("a.Web.api", "b.api", ".x")
+        self.assertEqual(
+            [name for name in ("api", "web.api", "a.web.api", "b.api", "x", "", "a") if self.lookup.is_ending(name)],
+            ["api", "web.api", "x"],
+        )
+        self.discard("a.Web.api")
+        self.assertTrue(self.lookup.is_ending("api"))
+        self.discard("b.api")
+        self.assertFalse(self.lookup.is_ending("api"))
+
+    def test_version(self) -> None:
+        """It differs after each change."""
+        versions = [self.lookup.version]
+        for change in (self.add, self.discard, self.add):
+            change("web")
+            versions.append(self.lookup.version)
+        self.assertEqual(len({*versions}), 4)
+
+    def test_long_names(self) -> None:
+        """Names are measured in bytes."""
+        self.add(63 * "x", 64 * "x", 32 * "ü")
+        self.assertEqual([*self.lookup.long_names], [64 * "x", 32 * "ü"])
+        self.discard(64 * "x")
+        self.assertEqual([*self.lookup.long_names], [32 * "ü"])

@@ -1,0 +1,140 @@
+"""The records of many members, made in slices while others have their turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import dns.message
+import dns.rcode
+
+from bender.core.admin_state import Override
+from bender.node.listings import AT_ONCE_MAX
+from bender.protocols.dns import members
+from bender.protocols.dns.members import MemberRecords
+from tests.protocols.dns.dns_case import DnsCase, addresses, is_truncated, query, services
+
+
+class ManyMembers(DnsCase):
+    def many(self, number: int, app: str = "web") -> None:
+        for each in range(number):
+            self.up(f"10.{each >> 16}.{each >> 8 & 255}.{each & 255}", app=app)
+
+    def later(self, name: str, kind: str = "A") -> list[dns.message.Message]:
+        """Ask over TCP, and return the list to which the answer comes."""
+        answers: list[dns.message.Message] = []
+
+        def respond(answer: bytes | None) -> None:
+            assert answer is not None
+            answers.append(dns.message.from_wire(answer))
+
+        self.over_tcp.respond(query(name, kind).to_wire(), respond)
+        return answers
+
+    def test_few_at_once(self) -> None:
+        self.many(AT_ONCE_MAX)
+        self.assertEqual(len(self.addresses_over_tcp()), AT_ONCE_MAX)
+
+    def addresses_over_tcp(self) -> list[str]:
+        return addresses(self.ask("web.app.bender.", tcp=True))
+
+    def test_many_in_slices(self) -> None:
+        """The records are made step by step; who asks meanwhile gets the same, and then they are kept."""
+        self.many(1000)
+        steps = [*self.members.making("app/web", [])]
+        self.assertGreaterEqual(len(steps), 4)
+        self.members = self.members.__class__(self.node.replica.view, self.turns)
+        self.over_tcp = self.responder(self.over_tcp._limit)
+        self.turns.crowded = True
+        first, second = self.later("web.app.bender."), self.later("web.app.bender.", "AAAA")
+        self.assertEqual((first, second), ([], []))
+        self.clock.pump([0.0] * 3)
+        self.assertEqual(len(addresses(first[0])), 1000)
+        self.assertEqual((second[0].rcode(), second[0].answer), (dns.rcode.NOERROR, []))
+        self.assertEqual(len(self.addresses_over_tcp()), 1000)
+
+    def test_a_change_meanwhile(self) -> None:
+        """What is made of members that change meanwhile is sent, and not kept."""
+        self.many(300)
+        made: list[MemberRecords] = []
+        steps: Iterator[None] = self.members.making("app/web", made)
+        self.assertEqual(len([*islice(steps, 1)]), 1)
+        self.up("10.9.9.9")
+        self.assertEqual(len([*steps]), 2)
+        self.assertEqual(made[0].addresses[1].count, 300)
+        self.assertIsNone(self.members.kept("app/web"))
+
+    def test_backend(self) -> None:
+        """Backends too, with their weights."""
+        self.many(300)
+        self.up("10.9.9.9", version="2")
+        self.backend(canary={"version": "2", "percent": 50})
+        self.turns.crowded = True
+        answers = self.later("_shop._tcp.backend.bender.", "SRV")
+        self.clock.pump([0.0] * 3)
+        self.assertEqual(sorted(services(answers[0]).values()), [*(256 * [256]), 65_535])
+
+    def test_more_than_a_message_holds(self) -> None:
+        """An answer has as many as fit, whole, and says that there are more."""
+        self.many(5000)
+        answers = self.later("web.app.bender.")
+        for _ in range(100):
+            self.clock.advance(0.0)
+        self.assertTrue(is_truncated(answers[0]))
+        self.assertEqual(len(addresses(answers[0])), (65_535 - 12 - 21) // 16)
+
+    def test_not_ready_any_more(self) -> None:
+        """A node that was away while records were made does not answer with them."""
+        self.many(300)
+        self.turns.crowded = True
+        answers = self.later("web.app.bender.")
+        self.node.replica.readiness.come_back(self.clock.seconds(), 60.0)
+        self.clock.pump([0.0] * 3)
+        self.assertEqual(answers[0].rcode(), dns.rcode.SERVFAIL)
+
+    def test_failure(self) -> None:
+        """A defect is logged, and the client gets an answer."""
+        self.many(300)
+        self.turns.crowded = True
+        answers = self.later("web.app.bender.")
+        self.members.making = lambda *_: iter([])  # type: ignore[method-assign]
+        self.members._view.standing = lambda _: 1 / 0  # type: ignore[assignment, return-value, method-assign]
+        self.clock.pump([0.0] * 3)
+        self.assertEqual(answers[0].rcode(), dns.rcode.SERVFAIL)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_too_many_wait(self) -> None:
+        """Queries beyond a number are not answered."""
+        self.many(300)
+        self.turns.crowded = True
+        answers: list[bytes | None] = []
+        sent = query("web.app.bender.").to_wire()
+        for _ in range(members.WAITING_MAX):
+            self.over_udp.respond(sent, answers.append)
+        refused: list[bytes | None] = []
+        self.over_udp.respond(sent, refused.append)
+        self.assertEqual(refused, [None])
+        self.clock.pump([0.0] * 3)
+        self.assertEqual((len(answers), None in answers), (members.WAITING_MAX, False))
+        self.assertEqual(self.members._waiting, 0)
+
+
+class KeptRecords(DnsCase):
+    def test_bounds(self) -> None:
+        """Those that were used longest ago give way."""
+        for number in range(members.KEPT_MAX + 1):
+            self.up(app=f"app{number}")
+            self.members.take(f"app/app{number}", lambda _: None)
+            self.members.kept("app/app0")
+        self.assertIsNone(self.members.kept("app/app1"))
+        self.assertIsNotNone(self.members.kept("app/app0"))
+        self.assertEqual(len(self.members._kept), members.KEPT_MAX)
+
+    def test_bytes(self) -> None:
+        """What is kept is counted, and forgotten when it is wrong."""
+        id_ = self.up()
+        self.ask("web.app.bender.")
+        self.assertGreater(self.members._kept_bytes, 0)
+        self.node.set_state(id_, Override("drain", 60.0), "operator")
+        self.assertIsNone(self.members.kept("app/web"))
+        self.assertEqual((self.members._kept, self.members._kept_bytes), ({}, 0))

@@ -1,0 +1,125 @@
+"""Messages of clients, whole and malformed."""
+
+from __future__ import annotations
+
+from struct import pack
+
+import dns.message
+import dns.rcode
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.protocols.dns.message import HEAD_BYTES, Edns, MalformedQuery, Query, Rcode, parse
+from tests.protocols.dns.dns_case import query
+
+QUESTION = b"\x03web\x03app\x06bender\x00\x00\x01\x00\x01"
+OPT = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00"
+
+
+def head(flags: int = 0x0100, questions: int = 1, answers: int = 0, authorities: int = 0, extras: int = 0) -> bytes:
+    return b"id" + pack("!HHHHH", flags, questions, answers, authorities, extras)
+
+
+class Queries(SynchronousTestCase):
+    def test_name_type_and_class(self) -> None:
+        """Labels are in lower case; the question is kept as it came."""
+        sent = query(r"WEB\.Api.app.bender.", "SRV")
+        parsed = parse(sent.to_wire())
+        self.assertEqual((parsed.labels, parsed.kind, parsed.class_), ((b"web.api", b"app", b"bender"), 33, 1))
+        self.assertEqual(parsed.question, sent.to_wire()[HEAD_BYTES:])
+        self.assertIsNone(parsed.edns)
+
+    def test_edns(self) -> None:
+        """A client that takes less than every client takes gets as much as every client."""
+        self.assertEqual(parse(query("bender.", payload=4096).to_wire()).edns, Edns(4096, 0, False, False))
+        self.assertEqual(parse(query("bender.", payload=100).to_wire()).edns, Edns(512, 0, False, False))
+        self.assertEqual(parse(query("bender.", want_dnssec=True).to_wire()).edns, Edns(1232, 0, True, False))
+
+    def test_options(self) -> None:
+        cookie = OPT[:-2] + b"\x00\x0c\x00\x0a\x00\x08cookie12"
+        parsed = parse(head(extras=1) + QUESTION + cookie)
+        self.assertEqual(parsed.edns, Edns(1232, 0, True, True))
+
+    def test_other_records(self) -> None:
+        """Records that mean nothing in a query are passed over, with names that end in a pointer too."""
+        pointed = b"\x01x\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x7f\x00\x00\x01"
+        parsed = parse(head(answers=1, authorities=1, extras=2) + QUESTION + 3 * pointed + OPT)
+        self.assertEqual(parsed.edns, Edns(1232, 0, True, False))
+
+    def test_the_longest_name(self) -> None:
+        """255 bytes with all lengths are a name, 256 are none."""
+        labels = 3 * (b"\x3f" + 63 * b"x")
+        for last, accepted in ((61, True), (62, False)):
+            sent = head() + labels + bytes((last,)) + last * b"x" + b"\x00\x00\x01\x00\x01"
+            if accepted:
+                self.assertEqual(len(parse(sent).question), 255 + 4)
+            else:
+                self.assertRaises(MalformedQuery, parse, sent)
+
+
+class MalformedMessages(SynchronousTestCase):
+    def refused(self, message: bytes) -> bytes | None:
+        """Expect that a message is malformed, and return the answer to it."""
+        error: MalformedQuery = self.assertRaises(MalformedQuery, parse, message)
+        answer = error.answer
+        if answer is not None:
+            self.assertLessEqual(len(answer), len(message))
+        return answer
+
+    def rcode(self, message: bytes) -> int:
+        answer = self.refused(message)
+        assert answer is not None
+        parsed = dns.message.from_wire(answer, ignore_trailing=False)
+        self.assertEqual(answer[:2], message[:2])
+        return parsed.rcode()
+
+    def test_no_answer(self) -> None:
+        """Nothing is answered that has no complete head, or is itself an answer."""
+        for message in (b"", b"id", head()[:11], head(0x8180) + QUESTION, head(0x8000)):
+            self.assertIsNone(self.refused(message), message)
+
+    def test_other_operations(self) -> None:
+        """NOTIFY and UPDATE are not implemented, whatever follows the head."""
+        for opcode in (1, 2, 4, 5, 6, 15):
+            answer = self.refused(head(opcode << 11) + b"anything")
+            assert answer is not None
+            self.assertEqual(answer, b"id" + pack("!H", 0x8000 | opcode << 11 | Rcode.NOTIMP) + bytes(8))
+
+    def test_questions(self) -> None:
+        """There must be one."""
+        self.assertEqual(self.rcode(head(questions=0)), dns.rcode.FORMERR)
+        self.assertEqual(self.rcode(head(questions=2) + QUESTION + QUESTION), dns.rcode.FORMERR)
+
+    def test_bad_names(self) -> None:
+        """A name in a question has no pointers, and ends."""
+        for name in (b"", b"\x03web", b"\x3fweb\x00", b"\x40" + 64 * b"x" + b"\x00", b"\xc0\x0c", b"\x03web\xc0\x0c"):
+            self.assertEqual(self.rcode(head() + name + b"\x00\x01\x00\x01"), dns.rcode.FORMERR, name)
+
+    def test_pieces(self) -> None:
+        """A message that is cut off anywhere is malformed, and so is one with something after it."""
+        whole = head(extras=1) + QUESTION + OPT
+        parse(whole)
+        for length in range(HEAD_BYTES, len(whole)):
+            self.assertEqual(self.rcode(whole[:length]), dns.rcode.FORMERR, length)
+        self.assertEqual(self.rcode(whole + b"\x00"), dns.rcode.FORMERR)
+
+    def test_bad_edns(self) -> None:
+        """There is at most one such record, and it belongs to the root."""
+        self.assertEqual(self.rcode(head(extras=2) + QUESTION + OPT + OPT), dns.rcode.FORMERR)
+        self.assertEqual(self.rcode(head(extras=1) + QUESTION + b"\x01x" + OPT), dns.rcode.FORMERR)
+        self.assertEqual(self.rcode(head(extras=1) + QUESTION + b"\x50" + OPT[1:]), dns.rcode.FORMERR)
+
+
+class Heads(SynchronousTestCase):
+    def test_what_an_answer_repeats(self) -> None:
+        """Recursion desired, checking disabled, and that the client knows DNSSEC; nothing else of the flags."""
+        sent = query("bender.", want_dnssec=True)
+        sent.flags = 0x07BF & ~0x000F
+        parsed: Query = parse(sent.to_wire())
+        answer = dns.message.from_wire(b"id" + parsed.head(Rcode.NXDOMAIN, 0x0400) + parsed.opt())
+        self.assertEqual(answer.flags & ~0x000F, 0x8000 | 0x0400 | 0x0110)
+        self.assertEqual((answer.rcode(), answer.payload, answer.ednsflags), (3, 1232, 0x8000))
+
+    def test_pointer_to_the_zone(self) -> None:
+        parsed = parse(query("web.app.bender.").to_wire())
+        self.assertEqual(parsed.zone_pointer, b"\xc0\x14")
+        self.assertEqual(query("web.app.bender.").to_wire()[0x14:0x1C], b"\x06bender\x00")

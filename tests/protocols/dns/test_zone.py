@@ -1,0 +1,64 @@
+"""The names of the zone."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bender.protocols.dns.zone import Members, NameOwner, owner_of
+
+
+def labels(name: str) -> tuple[bytes, ...]:
+    return tuple(label.encode() for label in name.split("."))
+
+
+class Names(SynchronousTestCase):
+    def test_outside(self) -> None:
+        for name in ((), labels("com"), labels("bender.example"), labels("web.app.benders")):
+            self.assertIsNone(owner_of(name), name)
+
+    def test_apps_and_backends(self) -> None:
+        web, shop = Members("app", "web"), Members("backend", "shop")
+        self.assertEqual(owner_of(labels("web.app.bender")), NameOwner(web, above=web))
+        self.assertEqual(owner_of(labels("shop.backend.bender")), NameOwner(shop, above=shop))
+
+    def test_services(self) -> None:
+        """The first label has an underscore, which is not of the name; the last may belong to an app, too."""
+        found = owner_of(labels("_web._tcp.app.bender"))
+        assert found is not None
+        self.assertEqual((found.services, found.addresses), (Members("app", "web"), Members("app", "_web._tcp")))
+        found = owner_of(labels("web._tcp.app.bender"))
+        assert found is not None
+        self.assertIsNone(found.services)
+
+    def test_dots(self) -> None:
+        """Labels before `app` are one name with dots, however the dots are written."""
+        for name in (labels("web.api.app.bender"), (b"web.api", b"app", b"bender")):
+            found = owner_of(name)
+            assert found is not None
+            self.assertEqual(found.addresses, Members("app", "web.api"))
+        found = owner_of(labels("_web.api._tcp.app.bender"))
+        assert found is not None
+        self.assertEqual(found.services, Members("app", "web.api"))
+
+    def test_bytes_that_are_not_text(self) -> None:
+        self.assertEqual(owner_of((b"\xff", b"app", b"bender")), NameOwner())
+
+    def test_addresses(self) -> None:
+        found = owner_of(labels("0a000005.addr.bender"))
+        assert found is not None
+        self.assertEqual((found.address, found.exists), (b"\x0a\x00\x00\x05", True))
+        found = owner_of(labels("20010db8000000000000000000000005.addr.bender"))
+        assert found is not None
+        self.assertEqual(found.address, bytes.fromhex("20010db8000000000000000000000005"))
+        for wrong in ("0a00000", "0a00000g", "0a0000055", "+a000005", "0a_00005", "x.0a000005"):
+            self.assertEqual(owner_of(labels(f"{wrong}.addr.bender")), NameOwner(), wrong)
+
+    def test_names_that_are_always_there(self) -> None:
+        for name in ("bender", "ns.bender", "app.bender", "backend.bender", "addr.bender", "_tcp.app.bender"):
+            found = owner_of(labels(name))
+            assert found is not None
+            self.assertTrue(found.exists, name)
+
+    def test_other_names(self) -> None:
+        for name in ("web.bender", "_tcp.bender", "tcp.addr.bender", "ns.ns.bender"):
+            self.assertEqual(owner_of(labels(name)), NameOwner(), name)
