@@ -75,7 +75,7 @@ def counts(shown: Shown, *, events: bool = False) -> Parts:
     if events:
         numbers.append(f"events: {registry.events_per_s(shown.moment.now):.1f}/s")
     if link.renewals_per_s is not None:
-        numbers.append(f"renewals: {link.renewals_per_s:,.0f}/s")
+        numbers.append(f"renewals at {link.name}: {link.renewals_per_s:,.0f}/s")
     return [("  ".join(numbers), "")]
 
 

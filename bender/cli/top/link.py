@@ -63,7 +63,7 @@ class NodeLink:
 
     def describe(self, status: NodeStatus, now: float) -> None:
         """Take the status of the followed node."""
-        renewals = status.since_start.get("renewals")
+        renewals = status.since_start.get("renewed")
         if isinstance(renewals, int | float):
             if self._renewals is not None and now > self._renewals[0]:
                 self.renewals_per_s = max(0.0, (renewals - self._renewals[1]) / (now - self._renewals[0]))
