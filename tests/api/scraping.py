@@ -10,9 +10,11 @@ from bender.node.node import Node
 
 
 def series(text: bytes) -> dict[str, float]:
-    """All values by name and labels, as PromQL writes them."""
+    """All values by name and labels, as PromQL writes them. Prometheus takes nothing where one is there twice."""
     families = text_string_to_metric_families(text.decode())
-    return {_series(each.name, each.labels): each.value for family in families for each in family.samples}
+    found = [(_series(each.name, each.labels), each.value) for family in families for each in family.samples]
+    assert len(found) == len(dict(found)), found
+    return dict(found)
 
 
 def scraped(node: Node) -> dict[str, float]:

@@ -85,11 +85,16 @@ class State(ValuesCase):
         """They have the names and numbers of `/status`."""
         self.ask("POST", "/registrations", {**WEB, "meta": {"a": "x" * 5000}})
         self.ask("POST", "/registrations", WEB)
+        watcher = self.connect()
+        watcher.send(request("GET", "/events", Accept="text/event-stream"))
+        watcher.lose()
         limits: dict[str, Any] = self.ask("GET", "/status").json["limits"]
         for metric, field in (("max", "max"), ("used", "used"), ("peak", "peak"), ("refused_total", "refused")):
             expected = {f'{{limit="{name}"}}': use[field] for name, use in limits.items() if use[field]}
             self.assert_values(f"limit_{metric}", expected)
         self.assertEqual(self.value('limit_refused_total{limit="entry"}'), 1)
+        subscribers = '{limit="subscribers"}'
+        self.assertEqual((self.value(f"limit_used{subscribers}"), self.value(f"limit_peak{subscribers}")), (0, 1))
 
 
 class Counted(ValuesCase):
@@ -251,6 +256,8 @@ class Requests(ValuesCase):
         connection = self.connect()
         connection.send(request("GET", f"/events?since={self.node.journal.cursor}&wait=30"))
         connection.lose()
+        self.assert_requests({("/events", "GET", 499): 1})
+        self.clock.advance(30)
         self.assert_requests({("/events", "GET", 499): 1})
 
     def test_time_that_an_answer_takes(self) -> None:

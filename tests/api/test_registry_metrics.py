@@ -110,6 +110,9 @@ class Members(RegistryCase):
         self.set_state("web", 2, "maint")
         self.register("web", 3, weight=0)
         self.assert_members(2, 3)
+        self.set_state("web", 4, "drain")
+        self.set_state("web", 5, "drain")
+        self.assert_members(0, 5)
 
     def test_canaries(self) -> None:
         """Their members count; with no share at all they are out, and with all of it the others are."""

@@ -11,10 +11,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from bender.client import Stand
 from bender.core.invalid import Invalid
 from bender.core.model import require_name
+from bender.haproxy.driver import CHECK_S
 from bender.haproxy.status import metrics
 from bender.metrics.exposition import OTHERS
+from tests.api.conversation import NOW_MS
 from tests.api.scraping import named, series
-from tests.haproxy.driver_case import NODE, SHOP, SYNCED, DriverCase
+from tests.haproxy.driver_case import NODE, SHOP, SYNCED, A, DriverCase
 from tests.haproxy.events import backend, frontend, offline, online
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -64,7 +66,12 @@ class Values(MetricsCase):
             named(self.values, "bender_haproxy_servers"),
             {'{backend="shop",status="no check"}': 2},
         )
-        self.assertEqual(self.value("last_event_timestamp_seconds"), self.reloader.wall_ms() / 1000)
+
+    def test_the_last_event(self) -> None:
+        """It has the time of the wall clock, which Prometheus compares with its own."""
+        self.reloader.wall_ms = lambda: NOW_MS
+        self.serve(1)
+        self.assertEqual(self.value("last_event_timestamp_seconds"), NOW_MS / 1000)
 
     def test_statuses_of_servers(self) -> None:
         """They have HAProxy's word, without what may follow it; servers of other backends are not bender's."""
@@ -105,6 +112,20 @@ class Values(MetricsCase):
         self.tell(backend("bad", "removed"))
         self.settle(3)
         self.assert_values(configuration_refused=0, configurations_refused_total=1, settled=1)
+
+    def test_what_haproxy_does_not_carry_out(self) -> None:
+        """Each command counts, also one that was refused before."""
+        self.serve(1)
+        self.haproxy.on_command = self.lose_the_server
+        self.tell(online(1, weight=7))
+        self.assertEqual(self.value("commands_refused_total"), 1)
+        self.tell(online(1, weight=8))
+        self.settle(CHECK_S)
+        self.assertGreater(self.value("commands_refused_total"), 1)
+
+    def lose_the_server(self, command: str) -> None:
+        if command.startswith("set server"):
+            self.haproxy.pools["shop"].pop(A, None)
 
     def test_what_cannot_be_used(self) -> None:
         """It is counted, and so is what is kept though bender does not list it."""
