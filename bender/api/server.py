@@ -222,11 +222,10 @@ class HttpRequest(PlainRequest):
 
     def _count(self, status: int) -> None:
         if self._read_at is None:
-            return  # it never came completely, or is counted
+            return  # it never came completely
         site = self.channel.site
         tally = self.tally or site.requests.unknown(self.method.decode("latin-1"))
         tally.note(status, site.reactor.seconds() - self._read_at)
-        self._read_at = None
 
 
 @implementer(IHalfCloseableProtocol)

@@ -6,11 +6,14 @@ body must be those of the model, and a refused request must change nothing.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from tests.api.conversation import Connection, request
+from tests.api.scraping import named, series
 from tests.fuzz.machine.configuration import Configuration
 from tests.fuzz.machine.conversing import CLIENT, apps, keys, object_of, versions
 from tests.fuzz.machine.model import of_an_app
@@ -91,9 +94,27 @@ class ApiMachine(Registrations, Configuration):
         assert counts["frontends"] == len(self.model.objects("frontend")), counts
         self.got(200, {"ready": True, "node": "n1"}, self.ask("GET", "/ready"))
         assert self.ask("GET", "/").json["name"] == "bender"
+        self.look_at_metrics()
         self.look("/guard", [])
         self.refused("NOT_FOUND", self.ask("GET", "/guard/web"))
         self.refused("NOT_FOUND", self.ask("DELETE", "/guard/web"))
+
+    def look_at_metrics(self) -> None:
+        """Those of what is listed: all of it, by app, and the backends that nothing serves."""
+        response = self.ask("GET", "/metrics")
+        assert response.status == 200, response
+        values = series(response.body)
+        listed = Counter(key.split("/")[1] for key in self.model.registered)
+        shown: Counter[str] = Counter()
+        for labels, count in named(values, "bender_registrations").items():
+            shown[labels.split('"')[1]] += int(count)
+        assert shown == listed, (shown, listed)
+        serving = [self.members_with_weight(each["name"]) for each in self.model.objects("backend")]
+        assert values["bender_backends_without_members"] == serving.count(0), (values, serving)
+
+    def members_with_weight(self, name: str) -> int:
+        """How many members the API shows that get traffic."""
+        return sum(member["weight"] > 0 for member in self.ask("GET", f"/backends/{name}/members").json)
 
     @rule(key=keys, app=apps, version=versions, number=st.integers(0, 1))
     def look_around(self, key: str, app: str, version: str, number: int) -> None:
