@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from treq import get
 
 from tests.e2e.balancing import NODES, Instance, Place, haproxy, together
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node, until
+from tests.e2e.protection import make_certificates, protected_node, write_tokens
 
 pytestmark = pytest.mark.outside
 
@@ -97,10 +99,12 @@ backend shop
         return counted
 
 
-async def checked(cluster: Cluster, place: Place) -> tuple[Node, CheckedHaproxy, list[Instance]]:
+async def checked(
+    cluster: Cluster, place: Place, make: Callable[..., Node] | None = None
+) -> tuple[Node, CheckedHaproxy, list[Instance]]:
     """Start a node, two instances registered there, and an HAProxy that asks the node for both."""
     agent_port = cluster.ports.take()
-    (node,) = await cluster(1, **NODES, agent=f"tcp:{agent_port}:interface=127.0.0.1")
+    (node,) = await cluster.start([(make or cluster.node)(**NODES, agent=f"tcp:{agent_port}:interface=127.0.0.1")])
     both = await together(*(place.instance(node) for _ in range(2)))
     haproxy = await CheckedHaproxy.start(place, agent_port, both)
     for each in both:
@@ -126,6 +130,18 @@ async def test_states_of_operators(cluster: Cluster, place: Place) -> None:
     await set_state(node, first, state="maint")
     await haproxy.shows(first, "MAINT")
     assert (await node.call("DELETE", f"{first.path}/state")).status == 204
+    await haproxy.shows(first, "UP", 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_with_tls_and_tokens(cluster: Cluster, place: Place, tmp_path: Path) -> None:
+    """HAProxy uses neither at the agent's port, which is on loopback."""
+    certificates = make_certificates(tmp_path / "ca", "--host", "127.0.0.1")
+    tokens = write_tokens(tmp_path / "tokens.toml")
+    node, haproxy, (first, _) = await checked(cluster, place, partial(protected_node, cluster, certificates, tokens))
+    await set_state(node, first, state="drain")
+    await haproxy.shows(first, "DRAIN")
+    await set_state(node, first, state="up")
     await haproxy.shows(first, "UP", 1)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from typing import Any
 
 from hypothesis import given
@@ -48,6 +50,16 @@ class Lines(SynchronousTestCase):
                 ("peer", "n2"),
             ],
         )
+
+    def test_a_machine_in_another_zone(self) -> None:
+        """Its time is in UTC as well."""
+        zone = {name: os.environ[name] for name in ("TZ",) if name in os.environ}
+        self.addCleanup(time.tzset)
+        self.addCleanup(os.environ.update, zone)
+        self.addCleanup(os.environ.pop, "TZ")
+        os.environ["TZ"] = "Asia/Tokyo"
+        time.tzset()
+        self.assertEqual(self.line(self.event())["time"], "2026-11-23T15:32:22.248Z")
 
     def test_what_is_no_field(self) -> None:
         """Neither what the message does not have, nor an object, nor what Twisted adds."""
