@@ -56,6 +56,7 @@ MEASUREMENTS = (
         ["--only", "1,000 sticky", "2,000 sticky", "--seconds=5"],
     ),
     Measurement("scale", quick=["--sizes", "5", "20", "--seconds=1", "--rotating=100"]),
+    Measurement("top", quick=["--repetitions=1", "--registrations=500", "--seconds=3"]),
     Measurement("balancing", quick=["--repetitions=1", "--seconds=3"], peers=["haproxy"]),
 )
 

@@ -44,6 +44,12 @@ _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding: *chunked")
 
 
+def cpu_s_of(pid: int) -> float:
+    """Return the processor time of all threads of a process since it started."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
 class Process:
     """A process whose output goes to a file. It is ended by its id."""
 
@@ -87,8 +93,7 @@ class Process:
     @property
     def cpu_s(self) -> float:
         """Processor time of all its threads since it started."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return cpu_s_of(self.pid)
 
     @property
     def rss_bytes(self) -> int:

@@ -15,7 +15,7 @@ from bender.cli.top.live_registry import AppVersion, ListedInstance, ListedSetti
 from bender.cli.top.views import APPS, BACKENDS, EVENTS, EVERYTHING, INSTANCES, NODES, VIEWS, Scope, Shown, TopView
 
 #: The view of each of these keys.
-VIEW_KEYS: Mapping[str, str] = {"a": APPS, "b": BACKENDS, "n": NODES, "e": EVENTS}
+VIEW_KEYS: Mapping[str, str] = {"a": APPS, "i": INSTANCES, "b": BACKENDS, "n": NODES, "e": EVENTS}
 
 #: The longest filter.
 FILTER_CHARACTERS_MAX = 100

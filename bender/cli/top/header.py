@@ -7,11 +7,11 @@ from bender.cli.styled_text import Styled, styled
 from bender.cli.top.controls import TopControls
 from bender.cli.top.fitting import age, fitted, width_of
 from bender.cli.top.link import NodeLink
-from bender.cli.top.views import VIEWS, Moment, Shown
+from bender.cli.top.views import APPS, BACKENDS, EVENTS, INSTANCES, NODES, VIEWS, Moment, Shown
 
 #: What `?` shows: keys, each with what it does.
 HELP = (
-    ("a b n e", "show apps, backends, nodes, events"),
+    ("a i b n e", "show apps, instances, backends, nodes, events"),
     ("Up Down j k", "select the row above or below; also PgUp, PgDn, Home (g), End (G)"),
     ("Enter Right", "show the instances of an app or backend; explain an instance"),
     ("Esc Left", "clear the filter, or go back; also Backspace"),
@@ -25,7 +25,13 @@ HELP = (
 
 _HINTS = "q quit  ? help  / filter  s sort  p pause  Enter open  Esc back"
 
-_TABS = (("apps", "[a]pps"), ("backends", "[b]ackends"), ("nodes", "[n]odes"), ("events", "[e]vents"))
+_TABS = (
+    (APPS, "[a]pps"),
+    (INSTANCES, "[i]nstances"),
+    (BACKENDS, "[b]ackends"),
+    (NODES, "[n]odes"),
+    (EVENTS, "[e]vents"),
+)
 
 Parts = list[tuple[str, str]]
 
@@ -111,9 +117,7 @@ def _place(controls: TopControls, paused_s: float | None) -> Parts:
     if place.explained is not None:
         parts.append((place.explained, "bold"))
     else:
-        if place.view not in dict(_TABS):
-            parts.append((f"{place.view} of {place.scope}" if str(place.scope) else place.view, "bold"))
-        elif str(place.scope):
+        if str(place.scope):
             parts.append((f"of {place.scope}", "bold"))
         order = controls.order
         parts.append((f"  by {VIEWS[place.view].fields[order.column].name}{', reversed' * order.backwards}", "dim"))

@@ -39,7 +39,7 @@ class KeysCase(SynchronousTestCase):
 
 class Views(KeysCase):
     def test_each_view_has_a_key(self) -> None:
-        for key, view in (("b", BACKENDS), ("n", NODES), ("e", EVENTS), ("a", APPS)):
+        for key, view in (("i", INSTANCES), ("b", BACKENDS), ("n", NODES), ("e", EVENTS), ("a", APPS)):
             self.press(key)
             self.assertEqual(self.controls.place, Place(view))
 
@@ -135,6 +135,8 @@ class Selecting(KeysCase):
         self.assertEqual(self.selected(), "app1/1")
         del self.registry.versions["app1", "1"]
         self.assertEqual(self.selected(), "app2/1")
+        self.registry.apply(instance("aaa/1/h/80", reason="registered"), 1.0)
+        self.assertEqual(self.selected(), "app2/1")
         self.press("end")
         del self.registry.versions["app5", "1"]
         self.assertEqual(self.selected(), "app4/1")
@@ -150,6 +152,9 @@ class Selecting(KeysCase):
         self.registry.apply(instance("new/1/h/9", reason="registered"), 9.0)
         first = self.controls.find(self.rows(), HEIGHT)
         self.assertEqual((self.selected(), self.controls.index - first), ("6", 2))
+        self.press("up", "up", "up", "up")
+        self.registry.apply(instance("new/1/h/10", reason="registered"), 10.0)
+        self.assertEqual(self.selected(), "10")
 
 
 class Filtering(KeysCase):

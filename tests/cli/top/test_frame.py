@@ -57,7 +57,7 @@ class Pictures(SynchronousTestCase):
                 "bender top  n1 (127.0.0.1:1729)  ready  nodes: 2 of 3 heard  up 60 min",
                 "registrations: 4  apps: 2  backends: 1  events: 0.1/s",
                 "no problems",
-                "[a]pps  [b]ackends  [n]odes  [e]vents    by APP",
+                "[a]pps  [i]nstances  [b]ackends  [n]odes  [e]vents    by APP",
                 "  APP  VERSION  LISTED  UP  DRAIN  MAINT  BACKENDS  LAST CHANGE",
                 "  pay  2             1   1",
                 "+ web  1.2.0         3   2      1         shop      registered 3 s ago",

@@ -272,7 +272,7 @@ class Nodes(LiveCase):
         self.client.made.send(instance())
         self.advance(1.0)
         self.assertEqual(self.client.selection, ("web", "1.2.0"))
-        self.assertIn("instances of web 1.2.0", self.text)
+        self.assertIn("[e]vents  of web 1.2.0  by APP", self.text)
 
 
 class Ending(LiveCase):
