@@ -75,7 +75,7 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     **LIMIT_OPTIONS,
     "dns": (None, "PORT[:interface=ADDRESS] of DNS over UDP and TCP, by default at 127.0.0.1; off without this option"),
     **LOG_OPTIONS,
-    "disable": ((), f"PROTOCOL,… that --api is not to serve, of {', '.join(PROTOCOLS)}; repeatable"),
+    "disable": ((), f"PROTOCOL,… to leave out at --api: {', '.join(PROTOCOLS)}; repeatable"),
     "insecure": (False, "allow endpoints that other machines can reach, although they are not protected"),
 }
 

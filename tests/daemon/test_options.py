@@ -311,13 +311,14 @@ class Files(SynchronousTestCase):
                 ttl = 20
                 interval = 0.5
                 guard = 60
+                disable = ["prometheus"]
                 insecure = true
             """),
             "box",
         )
         self.assertEqual((choices.api.port, choices.peers, choices.name), (9, ("a:1", "b:1730"), "n1"))
         self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s, choices.insecure), (20.0, 0.5, True))
-        self.assertEqual(choices.guard_s, 60.0)
+        self.assertEqual((choices.guard_s, choices.disabled), (60.0, ("prometheus",)))
 
     def test_peers_may_be_one_string_with_commas(self) -> None:
         """As on the command line."""
@@ -340,5 +341,7 @@ class Files(SynchronousTestCase):
             ("insecure = 1", "insecure in ", "true or false"),
             ("peers = 7", "peers in ", "list"),
             ('peers = ["a", 7]', "peers in ", "list"),
+            ("disable = true", "disable in ", "list"),
+            ('disable = ["promethus"]', "disable in ", "did you mean prometheus?"),
         ):
             self.refused(text, option, expected)

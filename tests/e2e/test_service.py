@@ -163,6 +163,18 @@ async def test_a_file_has_the_options_and_the_command_line_wins(cluster: Cluster
 
 
 @ensureDeferred
+async def test_a_protocol_can_be_switched_off(cluster: Cluster) -> None:
+    """Its path does not exist then."""
+    on, off = cluster.node(), cluster.node(disable="prometheus")
+    for node in (on, off):
+        node.start()
+        await node.ready()
+    assert (await on.call("GET", "/sd/prometheus")).body == []
+    assert (await off.call("GET", "/sd/prometheus")).status == 404
+    assert (await off.call("GET", "/registrations")).status == 200
+
+
+@ensureDeferred
 async def test_peers_may_be_given_in_several_options(cluster: Cluster) -> None:
     (first,) = await cluster(1, interval=0.25, ttl=2)
     (second,) = await cluster(1, interval=0.25, ttl=2)
