@@ -95,6 +95,10 @@ class Alone(ApiCase):
         self.assertEqual(self.said("GET", "/nothing"), b"no 503")
         self.serve(a_node(self.clock, limits=Limits(connections=0)))
         self.assertEqual(self.said("GET", "/other/a"), b"no 429")
+        self.serve(a_node(self.clock, limits=Limits(rate=1.0)))
+        self.ask("GET", "/other/a")
+        for path in ("/other/a", "/other/%61"):
+            self.assertEqual(self.said("GET", path), b"no 429")
         tokens = Tokens()
         tokens.replace([])
         self.serve(a_node(self.clock), tokens)

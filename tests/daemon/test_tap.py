@@ -19,6 +19,7 @@ from bender.daemon.tap import NodeCommandLine, put_together
 from bender.node.node import Node
 from bender.node.sources import Sources
 from bender.process.lifecycle import StartRefused
+from tests.api.conversation import Connection
 
 
 def parsed(*arguments: str) -> NodeCommandLine:
@@ -177,6 +178,17 @@ class PutTogether(SynchronousTestCase):
             lines[1:],
             [f"--api tcp:1729 {UNPROTECTED}: add --tls DIR and --tokens FILE."],
         )
+
+    def test_it_ends_connections_of_every_http_api_when_it_leaves(self) -> None:
+        """Those that wait for no answer are closed, also at the port of another program."""
+        service = self.service("--thalassa", "9000")
+        service.startService()
+        self.reactor.advance(0.5)
+        factories: dict[int, Any] = {port: factory for port, factory, _, _ in self.reactor.tcpServers}
+        kept = [Connection(factories[port]) for port in (1729, 9000)]
+        service.stopService()
+        self.reactor.pump([0, 0, 0])
+        self.assertEqual([each.closed for each in kept], [True, True])
 
     def test_it_leaves_when_nobody_waits_for_anything(self) -> None:
         """All listeners are closed, and no timer is left behind."""

@@ -29,9 +29,7 @@ class RecentEnds:
         self._ended_at: dict[str, float] = {}
 
     def observe(self, event: ViewEvent) -> None:
-        """Note an event."""
-        if not event.key.startswith("registration/"):
-            return
+        """Note an event; of those of backends and frontends, none is an end."""
         self._ended_at.pop(event.key, None)
         if event.what == "offline":
             self._ended_at[event.key] = self._seconds()
