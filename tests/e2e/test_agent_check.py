@@ -58,17 +58,21 @@ backend shop
         await until("HAProxy has its socket", started.socket.exists)
         return started
 
-    def servers(self) -> dict[str, dict[str, str]]:
-        """Return the servers as HAProxy shows them, by name."""
+    def ask(self, command: str) -> str:
+        """Return HAProxy's answer to a command."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(PATIENCE_S)
             connection.connect(str(self.socket))
-            connection.sendall(b"show stat\n")
+            connection.sendall(f"{command}\n".encode())
             connection.shutdown(socket.SHUT_WR)
-            shown = b""
+            answer = b""
             while piece := connection.recv(65536):
-                shown += piece
-        header, *lines = shown.decode().removeprefix("# ").splitlines()
+                answer += piece
+        return answer.decode()
+
+    def servers(self) -> dict[str, dict[str, str]]:
+        """Return the servers as HAProxy shows them, by name."""
+        header, *lines = self.ask("show stat").removeprefix("# ").splitlines()
         rows = [dict(zip(header.split(","), line.split(","), strict=False)) for line in lines if line]
         return {row["svname"]: row for row in rows if row["pxname"] == "shop" and row["svname"] != "BACKEND"}
 
@@ -131,6 +135,16 @@ async def test_states_of_operators(cluster: Cluster, place: Place) -> None:
     await haproxy.shows(first, "MAINT")
     assert (await node.call("DELETE", f"{first.path}/state")).status == 204
     await haproxy.shows(first, "UP", 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_states_that_were_set_in_haproxy(cluster: Cluster, place: Place) -> None:
+    """The registry's word counts: a server of an instance that is up takes requests again."""
+    _, haproxy, (first, second) = await checked(cluster, place)
+    for state in ("drain", "maint"):
+        assert haproxy.ask(f"set server shop/{first.name} state {state}").strip() == ""
+        await haproxy.shows(first, "UP", 1)
+        assert await haproxy.answers(4) == {first.name: 2, second.name: 2}
 
 
 @pytest_twisted.ensureDeferred

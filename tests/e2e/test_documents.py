@@ -21,6 +21,7 @@ PAGES = (
     "docs/registering.md",
     "docs/deploying.md",
     "docs/haproxy.md",
+    "docs/agent-check.md",
     "docs/dns.md",
     "docs/scripts.md",
     "docs/operations.md",
