@@ -9,14 +9,18 @@ from time import process_time
 
 from attrs import frozen
 
+from bender.api.responses import STATUS_OF_CODE
+from bender.api.routes import ROUTES
 from bender.core.address_conflicts import SHARDS
 from bender.core.diagnosis import MARKS_MAX
 from bender.core.last_writer_wins import SETTINGS_PER_KEY_MAX
 from bender.core.ledger import REMOVALS_REMEMBERED_MAX
 from bender.exchange.connection_problems import ADDRESSES_MAX
+from bender.metrics.histogram import BOUNDS_S
 from bender.node.consumer_limits import CONSUMERS_MAX
 from bender.node.journal import BYTES_MAX, EVENTS_MAX
 from bender.node.listings import KEPT_BYTES_MAX, KEPT_MAX
+from bender.node.request_counts import METHODS
 from tests.simulation.clients import Reach
 from tests.simulation.soak.clients import BACKENDS, Instance, Operators, Town, Watcher
 from tests.simulation.soak.faults import LASTING, DayOfFaults
@@ -40,6 +44,11 @@ SETTINGS_MAX = SETTINGS_PER_KEY_MAX * BACKENDS + 60
 #: Nodes that are known at once, with those that are gone for less than ten minutes.
 LEDGERS_MAX = 15
 
+#: Routes with methods and statuses that are counted, whatever clients ask for: each route has its own methods, HEAD,
+#: and a few that it does not have, and each of these some statuses.
+TALLIES_MAX = (len(ROUTES) + 1) * (len(METHODS) + 1)
+STATUSES_MAX = TALLIES_MAX * len(STATUS_OF_CODE)
+
 #: Structures with a documented limit, up to which they may fill, by path; `*` is all that begins so.
 LIMITS: Mapping[str, Limited] = {
     "node.journal._entries": Limited(EVENTS_MAX, "events of the journal"),
@@ -53,6 +62,12 @@ LIMITS: Mapping[str, Limited] = {
     "problems._conditions": Limited(ADDRESSES_MAX, "addresses with problems"),
     # Each shard is there, as two parts, from its first address on.
     "node.conflicts._index._shards[]": Limited(2 * SHARDS, "shards of addresses"),
+    "node.requests._tallies": Limited(TALLIES_MAX, "requests by route and method"),
+    "node.requests._tallies{}": Limited(2 * TALLIES_MAX, "names of routes and methods"),
+    "node.requests._tallies[].by_status": Limited(STATUSES_MAX, "requests by route, method and status"),
+    "node.requests._tallies[].by_status[].counts": Limited(
+        (len(BOUNDS_S) + 1) * STATUSES_MAX, "numbers of requests by the time that they took"
+    ),
     "node.replica._marks.*": Limited(MARKS_MAX, "times of versions of the ledger"),
     "node.replica.claims.ledger._*": Limited(2 * REMOVALS_REMEMBERED_MAX, "removals, each of two numbers"),
     "node.replica.claims.copies.ledgers[]._*": Limited(
