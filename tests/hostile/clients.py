@@ -17,6 +17,7 @@ from bender.net.fair_turns import Turns
 from bender.node.event_selection import Selection, Subscription
 from bender.node.journal import Entry
 from bender.node.watcher_stream import EventStream
+from tests.api.scraping import series
 from tests.hostile.cluster import Cluster, Faults, Honest
 
 _ROUTES = {route.path: route for route in ROUTES}
@@ -54,14 +55,16 @@ class Api:
         if answered.status == 500:
             self._faults.add(f"{asked.method} {route.path} answers 500", f"{asked.path} {body!r}")
         if body and (b"Content-Encoding", b"gzip") not in answered.headers:
-            self._read(body, f"{asked.method} {route.path}")
+            self._read(body, dict(answered.headers)[b"Content-Type"], f"{asked.method} {route.path}")
         return ApiResponse(answered.status, body, answered.headers)
 
-    def _read(self, body: bytes, what: str) -> None:
+    def _read(self, body: bytes, media_type: bytes, what: str) -> None:
+        """Read an answer as JSON, or as metrics, of which no series may be there twice."""
+        read = msgspec.json.decode if media_type == b"application/json" else series
         try:
-            msgspec.json.decode(body)
-        except (ValueError, RecursionError) as error:
-            self._faults.add(f"{what} answers what is no JSON", f"{error}: {body[:200]!r}")
+            read(body)
+        except (ValueError, RecursionError, AssertionError) as error:
+            self._faults.add(f"{what} answers what cannot be read", f"{error}: {body[:200]!r}")
 
     def everything(self, honest: Honest) -> Counter[int]:
         """Request every route with every method, for every listed id and name; return the count of each status.
