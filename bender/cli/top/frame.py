@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from bender.cli.styled_text import GAP, Styled, styled
 from bender.cli.top.controls import TopControls
 from bender.cli.top.fitting import fitted, width_of
-from bender.cli.top.header import cut, footer, header, help_lines
+from bender.cli.top.header import all_problems, cut, footer, header, help_lines
 from bender.cli.top.live_registry import SeenChange, is_recent
-from bender.cli.top.views import Field, Moment, Shown, TopView
+from bender.cli.top.views import NODES, Field, Moment, Shown, TopView
 
 #: The signs and styles of a recent change.
 _SIGNS = {
@@ -68,6 +68,8 @@ def frame(
     first = controls.find(rows, height)
     below = footer(controls, first, height, len(rows), size.columns)
     lines += table_lines(table, controls, rows[first : first + height], size.columns, controls.index - first)
+    if controls.place.view == NODES:
+        lines += [styled(""), *all_problems(live.link, size.columns)]
     return _filled(lines, size, below)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from bender.cli.output import without_point
 from bender.cli.styled_text import Styled, styled
 from bender.cli.top.controls import TopControls
 from bender.cli.top.fitting import age, fitted, width_of
 from bender.cli.top.link import NodeLink
 from bender.cli.top.views import APPS, BACKENDS, EVENTS, INSTANCES, NODES, VIEWS, Moment, Shown
+from bender.net.escaping import escaped
 
 #: What `?` shows: keys, each with what it does.
 HELP = (
-    ("a i b n e", "show apps, instances, backends, nodes, events"),
+    ("a i b n e", "show apps, instances, backends, nodes and problems, events"),
     ("Up Down j k", "select the row above or below; also PgUp, PgDn, Home (g), End (G)"),
     ("Enter Right", "show the instances of an app or backend; explain an instance"),
     ("Esc Left", "clear the filter, or go back; also Backspace"),
@@ -32,6 +35,9 @@ _TABS = (
     (NODES, "[n]odes"),
     (EVENTS, "[e]vents"),
 )
+
+#: Before the second and later lines of a problem.
+_INDENT = "  "
 
 Parts = list[tuple[str, str]]
 
@@ -92,21 +98,39 @@ def problem_lines(link: NodeLink) -> list[Parts]:
     return [[(line, "yellow")] for line in found]
 
 
+def all_problems(link: NodeLink, width: int) -> list[Styled]:
+    """Return why the shown state is old, and all problems, with as many lines as they need."""
+    found: list[Parts] = [[(f"{line}.", "red")] for line in (link.away, link.silent) if line]
+    wrapped = [
+        (text, style)
+        for ((line, style),) in [*found, *problem_lines(link)]
+        for text in textwrap.wrap(escaped(line), max(1, width - len(_INDENT)), subsequent_indent=_INDENT)
+    ]
+    return [cut([(text, style)], width) for text, style in wrapped]
+
+
 def _condition(link: NodeLink, now: float, width: int) -> Parts:
-    """Return the most important of: why the state is old, problems that the node reports, a notice."""
+    """Return the most important of: why the state is old, a notice, the problems that the node reports."""
     if link.is_stale:
         old = "nothing received yet" if link.heard_at is None else f"STALE, as of {age(now - link.heard_at)} ago"
-        return [(fitted(f"{old}, retrying: {link.problem}", width), "reverse")]
+        return [(_with_hint(f"{old}, retrying: {link.problem}", 0, width).ljust(width), "reverse")]
     notice = link.notices(now)
     if notice:
         return [(f"{notice}.", "yellow")]
     found = problem_lines(link)
     if not found:
         return [("no problems" if link.status is not None else "", "dim")]
-    more = f" (and {len(found) - 1} more, see bender status)" if len(found) > 1 else ""
     ((first, style),) = found[0]
-    room = max(0, width - len(more))
-    return [(first if width_of(first) <= room else fitted(first, room), style), (more, style)]
+    return [(_with_hint(first, len(found) - 1, width), style)]
+
+
+def _with_hint(text: str, more: int, width: int) -> str:
+    """Return text with the key that shows all of it, if it is cut or there is more."""
+    if not more and width_of(text) <= width:
+        return text
+    hint = f" ({more} more: n)" if more else " (n: all)"
+    room = max(0, width - len(hint))
+    return (text if width_of(text) <= room else fitted(text, room)) + hint
 
 
 def _place(controls: TopControls, paused_s: float | None) -> Parts:

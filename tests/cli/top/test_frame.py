@@ -198,12 +198,25 @@ class Colours(SynchronousTestCase):
 
 class Headers(SynchronousTestCase):
     def test_problems_of_the_node(self) -> None:
-        """The first, as far as there is room, and how many more."""
+        """The first, as far as there is room, and which key shows the others."""
         link = link_of(problems={"10.0.0.2:1730": "has another protocol" + "!" * 100, "node/x": "two"})
         line = picture(shown_at(0.0, LiveRegistry(), link))[2]
         self.assertTrue(line.startswith("10.0.0.2:1730: has another protocol!!"), line)
-        self.assertTrue(line.endswith("… (and 1 more, see bender status)"), line)
+        self.assertTrue(line.endswith("!… (1 more: n)"), line)
         self.assertEqual(len(line), 80)
+        self.assertEqual(picture(shown_at(0.0, LiveRegistry(), link_of(problems={"x": "y."})))[2], "x: y")
+
+    def test_all_problems_are_below_the_nodes(self) -> None:
+        """With as many lines as they need, and why the state is old."""
+        link = link_of(problems={"10.0.0.2:1730": "has another protocol " + "and goes on " * 10, "node/x": "two"})
+        link.away = "127.0.0.1:1729 denies access (" + "this node requires a token, " * 5 + ")"
+        lines = picture(shown_at(0.0, LiveRegistry(), link), TopControls(place=Place(NODES)))
+        self.assertTrue(lines[2].endswith("… (n: all)"), lines[2])
+        text = " ".join(" ".join(lines[7:-1]).split())
+        self.assertEqual(
+            text,
+            f"{link.away}. 10.0.0.2:1730: has another protocol {'and goes on ' * 10}node/x: two".replace(", )", ", )"),
+        )
 
     def test_before_a_node_is_reached(self) -> None:
         link = link_of()
