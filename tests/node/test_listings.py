@@ -175,6 +175,46 @@ class Longest(ListingCase):
         self.assertEqual(self.ports(gzip.decompress(b"".join(gzip_pieces(long.pieces())))), [*range(1, 10)])
 
 
+class OtherForms(ListingCase):
+    """Lists in another form, each entry of which costs twice as much."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.form = ListForm(lambda key, *_: b'"%b"' % key.encode(), lambda key, *_: len(key) + 2, cost=2)
+        self.other = self.listings.in_form(self.form)
+        self.patch(listings, "AT_ONCE_MAX", 4)
+        self.patch(listings, "SLICE", 4)
+
+    def test_the_form(self) -> None:
+        """It shows the same registrations, and does not disturb the other lists."""
+        self.show("web", 2, 1)
+        self.assertEqual(self.other.listing("web", None).body, b'["registration/web/1/h/1","registration/web/1/h/2"]')
+        self.assertEqual(self.ports(self.listings.listing("web", None).body), [1, 2])
+
+    def test_half_as_many_are_shown_in_one_go(self) -> None:
+        """A longer list is made in slices."""
+        self.show("web", 1, 2)
+        self.assertFalse(self.other.is_long("web", None))
+        self.show("web", 3)
+        self.assertTrue(self.other.is_long("web", None))
+        self.assertFalse(self.listings.is_long("web", None))
+
+    def test_a_slice_has_half_as_many(self) -> None:
+        """Also in the longest lists, and half of the bytes."""
+        self.show("web", *range(1, 9))
+        for of_one_instant in (8, 7):
+            self.patch(listings, "OF_ONE_INSTANT_MAX", of_one_instant)
+            long = LongListing(self.view, "start", self.form, (None, None), None)
+            self.assertEqual(len([*long.steps()]), 5)
+            pieces = [*long.pieces()]
+            self.assertEqual([piece.count(b"registration") for piece in pieces], [2, 2, 2, 2, 0])
+            self.assertEqual(sum(map(len, pieces)), long.length)
+        claims = [*self.view.groups("web")[0].values()]
+        self.patch(listings, "SLICE_BYTES", 2 * len(claims[0].body))
+        self.assertEqual([len(each) for each in portions(claims)], [2] * 4)
+        self.assertEqual([len(each) for each in portions(claims, cost=2)], [1] * 8)
+
+
 class OfOneInstant(ListingCase):
     """Lists that are made in slices, and are the same as if they were made in one go."""
 
