@@ -28,13 +28,17 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Starts nodes: `await cluster(3, ttl=4, interval=1)`. All are ended with the test, and none may log an error."""
+    """Starts nodes: `await cluster(3, ttl=4, interval=1)`.
+
+    All are ended with the test, and none may log an error, or a token.
+    """
     cluster = Cluster(tmp_path)
     yield cluster
     cluster.end()
     for node in cluster.nodes:
         if hasattr(node, "process"):
             assert "Traceback" not in node.log, f"{node.name} logged:\n{node.log}"
+            assert "secret-of" not in node.log, f"{node.name} logged a token:\n{node.log}"
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,8 @@ async def test_haproxy_follows_through_a_change_of_its_token(cluster: Cluster, p
     secret = written(tmp_path / "edge.token", secret_of("read"))
     port = await shop(place, nodes[0])
     await place.instance(nodes[0])
-    options: dict[str, Any] = {"ca": certificates / "ca.pem", "token-file": secret}
+    logged = {"log-format": "json", "log-level": "debug"}  # with every field of each line
+    options: dict[str, Any] = {"ca": certificates / "ca.pem", "token-file": secret, **logged}
     driver = await driven(place, nodes, **options)
 
     async def serves(count: int) -> bool:

@@ -65,13 +65,17 @@ async def test_a_reload(cluster: Cluster, tmp_path: Path) -> None:
 
 @ensureDeferred
 async def test_under_twist(cluster: Cluster) -> None:
-    """Its own options of the log are its own; ours come after `bender`."""
+    """Its own options of the log are its own; ours come after `bender`. Its file is opened again after SIGHUP."""
     node = cluster.node(**{"log-format": "json"})
     node.command = [sys.executable, str(Path(sys.executable).with_name("twist")), "--log-file=twist.log", "bender"]
     node.start()
     await node.ready()
-    lines = objects((node.folder / "twist.log").read_text())
-    assert lines[0]["node"] == "n1"
+    log = node.folder / "twist.log"
+    assert objects(log.read_text())[0]["node"] == "n1"
+    log.rename(node.folder / "twist.log.1")
+    node.kill(signal.SIGHUP)
+    await until("the file is opened again", lambda: log.exists() and log.read_text().endswith("\n"))
+    assert objects(log.read_text())[0]["message"] == "Configuration reread after SIGHUP: nothing changed."
 
 
 @pytest.mark.outside
