@@ -46,6 +46,7 @@ MEASUREMENTS = (
     Measurement("storm", quick=["--repetitions=1", "--seconds=2"]),
     Measurement("overload", quick=["--repetitions=1", "--seconds=2"], peers=["debian"]),
     Measurement("subscribers", quick=["--repetitions=3", "--subscribers=1000"]),
+    Measurement("thalassa", quick=["--repetitions=1", "--seconds=1", "--registrations=1000"], peers=["debian"]),
     Measurement("memory", quick=["--repetitions=1", "--registrations=10000"]),
     Measurement("million", quick=["--repetitions=1", "--registrations=20000", "--seconds=1"]),
     Measurement("joining", quick=["--repetitions=1", "--registrations=10000"]),

@@ -28,10 +28,7 @@ CLIENT_TIMEOUT_S_LEAST, CLIENT_TIMEOUT_S_BOUND = 1.0, 3600.0
 
 #: The option names, their defaults and their texts in `--help`.
 LIMIT_OPTIONS: Mapping[str, tuple[Any, str]] = {
-    "max-connections": (
-        DEFAULTS.connections,
-        "NUMBER of connections of clients to each of --api, --events and --agent",
-    ),
+    "max-connections": (DEFAULTS.connections, "NUMBER of connections of clients to each of their ports"),
     "max-subscribers": (DEFAULTS.subscribers, "NUMBER of clients that follow events"),
     "max-registrations": (DEFAULTS.registrations, "NUMBER of registrations accepted at this node"),
     "max-rate": (0, "NUMBER of requests a second from one client address; 0 sets no limit"),
