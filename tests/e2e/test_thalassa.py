@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,16 @@ async def ids(node: Node) -> list[str]:
     return [each["id"].removeprefix("registration") for each in (await node.call("GET", "/registrations")).body]
 
 
+def register_many(node: Node, count: int) -> None:
+    """Register this number of instances of an app, by lines."""
+    wanted = [{"app": "many", "version": "1", "host": "10.0.0.9", "port": port} for port in range(1, count + 1)]
+    with socket.create_connection(("127.0.0.1", node.events_port), PATIENCE_S) as connection:
+        connection.sendall(b"".join([json.dumps({"register": each}).encode() + b"\n" for each in wanted]))
+        answered = b""
+        while answered.count(b'"event":"registered"') < count:
+            answered += connection.recv(65536)
+
+
 @pytest.mark.parametrize("which", RUNTIMES)
 @ensureDeferred
 async def test_the_client(cluster: Cluster, which: str) -> None:
@@ -53,6 +65,8 @@ async def test_the_client(cluster: Cluster, which: str) -> None:
         for names in ((), ("shop",), ("shop", "2.0.0")):
             assert [each["id"] for each in await client.listed(*names)] == [shop]
         assert await client.listed("shop", "2.0.1") == []
+        register_many(node, 300)
+        assert len(await client.listed("many")) == 300
 
         client.call("unregister", "shop", "2.0.0", 8080)
         await subscriber.until_said(f"offline {shop}")
@@ -66,7 +80,7 @@ async def test_the_client(cluster: Cluster, which: str) -> None:
         assert "updateFailed" not in " ".join(client.events)
         client.kill()
         await subscriber.until_said(f"offline {other}", 2)
-        assert await ids(node) == ["/web/1/10.0.0.5/80"]
+        assert not [id_ for id_ in await ids(node) if id_.startswith("/shop/")]
         shown = [event for event in subscriber.events if event.startswith("o")]
         assert shown == [
             *(f"online {shop}", f"offline {shop}"),
