@@ -16,7 +16,7 @@ from tests.faults.facts import Cut, Healed, Hindered, Relieved, Rough, Struck
 from tests.faults.plan import Plan, Release, Step
 from tests.faults.rig.clients import burden
 from tests.faults.rig.network import CLIENTS, Network
-from tests.faults.rig.nodes import Node, NotReadyInTime, ready, set_clock
+from tests.faults.rig.nodes import Node, NotReadyInTime, answers, ready, set_clock
 from tests.faults.rig.programs import Programs
 from tests.faults.rig.recorder import Recorder, now
 from tests.twistd_command import environment
@@ -171,7 +171,8 @@ class Nemesis:
 
     async def _hinder(self, step: Step) -> bool:
         node = self._node(step)
-        if not node.runs or node.is_paused:
+        # A process that is still loading its program cannot go on without descriptors, and ends.
+        if not node.runs or node.is_paused or not await answers(node):
             return False
         self._recorder.add(Hindered(at=now(), node=node.name, what=step.kind))
         if step.kind == "no descriptors":

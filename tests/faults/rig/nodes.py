@@ -247,7 +247,16 @@ async def ready(node: Node) -> None:
 
 
 async def _is_ready(node: Node) -> bool:
+    return await _status(node) == 200
+
+
+async def answers(node: Node) -> bool:
+    """Return whether a node answers, ready or not: its process has started."""
+    return await _status(node) is not None
+
+
+async def _status(node: Node) -> int | None:
     try:
-        return (await ask(node.address, "GET", "/ready")).status == 200
+        return (await ask(node.address, "GET", "/ready")).status
     except (Unreached, *FAILURES):
-        return False
+        return None
