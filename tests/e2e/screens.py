@@ -109,7 +109,7 @@ class Picture:
         await until(f"the screen lacks {pattern!r}", missing, details=lambda: f"it shows:\n{self.text}")
 
     async def ended(self) -> int:
-        """Wait until the command has ended, and return its exit status."""
+        """Wait until the command has ended, and return its exit status, negative if a signal ended it."""
 
         def has_ended() -> bool:
             self.look()
@@ -117,5 +117,5 @@ class Picture:
 
         await until("the command ends", has_ended, details=lambda: self.text)
         self.look()
-        assert self.command.exitstatus is not None
-        return self.command.exitstatus
+        status, number = self.command.exitstatus, self.command.signalstatus
+        return -(number or 0) if status is None else status

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -66,7 +68,7 @@ async def top(session: Session, app: str | None, version: str | None, interval: 
 
 async def _live(session: Session, scope: Scope, interval_s: float) -> None:
     from bender.cli.top.live import LiveTop  # noqa: PLC0415 - completion would wait for it
-    from bender.cli.top.terminal import ScreenTerminal  # noqa: PLC0415
+    from bender.cli.top.terminal import ScreenTerminal, open_terminal  # noqa: PLC0415
 
     session.screen.end()  # a sign that the command waits would be written to the screen
     live = LiveTop(
@@ -79,7 +81,7 @@ async def _live(session: Session, scope: Scope, interval_s: float) -> None:
     )
     live.screen = ScreenTerminal(
         cast("TerminalReactor", session.reactor),
-        _path_of_terminal(),
+        open_terminal(_terminals()),
         (sys.stdout.encoding or "utf-8").lower(),
         on_key=live.press,
         on_size=live.resized,
@@ -88,9 +90,8 @@ async def _live(session: Session, scope: Scope, interval_s: float) -> None:
     await live.run()
 
 
-def _path_of_terminal() -> str:
-    """Return the device of stdout; that of this process if it has no name, as in a container."""
-    try:
-        return os.ttyname(sys.stdout.fileno())
-    except OSError:
-        return "/dev/tty"
+def _terminals() -> Iterator[str]:
+    """Yield the device of stdout, if it has a name, which it may not have in a container; and that of this process."""
+    with suppress(OSError):
+        yield os.ttyname(sys.stdout.fileno())
+    yield "/dev/tty"

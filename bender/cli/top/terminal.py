@@ -13,16 +13,18 @@ import select
 import signal
 import termios
 import tty
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor, IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from bender.cli.top.frame import Size
 from bender.cli.top.keys import KeyDecoder
+from bender.client import BenderError
 
 # Sequences of the DEC VT series and xterm, which all terminals in use take.
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"  # the alternate screen, no cursor, no wrapping of long lines
@@ -57,10 +59,25 @@ class TerminalReactor(Protocol):
     def stop(self) -> None: ...
 
 
+def open_terminal(paths: Iterable[str]) -> int:
+    """Open the first of these terminals that can be opened. Raises `BenderError`.
+
+    After `su`, a terminal often belongs to another user; it can still be opened as that of this process.
+    """
+    problems = []
+    for path in paths:
+        try:
+            return os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror}")
+    raise BenderError(f"the terminal cannot be opened ({'; '.join(problems)}): use --once")
+
+
 @implementer(IReadWriteDescriptor)
 class ScreenTerminal:
     """A terminal with the keys that are pressed on it, and the lines that it shows.
 
+    `descriptor` is of `open_terminal`; `stop` closes it.
     `on_key` is called with each key, `on_size` when the size has changed or the screen was lost, so that all of it is
     to be drawn again, and `on_lost` when the terminal is closed.
     """
@@ -68,7 +85,7 @@ class ScreenTerminal:
     def __init__(
         self,
         reactor: TerminalReactor,
-        path: str,
+        descriptor: int,
         encoding: str = "utf-8",
         *,
         on_key: Callable[[str], None],
@@ -80,7 +97,7 @@ class ScreenTerminal:
         self._on_key = on_key
         self._on_size = on_size
         self._on_lost = on_lost
-        self._fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd = descriptor
         self._modes: list[Any] = []
         self._handlers: dict[int, Any] = {}
         self._keys = KeyDecoder()
@@ -100,8 +117,8 @@ class ScreenTerminal:
         self._modes = termios.tcgetattr(self._fd)
         handlers = {signal.SIGWINCH: self._resized, signal.SIGTSTP: self._suspend, signal.SIGCONT: self._take_over}
         for number in (*handlers, *_ENDING):
-            call = handlers.get(number, self._reactor.stop)
-            self._handlers[number] = signal.signal(number, self._in_turn(call))
+            if signal.getsignal(number) != signal.SIG_IGN:  # as without job control: nothing would continue it
+                self._handlers[number] = signal.signal(number, self._in_turn(handlers.get(number, self._end)))
         self._reactor.addReader(self)
         self._take_over()
 
@@ -112,13 +129,17 @@ class ScreenTerminal:
         if self._escape is not None and self._escape.active():
             self._escape.cancel()
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)
         self._give_back()
         os.close(self._fd)
 
     def _in_turn(self, call: Callable[[], None]) -> Callable[..., None]:
         """Return a signal handler that has the reactor call this: never in the midst of something else."""
         return lambda _number, _frame: self._reactor.callFromThread(call)
+
+    def _end(self) -> None:
+        with suppress(ReactorNotRunning):  # such a signal often comes twice
+            self._reactor.stop()
 
     def _take_over(self) -> None:
         with suppress(termios.error):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.top.terminal import ESCAPE_S, ScreenTerminal
+from bender.cli.top.terminal import ESCAPE_S, ScreenTerminal, open_terminal
+from bender.client import BenderError
 
 READ_BYTES = 1 << 20
 
@@ -53,7 +55,7 @@ class TerminalCase(SynchronousTestCase):
 
         terminal = ScreenTerminal(
             self.reactor,  # type: ignore[arg-type] # it has what a terminal needs
-            self.path,
+            open_terminal([self.path]),
             encoding,
             on_key=self.keys.append,
             on_size=lambda: None,
@@ -67,6 +69,21 @@ class TerminalCase(SynchronousTestCase):
             return os.read(self.other_end, READ_BYTES).decode()
         except BlockingIOError:
             return ""
+
+
+class Opening(TerminalCase):
+    def test_the_first_that_can_be_opened_is_used(self) -> None:
+        opened = open_terminal([f"{self.path}.none", self.path])
+        self.addCleanup(os.close, opened)
+        self.assertTrue(os.path.samestat(os.fstat(opened), Path(self.path).stat()))
+
+    def test_without_any_there_is_a_sentence(self) -> None:
+        error = self.assertRaises(BenderError, open_terminal, ["/none/a", "/none/b"])
+        self.assertEqual(
+            str(error),
+            "the terminal cannot be opened (/none/a: No such file or directory; /none/b: No such file or directory): "
+            "use --once",
+        )
 
 
 class Drawing(TerminalCase):
