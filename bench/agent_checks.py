@@ -1,0 +1,121 @@
+"""What HAProxy's agent-checks cost a node, beside requests for the same registrations.
+
+A thousand servers are asked for once a second, each on a connection of its own, as HAProxy does: by a line to
+`--agent`, or by `GET /registrations/…` to the API, one after the other at even intervals. What counts is the processor
+time of the node. Registrations are renewed meanwhile, and the time that takes shows whether renewals wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from attrs import frozen
+
+from bench.figures import Target, arguments, percentile, print_table, spread, write
+from bench.nodes import LOOPBACK, Connection, Node, cluster, connected, fill, free_ports, id_of, path_of, renewing
+
+#: Checks between two renewals.
+RENEW_EVERY = 20
+
+TARGET_CORE_PERCENT = 30.0
+
+#: A check may cost this part of a request for the same registration, both on a new connection.
+TARGET_OF_REQUEST = 0.6
+
+
+@frozen
+class Run:
+    """Of one kind of question: the core that the node used, in percent, per question, and the times of renewals."""
+
+    core_percent: float
+    us_each: float
+    per_s: float
+    renewals_ms: list[float]
+
+
+def check(port: int, number: int) -> None:
+    """Ask for an instance by a line, as HAProxy does."""
+    line = id_of(number).removeprefix("registration/")
+    if (answer := exchange(port, f"{line}\n".encode())) != b"ready up 100%\n":
+        raise SystemExit(f"A check of {line} was answered {answer!r}.")
+
+
+def request(port: int, number: int) -> None:
+    """Ask for an instance over HTTP, on a connection of its own."""
+    answer = exchange(port, f"GET {path_of(number)} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n".encode())
+    if not answer.startswith(b"HTTP/1.1 200 "):
+        raise SystemExit(f"A request was answered {answer[:100]!r}.")
+
+
+def exchange(port: int, sent: bytes) -> bytes:
+    """Send this on a new connection; return all that is received until its end."""
+    received = b""
+    with connected(port) as connection:
+        connection.sendall(sent)
+        while piece := connection.recv(1 << 16):
+            received += piece
+    return received
+
+
+def measure(node: Node, ask: Callable[[int], None], servers: int, seconds: float) -> Run:
+    """Ask for each of the servers once a second, and renew in between."""
+    renewals_ms: list[float] = []
+    with Connection(node.api) as renewals:
+        began, cpu_s = time.monotonic(), node.cpu_s
+        for asked in range(int(servers * seconds)):
+            time.sleep(max(0.0, began + asked / servers - time.monotonic()))
+            ask(asked % servers)
+            if asked % RENEW_EVERY == 0:
+                sent = time.monotonic()
+                renewals.ask(renewing([asked % servers]))
+                renewals_ms.append(1000 * (time.monotonic() - sent))
+        took_s, used_s = time.monotonic() - began, node.cpu_s - cpu_s
+    count = int(servers * seconds)
+    return Run(100 * used_s / took_s, 1e6 * used_s / count, count / took_s, renewals_ms)
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--servers", type=int, default=1000, help="asked for once a second (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of one run (default: %(default)s)")
+    options = parser.parse_args()
+    (port,) = free_ports(1)
+    with cluster(1, options=[f"--agent=tcp:{port}:interface={LOOPBACK}"]) as (node,):
+        fill(node, options.servers)
+        asking: dict[str, Callable[[int], None]] = {
+            "checks at --agent": lambda number: check(port, number),
+            "GET, new connections": lambda number: request(node.api, number),
+        }
+        runs: dict[str, list[Run]] = {name: [] for name in asking}
+        for _ in range(options.repetitions):
+            for name, ask in asking.items():
+                runs[name].append(measure(node, ask, options.servers, options.seconds))
+    rows = [
+        [
+            name,
+            spread([run.per_s for run in of], 0),
+            spread([run.core_percent for run in of], 1),
+            spread([run.us_each for run in of], 0),
+            f"{percentile([each for run in of for each in run.renewals_ms], 99):.2f}",
+        ]
+        for name, of in runs.items()
+    ]
+    columns = ["", "asked/s", "core, percent", "each, µs", "renewal, p99 ms"]
+    print_table(f"agent-checks of {options.servers:,} servers", columns, rows)
+    checks, requests = runs.values()
+    targets = [
+        Target(
+            "checks of 1,000 servers each second", [run.core_percent for run in checks], "%", most=TARGET_CORE_PERCENT
+        ),
+        Target(
+            "a check, part of a request for the same",
+            [one.us_each / other.us_each for one, other in zip(checks, requests, strict=True)],
+            most=TARGET_OF_REQUEST,
+        ),
+    ]
+    write("agent_checks", options.json, {"servers": options.servers, "runs": runs}, targets)
+
+
+if __name__ == "__main__":
+    main()
