@@ -34,7 +34,7 @@ NOT_READY = 503
 WHOLE = (
     *("Registration", "Server", "Word", "Renewals", "Applied", "Events", "Mark", "Ready", "About"),
     *("Explanation", "BackendServed", "Account", "Unheard", "Held", "Seen", "Heard", "Happened"),
-    *("Check", "Consumer"),
+    *("Check", "Consumer", "TargetGroup"),
     *("Status", "Tally", "Peer", "Guarded", "UsedCertificate"),
 )
 
