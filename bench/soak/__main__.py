@@ -7,9 +7,10 @@ and lists are asked for on new connections; backends and states of instances cha
 
 Every ten seconds each node is looked at, at moments at which the same clients are connected to it. The memory in the
 last minutes is compared with that after a warm-up; descriptors must be as many as before. In the warm-up all instances
-are replaced once: then nodes have filled what they keep of the past, events and requests that they have read, and dicts
-have the size that they need for what comes and goes. With `--tls` clients and peers use TLS, and clients send a token.
-The nodes are instrumented (see `bench.instrumented`), for what their garbage collectors have done.
+are replaced once, and lists of apps are asked for ten times as often as later: then nodes have filled what they keep of
+the past, events, requests that they have read and lists, dicts have the size that they need for what comes and goes,
+and the heap of the C library has as many holes as it gets. With `--tls` clients and peers use TLS, and clients send a
+token. The nodes are instrumented (see `bench.instrumented`), for what their garbage collectors have done.
 """
 
 from __future__ import annotations
@@ -135,6 +136,7 @@ class Load:
             self._ask("GET", "/status")
             self._ask("GET", random.choice(self._apps))  # noqa: S311 - nothing secret about it
         if number < self._warm_up_ticks:
+            self._ask("GET", random.choice(self._apps))  # noqa: S311 - nothing secret about it
             due = (number + 1) * self._count // self._warm_up_ticks - number * self._count // self._warm_up_ticks
             self.instances.replace_next(due)
         if number < 2 * len(self._apps):
