@@ -1,8 +1,8 @@
 """Thalassa's event socket: every connection is a subscriber of axon, which is sent `online` and `offline` for all.
 
-A subscriber selects what it wants by itself and sends nothing. First it is sent what it may have missed: `offline` for
-what went in the last minutes, then `online` for all that is there. As the node is its only source, it is sent nothing
-that the node does not know for certain: nothing before the node is ready, and no `offline` because the node leaves.
+A subscriber filters by itself and sends nothing. First it gets what it may have missed: `offline` for instances that
+ended in the last minutes, then `online` for all that are listed. It gets nothing that the node does not know for
+certain: nothing before the node is ready, and no `offline` because the node leaves.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bender.protocols.thalassa.registrations import event_frame, offline_frame
 #: Bytes that a subscriber may send, which are not looked at: axon's subscribers send none.
 RECEIVED_BYTES_MAX = 64 * 1024
 
-#: Events whose frames are kept for the other subscribers, and for those that come later: most are sent to all at once.
+#: Events whose frames are kept for the other subscribers: most events are sent to all of them at once.
 FRAMES_KEPT = 256
 
 
@@ -103,7 +103,7 @@ class FrameSubscription:
     def take(self, bytes_max: int) -> list[Entry]:
         """Return the next piece owed, of about `bytes_max`. If empty, nothing is owed, unless `opening`.
 
-        What is no event of a registration stands there as an entry without bytes.
+        Other events than those of registrations are entries without bytes.
         """
         if self._owed_ends:
             return self._take_ends(bytes_max)
@@ -127,7 +127,7 @@ class FrameSubscription:
 
 
 class ThalassaSubscriber(Protocol):
-    """One connection. What its client does not read, beyond a bound, ends it; axon connects again by itself."""
+    """One connection. It ends where too much waits for a client that does not read; axon connects again by itself."""
 
     _log = Logger()
     transport: Any  # ITransport, and a consumer and a producer as well, as all of Twisted's are
@@ -182,7 +182,7 @@ class ThalassaSubscriber(Protocol):
             self._write(frames)
 
     def caught_up(self) -> None:
-        """Nothing follows a snapshot: a subscriber cannot be told where it ends."""
+        """Send nothing: axon has no message for the end of a snapshot."""
 
     def drop(self) -> None:
         self._abort("does not read its events")

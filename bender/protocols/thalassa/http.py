@@ -1,7 +1,7 @@
 """Thalassa's HTTP API, on a port of its own: its paths are bender's, and the answers are others.
 
-Its client looks at nothing but the status. 200 is what it knows; after anything else it sends the same again when the
-next update is due. It asks one node, and there is nothing that would make it ask another.
+Its client looks at the status alone. After any other than 200, it sends the same again when the next update is due. It
+knows one node, and never asks another.
 """
 
 from __future__ import annotations

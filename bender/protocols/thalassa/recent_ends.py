@@ -1,7 +1,7 @@
 """The instances that went offline in the last ten minutes, for subscribers that come back.
 
-Aqueduct never asks again for what it has: it drops an instance only on an `offline`. One whose connection was cut may
-have missed some, and does not say since when; so each new subscriber is sent those of the last minutes.
+Aqueduct removes an instance only when it gets an `offline`, and never asks again. It may have missed some while its
+connection was cut, and does not say since when. So each new subscriber gets those of the last minutes.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from bender.core.view import ViewEvent
 
-#: How long a subscriber may be away and still miss nothing.
+#: For how long a subscriber may be away and still miss nothing.
 KEPT_S = 600.0
 
-#: Instances that are kept, of 150 bytes or so each: 80 that go every second for ten minutes.
+#: Instances that are kept, each in some 150 bytes: 80 that end every second for ten minutes.
 KEPT_MAX = 50_000
 
 

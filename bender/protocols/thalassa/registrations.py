@@ -3,8 +3,8 @@
 Thalassa has one object beside the path of an instance, `meta`. `secondsToExpire` in it is the ttl; bender keeps the
 rest as the meta of the registration. Both are shown together again, and so are those that came another way.
 
-Thalassa knows no weights and states. Its load balancer, Aqueduct, sends traffic to everything that is listed. So only
-what is in rotation is listed here: an instance that is drained, in maintenance or of weight 0 is offline.
+Thalassa knows no weights and states. Its load balancer, Aqueduct, sends traffic to all instances that are listed. So an
+instance that is drained, in maintenance or of weight 0 is not listed, and offline.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ _encode = msgspec.json.Encoder().encode
 def parse_update(path: tuple[str, str, str, str], body: bytes, timing: Timing) -> RegistrationRequest:
     """Return the registration that a path and a body ask for. Raises `Invalid`.
 
-    All of it is set: what an earlier update had and this one has not, is gone. A ttl that nodes do not accept becomes
-    the nearest that they do, because Thalassa takes any, and its client would send the same again for ever.
+    It replaces ttl and meta as a whole. A ttl that nodes do not accept becomes the nearest that they accept, because
+    Thalassa takes any, and its client would send the same again for ever.
     """
     instance = parse_registration_at(path, b"", timing)
     meta = _meta(body)
