@@ -45,6 +45,7 @@ MEASUREMENTS = (
     Measurement("encryption", quick=["--repetitions=1", "--seconds=1"], peers=["debian"]),
     Measurement("storm", quick=["--repetitions=1", "--seconds=2"]),
     Measurement("overload", quick=["--repetitions=1", "--seconds=2"], peers=["debian"]),
+    Measurement("resolving", quick=["--repetitions=1", "--seconds=1"], peers=["dns"]),
     Measurement("subscribers", quick=["--repetitions=3", "--subscribers=1000"]),
     Measurement("thalassa", quick=["--repetitions=1", "--seconds=1", "--registrations=1000"], peers=["debian"]),
     Measurement("memory", quick=["--repetitions=1", "--registrations=10000"]),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import subprocess
+import sys
 
 import dns.rcode
 import pytest
 import pytest_twisted
 
-from tests.e2e.nodes import Cluster, pause, until
+from tests.e2e.nodes import PATIENCE_S, Cluster, pause, until
 from tests.e2e.resolving import ADDRESSES, SERVICES, answer_of, ask, asked_with_dig, register, with_dns
+from tests.twistd_command import ROOT, environment
 
 HOSTS = [f"10.0.0.{number}" for number in range(1, 61)]
 
@@ -84,6 +87,18 @@ async def test_ipv6(cluster: Cluster) -> None:
     await register(node, ["2001:db8::5"])
     assert ask(port, ADDRESSES, "AAAA", host="::1") == ["2001:db8::5"]
     assert ask(port, "ns.bender.", "AAAA", host="::1", tcp=True) == ["::1"]
+
+
+@pytest.mark.outside
+def test_damaged_messages() -> None:
+    """A node answers all of them in order, or not at all, and goes on."""
+    command = [sys.executable, "-m", "tests.e2e.dns_packets", "--packets=20000", "--seed=7"]
+    end = subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False
+    )
+    assert end.returncode == 0, end.stderr
+    assert end.stdout.startswith("20,000 damaged packets in ")
+    assert "without an exception" in end.stdout
 
 
 @pytest.mark.outside

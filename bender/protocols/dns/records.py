@@ -50,14 +50,15 @@ ANY_HINFO = b"\x07RFC8482\x00"
 class Target(msgspec.Struct, frozen=True, gc=False):
     """A host in records. `name` is its name in SRV, on the wire.
 
-    `kind` and `packed` are those of its address record, and `label` the name of that up to the zone; empty for a host
-    that is a name.
+    `kind` and `packed` are those of its address record, `label` is the name of that up to the zone, and `record` all
+    after the name. They are empty for a host that is a name.
     """
 
     name: bytes
     kind: int = 0
     packed: bytes = b""
     label: bytes = b""
+    record: bytes = b""
 
 
 @lru_cache(_HOSTS_REMEMBERED)
@@ -70,7 +71,7 @@ def target(host: str) -> Target:
         return Target(_wire_name(host.encode().split(b".")))
     digits = packed.hex().encode()
     label = bytes((len(digits),)) + digits + _ADDRESS_LABEL
-    return Target(label + _ZONE, kind, packed, label)
+    return Target(label + _ZONE, kind, packed, label, record(kind, ADDRESS_TTL_S, packed))
 
 
 def _wire_name(labels: Iterable[bytes]) -> bytes:
@@ -157,8 +158,9 @@ def answer(query: Query, ring: RecordRing, extras: Iterable[Target], bytes_max: 
         return Answer(query.head(Rcode.NOERROR, flags, (number, 0, 0)), ring, number, opt)
     room -= ring.size
     added = []
+    zone = query.zone_pointer
     for each in extras:
-        extra = each.label + query.zone_pointer + record(each.kind, ADDRESS_TTL_S, each.packed)
+        extra = each.label + zone + each.record
         room -= len(extra)
         if room < 0:
             break

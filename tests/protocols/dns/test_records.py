@@ -39,7 +39,13 @@ class Targets(SynchronousTestCase):
     def test_address(self) -> None:
         self.assertEqual(
             target("10.0.0.5"),
-            Target(b"\x080a000005\x04addr\x06bender\x00", A, b"\x0a\x00\x00\x05", b"\x080a000005\x04addr"),
+            Target(
+                b"\x080a000005\x04addr\x06bender\x00",
+                A,
+                b"\x0a\x00\x00\x05",
+                b"\x080a000005\x04addr",
+                b"\x00\x01\x00\x01\x00\x00\x0e\x10\x00\x04\x0a\x00\x00\x05",
+            ),
         )
 
     def test_address_of_ipv6(self) -> None:
