@@ -184,6 +184,8 @@ async def test_every_end_restores_the_terminal(shared: Cluster, shell: Shell) ->
     with top(shell, at(node)) as screen:
         await screen.shows("1 of 1 heard")
         screen.type("\x1c")  # Ctrl-\ does nothing
+        screen.type("\x1a")  # and Ctrl-Z, where no shell could continue it, nothing that lasts
+        await until("it takes the terminal again", lambda: screen.written.count("\x1b[?1049h") == 2)
         screen.type("?")
         await screen.shows("any key: back")
 
@@ -242,7 +244,7 @@ async def test_ctrl_z_gives_the_terminal_back(shared: Cluster, shell: Shell) -> 
 async def test_it_follows_the_size_of_the_terminal(shared: Cluster, shell: Shell) -> None:
     node = await empty(shared)
     await registered(node, meta={"zone": "a"})
-    with top(shell, "web", at(node)) as screen:
+    with top(shell, "web", at(node), "--interval=1h") as screen:
         await screen.shows(r"VERSION +HOST")
         assert "META" not in screen.text
         screen.resize(200, 60)
