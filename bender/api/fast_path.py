@@ -142,9 +142,12 @@ class FastPath:
 
         It was read `waited_s` ago.
         """
-        began_at = self._node.now()
-        if not (taken.route.at_once or self._node.ready_at(began_at)):
-            return None
+        if taken.route.at_once:
+            began_at = self._seconds()
+        else:
+            began_at = self._node.now()
+            if not self._node.ready_at(began_at):
+                return None
         try:
             answered = answer(self._node, taken.route, taken.asked)
         except Exception as error:
