@@ -71,6 +71,16 @@ class Prometheus(Process):
         active = (await self.ask("targets", state="active"))["activeTargets"]
         return {each["discoveredLabels"]["__address__"]: each["labels"] for each in active if each["scrapePool"] == job}
 
+    async def scraped(self, job: str, address: str) -> str:
+        """Return the URL that is scraped for a target of a job."""
+        active = (await self.ask("targets", state="active"))["activeTargets"]
+        (url,) = (
+            str(each["scrapeUrl"])
+            for each in active
+            if (each["scrapePool"], each["discoveredLabels"]["__address__"]) == (job, address)
+        )
+        return url
+
     async def until_targets(self, job: str, *addresses: str) -> None:
         """Wait until a job has exactly these targets."""
         found: set[str] = set()

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pytest_twisted import ensureDeferred
 
-from tests.e2e.balancing import NODES, Driver, Place, driven, instances, shop
+from tests.e2e.balancing import NODES, Driver, Place, instances, shop
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node, until
 from tests.e2e.prometheus import Prometheus, program, yaml_blocks
 from tests.e2e.protection import make_certificates, protected_node, secret_of, write_tokens
@@ -106,12 +106,14 @@ async def test_alerts_fire_and_the_dashboard_has_content(cluster: Cluster, place
         protected.options["cluster"] = "other"
         protected.start()
         await protected.ready()
-        running = await instances(place, nodes[1], 3, "1")
-        await shop(place, nodes[0])
-        driver = await driven(place, nodes)
+        driver = place.driver(nodes)
         prometheus = Prometheus("prometheus", place.folder, port=place.ports.take())
         place.processes.append(prometheus)
         await prometheus.start(configuration(place.folder, nodes, driver, protected, certificates))
+        running = await instances(place, nodes[1], 3, "1")
+        await shop(place, nodes[0])
+        driver.start()
+        await driver.ready()
 
         await _has_content(prometheus, nodes[0])
         await _fires(prometheus)

@@ -51,7 +51,7 @@ async def failures(prometheus: Prometheus) -> int:
 def relabelling() -> list[dict[str, Any]]:
     """Return the rules of the guide, of all its examples in their order."""
     jobs = [block for block in yaml_blocks(ROOT / "docs/monitoring/index.md") if isinstance(block, dict)]
-    whole = [each["relabel_configs"] for block in jobs for each in block["scrape_configs"] if "http_sd_configs" in each]
+    whole = [each["relabel_configs"] for block in jobs for each in block["scrape_configs"] if "relabel_configs" in each]
     pieces = [block for block in yaml_blocks(ROOT / "docs/monitoring/index.md") if isinstance(block, list)]
     assert whole
     assert pieces
@@ -69,7 +69,7 @@ async def test_targets_follow_registrations_and_outlive_an_outage(cluster: Clust
     gone = await register(node, "web", "1", "127.0.0.1", 9)
     await register(node, "web", "1", "127.0.0.2", 9, ttl=6)
     down = await register(peer, "web", "2", "::1", 9, meta={"zone": "a", "rack.id": 7})
-    await register(peer, "api", "2", "localhost", 9)
+    await register(peer, "api", "2", "localhost", 9, meta={"metrics": "/numbers"})
     await prometheus.start(
         with_jobs(
             {
@@ -93,6 +93,7 @@ async def test_targets_follow_registrations_and_outlive_an_outage(cluster: Clust
     relabelled = await prometheus.targets("relabelled")
     assert relabelled["[::1]:9"] == {"instance": "[::1]:9", "job": "relabelled", "app": "web", "version": "2"}
     assert len(relabelled) == 4
+    assert await prometheus.scraped("relabelled", "localhost:9") == "http://localhost:9/numbers"
 
     await keeps_all_in_an_outage(prometheus, node, peer)
 
