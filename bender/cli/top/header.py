@@ -44,11 +44,10 @@ Parts = list[tuple[str, str]]
 
 def header(live: Shown, paused: Moment | None, controls: TopControls, width: int) -> list[Styled]:
     """Return the four lines above the table; all of them are of the live state."""
-    link, now = live.link, live.moment.now
     lines: list[Parts] = [
-        node_line(link),
+        node_line(live.link),
         counts(live, events=True),
-        _condition(link, now, width),
+        _condition(live, width),
         _place(controls, None if paused is None else live.moment.now - paused.now),
     ]
     return [cut(parts, width) for parts in lines]
@@ -109,11 +108,14 @@ def all_problems(link: NodeLink, width: int) -> list[Styled]:
     return [cut([(text, style)], width) for text, style in wrapped]
 
 
-def _condition(link: NodeLink, now: float, width: int) -> Parts:
-    """Return the most important of: why the state is old, a notice, the problems that the node reports."""
+def _condition(live: Shown, width: int) -> Parts:
+    """Return the most important of: why the state is old or not complete, a notice, the problems of the node."""
+    link, now = live.link, live.moment.now
     if link.is_stale:
         old = "nothing received yet" if link.heard_at is None else f"STALE, as of {age(now - link.heard_at)} ago"
         return [(_with_hint(f"{old}, retrying: {link.problem}", 0, width).ljust(width), "reverse")]
+    if not live.registry.synced:
+        return [("" if link.address is None else "receiving what is listed", "dim")]
     notice = link.notices(now)
     if notice:
         return [(f"{notice}.", "yellow")]

@@ -15,6 +15,8 @@ from bender.client.responses import NodeCounts, NodeStatus, PeerStatus
 
 WALL_MS = 1_800_000_000_000
 
+SYNCED = Event("synced", "", "", "snapshot", WALL_MS, {}, "127.0.0.1:1729")
+
 
 def instance(
     id_: str = "web/1.2.0/10.0.0.5/8080", event: str = "online", reason: str = "snapshot", **more: Any
@@ -54,8 +56,9 @@ def status(node: str = "n1", peers: Sequence[PeerStatus] = (), **more: Any) -> N
 
 
 def registry_of(*events: Event, at: float = 0.0) -> LiveRegistry:
+    """Return a registry after these events, the last of which it had to wait for."""
     registry = LiveRegistry()
-    for event in events:
+    for event in (*events, SYNCED):
         registry.apply(event, at)
     return registry
 

@@ -200,17 +200,17 @@ class Headers(SynchronousTestCase):
     def test_problems_of_the_node(self) -> None:
         """The first, as far as there is room, and which key shows the others."""
         link = link_of(problems={"10.0.0.2:1730": "has another protocol" + "!" * 100, "node/x": "two"})
-        line = picture(shown_at(0.0, LiveRegistry(), link))[2]
+        line = picture(shown_at(0.0, registry_of(), link))[2]
         self.assertTrue(line.startswith("10.0.0.2:1730: has another protocol!!"), line)
         self.assertTrue(line.endswith("!… (1 more: n)"), line)
         self.assertEqual(len(line), 80)
-        self.assertEqual(picture(shown_at(0.0, LiveRegistry(), link_of(problems={"x": "y."})))[2], "x: y")
+        self.assertEqual(picture(shown_at(0.0, registry_of(), link_of(problems={"x": "y."})))[2], "x: y")
 
     def test_all_problems_are_below_the_nodes(self) -> None:
         """With as many lines as they need, and why the state is old."""
         link = link_of(problems={"10.0.0.2:1730": "has another protocol " + "and goes on " * 10, "node/x": "two"})
         link.away = "127.0.0.1:1729 denies access (" + "this node requires a token, " * 5 + ")"
-        lines = picture(shown_at(0.0, LiveRegistry(), link), TopControls(place=Place(NODES)))
+        lines = picture(shown_at(0.0, registry_of(), link), TopControls(place=Place(NODES)))
         self.assertTrue(lines[2].endswith("… (n: all)"), lines[2])
         text = " ".join(" ".join(lines[7:-1]).split())
         self.assertEqual(
@@ -222,13 +222,19 @@ class Headers(SynchronousTestCase):
         link = link_of()
         link.address = link.status = link.heard_at = None
         link.away = "127.0.0.1:1729 refused the connection"
-        lines = picture(shown_at(5.0, LiveRegistry(), link))
+        lines = picture(shown_at(5.0, registry_of(), link))
         self.assertEqual(lines[0], "bender top  asking 127.0.0.1:1729")
         self.assertTrue(lines[2].startswith("nothing received yet, retrying: 127.0.0.1:1729 refused the connection"))
 
+    def test_until_everything_is_received(self) -> None:
+        """The counts are not those of the registry yet."""
+        registry = LiveRegistry()
+        registry.apply(instance(), 0.0)
+        self.assertEqual(picture(shown_at(0.0, registry))[2], "receiving what is listed")
+
     def test_pause_and_order(self) -> None:
-        live = shown_at(70.0, LiveRegistry())
-        paused = shown_at(10.0, LiveRegistry())
+        live = shown_at(70.0, registry_of())
+        paused = shown_at(10.0, registry_of())
         controls = TopControls(is_paused=True)
         for key in "sr":
             controls.press(key, [], 10)

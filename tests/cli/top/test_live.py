@@ -15,7 +15,7 @@ from bender.cli.top.live import CHANGES_APART_S, KEYS_APART_S, LiveTop
 from bender.cli.top.views import Scope
 from bender.client import Event, NotFound, Refused, Reply
 from bender.net.addresses import NoAnswer
-from tests.cli.top.shown import WALL_MS, instance
+from tests.cli.top.shown import SYNCED, WALL_MS, instance
 
 NODE = "127.0.0.1:1729"
 
@@ -254,6 +254,8 @@ class Nodes(LiveCase):
         self.advance(1.0)
         self.assertIn("STALE, as of 2 s ago, retrying: 127.0.0.1:1729 refused; b:1 is gone", self.text)
         self.client.made.send(node="127.0.0.1:1739")
+        self.advance(0.5)
+        self.client.made.send(SYNCED, node="127.0.0.1:1739")
         self.advance(0.5)
         self.assertIn("n1 was lost, 127.0.0.1:1739 is followed instead.", self.text)
         self.assertIn("bender top  n2 (127.0.0.1:1739)", self.text)

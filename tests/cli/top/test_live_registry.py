@@ -114,7 +114,8 @@ class Recent(SynchronousTestCase):
         self.assertEqual(registry.events_per_s(40.0), 0.0)
 
     def test_it_is_synced_when_the_watch_says_so(self) -> None:
-        registry = registry_of(instance())
+        registry = LiveRegistry()
+        registry.apply(instance(), 0.0)
         self.assertFalse(registry.synced)
         registry.apply(Event("synced", "", "", "snapshot", 0, {}, "n"), 0.0)
         self.assertTrue(registry.synced)
