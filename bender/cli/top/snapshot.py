@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import msgspec
 
 from bender.cli.session import Session, wall_ms
@@ -10,8 +13,9 @@ from bender.cli.top.header import counts, node_line, problem_lines
 from bender.cli.top.link import NodeLink
 from bender.cli.top.live_registry import LiveRegistry
 from bender.cli.top.views import APPS, INSTANCES, VIEWS, Moment, Scope, Shown
-from bender.client import Event
+from bender.client import Event, Reply
 from bender.client.client import LIST_BYTES_MAX
+from bender.client.decoding import decoded
 from bender.client.paths import list_path
 from bender.client.responses import BACKEND_KIND, FRONTEND_KIND, NodeStatus, check_body, reader
 
@@ -28,10 +32,9 @@ async def print_snapshot(session: Session, scope: Scope) -> None:
         "frontends": FRONTEND_KIND.path,
     }
     for kind, path in paths.items():
-        bodies[kind], listed = await client.read(reader(list[dict[str, object]]), "GET", path, bytes_max=LIST_BYTES_MAX)
+        read = partial(_listed, kind.removesuffix("s"))
+        bodies[kind], listed = await client.read(read, "GET", path, bytes_max=LIST_BYTES_MAX)
         answers[kind] = listed.body
-        for body in bodies[kind]:
-            check_body(kind.removesuffix("s"), body)
     if session.screen.as_json:
         session.screen.json(msgspec.json.encode({name: msgspec.Raw(body) for name, body in answers.items()}))
         return
@@ -41,6 +44,14 @@ async def print_snapshot(session: Session, scope: Scope) -> None:
             registry.apply(Event("online", kind.removesuffix("s"), str(body["id"]), "snapshot", 0, body, reply.node), 0)
     link = NodeLink(given=session.nodes, address=reply.node, status=status)
     _print(session, Shown(registry, link, Moment(0, wall_ms())), scope)
+
+
+def _listed(kind: str, reply: Reply) -> list[dict[str, Any]]:
+    """Read a list of objects of a kind. Raises `NoAnswer`."""
+    found: list[dict[str, Any]] = decoded(reply.body, list[dict[str, Any]])
+    for body in found:
+        check_body(kind, body)
+    return found
 
 
 def _print(session: Session, shown: Shown, scope: Scope) -> None:
