@@ -98,9 +98,11 @@ class Prometheus(Process):
         return [(each["metric"], float(each["value"][1])) for each in result]
 
     async def firing(self) -> set[str]:
-        """Return the names of the alerts that fire."""
-        alerts = (await self.ask("alerts"))["alerts"]
-        return {each["labels"]["alertname"] for each in alerts if each["state"] == "firing"}
+        """Return the names of the alerts that fire. Their texts must be complete."""
+        alerts = [each for each in (await self.ask("alerts"))["alerts"] if each["state"] == "firing"]
+        texts = [text for alert in alerts for text in alert["annotations"].values()]
+        assert not [text for text in texts if "<" in text or "  " in text], texts
+        return {each["labels"]["alertname"] for each in alerts}
 
 
 def http_sd(url: str, **more: Any) -> list[dict[str, Any]]:
