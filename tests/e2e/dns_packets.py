@@ -68,6 +68,8 @@ class Attack:
         self._node = node
         self._port = port
         self._packets = damaged(random.Random(seed))
+        # The lengths of the packets that were sent last, by their ids.
+        self._before: dict[bytes, int] = {}
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.connect((LOOPBACK, port))
         self._socket.settimeout(ANSWER_S_MAX)
@@ -80,11 +82,14 @@ class Attack:
 
     def _send(self, count: int) -> None:
         """Send packets, and read answers until that to a last one, which is a query."""
-        lengths: dict[bytes, int] = {}
+        now: dict[bytes, int] = {}
         for _ in range(count):
             packet = next(self._packets)
             self._socket.send(packet)
-            lengths[packet[:2]] = max(len(packet), lengths.get(packet[:2], 0))
+            now[packet[:2]] = max(len(packet), now.get(packet[:2], 0))
+        # The answer to the last one, which is known, may come before others, which have to be made.
+        lengths = {id_: max(now.get(id_, 0), self._before.get(id_, 0)) for id_ in now.keys() | self._before.keys()}
+        self._before = now
         self.sent += count
         last = dns.message.make_query("web.app.bender.", "A")
         while last.id.to_bytes(2, "big") in lengths:
