@@ -114,6 +114,18 @@ class Answers(SynchronousTestCase):
         )
         self.assertEqual((len(services(read)), is_truncated(read), read.additional), (7, True, []))
 
+    def test_extras_that_just_fit(self) -> None:
+        """An answer may have as many bytes as allowed, and with one less it has one record less."""
+        hosts, name = HOSTS[:3], "_web._tcp.app.bender."
+
+        def made(bytes_max: int) -> bytes:
+            query = asked("SRV", name, 1232)
+            return answer(query, of_services(hosts), map(target, hosts), bytes_max).message(b"id", 0.0)
+
+        size = len(made(1232))
+        self.assertEqual(len(dns.message.from_wire(made(size)).additional), 3)
+        self.assertEqual(len(dns.message.from_wire(made(size - 1)).additional), 2)
+
     def test_extras(self) -> None:
         """They are the addresses of the targets, with the name that the target has."""
         hosts = ["10.0.0.5", "2001:db8::5"]
