@@ -295,3 +295,44 @@ async def test_a_terminal_that_takes_nothing_is_no_obstacle(shared: Cluster, she
         await screen.shows("registrations: 60 ")
         screen.type("q")
         assert await screen.ended() == 0
+
+
+#: Sequences that clear a screen, set its title and its colours, and change the order of text.
+EVIL = "a\x1b[2J\x1b]0;title\x07\x9b31m\u202eb\u2066\u200b\r\n\tz"
+
+#: The sequences that bender itself writes.
+OURS = re.compile(r"\x1b\[(?:[0-9;]*m|[0-9]+;1H|2K|2J|\?(?:1049|25|7)[hl])")
+
+
+@pytest.mark.slow
+@ensureDeferred
+async def test_no_name_disturbs_the_terminal(cluster: Cluster, shell: Shell, tmp_path: Path) -> None:
+    """Whatever a node sends, in all views."""
+    port, events = cluster.ports.take(), tmp_path / "events"
+    body = {"id": f"registration/{EVIL}", "app": EVIL, "version": EVIL, "host": EVIL, "port": 80, "ttl": 9, "weight": 1}
+    about = {**body, "meta": {EVIL: EVIL}, "registered": 1, "node": EVIL}
+    sent = [
+        {"event": "online", "snapshot": True, "registration": about},
+        {"event": "created", "snapshot": True, "backend": {"id": EVIL, "name": EVIL, "app": EVIL, "version": EVIL}},
+        {"event": "synced", "cursor": "c1"},
+        {"event": "changed", "cursor": "c2", "reason": EVIL, "registration": {**about, "state": EVIL}},
+    ]
+    events.write_text("".join(f"{json.dumps(event)}\n" for event in sent))
+    registry = [sys.executable, str(Path(__file__).with_name("hostile_registry.py")), str(port), str(events)]
+    process = subprocess.Popen(registry)  # noqa: ASYNC220 - it does not wait
+    try:
+        with top(shell, f"--node=127.0.0.1:{port}", columns=200) as screen:
+            await screen.shows(r"registrations: 1 ")
+            for key in "ibnea":
+                screen.type(key)
+                await pause(0.3)
+                assert len(screen.lines) == 24
+                if key != "n":
+                    assert "a\\x1b[2J\\x1b]0;title" in screen.text, screen.text
+            screen.type("q")
+            assert await screen.ended() == 0
+            written = OURS.sub("", screen.written)
+            assert written.isprintable(), ascii(written)
+    finally:
+        process.terminate()
+        process.wait()
