@@ -21,9 +21,10 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from bender.net.client_address import client_at, host_of
-from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer
+from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer, unsent_bytes
 from bender.net.fair_shares import FairShares, NoPlace
 from bender.net.fair_turns import Turns, Urgency
+from bender.net.held_bytes import HeldBytes
 from bender.node.node import Node
 from bender.protocols.dns.message import Rcode
 from bender.protocols.dns.responder import Responder
@@ -33,6 +34,9 @@ QUERY_BYTES_MAX = 4096
 
 #: Bytes that are read while queries wait for their turn, before the client has to wait.
 HELD_BYTES_MAX = 16 * 1024
+
+#: Bytes of answers that clients have not read, on all connections together.
+UNREAD_BYTES_MAX = 64 * 1024 * 1024
 
 _LENGTH_BYTES = 2
 
@@ -50,7 +54,9 @@ class DnsConnections(ServerFactory):
         self.clock = clock
         self._places: FairShares[DnsConnection] = FairShares(node.limits.values.connections)
         self._open: set[DnsConnection] = set()
+        self._unread: HeldBytes[DnsConnection] = HeldBytes(UNREAD_BYTES_MAX)
         node.limits.bind_connections("dns_connections", self._places)
+        node.limits.show_held("dns_answer_bytes", self._unread)
 
     def buildProtocol(self, addr: IAddress | None) -> DnsConnection | None:
         client = client_at(host_of(addr))
@@ -71,7 +77,13 @@ class DnsConnections(ServerFactory):
     def forget(self, connection: DnsConnection) -> None:
         """Note that a connection is lost."""
         self._places.release(connection)
+        self._unread.forget(connection)
         self._open.discard(connection)
+
+    def note_unread(self, connection: DnsConnection, client: str, size: int) -> None:
+        """Note the bytes that a client has not read, and end the connections that must make room for others."""
+        for loser in self._unread.note(connection, client, size):
+            loser.abort()
 
     def end(self) -> None:
         """Close all connections, after what was sent on them."""
@@ -132,9 +144,11 @@ class DnsConnection(Protocol):
     def pauseProducing(self) -> None:
         self._full = True
         self.transport.pauseProducing()
+        self._connections.note_unread(self, self._client, unsent_bytes(self.transport))
 
     def resumeProducing(self) -> None:
         self._full = False
+        self._connections.note_unread(self, self._client, 0)
         if not self._closed:
             self.transport.resumeProducing()
             self._connections.turns.run(self)

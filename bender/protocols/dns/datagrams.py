@@ -11,6 +11,7 @@ than `--max-rate` is sent to TCP by an answer that is as short as the query.
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +29,9 @@ from bender.protocols.dns.responder import Responder
 #: Queries that wait for their turn. The system keeps some hundreds besides.
 WAITING_MAX = 1000
 
+#: Bytes that the system is asked to keep of queries that were not read yet: some 1,300 with what each takes beside.
+RECEIVED_BYTES_MAX = 1024 * 1024
+
 #: Seconds after which resolvers ask again.
 WAITED_S_MAX = 1.0
 
@@ -39,6 +43,7 @@ class DatagramQueries(DatagramProtocol):
 
     noisy = False
     urgency = Urgency.QUERY
+    transport: Any  # Twisted's type for it has no socket
     _send: Callable[[bytes, _Address], object]
 
     def __init__(self, node: Node, responder: Responder, turns: Turns, clock: IReactorTime) -> None:
@@ -51,6 +56,9 @@ class DatagramQueries(DatagramProtocol):
         self._waiting: deque[tuple[bytes, _Address, float]] = deque()
 
     def startProtocol(self) -> None:
+        if isinstance(self.transport, Port):
+            # The system takes what it allows. It keeps queries while the node does something else.
+            self.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES_MAX)
         self._send = _sender(self.transport)
 
     def stopProtocol(self) -> None:

@@ -88,5 +88,6 @@ class DnsService(Service):
     def stopService(self) -> Deferred[Any]:
         super().stopService()
         listening, self._listening = self._listening, []
+        stopping = [maybeDeferred(port.stopListening) for port in listening]
         self._connections.end()
-        return gatherResults([maybeDeferred(port.stopListening) for port in listening])
+        return gatherResults(stopping)

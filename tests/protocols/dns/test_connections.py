@@ -21,6 +21,11 @@ class Transport(connected.Transport):
 
     aborted = False
 
+    @property
+    def _appSendBuffer(self) -> list[bytes]:
+        """What was written and not read, by the name that it has with TLS."""
+        return [self.value()]
+
     def abortConnection(self) -> None:
         self.aborted = True
         self.loseConnection()
@@ -202,6 +207,37 @@ class SlowClients(ConnectionsCase):
             self.clock.advance(0)
         self.assertTrue(connection.reading)
         self.assertEqual(len(connection.received()), HELD_BYTES_MAX // len(sent) + 1)
+
+
+class UnreadAnswers(ConnectionsCase):
+    def filled(self, client: str = "10.9.9.9") -> Connection:
+        """Return a connection whose client has not read seven answers of 50 bytes each."""
+        connection = self.connect(client)
+        connection.transport.full_bytes = 300
+        for _ in range(8):
+            connection.ask("web.app.bender.")
+        return connection
+
+    def test_all_together(self) -> None:
+        """The client that holds the most loses the connection with the largest part; what is read does not count."""
+        self.factory._unread.maximum = 1200
+        slow, other = [self.filled() for _ in range(2)], self.filled("10.8.8.8")
+        self.assertEqual(self.use(), (1050, 0))
+        other.received()
+        self.assertEqual(self.use(), (700, 0))
+        other = self.filled("10.7.7.7")
+        self.assertEqual([connection.aborted for connection in (*slow, other)], [False, False, False])
+        slow.append(self.filled())
+        self.assertEqual([connection.aborted for connection in (*slow, other)], [False, False, True, False])
+        self.assertEqual(self.use(), (1050, 1))
+        for connection in (*slow, other):
+            connection.lose()
+        self.assertEqual(self.use(), (0, 1))
+
+    def use(self) -> tuple[float, int]:
+        """Return the bytes that are held, and how often a connection had to be ended for them."""
+        use = self.node.limits.uses["dns_answer_bytes"]()
+        return use.used, use.refused
 
 
 class Places(ConnectionsCase):
