@@ -7,12 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import dns.rcode
 import pytest
 import pytest_twisted
 
 from tests.e2e.nodes import PATIENCE_S, Cluster, pause, until
+from tests.e2e.protection import make_certificates, protected_node, write_tokens
 from tests.e2e.resolving import ADDRESSES, SERVICES, answer_of, ask, asked_with_dig, register, with_dns
 from tests.twistd_command import ROOT, environment
 
@@ -87,6 +89,26 @@ async def test_ipv6(cluster: Cluster) -> None:
     await register(node, ["2001:db8::5"])
     assert ask(port, ADDRESSES, "AAAA", host="::1") == ["2001:db8::5"]
     assert ask(port, "ns.bender.", "AAAA", host="::1", tcp=True) == ["::1"]
+
+
+@pytest.mark.outside
+@pytest_twisted.ensureDeferred
+async def test_a_node_with_tls_and_tokens(cluster: Cluster, tmp_path: Path) -> None:
+    """DNS has neither: it answers on this machine, and another address has to be allowed by --insecure."""
+    certificates, tokens = make_certificates(tmp_path / "certs"), write_tokens(tmp_path / "tokens.toml")
+    port = cluster.ports.take()
+    node = protected_node(cluster, certificates, tokens, dns=port)
+    await cluster.start([node])
+    await register(node, ["10.0.0.5"])
+    assert ask(port) == ask(port, tcp=True) == ["10.0.0.5"]
+    port = cluster.ports.take()
+    refused = protected_node(cluster, certificates, tokens, dns=f"{port}:interface=0.0.0.0")
+    refused.start()
+    assert await refused.ended() == 1
+    assert "a client of DNS uses neither TLS nor tokens" in refused.stderr
+    refused.more.append("--insecure")
+    await cluster.start([refused])
+    assert answer_of(port).rcode() == dns.rcode.NXDOMAIN
 
 
 @pytest.mark.outside
