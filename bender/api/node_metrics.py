@@ -76,6 +76,8 @@ def _of_state(node: Node) -> Iterator[Metric]:
     yield gauge("pending_lapses", about, replica.pending_lapses)
     about = "A digest of the state, as a number: equal on all nodes with the same state."
     yield gauge("state_digest", about, replica.digest() >> _DIGEST_BITS_DROPPED)
+    about = "Apps and backends that a protocol cannot express, by the option that switches it on."
+    yield gauges("left_out", about, ("protocol",), (((name,), count()) for name, count in node.limits.left_out.items()))
     about = "Problems that /status shows, by kind."
     yield gauges("problems", about, ("kind",), (((kind,), count) for kind, count in problems_by_kind(node).items()))
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Bytes of a label of DNS. A longer name has to have dots in it to be asked for.
-LABEL_BYTES_MAX = 63
+#: Bytes of a name that fits into a label of DNS, behind an underscore. A longer one has to have dots to be asked for.
+LABEL_BYTES_MAX = 62
 
 
 class NameLookup:

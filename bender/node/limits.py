@@ -75,6 +75,8 @@ class NodeLimits:
         #: The requests of clients, by whatever protocol.
         self.rate = RequestRate(seconds)
         self.uses: dict[str, Callable[[], LimitUse]] = {}
+        #: The number of apps and backends that a protocol cannot express, by the option that switches it on.
+        self.left_out: dict[str, Callable[[], int]] = {}
         # Connections of clients to each port, and of peers, for which there are file descriptors.
         self._connections_fit: int | None = None
         self._peer_connections_fit: int | None = None

@@ -46,6 +46,7 @@ def describe(node: Node, now: float) -> dict[str, Any]:
             _peer_status(node, peer, now) for peer in replica.peers if replica.peers.state(peer, now) != "replaced"
         ],
         "problems": _problems(node, now),
+        "left_out": {protocol: count() for protocol, count in node.limits.left_out.items()},
         "unanswered": replica.unanswered(),
         "guarded": node.guarded(),
         "certificates": {option: {"expires": expires_ms} for option, expires_ms in node.certificates.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -11,6 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorUDP
 from twisted.logger import Logger
 
+from bender.core.view import View
 from bender.net.fair_turns import Turns
 from bender.net.reactor import Reactor
 from bender.node.node import Node
@@ -19,6 +21,7 @@ from bender.protocols.dns.datagrams import DatagramQueries
 from bender.protocols.dns.members import MemberRecordsCache
 from bender.protocols.dns.message import PAYLOAD_BYTES
 from bender.protocols.dns.responder import AnswerLimit, Responder
+from bender.protocols.dns.zone import has_owner
 
 #: The longest datagram over IPv4, and the longest message over TCP.
 DATAGRAM_BYTES_MAX = 65_507
@@ -29,6 +32,12 @@ READ_BYTES_MAX = 4096
 
 #: Bytes of a datagram that are read. What is cut off by that is malformed.
 QUERY_BYTES_MAX = 4096
+
+
+def _count_left_out(view: View) -> int:
+    """Return the number of apps and backends that cannot be asked for."""
+    names = (*view.app_names.long_names, *view.backend_names.long_names)
+    return sum(not has_owner(name) for name in names)
 
 
 class DnsService(Service):
@@ -56,6 +65,7 @@ class DnsService(Service):
         datagram_bytes_max = DATAGRAM_BYTES_MAX if address is not None and address.is_loopback else PAYLOAD_BYTES
         server_address = None if address is None or address.is_unspecified else address.packed
         members = MemberRecordsCache(node.replica.view, turns)
+        node.limits.left_out["dns"] = partial(_count_left_out, node.replica.view)
 
         def responder(limit: AnswerLimit) -> Responder:
             return Responder(node, members, limit, random, server_address)

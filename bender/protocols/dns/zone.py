@@ -7,8 +7,13 @@ from typing import Literal
 
 from attrs import frozen
 
+from bender.core.name_lookup import LABEL_BYTES_MAX
+
 #: The only zone that is served.
 ZONE = (b"bender",)
+
+#: Bytes of the longest name of a backend: `_NAME._tcp.backend.bender.` takes 23 more, and may have 255.
+NAME_BYTES_MAX = 232
 
 #: Hexadecimal digits of an address of IPv4 and of IPv6 in a name.
 _DIGITS = (8, 32)
@@ -65,6 +70,15 @@ def owner_of(labels: tuple[bytes, ...]) -> NameOwner | None:
         case (*name, b"backend"):
             return _members("backend", name)
     return _NEVER
+
+
+def has_owner(name: str) -> bool:
+    """Return True if a service of an app or a backend with this name can be asked for, in any way of writing dots."""
+    encoded = name.encode()
+    if len(encoded) <= LABEL_BYTES_MAX:
+        return True
+    labels = f"_{name}".encode().split(b".")
+    return len(encoded) <= NAME_BYTES_MAX and all(1 <= len(label) <= LABEL_BYTES_MAX + 1 for label in labels)
 
 
 def _members(kind: Kind, name: list[bytes]) -> NameOwner:

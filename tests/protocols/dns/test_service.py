@@ -12,6 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from bender.core.model import RegistrationRequest
 from bender.net.fair_turns import Turns
 from bender.protocols.dns.service import READ_BYTES_MAX, DnsService
 from tests.api.conversation import a_node
@@ -93,6 +94,16 @@ class Listening(SynchronousTestCase):
             for interface in ("127.0.0.1", "127.9.9.9", "::1", "10.0.0.5", "0.0.0.0", "::")
         }
         self.assertEqual([*limits.values()], 3 * [65_507] + 3 * [1232])
+
+    def test_names_that_are_too_long(self) -> None:
+        """Their number is in `/status`, of apps and of backends."""
+        service = self.service()
+        node = service._datagrams._node
+        self.assertEqual(node.status()["left_out"], {"dns": 0})
+        node.register(RegistrationRequest(63 * "x", "1", "10.0.0.5", 80))
+        node.register(RegistrationRequest(f"{50 * 'x'}.{50 * 'y'}", "1", "10.0.0.5", 81))
+        node.configure(f"backend/{100 * 'z'}", b"{}", "operator")
+        self.assertEqual(node.status()["left_out"], {"dns": 2})
 
     def test_the_address_of_the_server(self) -> None:
         """It is known where it is the only one."""

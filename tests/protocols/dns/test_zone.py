@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dns.name
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.protocols.dns.zone import Members, NameOwner, owner_of
+from bender.protocols.dns.zone import Members, NameOwner, has_owner, owner_of
 
 
 def labels(name: str) -> tuple[bytes, ...]:
@@ -58,6 +59,26 @@ class Names(SynchronousTestCase):
             found = owner_of(labels(name))
             assert found is not None
             self.assertTrue(found.exists, name)
+
+    def test_long_names(self) -> None:
+        """A name can be asked for if it fits into a label, or if its dots part it into labels."""
+        for name, expected in (
+            (62 * "x", True),
+            (63 * "x", False),
+            (f"{62 * 'x'}.{63 * 'y'}", True),
+            (f"{63 * 'x'}.y", False),
+            (f"x.{64 * 'y'}", False),
+            (f"x..{60 * 'y'}", False),
+            (32 * "ü", False),
+            (".".join([57 * "x"] * 4)[:232], True),
+            (".".join([58 * "x"] * 4)[:233], False),
+        ):
+            self.assertEqual(has_owner(name), expected, name)
+            if expected and len(name) > 62:
+                query = dns.name.from_text(f"_{name}._tcp.backend.bender.")
+                found = owner_of(query.labels[:-1])
+                assert found is not None
+                self.assertEqual(found.services, Members("backend", name))
 
     def test_other_names(self) -> None:
         for name in ("web.bender", "_tcp.bender", "tcp.addr.bender", "ns.ns.bender"):
