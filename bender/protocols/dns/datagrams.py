@@ -5,8 +5,9 @@ after renewals and changes. Where too many wait, or one has waited for longer th
 asks again, or asks another server.
 
 An answer is sent to the address that a datagram says it comes from, which may be a lie. So no answer is longer than its
-client allows, and beyond this machine none is longer than what is never fragmented; and a client that asks for more
-than `--max-rate` is sent to TCP by an answer that is as short as the query.
+client allows, and beyond this machine none is longer than what is never fragmented. An address from which more than
+`--max-rate` comes is sent to TCP by an answer that is as short as the query. These queries are counted for themselves,
+because otherwise a liar could use up what the client at that address may ask elsewhere.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from twisted.internet.udp import Port
 
 from bender.net.client_address import client_at
 from bender.net.fair_turns import Turns, Urgency
+from bender.net.request_rate import RequestRate
+from bender.node.limits import Limits, LimitUse
 from bender.node.node import Node
 from bender.protocols.dns.responder import Responder
 
@@ -48,7 +51,9 @@ class DatagramQueries(DatagramProtocol):
 
     def __init__(self, node: Node, responder: Responder, turns: Turns, clock: IReactorTime) -> None:
         self._node = node
-        self._rate = node.limits.rate
+        self._rate = RequestRate(clock.seconds)
+        node.limits.follow(self._follow)
+        node.limits.uses["dns_rate"] = self._use_of_rate
         self._responder = responder
         self._turns = turns
         self._clock = clock
@@ -77,6 +82,12 @@ class DatagramQueries(DatagramProtocol):
         else:
             self._waiting.append((datagram, addr, self._clock.seconds()))
             self._turns.run(self)
+
+    def _follow(self, limits: Limits) -> None:
+        self._rate.per_s = limits.rate
+
+    def _use_of_rate(self) -> LimitUse:
+        return LimitUse(self._rate.per_s or None, self._rate.highest, self._rate.peak, self._rate.refused)
 
     # What the turns call.
 

@@ -107,6 +107,15 @@ class Datagrams(DnsCase):
         self.assertLessEqual(len(answers[2].to_wire()), len(sent))
         self.send(b"id", ("10.9.9.9", 1))
         self.assertEqual((self.received(), self.dropped), ([], 1))
+        use = self.node.limits.uses["dns_rate"]()
+        self.assertEqual((use.maximum, use.peak, use.refused), (2.0, 5, 3))
+
+    def test_rate_of_others(self) -> None:
+        """A query whose address is a lie takes nothing from the client that has the address."""
+        self.node.limits.change(evolve(self.node.limits.values, rate=2.0))
+        for _ in range(10):
+            self.send(query("web.app.bender.").to_wire(), ("10.9.9.9", 1))
+        self.assertEqual(self.node.limits.rate.take("10.9.9.9"), 0.0)
 
     def test_the_end(self) -> None:
         """What waits is forgotten, and an answer that comes later goes nowhere."""
