@@ -71,7 +71,7 @@ def press(command: pexpect.spawn[bytes], key: str, wanted: bytes) -> tuple[float
     return time.monotonic() - began, len(received)
 
 
-def watch(node: Node, count: int, seconds: float) -> Run:
+def watch(node: Node, count: int, seconds: float, run: int) -> Run:
     variables = {**environment(), "TERM": "xterm", "BENDER_NODES": f"127.0.0.1:{node.api}"}
     command: pexpect.spawn[bytes] = pexpect.spawn(
         BENDER, ["top"], env=variables, dimensions=(LINES, COLUMNS), timeout=PATIENCE_S, encoding=None
@@ -82,13 +82,13 @@ def watch(node: Node, count: int, seconds: float) -> Run:
         command.send(ALL_BY_CHANGE)
         command.expect_exact(b"by LAST CHANGE")
         with Connection(node.api) as connection:
-            return change(command, connection, count, seconds)
+            return change(command, connection, count, seconds, run)
     finally:
         command.close(force=True)
 
 
-def change(command: pexpect.spawn[bytes], connection: Connection, count: int, seconds: float) -> Run:
-    """Change registrations and press keys for this time."""
+def change(command: pexpect.spawn[bytes], connection: Connection, count: int, seconds: float, run: int) -> Run:
+    """Change registrations and press keys for this time. Each run sets weights that the one before did not set."""
     pid = command.pid
     assert pid is not None
     keys_s: list[float] = []
@@ -96,7 +96,7 @@ def change(command: pexpect.spawn[bytes], connection: Connection, count: int, se
     began, cpu_s = time.monotonic(), cpu_s_of(pid)
     while (now := time.monotonic() - began) < seconds:
         for number in range(changes, int(now * CHANGES_PER_S)):
-            status, _ = connection.ask(changing(number * 7919 % count, 2 + number % 200))
+            status, _ = connection.ask(changing(number * 7919 % count, 2 + (number + 50 * run) % 200))
             if status != 200:
                 raise SystemExit(f"A change was answered {status}.")
             changes += 1
@@ -119,7 +119,7 @@ def main() -> None:
     count = options.registrations
     with cluster(1) as (node,):
         fill(node, count)
-        runs = [watch(node, count, options.seconds) for _ in range(options.repetitions)]
+        runs = [watch(node, count, options.seconds, run) for run in range(options.repetitions)]
     keys_ms = [each for run in runs for each in run.keys_ms]
     rows = [
         ["core, percent", spread([run.core_percent for run in runs], 1)],
