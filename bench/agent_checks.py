@@ -18,7 +18,8 @@ from bench.nodes import LOOPBACK, Connection, Node, cluster, connected, fill, fr
 #: Checks between two renewals.
 RENEW_EVERY = 20
 
-TARGET_CORE_PERCENT = 30.0
+#: Processor time of the node; a client on a busy machine may not ask as often as it should, and HAProxy costs less.
+TARGET_US = 300.0
 
 #: A check may cost this part of a request for the same registration, both on a new connection.
 TARGET_OF_REQUEST = 0.6
@@ -105,9 +106,7 @@ def main() -> None:
     print_table(f"agent-checks of {options.servers:,} servers", columns, rows)
     checks, requests = runs.values()
     targets = [
-        Target(
-            "checks of 1,000 servers each second", [run.core_percent for run in checks], "%", most=TARGET_CORE_PERCENT
-        ),
+        Target("a check", [run.us_each for run in checks], "µs", most=TARGET_US),
         Target(
             "a check, part of a request for the same",
             [one.us_each / other.us_each for one, other in zip(checks, requests, strict=True)],
