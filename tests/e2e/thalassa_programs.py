@@ -257,7 +257,10 @@ class Aqueduct:
         return False
 
     def end(self) -> None:
-        """End the HAProxy that runs; those that it has replaced end by themselves."""
+        """End it, and each HAProxy that it has started: they are no children of the test, nor of Aqueduct."""
         self.process.end()
-        with suppress(OSError, ValueError):
-            os.kill(int((self.folder / "haproxy.pid").read_text()), signal.SIGKILL)
+        file = str(self.folder / "haproxy.cfg").encode()
+        for place in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                if file in place.read_bytes().split(b"\0"):
+                    os.kill(int(place.parent.name), signal.SIGKILL)
