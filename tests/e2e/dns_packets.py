@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from argparse import ArgumentParser
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 
 import dns.exception
@@ -26,6 +26,9 @@ KINDS = ("A", "AAAA", "SRV", "SOA", "ANY", "AXFR")
 
 #: Packets that are sent before their answers are read.
 AT_ONCE = 50
+
+#: Times whose answers may still come; the node drops what has waited for a second.
+REMEMBERED = 20
 
 #: Queries after every number of packets, and the time within which they are answered.
 ASKED_APART = 5000
@@ -68,8 +71,8 @@ class Attack:
         self._node = node
         self._port = port
         self._packets = damaged(random.Random(seed))
-        # The lengths of the packets that were sent last, by their ids.
-        self._before: dict[bytes, int] = {}
+        # The lengths of the packets that were sent last, by their ids, together for each time.
+        self._lengths: deque[dict[bytes, int]] = deque(maxlen=REMEMBERED)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.connect((LOOPBACK, port))
         self._socket.settimeout(ANSWER_S_MAX)
@@ -87,9 +90,11 @@ class Attack:
             packet = next(self._packets)
             self._socket.send(packet)
             now[packet[:2]] = max(len(packet), now.get(packet[:2], 0))
-        # The answer to the last one, which is known, may come before others, which have to be made.
-        lengths = {id_: max(now.get(id_, 0), self._before.get(id_, 0)) for id_ in now.keys() | self._before.keys()}
-        self._before = now
+        # The answer to the last one, which is known, may come before others, which have to be made in later turns.
+        self._lengths.append(now)
+        lengths: dict[bytes, int] = {}
+        for each in self._lengths:
+            lengths |= {id_: max(length, lengths.get(id_, 0)) for id_, length in each.items()}
         self.sent += count
         last = dns.message.make_query("web.app.bender.", "A")
         while last.id.to_bytes(2, "big") in lengths:
