@@ -27,6 +27,10 @@ from bender.daemon.limit_options import (
 from bender.exchange import server as exchange
 from bender.line_protocol import places
 from bender.net import http_server
+from bender.protocols.dns import connections as dns_connections
+from bender.protocols.dns import datagrams
+from bender.protocols.dns import service as dns_service
+from bender.protocols.dns.message import PAYLOAD_BYTES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -181,6 +185,10 @@ class LimitsPage(SynchronousTestCase):
             f"(`request_bytes`) | {api.INCOMPLETE_BYTES_MAX >> 20} MiB",
             f"(`line_bytes`) | {places.INCOMPLETE_BYTES_MAX >> 20} MiB",
             f"(`peer_request_bytes`) | {exchange.HELD_BYTES_MAX >> 20} MiB",
+            f"(`dns_answer_bytes`) | {dns_connections.UNREAD_BYTES_MAX >> 20} MiB",
+            f"query over DNS | {dns_connections.QUERY_BYTES_MAX >> 10} KiB",
+            f"wait for their turn, and how long | {datagrams.WAITING_MAX:,}, {datagrams.WAITED_S_MAX:g} s",
+            f"of that {PAYLOAD_BYTES:,} bytes; {dns_service.MESSAGE_BYTES_MAX:,} bytes",
             f"(`answer_bytes`) | {http_server.ANSWER_BYTES_MAX >> 20} MiB",
         ):
             self.assertIn(number, self.PAGE)
