@@ -168,6 +168,15 @@ class PutTogether(SynchronousTestCase):
         self.reactor.pump([0.25] * 5)
         self.assertEqual(service.node.claims(), [])
 
+    def test_the_lag_of_the_reactor(self) -> None:
+        """It is in the metrics."""
+        service = self.service()
+        service.startService()
+        assert isinstance(service.node, Node)
+        self.reactor.advance(0.3)
+        self.assertEqual(service.node.load.lag.count, 1)
+        self.assertAlmostEqual(service.node.load.longest.value, 0.25)
+
     def test_the_log_says_who_it_is_and_what_is_open_to_others(self) -> None:
         """Whoever opened it by mistake may yet see it there."""
         with capturedLogs() as events:
