@@ -142,12 +142,9 @@ class FastPath:
 
         It was read `waited_s` ago.
         """
-        if taken.route.at_once:
-            began_at = self._seconds()
-        else:
-            began_at = self._node.now()
-            if not self._node.ready_at(began_at):
-                return None
+        began_at = taken.asked.at = self._node.now()
+        if not (taken.route.at_once or self._node.ready_at(began_at)):
+            return None
         try:
             answered = answer(self._node, taken.route, taken.asked)
         except Exception as error:
@@ -155,7 +152,9 @@ class FastPath:
             answered = error_response(error)
         if isinstance(answered, ApiResponse) and answered.pieces is None:
             now = self.answered_at = self._seconds()
-            taken.tally.note(answered.status, now - began_at + waited_s)
+            if waited_s:
+                began_at -= waited_s
+            taken.tally.note(answered.status, now - began_at)
             if answered.status >= 400:
                 answered = self.routes.error_form(answered)
             return self._heads.response(answered, int(now))

@@ -43,7 +43,7 @@ def register(node: Node, asked: ApiRequest) -> ApiResponse:
         asked.access.require_register_ids([wanted.key])
         headers = (JSON, (b"Location", location(wanted.key)))
         repeated = asked.repeated = RepeatedRequest(wanted.key, headers, wanted)
-    created = repeated.register(node)
+    created = repeated.register(node, asked.at)
     return ApiResponse(201 if created else 200, repeated.shown, repeated.headers)
 
 
@@ -52,7 +52,7 @@ def register_at(node: Node, asked: ApiRequest) -> ApiResponse:
     if repeated is None:
         wanted = model.parse_registration_at(_instance(asked), asked.body, node.timing)
         repeated = asked.repeated = RepeatedRequest(wanted.key, JSON_ALONE, wanted)
-    repeated.register(node)
+    repeated.register(node, asked.at)
     return ApiResponse(200, repeated.shown, JSON_ALONE)
 
 
@@ -62,7 +62,11 @@ def renew(node: Node, asked: ApiRequest) -> ApiResponse:
         key = model.registration_key(_instance(asked))
         model.require_nothing(asked.body, "because PUT only renews: change ttl, weight and meta with POST")
         repeated = asked.repeated = RepeatedRequest(key, JSON_ALONE)
-    return ApiResponse(200, repeated.shown, JSON_ALONE) if repeated.renew(node) else not_found_response(repeated.key)
+    return (
+        ApiResponse(200, repeated.shown, JSON_ALONE)
+        if repeated.renew(node, asked.at)
+        else not_found_response(repeated.key)
+    )
 
 
 def deregister(node: Node, asked: ApiRequest) -> Answered:

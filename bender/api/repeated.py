@@ -23,9 +23,9 @@ class RepeatedRequest(msgspec.Struct):
     standing: RegistrationStatus = USUAL
     shown: bytes = b""
 
-    def register(self, node: Node) -> bool:
-        """Register. Return True if the instance was not listed."""
-        if self.terms and node.renew_as_is(self.key, self.terms):
+    def register(self, node: Node, at: float | None = None) -> bool:
+        """Register, at a time that the node's clock has just shown. Return True if the instance was not listed."""
+        if self.terms and node.renew_as_is(self.key, self.terms, at):
             self._note(node, self.terms)
             return False
         assert self.wanted is not None
@@ -33,9 +33,9 @@ class RepeatedRequest(msgspec.Struct):
         self._note(node, terms)
         return created
 
-    def renew(self, node: Node) -> bool:
-        """Renew. Return True if the instance is listed."""
-        if self.terms and node.renew_as_is(self.key, self.terms):
+    def renew(self, node: Node, at: float | None = None) -> bool:
+        """Renew in the same way. Return True if the instance is listed."""
+        if self.terms and node.renew_as_is(self.key, self.terms, at):
             self._note(node, self.terms)
             return True
         terms = node.renew(self.key)

@@ -89,6 +89,8 @@ class ApiRequest(msgspec.Struct):
     `author` the same with the name that it gives itself, or of its token instead of the address. `access` is what it
     may do; `permitted` is set when that was found to include this request.
 
+    `at` is the time on the node's clock if its front has just read it.
+
     `repeated` is what its command keeps for the next request that is the same: instances send the same for ever, and
     the fast path remembers requests.
     """
@@ -106,6 +108,7 @@ class ApiRequest(msgspec.Struct):
     permitted: bool = False
     repeated: RepeatedRequest | None = None
     accept: str | None = None
+    at: float | None = None
 
 
 class ApiResponse(msgspec.Struct, frozen=True):

@@ -109,7 +109,8 @@ def _status(node: Node, asked: ApiRequest) -> ApiResponse:
 
 
 def _ready(node: Node, asked: ApiRequest) -> ApiResponse:
-    return json_response(asked, encode({"ready": True, "node": node.name})) if node.ready else NOT_READY
+    ready = node.ready if asked.at is None else node.ready_at(asked.at)
+    return json_response(asked, encode({"ready": True, "node": node.name})) if ready else NOT_READY
 
 
 def _streamed(_node: Node, _asked: ApiRequest) -> ApiResponse:

@@ -145,10 +145,13 @@ class Node:
 
     # Commands. All raise `NotReady`, and change nothing, on a node that is not ready.
 
-    def renew_as_is(self, key: str, terms: bytes) -> bool:
-        """Renew an instance that is registered here with these encoded terms; else return False."""
+    def renew_as_is(self, key: str, terms: bytes, at: float | None = None) -> bool:
+        """Renew an instance that is registered here with these encoded terms, at a time that `now` has just returned.
+
+        Return False if it is not registered so.
+        """
         try:
-            renewed = self.replica.renew_as_is(self.now(), key, terms)
+            renewed = self.replica.renew_as_is(self.now() if at is None else at, key, terms)
         except NotReady:
             self._pass_on()
             raise
