@@ -72,6 +72,8 @@ async def test_a_port_in_use(cluster: Cluster) -> None:
     port = cluster.ports.take()
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         with socket.socket(socket.AF_INET, kind) as taken:
+            if kind == socket.SOCK_STREAM:  # connections of an earlier test may still be ending at this port
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             taken.bind(("127.0.0.1", port))
             if kind == socket.SOCK_STREAM:
                 taken.listen()
