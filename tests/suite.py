@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[1]
 JOBS_AT_A_TIME = 3
 
 #: How many runners share the files with real processes, and how many those that need more time.
-RUNNERS = 2
-RUNNERS_OUTSIDE = 4
+RUNNERS = 6
+RUNNERS_OUTSIDE = 6
 
 #: A job that takes longer hangs.
 JOB_S_MAX = 1500

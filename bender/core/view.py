@@ -79,7 +79,7 @@ class View:
         self.addresses = AddressIndex()
         #: The names of apps with registrations that are shown, and of backends.
         self.app_names = NameLookup(self._apps.__contains__)
-        self.backend_names = NameLookup(lambda name: _BACKEND + name in self._settings)
+        self.backend_names = NameLookup(self._is_backend)
         self._stamp = 0
         #: The number of registrations that are shown.
         self.count = 0
@@ -160,6 +160,9 @@ class View:
 
     def setting(self, key: str) -> ConfigSetting | None:
         return self._settings.get(key)
+
+    def _is_backend(self, name: str) -> bool:
+        return _BACKEND + name in self._settings
 
     def settings(self, kind: str) -> list[ConfigSetting]:
         """Return the settings of a kind (`backend`, `frontend`) that are shown, in order of key."""

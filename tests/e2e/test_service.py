@@ -191,7 +191,8 @@ async def test_clients_may_come_through_a_unix_socket(cluster: Cluster) -> None:
     path = cluster.folder / "api"
     node = cluster.node(api=f"unix:{path}")
     node.start()
-    await until("the socket is there", path.exists)
+    # The file is there a moment before the node listens.
+    await until("the node listens", lambda: "EventsFactory starting" in node.log)
     client = http.client.HTTPConnection("unix", timeout=PATIENCE_S)
     client.sock = socket.socket(socket.AF_UNIX)
     client.sock.connect(str(path))
