@@ -28,7 +28,7 @@ JOBS_AT_A_TIME = 3
 
 #: How many runners share the files with real processes, and how many those that need more time.
 RUNNERS = 6
-RUNNERS_OUTSIDE = 6
+RUNNERS_OUTSIDE = 9
 
 #: A job that takes longer hangs.
 JOB_S_MAX = 1500
