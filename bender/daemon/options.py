@@ -79,22 +79,28 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "insecure": (False, "allow endpoints that other machines can reach, although they are not protected"),
 }
 
-#: The listeners whose protocol has neither TLS nor tokens, each with the program that uses it.
-UNPROTECTABLE = {
-    "agent": "HAProxy",
-    "thalassa": "Thalassa's client",
-    THALASSA_EVENTS: "Thalassa's client",
-    "dns": "a client of DNS",
-}
-
-#: Of these, the listeners whose clients can change something.
-_CHANGING = ("thalassa",)
-
-#: The listeners that are named by ports, and cannot be Unix sockets.
-_PORTS_ONLY = ("thalassa", THALASSA_EVENTS, "dns")
-
 #: The options that name files which are read again after SIGHUP.
 FILES_READ = ("tls", "peer-tls", "tokens")
+
+
+@frozen
+class _Unprotectable:
+    """A listener whose protocol has neither TLS nor tokens, and the program that uses it.
+
+    `permits` is what its clients may do. Without `unix` it is named by ports, and cannot be a Unix socket.
+    """
+
+    program: str
+    permits: str = "read all registrations"
+    unix: bool = False
+
+
+_UNPROTECTABLE = {
+    "agent": _Unprotectable("HAProxy", unix=True),
+    "thalassa": _Unprotectable("Thalassa's client", permits="do anything"),
+    THALASSA_EVENTS: _Unprotectable("Thalassa's client"),
+    "dns": _Unprotectable("a client of DNS"),
+}
 
 
 @frozen
@@ -144,15 +150,15 @@ class NodeOptions:
 
     def exposure(self, option: str) -> str | None:
         """Return what is wrong with an endpoint that other machines can reach, and its remedy; None if nothing is."""
-        if option in UNPROTECTABLE and not self.endpoints[option].loopback:
-            return f"cannot be protected, because {UNPROTECTABLE[option]} uses neither TLS nor tokens there"
+        if option in _UNPROTECTABLE and not self.endpoints[option].loopback:
+            return f"cannot be protected, because {_UNPROTECTABLE[option].program} uses neither TLS nor tokens there"
         missing = self.unprotected(option)
         return f"is not protected: add {' and '.join(missing)}" if missing else None
 
     def unprotected(self, option: str) -> list[str]:
         """Return the options that would protect an endpoint and are missing; none if it needs no protection."""
         endpoint = self.endpoints[option]
-        if endpoint.loopback or option in UNPROTECTABLE:
+        if endpoint.loopback or option in _UNPROTECTABLE:
             return []
         if option == "exchange":
             if self.peer_tls is None:
@@ -222,10 +228,7 @@ def _check_together(choices: NodeOptions) -> None:
         if exposure is not None and not choices.insecure:
             raise OptionError(
                 f"--{option} {endpoint.description} can be reached from other machines and {exposure}"
-                f"{': ' if option in UNPROTECTABLE else ', '}choose interface=127.0.0.1"
-                f"{'' if option in _PORTS_ONLY else ' or a unix: socket'}, or add --insecure if every "
-                f"{'peer' if option == 'exchange' else 'client'} there may "
-                f"{'read all registrations' if option in UNPROTECTABLE and option not in _CHANGING else 'do anything'}."
+                f"{_other_remedies(option)}"
             )
     if choices.exchange.kind == "ssl":
         raise OptionError(
@@ -237,6 +240,17 @@ def _check_together(choices: NodeOptions) -> None:
             f"Peers cannot reach this node at --exchange {choices.exchange.description}: they need a fixed TCP port. "
             "Choose tcp:PORT:interface=ADDRESS, or leave out --peers."
         )
+
+
+def _other_remedies(option: str) -> str:
+    """Return how the sentence about an exposed endpoint ends: with safe addresses, and what `--insecure` permits."""
+    listener = _UNPROTECTABLE.get(option)
+    if listener is not None:
+        unix = " or a unix: socket" if listener.unix else ""
+        return f": choose interface=127.0.0.1{unix}, or add --insecure if every client there may {listener.permits}."
+    who = "peer" if option == "exchange" else "client"
+    safe = "choose interface=127.0.0.1 or a unix: socket"
+    return f", {safe}, or add --insecure if every {who} there may do anything."
 
 
 # Conversions, each of one given value.
