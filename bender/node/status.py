@@ -45,7 +45,7 @@ def describe(node: Node, now: float) -> dict[str, Any]:
         "peers": [
             _peer_status(node, peer, now) for peer in replica.peers if replica.peers.state(peer, now) != "replaced"
         ],
-        "problems": _problems(node, now),
+        "problems": {about: text for found in _problems(node, now).values() for about, text in found.items()},
         "left_out": {protocol: count() for protocol, count in node.limits.left_out.items()},
         "unanswered": replica.unanswered(),
         "guarded": node.guarded(),
@@ -63,33 +63,27 @@ def limit_uses(node: Node) -> dict[str, LimitUse]:
     return dict(sorted((uses | {name: use() for name, use in node.limits.uses.items()}).items()))
 
 
-def _problems(node: Node, now: float) -> dict[str, str]:
+def _problems(node: Node, now: float) -> dict[str, dict[str, str]]:
+    """Return the problems of each kind, by what they are about."""
     addresses = shared_addresses(node.replica, now).items()
     names = shared_names(node.replica, now).items()
     programs = node.shared_consumers().items()
-    return (
-        node.peer_problems
-        | node.certificate_problems
-        | {address: shared(names) for address, names in addresses}
-        | {f"node/{name}": same_name(addresses) for name, addresses in names}
-        | {f"consumer/{name}": consumers.same_name(name, instances) for name, instances in programs}
-        | conflict_problems(node.conflicts)
-        | node.replica.invalid(now)
-    )
+    return {
+        "peer": node.peer_problems,
+        "certificate": node.certificate_problems,
+        "node-address": {address: shared(names) for address, names in addresses},
+        "node-name": {f"node/{name}": same_name(addresses) for name, addresses in names},
+        "consumer-name": {f"consumer/{name}": consumers.same_name(name, instances) for name, instances in programs},
+        "registration-address": conflict_problems(node.conflicts),
+        "invalid-peer": node.replica.invalid(now),
+    }
 
 
 def problems_by_kind(node: Node) -> dict[str, int]:
     """Return how many problems there are at present, by kind; all kinds are always there."""
-    replica, now = node.replica, node.now()
-    return {
-        "certificate": len(node.certificate_problems),
-        "consumer-name": len(node.shared_consumers()),
-        "invalid-peer": len(replica.invalid(now)),
-        "node-address": len(shared_addresses(replica, now)),
-        "node-name": len(shared_names(replica, now)),
-        "peer": len(node.peer_problems),
-        "registration-address": len(node.conflicts.present),
-    }
+    counts = {kind: len(found) for kind, found in _problems(node, node.now()).items()}
+    # `/status` does not name all of these one by one.
+    return dict(sorted((counts | {"registration-address": len(node.conflicts.present)}).items()))
 
 
 def _peer_status(node: Node, peer: Peer, now: float) -> dict[str, Any]:
