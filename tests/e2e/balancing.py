@@ -32,6 +32,26 @@ _P = TypeVar("_P", bound="Process")
 SHOP = str(ROOT / "tests/e2e/shop.py")
 
 
+def ask_haproxy(path: Path | str, command: str) -> str:
+    """Return the answer of an HAProxy to a command, at its stats socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE_S)
+        connection.connect(str(path))
+        connection.sendall(f"{command}\n".encode())
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    return answer.decode()
+
+
+def haproxy_servers(path: Path | str, backend: str) -> list[dict[str, str]]:
+    """Return the servers of a backend as an HAProxy shows them in its statistics."""
+    header, *lines = ask_haproxy(path, "show stat").removeprefix("# ").splitlines()
+    rows = [dict(zip(header.split(","), line.split(","), strict=False)) for line in lines if line]
+    return [row for row in rows if row["pxname"] == backend and row["svname"] != "BACKEND"]
+
+
 def haproxy() -> str:
     """Return the path of the machine's HAProxy, or else of the one from `make test-deps`."""
     return shutil.which("haproxy") or str(ROOT / ".deps/debian/haproxy")
@@ -184,16 +204,7 @@ class Driver(Process):
 
     def ask(self, command: str, suffix: str = "") -> str:
         """Return HAProxy's answer to a command."""
-
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(PATIENCE_S)
-            connection.connect(f"{self.place}{suffix}")
-            connection.sendall(f"{command}\n".encode())
-            connection.shutdown(socket.SHUT_WR)
-            answer = b""
-            while piece := connection.recv(65536):
-                answer += piece
-        return answer.decode()
+        return ask_haproxy(f"{self.place}{suffix}", command)
 
     def servers(self, pool: str) -> dict[str, tuple[int, int]]:
         """Return admin state and weight of the servers of a pool, by name; empty while HAProxy does not answer."""

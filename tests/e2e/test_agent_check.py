@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ import pytest_twisted
 from attrs import define
 from treq import get
 
-from tests.e2e.balancing import NODES, Instance, Place, haproxy, together
+from tests.e2e.balancing import NODES, Instance, Place, ask_haproxy, haproxy, haproxy_servers, together
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node, until
 from tests.e2e.protection import make_certificates, protected_node, write_tokens
 
@@ -58,23 +57,9 @@ backend shop
         await until("HAProxy has its socket", started.socket.exists)
         return started
 
-    def ask(self, command: str) -> str:
-        """Return HAProxy's answer to a command."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(PATIENCE_S)
-            connection.connect(str(self.socket))
-            connection.sendall(f"{command}\n".encode())
-            connection.shutdown(socket.SHUT_WR)
-            answer = b""
-            while piece := connection.recv(65536):
-                answer += piece
-        return answer.decode()
-
     def servers(self) -> dict[str, dict[str, str]]:
         """Return the servers as HAProxy shows them, by name."""
-        header, *lines = self.ask("show stat").removeprefix("# ").splitlines()
-        rows = [dict(zip(header.split(","), line.split(","), strict=False)) for line in lines if line]
-        return {row["svname"]: row for row in rows if row["pxname"] == "shop" and row["svname"] != "BACKEND"}
+        return {row["svname"]: row for row in haproxy_servers(self.socket, "shop")}
 
     async def shows(self, instance: Instance, status: str, weight: int | None = None, agent: str | None = None) -> None:
         """Wait until a server has this status and, where given, weight and result of its last agent-check."""
@@ -142,7 +127,7 @@ async def test_states_that_were_set_in_haproxy(cluster: Cluster, place: Place) -
     """The registry's word counts: a server of an instance that is up takes requests again."""
     _, haproxy, (first, second) = await checked(cluster, place)
     for state in ("drain", "maint"):
-        assert haproxy.ask(f"set server shop/{first.name} state {state}").strip() == ""
+        assert ask_haproxy(haproxy.socket, f"set server shop/{first.name} state {state}").strip() == ""
         await haproxy.shows(first, "UP", 1)
         assert await haproxy.answers(4) == {first.name: 2, second.name: 2}
 

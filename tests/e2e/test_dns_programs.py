@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import treq
 from attrs import define
 from twisted.internet.error import ConnectError
 
-from tests.e2e.balancing import NODES, Instance, Place, haproxy, together
+from tests.e2e.balancing import NODES, Instance, Place, haproxy, haproxy_servers, together
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node, pause, until
 from tests.e2e.resolving import answer_of, register
 from tests.twistd_command import ROOT
@@ -91,20 +90,10 @@ frontend www
 
     def servers(self, backend: str) -> dict[int, int]:
         """Return the weights of the servers that get requests, by their ports."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(PATIENCE_S)
-            connection.connect(str(self.socket))
-            connection.sendall(b"show stat\n")
-            connection.shutdown(socket.SHUT_WR)
-            shown = b""
-            while piece := connection.recv(65536):
-                shown += piece
-        header, *lines = shown.decode().removeprefix("# ").splitlines()
-        rows = [dict(zip(header.split(","), line.split(","), strict=False)) for line in lines if line]
         return {
             int(row["addr"].rpartition(":")[2]): int(row["weight"])
-            for row in rows
-            if row["pxname"] == backend and row["svname"] != "BACKEND" and not row["status"].startswith("MAINT")
+            for row in haproxy_servers(self.socket, backend)
+            if not row["status"].startswith("MAINT")
         }
 
     async def has(self, *backends: str, **weights: int) -> None:
