@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -141,6 +142,7 @@ def _with_processes(marks: str, runners: int) -> list[Job]:
     return [Job(", ".join(each.name for each in share), ["pytest", "-q", "-m", marks, *share]) for share in shares]
 
 
+@cache
 def _size(path: Path) -> int:
     """Return about how much there is to do: the bytes of the tests, and of the pages that are tests themselves."""
     pages = (ROOT / "docs").glob("*.md") if path.name == "test_documents.py" else ()

@@ -20,7 +20,7 @@ from bender.node.limits import LimitUse
 from bender.node.node import Node
 from bender.node.status import limit_uses, problems_by_kind
 
-#: The states of peers. One that was replaced is no peer any more.
+#: The states of peers. A node that was replaced is not a peer any more.
 PEER_STATES: tuple[PeerState, ...] = ("heard", "silent", "left")
 
 #: Events that nodes have all the time. They are shown before the first one, so that its rate can be computed.

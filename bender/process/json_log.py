@@ -75,7 +75,7 @@ def _names_in(format_: str) -> tuple[str, ...]:
 def _whole(value: Any) -> Any:
     """Return a value that JSON can have and programs can read."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()  # half a surrogate pair is no character
+        return value.encode("utf-8", "replace").decode()  # half a surrogate pair is not a character
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):

@@ -85,7 +85,7 @@ class Alone(ApiCase):
             self.assertEqual(self.said("GET", path), b"no 404")
 
     def test_errors(self) -> None:
-        """All have the form, on both paths of a request, whoever finds them."""
+        """All errors have the form, on both paths of a request, wherever they are found."""
         for path in ("/other/a", "/other/%61"):
             self.assertEqual(self.said("PUT", path), b"no 405")
             self.assertEqual(self.said("POST", path, b"x" * 2000), b"no 413")

@@ -56,7 +56,7 @@ class Trusted(SynchronousTestCase):
         self.assertEqual(ConnectionSecurity().headers("10.0.0.1:1729"), {})
 
     def test_a_token_in_a_file(self) -> None:
-        """One line of printable ASCII, with any white space around it; anything else is no token."""
+        """One line of printable ASCII, with any white space around it; anything else is not a token."""
         path = Path(self.mktemp())
         self.assertIsNone(token_in_file(path))
         for content, token in (
