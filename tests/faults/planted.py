@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from bender.core import claims, last_writer_wins
 from bender.core.gossip import Gossip
 from bender.core.ledger import Delta
+from bender.core.peers import Peer, Peers
 from bender.core.view import View
 from tests.faults.plan import Plan, Step, plan_of
 from tests.simulation.mutations import MUTATIONS
@@ -48,6 +49,11 @@ def _says_twice(original: Any, view: View) -> Iterator[Any]:
     return [*events, *events[:1]]  # type: ignore[return-value]
 
 
+def _twice_as_long_silent(_peers: Peers, peer: Peer, now: float) -> float:
+    """Hide at half of the ttl. From outside, less cannot be told from news that were still under way at the cut."""
+    return 2 * (now - peer.heard_at)
+
+
 def _mutation(name: str) -> list[Patch]:
     return MUTATIONS[name].patches
 
@@ -63,7 +69,7 @@ DEFECTS = {
     "P4": Defect(("P4",), _mutation("a removal without an end")),
     "P5": Defect(("P5",), [(View, "take_events", around(_says_twice))], ("n1",)),
     "P5, reasons": Defect(("P5",), _mutation("an end has no reason")),
-    "P6": Defect(("P2",), _mutation("hidden when the ttl is over"), steps=_CUT),
+    "P6": Defect(("P2",), [(Peers, "horizon_s", instead(_twice_as_long_silent))], steps=_CUT),
     "P7": Defect(("P7",), [(last_writer_wins, "SETTINGS_PER_KEY_MAX", instead(2))]),
     "P8": Defect(("P8",), _mutation("ready at once after a start"), steps=_STARTED_WHILE_CUT_OFF),
 }
