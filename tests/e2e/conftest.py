@@ -22,7 +22,8 @@ def pytest_configure() -> None:
 
     A test would wait for their effect for ever.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,15 @@ RESTORED = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 YELLOW = "brown"
 
 
-def top(shell: Shell, *arguments: str, columns: int = 80, lines: int = 24, **variables: str) -> Picture:
-    """Start `bender top` on a terminal."""
+def top(
+    shell: Shell, *arguments: str, columns: int = 80, lines: int = 24, ignored: Sequence[int] = (), **variables: str
+) -> Picture:
+    """Start `bender top` on a terminal, with these signals ignored."""
+
+    def ignore() -> None:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
     return Picture(
         pexpect.spawn(
             BENDER,
@@ -36,6 +44,7 @@ def top(shell: Shell, *arguments: str, columns: int = 80, lines: int = 24, **var
             env={**shell.variables, **variables},
             dimensions=(lines, columns),
             encoding="utf-8",
+            preexec_fn=ignore,
         )
     )
 
@@ -188,6 +197,18 @@ async def test_every_end_restores_the_terminal(shared: Cluster, shell: Shell) ->
         await until("it takes the terminal again", lambda: screen.written.count("\x1b[?1049h") == 2)
         screen.type("?")
         await screen.shows("any key: back")
+
+
+@pytest.mark.slow
+@ensureDeferred
+async def test_ctrl_c_ends_it_also_if_the_signal_was_ignored(shared: Cluster, shell: Shell) -> None:
+    """As in a script that a shell without job control runs in the background."""
+    node = await empty(shared)
+    with top(shell, at(node), ignored=[signal.SIGINT, signal.SIGQUIT]) as screen:
+        await screen.shows("1 of 1 heard")
+        screen.type("\x03")
+        assert await screen.ended() == 130
+        assert screen.written.endswith(RESTORED)
 
 
 @pytest.mark.slow

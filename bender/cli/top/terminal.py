@@ -40,8 +40,8 @@ LEAVING_S_MAX = 1.0
 #: Bytes to read at a time.
 READ_BYTES = 4096
 
-#: The signals that end the program.
-_ENDING = (signal.SIGHUP, signal.SIGQUIT)
+#: The signals that end the program, beside SIGTERM, which the reactor takes.
+_ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 _Call = Callable[..., Any]
@@ -117,7 +117,9 @@ class ScreenTerminal:
         self._modes = termios.tcgetattr(self._fd)
         handlers = {signal.SIGWINCH: self._resized, signal.SIGTSTP: self._suspend, signal.SIGCONT: self._take_over}
         for number in (*handlers, *_ENDING):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as without job control: nothing would continue it
+            # An ignored signal stays so: nothing would continue this process without job control. But Ctrl-C has to
+            # work also in a script that runs in the background of its shell, where it is ignored.
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
                 self._handlers[number] = signal.signal(number, self._in_turn(handlers.get(number, self._end)))
         self._reactor.addReader(self)
         self._take_over()
