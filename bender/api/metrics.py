@@ -18,16 +18,19 @@ def scrape(node: Node, asked: ApiRequest) -> DeferredResponse:
     exposition = Exposition(asked.accept)
     gzipped = gzip_accepted(asked)
     headers = ((b"Content-Type", exposition.content_type.encode()), _VARY)
-    bodies: list[bytes] = []
+    body: list[bytes] = []
 
     def steps() -> Iterator[None]:
         yield from exposition.steps(node_families(node))
-        bodies.append(exposition.body)
-        if gzipped:
+        if not gzipped:
+            body.extend(exposition.pieces)
+            return
+        for piece in gzip_pieces(exposition.pieces):
+            body.append(piece)
             yield
-            bodies[:] = [b"".join(gzip_pieces(bodies))]
 
     def answer() -> ApiResponse:
-        return ApiResponse(200, bodies[0], (*headers, (b"Content-Encoding", b"gzip")) if gzipped else headers)
+        encoding = ((b"Content-Encoding", b"gzip"),) if gzipped else ()
+        return ApiResponse(200, b"".join(body), (*headers, *encoding))
 
     return DeferredResponse(steps(), answer)

@@ -91,7 +91,7 @@ def metrics(driver: Driver, accept: str | None) -> tuple[str, bytes]:
     ready = readiness(driver)[0] == HTTPStatus.OK
     for _ in exposition.steps(driver_families(driver, len(_problems(driver)), ready=ready)):
         pass
-    return exposition.content_type, exposition.body
+    return exposition.content_type, b"".join(exposition.pieces)
 
 
 def _haproxy(driver: Driver) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _EOF = b"# EOF\n"
 
 
 class Exposition:
-    """The metrics as one client takes them: take all `steps`, then there is the `body`."""
+    """The metrics as one client takes them: take all `steps`, then there are the `pieces` of the text."""
 
     def __init__(self, accept: str | None) -> None:
         """`accept` is the header of the request."""
@@ -58,10 +58,10 @@ class Exposition:
         return b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"#"))
 
     @property
-    def body(self) -> bytes:
-        """The whole text."""
-        ending = _EOF if self.content_type.startswith("application/openmetrics-text") else b""
-        return b"".join([*self._pieces, ending])
+    def pieces(self) -> Sequence[bytes]:
+        """The text in pieces of at most some 20 KiB."""
+        ending = [_EOF] if self.content_type.startswith("application/openmetrics-text") else []
+        return [*self._pieces, *ending]
 
 
 class _OneFamily:

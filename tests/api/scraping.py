@@ -22,7 +22,7 @@ def scraped(node: Node) -> dict[str, float]:
     exposition = Exposition(None)
     for _ in exposition.steps(node_families(node)):
         pass
-    return series(exposition.body)
+    return series(b"".join(exposition.pieces))
 
 
 def named(values: dict[str, float], name: str) -> dict[str, float]:

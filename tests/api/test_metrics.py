@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from hashlib import sha512
 from pathlib import Path
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
@@ -60,6 +61,16 @@ class Forms(ApiCase):
         self.assertIn(b"\nbender_ready 1.0\n", gzip.decompress(answer.body))
         self.assertEqual(answer.headers["vary"], "Accept, Accept-Encoding")
         self.assertNotIn("content-encoding", self.scrape(Accept_Encoding="identity").headers)
+
+    def test_gzip_is_made_in_slices(self) -> None:
+        """To deflate a long text at once would hold up everything else."""
+        for number in range(1000):
+            self.ask("POST", "/registrations", {**WEB, "app": sha512(b"%d" % number).hexdigest()})
+        plain, deflated = (
+            scrape(self.node, ApiRequest("GET", encodings=encodings)) for encodings in ("identity", "gzip")
+        )
+        self.assertGreater(len([*deflated.steps]), len([*plain.steps]) + 2)
+        self.assertEqual(gzip.decompress(deflated.answer().body)[:500], plain.answer().body[:500])
 
     def test_head(self) -> None:
         """It has the headers alone."""

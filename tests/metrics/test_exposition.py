@@ -47,7 +47,7 @@ class Slices(SynchronousTestCase):
         ):
             exposition = Exposition(accept)
             steps = [*exposition.steps(families())]
-            self.assertEqual(exposition.body, whole)
+            self.assertEqual(b"".join(exposition.pieces), whole)
             # Each histogram has a sample for each bucket, and two more.
             self.assertEqual(len(steps), 1 + 3 + 1 + 3 + 5)
 
