@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 import resource
+import time
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define
@@ -56,11 +58,12 @@ class _Lines:
 
 @implementer(ILogObserver)
 class LogLimiter:
-    """Passes on to `observer` the lines within the limit."""
+    """Passes on to `observer` the lines within the limit. `clock` does not jump; `wall_s` is the time of day."""
 
-    def __init__(self, clock: IReactorTime, observer: ILogObserver) -> None:
+    def __init__(self, clock: IReactorTime, observer: ILogObserver, wall_s: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._observer = observer
+        self._wall_s = wall_s
         self._kinds: dict[_Kind, _Lines] = {}
 
     def __call__(self, event: LogEvent) -> None:
@@ -105,7 +108,7 @@ class LogLimiter:
         text = lines.example.get("log_format") or ""
         return {
             **about,
-            "log_time": self._clock.seconds(),
+            "log_time": self._wall_s(),
             "log_format": "{count} more lines like this in the last {seconds:g} s: {like}",
             "count": f"{lines.left_out:,}",
             "seconds": WINDOW_S,

@@ -12,6 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.process import log_limit
 from bender.process.log_limit import LogLimiter
 
+#: The time of day at the start, which the steady clock does not know.
+NOON_S = 1_795_448_000.0
+
 
 class LimitCase(SynchronousTestCase):
     """Three lines of a kind in 60 s, and one where there were more."""
@@ -21,7 +24,7 @@ class LimitCase(SynchronousTestCase):
         self.clock = Clock()
         self.events: list[LogEvent] = []
         observer: Any = self.events.append
-        self.limiter = LogLimiter(self.clock, observer)
+        self.limiter = LogLimiter(self.clock, observer, lambda: NOON_S + self.clock.seconds())
         self._log = Logger("bender.here", observer=self.limiter)
 
     def lines(self) -> list[str]:
@@ -47,6 +50,7 @@ class Flood(LimitCase):
         self.assertEqual(len(self.lines()), 3)
         self.clock.advance(60)
         counted = "1,234 more lines like this in the last 60 s: The client {n} is gone."
+        self.assertEqual([event["log_time"] for event in self.events], [NOON_S + 60])
         self.assertEqual(self.lines(), [counted])
         for n in range(5):
             self._log.info("The client {n} is gone.", n=n)
