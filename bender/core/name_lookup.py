@@ -1,7 +1,8 @@
 """Finds names of apps and backends without regard to the case of ASCII letters, as DNS does.
 
-Nearly all names are in lower case and have no dots, so only the others are kept here: the rest is looked up where the
-names are. A lookup takes constant time, because a client can ask for any name.
+Only names with capital letters, dots or more than `LABEL_BYTES_MAX` bytes are kept here; all others are looked up in
+the registry itself. A client can ask for any name, so a lookup takes constant time, except the first one after a name
+has gone that others differ from in case alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ from collections.abc import Callable
 
 #: Bytes of a name that fits into a label of DNS, behind an underscore. A longer one has to have dots to be asked for.
 LABEL_BYTES_MAX = 62
+
+#: Parts of a name after a dot that are known to exist for themselves. Resolvers that ask for one label more each time
+#: ask for no more than ten shortened names (RFC 9156, 2.3).
+ENDINGS_MAX = 10
 
 
 class NameLookup:
@@ -23,6 +28,8 @@ class NameLookup:
         self.long_names: dict[str, None] = {}
         # Names that are not in lower case, by their lower-case form.
         self._others: dict[str, dict[str, None]] = {}
+        # The first of these, where that is known.
+        self._first: dict[str, str] = {}
         # What follows a dot in a name, in lower case, with the number of names.
         self._endings: dict[str, int] = {}
 
@@ -35,6 +42,8 @@ class NameLookup:
         folded = encoded.lower().decode()
         if folded != name:
             self._others.setdefault(folded, {})[name] = None
+            if name < self._first.get(folded, ""):
+                self._first[folded] = name
         if "." in folded:
             for ending in _endings(folded):
                 self._endings[ending] = self._endings.get(ending, 0) + 1
@@ -46,6 +55,8 @@ class NameLookup:
         folded = name.encode().lower().decode()
         if folded != name:
             del self._others[folded][name]
+            if self._first.get(folded) == name:
+                del self._first[folded]
             if not self._others[folded]:
                 del self._others[folded]
         if "." in folded:
@@ -61,8 +72,10 @@ class NameLookup:
         """
         if self._is_known(folded):
             return folded
-        others = self._others.get(folded)
-        return min(others) if others else None
+        found = self._first.get(folded)
+        if found is None and folded in self._others:
+            found = self._first[folded] = min(self._others[folded])
+        return found
 
     def is_ending(self, folded: str) -> bool:
         """Return True if a name ends with a dot and this text, in any case."""
@@ -70,6 +83,6 @@ class NameLookup:
 
 
 def _endings(folded: str) -> list[str]:
-    """Return what follows each dot in a name."""
-    parts = folded.split(".")
+    """Return what follows each of the last dots in a name."""
+    parts = folded.rsplit(".", ENDINGS_MAX)
     return [".".join(parts[i:]) for i in range(1, len(parts))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.name_lookup import NameLookup
+from bender.core.name_lookup import ENDINGS_MAX, NameLookup
 
 
 class Lookups(SynchronousTestCase):
@@ -38,6 +38,27 @@ class Lookups(SynchronousTestCase):
         self.assertEqual(self.lookup.find("web"), "Web")
         self.discard("Web")
         self.assertIsNone(self.lookup.find("web"))
+
+    def test_first_of_several(self) -> None:
+        """It is the first in order, whatever came and went."""
+        for name in ("Web", "wEb", "WEB"):
+            self.lookup.add(name)
+            self.assertEqual(self.lookup.find("web"), min("Web", name))
+        self.lookup.discard("WEB")
+        self.assertEqual(self.lookup.find("web"), "Web")
+        self.lookup.discard("Web")
+        self.assertEqual(self.lookup.find("web"), "wEb")
+        self.lookup.discard("wEb")
+        self.assertIsNone(self.lookup.find("web"))
+
+    def test_many_dots(self) -> None:
+        """A name takes little memory however many dots it has, and is found."""
+        name = "a." * 126 + "web"
+        self.lookup.add(name)
+        self.assertEqual(len(self.lookup._endings), ENDINGS_MAX)
+        self.assertTrue(self.lookup.is_ending("a.web"))
+        self.lookup.discard(name)
+        self.assertEqual(self.lookup._endings, {})
 
     def test_endings(self) -> None:
         """A name with dots has names above it, as long as it exists."""

@@ -1,7 +1,7 @@
 """DNS over TCP (RFC 7766): messages with their length before them, any number on one connection.
 
-Queries are answered in the order in which they came. A client that sends much and reads little waits for itself, and
-one that sends nothing for `--client-timeout`, or not even a whole query, is disconnected.
+Queries are answered in the order in which they came. A client that does not read its answers is not read from, and one
+that does not send a whole query within `--client-timeout` is disconnected.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ class DnsConnection(Protocol):
         self._held = bytearray()
         self._idle: IDelayedCall | None = None
         self._client = client
-        # A query waits for its answer; `work` is at work; the client reads too little; it sends no more; the connection
-        # is lost or given up.
+        # In this order: a query waits for its answer; `work` is running; the client does not read; it has sent EOF; the
+        # connection is lost or closing.
         self._answering = self._working = self._full = self._ended = self._closed = False
 
     # What Twisted calls.
@@ -180,9 +180,10 @@ class DnsConnection(Protocol):
             self._settle()
             return False
         self._reset_idle()
+        self._connections.node.counters.dns_queries += 1
         self._answering = self._working = True
         if self._connections.node.limits.rate.take(self._client):
-            self._answer(self._connections.responder.shortest(query, Rcode.REFUSED))
+            self._answer(self._connections.responder.over_rate_answer(query, Rcode.REFUSED))
         else:
             self._connections.responder.respond(query, self._answer)
         self._working = False

@@ -1,13 +1,12 @@
 """DNS over UDP.
 
-A query that was answered before is answered at once. Any other takes its turn among all that takes time at the node,
-after renewals and changes. Where too many wait, or one has waited for longer than clients do, it is dropped: its client
-asks again, or asks another server.
+A query that has a kept answer is answered at once. Others wait for a turn, after renewals and changes. A query is
+dropped if too many wait, or if it has waited for longer than clients do; its client asks again, or asks another server.
 
-An answer is sent to the address that a datagram says it comes from, which may be a lie. So no answer is longer than its
-client allows, and beyond this machine none is longer than what is never fragmented. An address from which more than
-`--max-rate` comes is sent to TCP by an answer that is as short as the query. These queries are counted for themselves,
-because otherwise a liar could use up what the client at that address may ask elsewhere.
+The source address of a datagram may be forged. An answer is therefore never longer than its client allows and, beyond
+this machine, never long enough to be fragmented. Beyond `--max-rate`, the answer is empty and truncated, which makes a
+real client use TCP. Queries over UDP have a rate of their own, so that forged ones cannot use up what the client at
+that address may ask in other ways.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class DatagramQueries(DatagramProtocol):
         self._responder = responder
         self._turns = turns
         self._clock = clock
-        # With when they came.
+        # Each with its address and the time at which it came.
         self._waiting: deque[tuple[bytes, _Address, float]] = deque()
 
     def startProtocol(self) -> None:
@@ -71,8 +70,9 @@ class DatagramQueries(DatagramProtocol):
         self._turns.forget(self)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self._node.counters.dns_queries += 1
         if self._rate.per_s and self._rate.take(client_at(addr[0])):
-            self._answer(addr, self._responder.shortest(datagram))
+            self._answer(addr, self._responder.over_rate_answer(datagram))
             return
         known = self._responder.known(datagram)
         if known is not None:

@@ -13,7 +13,7 @@ from struct import error as struct_error
 import msgspec
 
 #: Bytes of a message over UDP that every client takes, and the least that a client can set with EDNS.
-PLAIN_BYTES_MAX = 512
+UDP_BYTES_WITHOUT_EDNS = 512
 
 #: Bytes of a datagram that clients are told to send at most, and get at most from other machines: no usual path
 #: fragments it.
@@ -22,7 +22,7 @@ PAYLOAD_BYTES = 1232
 #: Bytes of a name on the wire, with the lengths of its labels.
 NAME_BYTES_MAX = 255
 
-HEAD_BYTES = 12
+HEADER_BYTES = 12
 
 IN = 1
 QUERY = 0
@@ -85,23 +85,25 @@ class Query(msgspec.Struct, frozen=True):
     flags: int
     question: bytes
     labels: tuple[bytes, ...]
-    kind: int
+    type_: int
     class_: int
     edns: Edns | None
 
     @property
     def zone_pointer(self) -> bytes:
         """Return a pointer to the last label of the name (RFC 1035, 4.1.4), which is that of the zone."""
-        return (0xC000 | HEAD_BYTES + len(self.question) - 4 - 2 - len(self.labels[-1])).to_bytes(2, "big")
+        return (0xC000 | HEADER_BYTES + len(self.question) - 4 - 2 - len(self.labels[-1])).to_bytes(2, "big")
 
     def head(self, rcode: Rcode, flags: int = 0, counts: tuple[int, int, int] = (0, 0, 0)) -> bytes:
         """Return an answer from after its id up to its records.
 
         `counts` are the records of the three sections, without the one that `opt` returns.
         """
-        answers, authorities, extras = counts
+        answers, authorities, additional = counts
         own = RESPONSE | flags | self.flags & _REPEATED | rcode & 15
-        return _flags.pack(own) + _four.pack(1, answers, authorities, extras + (self.edns is not None)) + self.question
+        return (
+            _flags.pack(own) + _four.pack(1, answers, authorities, additional + (self.edns is not None)) + self.question
+        )
 
     def opt(self, rcode: Rcode = Rcode.NOERROR, options: bytes = b"") -> bytes:
         """Return the EDNS record that ends an answer; nothing for a client without EDNS."""
@@ -113,15 +115,15 @@ class Query(msgspec.Struct, frozen=True):
 
 def parse(message: bytes) -> Query:
     """Parse a message of a client. Raises `MalformedQuery`."""
-    if len(message) < HEAD_BYTES:
+    if len(message) < HEADER_BYTES:
         raise MalformedQuery(None)
-    id_, flags, questions, answers, authorities, extras = _head.unpack_from(message)
+    id_, flags, questions, answers, authorities, additional = _head.unpack_from(message)
     if flags & RESPONSE:  # two servers that answer answers would never end
         raise MalformedQuery(None)
     if flags & _OPCODE != QUERY:
         raise MalformedQuery(_bare(id_, flags, Rcode.NOTIMP))
     try:
-        return _query(message, flags, questions, answers + authorities, extras)
+        return _query(message, flags, questions, answers + authorities, additional)
     except (_Unreadable, struct_error):
         raise MalformedQuery(_bare(id_, flags, Rcode.FORMERR)) from None
 
@@ -130,17 +132,17 @@ class _Unreadable(Exception):
     """A part of a message does not have its form."""
 
 
-def _query(message: bytes, flags: int, questions: int, others: int, extras: int) -> Query:
+def _query(message: bytes, flags: int, questions: int, others: int, additional: int) -> Query:
     if questions != 1:
         raise _Unreadable
-    labels, at = _name(message, HEAD_BYTES)
-    kind, class_ = _question.unpack_from(message, at)
+    labels, at = _name(message, HEADER_BYTES)
+    type_, class_ = _question.unpack_from(message, at)
     at += _question.size
-    question = message[HEAD_BYTES:at]
-    edns, at = _records(message, at, others, extras)
+    question = message[HEADER_BYTES:at]
+    edns, at = _records(message, at, others, additional)
     if at != len(message):
         raise _Unreadable
-    return Query(flags, question, labels, kind, class_, edns)
+    return Query(flags, question, labels, type_, class_, edns)
 
 
 def _bare(id_: bytes, flags: int, rcode: Rcode) -> bytes:
@@ -166,18 +168,18 @@ def _name(message: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
     raise _Unreadable
 
 
-def _records(message: bytes, at: int, others: int, extras: int) -> tuple[Edns | None, int]:
-    """Return the EDNS record among the extras, and the place after all records. The other records are ignored."""
+def _records(message: bytes, at: int, others: int, additional: int) -> tuple[Edns | None, int]:
+    """Return the EDNS record among the additional, and the place after all records. The other records are ignored."""
     edns = None
-    for number in range(others + extras):
+    for number in range(others + additional):
         owner = at
         at = _after_name(message, at)
-        kind, payload_bytes, version, flags, length = _record.unpack_from(message, at)
+        type_, payload_bytes, version, flags, length = _record.unpack_from(message, at)
         at += _record.size + length
-        if kind == _OPT and number >= others:
+        if type_ == _OPT and number >= others:
             if edns is not None or message[owner]:
                 raise _Unreadable
-            edns = Edns(max(payload_bytes, PLAIN_BYTES_MAX), version & 255, bool(flags & _DNSSEC_OK), length > 0)
+            edns = Edns(max(payload_bytes, UDP_BYTES_WITHOUT_EDNS), version & 255, bool(flags & _DNSSEC_OK), length > 0)
     return edns, at
 
 

@@ -1,8 +1,7 @@
 """Answers queries, with answers that were given before as long as they are right.
 
-An answer is kept by the bytes of the query after its id, so that a query which comes again costs a look at three
-numbers. The records in it are kept for themselves: clients that vary the case of letters, or send an option of their
-own with each query, share them.
+An answer is kept under the bytes of its query after the id, so that a repeated query costs three comparisons. Records
+are cached separately, so that queries that differ in case or EDNS options share them.
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ from functools import partial
 
 from attrs import frozen
 
+from bender.core.name_lookup import NameLookup
 from bender.node.node import Node
 from bender.protocols.dns.members import MemberRecords, MemberRecordsCache
 from bender.protocols.dns.message import (
     IN,
     NOT_READY,
-    PLAIN_BYTES_MAX,
     TRUNCATED,
+    UDP_BYTES_WITHOUT_EDNS,
     MalformedQuery,
     Query,
     Rcode,
@@ -26,38 +26,37 @@ from bender.protocols.dns.message import (
 )
 from bender.protocols.dns.records import (
     AAAA,
-    ADDRESS_TTL_S,
     ANY,
     ANY_HINFO,
-    EMPTY,
+    FIXED_TTL_S,
     HINFO,
     NEGATIVE_TTL_S,
     NS,
-    REFUSED_KINDS,
+    REFUSED_TYPES,
     SOA,
     SRV,
     A,
     Answer,
     RecordRing,
-    absence,
     answer,
-    asked_record,
-    refusal,
+    answer_without_records,
+    negative_answer,
+    record_of_qname,
     server_name,
     soa,
 )
-from bender.protocols.dns.zone import Members, NameOwner, owner_of
+from bender.protocols.dns.zone import NamedMembers, NameOwner, owner_of
 
-#: Answers that are kept for one transport, and their bytes: the oldest go first.
+#: Answers that are kept for one transport, and the bytes that each of them takes, summed up: the oldest go first.
 KEPT_MAX = 10_000
-KEPT_BYTES_MAX = 4 * 1024 * 1024
+KEPT_BYTES_MAX = 16 * 1024 * 1024
 
 Respond = Callable[[bytes | None], None]
 
 
 @frozen
 class AnswerLimit:
-    """The bytes of the longest answer, and whether a client may take less than that, as over UDP."""
+    """The bytes of the longest answer, and whether a client can ask for shorter ones, as over UDP."""
 
     bytes_max: int
     client_decides: bool
@@ -66,11 +65,11 @@ class AnswerLimit:
         """Return the bytes that the answer to a query may have."""
         if not self.client_decides:
             return self.bytes_max
-        return min(self.bytes_max, PLAIN_BYTES_MAX if query.edns is None else query.edns.payload_bytes)
+        return min(self.bytes_max, UDP_BYTES_WITHOUT_EDNS if query.edns is None else query.edns.payload_bytes)
 
 
 class _Kept:
-    """An answer, and what it follows from."""
+    """An answer, and what it was made of."""
 
     __slots__ = ("answer", "names_version", "records")
 
@@ -108,12 +107,11 @@ class Responder:
         if kept is None:
             return None
         records = kept.records
-        if kept.names_version != self._names_version or not (records is None or records.is_right(self._view)):
+        if kept.names_version != self._names_version or not (records is None or records.source.is_right(self._view)):
             self._forget(message[2:])
             return None
         if not self._node.ready:
             return None
-        self._node.counters.dns_queries += 1
         self._node.counters.dns_truncated += kept.answer.truncated
         return kept.answer.message(message[:2], self._random())
 
@@ -123,7 +121,6 @@ class Responder:
         if known is not None:
             respond(known)
             return
-        self._node.counters.dns_queries += 1
         try:
             query = parse(message)
         except MalformedQuery as error:
@@ -135,17 +132,16 @@ class Responder:
         elif not self._members.take(found, partial(self._answer, message, query, respond)):
             respond(None)
 
-    def shortest(self, message: bytes, rcode: Rcode = Rcode.NOERROR) -> bytes | None:
-        """Return the answer to a client that asks too much, which is not longer than the query; None if there is none.
+    def over_rate_answer(self, message: bytes, rcode: Rcode = Rcode.NOERROR) -> bytes | None:
+        """Return the answer to a client over its rate, never longer than the query; None if the message gets no answer.
 
-        It has an outcome, or else sends the client to TCP.
+        It has an error code, or else is empty and truncated, which makes the client use TCP.
         """
         try:
             query = parse(message)
         except MalformedQuery as error:
             return error.answer
-        self._node.counters.dns_truncated += not rcode
-        return refusal(query, rcode, 0 if rcode else TRUNCATED).message(message[:2], 0.0)
+        return answer_without_records(query, rcode, 0 if rcode else TRUNCATED).message(message[:2], 0.0)
 
     @property
     def _names_version(self) -> int:
@@ -155,19 +151,19 @@ class Responder:
     def _find(self, message: bytes, query: Query) -> Answer | str:
         """Return the answer to a query, or the key of the members whose records it is made of."""
         if query.edns is not None and query.edns.version:
-            return refusal(query, Rcode.BADVERS)
+            return answer_without_records(query, Rcode.BADVERS)
         owner = owner_of(query.labels)
-        if owner is None or query.class_ != IN or query.kind in REFUSED_KINDS:
-            return refusal(query, Rcode.REFUSED)
+        if owner is None or query.class_ != IN or query.type_ in REFUSED_TYPES:
+            return answer_without_records(query, Rcode.REFUSED)
         if not self._node.ready:
-            return refusal(query, Rcode.SERVFAIL, options=NOT_READY)
+            return answer_without_records(query, Rcode.SERVFAIL, options=NOT_READY)
         addresses, services = self._key(owner.addresses), self._key(owner.services)
-        if addresses is not None and query.kind in (A, AAAA):
+        if addresses is not None and query.type_ in (A, AAAA):
             return addresses
-        if services is not None and query.kind == SRV:
+        if services is not None and query.type_ == SRV:
             return services
         if not (owner.exists or addresses or services or self._is_above(owner.above)):
-            return absence(query, Rcode.NXDOMAIN)
+            return negative_answer(query, Rcode.NXDOMAIN)
         fixed = self._fixed(query, owner)
         self._keep(message, query, fixed, None)
         return fixed
@@ -176,30 +172,30 @@ class Responder:
         """Return the answer about a name that exists, and has no members, or is not asked for their records."""
         record = None
         zone = query.zone_pointer
-        if query.kind == ANY:
-            record = asked_record(HINFO, ANY_HINFO, ADDRESS_TTL_S)
-        elif owner.is_zone and query.kind == SOA:
-            record = asked_record(SOA, soa(zone), NEGATIVE_TTL_S)
-        elif owner.is_zone and query.kind == NS:
-            record = asked_record(NS, server_name(zone), ADDRESS_TTL_S)
+        if query.type_ == ANY:
+            record = record_of_qname(HINFO, ANY_HINFO, NEGATIVE_TTL_S)
+        elif owner.is_zone and query.type_ == SOA:
+            record = record_of_qname(SOA, soa(zone), NEGATIVE_TTL_S)
+        elif owner.is_zone and query.type_ == NS:
+            record = record_of_qname(NS, server_name(zone), FIXED_TTL_S)
         else:
             address = self._server_address if owner.is_server else owner.address
-            if address is not None and query.kind == (A if len(address) == 4 else AAAA):
-                record = asked_record(query.kind, address, ADDRESS_TTL_S)
+            if address is not None and query.type_ == (A if len(address) == 4 else AAAA):
+                record = record_of_qname(query.type_, address, FIXED_TTL_S)
         if record is None:
-            return absence(query)
+            return negative_answer(query)
         return answer(query, RecordRing((record,)), (), self._limit.bytes_for(query))
 
     def _answer(self, message: bytes, query: Query, respond: Respond, records: MemberRecords | None) -> None:
         """Answer a query with the records of members."""
         if records is None or not self._node.ready:
-            self._send(message, refusal(query, Rcode.SERVFAIL, options=NOT_READY), respond)
+            self._send(message, answer_without_records(query, Rcode.SERVFAIL, options=NOT_READY), respond)
             return
-        if query.kind == SRV:
-            ring, extras = records.services, records.targets
+        if query.type_ == SRV:
+            ring, additional = records.services, records.targets
         else:
-            ring, extras = records.addresses.get(query.kind, EMPTY), ()
-        made = answer(query, ring, extras, self._limit.bytes_for(query)) if ring.count else absence(query)
+            ring, additional = records.of_type(query.type_), ()
+        made = answer(query, ring, additional, self._limit.bytes_for(query)) if ring.count else negative_answer(query)
         self._keep(message, query, made, records)
         self._send(message, made, respond)
 
@@ -207,21 +203,21 @@ class Responder:
         self._node.counters.dns_truncated += made.truncated
         respond(made.message(message[:2], self._random()))
 
-    def _key(self, members: Members | None) -> str | None:
+    def _key(self, members: NamedMembers | None) -> str | None:
         """Return the key of members that exist; else None."""
         if members is None:
             return None
-        names = self._app_names if members.kind == "app" else self._backend_names
-        name = names.find(members.name)
+        name = self._names(members).find(members.name)
         return None if name is None else f"{members.kind}/{name}"
 
-    def _is_above(self, members: Members | None) -> bool:
-        if members is None:
-            return False
-        return (self._app_names if members.kind == "app" else self._backend_names).is_ending(members.name)
+    def _is_above(self, members: NamedMembers | None) -> bool:
+        return members is not None and self._names(members).is_ending(members.name)
+
+    def _names(self, members: NamedMembers) -> NameLookup:
+        return self._app_names if members.kind == "app" else self._backend_names
 
     def _keep(self, message: bytes, query: Query, made: Answer, records: MemberRecords | None) -> None:
-        if query.edns is not None and query.edns.has_options:  # a cookie, mostly, which is another one each time
+        if query.edns is not None and query.edns.has_options:  # mostly a cookie, which differs each time
             return
         key = message[2:]
         self._forget(key)

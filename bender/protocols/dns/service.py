@@ -56,14 +56,14 @@ class DnsService(Service):
         interface: str,
         backlog: int,
     ) -> None:
-        """`random` returns numbers from 0 to below 1. An empty `interface` is all addresses."""
+        """`random` returns numbers from 0 to below 1."""
         self._reactor = reactor
         self._port = port
         self._interface = interface
         self._backlog = backlog
-        address = ip_address(interface) if interface else None
-        datagram_bytes_max = DATAGRAM_BYTES_MAX if address is not None and address.is_loopback else PAYLOAD_BYTES
-        server_address = None if address is None or address.is_unspecified else address.packed
+        address = ip_address(interface)
+        datagram_bytes_max = DATAGRAM_BYTES_MAX if address.is_loopback else PAYLOAD_BYTES
+        server_address = None if address.is_unspecified else address.packed
         members = MemberRecordsCache(node.replica.view, turns)
         node.limits.left_out["dns"] = partial(_count_left_out, node.replica.view)
 

@@ -22,8 +22,8 @@ Kind = Literal["app", "backend"]
 
 
 @frozen
-class Members:
-    """The members of an app or a backend, by its name in lower case."""
+class NamedMembers:
+    """An app or a backend that has members, by its name in lower case. It need not exist."""
 
     kind: Kind
     name: str
@@ -38,9 +38,9 @@ class NameOwner:
     a backend ends with a dot and `above`, because a dot in such a name separates labels.
     """
 
-    addresses: Members | None = None
-    services: Members | None = None
-    above: Members | None = None
+    addresses: NamedMembers | None = None
+    services: NamedMembers | None = None
+    above: NamedMembers | None = None
     address: bytes | None = None
     exists: bool = False
     is_zone: bool = False
@@ -92,10 +92,10 @@ def _members(kind: Kind, name: list[bytes]) -> NameOwner:
     return NameOwner(addresses, services, above=_named(kind, name[:-1]))
 
 
-def _named(kind: Kind, labels: list[bytes]) -> Members | None:
+def _named(kind: Kind, labels: list[bytes]) -> NamedMembers | None:
     with suppress(UnicodeDecodeError):
         name = b".".join(labels).decode()
-        return Members(kind, name) if name else None
+        return NamedMembers(kind, name) if name else None
     return None
 
 

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from bender.core.model import RegistrationRequest
 from bender.net.fair_turns import Turns
 from bender.protocols.dns.members import MemberRecordsCache
-from bender.protocols.dns.message import HEAD_BYTES, PLAIN_BYTES_MAX
+from bender.protocols.dns.message import HEADER_BYTES, UDP_BYTES_WITHOUT_EDNS
 from bender.protocols.dns.responder import AnswerLimit, Responder
 from tests.api.conversation import a_node
 from tests.protocols.dns.dns_case import query
@@ -101,7 +101,7 @@ _OVER_UDP, _OVER_TCP = _responders()
 def fuzz(sent: bytes) -> None:
     """Whatever comes, the answer is whole and belongs to it, is no longer than allowed, and is the same again."""
     answers = [_answer(responder, sent) for responder in (_OVER_UDP, _OVER_UDP, _OVER_TCP)]
-    if len(sent) < HEAD_BYTES or sent[2] & 0x80:
+    if len(sent) < HEADER_BYTES or sent[2] & 0x80:
         assert answers == [None] * 3, "nothing is to be answered"
         return
     for answer in answers:
@@ -111,7 +111,7 @@ def fuzz(sent: bytes) -> None:
     assert _content(first) == _content(again) or first.flags & dns.flags.TC, "the second answer is another one"
     if not first.flags & dns.flags.TC:
         assert _content(first)[0] == _content(whole)[0], "the answer over TCP has other records"
-    limit = max(PLAIN_BYTES_MAX, _payload(sent)) if first.question else len(sent)
+    limit = max(UDP_BYTES_WITHOUT_EDNS, _payload(sent)) if first.question else len(sent)
     assert all(len(answer) <= limit for answer in answers[:2] if answer is not None), "too long for the client"
 
 
@@ -127,7 +127,7 @@ def _check(sent: bytes, answer: bytes) -> None:
     read = dns.message.from_wire(answer)
     assert answer[:2] == sent[:2] and answer[2] & 0x80, "it does not belong to the query"
     if not read.question:
-        assert len(answer) == HEAD_BYTES and read.rcode() in (1, 4), "no question is repeated"
+        assert len(answer) == HEADER_BYTES and read.rcode() in (1, 4), "no question is repeated"
         return
     asked = dns.message.from_wire(sent, question_only=True, ignore_trailing=True)
     assert read.question == asked.question, "another question is answered"

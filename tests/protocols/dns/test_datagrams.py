@@ -57,7 +57,7 @@ class Datagrams(DnsCase):
         """Answers of others, and what has no head, are dropped."""
         self.send(b"")
         self.send(b"id\x81\x80" + bytes(8))
-        self.assertEqual((self.port.sent, self.dropped), ([], 2))
+        self.assertEqual((self.port.sent, self.node.counters.dns_queries, self.dropped), ([], 2, 2))
 
     def test_addresses_that_take_nothing(self) -> None:
         """An answer that the system does not take is dropped, and nothing fails: the port of a lie may be 0."""

@@ -10,7 +10,7 @@ import dns.rcode
 
 from bender.core.admin_state import Override
 from bender.node.listings import AT_ONCE_MAX
-from bender.protocols.dns import members
+from bender.protocols.dns import members, responder
 from bender.protocols.dns.members import MemberRecords
 from tests.protocols.dns.dns_case import DnsCase, addresses, is_truncated, query, services
 
@@ -41,7 +41,7 @@ class ManyMembers(DnsCase):
     def test_many_in_slices(self) -> None:
         """The records are made step by step; who asks meanwhile gets the same, and then they are kept."""
         self.many(1000)
-        steps = [*self.members.making("app/web", [])]
+        steps = [*self.members.making(self.members.source("app/web"), [])]
         self.assertGreaterEqual(len(steps), 4)
         self.members = self.members.__class__(self.node.replica.view, self.turns)
         self.over_tcp = self.responder(self.over_tcp._limit)
@@ -57,12 +57,37 @@ class ManyMembers(DnsCase):
         """What is made of members that change meanwhile is sent, and not kept."""
         self.many(300)
         made: list[MemberRecords] = []
-        steps: Iterator[None] = self.members.making("app/web", made)
+        steps: Iterator[None] = self.members.making(self.members.source("app/web"), made)
         self.assertEqual(len([*islice(steps, 1)]), 1)
         self.up("10.9.9.9")
-        self.assertEqual(len([*steps]), 2)
+        self.assertEqual(len([*steps]), 3)
         self.assertEqual(made[0].addresses[1].count, 300)
         self.assertEqual((self.members._kept, self.members._kept_bytes), ({}, 0))
+
+    def test_a_query_after_a_change_meanwhile(self) -> None:
+        """It does not get the answer to an earlier one."""
+        self.many(300)
+        self.turns.crowded = True
+        before = self.later("web.app.bender.")
+        self.node.deregister("registration/web/1/10.0.0.5/8080")
+        after = self.later("web.app.bender.")
+        self.clock.pump([0.0] * 9)
+        self.assertEqual(len(addresses(before[0])), 299)
+        self.assertEqual(len(addresses(after[0])), 299)
+        self.assertNotIn("10.0.0.5", addresses(after[0]))
+        self.assertEqual((self.members._running, self.members._waiting), ({}, 0))
+        self.assertEqual(len(self.members._kept), 1)
+
+    def test_a_backend_that_is_removed_meanwhile(self) -> None:
+        """The query came while it existed, so it gets its members."""
+        self.many(300)
+        self.backend()
+        self.turns.crowded = True
+        answers = self.later("shop.backend.bender.")
+        self.node.configure("backend/shop", None, "operator")
+        self.clock.pump([0.0] * 9)
+        self.assertEqual(len(addresses(answers[0])), 300)
+        self.assertEqual(self.ask("shop.backend.bender.").rcode(), dns.rcode.NXDOMAIN)
 
     def test_backend(self) -> None:
         """Backends too, with their weights."""
@@ -129,6 +154,22 @@ class KeptRecords(DnsCase):
         self.assertIsNone(self.members.kept("app/app1"))
         self.assertIsNotNone(self.members.kept("app/app0"))
         self.assertEqual(len(self.members._kept), members.KEPT_MAX)
+
+    def test_answers_of_earlier_records(self) -> None:
+        """What answers keep alive of records that are out of date is counted, and limited."""
+        id_ = self.up(app="registrar")
+        for number in range(200):
+            self.up(f"10.0.1.{number}", app="registrar")
+        for number in range(300):
+            self.node.set_state(id_, Override("drain" if number % 2 else "up", 60.0), "operator")
+            name = "".join(c.upper() if number >> at & 1 else c for at, c in enumerate("registrar.app.bender."))
+            self.ask(name, tcp=True)
+        kept = self.over_tcp._kept
+        self.assertEqual(len({id(each.records) for each in kept.values()}), 300)
+        self.assertGreater(self.over_tcp._kept_bytes, 300 * 200 * len("cTTLLaddr"))
+        self.patch(responder, "KEPT_BYTES_MAX", self.over_tcp._kept_bytes)
+        self.ask("registrar.app.BENDER.", tcp=True)
+        self.assertLessEqual(len(kept), 300)
 
     def test_bytes(self) -> None:
         """What is kept is counted, and forgotten when it is wrong."""

@@ -8,15 +8,15 @@ import dns.message
 import dns.rcode
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.protocols.dns.message import HEAD_BYTES, Edns, MalformedQuery, Query, Rcode, parse
+from bender.protocols.dns.message import HEADER_BYTES, Edns, MalformedQuery, Query, Rcode, parse
 from tests.protocols.dns.dns_case import query
 
 QUESTION = b"\x03web\x03app\x06bender\x00\x00\x01\x00\x01"
 OPT = b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00"
 
 
-def head(flags: int = 0x0100, questions: int = 1, answers: int = 0, authorities: int = 0, extras: int = 0) -> bytes:
-    return b"id" + pack("!HHHHH", flags, questions, answers, authorities, extras)
+def head(flags: int = 0x0100, questions: int = 1, answers: int = 0, authorities: int = 0, additional: int = 0) -> bytes:
+    return b"id" + pack("!HHHHH", flags, questions, answers, authorities, additional)
 
 
 class Queries(SynchronousTestCase):
@@ -24,8 +24,8 @@ class Queries(SynchronousTestCase):
         """Labels are in lower case; the question is kept as it came."""
         sent = query(r"WEB\.Api.app.bender.", "SRV")
         parsed = parse(sent.to_wire())
-        self.assertEqual((parsed.labels, parsed.kind, parsed.class_), ((b"web.api", b"app", b"bender"), 33, 1))
-        self.assertEqual(parsed.question, sent.to_wire()[HEAD_BYTES:])
+        self.assertEqual((parsed.labels, parsed.type_, parsed.class_), ((b"web.api", b"app", b"bender"), 33, 1))
+        self.assertEqual(parsed.question, sent.to_wire()[HEADER_BYTES:])
         self.assertIsNone(parsed.edns)
 
     def test_edns(self) -> None:
@@ -36,13 +36,13 @@ class Queries(SynchronousTestCase):
 
     def test_options(self) -> None:
         cookie = OPT[:-2] + b"\x00\x0c\x00\x0a\x00\x08cookie12"
-        parsed = parse(head(extras=1) + QUESTION + cookie)
+        parsed = parse(head(additional=1) + QUESTION + cookie)
         self.assertEqual(parsed.edns, Edns(1232, 0, True, True))
 
     def test_other_records(self) -> None:
         """Records that mean nothing in a query are passed over, with names that end in a pointer too."""
         pointed = b"\x01x\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x7f\x00\x00\x01"
-        parsed = parse(head(answers=1, authorities=1, extras=2) + QUESTION + 3 * pointed + OPT)
+        parsed = parse(head(answers=1, authorities=1, additional=2) + QUESTION + 3 * pointed + OPT)
         self.assertEqual(parsed.edns, Edns(1232, 0, True, False))
 
     def test_the_longest_name(self) -> None:
@@ -96,17 +96,17 @@ class MalformedMessages(SynchronousTestCase):
 
     def test_pieces(self) -> None:
         """A message that is cut off anywhere is malformed, and so is one with something after it."""
-        whole = head(extras=1) + QUESTION + OPT
+        whole = head(additional=1) + QUESTION + OPT
         parse(whole)
-        for length in range(HEAD_BYTES, len(whole)):
+        for length in range(HEADER_BYTES, len(whole)):
             self.assertEqual(self.rcode(whole[:length]), dns.rcode.FORMERR, length)
         self.assertEqual(self.rcode(whole + b"\x00"), dns.rcode.FORMERR)
 
     def test_bad_edns(self) -> None:
         """There is at most one such record, and it belongs to the root."""
-        self.assertEqual(self.rcode(head(extras=2) + QUESTION + OPT + OPT), dns.rcode.FORMERR)
-        self.assertEqual(self.rcode(head(extras=1) + QUESTION + b"\x01x" + OPT), dns.rcode.FORMERR)
-        self.assertEqual(self.rcode(head(extras=1) + QUESTION + b"\x50" + OPT[1:]), dns.rcode.FORMERR)
+        self.assertEqual(self.rcode(head(additional=2) + QUESTION + OPT + OPT), dns.rcode.FORMERR)
+        self.assertEqual(self.rcode(head(additional=1) + QUESTION + b"\x01x" + OPT), dns.rcode.FORMERR)
+        self.assertEqual(self.rcode(head(additional=1) + QUESTION + b"\x50" + OPT[1:]), dns.rcode.FORMERR)
 
 
 class Heads(SynchronousTestCase):

@@ -12,9 +12,9 @@ from bender.protocols.dns.records import (
     A,
     RecordRing,
     Target,
-    absence,
     answer,
-    asked_record,
+    negative_answer,
+    record_of_qname,
     srv_record,
     target,
 )
@@ -28,7 +28,7 @@ def asked(kind: str = "A", name: str = "web.app.bender.", payload: int = 0) -> Q
 
 
 def of_addresses(hosts: list[str]) -> RecordRing:
-    return RecordRing([asked_record(A, target(host).packed) for host in hosts])
+    return RecordRing([record_of_qname(A, target(host).packed) for host in hosts])
 
 
 def of_services(hosts: list[str]) -> RecordRing:
@@ -51,7 +51,7 @@ class Targets(SynchronousTestCase):
     def test_address_of_ipv6(self) -> None:
         found = target("2001:db8::5")
         self.assertEqual(found.name, b"\x2020010db8000000000000000000000005\x04addr\x06bender\x00")
-        self.assertEqual((found.kind, len(found.packed)), (AAAA, 16))
+        self.assertEqual((found.type_, len(found.packed)), (AAAA, 16))
 
     def test_name(self) -> None:
         """A name has no record of its own: others know its addresses."""
@@ -164,7 +164,7 @@ class Answers(SynchronousTestCase):
 class Absences(SynchronousTestCase):
     def test_soa(self) -> None:
         """It says for how long others may keep it, and belongs to the zone."""
-        read = dns.message.from_wire(absence(asked(name="nothing.app.bender.")).message(b"id", 0.0))
+        read = dns.message.from_wire(negative_answer(asked(name="nothing.app.bender.")).message(b"id", 0.0))
         self.assertEqual(
             [rrset.to_text() for rrset in read.authority],
             ["bender. 1 IN SOA ns.bender. hostmaster.bender. 1 3600 600 86400 1"],

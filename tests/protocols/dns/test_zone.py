@@ -5,7 +5,7 @@ from __future__ import annotations
 import dns.name
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.protocols.dns.zone import Members, NameOwner, has_owner, owner_of
+from bender.protocols.dns.zone import NamedMembers, NameOwner, has_owner, owner_of
 
 
 def labels(name: str) -> tuple[bytes, ...]:
@@ -18,7 +18,7 @@ class Names(SynchronousTestCase):
             self.assertIsNone(owner_of(name), name)
 
     def test_apps_and_backends(self) -> None:
-        web, shop = Members("app", "web"), Members("backend", "shop")
+        web, shop = NamedMembers("app", "web"), NamedMembers("backend", "shop")
         self.assertEqual(owner_of(labels("web.app.bender")), NameOwner(web, above=web))
         self.assertEqual(owner_of(labels("shop.backend.bender")), NameOwner(shop, above=shop))
 
@@ -26,7 +26,9 @@ class Names(SynchronousTestCase):
         """The first label has an underscore, which is not of the name; the last may belong to an app, too."""
         found = owner_of(labels("_web._tcp.app.bender"))
         assert found is not None
-        self.assertEqual((found.services, found.addresses), (Members("app", "web"), Members("app", "_web._tcp")))
+        self.assertEqual(
+            (found.services, found.addresses), (NamedMembers("app", "web"), NamedMembers("app", "_web._tcp"))
+        )
         found = owner_of(labels("web._tcp.app.bender"))
         assert found is not None
         self.assertIsNone(found.services)
@@ -36,10 +38,10 @@ class Names(SynchronousTestCase):
         for name in (labels("web.api.app.bender"), (b"web.api", b"app", b"bender")):
             found = owner_of(name)
             assert found is not None
-            self.assertEqual(found.addresses, Members("app", "web.api"))
+            self.assertEqual(found.addresses, NamedMembers("app", "web.api"))
         found = owner_of(labels("_web.api._tcp.app.bender"))
         assert found is not None
-        self.assertEqual(found.services, Members("app", "web.api"))
+        self.assertEqual(found.services, NamedMembers("app", "web.api"))
 
     def test_bytes_that_are_not_text(self) -> None:
         self.assertEqual(owner_of((b"\xff", b"app", b"bender")), NameOwner())
@@ -78,7 +80,7 @@ class Names(SynchronousTestCase):
                 query = dns.name.from_text(f"_{name}._tcp.backend.bender.")
                 found = owner_of(query.labels[:-1])
                 assert found is not None
-                self.assertEqual(found.services, Members("backend", name))
+                self.assertEqual(found.services, NamedMembers("backend", name))
 
     def test_other_names(self) -> None:
         for name in ("web.bender", "_tcp.bender", "tcp.addr.bender", "ns.ns.bender"):
