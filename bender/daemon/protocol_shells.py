@@ -1,4 +1,4 @@
-"""The shells of other programs' protocols, put together as their options say; none of them costs anything while off."""
+"""Builds the listeners of other programs' protocols from the options. A protocol that is off costs nothing."""
 
 from __future__ import annotations
 

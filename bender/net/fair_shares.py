@@ -10,7 +10,9 @@ Every call takes constant time, because it is made for each connection of an att
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
+
+from twisted.logger import Logger
 
 _T = TypeVar("_T")
 
@@ -84,3 +86,43 @@ class FairShares(Generic[_T]):
         self._most = max(self._most, after)
         if self._most and self._most not in self._by_number:
             self._most -= 1
+
+
+class Connection(Protocol):
+    """A connection that has a place."""
+
+    @property
+    def client(self) -> str: ...
+    def abort(self) -> None: ...
+
+
+_C = TypeVar("_C", bound=Connection)
+
+_log = Logger()
+
+
+def admit(connection: _C, places: FairShares[_C], listener: str) -> _C | None:
+    """Return a new connection if it has got a place, which may end another one; None if it is refused.
+
+    Both are logged. `listener` is what the client has connected to, such as `--dns over TCP`.
+    """
+    try:
+        loser = places.take(connection, connection.client)
+    except NoPlace:
+        _log.warn(
+            "All {places} connections to {listener} are in use (--max-connections): refusing one of {client}.",
+            places=places.maximum,
+            listener=listener,
+            client=connection.client,
+        )
+        return None
+    if loser is not None:
+        _log.warn(
+            "All {places} connections to {listener} are in use (--max-connections): closing the newest of {client}, "
+            "which has the most.",
+            places=places.maximum,
+            listener=listener,
+            client=loser.client,
+        )
+        loser.abort()
+    return connection

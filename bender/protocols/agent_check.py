@@ -1,11 +1,11 @@
-"""HAProxy's agent-check: HAProxy asks for the state of a server, and sets it.
+"""HAProxy's agent-check: tells HAProxy the state and weight of a server, which HAProxy applies.
 
-HAProxy connects for each check, sends a line that its configuration has (`agent-send`), and reads a line. It names an
-instance here, as `APP/VERSION/HOST/PORT`. Only what the registry knows is ever answered: about an instance that is not
-listed, and at a node that is not ready, the connection is closed without a word, which changes nothing in HAProxy. That
-a registration has ended says nothing about a server that HAProxy finds well by a check of its own.
+For each check HAProxy opens a connection, sends the line that its configuration has for the server (`agent-send`), and
+reads a line. Here, the line names an instance: `APP/VERSION/HOST/PORT`. If that is not listed, or the node is not
+ready, the connection is closed without an answer, which changes nothing in HAProxy: the end of a registration is no
+evidence against a server that passes HAProxy's own check.
 
-A check costs one connection, so nothing is kept of it and nothing is logged about what is usual.
+Checks are frequent, so nothing is kept between them, and those that succeed are not logged.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from bender.core.invalid import Invalid
 from bender.core.model import Terms, registration_key
 from bender.core.registration_status import UP, State
 from bender.net.client_address import client_at, host_of
 from bender.net.eager_write import prompt_writer
-from bender.net.fair_shares import FairShares, NoPlace
+from bender.net.fair_shares import FairShares, admit
 from bender.net.fair_turns import Turns, Urgency
 from bender.node.node import Node
 
@@ -34,7 +33,10 @@ LINE_BYTES_MAX = 8 * 1024
 #: Seconds from the connection to its end. HAProxy sends the line at once, and waits for 2 s unless it is configured.
 CHECK_S_MAX = 5.0
 
-#: HAProxy multiplies the weight in its configuration, which is 1 by default, with the percentage of the answer.
+#: Bytes of a line that names no instance which are logged.
+LOGGED_BYTES_MAX = 100
+
+#: HAProxy multiplies the weight in its configuration, 1 by default, by the percentage of the answer.
 PERCENT_OF_WEIGHT = 100
 
 
@@ -42,7 +44,6 @@ class AgentCheckFactory(Factory):
     """Answers the checks of any number of HAProxys, each on a connection of its own."""
 
     noisy = False
-    _log = Logger()
 
     def __init__(self, node: Node, clock: IReactorTime, turns: Turns) -> None:
         self.node = node
@@ -52,20 +53,7 @@ class AgentCheckFactory(Factory):
         node.limits.bind_connections("agent_connections", self.places)
 
     def buildProtocol(self, addr: IAddress | None) -> AgentCheck | None:
-        client = client_at(host_of(addr))
-        check = AgentCheck(self, client)
-        try:
-            loser = self.places.take(check, client)
-        except NoPlace:
-            self._log.warn(
-                "{places} connections to --agent are open, the maximum: that of {client} is closed.",
-                places=self.places.used,
-                client=client,
-            )
-            return None
-        if loser is not None:
-            loser.end()
-        return check
+        return admit(AgentCheck(self, client_at(host_of(addr))), self.places, "--agent")
 
 
 @implementer(IHalfCloseableProtocol)
@@ -79,8 +67,10 @@ class AgentCheck(Protocol):
 
     def __init__(self, factory: AgentCheckFactory, client: str) -> None:
         self._factory = factory
-        self._client = client
+        self.client = client
         self._read = b""
+        # Nothing was sent, and nobody but the client or the time has ended the connection.
+        self._silent = True
         self._complete = False
         self._due: IDelayedCall | None = None
 
@@ -92,6 +82,7 @@ class AgentCheck(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._complete:
             return
+        self._silent = False
         self._read += data
         if b"\n" in data or len(self._read) > LINE_BYTES_MAX:
             self.readConnectionLost()
@@ -107,6 +98,12 @@ class AgentCheck(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         del reason
+        if self._silent:
+            self._log.warn(
+                "A check of {client} at --agent has sent nothing: add agent-send to the server in HAProxy's "
+                "configuration, because the port alone does not say which instance is meant.",
+                client=self.client,
+            )
         self._factory.turns.forget(self)
         self._factory.places.release(self)
         if self._due is not None:
@@ -119,8 +116,16 @@ class AgentCheck(Protocol):
         """Answer the line, or not, and close the connection."""
         line, _, _ = self._read.partition(b"\n")
         node = self._factory.node
-        if len(line) <= LINE_BYTES_MAX and not node.limits.rate.take(self._client):
-            answer = answer_of(node, line)
+        if not node.limits.rate.take(self.client):
+            key = key_in(line) if len(line) <= LINE_BYTES_MAX else None
+            if key is None and not self._silent:
+                self._log.warn(
+                    "A check of {client} at --agent names no instance: {line}. The server's agent-send in HAProxy's "
+                    'configuration must be "APP/VERSION/HOST/PORT\\n".',
+                    client=self.client,
+                    line=ascii(line[:LOGGED_BYTES_MAX])[1:],
+                )
+            answer = None if key is None else answer_about(node, key)
             if answer is not None:
                 prompt_writer(self.transport)(answer)
         self.transport.loseConnection()
@@ -131,8 +136,9 @@ class AgentCheck(Protocol):
 
     # The rest.
 
-    def end(self) -> None:
-        """Close the connection without an answer."""
+    def abort(self) -> None:
+        """Close the connection without an answer, because another needs its place."""
+        self._silent = False
         self.transport.abortConnection()
 
     def _seconds_max(self) -> float:
@@ -140,21 +146,12 @@ class AgentCheck(Protocol):
 
     def _too_late(self) -> None:
         self._due = None
-        if not self._read:
-            self._log.warn(
-                "A check of {client} at --agent has sent nothing: add agent-send to the server in HAProxy's "
-                "configuration, because the port alone does not say which instance is meant.",
-                client=self._client,
-            )
-        self.end()
+        self.transport.abortConnection()
 
 
-def answer_of(node: Node, line: bytes) -> bytes | None:
-    """Return the answer to a line, without its end; None if nothing may change in HAProxy."""
-    key = key_in(line)
-    if key is None or not node.ready:
-        return None
-    claim = node.claim(key)
+def answer_about(node: Node, key: str) -> bytes | None:
+    """Return the answer about an instance by its id; None if nothing may change in HAProxy."""
+    claim = node.claim(key) if node.ready else None
     return None if claim is None else state_line(node.standing(key).state, Terms.decode(claim.body).weight)
 
 
@@ -169,7 +166,7 @@ def key_in(line: bytes) -> str | None:
             del parts[0]
         app, version, host, port = parts
         return registration_key((app, version, host, port))
-    except (UnicodeDecodeError, ValueError, Invalid):
+    except ValueError:  # Invalid and UnicodeDecodeError are
         return None
 
 

@@ -20,7 +20,7 @@ from bender.protocols.agent_check import (
     CHECK_S_MAX,
     LINE_BYTES_MAX,
     AgentCheckFactory,
-    answer_of,
+    answer_about,
     key_in,
     state_line,
 )
@@ -113,7 +113,7 @@ class Answers(AgentCheckCase):
     """What the registry knows of an instance is answered, and nothing else."""
 
     def answer(self) -> bytes | None:
-        return answer_of(self.node, WEB_LINE.strip())
+        return answer_about(self.node, WEB)
 
     def test_listed(self) -> None:
         self.assertEqual(self.answer(), b"ready up 300%\n")
@@ -130,8 +130,7 @@ class Answers(AgentCheckCase):
         self.node.set_state(WEB, Override("maint", 60.0), "somebody")
         self.node.deregister(WEB)
         self.assertIsNone(self.answer())
-        self.assertIsNone(answer_of(self.node, b"web/1.2.1/10.0.0.5/8080"))
-        self.assertIsNone(answer_of(self.node, b"GET / HTTP/1.1"))
+        self.assertIsNone(answer_about(self.node, "registration/web/1.2.1/10.0.0.5/8080"))
 
     def test_not_ready(self) -> None:
         """A node that has left, or was paused, lists what it does not know any more."""
@@ -220,10 +219,30 @@ class Connections(AgentCheckCase):
             self.clock.advance(CHECK_S_MAX - 0.1)
             self.assertEqual(check.outcome(), (b"", False))
             self.clock.advance(0.2)
-        self.assertEqual(check.outcome(), (b"", True))
-        check.lose()
+            self.assertEqual(check.outcome(), (b"", True))
+            check.lose()
         (line,) = map(formatEvent, logs)
         self.assertIn("A check of 10.9.9.9 at --agent has sent nothing: add agent-send", line)
+
+    def test_haproxy_gives_up_a_check_without_a_line(self) -> None:
+        """As it does before the node: it waits for an answer no longer than until the next check."""
+        half_closed, closed = self.check(), self.check()
+        with capturedLogs() as logs:
+            half_closed.protocol.readConnectionLost()
+            half_closed.lose()
+            closed.lose()
+        self.assertEqual([("has sent nothing" in formatEvent(event)) for event in logs], [True, True])
+
+    def test_a_line_that_names_no_instance(self) -> None:
+        """The log says so, because it can never become right; an instance that is not listed can."""
+        with capturedLogs() as logs:
+            for line in (b"web\n", b"web/1.2.0/10.0.0.5/8081\n"):
+                check = self.check()
+                check.send(line)
+                self.assertEqual(check.outcome(), (b"", True))
+                check.lose()
+        (logged,) = map(formatEvent, logs)
+        self.assertIn("A check of 10.9.9.9 at --agent names no instance: 'web'.", logged)
 
     def test_a_client_that_is_slow(self) -> None:
         """Each byte does not give it more time."""
@@ -270,7 +289,8 @@ class Connections(AgentCheckCase):
             other = self.check("10.8.8.8")
         self.assertEqual([each.closed for each in (first, second, other)], [False, True, False])
         self.assertIn(
-            "2 connections to --agent are open, the maximum: that of 10.9.9.9 is closed.", formatEvent(logs[0])
+            "All 2 connections to --agent are in use (--max-connections): refusing one of 10.9.9.9.",
+            formatEvent(logs[0]),
         )
         self.assertEqual(self.use(), {"max": 2, "used": 2, "peak": 2, "refused": 2})
         second.lose()

@@ -17,12 +17,11 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import Protocol, ServerFactory
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from bender.net.client_address import client_at, host_of
 from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer, unsent_bytes
-from bender.net.fair_shares import FairShares, NoPlace
+from bender.net.fair_shares import FairShares, admit
 from bender.net.fair_turns import Turns, Urgency
 from bender.net.held_bytes import HeldBytes
 from bender.node.node import Node
@@ -45,7 +44,6 @@ class DnsConnections(ServerFactory):
     """The connections to one port."""
 
     noisy = False
-    _log = Logger()
 
     def __init__(self, node: Node, responder: Responder, turns: Turns, clock: IReactorTime) -> None:
         self.node = node
@@ -59,19 +57,9 @@ class DnsConnections(ServerFactory):
         node.limits.show_held("dns_answer_bytes", self._unread)
 
     def buildProtocol(self, addr: IAddress | None) -> DnsConnection | None:
-        client = client_at(host_of(addr))
-        connection = DnsConnection(self, client)
-        try:
-            loser = self._places.take(connection, client)
-        except NoPlace:
-            self._log.warn(
-                "{places} TCP connections to --dns are open, the maximum: another one is refused.",
-                places=self._places.used,
-            )
-            return None  # which has Twisted close it
-        if loser is not None:
-            loser.abort()
-        self._open.add(connection)
+        connection = admit(DnsConnection(self, client_at(host_of(addr))), self._places, "--dns over TCP")
+        if connection is not None:
+            self._open.add(connection)
         return connection
 
     def forget(self, connection: DnsConnection) -> None:
@@ -102,7 +90,7 @@ class DnsConnection(Protocol):
         self._connections = factory
         self._held = bytearray()
         self._idle: IDelayedCall | None = None
-        self._client = client
+        self.client = client
         # In this order: a query waits for its answer; `work` is running; the client does not read; it has sent EOF; the
         # connection is lost or closing.
         self._answering = self._working = self._full = self._ended = self._closed = False
@@ -144,11 +132,11 @@ class DnsConnection(Protocol):
     def pauseProducing(self) -> None:
         self._full = True
         self.transport.pauseProducing()
-        self._connections.note_unread(self, self._client, unsent_bytes(self.transport))
+        self._connections.note_unread(self, self.client, unsent_bytes(self.transport))
 
     def resumeProducing(self) -> None:
         self._full = False
-        self._connections.note_unread(self, self._client, 0)
+        self._connections.note_unread(self, self.client, 0)
         if not self._closed:
             self.transport.resumeProducing()
             self._connections.turns.run(self)
@@ -182,7 +170,7 @@ class DnsConnection(Protocol):
         self._reset_idle()
         self._connections.node.counters.dns_queries += 1
         self._answering = self._working = True
-        if self._connections.node.limits.rate.take(self._client):
+        if self._connections.node.limits.rate.take(self.client):
             self._answer(self._connections.responder.over_rate_answer(query, Rcode.REFUSED))
         else:
             self._connections.responder.respond(query, self._answer)

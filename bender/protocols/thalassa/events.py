@@ -1,7 +1,7 @@
 """Thalassa's event socket: every connection is a subscriber of axon, which is sent `online` and `offline` for all.
 
-A subscriber filters by itself and sends nothing. First it gets what it may have missed: `offline` for instances that
-ended in the last minutes, then `online` for all that are listed. It gets nothing that the node does not know for
+A subscriber selects events itself and sends nothing. First it gets what it may have missed: `offline` for instances
+that ended in the last minutes, then `online` for all that are listed. It gets nothing that the node does not know for
 certain: nothing before the node is ready, and no `offline` because the node leaves.
 """
 
@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from bender.core.replica import Full
 from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer
-from bender.net.fair_shares import FairShares, NoPlace
+from bender.net.fair_shares import FairShares, admit
 from bender.net.fair_turns import Turns
 from bender.node.consumer_limits import Origin, origin_of
 from bender.node.event_selection import Selection, Subscription
@@ -39,7 +39,6 @@ class ThalassaEvents(Factory):
     """Serves the events of `node` to every connection, in turns with all other work (`turns`)."""
 
     noisy = False
-    _log = Logger()
 
     def __init__(self, node: Node, reactor: IReactorTime, turns: Turns | None = None) -> None:
         self._node = node
@@ -57,22 +56,8 @@ class ThalassaEvents(Factory):
         origin = origin_of(addr)
         owed = partial(FrameSubscription, self._node, self._ends, self.framed)
         subscriber = ThalassaSubscriber(self._node, self._turns, self._reactor, origin, owed)
-        try:
-            loser = self._places.take(subscriber, origin.client)
-        except NoPlace:
-            self._log.warn(
-                "{places} connections to the events of --thalassa are open, the maximum: that of {client} is refused.",
-                places=self._places.used,
-                client=origin.client,
-            )
-            return None
         subscriber.lost = partial(self._places.release, subscriber)
-        if loser is not None:
-            loser.displaced(
-                f"{self._places.maximum} connections to this port are open, the maximum (--max-connections), most of "
-                f"them from {loser.client}"
-            )
-        return subscriber
+        return admit(subscriber, self._places, "the events of --thalassa")
 
 
 class FrameSubscription:
@@ -86,8 +71,9 @@ class FrameSubscription:
         self._events = Subscription(node, self.selection)
         self._ends = ends
         self._framed = framed
-        # The ends that are still owed, backwards.
+        # The ends that are still owed, backwards, and the first piece of the snapshot, which follows them.
         self._owed_ends: list[str] = []
+        self._first_piece: list[Entry] = []
 
     @property
     def opening(self) -> bool:
@@ -107,15 +93,21 @@ class FrameSubscription:
         """
         if self._owed_ends:
             return self._take_ends(bytes_max)
+        if self._first_piece:
+            piece, self._first_piece = self._first_piece, []
+            return piece
         opening = self._events.opening
         taken = [Entry(each.cursor, self._framed(each.line)) for each in self._events.take(bytes_max)]
-        if opening:
+        if opening:  # the snapshot is of this moment, and so are the ends
             self._owed_ends = self._ends.keys()[::-1]
-        return taken or self._take_ends(bytes_max)
+            if self._owed_ends:
+                self._first_piece = taken
+                return self._take_ends(bytes_max)
+        return taken
 
     def owed_bytes(self, enough: int) -> int:
         ends = sum(map(len, self._owed_ends[:enough]))
-        return ends + self._events.owed_bytes(enough)
+        return ends + sum(entry.size for entry in self._first_piece) + self._events.owed_bytes(enough)
 
     def _take_ends(self, bytes_max: int) -> list[Entry]:
         taken: list[Entry] = []
@@ -145,6 +137,7 @@ class ThalassaSubscriber(Protocol):
         self._node = node
         self._owed = owed
         self.client = origin.client
+        self._origin = origin
         self._received_bytes = 0
         self._stream = EventStream(node, turns, clock, self, origin, ticks=False)
 
@@ -161,12 +154,12 @@ class ThalassaSubscriber(Protocol):
         try:
             self._stream.follow(self._owed())
         except Full as error:
-            self._abort(f"gets no place, because {error}")
+            self._close(str(error))
 
     def dataReceived(self, data: bytes) -> None:
         self._received_bytes += len(data)
         if self._received_bytes > RECEIVED_BYTES_MAX:
-            self._abort(f"sends more than {RECEIVED_BYTES_MAX} bytes, and subscribers of Thalassa send none")
+            self._close(f"it sent more than {RECEIVED_BYTES_MAX} bytes, and subscribers send none")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         del reason
@@ -185,7 +178,7 @@ class ThalassaSubscriber(Protocol):
         """Send nothing: axon has no message for the end of a snapshot."""
 
     def drop(self) -> None:
-        self._abort("does not read its events")
+        self._close("it does not read its events")
 
     def end(self) -> None:
         self._stream.close()
@@ -194,12 +187,16 @@ class ThalassaSubscriber(Protocol):
 
     def displaced(self, why: str) -> None:
         """End the connection, because another client needs its place."""
-        self._abort(f"loses its place, because {why}")
+        self._close(why)
 
-    def _abort(self, why: str) -> None:
+    def _close(self, why: str) -> None:
         self._log.info(
-            "The subscriber of --thalassa at {peer} {why}: closing its connection.",
-            peer=self.transport.getPeer(),
-            why=why,
+            "Closing the connection of {client} to the events of --thalassa: {why}.", client=str(self._origin), why=why
         )
+        self.abort()
+
+    # What `admit` calls.
+
+    def abort(self) -> None:
+        """Close the connection at once."""
         self.transport.abortConnection()

@@ -1,6 +1,6 @@
-"""Thalassa's HTTP API, on a port of its own: its paths are bender's, and the answers are others.
+"""Thalassa's HTTP API, on a port of its own: it has paths of bender's API, with other answers.
 
-Its client looks at the status alone. After any other than 200, it sends the same again when the next update is due. It
+Thalassa's client checks the status alone. After any but 200, it sends the same again when its next update is due. It
 knows one node, and never asks another.
 """
 
@@ -81,7 +81,7 @@ def _remove(node: Node, asked: ApiRequest) -> ApiResponse:
 def _registrations(node: Node, asked: ApiRequest) -> Answered:
     names = [model.parse_name(field, name) for field, name in zip(("name", "version"), asked.path, strict=False)]
     app, version = (*names, None, None)[:2]
-    claims = node.claims(app, version, ordered=node.listed <= ORDERED_MAX)
+    claims = node.claims(app, version, ordered=node.replica.view.count_of(app, version) <= ORDERED_MAX)
     pieces = _pieces(node, claims)
     if len(claims) <= PIECE:
         return ApiResponse(200, b"".join(pieces), _HEADERS)
@@ -102,8 +102,8 @@ def _pieces(node: Node, claims: Sequence[Claim]) -> Iterator[bytes]:
 
 
 def _status(node: Node, _asked: ApiRequest) -> ApiResponse:
-    status = node.status()
-    shown = {"name": "bender", "version": __version__, "uptime": int(status["uptime"]), "ready": status["ready"]}
+    uptime_s = int(node.now() - node.started_at)
+    shown = {"name": "bender", "version": __version__, "uptime": uptime_s, "ready": node.ready}
     return ApiResponse(200, _encode(shown), _HEADERS)
 
 

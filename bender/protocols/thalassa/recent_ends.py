@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from bender.core.view import ViewEvent
 
-#: For how long a subscriber may be away and still miss nothing.
+#: Seconds for which a subscriber may be disconnected and still miss nothing.
 KEPT_S = 600.0
 
 #: Instances that are kept, each in some 150 bytes: 80 that end every second for ten minutes.

@@ -135,7 +135,7 @@ def offline_frame(key: str) -> bytes:
 
 
 def event_frame(line: bytes) -> bytes:
-    """Return the frame for an event of a node, as it stands in the journal; nothing where it is of no registration."""
+    """Return the frame for an event of the journal; empty if the event is not about a registration."""
     event = _event.decode(line)
     registration = event.registration
     if registration is None:

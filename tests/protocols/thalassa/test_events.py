@@ -287,7 +287,10 @@ class Limiting(SubscriberCase):
                 self.watched.up(port=port, meta={"filling": "x" * 1000})
         self.assertTrue(stalled.closed)
         self.assertIn("10.9.9.9", formatEvent(logs[0]) or "")
-        self.assertIn("does not read its events: closing its connection.", formatEvent(logs[0]) or "")
+        self.assertIn(
+            "Closing the connection of 10.9.9.9:40000 to the events of --thalassa: it does not read its events.",
+            formatEvent(logs[0]) or "",
+        )
         self.assertEqual(len(reading.messages()), 400)
 
     def test_one_that_reads_nothing_for_too_long(self) -> None:
@@ -319,7 +322,7 @@ class Limiting(SubscriberCase):
         self.watched.up()
         self.assertEqual([first.named(), other.named(), second.closed], [on(80), on(80), True])
         self.assertIn("2 connections", formatEvent(logs[0]) or "")
-        self.assertIn("loses its place, because 2 connections to this port are open", formatEvent(logs[1]) or "")
+        self.assertIn("(--max-connections): closing the newest of 10.9.9.9", formatEvent(logs[1]) or "")
         use = self.watched.node.status()["limits"]["thalassa_event_connections"]
         self.assertEqual((use["max"], use["used"], use["refused"]), (2, 2, 2))
 
