@@ -75,10 +75,10 @@ class Operations(SynchronousTestCase):
 
     def test_only_what_is_always_there_is_never_not_ready(self) -> None:
         """All else may be answered 503."""
-        at_once = {_as_described(route.path) for route in ROUTES if route.at_once}
+        while_not_ready = {_as_described(route.path) for route in ROUTES if route.while_not_ready}
         for path, item in DOCUMENT["paths"].items():
             for method in METHODS & item.keys():
-                self.assertTrue("503" in item[method]["responses"] or path in at_once, f"{method} {path}")
+                self.assertTrue("503" in item[method]["responses"] or path in while_not_ready, f"{method} {path}")
 
 
 #: What the document refers to where a token does not permit a request.

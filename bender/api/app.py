@@ -137,7 +137,7 @@ class _Front:
 
     def command(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
         self._tally(request, route)
-        if not (route.at_once or self._node.ready):
+        if not (route.while_not_ready or self._node.ready):
             return self._once_ready(route, request, path)
         answered = answer(self._node, route, _api_request(request, path, route))
         return self._respond(request, answered) if _is_whole(answered) else self._at_length(request, answered)

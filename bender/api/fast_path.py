@@ -110,7 +110,7 @@ class FastPath:
         parsed = self._parsed(head + end)
         if parsed is None or len(body) != parsed.length:
             return None
-        if parsed.length > self.body_bytes_max and parsed.length > parsed.route.body_bytes_least:
+        if parsed.length > self.body_bytes_max and parsed.length > parsed.route.body_bytes_always:
             return None
         self.largest_body = max(self.largest_body, parsed.length)
         asked = ApiRequest(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
@@ -126,7 +126,7 @@ class FastPath:
             return None
         hot = self.routes.find_hot(path := found["path"].decode())
         length = headers.get(b"content-length", b"0")
-        if hot is None or not _DIGITS.fullmatch(length) or int(length) > max(hot[0].body_bytes_least, BODY_BYTES_MAX):
+        if hot is None or not _DIGITS.fullmatch(length) or int(length) > max(hot[0].body_bytes_always, BODY_BYTES_MAX):
             return None
         etags, encodings = headers.get(b"if-none-match"), headers.get(b"accept-encoding")
         method, query = found["method"].decode(), (found["query"] or b"").decode()
@@ -143,7 +143,7 @@ class FastPath:
         It was read `waited_s` ago.
         """
         began_at = taken.asked.at = self._node.now()
-        if not (taken.route.at_once or self._node.ready_at(began_at)):
+        if not (taken.route.while_not_ready or self._node.ready_at(began_at)):
             return None
         try:
             answered = answer(self._node, taken.route, taken.asked)

@@ -17,7 +17,7 @@ from bender.net.fair_turns import Urgency
 WAIT_S_MAX = {Urgency.QUERY: 1.0, Urgency.DIAGNOSIS: 0.5}
 
 #: The paths that tell how a node is, which is asked all the more when it is overloaded.
-_STATE_OF_NODE = tuple(route.path for route in ROUTES if route.at_once)
+_STATE_OF_NODE = tuple(route.path for route in ROUTES if route.while_not_ready)
 
 _REQUEST = re.compile(rb"([A-Z]+) (/[a-z]*)")
 

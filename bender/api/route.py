@@ -1,4 +1,4 @@
-"""The paths of an HTTP API: their commands, and what a client must be permitted for them.
+"""The paths of an HTTP API: their commands, and the permissions that they need.
 
 A site serves one `RouteTable`: the routes of `bender.api.routes`, and those of the other protocols that are switched
 on.
@@ -28,25 +28,25 @@ class Need(Enum):
 
 @frozen(eq=False)
 class Route:
-    """A path, as Klein writes it, and what can be done with it.
+    """A path in Klein's syntax, and its commands by method.
 
-    `hot` is what is asked for all the time, `at_once` what answers while the node is not ready. Where `streams` is set,
-    the front itself answers GET and HEAD, for as long as it takes. `query` are the fields that the query may have, by
-    method. A client needs `reads` for GET and HEAD, and `changes` for the other commands. Requests are counted under
-    the `name`, which is the path unless another site has the same.
+    `hot`: requested all the time, so that the fast path serves it. `while_not_ready`: answered also by a node that is
+    not ready. `streams`: GET and HEAD are answered with events, without an end. `query`: the fields that the query may
+    have, by method. `body_bytes_always`: a body may have this size whatever `--max-body` is. GET and HEAD need the
+    permission `reads`, the other methods `changes`. Requests are counted under `name`, by default the path.
     """
 
     path: str
     commands: Mapping[str, Command]
     hot: bool = False
-    at_once: bool = False
+    while_not_ready: bool = False
     streams: bool = False
     query: Mapping[str, Collection[str]] = {}
     reads: Need = Need.READ
     changes: Need = Need.CONFIGURE
-    body_bytes_least: int = 0
+    body_bytes_always: int = 0
     name: str = field(default=Factory(lambda route: route.path, takes_self=True))
-    allow: str = field(init=False, default=Factory(lambda route: _allow(route.commands), takes_self=True))
+    allow_header: str = field(init=False, default=Factory(lambda route: _allow(route.commands), takes_self=True))
 
 
 def _allow(methods: Mapping[str, Command]) -> str:
@@ -55,7 +55,7 @@ def _allow(methods: Mapping[str, Command]) -> str:
 
 
 class RouteTable:
-    """The routes of one site, and what is found in them for each request."""
+    """The routes of one site, to be looked up by path."""
 
     def __init__(
         self, routes: Iterable[Route], error_form: Callable[[ApiResponse], ApiResponse] = lambda response: response
@@ -73,7 +73,7 @@ class RouteTable:
         self._body_bytes_least: dict[bytes, int] = {}
         for route in self.routes:
             first = route.path.encode().split(b"/")[1]
-            self._body_bytes_least[first] = max(self._body_bytes_least.get(first, 0), route.body_bytes_least)
+            self._body_bytes_least[first] = max(self._body_bytes_least.get(first, 0), route.body_bytes_always)
 
     def formed(self, response: ApiResponse) -> ApiResponse:
         """Return a response in the form of the site."""
@@ -86,7 +86,7 @@ class RouteTable:
         names = tuple(parts[1:])
         return None if route is None or "" in names else (route, names)
 
-    def body_bytes_least(self, path: bytes) -> int:
+    def body_bytes_always(self, path: bytes) -> int:
         """Return the bytes that a body may always have, whatever the limit is, by the first part of a path."""
         parts = path.split(b"/", 2)
         return self._body_bytes_least.get(parts[1], 0) if len(parts) > 1 else 0

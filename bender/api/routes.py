@@ -1,8 +1,8 @@
 """The requests that clients can send to a node: `ROUTES` is the table of all that are bender's own.
 
 A front (Klein's is `bender.api.app`) reads requests, finds the route, waits until the node is ready unless the route is
-`at_once`, and lets `answer` do the rest; it never looks into a body. Nothing here knows Twisted's web, or raises: every
-request has an answer, and one that is refused has changed nothing.
+answered `while_not_ready`, and lets `answer` do the rest; it never looks into a body. Nothing here knows Twisted's web,
+or raises: every request has an answer, and one that is refused has changed nothing.
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ def _require_known(route: Route, asked: ApiRequest) -> None:
 
 def without_command(route: Route, asked: ApiRequest) -> ApiResponse:
     """Return the answer to a method for which a route has no command."""
-    allow = (b"Allow", route.allow.encode())
+    allow = (b"Allow", route.allow_header.encode())
     if asked.method == "OPTIONS":
         return ApiResponse(204, headers=(allow,))
     return refusal_response(
-        "METHOD_NOT_ALLOWED", f"{asked.method} is not allowed here: use one of {route.allow}", allow
+        "METHOD_NOT_ALLOWED", f"{asked.method} is not allowed here: use one of {route.allow_header}", allow
     )
 
 
@@ -154,7 +154,7 @@ ROUTES = (
         "/renewals",
         {"POST": registrations.renew_all},
         hot=True,
-        body_bytes_least=RENEWALS_BYTES_MAX,
+        body_bytes_always=RENEWALS_BYTES_MAX,
         changes=Need.REGISTER_IN_BODY,
     ),
     Route(
@@ -191,9 +191,9 @@ ROUTES = (
     Route("/events", {"GET": _streamed}, streams=True),
     Route("/consumers", {"GET": consumers.list_consumers}),
     # A confirmation says how far a client has read; with a report it may be as large as the largest of those.
-    Route("/consumers/<name>", {"PUT": consumers.confirm}, changes=Need.READ, body_bytes_least=BODY_BYTES_MAX),
-    Route("/status", {"GET": _status}, at_once=True, reads=Need.NOTHING),
-    Route("/metrics", {"GET": metrics.scrape}, at_once=True),
-    Route("/ready", {"GET": _ready}, hot=True, at_once=True, reads=Need.NOTHING),
+    Route("/consumers/<name>", {"PUT": consumers.confirm}, changes=Need.READ, body_bytes_always=BODY_BYTES_MAX),
+    Route("/status", {"GET": _status}, while_not_ready=True, reads=Need.NOTHING),
+    Route("/metrics", {"GET": metrics.scrape}, while_not_ready=True),
+    Route("/ready", {"GET": _ready}, hot=True, while_not_ready=True, reads=Need.NOTHING),
     Route("/", {"GET": _root}, reads=Need.NOTHING),
 )

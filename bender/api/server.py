@@ -370,7 +370,7 @@ class ApiChannel(PacedChannel):
         request = self.requests[-1]
         # Known only when all of the body is there, otherwise, and needed to refuse it before.
         request.method, request.clientproto = self._command, self._version
-        least = self.site.fast_path.routes.body_bytes_least(self._path.split(b"?", 1)[0])
+        least = self.site.fast_path.routes.body_bytes_always(self._path.split(b"?", 1)[0])
         request.body_bytes_max = max(self.site.limits.values.body_bytes, least)
         too_large = self.length is not None and self.length > request.body_bytes_max
         if too_large:

@@ -52,9 +52,7 @@ def protocol_shells(choices: NodeOptions, node: Node, reactor: Reactor, turns: T
     if choices.thalassa_events is not None:
         listen(THALASSA_EVENTS, choices.thalassa_events, ThalassaEvents(node, reactor, turns))
     if choices.dns is not None:
-        services["dns"] = _dns(choices.dns, node, reactor, turns)
+        services["dns"] = DnsService(
+            node, reactor, turns, random.random, port=choices.dns.port, interface=choices.dns.interface, backlog=BACKLOG
+        )
     return ProtocolShells(services, clients)
-
-
-def _dns(place: Endpoint, node: Node, reactor: Reactor, turns: Turns) -> DnsService:
-    return DnsService(node, reactor, turns, random.random, port=place.port, interface=place.interface, backlog=BACKLOG)

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
-from ipaddress import ip_address
+from bender.process.options import Endpoint, RawOption, parse_ports
 
-from bender.core.hosts import PORT_MAX
-from bender.process.options import Endpoint, OptionError, RawOption
-
-#: The second listener of this option, in words that name it after two dashes.
+#: The name of the second listener, as it stands after `--` in messages.
 THALASSA_EVENTS = "thalassa events"
 
-_LOOPBACK = "127.0.0.1"
-
-_FORM = re.compile(r"([0-9]{1,5})(?::([0-9]{1,5}))?(?::interface=(.+))?", re.ASCII)
+_FORM = "HTTP_PORT, HTTP_PORT:EVENTS_PORT or either with :interface=ADDRESS, such as 9000:5001"
 
 
 def parse_thalassa(given: RawOption) -> tuple[Endpoint, Endpoint | None]:
     """Return where the HTTP API listens, and the event socket if it has a port. Raises `OptionError`."""
-    number = isinstance(given.value, int) and not isinstance(given.value, bool)  # as it may stand in a file
-    text = str(given.value) if number else given.value
-    found = _FORM.fullmatch(text) if isinstance(text, str) else None
-    if found is not None:
-        with suppress(ValueError):
-            interface = str(ip_address((found[3] or _LOOPBACK).replace("\\", "")))
-            ports = [int(port) for port in (found[1], found[2]) if port is not None]
-            if all(1 <= port <= PORT_MAX for port in ports):
-                http, events = (*(_endpoint(port, interface) for port in ports), None)[:2]
-                assert http is not None
-                return http, events
-    raise OptionError(
-        f"{given.source} must be HTTP_PORT, HTTP_PORT:EVENTS_PORT or either with :interface=ADDRESS, such as "
-        f"9000:5001, not {given.value!r}."
-    )
+    (http, *events), interface = parse_ports(given, 2, _FORM)
+    return _endpoint(http, interface), _endpoint(events[0], interface) if events else None
 
 
 def _endpoint(port: int, interface: str) -> Endpoint:

@@ -30,7 +30,7 @@ BACKLOG = 4096
 LOOPBACK = "127.0.0.1"
 
 #: A port, and perhaps an address, with a backslash before each colon in it, as Twisted has it, or without.
-_DNS_ENDPOINT = re.compile(r"([0-9]{1,5})(?::interface=(.+))?")
+_PORTS = re.compile(r"([0-9]{1,5}(?::[0-9]{1,5})*)(?::interface=(.+))?", re.ASCII)
 
 
 class OptionError(ValueError):
@@ -109,17 +109,23 @@ def parse_endpoint(given: RawOption) -> Endpoint:
 
 def parse_dns_endpoint(given: RawOption) -> Endpoint:
     """Parse `PORT[:interface=ADDRESS]`, where to listen over UDP and TCP. Raises `OptionError`."""
-    text = given.value if isinstance(given.value, str) else repr(given.value)  # in a file, a port is a number
-    found = _DNS_ENDPOINT.fullmatch(text)
-    interface = LOOPBACK if found is None or found[2] is None else found[2].replace("\\", "")
-    port = 0 if found is None else int(found[1])
-    try:
-        interface = str(ip_address(interface))
-    except ValueError:
-        port = 0
-    if not 1 <= port <= PORT_MAX:
-        raise OptionError(f"{given.source} must be PORT or PORT:interface=ADDRESS, such as 8600, not {given.value!r}.")
+    (port,), interface = parse_ports(given, 1, "PORT or PORT:interface=ADDRESS, such as 8600")
     return Endpoint(f"{port}:interface={interface}", "dns", interface, port)
+
+
+def parse_ports(given: RawOption, ports_max: int, form: str) -> tuple[list[int], str]:
+    """Parse `PORT[:PORT…][:interface=ADDRESS]`: return the ports, and the address, by default 127.0.0.1.
+
+    Raises `OptionError`, which shows this `form`.
+    """
+    text = given.value if isinstance(given.value, str) else repr(given.value)  # in a file, a port is a number
+    found = _PORTS.fullmatch(text)
+    with suppress(ValueError):
+        interface = str(ip_address(found[2].replace("\\", "") if found and found[2] else LOOPBACK))
+        ports = [] if found is None else [int(port) for port in found[1].split(":")]
+        if 1 <= len(ports) <= ports_max and all(1 <= port <= PORT_MAX for port in ports):
+            return ports, interface
+    raise OptionError(f"{given.source} must be {form}, not {given.value!r}.")
 
 
 class _Seen:

@@ -16,7 +16,7 @@ def _echo(_node: Node, asked: ApiRequest) -> ApiResponse:
     return json_response(asked, b'["%b",%d]' % (asked.path[0].encode(), len(asked.body)))
 
 
-LARGE = Route("/other/<name>", {"GET": _echo, "POST": _echo}, hot=True, body_bytes_least=100_000)
+LARGE = Route("/other/<name>", {"GET": _echo, "POST": _echo}, hot=True, body_bytes_always=100_000)
 
 
 class Other(ApiCase):

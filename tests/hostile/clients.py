@@ -38,7 +38,7 @@ class Api:
         self.asked += 1
         node = honest.node
         try:
-            if not (route.at_once or node.ready):
+            if not (route.while_not_ready or node.ready):
                 return ApiResponse(503)
             answered = answer(node, route, asked)
             if isinstance(answered, DeferredResponse):

@@ -125,5 +125,5 @@ _ROUTES = (
         hot=True,
         changes=Need.REGISTER,
     ),
-    _route("/status", {"GET": _status}, at_once=True, reads=Need.NOTHING),
+    _route("/status", {"GET": _status}, while_not_ready=True, reads=Need.NOTHING),
 )
