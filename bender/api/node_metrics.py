@@ -11,11 +11,11 @@ from itertools import chain
 
 from prometheus_client.metrics_core import Metric
 
-from bender.api.registry_metrics import of_backends, of_registrations
+from bender.api.registry_metrics import backend_metrics, registration_metrics
 from bender.core.diagnosis import heard_s
 from bender.core.peers import PeerState
 from bender.core.view import Reason, What
-from bender.metrics.exposition import counter, counters, gauge, gauges, histograms, of_build, of_process
+from bender.metrics.exposition import build_info, counter, counters, gauge, gauges, histograms, process_metrics
 from bender.node.limits import LimitUse
 from bender.node.node import Node
 from bender.node.status import limit_uses, problems_by_kind
@@ -44,10 +44,10 @@ _DIGEST_BITS_DROPPED = 11
 def node_families(node: Node) -> Iterator[Metric | None]:
     """Yield all metrics of a node. None stands for a slice of the work that one of them takes."""
     return chain(
-        (of_build("bender"),),
+        (build_info("bender"),),
         _of_state(node),
-        of_registrations(node),
-        of_backends(node),
+        registration_metrics(node),
+        backend_metrics(node),
         _of_traffic(node),
         _of_peers(node),
         _of_work(node),
@@ -55,7 +55,7 @@ def node_families(node: Node) -> Iterator[Metric | None]:
         _of_watchers(node),
         _of_limits(node),
         _of_certificates(node),
-        of_process(),
+        process_metrics(),
     )
 
 
@@ -67,7 +67,7 @@ def _of_state(node: Node) -> Iterator[Metric]:
     yield gauge("ready", "1 if this node answers clients, 0 while it waits for its peers.", node.ready)
     yield gauge("uptime_seconds", "Time since this node started.", node.now() - node.started_at)
     yield gauge("claims", "Claims and ends of all nodes that this node knows.", replica.entry_count)
-    yield gauge("claims_held", "Claims and ends of this node.", replica.own_entry_count)
+    yield gauge("claims_own", "Claims and ends of this node.", replica.own_entry_count)
     yield gauge("backends", "Backends that are set.", len(replica.settings("backend")))
     yield gauge("frontends", "Frontends that are set.", len(replica.settings("frontend")))
     about = "Registrations that are not listed because the nodes which heard from them are silent."
@@ -135,6 +135,8 @@ def _of_requests(node: Node) -> Iterator[Metric]:
         for status, histogram in sorted(tally.by_status.items())
     )
     yield counters("http_requests", about, ("route", "method", "code"), answered)
+    failed = sum(histogram.count for tally in tallies for status, histogram in tally.by_status.items() if status == 500)
+    yield counter("http_requests_failed", "Requests that failed because of a defect in bender.", failed)
     timed = (((tally.route, tally.method), tally.total()) for tally in tallies if tally.timed)
     about = "Time from when a request was read to its answer, by route and method; streams of events have none."
     yield histograms("http_request_duration_seconds", about, ("route", "method"), timed)

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from bender.core.ledger import Claim
 from bender.core.members import AWAY, effective_weights, service_of
 from bender.core.registration_status import UP, RegistrationStatus
-from bender.metrics.exposition import NAMES_MAX, OTHERS, gauge, gauges
+from bender.metrics.exposition import NAMES_MAX, OTHERS, gauge, gauges, names_with_series
 from bender.node.listings import SLICE
 from bender.node.node import Node
 
@@ -27,17 +27,18 @@ class _Weight(msgspec.Struct):
 _weight = msgspec.json.Decoder(_Weight)
 
 
-def of_registrations(node: Node) -> Iterator[Metric | None]:
+def registration_metrics(node: Node) -> Iterator[Metric | None]:
     """Yield the registrations by app and state, and the suspects by app."""
-    sizes: dict[str, int] = {}
-    other = 0
-    for names in _portions(node.replica.view.apps()):
-        sizes |= {name: node.count(name) for name in names}
-        for name in sorted(sizes)[NAMES_MAX:]:
-            other += sizes.pop(name)
+    apps = node.replica.view.apps()
+    shown: set[str] = set()
+    for names in _portions(apps):
+        shown = names_with_series([*shown, *names])
         yield None
-    if other:
-        sizes[OTHERS] = other
+    sizes: Counter[str] = Counter()
+    for names in _portions(apps):
+        for name in names:
+            sizes[name if name in shown else OTHERS] += node.count(name)
+        yield None
     states: Counter[tuple[str, str]] = Counter()
     suspects: Counter[str] = Counter()
     for standings in _portions(node.standings().items()):
@@ -45,11 +46,11 @@ def of_registrations(node: Node) -> Iterator[Metric | None]:
             _count(node, key, status, sizes, states, suspects)
         yield None
     about = "Registrations that this node lists, by app and by the state that an operator has set."
-    others_of_app: Counter[str] = Counter()
+    not_up: Counter[str] = Counter()
     for (app, _), count in states.items():
-        others_of_app[app] += count
-    # It changes between the slices, so that more may be out of rotation by now than there were.
-    up = [((app, UP), max(0, size - others_of_app[app])) for app, size in sizes.items()]
+        not_up[app] += count
+    # Registrations change between the slices, so that more may be out of rotation by now than there were.
+    up = [((app, UP), max(0, size - not_up[app])) for app, size in sizes.items()]
     yield gauges("registrations", about, ("app", "state"), [*up, *states.items()])
     about = "Registrations that stay listed as suspect only because of the guard, by app."
     yield gauges("suspects", about, ("app",), (((app,), count) for app, count in suspects.items()))
@@ -74,7 +75,7 @@ def _count(
         suspects[app] += 1
 
 
-def of_backends(node: Node) -> Iterator[Metric | None]:
+def backend_metrics(node: Node) -> Iterator[Metric | None]:
     """Yield the members of backends, in rotation and out of it."""
     standings = node.standings()
     members: dict[str, list[int]] = {}

@@ -92,6 +92,9 @@ class Driver(Service):
     _log = Logger()
     #: Commands that HAProxy refused since the start, and when the last event came, in ms since the epoch.
     refused_count = last_event_ms = 0
+    #: Events and turns that failed because of a defect in bender, and whether one of them has stopped the driver.
+    failures = 0
+    has_stopped = False
 
     def __init__(
         self,
@@ -179,6 +182,8 @@ class Driver(Service):
 
     def _loop_ended(self, failure: Any) -> None:
         if not failure.check(CancelledError):
+            self.failures += 1
+            self.has_stopped = True
             self._log.failure("The driver has stopped working after an unexpected error: restart it.", failure)
 
     # Events from bender.
@@ -188,6 +193,7 @@ class Driver(Service):
             try:
                 self._receive(event)
             except Exception:
+                self.failures += 1
                 self._log.failure("An event about {id} could not be processed and is ignored.", id=shown(event.id))
 
     def _receive(self, event: Event) -> None:
@@ -289,6 +295,7 @@ class Driver(Service):
             except CancelledError:
                 raise
             except Exception:
+                self.failures += 1
                 self._log.failure("Updating HAProxy failed; the next attempt checks everything.")
                 self._retry_later()
             self._log_problems()

@@ -1,6 +1,6 @@
 """The metrics of a driver, for `GET /metrics` of `--status`; `docs/monitoring/metrics.md` explains each of them.
 
-They show the state at the last check of HAProxy, at most two seconds ago.
+They show the state at the last check of HAProxy, at most two seconds ago, and no servers while it does not answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from bender.client import Stand
 from bender.haproxy.core.registry import kept
 from bender.haproxy.driver import Driver
-from bender.metrics.exposition import OTHERS, counter, first_names, gauge, gauges, of_build, of_process
+from bender.metrics.exposition import OTHERS, build_info, counter, gauge, gauges, names_with_series, process_metrics
 
 #: The statuses of servers by HAProxy's words for them, of which some have a count or a reason after them.
 _STATUSES = ("up", "down", "maint", "drain", "nolb", "no check")
@@ -24,12 +24,12 @@ _OTHER_STATUS = "other"
 def driver_families(driver: Driver, problems: int, *, ready: bool) -> Iterator[Metric]:
     """Yield all metrics of a driver, which has so many problems with single objects."""
     return chain(
-        (of_build("bender-haproxy"),),
+        (build_info("bender-haproxy"),),
         _of_bender(driver, ready=ready),
         _of_haproxy(driver),
         _of_configuration(driver, problems),
         _of_servers(driver),
-        of_process(),
+        process_metrics(),
     )
 
 
@@ -38,6 +38,9 @@ def _of_bender(driver: Driver, *, ready: bool) -> Iterator[Metric]:
     yield gauge("haproxy_synced", "1 if a node has sent its full state since the start.", driver.synced)
     follows = driver.watch.node is not None and not driver.away
     yield gauge("haproxy_bender_reachable", "1 while the driver follows the events of a node.", follows)
+    yield gauge("haproxy_working", "0 after a defect that has stopped the driver: restart it.", not driver.has_stopped)
+    about = "Events and turns of the driver that failed because of a defect in bender."
+    yield counter("haproxy_failures", about, driver.failures)
     about = "The node that is followed, or was followed last; the value is always 1."
     node = [] if driver.watch.node is None else [((driver.watch.node,), 1)]
     yield gauges("haproxy_followed_node_info", about, ("node",), node)
@@ -92,9 +95,9 @@ def _of_configuration(driver: Driver, problems: int) -> Iterator[Metric]:
 def _of_servers(driver: Driver) -> Iterator[Metric]:
     titles = {pool.name: pool.title for pool in driver.reloader.topology.pools}
     backends = {*titles.values()}
-    shown = first_names(backends)
+    shown = names_with_series(backends)
     counts: Counter[tuple[str, str]] = Counter()
-    for row in driver.rows:
+    for row in driver.rows if driver.process is not None else ():
         if row.pool in titles:
             title = titles[row.pool]
             counts[title if title in shown else OTHERS, _status(row.status)] += 1

@@ -39,15 +39,17 @@ def site(driver: Driver, reactor: IReactorTime) -> Site:
 
 
 def readiness(driver: Driver) -> tuple[HTTPStatus, dict[str, Any]]:
-    """Return 200 if HAProxy answers and has had the desired state, and its files can be written; else 503 and why.
+    """Return 200 if HAProxy answers and has had the desired state, and files can be written; else 503 and why.
 
     A driver that was ready stays ready when HAProxy refuses a configuration: HAProxy keeps the previous one, and its
     members still follow bender.
     """
     unwritable = driver.reloader.unwritable
-    if driver.ready and not driver.silence and unwritable is None:
+    if driver.ready and not driver.silence and unwritable is None and not driver.has_stopped:
         return HTTPStatus.OK, {"ready": True}
-    if not driver.synced:
+    if driver.has_stopped:
+        why = "the driver has stopped working because of a defect (see its log): restart it"
+    elif not driver.synced:
         why = "no node has sent its full state yet"
     elif driver.held is not None:
         why = driver.held

@@ -1,5 +1,4 @@
-"""What nodes and drivers count and how it is shown to Prometheus: plain numbers, and their text.
+"""Counts and histograms of nodes and drivers as plain numbers, and their text for Prometheus.
 
-The code that does the work counts in plain numbers, which cost next to nothing; they become metrics when they are
-asked for, and there is no second book of them.
+Counting costs next to nothing; metrics are made of the numbers when they are asked for.
 """

@@ -7,6 +7,7 @@ so that other work has its turn in between.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import nsmallest
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
@@ -16,8 +17,8 @@ from prometheus_client.utils import floatToGoString
 from bender import __version__
 from bender.metrics.histogram import Histogram, cumulated
 
-#: Label values that users choose, such as names of apps, have series of their own up to this number; those that come
-#: first in order of name, because that is the same on all nodes whatever happens. All others are summed up.
+#: Of the label values that users choose, such as names of apps, so many have series of their own: the first in order of
+#: name, which are the same on all nodes. The others are summed up.
 NAMES_MAX = 1_000
 
 #: The label value of their sum. No name has a slash in it.
@@ -39,7 +40,7 @@ class Exposition:
         self._pieces: list[bytes] = []
 
     def steps(self, families: Iterable[Metric | None]) -> Iterator[None]:
-        """Write these families, each in a step or more. None stands for a slice of the work that one of them takes."""
+        """Write these families, each in one step or more. None stands for a slice of the work for one of them."""
         for family in families:
             if family is None:
                 yield
@@ -75,7 +76,7 @@ class _OneFamily:
 
 
 def _encoder(accept: str | None) -> tuple[Callable[[_OneFamily], bytes], str]:
-    """Return what writes metrics, and its media type. What cannot be understood is taken for no header at all."""
+    """Return what writes metrics, and its media type. A malformed header is ignored."""
     if accept is not None and accept.isascii() and accept.isprintable():
         try:
             return choose_encoder(accept)
@@ -122,19 +123,19 @@ def histograms(
     return family
 
 
-def of_build(program: str) -> Metric:
+def build_info(program: str) -> Metric:
     """Return the metric that tells the version of a program."""
     about = "The version of the program; the value is always 1."
     return gauges("build_info", about, ("program", "version"), [((program, __version__), 1)])
 
 
-def of_process() -> Iterator[Metric]:
+def process_metrics() -> Iterator[Metric]:
     """Yield what prometheus-client knows of this process and of Python's collector of cycles."""
     registry = CollectorRegistry()
     yield from ProcessCollector(registry=registry).collect()
     yield from GCCollector(registry=registry).collect()
 
 
-def first_names(names: Iterable[str]) -> set[str]:
+def names_with_series(names: Iterable[str]) -> set[str]:
     """Return the names that have series of their own."""
-    return {*sorted(names)[:NAMES_MAX]}
+    return {*nsmallest(NAMES_MAX, names)}

@@ -12,7 +12,7 @@ BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 #: The first of them. Nearly all requests are below it, and are counted without a search.
 FIRST_S = BOUNDS_S[0]
 
-#: Seconds of which `RecentPeak` has the largest value, at least; it has that of twice as many at most.
+#: `RecentPeak` covers at least this many seconds, and at most twice as many.
 PEAK_S = 60.0
 
 

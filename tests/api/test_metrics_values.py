@@ -52,7 +52,7 @@ class State(ValuesCase):
         self.ask("POST", "/backends", BACKEND)
         self.ask("POST", "/frontends", {"name": "edge"})
         counts = self.ask("GET", "/status").json["counts"]
-        self.assertEqual((self.value("claims"), self.value("claims_held")), (counts["claims"], counts["held"]))
+        self.assertEqual((self.value("claims"), self.value("claims_own")), (counts["claims"], counts["held"]))
         self.assertEqual((self.value("backends"), self.value("frontends")), (1, 1))
 
     def test_problems(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bender.api.registry_metrics import of_backends, of_registrations
+from bender.api.registry_metrics import backend_metrics, registration_metrics
 from bender.core.model import RegistrationRequest
 from bender.metrics.exposition import NAMES_MAX, OTHERS
 from bender.node.listings import SLICE
@@ -77,8 +77,8 @@ class Apps(RegistryCase):
         """There are never more looked at than in a slice of a list."""
         for number in range(5 * SLICE):
             self.register(f"app-{number}", 1)
-        families = [*of_registrations(self.node)]
-        self.assertEqual([family is None for family in families], [True] * 5 + [False] * 2)
+        families = [*registration_metrics(self.node)]
+        self.assertEqual([family is None for family in families], [True] * 10 + [False] * 2)
 
 
 class Members(RegistryCase):
@@ -147,7 +147,7 @@ class Members(RegistryCase):
         """There are never more members looked at than in a slice of a list."""
         self.register("web", *range(1000, 1000 + 4 * SLICE))
         self.set_backend()
-        slices = [family for family in of_backends(self.node) if family is None]
+        slices = [family for family in backend_metrics(self.node) if family is None]
         self.assertEqual(len(slices), 4 + 1)
 
     def test_what_another_node_may_have_set(self) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from attrs import evolve
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from twisted.python.failure import Failure
 
 from bender.client import Stand
 from bender.core.invalid import Invalid
 from bender.core.model import require_name
 from bender.haproxy.driver import CHECK_S
-from bender.haproxy.status import metrics
+from bender.haproxy.status import metrics, readiness
 from bender.metrics.exposition import OTHERS
 from tests.api.conversation import NOW_MS
 from tests.api.scraping import named, series
@@ -96,10 +97,24 @@ class Values(MetricsCase):
         self.haproxy.running = False
         self.settle(3)
         self.assert_values(up=0, settled=0, ready=0)
+        self.assertEqual(named(self.values, "bender_haproxy_servers"), {})
         self.tell(online(2))
         self.settle(2)
         self.assertGreaterEqual(self.value("behind_seconds"), 2)
         self.assertEqual(self.value("events_behind"), 1)
+
+    def test_defects(self) -> None:
+        """They are counted; one that stops the driver makes it not ready."""
+        self.serve(1)
+        self.settle(2)
+        self.assert_values(failures_total=0, working=1)
+        self.patch(self.driver, "_receive", lambda _: 1 / 0)
+        self.tell(online(2))
+        self.assert_values(failures_total=1, working=1, ready=1)
+        self.driver._loop_ended(Failure(RuntimeError("defect")))
+        self.assert_values(failures_total=2, working=0, ready=0)
+        self.assertIn("restart it", readiness(self.driver)[1]["message"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError, RuntimeError)), 2)
 
     def test_what_haproxy_refuses(self) -> None:
         """It is counted each time, and shown until it is over."""
