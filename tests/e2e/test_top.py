@@ -125,7 +125,7 @@ async def test_another_node_is_followed_if_one_fails(cluster: Cluster, shell: Sh
     with top(shell, at(*nodes), "--interval=500ms", columns=100) as screen:
         await screen.shows(r"^bender top  n1 .*nodes: 3 of 3 heard")
         nodes[0].kill()
-        await screen.shows(r"^n1 was lost, 127\.0\.0\.1:\d+ is followed instead\.$")
+        await screen.shows(r"^lost n1, now following 127\.0\.0\.1:\d+\.$")
         await screen.shows(r"^bender top  n[23] .*nodes: 2 of 3 heard")
         await registered(nodes[1], "pay/2/10.0.1.5/9000")
         await screen.shows(r"^\+ pay +2 ")

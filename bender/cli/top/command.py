@@ -44,7 +44,7 @@ _PLAIN = ("", "dumb", "unknown")
     default="2s",
     show_default=True,
     metavar="DURATION",
-    help="How often to ask for the state of the nodes, and to draw ages anew; changes are shown as they happen.",
+    help="How often to ask for the status of nodes and to update ages; changes are shown as they happen.",
 )
 @click.option("--once", is_flag=True, help="Print the registry once, and end.")
 @following
@@ -70,22 +70,16 @@ async def _live(session: Session, scope: Scope, interval_s: float) -> None:
     from bender.cli.top.live import LiveTop  # noqa: PLC0415 - completion would wait for it
     from bender.cli.top.terminal import ScreenTerminal, open_terminal  # noqa: PLC0415
 
-    session.screen.end()  # a sign that the command waits would be written to the screen
+    session.screen.end()  # the sign that the command waits would be written over the picture
+    encoding = (sys.stdout.encoding or "utf-8").lower()
     live = LiveTop(
         session.reactor,
         session.client,
         scope,
+        screen=ScreenTerminal(cast("TerminalReactor", session.reactor), open_terminal(_terminals()), encoding),
         interval_s=interval_s,
         styles=styles_of(sys.stdout),
         wall_ms=wall_ms,
-    )
-    live.screen = ScreenTerminal(
-        cast("TerminalReactor", session.reactor),
-        open_terminal(_terminals()),
-        (sys.stdout.encoding or "utf-8").lower(),
-        on_key=live.press,
-        on_size=live.resized,
-        on_lost=live.end,
     )
     await live.run()
 

@@ -1,7 +1,7 @@
 """The state of the view that keys change: which table, its filter and order, the selected row, paused or not.
 
-A selected row is known by its key, so that it stays selected while others come and go; the row at the top is so by
-its place, so that the newest events stay in view.
+A selected row is known by its key, and stays selected while rows move. Without a selection, the row at the top is the
+current one, so that the newest events stay in view.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Order:
 
 
 @frozen
-class _Left:
+class _BackEntry:
     """A place to go back to, with its filter and selection."""
 
     place: Place
@@ -74,7 +74,7 @@ class TopControls:
     #: The place of the selected row on the screen, and its index when it was last found.
     line: int = 0
     index: int = 0
-    _before: list[_Left] = field(factory=list)
+    _back_stack: list[_BackEntry] = field(factory=list)
     _orders: dict[str, Order] = field(factory=dict)
 
     @property
@@ -121,7 +121,7 @@ class TopControls:
                 self._scroll(key, len(rows), height)
         elif key in VIEW_KEYS:
             self._go(Place(VIEW_KEYS[key], self.scope))
-            self._before.clear()
+            self._back_stack.clear()
         elif key in ("enter", "right", "l"):
             self._open(rows)
         elif key in _BACK:
@@ -194,7 +194,7 @@ class TopControls:
             return
         place = self._inside(rows[min(self.index if self.selected is not None else 0, len(rows) - 1)])
         if place is not None:
-            self._before.append(_Left(self.place, self.filter, self.selected, self.line, self.index))
+            self._back_stack.append(_BackEntry(self.place, self.filter, self.selected, self.line, self.index))
             self.filter = ""
             self._go(place)
 
@@ -214,8 +214,8 @@ class TopControls:
         if self.filter and self.place.explained is None:
             self.filter = ""
             self._select_first()
-        elif self._before:
-            left = self._before.pop()
+        elif self._back_stack:
+            left = self._back_stack.pop()
             self.place, self.filter = left.place, left.filter
             self.selected, self.line, self.index = left.selected, left.line, left.index
 

@@ -60,7 +60,8 @@ def frame(
     lines = header(live, paused, controls, size.columns)
     height = size.rows
     if controls.is_help:
-        return _filled([*lines, styled(""), *help_lines(size.columns)], size, cut([("any key: back", "dim")], 80))
+        back = cut([("any key: back", "dim")], size.columns)
+        return _filled([*lines, styled(""), *help_lines(size.columns)], size, back)
     if controls.place.explained is not None:
         shown = rows[controls.index :][: height + 1]
         lines += [cut([*line.parts], size.columns) for line in shown]

@@ -18,10 +18,10 @@ HELP = (
     ("Up Down j k", "select the row above or below; also PgUp, PgDn, Home (g), End (G)"),
     ("Enter Right", "show the instances of an app or backend; explain an instance"),
     ("Esc Left", "clear the filter, or go back; also Backspace"),
-    ("/", "show only rows with all of these words: Enter keeps them, Esc not"),
+    ("/", "filter rows by words: Enter applies them, Esc clears them"),
     ("s S", "sort by the next column, or by the previous one"),
-    ("r", "sort the other way round"),
-    ("Space p", "pause, and go on: the table stays as it is, the header does not"),
+    ("r", "reverse the order"),
+    ("Space p", "pause or resume the table; the header stays live"),
     ("Ctrl-L", "draw the screen anew"),
     ("q Ctrl-C", "quit"),
 )
@@ -115,8 +115,8 @@ def _condition(live: Shown, width: int) -> Parts:
         old = "nothing received yet" if link.heard_at is None else f"STALE, as of {age(now - link.heard_at)} ago"
         return [(_with_hint(f"{old}, retrying: {link.problem}", 0, width).ljust(width), "reverse")]
     if not live.registry.synced:
-        return [("" if link.address is None else "receiving what is listed", "dim")]
-    notice = link.notices(now)
+        return [("" if link.address is None else "receiving the registrations", "dim")]
+    notice = link.current_notice(now)
     if notice:
         return [(f"{notice}.", "yellow")]
     found = problem_lines(link)

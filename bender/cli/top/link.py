@@ -50,18 +50,18 @@ class NodeLink:
         """The name of the followed node, its address until that is known."""
         return self.status.node if self.status is not None else self.address or ""
 
-    def hear(self, address: str | None, now: float) -> None:
+    def note_events_from(self, address: str | None, now: float) -> None:
         """Note that a node has sent events: it is the followed node from now on."""
         if address != self.address:
             if self.address is not None:
-                self.notice = f"{self.name} was lost, {address} is followed instead"
+                self.notice = f"lost {self.name}, now following {address}"
                 self._noticed_at = now
             self.address = address
             self.status = self._renewals = self.renewals_per_s = None
         self.away = self.silent = ""
         self.heard_at = now
 
-    def describe(self, status: NodeStatus, now: float) -> None:
+    def update_status(self, status: NodeStatus, now: float) -> None:
         """Take the status of the followed node."""
         renewals = status.since_start.get("renewed")
         if isinstance(renewals, int | float):
@@ -73,6 +73,6 @@ class NodeLink:
         if not self.away:
             self.heard_at = now
 
-    def notices(self, now: float) -> str:
+    def current_notice(self, now: float) -> str:
         """Return the present notice, empty if there is none or it is old."""
         return self.notice if now < self._noticed_at + NOTICE_S else ""

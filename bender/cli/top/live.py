@@ -1,7 +1,7 @@
 """Follow the registry and draw it, until a key or a signal ends that.
 
-Events and answers of nodes change the state, and plan a picture; keys change the view, and plan one sooner. Rows are
-listed and sorted again only after one of these, so that an idle screen costs nothing but its ages.
+Events and answers of nodes change the state and schedule a picture; keys change the view and schedule one sooner. Rows
+are listed and sorted again only after one of these, so that an idle screen costs nothing but its ages.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ class Screen(Protocol):
 
     @property
     def size(self) -> Size: ...
-    def start(self) -> None: ...
+    def start(
+        self, on_key: Callable[[str], None], on_size: Callable[[], None], on_lost: Callable[[], None]
+    ) -> None: ...
     def stop(self) -> None: ...
     def clear(self) -> None: ...
     def draw(self, lines: Sequence[str]) -> None: ...
 
 
 class LiveTop:
-    """The registry as it changes, on a screen. Give it the `screen` before `run`.
+    """The registry as it changes, on a screen.
 
     `styles` are those that the terminal shows; every `interval_s` the nodes are asked for their status, and ages are
     drawn anew.
     """
-
-    screen: Screen
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class LiveTop:
         client: Client,
         scope: Scope,
         *,
+        screen: Screen,
         interval_s: float,
         styles: frozenset[str],
         wall_ms: Callable[[], int],
@@ -72,6 +73,7 @@ class LiveTop:
         self._reactor = reactor
         self._client = client
         self._scope = scope
+        self._screen = screen
         self._interval_s = interval_s
         self._styles = styles
         self._wall_ms = wall_ms
@@ -85,7 +87,7 @@ class LiveTop:
         self._watch.on_taken = self._heard
         self._ended: Deferred[None] = Deferred()
         self._pausing: Deferred[None] | None = None
-        self._planned: IDelayedCall | None = None
+        self._scheduled: IDelayedCall | None = None
         self._drawn_at = float("-inf")
         self._paused: Shown | None = None
         self._explanation: list[Styled] = []
@@ -96,7 +98,7 @@ class LiveTop:
 
     async def run(self) -> None:
         """Return when a key ends it. Raises `Refused` if the selection is invalid."""
-        self.screen.start()
+        self._screen.start(self.press, self.resized, self.end)
         tasks = [Deferred.fromCoroutine(self._follow()), Deferred.fromCoroutine(self._poll())]
         try:
             for task in tasks:
@@ -105,9 +107,9 @@ class LiveTop:
         finally:
             for task in tasks:
                 task.cancel()
-            if self._planned is not None and self._planned.active():
-                self._planned.cancel()
-            self.screen.stop()
+            if self._scheduled is not None and self._scheduled.active():
+                self._scheduled.cancel()
+            self._screen.stop()
             await self._watch.aclose()
 
     def _fail(self, failure: Failure) -> None:
@@ -129,7 +131,7 @@ class LiveTop:
         """The followed node has sent something."""
         node, link = self._watch.node, self._link
         if link.is_stale or node != link.address:
-            link.hear(node, self._reactor.seconds())
+            link.note_events_from(node, self._reactor.seconds())
             self._poll_now()
             self._change()
         link.heard_at = self._reactor.seconds()
@@ -170,7 +172,7 @@ class LiveTop:
         if node != self._watch.node or node != self._link.address:
             return
         if isinstance(found, NodeStatus):
-            self._link.describe(found, self._reactor.seconds())
+            self._link.update_status(found, self._reactor.seconds())
         else:
             self._link.silent = f"{node} {found}"
 
@@ -199,9 +201,15 @@ class LiveTop:
 
     def press(self, key: str) -> None:
         """Take a key."""
+        try:
+            self._press(key)
+        except Exception:
+            self._fail(Failure())
+
+    def _press(self, key: str) -> None:
         controls = self._controls
         place, was_paused = controls.place, controls.is_paused
-        controls.press(key, self._listed(self._table()), self.screen.size.rows + (place.explained is not None))
+        controls.press(key, self._listed(self._table()), self._screen.size.rows + (place.explained is not None))
         if controls.quits:
             self.end()
             return
@@ -216,25 +224,25 @@ class LiveTop:
                 self._poll_now()
         if controls.redraws:
             controls.redraws = False
-            self.screen.clear()
-        self._plan(KEYS_APART_S)
+            self._screen.clear()
+        self._schedule(KEYS_APART_S)
 
     def resized(self) -> None:
         """Draw the screen for its new size."""
-        self._plan(KEYS_APART_S)
+        self._schedule(KEYS_APART_S)
 
     def _change(self) -> None:
         self._revision += 1
-        self._plan(CHANGES_APART_S)
+        self._schedule(CHANGES_APART_S)
 
-    def _plan(self, apart_s: float) -> None:
-        """Plan a picture, this long after the last one or now."""
+    def _schedule(self, apart_s: float) -> None:
+        """Schedule a picture, this long after the last one or now."""
         now = self._reactor.seconds()
         at = max(now, self._drawn_at + apart_s)
-        if self._planned is None or not self._planned.active():
-            self._planned = self._reactor.callLater(at - now, self._draw)
-        elif self._planned.getTime() > at:
-            self._planned.reset(at - now)
+        if self._scheduled is None or not self._scheduled.active():
+            self._scheduled = self._reactor.callLater(at - now, self._draw)
+        elif self._scheduled.getTime() > at:
+            self._scheduled.reset(at - now)
 
     def _now(self) -> Shown:
         return Shown(self._registry, self._link, Moment(self._reactor.seconds(), self._wall_ms()))
@@ -255,9 +263,16 @@ class LiveTop:
         return self._rows
 
     def _draw(self) -> None:
+        """Draw the screen. A defect ends the program after the terminal was restored, and is not printed over it."""
+        try:
+            self._draw_picture()
+        except Exception:
+            self._fail(Failure())
+
+    def _draw_picture(self) -> None:
         self._drawn_at = self._reactor.seconds()
         if self._registry.forget(self._drawn_at):
             self._revision += 1
         table = self._table()
-        lines = frame(self._now(), table, self._controls, self.screen.size, self._listed(table))
-        self.screen.draw([line.written(self._styles) for line in lines])
+        lines = frame(self._now(), table, self._controls, self._screen.size, self._listed(table))
+        self._screen.draw([line.written(self._styles) for line in lines])

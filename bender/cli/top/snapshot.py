@@ -12,7 +12,7 @@ from bender.cli.styled_text import Styled
 from bender.cli.top.header import counts, node_line, problem_lines
 from bender.cli.top.link import NodeLink
 from bender.cli.top.live_registry import LiveRegistry
-from bender.cli.top.views import APPS, INSTANCES, VIEWS, Moment, Scope, Shown
+from bender.cli.top.views import APPS, INSTANCES, LAST_CHANGE, VIEWS, Moment, Scope, Shown
 from bender.client import Event, Reply
 from bender.client.client import LIST_BYTES_MAX
 from bender.client.decoding import decoded
@@ -60,7 +60,7 @@ def _print(session: Session, shown: Shown, scope: Scope) -> None:
         screen.line(Styled(*parts))
     view = VIEWS[APPS if scope.app is None else INSTANCES]
     rows = view.listed(shown, scope, (), 0, backwards=False)
-    fields = [field for field in view.fields if field.name != "LAST CHANGE"]  # none was seen
+    fields = [field for field in view.fields if field.name != LAST_CHANGE]  # none was seen
     if rows:
         screen.line()
     cells = [[field.styled(shown, row) for field in fields] for row in rows]

@@ -78,25 +78,15 @@ class ScreenTerminal:
     """A terminal with the keys that are pressed on it, and the lines that it shows.
 
     `descriptor` is of `open_terminal`; `stop` closes it.
-    `on_key` is called with each key, `on_size` when the size has changed or the screen was lost, so that all of it is
-    to be drawn again, and `on_lost` when the terminal is closed.
     """
 
-    def __init__(
-        self,
-        reactor: TerminalReactor,
-        descriptor: int,
-        encoding: str = "utf-8",
-        *,
-        on_key: Callable[[str], None],
-        on_size: Callable[[], None],
-        on_lost: Callable[[], None],
-    ) -> None:
+    _on_key: Callable[[str], None]
+    _on_size: Callable[[], None]
+    _on_lost: Callable[[], None]
+
+    def __init__(self, reactor: TerminalReactor, descriptor: int, encoding: str = "utf-8") -> None:
         self._reactor = reactor
         self._encoding = encoding
-        self._on_key = on_key
-        self._on_size = on_size
-        self._on_lost = on_lost
         self._fd = descriptor
         self._modes: list[Any] = []
         self._handlers: dict[int, Any] = {}
@@ -105,15 +95,20 @@ class ScreenTerminal:
         self._unsent = b""
         self._sent: list[str] = []
         # Sent before the next picture, which is then sent as a whole.
-        self._before = ""
+        self._prefix = ""
         # The picture that follows what is not yet sent.
         self._next: list[str] | None = None
         self._is_lost = False
 
     # From `start` to `stop`.
 
-    def start(self) -> None:
-        """Take the terminal over."""
+    def start(self, on_key: Callable[[str], None], on_size: Callable[[], None], on_lost: Callable[[], None]) -> None:
+        """Take the terminal over.
+
+        `on_key` is called with each key, `on_size` when the size has changed or the screen was lost, so that all of it
+        is to be drawn again, and `on_lost` when the terminal is closed.
+        """
+        self._on_key, self._on_size, self._on_lost = on_key, on_size, on_lost
         self._modes = termios.tcgetattr(self._fd)
         handlers = {signal.SIGWINCH: self._resized, signal.SIGTSTP: self._suspend, signal.SIGCONT: self._take_over}
         for number in (*handlers, *_ENDING):
@@ -130,9 +125,10 @@ class ScreenTerminal:
         self._reactor.removeWriter(self)
         if self._escape is not None and self._escape.active():
             self._escape.cancel()
+        self._give_back()
+        # Not before: these may stop or end this process.
         for number, handler in self._handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
-        self._give_back()
         os.close(self._fd)
 
     def _in_turn(self, call: Callable[[], None]) -> Callable[..., None]:
@@ -149,7 +145,7 @@ class ScreenTerminal:
             modes = termios.tcgetattr(self._fd)
             modes[6][termios.VQUIT] = b"\0"  # no key ends the program with a core dump
             termios.tcsetattr(self._fd, termios.TCSANOW, modes)
-        self._before = _ENTER
+        self._prefix = _ENTER
         self._on_size()
 
     def _give_back(self) -> None:
@@ -186,19 +182,19 @@ class ScreenTerminal:
 
     def clear(self) -> None:
         """Have the next picture drawn as a whole."""
-        self._before = self._before or _CLEAR
+        self._prefix = self._prefix or _CLEAR
 
     def draw(self, lines: Sequence[str]) -> None:
         """Show these lines: only those that differ from the last picture are sent."""
         if self._unsent:
             self._next = [*lines]
             return
-        shown = [] if self._before else self._sent
+        shown = [] if self._prefix else self._sent
         changed = [
             f"\x1b[{at + 1};1H\x1b[2K{line}" for at, line in enumerate(lines) if at >= len(shown) or shown[at] != line
         ]
-        text = self._before + "".join(changed)
-        self._before, self._sent = "", [*lines]
+        text = self._prefix + "".join(changed)
+        self._prefix, self._sent = "", [*lines]
         if text:
             text = text if self._encoding == "utf-8" else text.replace("…", "~")
             self._unsent = text.encode(self._encoding, "backslashreplace")

@@ -115,6 +115,9 @@ class TopView(Generic[_Row]):
 
 APPS, INSTANCES, BACKENDS, NODES, EVENTS = "apps", "instances", "backends", "nodes", "events"
 
+#: The name of the column that says something only about changes which were seen.
+LAST_CHANGE = "LAST CHANGE"
+
 
 def _colour(text: str) -> str:
     return COLOURS.get(text, "")
@@ -145,7 +148,7 @@ def _change(rank: int = 1) -> Field[Any]:
         return "" if change is None else f"{change.reason} {age(shown.moment.now - change.at)} ago"
 
     return Field(
-        "LAST CHANGE",
+        LAST_CHANGE,
         text,
         lambda _shown, row: row.change.at if row.change is not None else -1.0,
         rank,
@@ -371,7 +374,7 @@ _NODES: TopView[NodeRow] = TopView(
         _of_status("VERSION", lambda status: status.version, 5),
     ),
     _nodes,
-    lambda row: row.name or row.api,
+    lambda row: f"{row.name} {row.api}",  # two nodes can have one name by mistake
     lambda _shown, row: f"{row.name} {row.api} {row.state}".lower(),
     lambda _row: None,
 )

@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.cli.top.controls import Place, TopControls
 from bender.cli.top.live_registry import LiveRegistry
 from bender.cli.top.views import APPS, BACKENDS, EVENTS, INSTANCES, NODES, Scope
-from tests.cli.top.shown import backend, instance, registry_of, shown_at
+from bender.client.responses import PeerStatus
+from tests.cli.top.shown import backend, instance, link_of, registry_of, shown_at
 
 HEIGHT = 3
 
@@ -35,6 +36,20 @@ class KeysCase(SynchronousTestCase):
         """The key of the selected row."""
         self.controls.find(self.rows(), HEIGHT)
         return self.keys()[self.controls.index]
+
+
+class Nodes(KeysCase):
+    def test_two_nodes_of_one_name_are_two_rows(self) -> None:
+        """As after a move, or by mistake, which is what this view is opened for."""
+        peers = [PeerStatus("n2", state, f"10.0.0.{number}:1729") for number, state in enumerate(("silent", "heard"))]
+        shown = shown_at(10.0, self.registry, link_of(peers=peers))
+        self.controls.place = Place(NODES)
+        rows = self.controls.rows(shown)
+        self.assertEqual(len(rows), 3)
+        for index in (1, 2):
+            self.controls.press("down", rows, HEIGHT)
+            self.controls.find(rows, HEIGHT)
+            self.assertEqual(self.controls.index, index)
 
 
 class Views(KeysCase):

@@ -140,7 +140,7 @@ class Pictures(SynchronousTestCase):
     def test_help_fits_a_small_screen(self) -> None:
         lines = picture(self.shown, TopControls(is_help=True))
         self.assertNotIn("…", "".join(lines))
-        self.assertIn("sort the other way round", "\n".join(lines))
+        self.assertIn("reverse the order", "\n".join(lines))
 
     def test_all_columns_are_documented(self) -> None:
         """In their order, by `bender top --help` and the reference."""
@@ -230,7 +230,7 @@ class Headers(SynchronousTestCase):
         """The counts are not those of the registry yet."""
         registry = LiveRegistry()
         registry.apply(instance(), 0.0)
-        self.assertEqual(picture(shown_at(0.0, registry))[2], "receiving what is listed")
+        self.assertEqual(picture(shown_at(0.0, registry))[2], "receiving the registrations")
 
     def test_pause_and_order(self) -> None:
         live = shown_at(70.0, registry_of())

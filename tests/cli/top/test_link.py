@@ -17,45 +17,43 @@ class Link(SynchronousTestCase):
         self.assertEqual((link.is_stale, link.problem), (True, "a:1 does not answer"))
         link.away = "a:1 refused"
         self.assertEqual(link.problem, "a:1 refused")
-        link.hear("a:1", 3.0)
+        link.note_events_from("a:1", 3.0)
         self.assertEqual((link.is_stale, link.heard_at), (False, 3.0))
 
     def test_a_status_alone_is_no_event(self) -> None:
         """A node may answer, and not let this watcher follow: then the state is as old as before."""
         link = NodeLink(("a:1",))
-        link.hear("a:1", 3.0)
+        link.note_events_from("a:1", 3.0)
         link.away, link.silent = "a:1 has no room for another watcher", "x"
-        link.describe(status(), 9.0)
+        link.update_status(status(), 9.0)
         self.assertEqual((link.problem, link.heard_at), ("a:1 has no room for another watcher", 3.0))
         link.away = ""
-        link.describe(status(), 10.0)
+        link.update_status(status(), 10.0)
         self.assertEqual((link.is_stale, link.heard_at), (False, 10.0))
 
     def test_another_node_is_noticed_for_a_while(self) -> None:
         """And what the first one said of itself is forgotten."""
         link = NodeLink(("a:1", "b:1"))
-        link.hear("a:1", 1.0)
-        self.assertEqual(link.notices(1.0), "")
-        link.describe(status("n1"), 1.0)
-        link.hear("a:1", 2.0)
+        link.note_events_from("a:1", 1.0)
+        self.assertEqual(link.current_notice(1.0), "")
+        link.update_status(status("n1"), 1.0)
+        link.note_events_from("a:1", 2.0)
         self.assertIsNotNone(link.status)
-        link.hear("b:1", 5.0)
-        self.assertEqual(
-            (link.notices(5.0 + NOTICE_S - 0.1), link.name), ("n1 was lost, b:1 is followed instead", "b:1")
-        )
+        link.note_events_from("b:1", 5.0)
+        self.assertEqual((link.current_notice(5.0 + NOTICE_S - 0.1), link.name), ("lost n1, now following b:1", "b:1"))
         self.assertIsNone(link.status)
-        self.assertEqual(link.notices(5.0 + NOTICE_S), "")
+        self.assertEqual(link.current_notice(5.0 + NOTICE_S), "")
 
     def test_renewals_are_those_between_two_answers(self) -> None:
         """None where a node does not count them, and after another node is followed; zero after a restart."""
         link = NodeLink(("a:1",))
-        link.hear("a:1", 0.0)
+        link.note_events_from("a:1", 0.0)
         rates = []
         for now, renewed in ((0.0, 100), (2.0, 300), (4.0, 310), (6.0, 5)):
-            link.describe(status(since_start={"renewed": renewed}), now)
+            link.update_status(status(since_start={"renewed": renewed}), now)
             rates.append(link.renewals_per_s)
         self.assertEqual(rates, [None, 100.0, 5.0, 0.0])
-        link.hear("b:1", 7.0)
+        link.note_events_from("b:1", 7.0)
         self.assertIsNone(link.renewals_per_s)
-        link.describe(status(since_start={"renewed": "many"}), 8.0)
+        link.update_status(status(since_start={"renewed": "many"}), 8.0)
         self.assertIsNone(link.renewals_per_s)

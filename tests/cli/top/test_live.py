@@ -105,8 +105,9 @@ class FakeScreen:
         self.cleared = 0
         self.is_held = False
 
-    def start(self) -> None:
+    def start(self, on_key: Callable[[str], None], on_size: Callable[[], None], on_lost: Callable[[], None]) -> None:
         self.is_held = True
+        self.press, self.resize, self.lose = on_key, on_size, on_lost
 
     def stop(self) -> None:
         self.is_held = False
@@ -126,8 +127,15 @@ class LiveCase(SynchronousTestCase):
     def begin(self, scope: Scope) -> None:
         reactor: Any = self.clock
         client: Any = self.client
-        self.live = LiveTop(reactor, client, scope, interval_s=2.0, styles=frozenset(), wall_ms=lambda: WALL_MS)
-        self.live.screen = self.screen
+        self.live = LiveTop(
+            reactor,
+            client,
+            scope,
+            screen=self.screen,
+            interval_s=2.0,
+            styles=frozenset(),
+            wall_ms=lambda: WALL_MS,
+        )
         self.running: Deferred[None] = Deferred.fromCoroutine(self.live.run())
         self.addCleanup(self.live.end)
 
@@ -144,7 +152,7 @@ class LiveCase(SynchronousTestCase):
 
     def press(self, *keys: str) -> None:
         for key in keys:
-            self.live.press(key)
+            self.screen.press(key)
 
 
 class Drawing(LiveCase):
@@ -257,7 +265,7 @@ class Nodes(LiveCase):
         self.advance(0.5)
         self.client.made.send(SYNCED, node="127.0.0.1:1739")
         self.advance(0.5)
-        self.assertIn("n1 was lost, 127.0.0.1:1739 is followed instead.", self.text)
+        self.assertIn("lost n1, now following 127.0.0.1:1739.", self.text)
         self.assertIn("bender top  n2 (127.0.0.1:1739)", self.text)
 
     def test_an_instance_that_no_node_knows_is_explained_so(self) -> None:
@@ -300,6 +308,20 @@ class Ending(LiveCase):
     def test_a_defect_ends_it(self) -> None:
         """It is not hidden, and the terminal is as before."""
         self.client.made.refuse(ZeroDivisionError())
+        self.failureResultOf(self.running, ZeroDivisionError)
+        self.ended()
+
+    def test_a_defect_in_drawing_ends_it(self) -> None:
+        """It is not printed over the picture."""
+        self.screen.draw = lambda _: 1 / 0  # type: ignore[assignment, method-assign]
+        self.advance(1.0)
+        self.failureResultOf(self.running, ZeroDivisionError)
+        self.ended()
+
+    def test_a_defect_with_a_key_ends_it(self) -> None:
+        """As if it came from anywhere else; a terminal would count it as its own loss."""
+        self.patch(self.live, "_listed", lambda _: 1 / 0)
+        self.screen.press("j")
         self.failureResultOf(self.running, ZeroDivisionError)
         self.ended()
 

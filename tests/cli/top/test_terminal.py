@@ -57,10 +57,8 @@ class TerminalCase(SynchronousTestCase):
             self.reactor,  # type: ignore[arg-type] # it has what a terminal needs
             open_terminal([self.path]),
             encoding,
-            on_key=self.keys.append,
-            on_size=lambda: None,
-            on_lost=lose,
         )
+        terminal._on_key, terminal._on_size, terminal._on_lost = self.keys.append, lambda: None, lose
         self.addCleanup(os.close, terminal.fileno())
         return terminal
 
