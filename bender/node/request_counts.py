@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from bender.metrics.histogram import Histogram
 
-#: Times that are put into a histogram together.
-TOGETHER = 128
+#: Durations that are added to a histogram together.
+BATCH = 128
 
 #: The route of requests for paths that have none. No route is called so, because each begins with a slash.
 UNKNOWN_ROUTE = "unknown"
@@ -24,7 +24,7 @@ OTHER_METHOD = "OTHER"
 class RequestTally:
     """The requests for one route by one method.
 
-    Without `timed`, the times say nothing, such as that of a stream of events, and are not to be shown.
+    If `timed` is False, the durations say nothing, such as those of event streams, and are not exported.
     """
 
     __slots__ = ("_by_status", "_took_s", "method", "route", "timed")
@@ -34,8 +34,7 @@ class RequestTally:
         self.method = method
         self.timed = timed
         self._by_status: dict[int, Histogram] = {}
-        # By status, times that are not in the histograms yet: to take note of one is done for each request, and to put
-        # many into a histogram takes a tenth of the time that it takes one by one.
+        # Durations that are not in the histograms yet, by status. To add them in batches costs a tenth of adding each.
         self._took_s: dict[int, list[float]] = {}
 
     def note(self, status: int, took_s: float) -> None:
@@ -45,10 +44,10 @@ class RequestTally:
         except KeyError:
             times = self._took_s[status] = []
         times.append(took_s)
-        if len(times) >= TOGETHER:
-            self._put_together(status, times)
+        if len(times) >= BATCH:
+            self._flush(status, times)
 
-    def _put_together(self, status: int, times: list[float]) -> None:
+    def _flush(self, status: int, times: list[float]) -> None:
         histogram = self._by_status.get(status)
         if histogram is None:
             histogram = self._by_status[status] = Histogram()
@@ -60,7 +59,7 @@ class RequestTally:
         """A histogram for each status."""
         for status, times in self._took_s.items():
             if times:
-                self._put_together(status, times)
+                self._flush(status, times)
         return self._by_status
 
     def total(self) -> Histogram:

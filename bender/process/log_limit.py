@@ -1,4 +1,4 @@
-"""Limit how often the log has lines of the same kind, and count those that are left out.
+"""Limit how often the log has lines of the same kind, and say how many were suppressed.
 
 Clients and peers cause lines of the log: a connection that times out, a message that is refused, a connection that
 finds no file descriptor left. An attacker could fill the disk with them, and hide what matters. So a few
@@ -25,15 +25,16 @@ WINDOW_S = 60.0
 #: Lines of a kind in that time: a cluster of some size has as many peers to name after a cut.
 LINES_MAX = 10
 
-#: The same after a time in which there were more.
-LINES_MAX_OF_MANY = 1
+#: The same in a window that follows one with suppressed lines.
+LINES_MAX_WHILE_BUSY = 1
 
 #: Kinds that are told apart; there are fewer, unless a text is made anew each time.
 KINDS_MAX = 1000
 
 _NUMBERS = re.compile(r"[0-9]+")
 
-# What Twisted says three times for each connection that it must close, as it says it, and what is said instead.
+# Twisted logs three lines for each connection that it must close for lack of a file descriptor. The first is replaced
+# by this text, the others are dropped.
 _NO_DESCRIPTORS = (
     "No file descriptor is left: new connections are closed at once, existing ones go on. The limit of {limit} open "
     "files is too low (LimitNOFILE= of a systemd unit, ulimit -n of a shell)."
@@ -46,14 +47,17 @@ _REWORDED = {
 
 _Kind = tuple[str, str, str]
 
+# All kinds beyond `KINDS_MAX`.
+_OTHERS: _Kind = ("", "", "")
+
 
 @define
 class _Lines:
     """The lines of one kind in the present window."""
 
-    left: int
+    remaining: int
     example: LogEvent
-    left_out: int = 0
+    suppressed: int = 0
 
 
 @implementer(ILogObserver)
@@ -77,11 +81,11 @@ class LogLimiter:
         lines = self._kinds.get(kind)
         if lines is None:
             lines = self._begin(kind, reworded, LINES_MAX if reworded is event else 1)
-        if lines.left:
-            lines.left -= 1
+        if lines.remaining:
+            lines.remaining -= 1
             self._observer(reworded)
         else:
-            lines.left_out += 1
+            lines.suppressed += 1
 
     def _kind(self, event: LogEvent) -> _Kind:
         text = event.get("log_format") or ""
@@ -89,7 +93,7 @@ class LogLimiter:
             text = _NUMBERS.sub("", str(event.get("log_text", "")))
         failure = event.get("log_failure")
         kind = (str(event.get("log_namespace", "")), text, "" if failure is None else failure.type.__name__)
-        return kind if kind in self._kinds or len(self._kinds) < KINDS_MAX else ("", "", "")
+        return kind if kind in self._kinds or len(self._kinds) < KINDS_MAX else _OTHERS
 
     def _begin(self, kind: _Kind, event: LogEvent, lines_max: int) -> _Lines:
         lines = self._kinds[kind] = _Lines(lines_max, event)
@@ -98,21 +102,24 @@ class LogLimiter:
 
     def _end(self, kind: _Kind) -> None:
         lines = self._kinds.pop(kind)
-        if lines.left_out:
-            self._begin(kind, lines.example, LINES_MAX_OF_MANY)
-            self._observer(self._counted(lines))
+        if lines.suppressed:
+            self._begin(kind, lines.example, LINES_MAX_WHILE_BUSY)
+            self._observer(self._summary(kind, lines))
 
-    def _counted(self, lines: _Lines) -> LogEvent:
-        """Return the line that says how many were left out, with their origin."""
+    def _summary(self, kind: _Kind, lines: _Lines) -> LogEvent:
+        """Return the line that says how many were suppressed, with their origin."""
         about = {key: lines.example.get(key) for key in ("log_namespace", "log_source", "log_level", "log_logger")}
         text = lines.example.get("log_format") or ""
+        like = lines.example.get("log_text", text) if text in ("", "{log_text}") else text
+        if kind == _OTHERS:
+            about, like = {"log_namespace": __name__, "log_level": LogLevel.warn}, "lines of many kinds"
         return {
             **about,
             "log_time": self._wall_s(),
             "log_format": "{count} more lines like this in the last {seconds:g} s: {like}",
-            "count": f"{lines.left_out:,}",
+            "count": f"{lines.suppressed:,}",
             "seconds": WINDOW_S,
-            "like": lines.example.get("log_text", text) if text in ("", "{log_text}") else text,
+            "like": like,
         }
 
 

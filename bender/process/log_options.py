@@ -1,4 +1,4 @@
-"""The options of the log, the same for all services: its format, and how important a line has to be."""
+"""The log options of all services: its format, and the lowest level that is logged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bender.process.options import OptionError, RawOption, text_of
 
 FORMATS = ("text", "json")
 
-#: From the least important to the most; every line of a level above the chosen one is logged too.
+#: From the least severe to the most; a level includes all that follow it.
 LEVELS = ("debug", "info", "warn", "error")
 
 

@@ -1,9 +1,9 @@
-"""The log of this process, as its options say.
+"""Apply the log options to the log of this process.
 
 `twistd` and `twist` decide where the log goes; they begin it after the options are known, and before anything runs.
-`ServiceLog` then stands before their observers: it passes on what is important enough, in the chosen format, and later
-no more lines of a kind than `log_limit` allows. So the first line is in the chosen format already, and both options
-change at once after SIGHUP. The log at syslog has the level of these options, but is always text.
+`ServiceLog` stands in front of their observers: it filters by level, applies the format, and later limits repeated
+lines (`log_limit`). So the first line is in the chosen format already, and both options change at once after SIGHUP.
+The log at syslog has the level of these options, but is always text.
 
 What Python's `logging` gets, from libraries that do not know Twisted, goes the same way.
 """

@@ -101,6 +101,8 @@ class Flood(LimitCase):
         for n in range(20):
             self._log.info("x" * (n + 1))
         self.assertEqual(len(self.lines()), 4 + 3)
+        self.clock.advance(60)
+        self.assertEqual(self.lines(), ["13 more lines like this in the last 60 s: lines of many kinds"])
 
 
 class NoDescriptors(LimitCase):

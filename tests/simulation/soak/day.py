@@ -20,7 +20,7 @@ from bender.metrics.histogram import BOUNDS_S
 from bender.node.consumer_limits import CONSUMERS_MAX
 from bender.node.journal import BYTES_MAX, EVENTS_MAX
 from bender.node.listings import KEPT_BYTES_MAX, KEPT_MAX
-from bender.node.request_counts import METHODS, TOGETHER
+from bender.node.request_counts import BATCH, METHODS
 from tests.simulation.clients import Reach
 from tests.simulation.soak.clients import BACKENDS, Instance, Operators, Town, Watcher
 from tests.simulation.soak.faults import LASTING, DayOfFaults
@@ -69,7 +69,7 @@ LIMITS: Mapping[str, Limited] = {
         (len(BOUNDS_S) + 1) * STATUSES_MAX, "numbers of requests by the time that they took"
     ),
     "node.requests._tallies[]._took_s": Limited(STATUSES_MAX, "requests by route, method and status"),
-    "node.requests._tallies[]._took_s[]": Limited(TOGETHER * STATUSES_MAX, "times that are not in a histogram yet"),
+    "node.requests._tallies[]._took_s[]": Limited(BATCH * STATUSES_MAX, "times that are not in a histogram yet"),
     "node.replica._marks.*": Limited(MARKS_MAX, "times of versions of the ledger"),
     "node.replica.claims.ledger._*": Limited(2 * REMOVALS_REMEMBERED_MAX, "removals, each of two numbers"),
     "node.replica.claims.copies.ledgers[]._*": Limited(
