@@ -223,7 +223,7 @@ def list_response(asked: ApiRequest, listing: Listing) -> ApiResponse:
 
 def long_list_response(asked: ApiRequest, listing: LongListing) -> ApiResponse:
     """Return a list that was made in slices, in pieces if there are several."""
-    if listing.length <= ONE_PIECE_BYTES_MAX:
+    if listing.length is not None and listing.length <= ONE_PIECE_BYTES_MAX:
         return list_response(asked, listing.whole())
     gzipped = gzip_accepted(asked)
     headers = _about_list(listing.etag, gzipped=gzipped, deflates=True)

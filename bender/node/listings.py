@@ -50,17 +50,18 @@ DEFLATE_LEVEL = 1
 class ListForm:
     """The form in which a list shows registrations.
 
-    `show` makes the JSON of a registration from its key, its encoded terms and its status, `size` returns the bytes of
-    that. `cost` is the time that it takes, as a multiple of the time of the API's own form.
+    `show` makes the JSON of a registration from its key, its encoded terms and its status. `cost` is the time that it
+    takes, as a multiple of the time of the API's own form. `size` returns the bytes of that JSON, where they are known
+    without making it; without it, the length of the longest lists is not known before they are sent.
     """
 
     show: Callable[[str, bytes, RegistrationStatus], bytes]
-    size: Callable[[str, bytes, RegistrationStatus], int]
     cost: int = 1
+    size: Callable[[str, bytes, RegistrationStatus], int] | None = None
 
 
 #: Registrations as the API shows them.
-REGISTRATIONS = ListForm(registration, registration_bytes)
+REGISTRATIONS = ListForm(registration, size=registration_bytes)
 
 
 class Listing:
@@ -223,8 +224,8 @@ class LongListing:
         self._kept: list[bytes] | None = None
         self._gzipped: list[bytes] | None = None
         self.etag = ""
-        #: Of the array as JSON, in bytes.
-        self.length = 0
+        #: Of the array as JSON, in bytes; None if that is not known.
+        self.length: int | None = 0
 
     @property
     def is_kept(self) -> bool:
@@ -234,7 +235,7 @@ class LongListing:
     @property
     def kept_bytes(self) -> int:
         """Return the bytes that it takes if it is asked for in both ways."""
-        return 2 * self.length
+        return 2 * (self.length or 0)
 
     def steps(self) -> Iterator[None]:
         """Each takes about 0.3 ms."""
@@ -256,7 +257,7 @@ class LongListing:
         claims = [claim for group in self._view.groups(*self._which) for claim in in_order(group)]
         self._standings = self._view.standings()
         self._kept = None if self._admits else []
-        opening, digest = b"[", blake2b(digest_size=12)
+        opening, digest, length = b"[", blake2b(digest_size=12), 0
         for portion in portions(claims, self._form.cost):
             wanted = self._wanted(portion)
             self._claims += wanted
@@ -264,15 +265,15 @@ class LongListing:
                 piece = opening + self._joined(wanted)
                 opening = b","
                 digest.update(piece)
-                self.length += len(piece)
+                length += len(piece)
                 if self._kept is not None:
                     self._kept.append(piece)
-                if self.kept_bytes > KEPT_BYTES_MAX // 2:
+                if 2 * length > KEPT_BYTES_MAX // 2:
                     self._kept = None
             yield
         closing = b"]" if self._claims else b"[]"
         digest.update(closing)
-        self.length += len(closing)
+        self.length = length + len(closing)
         if self._kept is not None:
             self._kept.append(closing)
         self.etag = digest.hexdigest()
@@ -281,18 +282,20 @@ class LongListing:
         app, _ = self._which
         began_at = self._view.stamp(app)
         standings = self._standings = self._view.standings()
-        size = self._form.size
+        size, length = self._form.size, 0
+        cost = 1 if size is None else self._form.cost
         looked_at = 0
         for group in self._view.groups(*self._which):
-            for portion in portions(in_order(group), self._form.cost):
+            for portion in portions(in_order(group), cost):
                 wanted = self._wanted(portion)
                 self._claims += wanted
-                self.length += sum([size(c.key, c.body, standings.get(c.key, USUAL)) for c in wanted])
+                if size is not None:
+                    length += sum([size(c.key, c.body, standings.get(c.key, USUAL)) for c in wanted])
                 looked_at += len(portion)
-                if looked_at >= SLICE // self._form.cost:
+                if looked_at >= SLICE // cost:
                     looked_at = 0
                     yield
-        self.length += len("[]") + max(0, len(self._claims) - 1)
+        self.length = None if size is None else length + len("[]") + max(0, len(self._claims) - 1)
         ended_at = self._view.stamp(app)
         # With two stamps in it, a tag will never be right again.
         self.etag = f"{self._name}-{began_at}" + (f"-{ended_at}" if ended_at != began_at else "")

@@ -47,7 +47,7 @@ class Response:
 
 
 def parsed(received: bytes, *, head: bool = False) -> list[Response]:
-    """Every response in what was received; a body without a length goes to the end."""
+    """Every response in what was received; a body without a length is in chunks, or goes to the end."""
     responses = []
     while received:
         top, _, rest = received.partition(b"\r\n\r\n")
@@ -55,11 +55,26 @@ def parsed(received: bytes, *, head: bool = False) -> list[Response]:
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         status = int(first.split()[1])
         bodyless = head or status in (100, 204, 304)
-        length = 0 if bodyless else int(headers.get("content-length", len(rest)))
-        assert "transfer-encoding" not in headers
-        responses.append(Response(status, headers, rest[:length]))
-        received = rest[length:]
+        if headers.get("transfer-encoding") == "chunked" and not bodyless:
+            body, received = _joined_chunks(rest)
+        else:
+            length = 0 if bodyless else int(headers.get("content-length", len(rest)))
+            body, received = rest[:length], rest[length:]
+        responses.append(Response(status, headers, body))
     return responses
+
+
+def _joined_chunks(received: bytes) -> tuple[bytes, bytes]:
+    """Return a body that came in chunks, and what follows it."""
+    body = b""
+    while True:
+        size, _, rest = received.partition(b"\r\n")
+        end = int(size, 16)
+        body += rest[:end]
+        assert rest[end : end + 2] == b"\r\n"
+        received = rest[end + 2 :]
+        if not end:
+            return body, received
 
 
 class Transport(StringTransport):

@@ -180,7 +180,7 @@ class OtherForms(ListingCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.form = ListForm(lambda key, *_: b'"%b"' % key.encode(), lambda key, *_: len(key) + 2, cost=2)
+        self.form = ListForm(lambda key, *_: b'"%b"' % key.encode(), 2, lambda key, *_: len(key) + 2)
         self.other = self.listings.in_form(self.form)
         self.patch(listings, "AT_ONCE_MAX", 4)
         self.patch(listings, "SLICE", 4)
@@ -312,7 +312,7 @@ class OfOneInstant(ListingCase):
     def test_one_fails(self) -> None:
         """Nobody is given a part of it."""
         self.show("web", 1, 2, 3, 4, body=b"{")
-        failing = self.listings.in_form(ListForm(lambda *_: b"%d" % (1 / 0), lambda *_: 1))
+        failing = self.listings.in_form(ListForm(lambda *_: b"%d" % (1 / 0)))
         first, second = failing.long_listing("web", None).steps(), failing.long_listing("web", None).steps()
         self.assertRaises(ZeroDivisionError, next, first)
         self.assertRaises(RuntimeError, next, second)

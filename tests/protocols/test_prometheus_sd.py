@@ -19,7 +19,7 @@ from bender.core.model import RegistrationRequest, Terms
 from bender.core.registration_status import USUAL, status_of
 from bender.node.listings import OF_ONE_INSTANT_MAX, SLICE
 from bender.protocols.http import routes_of
-from bender.protocols.prometheus_sd import TARGET_GROUPS, meta_labels, routes, target_group
+from bender.protocols.prometheus_sd import meta_labels, routes, target_group
 from tests.access.known import headers, known
 from tests.api.conversation import ApiCase, Response, a_node
 
@@ -106,9 +106,6 @@ class Groups(SdCase):
             for status in (status_of("up", suspect=True), USUAL)
         )
         self.assertEqual(suspect, {**usual, "__meta_bender_suspect": "true"})
-
-    def test_the_size_is_that_of_the_group(self) -> None:
-        self.assertEqual(TARGET_GROUPS.size(KEY, TERMS, USUAL), len(target_group(KEY, TERMS, USUAL)))
 
 
 class MetaLabels(SynchronousTestCase):
@@ -254,7 +251,7 @@ class Long(SdCase):
         for count in (SLICE // 8 - 1, 2 * SLICE, OF_ONE_INSTANT_MAX + 1):
             self.fill(count)
             response = self.sd()
-            self.assertEqual(len(response.body), int(response.headers["content-length"]))
+            self.assertEqual("content-length" in response.headers, count <= OF_ONE_INSTANT_MAX)
             ids = [group["labels"]["__meta_bender_id"] for group in response.json]
             self.assertEqual((len(ids), ids), (count, sorted(ids)))
             self.assertEqual(self.sd(If_None_Match=response.headers["etag"]).status, 304)
