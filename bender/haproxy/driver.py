@@ -66,7 +66,6 @@ class FollowedEvents(Protocol):
     on_unreadable: Callable[[str, str, str], None]
 
     def __aiter__(self) -> AsyncIterator[Event]: ...
-
     async def aclose(self) -> None: ...
 
 
@@ -80,9 +79,7 @@ class Acknowledging(Protocol):
     followed: str | None
 
     def acknowledge(self, stand: Stand) -> None: ...
-
     def send(self) -> None: ...
-
     def close(self) -> None: ...
 
 
@@ -149,8 +146,7 @@ class Driver(Service):
 
     def now(self) -> float:
         """Return the time on the clock of `behind_since`."""
-        now: float = self._reactor.seconds()
-        return now
+        return float(self._reactor.seconds())
 
     # As a service.
 
@@ -215,13 +211,12 @@ class Driver(Service):
 
     def _batch_taken(self) -> None:
         self._node_is_followed()
-        before, taken = self._followed, self.watch.taken
-        self._followed = self.acknowledger.followed = None if taken is None else taken.node
+        before, self._stand = self._followed, self.watch.taken
+        self._followed = self.acknowledger.followed = None if self._stand is None else self._stand.node
         if self._followed != before and before is not None:
             self._log.info("Following {node} instead of {before}.", node=self._followed, before=before)
         if self.behind_since is None:
             self.behind_since = self._reactor.seconds()
-        self._stand = self.watch.taken
         self.wake()
 
     def _node_is_followed(self) -> None:
@@ -347,7 +342,7 @@ class Driver(Service):
 
     def _due_at(self) -> float:
         if not self.may_act():
-            now: float = self._reactor.seconds()
+            now = self.now()
             return self._quiet_at if now < self._quiet_at < now + CHECK_S else now + CHECK_S
         if self.desired.changed or self.desired.topology_changed or self._check_all or self._stand is not None:
             return self._again_at
@@ -380,8 +375,8 @@ class Driver(Service):
         self.ready = self.ready or (self.reloader.settled(self.process) and not self._check_all)
 
     def _servers_are_due(self, now: float) -> bool:
-        look = self._leaving.since and now >= self._look_at
-        return bool(self.desired.changed or self._check_all or look or now >= self._check_at)
+        look_at = self._look_at if self._leaving.since else inf
+        return bool(self.desired.changed or self._check_all or now >= min(look_at, self._check_at))
 
     def _retry_later(self) -> None:
         self._check_all = True

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -201,10 +201,7 @@ class LiveTop:
 
     def press(self, key: str) -> None:
         """Take a key."""
-        try:
-            self._press(key)
-        except Exception:
-            self._fail(Failure())
+        maybeDeferred(self._press, key).addErrback(self._fail)
 
     def _press(self, key: str) -> None:
         controls = self._controls
@@ -264,10 +261,7 @@ class LiveTop:
 
     def _draw(self) -> None:
         """Draw the screen. A defect ends the program after the terminal was restored, and is not printed over it."""
-        try:
-            self._draw_picture()
-        except Exception:
-            self._fail(Failure())
+        maybeDeferred(self._draw_picture).addErrback(self._fail)
 
     def _draw_picture(self) -> None:
         self._drawn_at = self._reactor.seconds()
