@@ -96,7 +96,7 @@ class _Unprotectable:
 
 
 _UNPROTECTABLE = {
-    "agent": _Unprotectable("HAProxy", unix=True),
+    "agent": _Unprotectable("HAProxy", permits="ask for the state and weight of an instance", unix=True),
     "thalassa": _Unprotectable("Thalassa's client", permits="do anything"),
     THALASSA_EVENTS: _Unprotectable("Thalassa's client"),
     "dns": _Unprotectable("a client of DNS"),

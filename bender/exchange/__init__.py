@@ -36,7 +36,7 @@ __all__ = ["Exchange"]
 class ExchangingNode(AnsweringNode, SendingNode, LocatingNode, Protocol):
     """The methods of a node that are used here."""
 
-    def peer_problem(self, address: str, problem: str | None) -> None: ...
+    def peer_problem(self, address: str, problem: str | None, unreachable: bool) -> None: ...
 
 
 class Exchange(MultiService):

@@ -34,6 +34,10 @@ CONDITIONS_MAX = 20
 _TOPICS = {OtherCluster: "cluster", OtherVersion: "version"}
 
 
+# The topic and kind of a peer that does not answer.
+_REACH = ("reach", "")
+
+
 @define
 class _Condition:
     """A problem. `text` is what was logged of it, empty before that."""
@@ -46,13 +50,13 @@ class _Condition:
 class PeerProblems:
     """What is wrong with which peer, by topic and kind: it is the same thing while these are the same.
 
-    `tell` is called with an address and all that is wrong there, or None, at each change. Texts are clauses about the
-    peer that begin with a verb.
+    `tell` is called at each change with an address, all that is wrong there, or None, and whether that is only that
+    nothing answers there. Texts are clauses about the peer that begin with a verb.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, interval_s: float, tell: Callable[[str, str | None], None]) -> None:
+    def __init__(self, clock: IReactorTime, interval_s: float, tell: Callable[[str, str | None, bool], None]) -> None:
         self._clock = clock
         self._interval_s = interval_s
         self._report = tell
@@ -64,7 +68,7 @@ class PeerProblems:
 
     def out_of_reach(self, address: str, text: str) -> None:
         """Note that a peer gave no answer at all. It is logged only if it lasts, because some reasons are harmless."""
-        condition = self._seen(address, "reach", "")
+        condition = self._seen(address, *_REACH)
         if condition.seen_s >= condition.since_s + PATIENCE_INTERVALS * self._interval_s:
             self._name(address, condition, text)
 
@@ -105,7 +109,7 @@ class PeerProblems:
         if address not in self._conditions and len(self._conditions) >= ADDRESSES_MAX:
             oldest = next(iter(self._conditions))
             del self._conditions[oldest]
-            self._report(oldest, None)
+            self._report(oldest, None, False)
         conditions = self._conditions.setdefault(address, {})
         key = (topic, kind)
         if key not in conditions and len(conditions) >= CONDITIONS_MAX:
@@ -137,5 +141,5 @@ class PeerProblems:
             self._show(address)
 
     def _show(self, address: str) -> None:
-        texts = [condition.text for condition in self._conditions.get(address, {}).values() if condition.text]
-        self._report(address, "; ".join(texts) or None)
+        named = {key: each.text for key, each in self._conditions.get(address, {}).items() if each.text}
+        self._report(address, "; ".join(named.values()) or None, {*named} == {_REACH})

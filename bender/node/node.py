@@ -80,7 +80,7 @@ class Node:
         self._clock = clock
         self._sources = sources
         self._waiting: list[Deferred[None]] = []
-        self.peer_problems: dict[str, str] = {}
+        self.peer_problems: dict[str, dict[str, str]] = {"peer": {}, "peer-unreachable": {}}
         #: When the certificates of this node expire, in ms since the epoch, by option; and what is wrong with them.
         self.certificates: dict[str, int] = {}
         self.certificate_problems: dict[str, str] = {}
@@ -453,12 +453,12 @@ class Node:
         """Change for how long members stay suspect when most of an app would be hidden; 0 turns the guard off."""
         self.replica.set_guard_duration(guard_s)
 
-    def peer_problem(self, address: str, problem: str | None) -> None:
-        """Show a problem of a peer in `/status`, or remove it with None."""
-        if problem is None:
-            self.peer_problems.pop(address, None)
-        else:
-            self.peer_problems[address] = problem
+    def peer_problem(self, address: str, problem: str | None, unreachable: bool) -> None:
+        """Show a problem of a peer in `/status`, or remove it with None. `unreachable`: it just does not answer."""
+        for problems in self.peer_problems.values():
+            problems.pop(address, None)
+        if problem is not None:
+            self.peer_problems["peer-unreachable" if unreachable else "peer"][address] = problem
 
     # Beginning and end of every call.
 

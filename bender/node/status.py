@@ -69,7 +69,7 @@ def _problems(node: Node, now: float) -> dict[str, dict[str, str]]:
     names = shared_names(node.replica, now).items()
     programs = node.shared_consumers().items()
     return {
-        "peer": node.peer_problems,
+        **node.peer_problems,
         "certificate": node.certificate_problems,
         "node-address": {address: shared(names) for address, names in addresses},
         "node-name": {f"node/{name}": same_name(addresses) for name, addresses in names},

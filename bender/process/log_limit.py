@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import ILogObserver, LogEvent, LogLevel
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
 #: Seconds after the first line of a kind in which others of it are limited.
@@ -30,6 +30,9 @@ LINES_MAX_WHILE_BUSY = 1
 
 #: Kinds that are told apart; there are fewer, unless a text is made anew each time.
 KINDS_MAX = 1000
+
+#: The key of events that answer an operator's signal: they are logged always.
+OF_OPERATOR = "of_operator"
 
 _NUMBERS = re.compile(r"[0-9]+")
 
@@ -74,7 +77,7 @@ class LogLimiter:
         reworded = _reworded(event)
         if reworded is None:
             return
-        if "log_io" in reworded:  # a part of what this process prints, which nobody else causes
+        if "log_io" in reworded or OF_OPERATOR in reworded:  # nobody else causes these
             self._observer(reworded)
             return
         kind = self._kind(reworded)
@@ -109,8 +112,7 @@ class LogLimiter:
     def _summary(self, kind: _Kind, lines: _Lines) -> LogEvent:
         """Return the line that says how many were suppressed, with their origin."""
         about = {key: lines.example.get(key) for key in ("log_namespace", "log_source", "log_level", "log_logger")}
-        text = lines.example.get("log_format") or ""
-        like = lines.example.get("log_text", text) if text in ("", "{log_text}") else text
+        like = formatEvent(lines.example)
         if kind == _OTHERS:
             about, like = {"log_namespace": __name__, "log_level": LogLevel.warn}, "lines of many kinds"
         return {

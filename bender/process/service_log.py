@@ -30,7 +30,7 @@ from zope.interface import implementer
 
 from bender.process.json_log import json_line
 from bender.process.log_files import LogFiles
-from bender.process.log_limit import LogLimiter
+from bender.process.log_limit import OF_OPERATOR, LogLimiter
 from bender.process.log_options import LogSettings, log_changes
 
 
@@ -82,7 +82,7 @@ class ServiceLog:
 
     def __call__(self, event: LogEvent) -> None:
         level = event.get("log_level")
-        if level is None or level >= self._level:
+        if level is None or level >= self._level or OF_OPERATOR in event:
             self._next(event)
 
     def _use(self, settings: LogSettings) -> None:

@@ -70,18 +70,19 @@ class Reload:
 
     def __call__(self) -> None:
         for problem in self._log_files.reopen():
-            _log.error("After SIGHUP, {problem}: the log continues in the old file.", problem=problem)
+            _log.error("After SIGHUP, {problem}: the log continues in the old file.", problem=problem, of_operator=True)
         try:
             reread = self._reread()
         except OptionError as error:
-            _log.error("Configuration not changed after SIGHUP: {error}", error=str(error))
+            _log.error("Configuration not changed after SIGHUP: {error}", error=str(error), of_operator=True)
             return
         except Exception:  # the service goes on as it is
-            _log.failure("Rereading the configuration after SIGHUP failed.")
+            _log.failure("Rereading the configuration after SIGHUP failed.", of_operator=True)
             return
         for change in reread.changed:
-            _log.info("Configuration changed after SIGHUP: {change}.", change=change)
+            _log.info("Configuration changed after SIGHUP: {change}.", change=change, of_operator=True)
         for change in reread.at_next_start:
-            _log.warn("Configuration reread after SIGHUP: {change} takes effect at the next start.", change=change)
+            later = "Configuration reread after SIGHUP: {change} takes effect at the next start."
+            _log.warn(later, change=change, of_operator=True)
         if not (reread.changed or reread.at_next_start):
-            _log.info("Configuration reread after SIGHUP: nothing changed.")
+            _log.info("Configuration reread after SIGHUP: nothing changed.", of_operator=True)

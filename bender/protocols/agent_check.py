@@ -69,8 +69,7 @@ class AgentCheck(Protocol):
         self._factory = factory
         self.client = client
         self._read = b""
-        # Nothing was sent, and nobody but the client or the time has ended the connection.
-        self._silent = True
+        self._displaced = False
         self._complete = False
         self._due: IDelayedCall | None = None
 
@@ -82,7 +81,6 @@ class AgentCheck(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._complete:
             return
-        self._silent = False
         self._read += data
         if b"\n" in data or len(self._read) > LINE_BYTES_MAX:
             self.readConnectionLost()
@@ -98,11 +96,18 @@ class AgentCheck(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         del reason
-        if self._silent:
+        if not (self._read or self._displaced):
             self._log.warn(
                 "A check of {client} at --agent has sent nothing: add agent-send to the server in HAProxy's "
                 "configuration, because the port alone does not say which instance is meant.",
                 client=self.client,
+            )
+        elif not (self._complete or self._displaced):
+            self._log.warn(
+                "A check of {client} at --agent has sent {sent} without a newline: in HAProxy's configuration, "
+                'agent-send must end with "\\n".',
+                client=self.client,
+                sent=ascii(self._read[:LOGGED_BYTES_MAX])[1:],
             )
         self._factory.turns.forget(self)
         self._factory.places.release(self)
@@ -118,7 +123,7 @@ class AgentCheck(Protocol):
         node = self._factory.node
         if not node.limits.rate.take(self.client):
             key = key_in(line) if len(line) <= LINE_BYTES_MAX else None
-            if key is None and not self._silent:
+            if key is None and self._read:
                 self._log.warn(
                     "A check of {client} at --agent names no instance: {line}. The server's agent-send in HAProxy's "
                     'configuration must be "APP/VERSION/HOST/PORT\\n".',
@@ -138,7 +143,7 @@ class AgentCheck(Protocol):
 
     def abort(self) -> None:
         """Close the connection without an answer, because another needs its place."""
-        self._silent = False
+        self._displaced = True
         self.transport.abortConnection()
 
     def _seconds_max(self) -> float:

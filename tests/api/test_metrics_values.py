@@ -57,13 +57,23 @@ class State(ValuesCase):
 
     def test_problems(self) -> None:
         """They are counted by kind, and each kind is always there."""
-        self.node.peer_problems = {"n2:1730": "does not answer"}
+        self.node.peer_problem("n2:1730", "has an interval of 2 s", unreachable=False)
+        self.node.peer_problem("n3:1730", "does not answer", unreachable=True)
+        self.node.peer_problem("n4:1730", "does not answer", unreachable=True)
+        self.node.peer_problem("n4:1730", None, unreachable=False)
         self.node.certificate_problems = {"certificate/tls": "expires", "certificate/peer-tls": "expires"}
         self.node.conflicts.present = {"h/1": ("registration/a/1/h/1", "registration/b/1/h/1")}
         self.assert_values(
-            "problems", {'{kind="certificate"}': 2, '{kind="peer"}': 1, '{kind="registration-address"}': 1}
+            "problems",
+            {
+                '{kind="certificate"}': 2,
+                '{kind="peer"}': 1,
+                '{kind="peer-unreachable"}': 1,
+                '{kind="registration-address"}': 1,
+            },
         )
-        self.assertEqual(len(named(scraped(self.node), "bender_problems")), 7)
+        self.assertEqual(len(named(scraped(self.node), "bender_problems")), 8)
+        self.assertEqual(self.ask("GET", "/status").json["problems"]["n3:1730"], "does not answer")
 
     def test_certificates(self) -> None:
         self.node.certificates = {"tls": NOW_MS, "peer-tls": NOW_MS + 1500}

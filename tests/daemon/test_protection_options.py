@@ -84,7 +84,7 @@ class Exposed(ProtectionCase):
                 self.refused(**given),
                 f"--agent {endpoint} can be reached from other machines and cannot be protected, because HAProxy uses "
                 "neither TLS nor tokens there: choose interface=127.0.0.1 or a unix: socket, or add --insecure if "
-                "every client there may read all registrations.",
+                "every client there may ask for the state and weight of an instance.",
             )
             self.chosen(**given, insecure=True)
         for endpoint in CLOSED:

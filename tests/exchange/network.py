@@ -352,7 +352,8 @@ class Double:
     def remove_seed(self, seed: str) -> None:
         self.seeds.append((seed, []))
 
-    def peer_problem(self, address: str, problem: str | None) -> None:
+    def peer_problem(self, address: str, problem: str | None, unreachable: bool) -> None:
+        del unreachable
         self.problems[address] = problem
 
 

@@ -377,7 +377,9 @@ class Storm:
             counts["links"] += len([*replica.links])
             counts["unsent settings"] += sum(len(link.unsent) for link in replica.links)
             counts["conditions"] += len(honest.conditions._conditions)
-            counts["problems"] += len(node.peer_problems) + len(replica.gossip.invalid) + len(claims.copies.invalid)
+            counts["problems"] += (
+                sum(map(len, node.peer_problems.values())) + len(replica.gossip.invalid) + len(claims.copies.invalid)
+            )
             counts["waiting"] += len(claims.stale) + len(claims._forgotten) + len(claims._inherited)
             counts["started over"] += len(claims.copies._started_over_at)
             counts["under way"] += len(honest.client._under_way)

@@ -49,14 +49,14 @@ class Flood(LimitCase):
             self._log.info("The client {n} is gone.", n=n)
         self.assertEqual(len(self.lines()), 3)
         self.clock.advance(60)
-        counted = "1,234 more lines like this in the last 60 s: The client {n} is gone."
+        counted = "1,234 more lines like this in the last 60 s: The client 0 is gone."
         self.assertEqual([event["log_time"] for event in self.events], [NOON_S + 60])
         self.assertEqual(self.lines(), [counted])
         for n in range(5):
             self._log.info("The client {n} is gone.", n=n)
         self.assertEqual(self.lines(), ["The client 0 is gone."])
         self.clock.advance(60)
-        self.assertEqual(self.lines(), ["4 more lines like this in the last 60 s: The client {n} is gone."])
+        self.assertEqual(self.lines(), ["4 more lines like this in the last 60 s: The client 0 is gone."])
         self.clock.advance(60)
         for n in range(5):
             self._log.info("The client {n} is gone.", n=n)
@@ -94,6 +94,12 @@ class Flood(LimitCase):
         for _ in range(5):
             self.limiter({"log_namespace": "stdout", "log_io": "line", "log_format": "{log_io}"})
         self.assertEqual(len(self.lines()), 5)
+
+    def test_answers_to_an_operator(self) -> None:
+        """Each is logged, however many there are."""
+        for n in range(20):
+            self._log.info("{n} is changed.", n=n, of_operator=True)
+        self.assertEqual(len(self.lines()), 20)
 
     def test_too_many_kinds(self) -> None:
         """Beyond so many they are all the same."""

@@ -248,11 +248,19 @@ class Connections(AgentCheckCase):
         """Each byte does not give it more time."""
         self.begin(limits=Limits(client_timeout_s=2.0))
         check = self.check()
+        for _ in range(4):
+            check.send(b"w")
+            self.clock.advance(0.5)
+        self.assertEqual(check.outcome(), (b"", True))
+
+    def test_a_line_without_its_end(self) -> None:
+        """The log says what was forgotten in HAProxy's configuration."""
+        check = self.check()
         with capturedLogs() as logs:
-            for _ in range(4):
-                check.send(b"w")
-                self.clock.advance(0.5)
-        self.assertEqual((check.outcome(), logs), ((b"", True), []))
+            check.send(b"web/1.2.0/10.0.0.5/8080")
+            check.lose()
+        (logged,) = map(formatEvent, logs)
+        self.assertIn("has sent 'web/1.2.0/10.0.0.5/8080' without a newline:", logged)
 
     def test_nothing_is_left_of_a_check(self) -> None:
         """Neither a timer, nor a place, nor work."""
