@@ -99,6 +99,19 @@ class P2NothingAliveIsDropped(JudgeCase):
         history.tell(SETTLED_AT + 4, "offline", "node-lost", ("n1",))
         self.assert_broken(history, "P2", f"n1#0 takes back {KEY}")
 
+    def test_an_end_that_is_seen_late_is_not_that_of_the_next_registration(self) -> None:
+        """However late it is: between the two, nothing had to be listed."""
+        history, again_at = History().begin(), LAST_AT + TTL_S + 2.0
+        history.live(SETTLED_AT, LAST_AT)
+        history.tell(LAST_AT + TTL_S + 0.2, "offline", "expired", ("n2", "n3"))
+        history.ask(again_at, "register", "n1", 201, "c.2", NEXT_BODY)
+        history.tell(again_at + 0.01, "online", "registered", ("n2", "n3"), body=NEXT_BODY)
+        history.tell(again_at + 0.02, "offline", "expired", ("n1",))
+        history.tell(again_at + 0.03, "online", "registered", ("n1",), body=NEXT_BODY)
+        history.tell(again_at + TTL_S + 0.2, "offline", "expired", body=NEXT_BODY)
+        history.add(Starved(at=again_at, began_at=again_at - 2, late_s=1.0, nodes={"n1": 1.0}))
+        self.assert_kept(history)
+
 
 class P3NothingDeadStays(JudgeCase):
     def test_an_end_is_too_late(self) -> None:
@@ -175,6 +188,19 @@ class P4GoneIsGone(JudgeCase):
 
 
 class P5TruthfulEvents(JudgeCase):
+    def test_a_node_that_was_paused_may_know_of_few_renewals(self) -> None:
+        """When it goes on, their node has been replaced by another start, and so they are over for it."""
+        history, paused_at, killed_at = History().begin(), SETTLED_AT + 1, SETTLED_AT + 6.5
+        history.live(SETTLED_AT, SETTLED_AT + 6)
+        history.add(Paused(at=paused_at, node="n3"), Resumed(at=SETTLED_AT + 8, node="n3"))
+        history.without(Looked, "n3", paused_at, SETTLED_AT + 8.3)
+        history.add(Killed(at=killed_at, node="n1"), Ended(at=killed_at, node="n1", status=-9))
+        history.without(Looked, "n1", killed_at, SETTLED_AT + 8.7)
+        history.start("n1", SETTLED_AT + 7.4, life="b")
+        history.tell(SETTLED_AT + 8.6, "offline", "expired", ("n3",))
+        history.tell(killed_at + TTL_S + 3 * INTERVAL_S, "offline", "expired", ("n2",))
+        self.assert_kept(history)
+
     def test_an_event_comes_twice(self) -> None:
         history = clean()
         history.tell(SETTLED_AT + 2, "online", "registered", ("n2",))

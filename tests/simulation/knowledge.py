@@ -140,6 +140,10 @@ class Life:
         """The last moment of another life of which news may have come here."""
         return now if other is self else self.may.get(other.number, NEVER)[0]
 
+    def learned_at_least(self, other: Life, now: float) -> float:
+        """The last moment of another life of which news has come here, at the least that is possible."""
+        return self.learned_of(other, now)
+
     def counts_from(self, other: Life, now: float) -> float:
         """When the last heartbeat was that was believed here, the latest that this life can think."""
         return now if other is self else self.may.get(other.number, NEVER)[2]

@@ -6,8 +6,8 @@ bounds and their definitions of what binds. Only the sources differ: knowledge f
 `readiness`), and P6 is what P2 and P3 say of hiding, with the end of a seed: nothing is left that nobody needs. The
 guard is off.
 
-What is seen from outside is late. So a promise counts as broken only if it is broken both at the moment of an
-observation and `slack_s` before it, which is measured (`timeline.Lateness`).
+What is seen from outside is late. So a promise counts as broken only if it is broken at the moment of an observation
+and at all moments for `slack_s` before it, which is measured (`timeline.Lateness`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
-from math import inf
+from math import ceil, inf
 
 from attrs import frozen
 
@@ -36,6 +36,9 @@ from tests.simulation.oracle.p5_truthful_events import ENDED, TruthfulEvents
 
 #: The delay of an end is measured only while anything may be late by so many intervals at most.
 BUSY = 0.5
+
+#: Intervals between two moments at which a promise must be broken to count as broken all the time.
+STEP = 0.25
 
 
 @frozen
@@ -112,21 +115,24 @@ class Judge:
         return self._lateness.slack_s(self._cluster.now)
 
     def _confirmed(self, check: Callable[[], object], more_s: float = 0.0) -> None:
-        """Let a promise be broken only if it was so for as long as an observation may be late."""
+        """Let a promise be broken only if it was so all the time for which an observation may be late."""
         broken, now = self.history.broken, self._cluster.now
         before = len(broken)
         check()
         if len(broken) == before:
             return
         found = broken[before:]
-        del broken[before:]
-        self._cluster.move(now - self._slack_s() - more_s)
-        check()
-        again = len(broken) > before
-        del broken[before:]
+        late_s = self._slack_s() + more_s
+        steps = ceil(late_s / (STEP * self._interval_s))
+        for number in range(1, steps + 1):
+            del broken[before:]
+            self._cluster.move(now - late_s * number / steps)
+            check()
+            if len(broken) == before:
+                break
+        else:
+            broken[before:] = found
         self._cluster.move(now)
-        if again:
-            broken += found
 
     def _take(self, moment: Moment) -> None:
         fact = moment.fact

@@ -257,6 +257,9 @@ class ObservedLife(Life):
     def learned_of(self, other: Life, now: float) -> float:
         return now if other is self else min(now, self.leaks.news(self, other, now)[0])
 
+    def learned_at_least(self, other: Life, now: float) -> float:
+        return self.knows(other, now)
+
     def counts_from(self, other: Life, now: float) -> float:
         return now if other is self else min(now, self.leaks.news(self, other, now)[1])
 

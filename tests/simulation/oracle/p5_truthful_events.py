@@ -145,9 +145,8 @@ class TruthfulEvents:
         if holder.doubled:  # when its claims end is not followed here
             return True
         # A node that left, or was replaced by another incarnation, hears from nobody any more.
-        known_at = min(
-            accepted[max(bisect_right(accepted, learned) - 1, 0)], life.counts_from(holder, self._history.now)
-        )
+        known = life.learned_at_least(holder, self._history.now)
+        known_at = min(accepted[max(bisect_right(accepted, known) - 1, 0)], life.counts_from(holder, self._history.now))
         may_be_gone = holder.left or self._history.is_replaced(holder) or self._history.shares_address(holder)
         return may_be_gone and self._history.now >= known_at + record.ttl_s_min * (1 - CLOCKS)
 
