@@ -87,7 +87,7 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
     path = list_path(app, version, fields(meta, "--meta"))
     found, reply = await session.client.read(reader(list[Registration]), "GET", path, bytes_max=LIST_BYTES_MAX)
     if session.printed_as_json(reply):
-        return await _status_of_list(session, app, version, listed=bool(found))
+        return await status_of_list(session, app, version, listed=bool(found))
     rows = [
         [
             *(each.app, each.version, each.host, each.port, _state(session, each), each.weight),
@@ -97,10 +97,10 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
     ]
     nothing = f"nothing {'matches' if meta or app else 'is registered'} (asked {reply.node})"
     session.screen.table(INSTANCES.names, rows, caption=f"{len(rows)} at {reply.node}" if rows else nothing)
-    return await _status_of_list(session, app, version, listed=bool(found))
+    return await status_of_list(session, app, version, listed=bool(found))
 
 
-async def _status_of_list(session: Session, app: str | None, version: str | None, *, listed: bool) -> int:
+async def status_of_list(session: Session, app: str | None, version: str | None, *, listed: bool) -> int:
     """Return the exit status of `ls`; print an error if the app or the version is unknown."""
     if listed or app is None:
         return 0

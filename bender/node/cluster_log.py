@@ -111,7 +111,7 @@ class ClusterLog:
         missing = replica.readiness.missing(now)
         if missing:
             self._log.warn(
-                "Ready, but {missing} did not answer: their registrations may be missing here.",
+                "Ready, but {missing} did not answer: registrations that only they know may be missing here.",
                 missing=", ".join(missing),
             )
         else:

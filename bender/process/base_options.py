@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -11,6 +12,7 @@ from attrs import evolve
 from twisted.python import usage
 
 from bender import __version__
+from bender.core.did_you_mean import did_you_mean
 from bender.process.lifecycle import refuse
 from bender.process.options import OptionError
 from bender.process.service_log import ServiceLog
@@ -47,11 +49,18 @@ class BaseOptions(usage.Options):
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
-            refuse(f"{error}: see twistd {self.program} --help.")
+            hint = self._hint(str(error))
+            refuse(f"{error}{f'{hint} See' if hint else ': see'} twistd {self.program} --help.")
         except OptionError as error:
             refuse(str(error))
         if self["check-config"]:
             _end_checked(self.checked())
+
+    def _hint(self, problem: str) -> str:
+        """Return the option that was probably meant, if the problem is one that does not exist."""
+        unknown = re.fullmatch(r"option --(\S+) not recognized", problem)
+        known = [f"--{name.rstrip('=')}" for name in self.longOpt]
+        return did_you_mean(f"--{unknown[1]}", known) if unknown else ""
 
     def postOptions(self) -> None:
         for option in ("config", *self.files_read):  # the working directory may be another one when they are read

@@ -171,12 +171,13 @@ def from_toml(path: str, options: Iterable[str], program: str) -> dict[str, RawO
     unknown = [key for key in document if key not in {*options}]
     if unknown:
         problems = "; ".join(_unknown(key, [*options], program) for key in unknown)
-        raise OptionError(f"{path}: {problems}. The options are {', '.join(options)}.")
+        raise OptionError(f"{path}: {problems} The options are {', '.join(options)}.")
     return {key: RawOption(f"{key} in {path}", value) for key, value in document.items()}
 
 
 def _unknown(key: str, options: Sequence[str], program: str) -> str:
-    return f"{key!r} is not an option of {program}{did_you_mean(key.replace('_', '-'), options)}"
+    hint = did_you_mean(key.replace("_", "-"), options)
+    return f"{key!r} is not an option of {program}{hint or '.'}"
 
 
 def address_is(what: str, text: str) -> bool:

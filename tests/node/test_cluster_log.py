@@ -51,7 +51,9 @@ class Readiness(ChronicleCase):
         """Who must speak without having heard from everybody names them."""
         node = a_node(self.clock, seeds=("second:1730",))
         (line,) = self.lines(6, node, of=node)
-        self.assertEqual(line, "Ready, but second:1730 did not answer: their registrations may be missing here.")
+        self.assertEqual(
+            line, "Ready, but second:1730 did not answer: registrations that only they know may be missing here."
+        )
 
     def test_a_pause(self) -> None:
         """It says for how long it was away, and that it is back; not how often it was asked meanwhile."""

@@ -48,7 +48,7 @@ _PLAIN = ("", "dumb", "unknown")
 )
 @click.option("--once", is_flag=True, help="Print the registry once, and end.")
 @following
-async def top(session: Session, app: str | None, version: str | None, interval: float, *, once: bool) -> None:
+async def top(session: Session, app: str | None, version: str | None, interval: float, *, once: bool) -> int | None:
     """Show the registry live on the whole terminal: apps, instances, backends, nodes and events.
 
     It follows the events of one node, and another one if that fails; while no node is reached, it shows what was known
@@ -61,9 +61,9 @@ async def top(session: Session, app: str | None, version: str | None, interval: 
     scope = Scope(app, version)
     is_live = session.screen.is_terminal and os.environ.get("TERM", "") not in _PLAIN
     if once or session.screen.as_json or not is_live:
-        await print_snapshot(session, scope)
-        return
+        return await print_snapshot(session, scope)
     await _live(session, scope, interval)
+    return None
 
 
 async def _live(session: Session, scope: Scope, interval_s: float) -> None:

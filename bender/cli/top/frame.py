@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -60,7 +61,7 @@ def frame(
     lines = header(live, paused, controls, size.columns)
     height = size.rows
     if controls.is_help:
-        back = cut([("any key: back", "dim")], size.columns)
+        back = cut([("q: quit  any other key: back", "dim")], size.columns)
         return _filled([*lines, styled(""), *help_lines(size.columns)], size, back)
     if controls.place.explained is not None:
         shown = rows[controls.index :][: height + 1]
@@ -72,6 +73,18 @@ def frame(
     if controls.place.view == NODES:
         lines += [styled(""), *all_problems(live.link, size.columns)]
     return _filled(lines, size, below)
+
+
+def wrapped(lines: Sequence[Styled], width: int) -> list[Styled]:
+    """Return lines of text as several where they are longer than the screen."""
+    found = []
+    for line in lines:
+        if width_of(line.plain) <= width or len(line.parts) != 1:
+            found.append(line)
+        else:
+            ((text, style),) = line.parts
+            found += [styled(piece, style) for piece in textwrap.wrap(text, max(1, width))]
+    return found
 
 
 def _filled(lines: list[Styled], size: Size, last: Styled) -> list[Styled]:

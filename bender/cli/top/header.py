@@ -9,7 +9,7 @@ from bender.cli.styled_text import Styled, styled
 from bender.cli.top.controls import TopControls
 from bender.cli.top.fitting import age, fitted, width_of
 from bender.cli.top.link import NodeLink
-from bender.cli.top.views import APPS, BACKENDS, EVENTS, INSTANCES, NODES, VIEWS, Moment, Shown
+from bender.cli.top.views import APPS, BACKENDS, EVENTS, INSTANCES, NODES, VIEWS, Moment, Scope, Shown
 from bender.net.escaping import escaped
 
 #: What `?` shows: keys, each with what it does.
@@ -46,7 +46,7 @@ def header(live: Shown, paused: Moment | None, controls: TopControls, width: int
     """Return the four lines above the table; all of them are of the live state."""
     lines: list[Parts] = [
         node_line(live.link),
-        counts(live, events=True),
+        counts(live, controls.scope, events=True),
         _condition(live, width),
         _place(controls, None if paused is None else live.moment.now - paused.now),
     ]
@@ -74,15 +74,14 @@ def node_line(link: NodeLink) -> Parts:
     return parts
 
 
-def counts(shown: Shown, *, events: bool = False) -> Parts:
-    """Return how much is listed, and the rates of events and renewals."""
+def counts(shown: Shown, scope: Scope, *, events: bool = False) -> Parts:
+    """Return how much is listed, and the rates of events and renewals; of an app alone if the scope is one."""
     registry, link = shown.registry, shown.link
-    apps = len({version.app for version in registry.versions.values() if version.listed})
-    numbers = [
-        f"registrations: {registry.listed:,}",
-        f"apps: {apps:,}",
-        f"backends: {sum(not each.gone for each in registry.backends.values()):,}",
-    ]
+    numbers = [f"registrations{f' of {scope}' if scope.app is not None else ''}: {registry.listed:,}"]
+    if scope.app is None:
+        apps = len({version.app for version in registry.versions.values() if version.listed})
+        numbers.append(f"apps: {apps:,}")
+        numbers.append(f"backends: {sum(not each.gone for each in registry.backends.values()):,}")
     if events:
         numbers.append(f"events: {registry.events_per_s(shown.moment.now):.1f}/s")
     if link.renewals_per_s is not None:
@@ -142,15 +141,16 @@ def _place(controls: TopControls, paused_s: float | None) -> Parts:
         parts += [(text, "bold" if view == place.view else "dim"), ("  ", "")]
     if place.explained is not None:
         parts.append((place.explained, "bold"))
-    else:
-        if str(place.scope):
-            parts.append((f"of {place.scope}", "bold"))
-        order = controls.order
-        parts.append((f"  by {VIEWS[place.view].fields[order.column].name}{', reversed' * order.backwards}", "dim"))
-    if controls.filter and not controls.is_typing:
-        parts.append((f"  filter: {controls.filter}", "yellow"))
+    elif str(place.scope):
+        parts.append((f"of {place.scope}", "bold"))
+    # What matters most comes first, because a narrow terminal cuts the rest.
     if paused_s is not None:
         parts.append((f"  PAUSED {age(paused_s)}", "yellow"))
+    if controls.filter and not controls.is_typing:
+        parts.append((f"  filter: {controls.filter}", "yellow"))
+    if place.explained is None:
+        order = controls.order
+        parts.append((f"  by {VIEWS[place.view].fields[order.column].name}{', reversed' * order.backwards}", "dim"))
     return parts
 
 

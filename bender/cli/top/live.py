@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from bender.cli.explanation import explanation_lines
 from bender.cli.styled_text import Styled, styled
 from bender.cli.top.controls import Place, TopControls
-from bender.cli.top.frame import Size, frame
+from bender.cli.top.frame import Size, frame, wrapped
 from bender.cli.top.link import NodeLink
 from bender.cli.top.live_registry import LiveRegistry
 from bender.cli.top.views import INSTANCES, NODES, Moment, Scope, Shown
@@ -251,7 +251,7 @@ class LiveTop:
         """Return the rows of the present table, or the lines of an explanation."""
         controls = self._controls
         if controls.place.explained is not None:
-            return self._explanation
+            return wrapped(self._explanation, self._screen.size.columns)
         revision = None if self._paused is not None else self._revision
         rows_of = (revision, table.registry is self._registry, controls.place, controls.filter, controls.order)
         if rows_of != self._rows_of:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from bender.cli.registrations import status_of_list
 from bender.cli.session import Session, wall_ms
 from bender.cli.styled_text import Styled
 from bender.cli.top.header import counts, node_line, problem_lines
@@ -20,8 +21,11 @@ from bender.client.paths import list_path
 from bender.client.responses import BACKEND_KIND, FRONTEND_KIND, NodeStatus, check_body, reader
 
 
-async def print_snapshot(session: Session, scope: Scope) -> None:
-    """Print the status of a node, and the apps or instances that it lists; with --json all of its answers."""
+async def print_snapshot(session: Session, scope: Scope) -> int:
+    """Print the status of a node, and the apps or instances that it lists; with --json all of its answers.
+
+    Return the exit status, which says whether the app and the version exist.
+    """
     client = session.client
     status, reply = await client.read(reader(NodeStatus), "GET", "/status")
     answers = {"status": reply.body}
@@ -37,13 +41,14 @@ async def print_snapshot(session: Session, scope: Scope) -> None:
         answers[kind] = listed.body
     if session.screen.as_json:
         session.screen.json(msgspec.json.encode({name: msgspec.Raw(body) for name, body in answers.items()}))
-        return
+        return await status_of_list(session, scope.app, scope.version, listed=bool(bodies["registrations"]))
     registry = LiveRegistry()
     for kind, found in bodies.items():
         for body in found:
             registry.apply(Event("online", kind.removesuffix("s"), str(body["id"]), "snapshot", 0, body, reply.node), 0)
     link = NodeLink(given=session.nodes, address=reply.node, status=status)
     _print(session, Shown(registry, link, Moment(0, wall_ms())), scope)
+    return await status_of_list(session, scope.app, scope.version, listed=bool(bodies["registrations"]))
 
 
 def _listed(kind: str, reply: Reply) -> list[dict[str, Any]]:
@@ -56,7 +61,7 @@ def _listed(kind: str, reply: Reply) -> list[dict[str, Any]]:
 
 def _print(session: Session, shown: Shown, scope: Scope) -> None:
     screen = session.screen
-    for parts in (node_line(shown.link), counts(shown), *problem_lines(shown.link)):
+    for parts in (node_line(shown.link), counts(shown, scope), *problem_lines(shown.link)):
         screen.line(Styled(*parts))
     view = VIEWS[APPS if scope.app is None else INSTANCES]
     rows = view.listed(shown, scope, (), 0, backwards=False)

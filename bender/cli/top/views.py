@@ -205,7 +205,7 @@ def _instances(shown: Shown, scope: Scope) -> Iterable[ListedInstance]:
 _INSTANCES: TopView[ListedInstance] = TopView(
     INSTANCES,
     (
-        _text("APP", lambda row: row.registration.app, 2),
+        _text("APP", lambda row: row.registration.app),
         _text("VERSION", lambda row: row.registration.version, width_max=24),
         _text("HOST", lambda row: row.registration.host),
         Field(

@@ -66,14 +66,14 @@ class Pictures(SynchronousTestCase):
         )
 
     def test_instances(self) -> None:
-        """The app is left out where there is no room for it."""
+        """What tells them apart is never left out."""
         controls = TopControls(place=Place(INSTANCES))
         names, first = picture(self.shown, controls, 140)[4:6]
         self.assertEqual(names.split(), " ".join(TOP_INSTANCES.names).split())
         self.assertEqual(first.split(), ["pay", "2", "10.0.1.5", "9000", "up", "1", "10", "60", "s", "n1"])
         lines = picture(self.shown, controls, 140)
         self.assertEqual(lines[6].split()[-1], '{"zone":"a"}')
-        self.assertEqual(picture(self.shown, controls, 60)[4].split()[:4], ["VERSION", "HOST", "PORT", "STATE"])
+        self.assertEqual(picture(self.shown, controls, 60)[4].split()[:5], ["APP", "VERSION", "HOST", "PORT", "STATE"])
 
     def test_backends(self) -> None:
         lines = picture(self.shown, TopControls(place=Place(BACKENDS)))
@@ -239,7 +239,7 @@ class Headers(SynchronousTestCase):
         for key in "sr":
             controls.press(key, [], 10)
         line = frame(live, paused, controls, Size(100, 24), [])[3].plain
-        self.assertTrue(line.endswith("by VERSION, reversed  PAUSED 60 s"), line)
+        self.assertTrue(line.endswith("PAUSED 60 s  by VERSION, reversed"), line)
 
 
 class Hostile(SynchronousTestCase):
