@@ -246,7 +246,7 @@ class CommandLine(ChoicesCase):
     def test_mistakes_end_the_process(self) -> None:
         """With one sentence."""
         self.assertIn("unexpected argument", str(self.assertRaises(StartRefused, self.parse, "word")))
-        self.assertIn("see twistd bender-haproxy --help", str(self.assertRaises(StartRefused, self.parse, "--none")))
+        self.assertIn("see twistd bender-haproxy --help", str(self.assertRaises(StartRefused, self.parse, "--wxyz")))
         self.assertIn("--name", str(self.assertRaises(StartRefused, self.parse, "--name=a/b")))
 
 
