@@ -22,7 +22,7 @@ from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
 from bender.daemon.limit_options import LIMIT_OPTIONS, parse_limits
 from bender.daemon.thalassa_option import THALASSA_EVENTS, parse_thalassa
 from bender.daemon.token_file import read_tokens
-from bender.net.addresses import host_port
+from bender.net.addresses import host_port, split_host_port
 from bender.node.limits import Limits
 from bender.process.log_options import LOG_OPTIONS, LogSettings, parse_log_settings
 from bender.process.number_options import seconds_of
@@ -138,8 +138,15 @@ class NodeOptions:
     @property
     def api_port(self) -> int:
         """Return the port of the API at the advertised host; 0 if clients cannot reach it there."""
-        alone = self.api.loopback and not (self.advertise == "localhost" or address_is("is_loopback", self.advertise))
+        alone = self.api.loopback and not _is_this_machine(self.advertise)
         return 0 if alone else self.api.port
+
+    @property
+    def one_way_peers(self) -> list[str]:
+        """Return the peers on other machines, if none of these can reach this node."""
+        if not (self.exchange.loopback and _is_this_machine(self.advertise)):
+            return []
+        return [peer for peer in self.peers if not _is_this_machine(split_host_port(peer)[0])]
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
@@ -254,6 +261,10 @@ def _other_remedies(option: str) -> str:
 
 
 # Conversions, each of one given value.
+
+
+def _is_this_machine(host: str) -> bool:
+    return host == "localhost" or address_is("is_loopback", host)
 
 
 def _peers(given: RawOption) -> Iterable[str]:

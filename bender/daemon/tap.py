@@ -222,6 +222,13 @@ def _log_start(choices: NodeOptions) -> None:
             "Other programs are served at {endpoints}.",
             endpoints=", ".join(f"--{name} {choices.endpoints[name].description}" for name in others),
         )
+    if choices.one_way_peers:
+        _log.warn(
+            "{peers} cannot reach this node, because --exchange listens at {address} only: let it listen at an address "
+            "of the network, with --peer-tls.",
+            peers=", ".join(choices.one_way_peers),
+            address=choices.address,
+        )
     for option, endpoint in choices.endpoints.items():
         exposure = choices.exposure(option)
         if exposure is not None:

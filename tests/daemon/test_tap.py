@@ -188,6 +188,19 @@ class PutTogether(SynchronousTestCase):
             [f"--api tcp:1729 {UNPROTECTED}: add --tls DIR and --tokens FILE."],
         )
 
+    def test_the_log_names_peers_that_cannot_reach_it(self) -> None:
+        """Nothing refuses that, because a tunnel may lead here."""
+        with capturedLogs() as events:
+            self.service("--peers", "127.0.0.1:1731,localhost:1732,10.0.0.2,[::1]:1733")
+        lines = [formatEvent(event) for event in events]
+        self.assertIn(
+            "10.0.0.2:1730 cannot reach this node, because --exchange listens at 127.0.0.1:1730 only", lines[1]
+        )
+        self.assertEqual(len(lines), 2)
+        with capturedLogs() as events:
+            self.service("--peers", "10.0.0.2", "--advertise", "10.0.0.1")
+        self.assertEqual(len(events), 1)
+
     def test_it_ends_connections_of_every_http_api_when_it_leaves(self) -> None:
         """Those that wait for no answer are closed, also at the port of another program."""
         service = self.service("--thalassa", "9000")
