@@ -426,6 +426,10 @@ class ApiSite(PacedSite):
         self.limits.show_held(f"{prefix}answer_bytes", self.unsent)
         self.limits.uses[f"{prefix}body"] = self._use_of_body
         self.limits.follow(self._keep_to)
+        self._option = f"--{prefix.rstrip('_') or 'api'}"
+
+    def logPrefix(self) -> str:
+        return self._option
 
     @property
     def routes(self) -> RouteTable:

@@ -258,6 +258,9 @@ class PeerSite(PacedSite):
         self._problems = problems
         self.answer = answer
 
+    def logPrefix(self) -> str:
+        return "--exchange"
+
     def no_place(self) -> bytes:
         text = f"{self.places.used} connections of peers are open here, the maximum: close some, or try again"
         content = msgspec.json.encode(PeerRefusal("BUSY", text))

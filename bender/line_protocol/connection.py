@@ -75,6 +75,9 @@ class EventsFactory(Factory):
         self._sessions: Sessions = {}
         self._places = LinePlaces(node.limits)
 
+    def logPrefix(self) -> str:
+        return "--events"
+
     def buildProtocol(self, addr: IAddress | None) -> Subscriber | AdmissionGate | RefusedConnection:
         def subscriber(access: Access) -> Subscriber:
             parts = (self._node, self._turns, self._reactor, self._sessions, self._places)

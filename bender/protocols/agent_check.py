@@ -52,6 +52,9 @@ class AgentCheckFactory(Factory):
         self.places: FairShares[AgentCheck] = FairShares(node.limits.values.connections)
         node.limits.bind_connections("agent_connections", self.places)
 
+    def logPrefix(self) -> str:
+        return "--agent"
+
     def buildProtocol(self, addr: IAddress | None) -> AgentCheck | None:
         return admit(AgentCheck(self, client_at(host_of(addr))), self.places, "--agent")
 

@@ -102,7 +102,7 @@ async def test_a_container_is_healthy_with_tls_and_without(cluster: Cluster, tmp
         return subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False).returncode == 0
 
     await until("both are healthy", lambda: healthy(plain.api_port) and healthy(secured.api_port))
-    await until("the third one answers", lambda: "PeerSite starting" in waiting.log)
+    await until("the third one answers", lambda: "--exchange starting" in waiting.log)
     assert not healthy(waiting.api_port)
     assert not healthy(cluster.ports.take())
 

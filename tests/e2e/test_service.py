@@ -192,7 +192,7 @@ async def test_clients_may_come_through_a_unix_socket(cluster: Cluster) -> None:
     node = cluster.node(api=f"unix:{path}")
     node.start()
     # The file is there a moment before the node listens.
-    await until("the node listens", lambda: "EventsFactory starting" in node.log)
+    await until("the node listens", lambda: "--events starting" in node.log)
     client = http.client.HTTPConnection("unix", timeout=PATIENCE_S)
     client.sock = socket.socket(socket.AF_UNIX)
     client.sock.connect(str(path))
@@ -207,7 +207,7 @@ async def test_clients_may_speak_https(cluster: Cluster) -> None:
     node = cluster.node()
     node.options["api"] = f"ssl:{node.api_port}:interface=127.0.0.1:privateKey={certificate}"
     node.start()
-    await until("the node listens", lambda: "EventsFactory starting" in node.log)
+    await until("the node listens", lambda: "--events starting" in node.log)
     context = ssl._create_unverified_context()
     context.set_alpn_protocols(["h2", "http/1.1"])  # as curl and browsers do
     client = http.client.HTTPSConnection("127.0.0.1", node.api_port, timeout=PATIENCE_S, context=context)

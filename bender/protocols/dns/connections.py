@@ -56,6 +56,9 @@ class DnsConnections(ServerFactory):
         node.limits.bind_connections("dns_connections", self._places)
         node.limits.show_held("dns_answer_bytes", self._unread)
 
+    def logPrefix(self) -> str:
+        return "--dns over TCP"
+
     def buildProtocol(self, addr: IAddress | None) -> DnsConnection | None:
         connection = admit(DnsConnection(self, client_at(host_of(addr))), self._places, "--dns over TCP")
         if connection is not None:

@@ -59,6 +59,9 @@ class DatagramQueries(DatagramProtocol):
         # Each with its address and the time at which it came.
         self._waiting: deque[tuple[bytes, _Address, float]] = deque()
 
+    def logPrefix(self) -> str:
+        return "--dns over UDP"
+
     def startProtocol(self) -> None:
         if isinstance(self.transport, Port):
             # The system takes what it allows. It keeps queries while the node does something else.

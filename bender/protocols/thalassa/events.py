@@ -51,6 +51,9 @@ class ThalassaEvents(Factory):
         self._places: FairShares[ThalassaSubscriber] = FairShares(node.limits.values.connections)
         node.limits.bind_connections("thalassa_event_connections", self._places)
 
+    def logPrefix(self) -> str:
+        return "--thalassa events"
+
     def buildProtocol(self, addr: IAddress | None) -> ThalassaSubscriber | None:
         """Return the protocol of a new connection; None, which closes it, where there is no place for it."""
         origin = origin_of(addr)
