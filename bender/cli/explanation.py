@@ -50,12 +50,16 @@ def _behind(backend: Serves) -> str:
 
 
 def event_rows(nodes: Sequence[Diagnosis]) -> list[list[object]]:
-    """Return a row for each of the last events, newest first, for the columns `LAST_EVENTS`."""
-    events = [(event, diagnosis.node) for diagnosis in nodes for event in diagnosis.events]
-    events.sort(key=lambda each: -each[0].at_ms)
+    """Return a row for each of the last events of each node, newest first, for the columns `LAST_EVENTS`."""
     return [
-        [styled(clock(event.at_ms), "dim"), node, styled(event.event, COLOURS.get(event.event, "")), event.reason]
-        for event, node in events
+        [
+            styled(clock(event.at_ms), "dim"),
+            diagnosis.node,
+            styled(event.event, COLOURS.get(event.event, "")),
+            event.reason,
+        ]
+        for diagnosis in nodes
+        for event in diagnosis.events
     ]
 
 
