@@ -312,6 +312,20 @@ class P8HonestReadiness(JudgeCase):
     def test_a_node_does_not_wait(self) -> None:
         self.assert_broken(self.restarted(22.2), "P8", "n1#3 is ready after")
 
+    def test_a_node_does_not_wait_after_a_pause(self) -> None:
+        """One that is too short for it to notice is none."""
+        for pause_s, broken in ((1.4 * INTERVAL_S, False), (1.7 * INTERVAL_S, True)):
+            history, at = clean(), 20.0
+            history.add(Paused(at=at - 0.1, node="n2"), Resumed(at=at + 1.3, node="n2"))
+            history.add(Paused(at=at, node="n3"), Resumed(at=at + pause_s, node="n3"))
+            for node in ("n2", "n3"):
+                history.without(Looked, node, at - 0.2, at + 1.3)
+            history.looks("n3", at + pause_s + 0.05, at + 1.3)
+            if broken:
+                self.assert_broken(history, "P8", "n3#2 is ready after")
+            else:
+                self.assert_kept(history)
+
     def test_a_node_is_not_ready_for_long(self) -> None:
         history: Any = History().begin()
         history.without(Looked, "n3", 0.0, 8.0)

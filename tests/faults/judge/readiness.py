@@ -22,6 +22,9 @@ READY = 5.0
 #: node listens, and so before anything is seen of it.
 EARLY, EARLY_AFTER_PAUSE = 3.5, 2.5
 
+#: Intervals of a pause that a node is sure to notice; a shorter one may be none to it.
+NOTICED_FOR_CERTAIN = 1.5
+
 
 @define
 class Readiness:
@@ -38,6 +41,8 @@ class Readiness:
         """Check a life that has become ready by `at`; the wait is not measured while the machine is `busy`."""
         history, since = self.history, life.since
         starting = life.starting
+        if not starting and since - life.gone_at <= NOTICED_FOR_CERTAIN * history.interval_s:
+            return
         if not busy:
             self.waits.append((at - since) / history.interval_s)
         waited = (at - (life.may_answer_at if starting else since)) / history.interval_s
