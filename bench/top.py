@@ -101,7 +101,7 @@ def change(command: pexpect.spawn[bytes], connection: Connection, count: int, se
                 raise SystemExit(f"A change was answered {status}.")
             changes += 1
         if now > (len(keys_s) + 1) * KEYS_APART_S:
-            took_s, size = press(command, "?", b"sort the other way round")
+            took_s, size = press(command, "?", b"reverse the order")
             keys_s.append(took_s)
             written += size
             command.send("?")  # any key leaves the help

@@ -30,10 +30,11 @@ _weight = msgspec.json.Decoder(_Weight)
 def registration_metrics(node: Node) -> Iterator[Metric | None]:
     """Yield the registrations by app and state, and the suspects by app."""
     apps = node.replica.view.apps()
-    shown: set[str] = set()
+    first: list[str] = []
     for names in _portions(apps):
-        shown = names_with_series([*shown, *names])
+        first = names_with_series([*first, *names])
         yield None
+    shown = {*first}
     sizes: Counter[str] = Counter()
     for names in _portions(apps):
         for name in names:

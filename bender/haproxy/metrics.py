@@ -95,7 +95,7 @@ def _of_configuration(driver: Driver, problems: int) -> Iterator[Metric]:
 def _of_servers(driver: Driver) -> Iterator[Metric]:
     titles = {pool.name: pool.title for pool in driver.reloader.topology.pools}
     backends = {*titles.values()}
-    shown = names_with_series(backends)
+    shown = {*names_with_series(backends)}
     counts: Counter[tuple[str, str]] = Counter()
     for row in driver.rows if driver.process is not None else ():
         if row.pool in titles:

@@ -7,7 +7,6 @@ so that other work has its turn in between.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from heapq import nsmallest
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
@@ -136,6 +135,6 @@ def process_metrics() -> Iterator[Metric]:
     yield from GCCollector(registry=registry).collect()
 
 
-def names_with_series(names: Iterable[str]) -> set[str]:
-    """Return the names that have series of their own."""
-    return {*nsmallest(NAMES_MAX, names)}
+def names_with_series(names: Iterable[str]) -> list[str]:
+    """Return the names that have series of their own, in order."""
+    return sorted(names)[:NAMES_MAX]
