@@ -10,21 +10,13 @@ from typing import Any, TypeVar
 import msgspec
 from prometheus_client.metrics_core import Metric
 
-from bender.core.ledger import Claim
-from bender.core.members import AWAY, effective_weights, service_of
-from bender.core.registration_status import UP, RegistrationStatus
+from bender.core.members import asked_weight, effective_weights, service_of
+from bender.core.registration_status import UP, USUAL, RegistrationStatus
 from bender.metrics.exposition import NAMES_MAX, OTHERS, gauge, gauges, names_with_series
 from bender.node.listings import SLICE
 from bender.node.node import Node
 
 _T = TypeVar("_T")
-
-
-class _Weight(msgspec.Struct):
-    weight: int
-
-
-_weight = msgspec.json.Decoder(_Weight)
 
 
 def registration_metrics(node: Node) -> Iterator[Metric | None]:
@@ -112,26 +104,19 @@ def _members(
 ) -> Generator[None, None, list[int]]:
     """Return the number of members in rotation and out of it, in slices."""
     service = service_of(backend)
-    versions = (service.version,) if service.canary is None else (service.version, service.canary.version)
     asked: list[list[int]] = [[], []]
-    for weights, version in zip(asked, versions, strict=False):
+    for weights, version in zip(asked, service.versions, strict=False):
         for claims in _portions(node.claims(service.app, version, ordered=False)):
-            weights += [_asked(claim, standings) for claim in claims]
+            weights += [asked_weight(each.body, standings.get(each.key, USUAL).state) for each in claims]
             if len(claims) == SLICE:
                 yield None
-    registered = {f"registration/{service.app}/{version}/" for version in versions}
+    registered = {f"registration/{service.app}/{version}/" for version in service.versions}
     for server in service.servers:
         if not any(node.claim(f"{prefix}{server.host}/{server.port}") for prefix in registered):
             asked[0].append(1)
     stable, canary = effective_weights(service, *asked)
     serving = sum(weight > 0 for weights in (stable, canary) for weight in weights)
     return [serving, len(stable) + len(canary) - serving]
-
-
-def _asked(claim: Claim, standings: dict[str, RegistrationStatus]) -> int:
-    """Return the weight that a member asks for, 0 if an operator has taken it out of rotation."""
-    status = standings.get(claim.key)
-    return 0 if status is not None and status.state in AWAY else _weight.decode(claim.body).weight
 
 
 def _portions(things: Iterable[_T]) -> Iterator[Sequence[_T]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 from attrs import frozen
 
 from bender.core.invalid import Invalid
@@ -28,6 +29,23 @@ class ServedVersions:
     version: str
     canary: Canary | None
     servers: tuple[FixedServer, ...]
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Its own version, and that of the canary if it has one."""
+        return (self.version,) if self.canary is None else (self.version, self.canary.version)
+
+
+class _Weighted(msgspec.Struct):
+    weight: int
+
+
+_weighted = msgspec.json.Decoder(_Weighted)
+
+
+def asked_weight(terms: bytes, state: str) -> int:
+    """Return the weight that the encoded terms of a registration ask for; 0 in a state in which it gets no traffic."""
+    return 0 if state in AWAY else _weighted.decode(terms).weight
 
 
 def weighted_members(

@@ -6,8 +6,7 @@ because not all clients regard weights. A suspect takes traffic like any other m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from fractions import Fraction
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 import msgspec
@@ -15,10 +14,8 @@ from attrs import define, frozen
 from twisted.logger import Logger
 
 from bender.core.ledger import Claim
-from bender.core.members import AWAY, service_of
-from bender.core.routing import FixedServer
+from bender.core.members import ServedVersions, asked_weight, effective_weights, service_of
 from bender.core.view import View, in_order
-from bender.core.weights import shared
 from bender.net.fair_turns import Turns
 from bender.node.listings import AT_ONCE_MAX, portions
 from bender.protocols.dns.records import AAAA, EMPTY, A, RecordRing, Target, record_of_qname, srv_record, target
@@ -37,12 +34,6 @@ OWN_BYTES = 1000
 WAITING_MAX = 1000
 
 
-class _Weighted(msgspec.Struct):
-    weight: int
-
-
-_weighted = msgspec.json.Decoder(_Weighted)
-
 #: Takes records, or None if making them failed.
 Use = Callable[["MemberRecords | None"], None]
 
@@ -51,17 +42,19 @@ Use = Callable[["MemberRecords | None"], None]
 class MemberSource:
     """What the records of an app or a backend are made of, and the state of the view that they are right for.
 
-    `key` is `app/NAME` or `backend/NAME`. `stamp` stands for the state of the app, and `body` is the JSON of the
-    backend. `percent` is the share of the canary, which is the second of the `versions` then; an app has all versions.
+    `key` is `app/NAME` or `backend/NAME`. `stamp` stands for the state of the app. A backend has its JSON as `body`,
+    and its members by `service`; an app has all versions.
     """
 
     key: str
     app: str
     stamp: int
-    versions: tuple[str | None, ...] = (None,)
     body: bytes | None = None
-    percent: Fraction | None = None
-    servers: tuple[FixedServer, ...] = ()
+    service: ServedVersions | None = None
+
+    @property
+    def versions(self) -> tuple[str | None, ...]:
+        return (None,) if self.service is None else self.service.versions
 
     def is_right(self, view: View) -> bool:
         """Return True if nothing of it has changed."""
@@ -195,11 +188,7 @@ class MemberRecordsCache:
         body = _body(self._view, key)
         assert body is not None, f"{key} does not exist"
         service = service_of(msgspec.json.decode(body))
-        stamp, canary = self._view.stamp(service.app), service.canary
-        if canary is None:
-            return MemberSource(key, service.app, stamp, (service.version,), body, None, service.servers)
-        versions = (service.version, canary.version)
-        return MemberSource(key, service.app, stamp, versions, body, canary.percent, service.servers)
+        return MemberSource(key, service.app, self._view.stamp(service.app), body, service)
 
     def making(self, source: MemberSource, made: list[MemberRecords]) -> Iterator[None]:
         """Yield while records are made, and append them to `made` at the end.
@@ -207,26 +196,26 @@ class MemberRecordsCache:
         Each step takes less than a millisecond, but for two that look at all members of a version: copying their
         references, 10 ns for each, and sharing a backend's traffic with its canary, 1 µs for each.
         """
-        serving = _Serving()
+        serving, service = _Serving(), source.service
         # Weights are shared with a canary in order of id, as everywhere else: what is rounded up depends on the order.
-        has_canary = source.percent is not None
-        members: list[list[tuple[str, int]]] = []
-        asked: list[list[int]] = []
-        for version in source.versions:
-            members.append([])
-            asked.append([])
+        has_canary = service is not None and service.canary is not None
+        members: tuple[list[tuple[str, int]], ...] = ([], [])
+        asked: tuple[list[int], list[int]] = ([], [])
+        for version, found, weights in zip(source.versions, members, asked, strict=False):
             for group in self._view.groups(source.app, version):
                 for portion in portions(in_order(group) if has_canary else [*group.values()]):
-                    members[-1] += [_host_and_port(claim) for claim in portion]
-                    asked[-1] += [self._asked_weight(claim) for claim in portion]
+                    found += [_host_and_port(claim) for claim in portion]
+                    weights += [asked_weight(each.body, self._view.standing(each.key).state) for each in portion]
                     yield
-        fixed = dict.fromkeys((server.host, server.port) for server in source.servers)
-        for known in chain(*members) if fixed else ():
-            fixed.pop(known, None)
-        members[0] += fixed
-        asked[0] += [1] * len(fixed)
-        weights = asked if source.percent is None else shared(asked[0], asked[1], source.percent)
-        for number, ((host, port), weight) in enumerate(zip(chain(*members), chain(*weights), strict=True), 1):
+        effective: tuple[Sequence[int], Sequence[int]] = asked
+        if service is not None:
+            fixed = dict.fromkeys((server.host, server.port) for server in service.servers)
+            for known in chain(*members) if fixed else ():
+                fixed.pop(known, None)
+            members[0].extend(fixed)
+            asked[0].extend([1] * len(fixed))
+            effective = effective_weights(service, *asked)
+        for number, ((host, port), weight) in enumerate(zip(chain(*members), chain(*effective), strict=True), 1):
             serving.add(host, port, weight)
             if number % AT_ONCE_MAX == 0:
                 yield
@@ -235,12 +224,6 @@ class MemberRecordsCache:
             self._keep(source.key, records)
         made.append(records)
         yield
-
-    def _asked_weight(self, claim: Claim) -> int:
-        """Return the weight that an instance asks for, 0 if an operator has taken it out of rotation."""
-        if self._view.standing(claim.key).state in AWAY:
-            return 0
-        return _weighted.decode(claim.body).weight
 
     def _keep(self, key: str, records: MemberRecords) -> None:
         before = self._kept.pop(key, None)
