@@ -70,10 +70,10 @@ class RouteTable:
         self.open_paths = frozenset(route.path.encode() for route in self.routes if route.reads is Need.NOTHING)
         # Routes that are hot, by the number of parts of the path and the first of them. All other parts are variable.
         self._hot = {(route.path.count("/"), route.path.split("/")[1]): route for route in self.routes if route.hot}
-        self._body_bytes_least: dict[bytes, int] = {}
+        self._body_bytes_always: dict[bytes, int] = {}
         for route in self.routes:
             first = route.path.encode().split(b"/")[1]
-            self._body_bytes_least[first] = max(self._body_bytes_least.get(first, 0), route.body_bytes_always)
+            self._body_bytes_always[first] = max(self._body_bytes_always.get(first, 0), route.body_bytes_always)
 
     def formed(self, response: ApiResponse) -> ApiResponse:
         """Return a response in the form of the site."""
@@ -89,4 +89,4 @@ class RouteTable:
     def body_bytes_always(self, path: bytes) -> int:
         """Return the bytes that a body may always have, whatever the limit is, by the first part of a path."""
         parts = path.split(b"/", 2)
-        return self._body_bytes_least.get(parts[1], 0) if len(parts) > 1 else 0
+        return self._body_bytes_always.get(parts[1], 0) if len(parts) > 1 else 0

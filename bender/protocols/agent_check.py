@@ -56,7 +56,7 @@ class AgentCheckFactory(Factory):
         return "--agent"
 
     def buildProtocol(self, addr: IAddress | None) -> AgentCheck | None:
-        return admit(AgentCheck(self, client_at(host_of(addr))), self.places, "--agent")
+        return admit(AgentCheck(self, client_at(host_of(addr))), self.places, self.logPrefix())
 
 
 @implementer(IHalfCloseableProtocol)

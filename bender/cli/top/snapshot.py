@@ -41,13 +41,14 @@ async def print_snapshot(session: Session, scope: Scope) -> int:
         answers[kind] = listed.body
     if session.screen.as_json:
         session.screen.json(msgspec.json.encode({name: msgspec.Raw(body) for name, body in answers.items()}))
-        return await status_of_list(session, scope.app, scope.version, listed=bool(bodies["registrations"]))
-    registry = LiveRegistry()
-    for kind, found in bodies.items():
-        for body in found:
-            registry.apply(Event("online", kind.removesuffix("s"), str(body["id"]), "snapshot", 0, body, reply.node), 0)
-    link = NodeLink(given=session.nodes, address=reply.node, status=status)
-    _print(session, Shown(registry, link, Moment(0, wall_ms())), scope)
+    else:
+        registry = LiveRegistry()
+        for kind, found in bodies.items():
+            for body in found:
+                event = Event("online", kind.removesuffix("s"), str(body["id"]), "snapshot", 0, body, reply.node)
+                registry.apply(event, 0)
+        link = NodeLink(given=session.nodes, address=reply.node, status=status)
+        _print(session, Shown(registry, link, Moment(0, wall_ms())), scope)
     return await status_of_list(session, scope.app, scope.version, listed=bool(bodies["registrations"]))
 
 

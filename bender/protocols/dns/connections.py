@@ -60,7 +60,7 @@ class DnsConnections(ServerFactory):
         return "--dns over TCP"
 
     def buildProtocol(self, addr: IAddress | None) -> DnsConnection | None:
-        connection = admit(DnsConnection(self, client_at(host_of(addr))), self._places, "--dns over TCP")
+        connection = admit(DnsConnection(self, client_at(host_of(addr))), self._places, self.logPrefix())
         if connection is not None:
             self._open.add(connection)
         return connection
