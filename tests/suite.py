@@ -130,6 +130,7 @@ def outside() -> list[Job]:
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in thorough]
     return [
         Job("thorough tests", ["tests.unit", *names], {"BENDER_TESTS": "thorough"}),
+        Job("tests/page", ["pytest", "-q", "-m", "outside or slow", "tests/page"]),
         *_with_processes("outside or slow", RUNNERS_OUTSIDE),
     ]
 

@@ -148,7 +148,7 @@ def called_by_twisted() -> set[str]:
 
 BENDER = sources("bender")
 TESTS = sources("tests")
-E2E = [source for source in TESTS if source.within("tests.e2e")]
+E2E = [source for source in TESTS if source.within("tests.e2e") or source.within("tests.page")]
 #: What runs real nodes outside of pytest, as those tests do.
 RIG = [source for source in TESTS if source.within("tests.faults.rig") or source.name == "tests.faults.__main__"]
 UNIT_TESTS = [source for source in TESTS if source not in E2E + RIG and source.name != "tests.suite"]

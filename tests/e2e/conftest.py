@@ -12,7 +12,7 @@ import pytest
 from tests.e2e import forking
 from tests.e2e.balancing import Place
 from tests.e2e.forking import Forks
-from tests.e2e.nodes import Cluster, Node
+from tests.e2e.nodes import Cluster, Node, ended_cleanly
 from tests.e2e.runs import Run
 from tests.e2e.shells import Shell
 
@@ -33,13 +33,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
     All are ended with the test, and none may log an error, or a token.
     """
-    cluster = Cluster(tmp_path)
-    yield cluster
-    cluster.end()
-    for node in cluster.nodes:
-        if hasattr(node, "process"):
-            assert "Traceback" not in node.log, f"{node.name} logged:\n{node.log}"
-            assert "secret-of" not in node.log, f"{node.name} logged a token:\n{node.log}"
+    with ended_cleanly(Cluster(tmp_path)) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from inspect import isawaitable
 from pathlib import Path
@@ -240,13 +241,17 @@ class Cluster:
 
     async def start(self, nodes: list[Node]) -> list[Node]:
         """Start these nodes as peers of each other, and wait until all are ready."""
+        self.launch(nodes)
+        for node in nodes:
+            await node.ready()
+        return nodes
+
+    def launch(self, nodes: list[Node]) -> None:
+        """Start these nodes as peers of each other, without waiting for anything."""
         for node in nodes:
             peers = ",".join(peer.exchange for peer in nodes if peer is not node)
             node.options = {"peers": peers or None, **node.options}
             node.start()
-        for node in nodes:
-            await node.ready()
-        return nodes
 
     def node(self, **options: Any) -> Node:
         """Make a node that is not started yet; names are n1, n2 and so on."""
@@ -262,3 +267,16 @@ class Cluster:
                 node.process.kill()
                 node.process.wait(PATIENCE_S)
         self.ports.close()
+
+
+@contextmanager
+def ended_cleanly(cluster: Cluster) -> Iterator[Cluster]:
+    """End all nodes with the context; `AssertionError` if one has logged an error, or a token."""
+    try:
+        yield cluster
+    finally:
+        cluster.end()
+    for node in cluster.nodes:
+        if hasattr(node, "process"):
+            assert "Traceback" not in node.log, f"{node.name} logged:\n{node.log}"
+            assert "secret-of" not in node.log, f"{node.name} logged a token:\n{node.log}"

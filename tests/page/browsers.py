@@ -1,0 +1,49 @@
+"""Debian's Chromium, without a window."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.e2e.nodes import PATIENCE_S
+from tests.twistd_command import ROOT
+
+#: Besides Playwright's own, for the same behaviour on every machine: nothing that Chromium does by itself uses the
+#: network, and it needs neither a graphics card nor a large /dev/shm.
+FLAGS = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+def chromium() -> str:
+    """Return the path of the machine's Chromium, or else of the one from `make test-deps`."""
+    path = shutil.which("chromium") or str(ROOT / ".deps/chromium/chromium")
+    assert Path(path).exists(), "Chromium is missing: make test-deps"
+    return path
+
+
+@contextmanager
+def started() -> Iterator[Browser]:
+    """Start Chromium with an empty profile, which is deleted at the end; `expect` waits as long as all tests do."""
+    expect.set_options(timeout=PATIENCE_S * 1000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium(),
+            args=FLAGS,
+            # Chromium's sandbox refuses root.
+            chromium_sandbox=os.geteuid() != 0,
+            timeout=PATIENCE_S * 1000,
+        )
+        yield browser
+        browser.close()

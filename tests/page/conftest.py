@@ -1,0 +1,83 @@
+"""Fixtures for tests of the page that a node shows to browsers: Chromium, which Playwright drives, and real nodes.
+
+Tests and fixtures are plain functions that block: Playwright has a loop of its own, and no reactor runs beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.e2e.forking import forks
+from tests.e2e.nodes import Cluster, Node, ended_cleanly
+from tests.page import accessibility, browsers
+from tests.page.asking import wait_until_ready
+from tests.page.registry import Registry
+from tests.page.visits import Visit, visiting
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, started once."""
+    with browsers.started() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Visit]:
+    """What `page` does, and what the test expects of it.
+
+    At the end of the test there may have been no error, on the console or else, that the test did not allow, and no
+    request to another origin.
+    """
+    with visiting(browser) as visit:
+        yield visit
+
+
+@pytest.fixture
+def page(visit: Visit) -> Page:
+    """An empty page; `visit` notes what it does."""
+    return visit.page
+
+
+@pytest.fixture
+def axe() -> Callable[[Page], list[str]]:
+    """Check a page with axe-core: `assert axe(page) == []`."""
+    return accessibility.violations
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks() -> Iterator[None]:
+    """End the process from which nodes are forked."""
+    yield
+    forks().end()
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Callable[..., list[Node]]]:
+    """Start nodes that are ready and know each other: `(node,) = nodes(1, ttl=4, interval=1)`.
+
+    All are ended with the test, and none may log an error, or a token.
+    """
+    with ended_cleanly(Cluster(tmp_path)) as cluster:
+
+        def start(count: int, **options: Any) -> list[Node]:
+            nodes = [cluster.node(**options) for _ in range(count)]
+            cluster.launch(nodes)
+            for node in nodes:
+                wait_until_ready(node)
+            return nodes
+
+        yield start
+
+
+@pytest.fixture
+def registry() -> Iterator[Callable[..., Registry]]:
+    """Register services and configure backends: `registry(node)`, at the first of the nodes that answers."""
+    with ExitStack() as stack:
+        yield lambda *nodes: stack.enter_context(Registry([node.api_url for node in nodes], nodes[0].token))
