@@ -84,6 +84,7 @@ class Operations(SynchronousTestCase):
 #: What the document refers to where a token does not permit a request.
 FORBIDDEN = {
     Need.NOTHING: None,
+    Need.VALID: None,
     Need.READ: "#/components/responses/ForbiddenToRead",
     Need.CONFIGURE: "#/components/responses/ForbiddenToConfigure",
     Need.REGISTER: "#/components/responses/ForbiddenToRegister",

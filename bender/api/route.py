@@ -18,6 +18,8 @@ class Need(Enum):
     """What a client must be permitted for a request."""
 
     NOTHING = auto()
+    #: A token that the node knows, whatever its scopes are.
+    VALID = auto()
     READ = auto()
     CONFIGURE = auto()
     #: To register instances of the app that is the first part of the path.

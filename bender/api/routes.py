@@ -63,7 +63,7 @@ def require_access(route: Route, asked: ApiRequest) -> None:
     access, need = asked.access, route.reads if method == "GET" else route.changes
     if route.reads is Need.NOTHING:
         return
-    if method not in route.commands:
+    if method not in route.commands or need is Need.VALID:
         access.require_valid()
     elif need is Need.READ:
         access.require_read()
@@ -111,6 +111,13 @@ def _status(node: Node, asked: ApiRequest) -> ApiResponse:
 def _ready(node: Node, asked: ApiRequest) -> ApiResponse:
     ready = node.ready if asked.at is None else node.ready_at(asked.at)
     return json_response(asked, encode({"ready": True, "node": node.name})) if ready else NOT_READY
+
+
+def _token(_node: Node, asked: ApiRequest) -> ApiResponse:
+    """Answer with the name and the scopes of the client's token, for a client that shows what it may do."""
+    access = asked.access
+    granted = {"required": access.name is not None, "token": access.name, "scopes": access.scopes.written}
+    return json_response(asked, encode(granted))
 
 
 def _streamed(_node: Node, _asked: ApiRequest) -> ApiResponse:
@@ -194,6 +201,7 @@ ROUTES = (
     Route("/consumers/<name>", {"PUT": consumers.confirm}, changes=Need.READ, body_bytes_always=BODY_BYTES_MAX),
     Route("/status", {"GET": _status}, while_not_ready=True, reads=Need.NOTHING),
     Route("/metrics", {"GET": metrics.scrape}, while_not_ready=True),
+    Route("/token", {"GET": _token}, while_not_ready=True, reads=Need.VALID),
     Route("/ready", {"GET": _ready}, hot=True, while_not_ready=True, reads=Need.NOTHING),
     Route("/", {"GET": _root}, reads=Need.NOTHING),
 )

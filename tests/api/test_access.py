@@ -13,6 +13,7 @@ from bender.api.route import RouteTable
 from bender.api.routes import ROUTES
 from tests.access.known import SCOPES, hash_of, headers, secret
 from tests.api.conversation import parsed, request
+from tests.api.fronts import Front
 from tests.api.guarded import API, ID, INSTANCE, SHOP, SITE, Guarded
 
 BROWSER_CHALLENGE = 'Bearer realm="bender"'
@@ -79,6 +80,7 @@ TABLE = {
     ("GET", "/events"): Row(READ, 200, "/events"),
     ("GET", "/consumers"): Row(READ, 200, "/consumers"),
     ("PUT", "/consumers/<name>"): Row(READ, 200, "/consumers/edge-1", {"report": {"down": []}}),
+    ("GET", "/token"): Row(ANY, 200, "/token"),
     ("GET", "/metrics"): Row(READ, 200, "/metrics"),
     ("GET", "/status"): Row(OPEN, 200, "/status"),
     ("GET", "/ready"): Row(OPEN, 200, "/ready"),
@@ -188,6 +190,20 @@ class Matrix(SynchronousTestCase):
 
 def _challenge(status: int) -> str | None:
     return BROWSER_CHALLENGE if status == 401 else None
+
+
+class Granted(SynchronousTestCase):
+    def test_what_a_token_permits(self) -> None:
+        """Each client learns the name and the scopes of its own token, whatever these are."""
+        for front, name in product([Guarded(fast=fast) for fast in (True, False)], SCOPES):
+            response = front.response("GET", "/token", name=name)
+            self.assertEqual(response.json, {"required": True, "token": name, "scopes": SCOPES[name]})
+
+    def test_a_node_without_tokens(self) -> None:
+        """Everybody may do everything."""
+        received, _ = Front(fast=True).ask([request("GET", "/token", **headers("reader"))])
+        (response,) = parsed(received)
+        self.assertEqual(response.json, {"required": False, "token": None, "scopes": ["admin"]})
 
 
 class Refused(SynchronousTestCase):

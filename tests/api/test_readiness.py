@@ -49,6 +49,7 @@ class AtAStart(ApiCase):
         self.assertEqual(response.headers["retry-after"], "1")
         status = self.ask("GET", "/status")
         self.assertEqual((status.status, status.json["ready"]), (200, False))
+        self.assertEqual(self.ask("GET", "/token").status, 200)
 
     def test_gives_up(self) -> None:
         """After five intervals it goes on without the peer."""

@@ -22,6 +22,7 @@ ALLOWED = {
     "/events": "GET, HEAD, OPTIONS",
     "/status": "GET, HEAD, OPTIONS",
     "/ready": "GET, HEAD, OPTIONS",
+    "/token": "GET, HEAD, OPTIONS",
 }
 
 

@@ -35,7 +35,7 @@ WHOLE = (
     *("Registration", "Server", "Word", "Renewals", "Applied", "Events", "Mark", "Ready", "About"),
     *("Explanation", "BackendServed", "Account", "Unheard", "Held", "Seen", "Heard", "Happened"),
     *("Check", "Consumer", "TargetGroup"),
-    *("Status", "Tally", "Peer", "Guarded", "UsedCertificate"),
+    *("Status", "Tally", "Peer", "Guarded", "UsedCertificate", "Token"),
 )
 
 #: Fields with whole numbers, which a schema also accepts with a point.

@@ -94,6 +94,7 @@ class ApiMachine(Registrations, Configuration):
         assert counts["frontends"] == len(self.model.objects("frontend")), counts
         self.got(200, {"ready": True, "node": "n1"}, self.ask("GET", "/ready"))
         assert self.ask("GET", "/").json["name"] == "bender"
+        self.got(200, {"required": False, "token": None, "scopes": ["admin"]}, self.ask("GET", "/token"))
         self.look_at_metrics()
         self.look("/guard", [])
         self.refused("NOT_FOUND", self.ask("GET", "/guard/web"))
