@@ -19,6 +19,7 @@ from bender.api.routes import ROUTES as OWN_ROUTES
 from bender.core import connection_settings, diagnosis, hosts, model, routing
 from bender.core.timing import TTL_S_MAX
 from bender.node.counters import Counters
+from bender.node.journal import EVENTS_MAX
 from bender.node.node import EVENTS_TOLD_MAX
 from bender.protocols.http import routes_of
 from tests.api.conversation import a_node
@@ -155,6 +156,8 @@ class Words(SynchronousTestCase):
         self.assertLess(routing.FRONTEND.checks.keys(), frontend.keys())
         self.assertLess(routing.BACKEND.checks.keys(), backend.keys())
         self.assertEqual(frontend["mode"]["enum"], [*routing.MODES, None])
+        (last,) = [each for each in DOCUMENT["paths"]["/events"]["get"]["parameters"] if each.get("name") == "last"]
+        self.assertEqual(last["schema"]["maximum"], EVENTS_MAX)
         self.assertEqual(COMPONENTS["parameters"]["MetaFields"]["schema"]["maxProperties"], QUERY_FIELDS_MAX)
 
         self.assertEqual(SCHEMAS["Account"]["properties"]["events"]["maxItems"], EVENTS_TOLD_MAX)

@@ -6,6 +6,7 @@ HTTP.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import parse_qsl
@@ -22,14 +23,16 @@ from bender.net.eager_write import end_when_lost, limit_unsent
 from bender.net.fair_turns import Turns
 from bender.node.consumer_limits import origin_of
 from bender.node.event_selection import Selection, Subscription
-from bender.node.journal import Entry
+from bender.node.journal import EVENTS_MAX, Entry
 from bender.node.node import Node
 from bender.node.watcher_stream import PIECE_BYTES, EventStream
 
 #: The first bytes of server-sent events, of which no event comes.
 CONNECTED = b": connected\n\n"
 
-_FIELDS = {"app", "version", "snapshot", "since", "wait", "name", "instance"}
+_FIELDS = {"app", "version", "snapshot", "since", "last", "wait", "name", "instance"}
+
+_LAST = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 #: What libraries for event streams add by themselves: against caches, and for browsers without `Last-Event-ID`.
 _OF_CLIENTS = {"_", "lastEventId"}
@@ -205,8 +208,29 @@ def _selection(request: HttpRequest, fields: Mapping[str, str], *, server_sent: 
     elif since is not None:
         wanted = False  # the end of an answer says as well as `synced` that this is all there is
     return Selection(
-        fields.get("app"), fields.get("version"), wanted, since, fields.get("name"), fields.get("instance")
+        fields.get("app"),
+        fields.get("version"),
+        wanted,
+        since,
+        fields.get("name"),
+        fields.get("instance"),
+        _last(fields, server_sent=server_sent),
     )
+
+
+def _last(fields: Mapping[str, str], *, server_sent: bool) -> int | None:
+    """Return how many past events a poll asks for; None if it does not. It can begin in no other way then."""
+    text = fields.get("last")
+    if text is None:
+        return None
+    if server_sent:
+        raise Invalid("last", "is for a long poll, not for a stream: leave out Accept: text/event-stream")
+    for other in ("since", "snapshot"):
+        if other in fields:
+            raise Invalid("last", f"must not be given with {other}")
+    if not _LAST.fullmatch(text) or int(text) > EVENTS_MAX:
+        raise Invalid("last", f"must be a number of events from 0 to {EVENTS_MAX}")
+    return int(text)
 
 
 def _wait_s(fields: Mapping[str, str]) -> float:

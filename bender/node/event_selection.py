@@ -20,7 +20,7 @@ from bender.core.consumers import parse_instance
 from bender.core.ledger import Claim
 from bender.core.model import parse_name, registration, registration_bytes
 from bender.core.registration_status import USUAL, RegistrationStatus
-from bender.node.journal import Entry, said, snapshot_lines
+from bender.node.journal import Entry, Journal, said, snapshot_lines
 from bender.node.node import Node
 
 #: Stands at the end of a cursor that was given within a snapshot. To go on after half a snapshot is not possible, so
@@ -42,6 +42,9 @@ class Selection:
     watcher has had one; but it is told by `synced` when it has caught up. If it is "always" the snapshot follows what
     was missed, for a watcher that comes from another node, which may have told it otherwise. One with
     a `name` is a consumer, and `instance` tells it apart from others of this name; it means nothing without one.
+
+    With `last`, which excludes a snapshot and `since`, the watcher first gets this number of past events, or as many as
+    the journal has.
     """
 
     app: str | None = None
@@ -50,6 +53,7 @@ class Selection:
     since: str | None = None
     name: str | None = None
     instance: str | None = None
+    last: int | None = None
 
     def __attrs_post_init__(self) -> None:
         """Raise `Invalid` if the app, version, name or instance is not a valid one."""
@@ -73,7 +77,7 @@ class Subscription:
 
     def __init__(self, node: Node, selection: Selection) -> None:
         journal = node.journal
-        known = journal.number if selection.since is None else journal.position(selection.since)
+        known = _beginning(journal, selection)
         self.selection = selection
         self._node = node
         self._journal = journal
@@ -81,6 +85,8 @@ class Subscription:
         # The number of the last event before what is owed; None if a snapshot has to be made first.
         self._position = None if selection.snapshot and selection.since is None else known
         self._sync_due = bool(selection.snapshot)
+        # Whether the first event that is owed was looked up.
+        self._begun = selection.last is None
         self._snapshot: Iterator[Entry] = iter(())
         # What of a snapshot was not taken yet, backwards.
         self._claims: list[Claim] = []
@@ -155,6 +161,10 @@ class Subscription:
 
     def _missed(self) -> Iterator[Entry]:
         """Yield the events that the journal has for the watcher, moving on with each."""
+        if self._position is not None and not self._begun:
+            # The journal may have gone on before the first turn; past events were asked for as far as it has them.
+            self._begun = True
+            self._position = max(self._position, self._journal.held_after)
         while self._position is not None and self._position < self._journal.number:
             entry = self._journal.entry(self._position + 1)
             if entry is None:  # so slow that the journal went on without it
@@ -175,6 +185,13 @@ class Subscription:
         if self._position is not None:
             entries = map(self._journal.entry, range(self._position + 1, self._journal.number + 1))
             yield from (entry for entry in entries if entry is not None and self.selection.admits(entry))
+
+
+def _beginning(journal: Journal, selection: Selection) -> int | None:
+    """Return the number of the event before the first that a watcher gets; None if its cursor is not known."""
+    if selection.last is not None:
+        return journal.before_last(selection.last, selection.app, selection.version)
+    return journal.number if selection.since is None else journal.position(selection.since)
 
 
 def _taken_out(backwards: list[_T]) -> Iterator[_T]:

@@ -64,7 +64,7 @@ class Entry:
 
 
 def _app_and_version(event: ViewEvent) -> tuple[str, str] | tuple[None, None]:
-    kind, *path = event.key.split("/")
+    kind, *path = event.key.split("/", 3)
     return (path[0], path[1]) if kind == "registration" else (None, None)
 
 
@@ -235,6 +235,22 @@ class Journal:
         """Return the cursor after the event with a number."""
         return f"{self._prefix}-{number}"
 
+    @property
+    def held_after(self) -> int:
+        """The number of the event before the oldest that is held."""
+        return self.number - len(self._entries)
+
+    def before_last(self, count: int, app: str | None = None, version: str | None = None) -> int:
+        """Return the number of the event before the last `count` that are held, of an app and a version if given.
+
+        With an app or a version it takes up to 5 ms.
+        """
+        if app is None and version is None:
+            return max(self.held_after, self.number - count)
+        newest_first = range(self.number, self.held_after, -1)
+        admitted = (number for number in newest_first if _is_in(self._entries[number], app, version))
+        return min(islice(admitted, count), default=self.number + 1) - 1
+
     def position(self, cursor: str) -> int | None:
         """Return the number of the event before a cursor; None if not all later events are known here."""
         number = cursor.rpartition("-")[2]
@@ -242,7 +258,7 @@ class Journal:
         if len(number) > len(str(self.number)) or not (number.isascii() and number.isdigit()):
             return None
         position = int(number)
-        held = self.number - len(self._entries) <= position <= self.number
+        held = self.held_after <= position <= self.number
         return position if held and cursor == self.cursor_at(position) else None
 
     def entry(self, number: int) -> Entry | None:
@@ -257,7 +273,7 @@ class Journal:
 
     def happened(self, key: str, count_max: int) -> tuple[PastEvent, ...]:
         """Return the last events of one id, newest first, as far as they are held. It takes up to 5 ms."""
-        newest_first = (self._entries[number] for number in range(self.number, self.number - len(self._entries), -1))
+        newest_first = (self._entries[number] for number in range(self.number, self.held_after, -1))
         mark = b'"id":"%b",' % msgspec.json.encode(key)[1:-1]
         found = (entry for entry in newest_first if _is_of(entry, key, mark))
         return tuple(_happened(entry) for entry in islice(found, count_max))
@@ -307,6 +323,16 @@ class Journal:
 
 def _bytes_about(event: ViewEvent) -> int:
     return _FORM_BYTES_ABOUT + 2 * len(event.key) + len(event.body)
+
+
+def _is_in(entry: Entry | tuple[ViewEvent, int], app: str | None, version: str | None) -> bool:
+    """Return True if an event is of an app, or of any for None, and likewise of a version; one of them is given."""
+    if isinstance(entry, Entry):
+        return app in (None, entry.app) and version in (None, entry.version)
+    key = entry[0].key
+    if app is not None and not key.startswith(f"registration/{app}/"):  # most are left out by this alone
+        return False
+    return version is None or _app_and_version(entry[0])[1] == version
 
 
 def _is_of(entry: Entry | tuple[ViewEvent, int], key: str, mark: bytes) -> bool:

@@ -41,6 +41,9 @@ WHOLE = (
 #: Fields with whole numbers, which a schema also accepts with a point.
 COUNTS = ("port", "weight", "min_members", "maxconn", "redirect_https")
 
+#: Values of `snapshot` that the document allows.
+SNAPSHOTS = ("", "1", "true", "0", "false", "always")
+
 _MAPPED = re.compile(r":ffff:[^:]+(:[^:]+)?(\]|$)", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?", re.ASCII)
 
@@ -155,7 +158,7 @@ def _is_whole(value: object) -> bool:
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
-    """Limit waits, and request a stream where a snapshot begins it.
+    """Limit waits, request a stream where a snapshot begins it, and let past events come without one, or a cursor.
 
     Leave out ids in bodies: they have to agree with the rest, which the document states in words.
     """
@@ -164,6 +167,11 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     wait: Any = case.query.get("wait")
     if _is_number(wait):
         case.query["wait"] = f"{min(float(wait), WAIT_S_MAX):f}"
+    if case.path == "/events" and "last" in case.query:
+        case.query["last"] = int(case.query["last"]) if _is_whole(case.query["last"]) else case.query["last"]
+        case.query.pop("since", None)
+        if case.query.get("snapshot") in SNAPSHOTS:
+            del case.query["snapshot"]
     if case.path == "/events" and case.query.get("snapshot") in ("", "1", "true", "always"):
         case.headers["Accept"] = "text/event-stream"
         kwargs["timeout"] = STREAM_S_MAX

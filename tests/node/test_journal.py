@@ -129,6 +129,27 @@ class Cursors(JournalCase):
         self.assertEqual(self.journal.position("k3f9-1"), 1)
         self.assertIsNotNone(self.journal.entry(2))
 
+    def test_before_the_last(self) -> None:
+        """It counts back as far as events are held, and only those of an app or a version if one is given."""
+        self.journal.append([online(1, "api"), online(2, "web", "2"), online(3, "api"), online(4, "web", "1")])
+        self.assertEqual(self.journal.held_after, 1)
+        self.assertEqual([self.journal.before_last(count) for count in (0, 1, 3, 4, 10_000)], [4, 3, 1, 1, 1])
+        for _ in ("as they happened", "encoded"):
+            before_last = self.journal.before_last
+            self.assertEqual([before_last(count, "web") for count in (0, 1, 2, 3)], [4, 3, 1, 1])
+            self.assertEqual(before_last(2, "api"), 2)
+            self.assertEqual(
+                (before_last(5, None, "2"), before_last(5, "web", "1"), before_last(5, "api", "2")), (1, 3, 4)
+            )
+            self.assertEqual(before_last(5, "we"), 4)
+            for number in (2, 3, 4):
+                self.journal.entry(number)
+
+    def test_before_the_last_of_a_backend(self) -> None:
+        """It is of no app and of no version."""
+        self.journal.append([ViewEvent("created", "backend/web", b"{}", "configured")])
+        self.assertEqual([self.journal.before_last(1, *of) for of in ((), ("web",), (None, "1"))], [0, 1, 1])
+
     def test_bytes_are_limited_too(self) -> None:
         """Of events of a kilobyte, 2,500 bytes hold two, looked at or not."""
         for look in (False, True):

@@ -56,9 +56,10 @@ class ApiMachine(Registrations, Configuration):
 
     @rule(app=st.none() | apps)
     def poll(self, app: str | None) -> None:
-        """All events since the last poll, each once."""
+        """All events since the last poll, each once. They are also the last that the node knows."""
         query = "" if app is None else f"&app={app}"
         found = self.ask("GET", f"/events?since={self.cursor}{query}").json
+        self.got(200, found, self.ask("GET", f"/events?last={len(found['events'])}{query}"))
         self.same_events(found["events"], [*of_an_app(self.model.events[self.seen :], app)])
         self.cursor, self.seen = found["cursor"], len(self.model.events)
 

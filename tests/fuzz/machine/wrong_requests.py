@@ -30,6 +30,7 @@ WRONG: tuple[tuple[str, str, object, str], ...] = (
     ("PUT", "/consumers/haproxy", {}, "INVALID"),
     ("GET", "/events?snapshot=maybe", None, "INVALID"),
     ("GET", "/events?since=a&since=b", None, "INVALID"),
+    ("GET", "/events?since=a&last=1", None, "INVALID"),
     ("GET", "/nothing", None, "NOT_FOUND"),
     ("PUT", "/guard/web", None, "METHOD_NOT_ALLOWED"),
     ("POST", "/backends?force", {"name": "site", "app": "web", "version": "1", "meta": {"x": "y" * 5000}}, "TOO_LARGE"),
