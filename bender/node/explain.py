@@ -6,12 +6,11 @@ evidence. Nothing is decided here, and nothing changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
 
 from bender.core.admin_state import told
 from bender.core.consumers import ConsumerState, labels
@@ -20,6 +19,7 @@ from bender.core.reasons import CHECK_FAILED
 from bender.core.registration_status import UP
 from bender.core.timing import in_a_word
 from bender.net.addresses import host_port
+from bender.node.inquiries import all_accounts, gathered
 from bender.node.node import Node
 
 #: Other registrations with the address of an instance that the sentence names.
@@ -28,11 +28,8 @@ SAME_ADDRESS_NAMED_MAX = 4
 
 async def explain(node: Node, key: str) -> dict[str, Any] | None:
     """Return the answer to `GET /explain/…`; None if no node knows anything of the id."""
-    asking: list[Deferred[Any]] = [
-        Deferred.fromCoroutine(node.accounts(key)),
-        Deferred.fromCoroutine(node.all_consumers()),
-    ]
-    accounts, consumers = await gatherResults(asking, consumeErrors=True)
+    asking: list[Coroutine[Any, Any, Any]] = [all_accounts(node, key), node.all_consumers()]
+    accounts, consumers = await gathered(asking)
     answered = [account for account in accounts if isinstance(account, NodeDiagnosis)]
     if not any(account.says_something for account in answered):
         return None

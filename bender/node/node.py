@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -19,12 +19,11 @@ from bender.core.address_conflicts import AddressConflicts
 from bender.core.admin_state import Override, key_of_state, registration_of
 from bender.core.claims import RegistrationUpdate
 from bender.core.consumers import Awaited, ConsumerState
-from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entry_validation import VALIDITY
 from bender.core.ledger import Claim
 from bender.core.messages import ConfigSetting, Message, OutgoingMessage, Sender
 from bender.core.model import RegistrationRequest, canonical_id, instance_of
-from bender.core.peers import Peer
 from bender.core.registration_status import RegistrationStatus
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.timing import Timing
@@ -377,19 +376,6 @@ class Node:
         events = self.journal.happened(key, EVENTS_TOLD_MAX)
         return msgspec.structs.replace(self.replica.account(self.now(), key), events=events)
 
-    async def accounts(self, key: str) -> list[NodeDiagnosis | NoDiagnosis]:
-        """Ask all peers that have not left what they know of an id, and return it after what this node knows."""
-        asked = [peer for peer in self.replica.peers if not peer.gone]
-        asking = [Deferred.fromCoroutine(self._account_of(peer, key)) for peer in asked]
-        own = self.account(key)
-        answers = await gatherResults(asking)
-        return [own, *map(_named, asked, answers)]
-
-    async def _account_of(self, peer: Peer, key: str) -> NodeDiagnosis | NoDiagnosis:
-        if not self.replica.has_reached(peer.address):
-            return NoDiagnosis(peer.name, peer.address, "was never reached from this node")
-        return await self.exchange.ask_account(peer.address, key)
-
     def status(self) -> dict[str, Any]:
         """Return what `GET /status` shows; durations in seconds."""
         return describe(self, self.now())
@@ -493,8 +479,3 @@ class Node:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(None)
-
-
-def _named(peer: Peer, answer: NodeDiagnosis | NoDiagnosis) -> NodeDiagnosis | NoDiagnosis:
-    """Return an answer with the peer's name, also if there was no answer."""
-    return answer if isinstance(answer, NodeDiagnosis) else msgspec.structs.replace(answer, node=peer.name)

@@ -227,6 +227,19 @@ class Explaining(PairCase):
         """It is a 404, as anywhere."""
         self.assertEqual(self.ask("GET", EXPLAIN).status, 404)
 
+    def test_a_client_that_goes(self) -> None:
+        """The peers are not waited for any more, and nothing has failed."""
+        cancelled: list[Deferred[None]] = []
+
+        async def hanging(_address: str, _key: object) -> None:
+            await Deferred(cancelled.append)
+
+        carrier_of(self.network.first).ask_account = hanging
+        carrier_of(self.network.first).ask_consumers = hanging
+        connection = self.send("GET", EXPLAIN)
+        connection.lose()
+        self.assertEqual((connection.received(), len(cancelled)), (b"", 2))
+
     def test_what_can_be_none(self) -> None:
         """It is a 400 that names the field."""
         response = self.ask("GET", "/explain/registration/web/1/10.0.0.5/70000")

@@ -11,6 +11,7 @@ from bender.exchange.client import GossipClient
 from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import WIRE_VERSION, Wire
 from bender.node.event_selection import Selection
+from bender.node.inquiries import all_accounts
 from tests.exchange.network import LISTED, ExchangeCase, http_answer
 from tests.exchange.test_exchange import KEY, WEB, ExchangeOfNodes
 from tests.exchange.test_server import ServerCase
@@ -131,7 +132,7 @@ class Asking(ExchangeOfNodes):
         self.pass_time(2, nodes)
         nodes[1].register(WEB)
         self.network.settle()
-        asking = Deferred.fromCoroutine(nodes[0].accounts(KEY))
+        asking = Deferred.fromCoroutine(all_accounts(nodes[0], KEY))
         self.network.settle()
         own, other = self.successResultOf(asking)
         assert isinstance(own, NodeDiagnosis) and isinstance(other, NodeDiagnosis)

@@ -13,6 +13,7 @@ from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.ledger import Head
 from bender.core.messages import Counter, Message, OutgoingMessage, Sender
 from bender.core.model import RegistrationRequest, registration
+from bender.node.inquiries import all_accounts
 from tests.api.conversation import Network, a_node
 
 WEB = RegistrationRequest("web", "1", "10.0.0.5", 80)
@@ -175,14 +176,14 @@ class Unreached(SynchronousTestCase):
 
     def test_account(self) -> None:
         """It is named, and not asked."""
-        accounts = self.successResultOf(Deferred.fromCoroutine(self.node.accounts(WEB.key)))
+        accounts = self.successResultOf(Deferred.fromCoroutine(all_accounts(self.node, WEB.key)))
         self.assertEqual(accounts[1:], [NoDiagnosis("n2", "10.0.0.2:1730", "was never reached from this node")])
         self.assertEqual(self.asked, [])
 
     def test_account_when_it_was_found(self) -> None:
         """It is asked even if it does not answer by now."""
         self.node.replica.links.answered("10.0.0.2:1730", 1001)
-        accounts = self.successResultOf(Deferred.fromCoroutine(self.node.accounts(WEB.key)))
+        accounts = self.successResultOf(Deferred.fromCoroutine(all_accounts(self.node, WEB.key)))
         self.assertEqual(accounts[1:], [NoDiagnosis("n2", "10.0.0.2:1730", "does not answer within 1 s")])
 
     def test_applied(self) -> None:
