@@ -16,8 +16,9 @@ from bender import __version__
 from bender.api.responses import CHALLENGE, QUERY_FIELDS_MAX, STATUS_OF_CODE
 from bender.api.route import Need
 from bender.api.routes import ROUTES as OWN_ROUTES
-from bender.core import connection_settings, diagnosis, hosts, model, routing
+from bender.core import claim_leases, connection_settings, diagnosis, hosts, model, routing
 from bender.core.timing import TTL_S_MAX
+from bender.node import inquiries
 from bender.node.counters import Counters
 from bender.node.journal import EVENTS_MAX
 from bender.node.node import EVENTS_TOLD_MAX
@@ -143,6 +144,7 @@ class Words(SynchronousTestCase):
         self.assertEqual(SCHEMAS["Weight"]["maximum"], model.WEIGHT_MAX)
         self.assertEqual(SCHEMAS["Ttl"]["maximum"], TTL_S_MAX)
         self.assertEqual(SCHEMAS["RenewalsWanted"]["properties"]["ids"]["maxItems"], model.RENEWALS_MAX)
+        self.assertEqual(SCHEMAS["ClaimsWanted"]["properties"]["ids"]["maxItems"], claim_leases.KEYS_ASKED_MAX)
         backend, frontend = SCHEMAS["BackendChange"]["properties"], SCHEMAS["FrontendChange"]["properties"]
         self.assertEqual(backend["servers"]["maxItems"], routing.SERVERS_MAX)
         self.assertEqual(backend["slow_start"]["maximum"], routing.SLOW_START_S_MAX)
@@ -174,6 +176,11 @@ class Words(SynchronousTestCase):
             self._assert_fields(name, *part.__struct_encode_fields__)
         for name, whole in {"Account": diagnosis.NodeDiagnosis, "Unheard": diagnosis.NoDiagnosis}.items():
             self._assert_fields(name, "answered", *whole.__struct_encode_fields__)
+
+    def test_a_claim_of_a_node_has_the_fields_that_it_is_told_with(self) -> None:
+        """All of them, always."""
+        self._assert_fields("NodeClaim", *inquiries.NodeClaim.__struct_encode_fields__)
+        self._assert_fields("Claims", *inquiries.ClaimsFound.__struct_encode_fields__)
 
     def test_what_was_done_since_the_start_is_what_is_counted(self) -> None:
         """Each number under its name."""

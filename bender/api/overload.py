@@ -19,6 +19,9 @@ WAIT_S_MAX = {Urgency.QUERY: 1.0, Urgency.DIAGNOSIS: 0.5}
 #: The paths that tell how a node is, which is asked all the more when it is overloaded.
 _STATE_OF_NODE = tuple(route.path for route in ROUTES if route.while_not_ready)
 
+#: The paths for which a node asks all others.
+_ASKED_OF_ALL = ("/explain", "/claims")
+
 _REQUEST = re.compile(rb"([A-Z]+) (/[a-z]*)")
 
 _BUSY = refusal_response(
@@ -34,9 +37,9 @@ def urgency_of(method: str, path: str) -> Urgency:
         return Urgency.RENEWAL
     if path.startswith("/renewals"):
         return Urgency.RENEWAL
-    if method not in ("GET", "HEAD"):
-        return Urgency.CHANGE
-    return Urgency.DIAGNOSIS if path.startswith("/explain") else Urgency.QUERY
+    if path.startswith(_ASKED_OF_ALL):
+        return Urgency.DIAGNOSIS
+    return Urgency.QUERY if method in ("GET", "HEAD") else Urgency.CHANGE
 
 
 def urgency_at(held: bytes, at: int) -> Urgency:

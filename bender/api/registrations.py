@@ -31,7 +31,9 @@ from bender.api.responses import (
 )
 from bender.core import model
 from bender.core.admin_state import key_of_state, parse_word, told
+from bender.core.claim_leases import KEYS_ASKED_MAX
 from bender.node.explain import explain
+from bender.node.inquiries import all_claims
 from bender.node.listings import SLICE
 from bender.node.node import Node
 
@@ -96,6 +98,15 @@ async def explained(node: Node, asked: ApiRequest) -> ApiResponse:
     key = model.registration_key(_instance(asked))
     found = await explain(node, key)
     return not_found_response(key) if found is None else json_response(asked, encode(found))
+
+
+async def claims(node: Node, asked: ApiRequest) -> ApiResponse:
+    """Answer with the claims that all nodes hold of some registrations, under the ids as they were sent."""
+    ids = model.parse_inquiry(asked.body, KEYS_ASKED_MAX)
+    keys = {id_: id_ if node.claim(id_) is not None else model.parse_id("ids", id_) for id_ in ids}
+    found = await all_claims(node, [*dict.fromkeys(keys.values())])
+    said = {"claims": {id_: found.claims[key] for id_, key in keys.items()}, "missing": found.missing}
+    return ApiResponse(200, encode(said), JSON_ALONE)
 
 
 def renew_all(node: Node, asked: ApiRequest) -> ApiResponse:

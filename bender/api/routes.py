@@ -157,6 +157,8 @@ ROUTES = (
     ),
     Route("/states", {"GET": registrations.all_states}),
     Route("/explain" + _INSTANCE.replace("registrations", "registration"), {"GET": registrations.explained}),
+    # A question with many ids, which a query has no room for.
+    Route("/claims", {"POST": registrations.claims}, changes=Need.READ, body_bytes_always=BODY_BYTES_MAX),
     Route(
         "/renewals",
         {"POST": registrations.renew_all},

@@ -278,22 +278,39 @@ def registration_key(path: tuple[str, str, str, str]) -> str:
     return f"registration/{app}/{version}/{canonical_host(host)}/{parse_port(port)}"
 
 
-def canonical_id(id_: str) -> str:
-    """Return the id in canonical form; unchanged if it is not that of a registration."""
+def parse_id(field: str, id_: str) -> str:
+    """Return the id of a registration in canonical form. Raises `Invalid`, which names the field and the id."""
     kind, *path = id_.split("/")
     if kind != "registration" or len(path) != 4:
-        return id_
+        raise Invalid(field, f"{shown_name(id_)} is not the id of a registration: registration/APP/VERSION/HOST/PORT")
     try:
         return registration_key((path[0], path[1], path[2], path[3]))
+    except Invalid as error:
+        raise Invalid(field, f"{shown_name(id_)} is not the id of a registration: {error}") from None
+
+
+def canonical_id(id_: str) -> str:
+    """Return the id in canonical form; unchanged if it is not that of a registration."""
+    try:
+        return parse_id("id", id_)
     except Invalid:
         return id_
 
 
 def parse_renewals(document: bytes) -> list[str]:
     """Return the ids in the body of `POST /renewals`, as they were sent. Raises `TooLarge` if there are too many."""
-    ids = decoded(_ids, document, "renewals").ids
-    if len(ids) > RENEWALS_MAX:
-        raise TooLarge(f"ids: at most {RENEWALS_MAX} in one request, this one has {len(ids)}")
+    return _parse_ids(document, "renewals", RENEWALS_MAX)
+
+
+def parse_inquiry(document: bytes, ids_max: int) -> list[str]:
+    """Return the ids in the body of `POST /claims`, as they were sent. Raises `TooLarge` if there are too many."""
+    return _parse_ids(document, "a request for claims", ids_max)
+
+
+def _parse_ids(document: bytes, of: str, ids_max: int) -> list[str]:
+    ids = decoded(_ids, document, of).ids
+    if len(ids) > ids_max:
+        raise TooLarge(f"ids: at most {ids_max} in one request, this one has {len(ids)}")
     return ids
 
 

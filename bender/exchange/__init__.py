@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 
+from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.messages import OutgoingMessage
@@ -91,6 +92,10 @@ class Exchange(MultiService):
     async def ask_account(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
         """Return what the node at an address knows of an id."""
         return await self._client.ask_account(address, key)
+
+    async def ask_claims(self, address: str, keys: Sequence[str]) -> list[ClaimLease | None] | None:
+        """Return the claims that the node at an address holds of keys, in their order; None without an answer."""
+        return await self._client.ask_claims(address, keys)
 
     async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         """Return the consumers of the node at an address when they have acted on something; None without an answer."""

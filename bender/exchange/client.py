@@ -7,7 +7,7 @@ must never wait for a peer: one that hangs costs its requests their time limit a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.messages import Message, OutgoingMessage
@@ -27,6 +28,7 @@ from bender.core.timing import Timing
 from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.transport import (
     ACCOUNT_PATH,
+    CLAIMS_PATH,
     CONSUMERS_PATH,
     PeerRefusal,
     PeerTransport,
@@ -199,6 +201,14 @@ class GossipClient(Service):
         except MessageRefused as refused:
             problem = refused.reason
         return NoDiagnosis(address, address, problem)
+
+    async def ask_claims(self, address: str, keys: Sequence[str]) -> list[ClaimLease | None] | None:
+        """Return the claims that the node at an address holds of keys, in their order; None without an answer."""
+        posting = Deferred.fromCoroutine(self._poster.post(address, self._wire.inquiry(keys), CLAIMS_PATH))
+        try:
+            return self._wire.leases_in(await posting.addTimeout(self._limit_s, self._reactor), len(keys))
+        except (TimedOut, Unanswered, RefusedByPeer, MessageRefused):
+            return None
 
     async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         """Return the consumers of the node at an address when they have acted on something; None without an answer."""

@@ -1,7 +1,8 @@
 """The half of the exchange that answers: `POST /exchange` brings a message, and its answer is one.
 
-`POST /account` brings an id, and its answer is what this node knows of it. `POST /consumers` is answered with its
-consumers, as soon as they have acted on what the request names.
+`POST /account` brings an id, and its answer is what this node knows of it. `POST /claims` brings many ids, and its
+answer has the time that this node's claim of each has left. `POST /consumers` is answered with its consumers, as soon
+as they have acted on what the request names.
 
 A request that is no message of this cluster's is refused with a sentence in JSON, and its sender named in the log. It
 must never keep the body of a request that is larger than any message, nor write one to a file, as Twisted would.
@@ -9,7 +10,7 @@ must never keep the body of a request that is larger than any message, nor write
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any, Protocol
 
@@ -22,12 +23,21 @@ from twisted.web import http, server
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
+from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.messages import Message
 from bender.exchange import push
 from bender.exchange.connection_problems import PeerProblems
-from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, MEDIA_TYPE, PATH, REFUSAL_TYPE, PeerRefusal
+from bender.exchange.transport import (
+    ACCOUNT_PATH,
+    CLAIMS_PATH,
+    CONSUMERS_PATH,
+    MEDIA_TYPE,
+    PATH,
+    REFUSAL_TYPE,
+    PeerRefusal,
+)
 from bender.exchange.wire import BODY_BYTES_MAX, WIRE_VERSION, Wire
 from bender.exchange.wire_errors import MessageRefused, MessageTooLarge, OtherCluster, OtherVersion
 from bender.net.fair_turns import Turns, Urgency
@@ -48,7 +58,7 @@ HELD_BYTES_MAX = 256 * 1024 * 1024
 API_PORT = 1729
 
 _PATH = PATH.encode()
-_PATHS = frozenset({_PATH, ACCOUNT_PATH.encode(), CONSUMERS_PATH.encode()})
+_PATHS = frozenset({_PATH, *(path.encode() for path in (ACCOUNT_PATH, CLAIMS_PATH, CONSUMERS_PATH))})
 
 #: What is larger comes in pieces and takes its time anyway.
 PUSH_BYTES_MAX = 64 * 1024
@@ -75,6 +85,8 @@ class AnsweringNode(Protocol):
     def receive(self, message: Message) -> Message: ...
 
     def account(self, key: str) -> NodeDiagnosis: ...
+
+    def claim_leases(self, keys: Iterable[str]) -> list[ClaimLease | None]: ...
 
     async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]: ...
 
@@ -108,6 +120,15 @@ class GossipServer:
         except MessageRefused as refused:
             return _respond(request, *self._refuse(refused, request.getClientAddress().host))
         return _respond(request, http.OK, MEDIA_TYPE, self._wire.account_out(self._node.account(key)))
+
+    @_klein.route(CLAIMS_PATH, methods=["POST"])
+    def claims(self, request: PeerRequest) -> bytes:
+        """Answer with the time that this node's claims have left, for a peer that was asked for those of all nodes."""
+        try:
+            keys = self._wire.claims_inquired(request.content.read())
+        except MessageRefused as refused:
+            return _respond(request, *self._refuse(refused, request.getClientAddress().host))
+        return _respond(request, http.OK, MEDIA_TYPE, self._wire.leases_out(self._node.claim_leases(keys)))
 
     @_klein.route(CONSUMERS_PATH, methods=["POST"])
     async def consumers(self, request: PeerRequest) -> bytes:

@@ -42,6 +42,9 @@ _PATH = PATH.encode()
 #: The path for asking a node what it knows of one id.
 ACCOUNT_PATH = "/account"
 
+#: The path for asking it for its claims of many ids, with the time that each has left.
+CLAIMS_PATH = "/claims"
+
 #: The path for asking it for its consumers, when they have acted on something.
 CONSUMERS_PATH = "/consumers"
 

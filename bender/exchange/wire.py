@@ -9,7 +9,8 @@ whole: nothing behind this module meets a value that no node could have sent. It
     entry     [step, key, ttl_s, rev, body, roots, reason]
     copy      [step, node, n, checksum]
     inquiry   [version, cluster, key], answered by an account, whose fields have names; or
-              [version, cluster, [key, incarnation, version, within_s]], answered by a list of consumers, likewise
+              [version, cluster, [key, incarnation, version, within_s]], answered by a list of consumers, likewise; or
+              [version, cluster, [key, …]], answered by a list of [ttl_s, left_s, speaks] or nil, one for each key
 
 Arrays grow at their end only. A node ignores what it does not know there and fills in what is missing, and so two wire
 versions in a row understand each other; any other two refuse each other. Numbers in ascending order travel as steps,
@@ -28,6 +29,7 @@ from typing import Any, TypeVar
 import msgspec
 from attrs import field, frozen
 
+from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entries import ROW
@@ -46,10 +48,12 @@ from bender.exchange.wire_errors import (
 from bender.exchange.wire_schema import (
     ITEMS_MAX,
     Key,
+    Keys,
     WireDelta,
     WireEntry,
     WireEnvelope,
     WireInquiry,
+    WireLeases,
     WireLive,
     WireMessage,
     WireVersion,
@@ -93,6 +97,8 @@ _versions = msgspec.msgpack.Decoder(WireVersion)
 _messages = msgspec.msgpack.Decoder(WireMessage)
 _key_inquiries = msgspec.msgpack.Decoder(WireInquiry[Key])
 _accounts = msgspec.msgpack.Decoder(NodeDiagnosis)
+_claim_inquiries = msgspec.msgpack.Decoder(WireInquiry[Keys])
+_leases = msgspec.msgpack.Decoder(WireLeases)
 _consumer_inquiries = msgspec.msgpack.Decoder(WireInquiry[Awaited])
 _consumers = msgspec.msgpack.Decoder(tuple[ConsumerState, ...])
 _binaries = msgspec.msgpack.Decoder(bytes)
@@ -150,13 +156,17 @@ class Wire:
             raise Malformed(f"sends an invalid message ({error})", sender) from error
         return Received(message, envelope.interval_s)
 
-    def inquiry(self, subject: str | Awaited) -> bytes:
-        """Encode a question: for a node's account of an id, or for its consumers when they have acted on something."""
+    def inquiry(self, subject: str | Sequence[str] | Awaited) -> bytes:
+        """Encode a question for an account of an id, consumers when they have acted on something, or claims of keys."""
         return _encoded((WIRE_VERSION, self.cluster, subject))
 
     def inquired(self, body: bytes) -> str:
         """Return the id that is asked about. Raises `MessageRefused`."""
         return self._subject(_key_inquiries, body)
+
+    def claims_inquired(self, body: bytes) -> list[str]:
+        """Return the keys of which this node's claims are asked for. Raises `MessageRefused`."""
+        return self._subject(_claim_inquiries, body)
 
     def awaited(self, body: bytes) -> Awaited:
         """Return what the consumers of this node are to have acted on. Raises `MessageRefused`."""
@@ -180,6 +190,19 @@ class Wire:
     def consumers_in(body: bytes) -> tuple[ConsumerState, ...]:
         """Return the consumers in an answer. Raises `Malformed`."""
         return _decoded(_consumers, body, "sends an invalid list of consumers")
+
+    @staticmethod
+    def leases_out(leases: Iterable[ClaimLease | None]) -> bytes:
+        """Encode the answer with the claims of this node."""
+        return _encoded([None if each is None else (each.ttl_s, each.left_s, each.speaks) for each in leases])
+
+    @staticmethod
+    def leases_in(body: bytes, count: int) -> list[ClaimLease | None]:
+        """Return the claims in the answer to a question about `count` keys. Raises `Malformed`."""
+        leases = _decoded(_leases, body, "sends an invalid list of claims")
+        if len(leases) != count:
+            raise Malformed(f"sends {len(leases)} claims for {count} ids")
+        return [None if each is None else ClaimLease(each.ttl_s, each.left_s, each.speaks) for each in leases]
 
     @staticmethod
     def account_out(account: NodeDiagnosis) -> bytes:

@@ -11,6 +11,7 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
+from bender.core.claim_leases import KEYS_ASKED_MAX
 from bender.core.hosts import PORT_MAX
 from bender.core.last_writer_wins import BUCKETS, LASTING_S_MAX
 from bender.core.ledger import NUMBER_MAX
@@ -47,6 +48,7 @@ _Time = Annotated[float, Meta(ge=-1e12, le=1e12)]  # on the clock of the sender
 # An end is kept eight intervals longer than the ttl of what it ends, and four intervals are a ttl at the most.
 _Ttl = Annotated[float, Meta(gt=0, le=3 * TTL_S_MAX)]
 Key = Annotated[str, Meta(min_length=1, max_length=KEY_CHARACTERS_MAX)]
+Keys = Annotated[list[Key], Meta(max_length=KEYS_ASKED_MAX)]
 # Names end up in log lines and on terminals, so they have no control characters, line separators or marks that turn the
 # direction of writing; addresses end up in URLs as well.
 CONTROLS = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
@@ -86,6 +88,18 @@ class WireInquiry(msgspec.Struct, Generic[_Subject], array_like=True, frozen=Tru
     version: int
     cluster: _Name
     subject: _Subject
+
+
+class WireLease(msgspec.Struct, array_like=True, frozen=True):
+    """The time that a claim has left, of its ttl, and whether it is of the rank that is listed."""
+
+    ttl_s: _Ttl
+    left_s: Annotated[float, Meta(ge=0, le=3 * TTL_S_MAX)]
+    speaks: bool
+
+
+#: One for each key of a question; None for a key of which the node holds no claim.
+WireLeases = Annotated[list[WireLease | None], Meta(max_length=KEYS_ASKED_MAX)]
 
 
 class WireVersion(msgspec.Struct, array_like=True, frozen=True):

@@ -6,15 +6,17 @@ is waited for longer than an interval.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
 
+from bender.core.claim_leases import ClaimLease
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.peers import Peer
 from bender.node.node import Node
+from bender.node.propagation import node_names
 
 _Answer = TypeVar("_Answer")
 
@@ -52,6 +54,55 @@ async def _account_of(node: Node, peer: Peer, key: str) -> NodeDiagnosis | NoDia
 def _named(peer: Peer, answer: NodeDiagnosis | NoDiagnosis) -> NodeDiagnosis | NoDiagnosis:
     """Return an answer with the peer's name, also if there was no answer."""
     return answer if isinstance(answer, NodeDiagnosis) else msgspec.structs.replace(answer, node=peer.name)
+
+
+class NodeClaim(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "left_s": "left"}):
+    """A claim that the node with this name and address holds; the rest is as in `ClaimLease`."""
+
+    node: str
+    address: str
+    ttl_s: float
+    left_s: float
+    speaks: bool
+
+
+class ClaimsFound(msgspec.Struct, frozen=True):
+    """The claims of each key that was asked about, longest left first, and the nodes that did not answer.
+
+    Each claim is as of the answer of its node. A peer that was configured and never found is missing under its address.
+    """
+
+    claims: dict[str, list[NodeClaim]]
+    missing: list[str]
+
+
+async def all_claims(node: Node, keys: Sequence[str]) -> ClaimsFound:
+    """Return the claims that this node and its peers hold. A peer that is silent is missing, and is not asked."""
+    present = _present(node)
+    me, own = node.replica.identity, node.claim_leases(keys)
+    answers = await gathered(_claims_of(node, peer, keys) for peer in present)
+    name = node_names(me, present)
+    found: dict[str, list[NodeClaim]] = {key: [] for key in keys}
+    holders = [(me.name, me.address), *((peer.name, peer.address) for peer in present)]
+    for (holder, address), leases in zip(holders, [own, *answers], strict=True):
+        for key, lease in zip(keys, leases or (), strict=leases is not None):
+            if lease is not None:
+                found[key].append(NodeClaim(holder, address, lease.ttl_s, lease.left_s, lease.speaks))
+    for claims in found.values():
+        claims.sort(key=_most_left)
+    silent = [name(peer) for peer, answer in zip(present, answers, strict=True) if answer is None]
+    return ClaimsFound(found, [*silent, *node.replica.unanswered()])
+
+
+async def _claims_of(node: Node, peer: Peer, keys: Sequence[str]) -> list[ClaimLease | None] | None:
+    if node.replica.peers.silent(peer, node.now()) or not node.replica.has_reached(peer.address):
+        return None
+    return await node.exchange.ask_claims(peer.address, keys)
+
+
+def _most_left(claim: NodeClaim) -> tuple[Any, ...]:
+    """Return what puts claims in order; the name decides between equal times."""
+    return -claim.left_s, claim.node, claim.address
 
 
 def _present(node: Node) -> list[Peer]:

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from bender.core.address_conflicts import AddressConflicts
 from bender.core.admin_state import Override, key_of_state, registration_of
+from bender.core.claim_leases import ClaimLease, claim_leases
 from bender.core.claims import RegistrationUpdate
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
@@ -375,6 +376,10 @@ class Node:
         """Return all that this node knows of an id."""
         events = self.journal.happened(key, EVENTS_TOLD_MAX)
         return msgspec.structs.replace(self.replica.account(self.now(), key), events=events)
+
+    def claim_leases(self, keys: Iterable[str]) -> list[ClaimLease | None]:
+        """Return this node's own claim of each key, with the time that it has left; None where it holds none."""
+        return claim_leases(keys, self.replica.claims, self.now())
 
     def status(self) -> dict[str, Any]:
         """Return what `GET /status` shows; durations in seconds."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.messages import OutgoingMessage
@@ -17,6 +19,9 @@ class PeerExchange(Protocol):
 
     async def ask_account(self, address: str, key: str, /) -> NodeDiagnosis | NoDiagnosis:
         """Return what the node at an address knows of an id."""
+
+    async def ask_claims(self, address: str, keys: Sequence[str], /) -> list[ClaimLease | None] | None:
+        """Return the claims that the node at an address holds of keys, in their order; None without an answer."""
 
     async def ask_consumers(self, address: str, awaited: Awaited, /) -> tuple[ConsumerState, ...] | None:
         """Return the consumers of the node at an address when they have acted on something; None without an answer."""
@@ -33,6 +38,9 @@ class NoExchange:
 
     async def ask_account(self, address: str, _key: str) -> NodeDiagnosis | NoDiagnosis:
         return NoDiagnosis(address, address, "this node has no exchange with peers")
+
+    async def ask_claims(self, _address: str, _keys: Sequence[str]) -> list[ClaimLease | None] | None:
+        return None
 
     async def ask_consumers(self, _address: str, _awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         return ()

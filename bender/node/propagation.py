@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from bender.core.consumers import Awaited, ConsumerState, labels, shared_names
+from bender.core.messages import Sender
 from bender.core.peers import Peer
 from bender.core.replica import Replica
 from bender.node.consumers import Consumers
@@ -194,7 +195,7 @@ class ChangePropagation:
         called = labels([(each.name, each.instance) for each in consumers])
         done = [each.connected and each.applied for each in consumers]
         lacking = dict.fromkeys(label for label, applied in zip(called, done, strict=True) if not applied)
-        name = self._node_names([*reached.having, *reached.lacking, *untold])
+        name = node_names(replica.identity, [*reached.having, *reached.lacking, *untold])
         return AppliedBy(
             (name(None), *(name(peer) for peer in reached.having if peer not in untold)),
             tuple(dict.fromkeys(label for label in called if label not in lacking)),
@@ -277,18 +278,18 @@ class ChangePropagation:
 
         return Deferred.fromCoroutine(unless_cancelled())
 
-    def _node_names(self, peers: Iterable[Peer]) -> Callable[[Peer | None], str]:
-        """Return what gives the name of a peer, or of this node for None, with its address where several have it."""
-        identity = self._replica.identity
-        addresses: dict[str, set[str]] = {identity.name: {identity.address}}
-        for peer in peers:
-            addresses.setdefault(peer.name, set()).add(peer.address)
 
-        def name(peer: Peer | None) -> str:
-            node = identity if peer is None else peer
-            return node.name if len(addresses[node.name]) == 1 else f"{node.name} ({node.address})"
+def node_names(identity: Sender, peers: Iterable[Peer]) -> Callable[[Peer | None], str]:
+    """Return what gives the name of a peer, or of this node for None, with its address where several have the name."""
+    addresses: dict[str, set[str]] = {identity.name: {identity.address}}
+    for peer in peers:
+        addresses.setdefault(peer.name, set()).add(peer.address)
 
-        return name
+    def name(peer: Peer | None) -> str:
+        node = identity if peer is None else peer
+        return node.name if len(addresses[node.name]) == 1 else f"{node.name} ({node.address})"
+
+    return name
 
 
 def shared_by(consumers: Iterable[ConsumerState]) -> dict[str, list[str]]:

@@ -195,6 +195,7 @@ class Carrier:
     def __init__(self, node: Node, carry: Callable[[Node, list[OutgoingMessage]], None]) -> None:
         self.send = partial(carry, node)
         self.ask_account: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_account
+        self.ask_claims: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_claims
         self.ask_consumers: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_consumers
 
 

@@ -58,6 +58,7 @@ TABLE = {
     ("DELETE", "/registrations/<app>/<version>/<host>/<port>/state"): Row(CONFIGURE, 204, f"{INSTANCE}/state"),
     ("GET", "/states"): Row(READ, 200, "/states"),
     ("GET", "/explain/registration/<app>/<version>/<host>/<port>"): Row(READ, 200, f"/explain/{ID}"),
+    ("POST", "/claims"): Row(READ, 200, "/claims", {"ids": [ID]}),
     ("POST", "/renewals"): Row(REGISTER, 200, "/renewals", {"ids": [ID]}),
     ("GET", "/backends"): Row(READ, 200, "/backends"),
     ("POST", "/backends"): Row(CONFIGURE, 201, "/backends", {"name": "new", **SITE}),

@@ -25,6 +25,7 @@ class Urgencies(ApiCase):
             ("HEAD", "/backends", Urgency.QUERY),
             ("GET", "/events", Urgency.QUERY),
             ("GET", "/explain/" + WEB_ID, Urgency.DIAGNOSIS),
+            ("POST", "/claims", Urgency.DIAGNOSIS),
         ):
             self.assertEqual(urgency_of(method, path), urgency, (method, path))
             sent = request(method, path)

@@ -16,6 +16,7 @@ REQUESTS = (
     ("PUT", WEB_PATH),
     ("DELETE", WEB_PATH),
     ("POST", "/renewals"),
+    ("POST", "/claims"),
     ("GET", "/backends"),
     ("POST", "/backends"),
     ("PUT", "/backends/site"),

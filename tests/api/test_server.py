@@ -14,6 +14,7 @@ ALLOWED = {
     "/registrations/web/1": "GET, HEAD, OPTIONS",
     WEB_PATH: "GET, HEAD, POST, PUT, DELETE, OPTIONS",
     "/renewals": "POST, OPTIONS",
+    "/claims": "POST, OPTIONS",
     "/backends": "GET, HEAD, POST, OPTIONS",
     "/backends/site": "GET, HEAD, PUT, DELETE, OPTIONS",
     "/backends/site/members": "GET, HEAD, OPTIONS",

@@ -88,6 +88,23 @@ class Parsing(ModelCase):
         self.assertEqual(model.parse_renewals(msgspec.json.encode({"ids": ids[:1000]})), ids[:1000])
         self.assertRaises(TooLarge, model.parse_renewals, msgspec.json.encode({"ids": ids}))
 
+    def test_inquiries(self) -> None:
+        """As many as its sender allows."""
+        document = msgspec.json.encode({"ids": ["a", "a", "b"]})
+        self.assertEqual(model.parse_inquiry(document, 3), ["a", "a", "b"])
+        self.assertRaises(TooLarge, model.parse_inquiry, document, 2)
+
+    def test_ids(self) -> None:
+        """They become canonical; of one that is none the error names it, and what is wrong."""
+        self.assertEqual(model.parse_id("ids", "registration/a/1/HOST./80"), "registration/a/1/host/80")
+        self.assertEqual(
+            self.invalid("ids", model.parse_id, "ids", "registration/a/1/h/0"),
+            "ids: registration/a/1/h/0 is not the id of a registration: port: must be a number from 1 to 65535",
+        )
+        for id_ in ("", "a", "backend/a", "registration/a/1/h", "registration/a/1/h/80/x", "backend/a/1/h/80"):
+            self.invalid("ids", model.parse_id, "ids", id_)
+            self.assertEqual(model.canonical_id(id_), id_)
+
     def test_members_min(self) -> None:
         """A million at most."""
         self.assertEqual([object_kinds.parse_members_min(n) for n in (None, 0, 1, 1_000_000)], [0, 0, 1, 1_000_000])

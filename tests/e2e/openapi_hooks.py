@@ -35,7 +35,7 @@ WHOLE = (
     *("Registration", "Server", "Word", "Renewals", "Applied", "Events", "Mark", "Ready", "About"),
     *("Explanation", "BackendServed", "Account", "Unheard", "Held", "Seen", "Heard", "Happened"),
     *("Check", "Consumer", "TargetGroup"),
-    *("Status", "Tally", "Peer", "Guarded", "UsedCertificate", "Token"),
+    *("Status", "Tally", "Peer", "Guarded", "UsedCertificate", "Token", "Claims", "NodeClaim"),
 )
 
 #: Fields with whole numbers, which a schema also accepts with a point.
@@ -73,6 +73,9 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
     _make("host-port", schemas["HostPort"], st.builds("{}:{}".format, dns_names | _ipv4 | _ipv6, _port))
     hosts = dns_names | _ipv4 | _ipv6
     _make("authority", schemas["Authority"], hosts | st.builds("{}:{}".format, hosts, _port))
+    names = st.text(_printable, min_size=1, max_size=9).filter(lambda name: name not in (".", ".."))
+    ids = st.builds("registration/{}/{}/{}/{}".format, names, names, dns_names | _ipv4, _port)
+    _make("registration-id", schemas["ClaimsWanted"]["properties"]["ids"]["items"], ids)
     places = st.lists(st.tuples(st.just("*") | _ipv4 | _ipv6, _port), min_size=1, max_size=3, unique=True)
     _make("bind", schemas["Bind"], places.map(lambda each: ",".join(f"{address}:{port}" for address, port in each)))
     _make("header-value", schemas["HeaderValue"], st.text(_printable, min_size=1, max_size=9).map(str.strip))

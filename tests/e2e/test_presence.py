@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
 from tests.e2e.instances import INTERVAL_S, TTL_S, crowd
-from tests.e2e.nodes import Cluster, pause
+from tests.e2e.nodes import Cluster, agreed, pause
 from tests.e2e.watching import Lines, watching
 from tests.e2e.yardsticks import yardstick
 
@@ -32,6 +32,26 @@ async def test_who_registers_at_one_node_is_online_on_all(cluster: Cluster) -> N
         listed = [(await node.call("GET", "/registrations/web/1.0")).body for node in nodes]
         assert [body["port"] for body in listed[0]] == [*range(8080, 8086)]
         assert listed[0] == listed[1] == listed[2]
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_node_tells_which_nodes_hold_claims(cluster: Cluster) -> None:
+    """Those at which it registered or renewed do, whichever is asked; a node that was killed is missing at once."""
+    first, second, third = nodes = await cluster(3, **TIMING)
+    path = "/registrations/web/1.0/10.0.0.1/8080"
+    id_, unknown = (await second.call("POST", path)).body["id"], "registration/web/1.0/10.0.0.1/8081"
+    await agreed(nodes)
+    assert (await third.call("PUT", path)).status == 200
+    for node in nodes:
+        answer = await node.call("POST", "/claims", {"ids": [id_, unknown]})
+        assert (answer.status, answer.body["claims"][unknown], answer.body["missing"]) == (200, [], [])
+        latest, earlier = answer.body["claims"][id_]
+        assert {latest["node"], earlier["node"]} == {"n2", "n3"}
+        assert TTL_S >= latest["left"] >= earlier["left"]
+        assert latest["speaks"] and earlier["speaks"] and latest["ttl"] == TTL_S
+    third.kill()
+    found = (await first.call("POST", "/claims", {"ids": [id_]})).body
+    assert ([each["node"] for each in found["claims"][id_]], found["missing"]) == (["n2"], ["n3"])
 
 
 @pytest_twisted.ensureDeferred

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import ceil, inf
 from operator import attrgetter
 from typing import Any
@@ -27,6 +27,7 @@ from twisted.test.iosim import FakeTransport, IOPump, connect
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.messages import Message, OutgoingMessage, Sender
@@ -334,6 +335,9 @@ class Double:
             ended=(),
             hears=(),
         )
+
+    def claim_leases(self, keys: Iterable[str]) -> list[ClaimLease | None]:
+        return [ClaimLease(10.0, 7.5, speaks=True) if key == LISTED else None for key in keys]
 
     async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
         return (ConsumerState(awaited.key, "n1", connected=True, applied=False, cursor=None, behind=0, at_ms=0),)

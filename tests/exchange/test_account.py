@@ -5,13 +5,15 @@ from __future__ import annotations
 from msgspec import msgpack
 from twisted.internet.defer import Deferred
 
+from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, Confirmation, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.exchange.client import GossipClient
 from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import WIRE_VERSION, Wire
+from bender.exchange.wire_errors import Malformed
 from bender.node.event_selection import Selection
-from bender.node.inquiries import all_accounts
+from bender.node.inquiries import ClaimsFound, all_accounts, all_claims
 from tests.exchange.network import LISTED, ExchangeCase, http_answer
 from tests.exchange.test_exchange import KEY, WEB, ExchangeOfNodes
 from tests.exchange.test_server import ServerCase
@@ -37,6 +39,24 @@ class Asked(ServerCase):
         """As anywhere."""
         for rubbish in (b"", b"\xc1", msgpack.encode([WIRE_VERSION, "bender"]), msgpack.encode([1, "bender", ""])):
             self.assertEqual(self.call("POST", "/account", rubbish)[0], 400)
+
+    def test_many_ids_are_answered_with_claims(self) -> None:
+        """Each has its place in the answer, whether the node holds a claim of it or not."""
+        keys = ["a", LISTED, "b"]
+        status, media_type, body = self.call("POST", "/claims", self.wire.inquiry(keys))
+        self.assertEqual((status, media_type), (200, "application/msgpack"))
+        self.assertEqual(msgpack.decode(body), [None, [10.0, 7.5, True], None])
+        self.assertEqual(self.wire.leases_in(body, 3), self.node.claim_leases(keys))
+
+    def test_ids_that_no_peer_sends_are_refused(self) -> None:
+        """There are at most a hundred, each with a length that an id can have."""
+        for keys in (["a"] * 101, ["a", ""], ["a" * 1025], [1], "a", None, {"a": 1}):
+            body = msgpack.encode([WIRE_VERSION, "bender", keys])
+            self.assertEqual(self.call("POST", "/claims", body)[0], 400, keys)
+        for rubbish in (b"", b"\xc1", msgpack.encode([WIRE_VERSION, "bender"])):
+            self.assertEqual(self.call("POST", "/claims", rubbish)[0], 400)
+        self.assertEqual(self.call("POST", "/claims", self.wire.inquiry(["a" * 1024] * 100))[0], 200)
+        self.assertEqual(self.call("POST", "/claims", Wire("other", 1.0).inquiry(["a"]))[0], 409)
 
     def test_what_is_awaited_is_answered_with_consumers(self) -> None:
         """They are those that the node names, when it does."""
@@ -139,9 +159,75 @@ class Asking(ExchangeOfNodes):
         self.assertEqual((own.node, own.listed, own.claim), ("10.0.0.1", True, None))
         self.assertEqual((other.node, other.claim is not None, len(other.events)), ("10.0.0.2", True, 1))
 
+    def test_claims_of_every_node(self) -> None:
+        """All hold those that were renewed with them; a node that stopped is missing."""
+        nodes = [self.node_at("10.0.0.1")] + [self.node_at(f"10.0.0.{n}", "10.0.0.1:1730") for n in (2, 3)]
+        self.pass_time(3, nodes)
+        nodes[1].register(WEB)
+        self.pass_time(2, nodes)
+        nodes[2].renew(KEY)
+        self.network.settle()
+
+        def found() -> ClaimsFound:
+            asking = Deferred.fromCoroutine(all_claims(nodes[0], [KEY, "registration/a/1/h/1"]))
+            self.network.settle()
+            self.pass_time(1, nodes)
+            return self.successResultOf(asking)
+
+        here = found()
+        self.assertEqual(
+            [(each.node, each.left_s) for each in here.claims[KEY]], [("10.0.0.3", 10.0), ("10.0.0.2", 8.0)]
+        )
+        self.assertEqual((here.claims["registration/a/1/h/1"], here.missing), ([], []))
+        self.network.cut = {"10.0.0.3"}
+        there = found()
+        self.assertEqual(([each.node for each in there.claims[KEY]], there.missing), (["10.0.0.2"], ["10.0.0.3"]))
+        self.network.cut = set()
+
 
 class Answers(ExchangeCase):
     """What a peer may answer."""
+
+    def claims(self, saying: bytes | None) -> list[ClaimLease | None] | None:
+        self.stranger(saying)
+        poster = PeerTransport(self.network, 1000)
+        client = GossipClient(self.network, self.node, self.wire, poster, self.conditions, lambda: 0.5)
+        asking = Deferred.fromCoroutine(client.ask_claims("10.0.0.2:1730", [LISTED, KEY]))
+        self.network.pass_time(1)
+        answer = self.successResultOf(asking)
+        poster.close()
+        self.network.settle()
+        return answer
+
+    def said(self, *leases: object) -> bytes:
+        return http_answer("200 OK", "application/msgpack", msgpack.encode(leases))
+
+    def test_claims(self) -> None:
+        """One for each key; a later release may say more of each."""
+        self.assertEqual(self.claims(self.said(None, None)), [None, None])
+        leases = [ClaimLease(10.0, 0.0, speaks=False), ClaimLease(20.0, 19.0, speaks=True)]
+        self.assertEqual(self.claims(self.said([10, 0, False], [20.0, 19.0, True, "more"])), leases)
+
+    def test_no_claims(self) -> None:
+        """They are not known of a node that does not answer in time, or says what no node says."""
+        self.assertIsNone(self.claims(None))
+        nan, infinite = float("nan"), float("inf")
+        odd = ([0, 1, True], [10, -1, True], [10, 1e9, True], [1e9, 1, True], [nan, 1, True], [10, nan, True])
+        for lease in (*odd, [10, infinite, True], [10, 1], [10, 1, 1], [10, "1", True], 1, {"ttl": 10}):
+            self.assertIsNone(self.claims(self.said(None, lease)), lease)
+        for count in (0, 1, 3, 101):
+            self.assertIsNone(self.claims(self.said(*[None] * count)), count)
+        self.assertIsNone(self.claims(http_answer("200 OK", "application/msgpack", b"\xc1")))
+
+    def test_more_claims_than_can_be_asked_for(self) -> None:
+        """They are refused, whatever was asked."""
+        self.assertRaises(Malformed, self.wire.leases_in, msgpack.encode([None] * 101), 101)
+        self.assertEqual(len(self.wire.leases_in(msgpack.encode([None] * 100), 100)), 100)
+
+    def test_a_node_that_does_not_know_of_claims(self) -> None:
+        """An earlier release refuses the request."""
+        body = b'{"code": "NOT_FOUND", "message": "this port is for peers alone, which POST to /exchange"}'
+        self.assertIsNone(self.claims(http_answer("404 Not Found", "application/json", body)))
 
     def consumers(self, saying: bytes | None) -> tuple[ConsumerState, ...] | None:
         self.stranger(saying)

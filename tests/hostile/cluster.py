@@ -26,7 +26,15 @@ from bender.exchange import wire_schema
 from bender.exchange.client import GossipClient
 from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.server import GossipServer
-from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, PATH, PeerRefusal, RefusedByPeer, Unreachable
+from bender.exchange.transport import (
+    ACCOUNT_PATH,
+    CLAIMS_PATH,
+    CONSUMERS_PATH,
+    PATH,
+    PeerRefusal,
+    RefusedByPeer,
+    Unreachable,
+)
 from bender.exchange.wire import Wire
 from bender.exchange.wire_errors import MessageRefused
 from bender.node.node import Node
@@ -262,6 +270,8 @@ class Honest:
         """Return the answer to a request of an honest peer, or a refusal, like `bender.exchange.server`."""
         if path == ACCOUNT_PATH:
             return self.wire.account_out(self.node.account(self.wire.inquired(body)))
+        if path == CLAIMS_PATH:
+            return self.wire.leases_out(self.node.claim_leases(self.wire.claims_inquired(body)))
         if path == CONSUMERS_PATH:
             return self.wire.consumers_out(await self.node.awaited_consumers(self.wire.awaited(body)))
         status, _, answer = self._server._answer(body, self.address)

@@ -32,6 +32,9 @@ CROWD = 30
 #: The ttls that it sends most of the time.
 TTLS = (0.001, 1.0, 10.0, 10.0, 20.0)
 
+#: The types of the wire from which messages are made.
+WIRE_ROOTS = (wire_schema.WireMessage, wire_schema.WireSender, wire_schema.WireLease)
+
 ODD_KEYS = (
     *("x", "registration", "a/b/c", "registration/", "registration/web/1/10.0.0.1", "backend/site"),
     *(f"registration/web/1/10.0.0.1/{port}" for port in ("0", "080", "80/more", "80;", "80\n", "99999")),
@@ -132,7 +135,7 @@ class Peer:
         self.ttl_max_s = 3 * TTL_S_MAX
         self.invented = [self._invent() for _ in range(INVENTED)]
         self.scene = Scene([], [])
-        roots = (wire_schema.WireMessage, wire_schema.WireSender, NodeDiagnosis, ConsumerState, Awaited)
+        roots = (*WIRE_ROOTS, NodeDiagnosis, ConsumerState, Awaited)
         self._shapes = shapes_of(roots, shapes, number, LIKE)
         self._makers: dict[str, Callable[[], Any]] = self._all_makers()
 
@@ -170,6 +173,15 @@ class Peer:
 
     def awaited(self) -> bytes:
         return msgspec.msgpack.encode((1, "bender", self._filled(Of("Awaited"))))
+
+    def leases(self) -> bytes:
+        leases = [self._filled(Of("Lease")) for _ in range(self._random.randint(0, 2))]
+        return msgspec.msgpack.encode([*leases, None][: self._random.randint(0, 3)])
+
+    def claims_inquiry(self) -> bytes:
+        return msgspec.msgpack.encode(
+            (1, "bender", [self._key() for _ in range(self._random.choice((0, 1, 100, 101)))])
+        )
 
     def inquiry(self) -> bytes:
         return msgspec.msgpack.encode((1, "bender", self._key()))

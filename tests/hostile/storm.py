@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from bender.core.peers import PEERS_MAX
 from bender.core.timing import LEDGER_KEPT_S, TTL_S_MAX, Timing
 from bender.exchange.connection_problems import FORGOTTEN_INTERVALS
-from bender.exchange.transport import ACCOUNT_PATH, CONSUMERS_PATH, Unreachable
+from bender.exchange.transport import ACCOUNT_PATH, CLAIMS_PATH, CONSUMERS_PATH, Unreachable
 from bender.exchange.wire import BODY_BYTES_MAX, Wire
 from bender.exchange.wire_errors import MessageRefused
 from tests.hostile.clients import Api, Clients, Watcher, listed
@@ -104,6 +104,8 @@ class Hostile(Stranger):
             raise Unreachable("refuses connections")
         if path == ACCOUNT_PATH:
             return self._peer.account()
+        if path == CLAIMS_PATH:
+            return self._peer.leases()
         if path == CONSUMERS_PATH:
             return self._peer.consumers()
         message = self._peer.message(at=address, answers=True)
@@ -208,9 +210,14 @@ class Storm:
         self.figures.kinds[f"requests answered with {honest.take(body, '10.6.6.6')}"] += 1
 
     def _others(self, honest: Honest) -> None:
-        """Send the two other requests of peers: diagnosis and consumers."""
+        """Send the other requests of peers: diagnosis, claims and consumers."""
         self.figures.others += 1
-        for make, path in ((self.peer.inquiry, ACCOUNT_PATH), (self.peer.awaited, CONSUMERS_PATH)):
+        peer = self.peer
+        for make, path in (
+            (peer.inquiry, ACCOUNT_PATH),
+            (peer.claims_inquiry, CLAIMS_PATH),
+            (peer.awaited, CONSUMERS_PATH),
+        ):
             Deferred.fromCoroutine(honest.answer_peer(make(), path)).addErrback(self._not_answered)
 
     def _not_answered(self, failure: Failure) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.json import decode
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.ledger import Head
 from bender.core.messages import Counter, Message, OutgoingMessage, Sender
 from bender.core.model import RegistrationRequest, registration
-from bender.node.inquiries import all_accounts
+from bender.node.inquiries import all_accounts, all_claims
 from tests.api.conversation import Network, a_node
 
 WEB = RegistrationRequest("web", "1", "10.0.0.5", 80)
@@ -170,6 +173,10 @@ class Unreached(SynchronousTestCase):
         self.asked.append(address)
         return NoDiagnosis(address, address, "does not answer within 1 s")
 
+    async def ask_claims(self, address: str, keys: Sequence[str]) -> list[ClaimLease | None] | None:
+        self.asked.append(address)
+        return [None for _ in keys]
+
     async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         self.asked.append(address)
         return ()
@@ -185,6 +192,14 @@ class Unreached(SynchronousTestCase):
         self.node.replica.links.answered("10.0.0.2:1730", 1001)
         accounts = self.successResultOf(Deferred.fromCoroutine(all_accounts(self.node, WEB.key)))
         self.assertEqual(accounts[1:], [NoDiagnosis("n2", "10.0.0.2:1730", "does not answer within 1 s")])
+
+    def test_claims(self) -> None:
+        """It is missing, and not asked, until it was found."""
+        for missing in (["n2"], []):
+            found = self.successResultOf(Deferred.fromCoroutine(all_claims(self.node, [WEB.key])))
+            self.assertEqual(([each.node for each in found.claims[WEB.key]], found.missing), (["n1"], missing))
+            self.node.replica.links.answered("10.0.0.2:1730", 1001)
+        self.assertEqual(self.asked, ["10.0.0.2:1730"])
 
     def test_applied(self) -> None:
         """It has the change, but of its consumers nothing is known: it is missing."""

@@ -124,6 +124,7 @@ class ApiMachine(Registrations, Configuration):
         self.look_at_registrations(app, version)
         self.look_at_one(key)
         self.explain(key)
+        self.ask_for_claims(key)
         self.look_at_state(key)
         for kind in ("backend", "frontend"):
             self.look_at_objects(kind, number)

@@ -98,6 +98,11 @@ class Registrations(Conversing):
         else:
             self.refused("NOT_FOUND", self.ask("GET", path_of(key)))
 
+    def ask_for_claims(self, key: str) -> None:
+        found = self.ask("POST", "/claims", {"ids": [key]}).json
+        assert [each["node"] for each in found["claims"][key]] == ["n1"] * (key in self.model.registered), found
+        assert found["missing"] == [], found
+
     def explain(self, key: str) -> None:
         response = self.ask("GET", f"/explain/{key}")
         if key not in self.model.known:

@@ -35,13 +35,23 @@ WORDS = (
         b"\r\n\r\n",
         b"/account",
     ),
-    *(b"/consumers", b"HTTP/1.0", b"GET", b"+", b"0\r\n\r\n", _MESSAGE),
+    *(b"/consumers", b"/claims", b"HTTP/1.0", b"GET", b"+", b"0\r\n\r\n", _MESSAGE),
 )
 
 _requests = st.builds(
     lambda path, body: _PUSH % (path, len(body), body),
-    st.sampled_from([b"/exchange", b"/exchange", b"/account", b"/consumers", b"/", b"/exchange?a"]),
-    st.sampled_from([_MESSAGE, _WIRE.encode(FULL), _WIRE.inquiry(LISTED), _WIRE.inquiry(Awaited("a")), b"", b"xyz"]),
+    st.sampled_from([b"/exchange", b"/exchange", b"/account", b"/consumers", b"/claims", b"/", b"/exchange?a"]),
+    st.sampled_from(
+        [
+            _MESSAGE,
+            _WIRE.encode(FULL),
+            _WIRE.inquiry(LISTED),
+            _WIRE.inquiry([LISTED]),
+            _WIRE.inquiry(Awaited("a")),
+            b"",
+            b"xyz",
+        ]
+    ),
 )
 _others = st.sampled_from(
     [

@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import Heard, HeldClaim, NodeDiagnosis, SeenClaim
 from bender.exchange.wire import Wire
@@ -42,11 +43,14 @@ _accounts = st.builds(
     ended=st.lists(st.text(max_size=3), max_size=2).map(tuple),
     hears=st.lists(st.builds(Heard, st.text(max_size=3), st.floats(0, 9), st.booleans()), max_size=2).map(tuple),
 )
+_leases = st.builds(ClaimLease, st.floats(0, 99), st.floats(0, 99), st.booleans())
 NEAR = damaged(
     _keys.map(_WIRE.inquiry)
     | st.builds(Awaited, _keys, st.integers(0, 2**63), st.integers(0, 2**63), st.floats(0, 60)).map(_WIRE.inquiry)
     | st.lists(_consumers, max_size=3).map(Wire.consumers_out)
     | _accounts.map(Wire.account_out)
+    | st.lists(_keys, max_size=3).map(_WIRE.inquiry)
+    | st.lists(st.none() | _leases, max_size=3).map(Wire.leases_out)
 )
 
 
@@ -56,6 +60,8 @@ def fuzz(sent: bytes) -> None:
     _check(sent, _WIRE.awaited, _WIRE.inquiry)
     _check(sent, Wire.consumers_in, Wire.consumers_out)
     _check(sent, Wire.account_in, Wire.account_out)
+    _check(sent, _WIRE.claims_inquired, _WIRE.inquiry)
+    _check(sent, lambda body: Wire.leases_in(body, 1), Wire.leases_out)
 
 
 def _check(sent: bytes, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]) -> None:

@@ -7,12 +7,13 @@ at least.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from twisted.internet.task import Clock
 
 from bender.api import site
+from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.messages import Message, OutgoingMessage, Sender
@@ -80,6 +81,10 @@ class PeerWire:
     async def ask_account(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
         peer = self._reached(address)
         return peer.node.account(key) if peer else NoDiagnosis(address, address, "does not answer")
+
+    async def ask_claims(self, address: str, keys: Sequence[str]) -> list[ClaimLease | None] | None:
+        peer = self._reached(address)
+        return peer.node.claim_leases(keys) if peer else None
 
     async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         peer = self._reached(address)
