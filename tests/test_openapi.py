@@ -13,10 +13,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender import __version__
+from bender.api.nodes import node_fields
 from bender.api.responses import CHALLENGE, QUERY_FIELDS_MAX, STATUS_OF_CODE
 from bender.api.route import Need
 from bender.api.routes import ROUTES as OWN_ROUTES
-from bender.core import claim_leases, connection_settings, diagnosis, hosts, model, routing
+from bender.core import claim_leases, connection_settings, diagnosis, hosts, model, node_report, peers, routing
 from bender.core.timing import TTL_S_MAX
 from bender.node import inquiries
 from bender.node.counters import Counters
@@ -181,6 +182,13 @@ class Words(SynchronousTestCase):
         """All of them, always."""
         self._assert_fields("NodeClaim", *inquiries.NodeClaim.__struct_encode_fields__)
         self._assert_fields("Claims", *inquiries.ClaimsFound.__struct_encode_fields__)
+
+    def test_a_node_has_the_fields_that_it_is_told_with(self) -> None:
+        """All of them, always, whether it answered or not."""
+        self._assert_fields("NodeReport", *node_fields(a_node(Clock()).own_report()))
+        self._assert_fields("NodeUnanswered", *node_fields(node_report.NoNodeReport("n2", "n2:1730", "")))
+        self._assert_fields("NodeHeard", *node_report.HeardPeer.__struct_encode_fields__)
+        self.assertEqual(SCHEMAS["NodeReport"]["properties"]["hears"]["maxItems"], peers.PEERS_MAX)
 
     def test_what_was_done_since_the_start_is_what_is_counted(self) -> None:
         """Each number under its name."""

@@ -20,7 +20,7 @@ WAIT_S_MAX = {Urgency.QUERY: 1.0, Urgency.DIAGNOSIS: 0.5}
 _STATE_OF_NODE = tuple(route.path for route in ROUTES if route.while_not_ready)
 
 #: The paths for which a node asks all others.
-_ASKED_OF_ALL = ("/explain", "/claims")
+_ASKED_OF_ALL = ("/explain", "/claims", "/nodes")
 
 _REQUEST = re.compile(rb"([A-Z]+) (/[a-z]*)")
 
@@ -33,12 +33,12 @@ _BUSY = refusal_response(
 
 def urgency_of(method: str, path: str) -> Urgency:
     """Return the urgency of a request; `path` may be cut off after its first part."""
+    if path.startswith(_ASKED_OF_ALL):
+        return Urgency.DIAGNOSIS
     if path.startswith(_STATE_OF_NODE) or (method == "PUT" and path.startswith("/registrations")):
         return Urgency.RENEWAL
     if path.startswith("/renewals"):
         return Urgency.RENEWAL
-    if path.startswith(_ASKED_OF_ALL):
-        return Urgency.DIAGNOSIS
     return Urgency.QUERY if method in ("GET", "HEAD") else Urgency.CHANGE
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bender import __version__
 from bender.access.tokens import AccessDenied
-from bender.api import backends, consumers, metrics, node_loss_guard, registrations
+from bender.api import backends, consumers, metrics, node_loss_guard, nodes, registrations
 from bender.api.responses import (
     BODY_BYTES_MAX,
     META_KEY,
@@ -202,6 +202,8 @@ ROUTES = (
     # A confirmation says how far a client has read; with a report it may be as large as the largest of those.
     Route("/consumers/<name>", {"PUT": consumers.confirm}, changes=Need.READ, body_bytes_always=BODY_BYTES_MAX),
     Route("/status", {"GET": _status}, while_not_ready=True, reads=Need.NOTHING),
+    # Not ready is how nodes are at times when people look at them.
+    Route("/nodes", {"GET": nodes.list_nodes}, while_not_ready=True),
     Route("/metrics", {"GET": metrics.scrape}, while_not_ready=True),
     Route("/token", {"GET": _token}, while_not_ready=True, reads=Need.VALID),
     Route("/ready", {"GET": _ready}, hot=True, while_not_ready=True, reads=Need.NOTHING),

@@ -20,6 +20,7 @@ from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.messages import OutgoingMessage
+from bender.core.node_report import NodeReport
 from bender.exchange.client import GossipClient, SendingNode
 from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.discovery import LocatingNode, Seeds
@@ -96,6 +97,10 @@ class Exchange(MultiService):
     async def ask_claims(self, address: str, keys: Sequence[str]) -> list[ClaimLease | None] | None:
         """Return the claims that the node at an address holds of keys, in their order; None without an answer."""
         return await self._client.ask_claims(address, keys)
+
+    async def ask_report(self, address: str) -> NodeReport | str:
+        """Return what the node at an address reports about itself; without an answer the reason, a clause about it."""
+        return await self._client.ask_report(address)
 
     async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         """Return the consumers of the node at an address when they have acted on something; None without an answer."""

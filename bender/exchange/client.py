@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import msgspec
 from twisted.application.service import Service
@@ -23,6 +24,7 @@ from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.messages import Message, OutgoingMessage
+from bender.core.node_report import NodeReport
 from bender.core.peer_links import partners
 from bender.core.timing import Timing
 from bender.exchange.connection_problems import PeerProblems
@@ -30,6 +32,7 @@ from bender.exchange.transport import (
     ACCOUNT_PATH,
     CLAIMS_PATH,
     CONSUMERS_PATH,
+    NODES_PATH,
     PeerRefusal,
     PeerTransport,
     RefusedByPeer,
@@ -49,6 +52,8 @@ ON_THE_WAY_S = 0.05
 
 #: The part of an interval by which a round comes late, at random, so that not all nodes send at the same moment.
 JITTER = 0.1
+
+_Answer = TypeVar("_Answer")
 
 
 class SendingNode(Protocol):
@@ -188,27 +193,38 @@ class GossipClient(Service):
             self._finish(request, answer)
 
     async def ask_account(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
-        """Return what the node at an address knows of an id. A missing answer is not logged: rounds notice it."""
-        posting = Deferred.fromCoroutine(self._poster.post(address, self._wire.inquiry(key), ACCOUNT_PATH))
-        try:
-            return self._wire.account_in(await posting.addTimeout(self._limit_s, self._reactor))
-        except TimedOut:
-            problem = f"does not answer within {self._limit_s:g} s"
-        except Unanswered as unanswered:
-            problem = unanswered.text
-        except RefusedByPeer as refusing:
-            problem = f"refuses this node: {refusing.refusal.message}"
-        except MessageRefused as refused:
-            problem = refused.reason
-        return NoDiagnosis(address, address, problem)
+        """Return what the node at an address knows of an id."""
+        answer = await self._ask(address, ACCOUNT_PATH, self._wire.inquiry(key), self._wire.account_in)
+        return NoDiagnosis(address, address, answer) if isinstance(answer, str) else answer
 
     async def ask_claims(self, address: str, keys: Sequence[str]) -> list[ClaimLease | None] | None:
         """Return the claims that the node at an address holds of keys, in their order; None without an answer."""
-        posting = Deferred.fromCoroutine(self._poster.post(address, self._wire.inquiry(keys), CLAIMS_PATH))
+        leases_in = partial(self._wire.leases_in, count=len(keys))
+        answer = await self._ask(address, CLAIMS_PATH, self._wire.inquiry(keys), leases_in)
+        return None if isinstance(answer, str) else answer
+
+    async def ask_report(self, address: str) -> NodeReport | str:
+        """Return what the node at an address reports about itself; without an answer the reason, a clause about it."""
+        return await self._ask(address, NODES_PATH, self._wire.question(), self._wire.report_in)
+
+    async def _ask(self, address: str, path: str, question: bytes, decode: Callable[[bytes], _Answer]) -> _Answer | str:
+        """Return the answer of the node at an address, or a clause about it that says why there is none.
+
+        A missing answer is not logged: rounds notice it.
+        """
+        posting = Deferred.fromCoroutine(self._poster.post(address, question, path))
         try:
-            return self._wire.leases_in(await posting.addTimeout(self._limit_s, self._reactor), len(keys))
-        except (TimedOut, Unanswered, RefusedByPeer, MessageRefused):
-            return None
+            return decode(await posting.addTimeout(self._limit_s, self._reactor))
+        except TimedOut:
+            return f"does not answer within {self._limit_s:g} s"
+        except Unanswered as unanswered:
+            return unanswered.text
+        except RefusedByPeer as refusing:
+            if refusing.refusal.code == "NOT_FOUND":
+                return "runs an earlier release, which does not know this request"
+            return f"refuses this node: {refusing.refusal.message}"
+        except MessageRefused as refused:
+            return refused.reason
 
     async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         """Return the consumers of the node at an address when they have acted on something; None without an answer."""

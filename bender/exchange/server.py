@@ -1,8 +1,8 @@
 """The half of the exchange that answers: `POST /exchange` brings a message, and its answer is one.
 
 `POST /account` brings an id, and its answer is what this node knows of it. `POST /claims` brings many ids, and its
-answer has the time that this node's claim of each has left. `POST /consumers` is answered with its consumers, as soon
-as they have acted on what the request names.
+answer has the time that this node's claim of each has left. `POST /nodes` is answered with what this node reports about
+itself, and `POST /consumers` with its consumers, as soon as they have acted on what the request names.
 
 A request that is no message of this cluster's is refused with a sentence in JSON, and its sender named in the log. It
 must never keep the body of a request that is larger than any message, nor write one to a file, as Twisted would.
@@ -27,6 +27,7 @@ from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.messages import Message
+from bender.core.node_report import NodeReport
 from bender.exchange import push
 from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.transport import (
@@ -34,6 +35,7 @@ from bender.exchange.transport import (
     CLAIMS_PATH,
     CONSUMERS_PATH,
     MEDIA_TYPE,
+    NODES_PATH,
     PATH,
     REFUSAL_TYPE,
     PeerRefusal,
@@ -58,7 +60,7 @@ HELD_BYTES_MAX = 256 * 1024 * 1024
 API_PORT = 1729
 
 _PATH = PATH.encode()
-_PATHS = frozenset({_PATH, *(path.encode() for path in (ACCOUNT_PATH, CLAIMS_PATH, CONSUMERS_PATH))})
+_PATHS = frozenset({_PATH, *(path.encode() for path in (ACCOUNT_PATH, CLAIMS_PATH, NODES_PATH, CONSUMERS_PATH))})
 
 #: What is larger comes in pieces and takes its time anyway.
 PUSH_BYTES_MAX = 64 * 1024
@@ -87,6 +89,8 @@ class AnsweringNode(Protocol):
     def account(self, key: str) -> NodeDiagnosis: ...
 
     def claim_leases(self, keys: Iterable[str]) -> list[ClaimLease | None]: ...
+
+    def own_report(self) -> NodeReport: ...
 
     async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]: ...
 
@@ -129,6 +133,15 @@ class GossipServer:
         except MessageRefused as refused:
             return _respond(request, *self._refuse(refused, request.getClientAddress().host))
         return _respond(request, http.OK, MEDIA_TYPE, self._wire.leases_out(self._node.claim_leases(keys)))
+
+    @_klein.route(NODES_PATH, methods=["POST"])
+    def report(self, request: PeerRequest) -> bytes:
+        """Answer with what this node reports about itself, for a peer that was asked for all nodes."""
+        try:
+            self._wire.check_question(request.content.read())
+        except MessageRefused as refused:
+            return _respond(request, *self._refuse(refused, request.getClientAddress().host))
+        return _respond(request, http.OK, MEDIA_TYPE, self._wire.report_out(self._node.own_report()))
 
     @_klein.route(CONSUMERS_PATH, methods=["POST"])
     async def consumers(self, request: PeerRequest) -> bytes:

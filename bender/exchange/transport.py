@@ -45,6 +45,9 @@ ACCOUNT_PATH = "/account"
 #: The path for asking it for its claims of many ids, with the time that each has left.
 CLAIMS_PATH = "/claims"
 
+#: The path for asking it what it reports about itself.
+NODES_PATH = "/nodes"
+
 #: The path for asking it for its consumers, when they have acted on something.
 CONSUMERS_PATH = "/consumers"
 

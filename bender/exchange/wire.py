@@ -11,6 +11,8 @@ whole: nothing behind this module meets a value that no node could have sent. It
     inquiry   [version, cluster, key], answered by an account, whose fields have names; or
               [version, cluster, [key, incarnation, version, within_s]], answered by a list of consumers, likewise; or
               [version, cluster, [key, …]], answered by a list of [ttl_s, left_s, speaks] or nil, one for each key
+    question  [version, cluster], answered by [incarnation, name, address, api_port, version of bender, ready, uptime_s,
+              digest, registrations, [[name, address, state, lag_s], …]]
 
 Arrays grow at their end only. A node ignores what it does not know there and fills in what is missing, and so two wire
 versions in a row understand each other; any other two refuse each other. Numbers in ascending order travel as steps,
@@ -36,6 +38,7 @@ from bender.core.entries import ROW
 from bender.core.last_writer_wins import BUCKETS
 from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
 from bender.core.messages import WHOLE, ConfigSetting, Counter, Message, Sender
+from bender.core.node_report import HeardPeer, NodeReport
 from bender.core.reasons import CHECK_FAILED
 from bender.exchange.wire_errors import (
     Malformed,
@@ -56,6 +59,8 @@ from bender.exchange.wire_schema import (
     WireLeases,
     WireLive,
     WireMessage,
+    WireNode,
+    WireQuestion,
     WireVersion,
 )
 
@@ -99,6 +104,8 @@ _key_inquiries = msgspec.msgpack.Decoder(WireInquiry[Key])
 _accounts = msgspec.msgpack.Decoder(NodeDiagnosis)
 _claim_inquiries = msgspec.msgpack.Decoder(WireInquiry[Keys])
 _leases = msgspec.msgpack.Decoder(WireLeases)
+_questions = msgspec.msgpack.Decoder(WireQuestion)
+_nodes = msgspec.msgpack.Decoder(WireNode)
 _consumer_inquiries = msgspec.msgpack.Decoder(WireInquiry[Awaited])
 _consumers = msgspec.msgpack.Decoder(tuple[ConsumerState, ...])
 _binaries = msgspec.msgpack.Decoder(bytes)
@@ -176,6 +183,28 @@ class Wire:
         inquiry = _decoded(decoder, body, "sends an invalid request")
         self.check(inquiry.version, inquiry.cluster)
         return inquiry.subject
+
+    def question(self) -> bytes:
+        """Encode the question what a node reports about itself."""
+        return _encoded((WIRE_VERSION, self.cluster))
+
+    def check_question(self, body: bytes) -> None:
+        """Raise `MessageRefused` if a body is not that question, or comes from another cluster."""
+        question = _decoded(_questions, body, "sends an invalid request")
+        self.check(question.version, question.cluster)
+
+    @staticmethod
+    def report_out(report: NodeReport) -> bytes:
+        """Encode the answer with what this node reports about itself."""
+        hears = [(heard.node, heard.address, heard.state, heard.lag_s) for heard in report.hears]
+        return _encoded((*msgspec.structs.astuple(report)[:-1], hears))
+
+    @staticmethod
+    def report_in(body: bytes) -> NodeReport:
+        """Return what the node reports about itself that sent an answer. Raises `Malformed`."""
+        said = _decoded(_nodes, body, "sends an invalid report")
+        hears = tuple(HeardPeer(heard.node, heard.address, heard.state, heard.lag_s) for heard in said.hears)
+        return NodeReport(**msgspec.structs.asdict(said) | {"hears": hears})
 
     @staticmethod
     def consumers_out(consumers: Iterable[ConsumerState]) -> bytes:

@@ -6,7 +6,7 @@ has a default here.
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,7 @@ from bender.core.hosts import PORT_MAX
 from bender.core.last_writer_wins import BUCKETS, LASTING_S_MAX
 from bender.core.ledger import NUMBER_MAX
 from bender.core.messages import AGE_S_MAX, WHOLE
+from bender.core.peers import PEERS_MAX
 from bender.core.timing import TTL_S_MAX
 
 #: Twice the registrations that a node accepts, because ends are entries too.
@@ -38,6 +39,9 @@ NAME_CHARACTERS_MAX = 255
 #: Length of the reason of an end. One that a later release adds is kept, and passed on, but read as none.
 REASON_CHARACTERS_MAX = 32
 
+#: The version of bender at a node, such as `1.12.0.dev3`.
+RELEASE_CHARACTERS_MAX = 64
+
 _Subject = TypeVar("_Subject")
 
 _Incarnation = Annotated[int, Meta(ge=0)]  # 64 random bits; MessagePack has no more
@@ -53,6 +57,7 @@ Keys = Annotated[list[Key], Meta(max_length=KEYS_ASKED_MAX)]
 # direction of writing; addresses end up in URLs as well.
 CONTROLS = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
 _Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX, pattern=rf"\A[^{CONTROLS}]*\Z")]
+_Release = Annotated[str, Meta(max_length=RELEASE_CHARACTERS_MAX, pattern=rf"\A[^{CONTROLS}]*\Z")]
 _Address = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX + 10, pattern=r"\A[!\"$-.0->A-\[\]-~]+:[0-9]{1,5}\Z")]
 _Port = Annotated[int, Meta(ge=0, le=PORT_MAX)]
 _Body = Annotated[bytes, Meta(max_length=ENTRY_BODY_BYTES_MAX)]
@@ -88,6 +93,37 @@ class WireInquiry(msgspec.Struct, Generic[_Subject], array_like=True, frozen=Tru
     version: int
     cluster: _Name
     subject: _Subject
+
+
+class WireQuestion(msgspec.Struct, array_like=True, frozen=True):
+    """A question to one node about itself."""
+
+    version: int
+    cluster: _Name
+
+
+class WireHeard(msgspec.Struct, array_like=True, frozen=True):
+    """A peer as the node sees it that is asked."""
+
+    node: _Name
+    address: _Address
+    state: Literal["heard", "silent", "left"]
+    lag_s: _Age | None
+
+
+class WireNode(msgspec.Struct, array_like=True, frozen=True):
+    """What a node reports about itself."""
+
+    incarnation: _Incarnation
+    name: _Name
+    address: _Address
+    api_port: _Port
+    version: _Release
+    ready: bool
+    uptime_s: _Age
+    digest: _Incarnation
+    registrations: _Number
+    hears: Annotated[list[WireHeard], Meta(max_length=PEERS_MAX)]
 
 
 class WireLease(msgspec.Struct, array_like=True, frozen=True):

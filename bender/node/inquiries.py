@@ -1,7 +1,7 @@
-"""Questions of a node to its peers about registrations, each of which is asked of all of them at once.
+"""Questions of a node to its peers, about registrations and about themselves, each asked of all of them at once.
 
-Only the node that holds a claim knows how much time it has left, so a complete answer takes those of all nodes. No peer
-is waited for longer than an interval.
+Only the node that holds a claim knows how much time it has left, and only a node itself which peers it hears, so a
+complete answer takes those of all nodes. No peer is waited for longer than an interval.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from bender.core.claim_leases import ClaimLease
-from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis, heard_s
+from bender.core.node_report import NodeReport, NoNodeReport
 from bender.core.peers import Peer
+from bender.core.timing import in_a_word
 from bender.node.node import Node
 from bender.node.propagation import node_names
 
@@ -103,6 +105,50 @@ async def _claims_of(node: Node, peer: Peer, keys: Sequence[str]) -> list[ClaimL
 def _most_left(claim: NodeClaim) -> tuple[Any, ...]:
     """Return what puts claims in order; the name decides between equal times."""
     return -claim.left_s, claim.node, claim.address
+
+
+async def all_reports(node: Node) -> list[NodeReport | NoNodeReport]:
+    """Return what this node and its peers report about themselves, in order of name and address.
+
+    A peer that is silent is not asked. One that was configured and never found has its address as its name.
+    """
+    present = _present(node)
+    own = node.own_report()
+    answers = await gathered(_report_of(node, peer) for peer in present)
+    listed = {peer.address for peer in present}
+    unfound = (
+        NoNodeReport(seed, seed, "was never reached from this node")
+        for seed in node.replica.unanswered()
+        if seed not in listed
+    )
+    return sorted([own, *answers, *unfound], key=_name_and_address)
+
+
+async def _report_of(node: Node, peer: Peer) -> NodeReport | NoNodeReport:
+    replica, now = node.replica, node.now()
+    answer: NodeReport | str
+    if not replica.has_reached(peer.address):
+        answer = "was never reached from this node"
+    elif replica.peers.silent(peer, now):
+        lag_s = heard_s(peer, now)
+        answer = "was never heard" if lag_s is None else f"was not heard for {in_a_word(lag_s)}"
+    else:
+        answer = await node.exchange.ask_report(peer.address)
+    if isinstance(answer, NodeReport):
+        if answer.incarnation == peer.incarnation or not _is_listed(node, answer.incarnation):
+            return answer  # in the second case it was started again, and is not known as that yet
+        answer = "another node answers at its address"
+    return NoNodeReport(peer.name, peer.address, answer)
+
+
+def _is_listed(node: Node, incarnation: int) -> bool:
+    """Return True if another part of a list of all nodes has this incarnation."""
+    peer = node.replica.peers.get(incarnation)
+    return incarnation == node.replica.identity.incarnation or (peer is not None and not peer.gone)
+
+
+def _name_and_address(report: NodeReport | NoNodeReport) -> tuple[str, str]:
+    return report.name if isinstance(report, NodeReport) else report.node, report.address
 
 
 def _present(node: Node) -> list[Peer]:

@@ -25,6 +25,7 @@ from bender.core.entry_validation import VALIDITY
 from bender.core.ledger import Claim
 from bender.core.messages import ConfigSetting, Message, OutgoingMessage, Sender
 from bender.core.model import RegistrationRequest, canonical_id, instance_of
+from bender.core.node_report import NodeReport
 from bender.core.registration_status import RegistrationStatus
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.timing import Timing
@@ -40,7 +41,7 @@ from bender.node.propagation import AppliedBy, ChangePropagation, LedgerPropagat
 from bender.node.replica_turn import ReplicaTurn
 from bender.node.request_counts import RequestCounts
 from bender.node.sources import Sources
-from bender.node.status import describe
+from bender.node.status import describe, own_report
 
 __all__ = ["Full", "InstanceReplaced", "Node", "NotReady"]
 
@@ -384,6 +385,10 @@ class Node:
     def status(self) -> dict[str, Any]:
         """Return what `GET /status` shows; durations in seconds."""
         return describe(self, self.now())
+
+    def own_report(self) -> NodeReport:
+        """Return what this node reports about itself in `GET /nodes` of any node."""
+        return own_report(self, self.now())
 
     # For the exchange and the sweep.
 

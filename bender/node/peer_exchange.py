@@ -9,6 +9,7 @@ from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.messages import OutgoingMessage
+from bender.core.node_report import NodeReport
 
 
 class PeerExchange(Protocol):
@@ -22,6 +23,9 @@ class PeerExchange(Protocol):
 
     async def ask_claims(self, address: str, keys: Sequence[str], /) -> list[ClaimLease | None] | None:
         """Return the claims that the node at an address holds of keys, in their order; None without an answer."""
+
+    async def ask_report(self, address: str, /) -> NodeReport | str:
+        """Return what the node at an address reports about itself; without an answer the reason, a clause about it."""
 
     async def ask_consumers(self, address: str, awaited: Awaited, /) -> tuple[ConsumerState, ...] | None:
         """Return the consumers of the node at an address when they have acted on something; None without an answer."""
@@ -41,6 +45,9 @@ class NoExchange:
 
     async def ask_claims(self, _address: str, _keys: Sequence[str]) -> list[ClaimLease | None] | None:
         return None
+
+    async def ask_report(self, _address: str) -> NodeReport | str:
+        return "this node has no exchange with peers"
 
     async def ask_consumers(self, _address: str, _awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         return ()

@@ -1,4 +1,4 @@
-"""The state of a node, its peers and their problems, as `GET /status` shows it."""
+"""The state of a node, its peers and their problems, as `GET /status` shows it, and the part that other nodes get."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from bender import __version__
 from bender.core import consumers
 from bender.core.diagnosis import heard_s
-from bender.core.messages import Sender
+from bender.core.messages import AGE_S_MAX, Sender
+from bender.core.node_report import NodeReport, heard_peers
 from bender.core.peers import Peer
 from bender.node.cluster_log import conflict_problems, same_name, shared, shared_addresses, shared_names
 from bender.node.limits import LimitUse
@@ -24,7 +25,7 @@ def describe(node: Node, now: float) -> dict[str, Any]:
         "version": __version__,
         "incarnation": f"{replica.identity.incarnation:016x}",
         "address": replica.identity.address,
-        "api": _api(replica.identity),
+        "api": api_address(replica.identity),
         "cluster": node.cluster,
         "ready": node.ready,
         "uptime": round(now - node.started_at, 3),
@@ -51,6 +52,24 @@ def describe(node: Node, now: float) -> dict[str, Any]:
         "guarded": node.guarded(),
         "certificates": {option: {"expires": expires_ms} for option, expires_ms in node.certificates.items()},
     }
+
+
+def own_report(node: Node, now: float) -> NodeReport:
+    """Return what a node reports about itself to others, at a time of its clock."""
+    replica = node.replica
+    me = replica.identity
+    return NodeReport(
+        me.incarnation,
+        me.name,
+        me.address,
+        me.api_port,
+        version=__version__,
+        ready=node.ready_at(now),
+        uptime_s=min(round(now - node.started_at, 3), AGE_S_MAX),
+        digest=replica.digest(),
+        registrations=replica.view.count,
+        hears=heard_peers(replica.peers, now),
+    )
 
 
 def limit_uses(node: Node) -> dict[str, LimitUse]:
@@ -90,14 +109,14 @@ def _peer_status(node: Node, peer: Peer, now: float) -> dict[str, Any]:
     return {
         "node": peer.name,
         "address": peer.address,
-        "api": _api(peer),
+        "api": api_address(peer),
         "incarnation": f"{peer.incarnation:016x}",
         "state": node.replica.peers.state(peer, now),
         "lag": heard_s(peer, now),
     }
 
 
-def _api(whose: Sender | Peer) -> str | None:
+def api_address(whose: Sender | Peer | NodeReport) -> str | None:
     """Return the `host:port` where clients reach a node; None if they cannot from another host."""
     host, _, _ = whose.address.rpartition(":")
     return f"{host}:{whose.api_port}" if whose.api_port else None

@@ -196,6 +196,7 @@ class Carrier:
         self.send = partial(carry, node)
         self.ask_account: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_account
         self.ask_claims: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_claims
+        self.ask_report: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_report
         self.ask_consumers: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_consumers
 
 

@@ -59,6 +59,7 @@ TABLE = {
     ("GET", "/states"): Row(READ, 200, "/states"),
     ("GET", "/explain/registration/<app>/<version>/<host>/<port>"): Row(READ, 200, f"/explain/{ID}"),
     ("POST", "/claims"): Row(READ, 200, "/claims", {"ids": [ID]}),
+    ("GET", "/nodes"): Row(READ, 200, "/nodes"),
     ("POST", "/renewals"): Row(REGISTER, 200, "/renewals", {"ids": [ID]}),
     ("GET", "/backends"): Row(READ, 200, "/backends"),
     ("POST", "/backends"): Row(CONFIGURE, 201, "/backends", {"name": "new", **SITE}),

@@ -26,6 +26,7 @@ class Urgencies(ApiCase):
             ("GET", "/events", Urgency.QUERY),
             ("GET", "/explain/" + WEB_ID, Urgency.DIAGNOSIS),
             ("POST", "/claims", Urgency.DIAGNOSIS),
+            ("GET", "/nodes", Urgency.DIAGNOSIS),
         ):
             self.assertEqual(urgency_of(method, path), urgency, (method, path))
             sent = request(method, path)

@@ -24,6 +24,7 @@ ALLOWED = {
     "/status": "GET, HEAD, OPTIONS",
     "/ready": "GET, HEAD, OPTIONS",
     "/token": "GET, HEAD, OPTIONS",
+    "/nodes": "GET, HEAD, OPTIONS",
 }
 
 

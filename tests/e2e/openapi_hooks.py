@@ -36,6 +36,7 @@ WHOLE = (
     *("Explanation", "BackendServed", "Account", "Unheard", "Held", "Seen", "Heard", "Happened"),
     *("Check", "Consumer", "TargetGroup"),
     *("Status", "Tally", "Peer", "Guarded", "UsedCertificate", "Token", "Claims", "NodeClaim"),
+    *("NodeReport", "NodeUnanswered", "NodeHeard"),
 )
 
 #: Fields with whole numbers, which a schema also accepts with a point.

@@ -63,6 +63,7 @@ MATRIX: list[tuple[str, str, object, tuple[int, ...]]] = [
     ("PUT", f"{WEB_PATH}/state", {"state": "drain"}, (401, 401, 403, 403, 200, 200)),
     ("GET", "/explain/registration/web-shop/1.0/10.0.0.5/8080", None, (401, 401, 200, 403, 403, 200)),
     ("POST", "/claims", {"ids": ["registration/web-shop/1.0/10.0.0.5/8080"]}, (401, 401, 200, 403, 403, 200)),
+    ("GET", "/nodes", None, (401, 401, 200, 403, 403, 200)),
     ("GET", "/token", None, (401, 401, 200, 200, 200, 200)),
     ("GET", "/events", None, (401, 401, 200, 403, 403, 200)),
     ("GET", "/consumers", None, (401, 401, 200, 403, 403, 200)),

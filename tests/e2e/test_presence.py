@@ -52,6 +52,9 @@ async def test_each_node_tells_which_nodes_hold_claims(cluster: Cluster) -> None
     third.kill()
     found = (await first.call("POST", "/claims", {"ids": [id_]})).body
     assert ([each["node"] for each in found["claims"][id_]], found["missing"]) == (["n2"], ["n3"])
+    listed = (await first.call("GET", "/nodes")).body
+    assert [(each["node"], each["answered"]) for each in listed] == [("n1", True), ("n2", True), ("n3", False)]
+    assert {heard["node"] for heard in listed[1]["hears"]} == {"n1", "n3"} and "does not answer" in listed[2]["problem"]
 
 
 @pytest_twisted.ensureDeferred

@@ -31,6 +31,7 @@ from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.messages import Message, OutgoingMessage, Sender
+from bender.core.node_report import HeardPeer, NodeReport
 from bender.core.timing import Timing
 from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.wire import Wire
@@ -338,6 +339,11 @@ class Double:
 
     def claim_leases(self, keys: Iterable[str]) -> list[ClaimLease | None]:
         return [ClaimLease(10.0, 7.5, speaks=True) if key == LISTED else None for key in keys]
+
+    def own_report(self) -> NodeReport:
+        hears = (HeardPeer("n2", "10.0.0.2:1730", "heard", 0.4), HeardPeer("n3", "10.0.0.3:1730", "silent", None))
+        me = self.sender
+        return NodeReport(1, me.name, me.address, 1729, "0.2.0", True, 123.4, 2**64 - 1, 3, hears)
 
     async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
         return (ConsumerState(awaited.key, "n1", connected=True, applied=False, cursor=None, behind=0, at_ms=0),)

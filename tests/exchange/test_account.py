@@ -1,4 +1,4 @@
-"""Asking peers what they know of one id, and for their consumers."""
+"""Asking peers what they know of ids, what they report about themselves, and for their consumers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ from twisted.internet.defer import Deferred
 from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, Confirmation, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.core.node_report import HeardPeer, NodeReport, NoNodeReport
+from bender.core.peers import PEERS_MAX
 from bender.exchange.client import GossipClient
 from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import WIRE_VERSION, Wire
 from bender.exchange.wire_errors import Malformed
 from bender.node.event_selection import Selection
-from bender.node.inquiries import ClaimsFound, all_accounts, all_claims
+from bender.node.inquiries import ClaimsFound, all_accounts, all_claims, all_reports
 from tests.exchange.network import LISTED, ExchangeCase, http_answer
 from tests.exchange.test_exchange import KEY, WEB, ExchangeOfNodes
 from tests.exchange.test_server import ServerCase
 
 AWAITED = Awaited(KEY, 1, 1, 3.0)
+
+#: What the double of a node reports about itself, as it is sent.
+REPORT = [
+    *(1, "n1", "10.0.0.1:1730", 1729, "0.2.0", True, 123.4, 2**64 - 1, 3),
+    [["n2", "10.0.0.2:1730", "heard", 0.4], ["n3", "10.0.0.3:1730", "silent", None]],
+]
 
 
 class Asked(ServerCase):
@@ -57,6 +65,22 @@ class Asked(ServerCase):
             self.assertEqual(self.call("POST", "/claims", rubbish)[0], 400)
         self.assertEqual(self.call("POST", "/claims", self.wire.inquiry(["a" * 1024] * 100))[0], 200)
         self.assertEqual(self.call("POST", "/claims", Wire("other", 1.0).inquiry(["a"]))[0], 409)
+
+    def test_a_node_reports_about_itself(self) -> None:
+        """To peers of its cluster that ask for it, also of a later release."""
+        status, media_type, body = self.call("POST", "/nodes", self.wire.question())
+        self.assertEqual((status, media_type), (200, "application/msgpack"))
+        self.assertEqual(msgpack.decode(self.wire.question()), [WIRE_VERSION, "bender"])
+        self.assertEqual(msgpack.decode(body), REPORT)
+        self.assertEqual(self.wire.report_in(body), self.node.own_report())
+        self.assertEqual(self.call("POST", "/nodes", msgpack.encode([2, "bender", "more"]))[0], 200)
+
+    def test_others_that_ask_a_node_about_itself_are_refused(self) -> None:
+        """Of another cluster, with a wire version from far away, or with what is no question."""
+        for rubbish in (b"", b"\xc1", msgpack.encode([WIRE_VERSION]), msgpack.encode(["bender", 1])):
+            self.assertEqual(self.call("POST", "/nodes", rubbish)[0], 400)
+        for question in (Wire("other", 1.0).question(), msgpack.encode([3, "bender"])):
+            self.assertEqual(self.call("POST", "/nodes", question)[0], 409)
 
     def test_what_is_awaited_is_answered_with_consumers(self) -> None:
         """They are those that the node names, when it does."""
@@ -184,6 +208,28 @@ class Asking(ExchangeOfNodes):
         self.assertEqual(([each.node for each in there.claims[KEY]], there.missing), (["10.0.0.2"], ["10.0.0.3"]))
         self.network.cut = set()
 
+    def test_reports_of_every_node(self) -> None:
+        """Each hears the others; a node that stopped has the reason why there is none."""
+        nodes = [self.node_at("10.0.0.1")] + [self.node_at(f"10.0.0.{n}", "10.0.0.1:1730") for n in (2, 3)]
+        self.pass_time(3, nodes)
+        nodes[1].register(WEB)
+        self.network.settle()
+
+        def found() -> list[NodeReport | NoNodeReport]:
+            asking = Deferred.fromCoroutine(all_reports(nodes[0]))
+            self.network.settle()
+            self.pass_time(1, nodes)
+            return self.successResultOf(asking)
+
+        reports = [each for each in found() if isinstance(each, NodeReport)]
+        self.assertEqual([each.name for each in reports], ["10.0.0.1", "10.0.0.2", "10.0.0.3"])
+        self.assertEqual([(each.registrations, each.ready) for each in reports], [(1, True)] * 3)
+        self.assertEqual([sorted(heard.node for heard in each.hears) for each in reports][2], ["10.0.0.1", "10.0.0.2"])
+        self.assertEqual([each.incarnation for each in reports], [each.replica.identity.incarnation for each in nodes])
+        self.network.cut = {"10.0.0.3"}
+        self.assertEqual(found()[2], NoNodeReport("10.0.0.3", "10.0.0.3:1730", "does not answer within 1 s"))
+        self.network.cut = set()
+
 
 class Answers(ExchangeCase):
     """What a peer may answer."""
@@ -229,6 +275,82 @@ class Answers(ExchangeCase):
         body = b'{"code": "NOT_FOUND", "message": "this port is for peers alone, which POST to /exchange"}'
         self.assertIsNone(self.claims(http_answer("404 Not Found", "application/json", body)))
 
+    def report(self, saying: bytes | None) -> NodeReport | str:
+        self.stranger(saying)
+        poster = PeerTransport(self.network, 1_000_000)
+        client = GossipClient(self.network, self.node, self.wire, poster, self.conditions, lambda: 0.5)
+        asking = Deferred.fromCoroutine(client.ask_report("10.0.0.2:1730"))
+        self.network.pass_time(1)
+        answer = self.successResultOf(asking)
+        poster.close()
+        self.network.settle()
+        return answer
+
+    def reported(self, **changed: object) -> NodeReport | str:
+        """What becomes of a report in which the fields with these names are others."""
+        fields = dict(zip(NodeReport.__struct_fields__, REPORT, strict=True)) | changed
+        return self.report(self.said(*fields.values()))
+
+    def test_a_report(self) -> None:
+        """A later release may say more, of the node and of those that it hears."""
+        self.assertEqual(self.reported(), self.node.own_report())
+        more = self.report(self.said(*REPORT[:-1], [["n2", "n2:1", "left", 1, "more"]], "more"))
+        assert isinstance(more, NodeReport)
+        self.assertEqual(more.hears, (HeardPeer("n2", "n2:1", "left", 1.0),))
+
+    def test_reports_that_no_node_sends(self) -> None:
+        """They are refused whole, with the reason."""
+        odd: dict[str, tuple[object, ...]] = {
+            "incarnation": (-1, None, "1"),
+            "name": ("n" * 256, "a\nb", "a\x1bb", 1),
+            "address": ("", "n1", "n1:1/path", f"{'n' * 300}:1730", None),
+            "api_port": (-1, 65536, None),
+            "version": ("1" * 65, "1\n", None),
+            "ready": (1, None, "yes"),
+            "uptime_s": (-1, 2e9, float("nan"), float("inf"), None),
+            "digest": (-1, 1.5),
+            "registrations": (-1, 2**63, None),
+            "hears": (None, {}, [None], [["n2", "n2:1", "heard"]]),
+        }
+        for name, values in odd.items():
+            for value in values:
+                answer = self.reported(**{name: value})
+                assert isinstance(answer, str), (name, value)
+                self.assertTrue(answer.startswith("sends an invalid report ("), answer)
+
+    def test_hearing_what_no_node_hears(self) -> None:
+        """Each peer has a name, an address, a state and a lag within the limits."""
+        for index, values in enumerate((("n" * 256, "a\n"), ("n2", ""), ("replaced", "x"), (-1, float("nan"), "1"))):
+            for value in values:
+                heard = ["n2", "n2:1", "heard", 0.4]
+                heard[index] = value
+                self.assertIsInstance(self.reported(hears=[heard]), str, heard)
+
+    def test_hearing_more_than_a_node_knows(self) -> None:
+        """There are at most as many as a node keeps."""
+        heard = ["n2", "n2:1", "heard", 0.4]
+        self.assertRaises(Malformed, self.wire.report_in, msgpack.encode([*REPORT[:-1], [heard] * (PEERS_MAX + 1)]))
+        most = self.wire.report_in(msgpack.encode([*REPORT[:-1], [heard] * PEERS_MAX]))
+        self.assertEqual(len(most.hears), PEERS_MAX)
+
+    def test_no_report(self) -> None:
+        """The reason says what the peer did instead."""
+        self.assertEqual(self.report(None), "does not answer within 1 s")
+        self.assertEqual(self.report(b"SSH-2.0-OpenSSH\r\n"), "does not speak HTTP")
+        refusal = b'{"code": "CONFLICT", "message": "belongs to cluster x"}'
+        self.assertEqual(
+            self.report(http_answer("409 Conflict", "application/json", refusal)),
+            "refuses this node: belongs to cluster x",
+        )
+
+    def test_a_node_that_cannot_report(self) -> None:
+        """An earlier release refuses the request."""
+        body = b'{"code": "NOT_FOUND", "message": "this port is for peers alone, which POST to /exchange"}'
+        self.assertEqual(
+            self.report(http_answer("404 Not Found", "application/json", body)),
+            "runs an earlier release, which does not know this request",
+        )
+
     def consumers(self, saying: bytes | None) -> tuple[ConsumerState, ...] | None:
         self.stranger(saying)
         poster = PeerTransport(self.network, 1000)
@@ -272,6 +394,6 @@ class Answers(ExchangeCase):
         self.assertIn("sends an invalid diagnosis", self.ask(said))
 
     def test_a_node_that_does_not_know_of_accounts(self) -> None:
-        """An older one says so."""
+        """An earlier release refuses the request."""
         body = b'{"code": "NOT_FOUND", "message": "peers POST to /exchange, there is nothing else here"}'
-        self.assertIn("nothing else here", self.ask(http_answer("404 Not Found", "application/json", body)))
+        self.assertIn("runs an earlier release", self.ask(http_answer("404 Not Found", "application/json", body)))

@@ -30,6 +30,7 @@ from bender.exchange.transport import (
     ACCOUNT_PATH,
     CLAIMS_PATH,
     CONSUMERS_PATH,
+    NODES_PATH,
     PATH,
     PeerRefusal,
     RefusedByPeer,
@@ -272,6 +273,9 @@ class Honest:
             return self.wire.account_out(self.node.account(self.wire.inquired(body)))
         if path == CLAIMS_PATH:
             return self.wire.leases_out(self.node.claim_leases(self.wire.claims_inquired(body)))
+        if path == NODES_PATH:
+            self.wire.check_question(body)
+            return self.wire.report_out(self.node.own_report())
         if path == CONSUMERS_PATH:
             return self.wire.consumers_out(await self.node.awaited_consumers(self.wire.awaited(body)))
         status, _, answer = self._server._answer(body, self.address)

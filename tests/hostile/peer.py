@@ -33,7 +33,7 @@ CROWD = 30
 TTLS = (0.001, 1.0, 10.0, 10.0, 20.0)
 
 #: The types of the wire from which messages are made.
-WIRE_ROOTS = (wire_schema.WireMessage, wire_schema.WireSender, wire_schema.WireLease)
+WIRE_ROOTS = (wire_schema.WireMessage, wire_schema.WireSender, wire_schema.WireLease, wire_schema.WireNode)
 
 ODD_KEYS = (
     *("x", "registration", "a/b/c", "registration/", "registration/web/1/10.0.0.1", "backend/site"),
@@ -177,6 +177,12 @@ class Peer:
     def leases(self) -> bytes:
         leases = [self._filled(Of("Lease")) for _ in range(self._random.randint(0, 2))]
         return msgspec.msgpack.encode([*leases, None][: self._random.randint(0, 3)])
+
+    def report(self) -> bytes:
+        return msgspec.msgpack.encode(self._filled(Of("Node")))
+
+    def question(self) -> bytes:
+        return msgspec.msgpack.encode((self._random.choice((1, 1, 2, 9)), "bender"))
 
     def claims_inquiry(self) -> bytes:
         return msgspec.msgpack.encode(

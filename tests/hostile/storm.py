@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from bender.core.peers import PEERS_MAX
 from bender.core.timing import LEDGER_KEPT_S, TTL_S_MAX, Timing
 from bender.exchange.connection_problems import FORGOTTEN_INTERVALS
-from bender.exchange.transport import ACCOUNT_PATH, CLAIMS_PATH, CONSUMERS_PATH, Unreachable
+from bender.exchange.transport import ACCOUNT_PATH, CLAIMS_PATH, CONSUMERS_PATH, NODES_PATH, Unreachable
 from bender.exchange.wire import BODY_BYTES_MAX, Wire
 from bender.exchange.wire_errors import MessageRefused
 from tests.hostile.clients import Api, Clients, Watcher, listed
@@ -106,6 +106,8 @@ class Hostile(Stranger):
             return self._peer.account()
         if path == CLAIMS_PATH:
             return self._peer.leases()
+        if path == NODES_PATH:
+            return self._peer.report()
         if path == CONSUMERS_PATH:
             return self._peer.consumers()
         message = self._peer.message(at=address, answers=True)
@@ -210,12 +212,13 @@ class Storm:
         self.figures.kinds[f"requests answered with {honest.take(body, '10.6.6.6')}"] += 1
 
     def _others(self, honest: Honest) -> None:
-        """Send the other requests of peers: diagnosis, claims and consumers."""
+        """Send the other requests of peers: diagnosis, claims, nodes and consumers."""
         self.figures.others += 1
         peer = self.peer
         for make, path in (
             (peer.inquiry, ACCOUNT_PATH),
             (peer.claims_inquiry, CLAIMS_PATH),
+            (peer.question, NODES_PATH),
             (peer.awaited, CONSUMERS_PATH),
         ):
             Deferred.fromCoroutine(honest.answer_peer(make(), path)).addErrback(self._not_answered)

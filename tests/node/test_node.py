@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from msgspec.json import decode
 from twisted.internet.defer import Deferred
@@ -16,7 +17,8 @@ from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.ledger import Head
 from bender.core.messages import Counter, Message, OutgoingMessage, Sender
 from bender.core.model import RegistrationRequest, registration
-from bender.node.inquiries import all_accounts, all_claims
+from bender.core.node_report import NodeReport, NoNodeReport
+from bender.node.inquiries import all_accounts, all_claims, all_reports
 from tests.api.conversation import Network, a_node
 
 WEB = RegistrationRequest("web", "1", "10.0.0.5", 80)
@@ -177,6 +179,10 @@ class Unreached(SynchronousTestCase):
         self.asked.append(address)
         return [None for _ in keys]
 
+    async def ask_report(self, address: str) -> NodeReport | str:
+        self.asked.append(address)
+        return "does not answer within 1 s"
+
     async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         self.asked.append(address)
         return ()
@@ -200,6 +206,22 @@ class Unreached(SynchronousTestCase):
             self.assertEqual(([each.node for each in found.claims[WEB.key]], found.missing), (["n1"], missing))
             self.node.replica.links.answered("10.0.0.2:1730", 1001)
         self.assertEqual(self.asked, ["10.0.0.2:1730"])
+
+    def test_nodes(self) -> None:
+        """It is there, but not asked, until it was found."""
+        for problem in ("was never reached from this node", "does not answer within 1 s"):
+            found = self.successResultOf(Deferred.fromCoroutine(all_reports(self.node)))
+            self.assertEqual(found, [self.node.own_report(), NoNodeReport("n2", "10.0.0.2:1730", problem)])
+            self.node.replica.links.answered("10.0.0.2:1730", 1001)
+        self.assertEqual(self.asked, ["10.0.0.2:1730"])
+
+    def test_nodes_where_it_was_never_heard(self) -> None:
+        """It is not asked: it answered, but nothing that it sent is here yet."""
+        self.node.replica.links.answered("10.0.0.2:1730", 1001)
+        (peer,) = self.node.replica.peers
+        peer.beats, peer.heard_at = -1, -inf
+        found = self.successResultOf(Deferred.fromCoroutine(all_reports(self.node)))
+        self.assertEqual((found[1:], self.asked), ([NoNodeReport("n2", "10.0.0.2:1730", "was never heard")], []))
 
     def test_applied(self) -> None:
         """It has the change, but of its consumers nothing is known: it is missing."""

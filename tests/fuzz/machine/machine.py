@@ -95,6 +95,8 @@ class ApiMachine(Registrations, Configuration):
         assert counts["frontends"] == len(self.model.objects("frontend")), counts
         self.got(200, {"ready": True, "node": "n1"}, self.ask("GET", "/ready"))
         assert self.ask("GET", "/").json["name"] == "bender"
+        (own,) = self.ask("GET", "/nodes").json
+        assert (own["node"], own["hears"]) == ("n1", []), own
         self.got(200, {"required": False, "token": None, "scopes": ["admin"]}, self.ask("GET", "/token"))
         self.look_at_metrics()
         self.look("/guard", [])

@@ -16,6 +16,7 @@ WRONG: tuple[tuple[str, str, object, str], ...] = (
     ("POST", "/renewals", {"ids": [1]}, "INVALID"),
     ("POST", "/renewals", {"ids": ["x"] * 1001}, "TOO_LARGE"),
     ("POST", "/claims", {"ids": ["web"]}, "INVALID"),
+    ("POST", "/nodes", None, "METHOD_NOT_ALLOWED"),
     ("PUT", "/registrations/web/1/10.0.0.1/80/state?force", {"state": "off"}, "INVALID"),
     ("PUT", "/registrations/web/1/10.0.0.1/80/state?force=0", {"state": "drain"}, "INVALID"),
     ("PUT", "/registrations/web/1/10.0.0.1/80/state?force", {"state": "drain", "for": 0.1}, "INVALID"),

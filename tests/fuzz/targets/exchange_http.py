@@ -35,18 +35,21 @@ WORDS = (
         b"\r\n\r\n",
         b"/account",
     ),
-    *(b"/consumers", b"/claims", b"HTTP/1.0", b"GET", b"+", b"0\r\n\r\n", _MESSAGE),
+    *(b"/consumers", b"/claims", b"/nodes", b"HTTP/1.0", b"GET", b"+", b"0\r\n\r\n", _MESSAGE),
 )
 
 _requests = st.builds(
     lambda path, body: _PUSH % (path, len(body), body),
-    st.sampled_from([b"/exchange", b"/exchange", b"/account", b"/consumers", b"/claims", b"/", b"/exchange?a"]),
+    st.sampled_from(
+        [b"/exchange", b"/exchange", b"/account", b"/consumers", b"/claims", b"/nodes", b"/", b"/exchange?a"]
+    ),
     st.sampled_from(
         [
             _MESSAGE,
             _WIRE.encode(FULL),
             _WIRE.inquiry(LISTED),
             _WIRE.inquiry([LISTED]),
+            _WIRE.question(),
             _WIRE.inquiry(Awaited("a")),
             b"",
             b"xyz",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import Heard, HeldClaim, NodeDiagnosis, SeenClaim
+from bender.core.node_report import HeardPeer, NodeReport
 from bender.exchange.wire import Wire
 from bender.exchange.wire_errors import MessageRefused
 from tests.fuzz.documents import damaged
@@ -44,6 +45,27 @@ _accounts = st.builds(
     hears=st.lists(st.builds(Heard, st.text(max_size=3), st.floats(0, 9), st.booleans()), max_size=2).map(tuple),
 )
 _leases = st.builds(ClaimLease, st.floats(0, 99), st.floats(0, 99), st.booleans())
+_addresses = st.just("10.0.0.2:1730")
+_heard = st.builds(
+    HeardPeer,
+    st.text(max_size=3),
+    _addresses,
+    st.sampled_from(("heard", "silent", "left")),
+    st.none() | st.floats(0, 99),
+)
+_statuses = st.builds(
+    NodeReport,
+    incarnation=st.integers(0, 2**64 - 1),
+    name=st.text(max_size=5),
+    address=_addresses,
+    api_port=st.integers(0, 65535),
+    version=st.text(max_size=5),
+    ready=st.booleans(),
+    uptime_s=st.floats(0, 99),
+    digest=st.integers(0, 2**64 - 1),
+    registrations=st.integers(0, 9),
+    hears=st.lists(_heard, max_size=2).map(tuple),
+)
 NEAR = damaged(
     _keys.map(_WIRE.inquiry)
     | st.builds(Awaited, _keys, st.integers(0, 2**63), st.integers(0, 2**63), st.floats(0, 60)).map(_WIRE.inquiry)
@@ -51,6 +73,8 @@ NEAR = damaged(
     | _accounts.map(Wire.account_out)
     | st.lists(_keys, max_size=3).map(_WIRE.inquiry)
     | st.lists(st.none() | _leases, max_size=3).map(Wire.leases_out)
+    | st.just(_WIRE.question())
+    | _statuses.map(Wire.report_out)
 )
 
 
@@ -62,6 +86,8 @@ def fuzz(sent: bytes) -> None:
     _check(sent, Wire.account_in, Wire.account_out)
     _check(sent, _WIRE.claims_inquired, _WIRE.inquiry)
     _check(sent, lambda body: Wire.leases_in(body, 1), Wire.leases_out)
+    _check(sent, _WIRE.check_question, lambda _: _WIRE.question())
+    _check(sent, Wire.report_in, Wire.report_out)
 
 
 def _check(sent: bytes, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]) -> None:

@@ -17,6 +17,7 @@ from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.messages import Message, OutgoingMessage, Sender
+from bender.core.node_report import NodeReport
 from bender.core.peer_links import partners
 from bender.core.replica import Replica
 from bender.exchange.connection_problems import PeerProblems
@@ -85,6 +86,10 @@ class PeerWire:
     async def ask_claims(self, address: str, keys: Sequence[str]) -> list[ClaimLease | None] | None:
         peer = self._reached(address)
         return peer.node.claim_leases(keys) if peer else None
+
+    async def ask_report(self, address: str) -> NodeReport | str:
+        peer = self._reached(address)
+        return peer.node.own_report() if peer else "does not answer"
 
     async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         peer = self._reached(address)
