@@ -30,6 +30,7 @@ from bender.core.consumers import Confirmation, Report
 from bender.core.invalid import Invalid
 from bender.core.model import RENEWALS_MAX, TooLarge, canonical_id, registration
 from bender.line_protocol.admission import AdmissionGate, admitted, error_line, refusal_line
+from bender.line_protocol.browser_lines import is_from_browser
 from bender.line_protocol.line_timer import LineTimer
 from bender.line_protocol.messages import LINE_BYTES_MAX, NOT_GIVEN, ClientMessage, decode_line, parse_registration
 from bender.line_protocol.places import LinePlaces, RefusedConnection
@@ -160,6 +161,8 @@ class Subscriber(Protocol):
             self._write(said_line("hello", cursor=self._node.journal.cursor, node=self._node.name, version=__version__))
 
     def dataReceived(self, data: bytes) -> None:
+        if self._closed:
+            return
         self._held += data
         self._turns.run(self)
         if len(self._held) >= NOTED_BYTES_MIN:
@@ -227,6 +230,16 @@ class Subscriber(Protocol):
     def _too_slow(self) -> None:
         seconds = self._node.limits.values.client_timeout_s
         self._refuse("INVALID", f"the line was not complete within {seconds:g} s (--client-timeout)")
+        self._end_in_time()
+
+    def _end_browser(self) -> None:
+        """Refuse a client that speaks HTTP or TLS. What follows, such as the body of a request, is not acted upon."""
+        self._log.info(
+            "The client at {peer} speaks HTTP or TLS: closing its connection.", peer=self.transport.getPeer()
+        )
+        text = "this port speaks lines of JSON, and neither HTTP nor TLS: HTTP is at the port of --api, 1729 by default"
+        self._refuse("INVALID", text)
+        self._closed = True
         self._end_in_time()
 
     def _end_in_time(self, within_s: float | None = None) -> None:
@@ -306,7 +319,10 @@ class Subscriber(Protocol):
         try:
             said = decode_line(line)
         except Invalid as error:
-            self._refuse("INVALID", str(error))
+            if is_from_browser(line):
+                self._end_browser()
+            else:
+                self._refuse("INVALID", str(error))
             return False
         changes = said.renew is not None or said.register != NOT_GIVEN
         if changes and self._node.limits.rate.take(self._client):

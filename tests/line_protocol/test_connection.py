@@ -217,7 +217,7 @@ class BadLines(EventsCase):
         for line, problem in (
             (b"", "JSON"),
             (b"hello", "JSON"),
-            (b"GET / HTTP/1.1\r", "JSON"),
+            (b"GET /\r", "JSON"),
             (b'{"subscribe":{}', "JSON"),
             (b'{"subscribe":{}}{}', "JSON"),
             (b"\xff", "JSON"),
