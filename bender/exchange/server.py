@@ -43,7 +43,7 @@ from bender.exchange.transport import (
 from bender.exchange.wire import BODY_BYTES_MAX, WIRE_VERSION, Wire
 from bender.exchange.wire_errors import MessageRefused, MessageTooLarge, OtherCluster, OtherVersion
 from bender.net.fair_turns import Turns, Urgency
-from bender.net.http_server import PacedChannel, PacedSite, PlainRequest
+from bender.net.http_server import BROWSER_HEADERS, PacedChannel, PacedSite, PlainRequest
 from bender.node.counters import Counters
 
 #: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
@@ -58,6 +58,8 @@ HELD_BYTES_MAX = 256 * 1024 * 1024
 
 #: The default port of the API, for clients that came to the wrong port.
 API_PORT = 1729
+
+_CLIENTS = f"clients use the port of --api, {API_PORT} by default"
 
 _PATH = PATH.encode()
 _PATHS = frozenset({_PATH, *(path.encode() for path in (ACCOUNT_PATH, CLAIMS_PATH, NODES_PATH, CONSUMERS_PATH))})
@@ -108,7 +110,7 @@ class GossipServer:
 
     def site(self, reactor: IReactorTime, turns: Turns | None = None) -> PeerSite:
         """Return what peers connect to; `turns` are those of all that takes time at the node."""
-        resource = _Paths(self._klein.resource())
+        resource = _Paths(self._klein.resource(), self._node.counters)
         return PeerSite(resource, reactor, turns or Turns(reactor), self._problems, self._answer)
 
     @_klein.route(PATH, methods=["POST"])
@@ -192,22 +194,29 @@ class GossipServer:
 
 
 class _Paths(Resource):
-    """Stands before Klein, which logs a traceback for each path that is not UTF-8."""
+    """Stands before Klein, which logs a traceback for each path that is not UTF-8.
+
+    A browser, which sends what a web page has made, gets no further: no peer is one.
+    """
 
     isLeaf = True
 
-    def __init__(self, klein: IResource) -> None:
+    def __init__(self, klein: IResource, counters: Counters) -> None:
         super().__init__()
         self._klein = klein
+        self._counters = counters
 
     def render(self, request: server.Request) -> Any:
         """Return a body, or that there will be one later."""
+        if any(request.requestHeaders.hasHeader(name) for name in BROWSER_HEADERS):
+            self._counters.count_denied("FORBIDDEN")
+            text = f"this port is for peers alone, and not for browsers: {_CLIENTS}"
+            return _respond_with(request, http.FORBIDDEN, PeerRefusal("FORBIDDEN", text))
         return self._klein.render(request) if request.path in _PATHS else _no_such_request(request, http.NOT_FOUND)
 
 
 def _no_such_request(request: server.Request, status: int) -> bytes:
-    clients = f"clients use the port of --api, {API_PORT} by default"
-    text = f"this port is for peers alone, which POST to {PATH}: {clients}"
+    text = f"this port is for peers alone, which POST to {PATH}: {_CLIENTS}"
     return _respond_with(request, status, PeerRefusal("NOT_FOUND", text))
 
 

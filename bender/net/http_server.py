@@ -47,6 +47,9 @@ PART_BYTES = 4 * 1024
 #: Seconds that a client which gets no place has for its request, and to read the answer.
 REFUSED_S_MAX = 2
 
+#: The headers, in lower case, in which browsers say what has made them send a request. No other client sends them.
+BROWSER_HEADERS = frozenset({b"origin", b"sec-fetch-site"})
+
 # Of a decoder of chunks, where it reads lines.
 _LINES_OF_CHUNKS = ("CHUNK_LENGTH", "TRAILER")
 

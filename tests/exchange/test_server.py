@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from io import BytesIO
+from itertools import product
 from typing import Any
 
 from hypothesis import given
@@ -49,6 +50,10 @@ class ServerCase(ExchangeCase):
         assert channel is not None
         channel.makeConnection(transport)
         return channel, transport
+
+    def said(self, transport: StringTransport) -> list[bytes]:
+        """The status lines of the answers."""
+        return re.findall(rb"HTTP/1.1 [^\r]+", transport.value())
 
 
 class Messages(ServerCase):
@@ -128,10 +133,6 @@ class Messages(ServerCase):
 
 class Connections(ServerCase):
     """The bytes of a connection, as they come."""
-
-    def said(self, transport: StringTransport) -> list[bytes]:
-        """The status lines of the answers."""
-        return re.findall(rb"HTTP/1.1 [^\r]+", transport.value())
 
     def head(self, *headers: str) -> bytes:
         return "\r\n".join(["POST /exchange HTTP/1.1", f"Host: {HOST}", *headers, "", ""]).encode()
@@ -221,6 +222,46 @@ class Connections(ServerCase):
         self.assertEqual(self.said(transport), [b"HTTP/1.1 200 OK"])
         self.site.logFile.flush()
         self.assertEqual(written.getvalue(), b"")
+
+
+class Browsers(ServerCase):
+    """A web page can have a browser post anything here, also a message."""
+
+    def test_are_refused(self) -> None:
+        """Whatever they ask for and send, also where the page seems to be the node's own; it is counted."""
+        body = self.wire.encode(ASKING)
+        for path, page in product(
+            ("/exchange", "/account", "/consumers", "/nothing"),
+            (
+                "Origin: http://evil.example",
+                f"Origin: http://{HOST}:1730",
+                "Origin: null",
+                "sec-fetch-site: same-origin",
+            ),
+        ):
+            channel, transport = self.connect()
+            before = self.node.counters.forbidden
+            channel.dataReceived(b"POST %b HTTP/1.1\r\n" % path.encode() + self.lines_of(page, len(body)) + body)
+            self.assertEqual(self.said(transport), [b"HTTP/1.1 403 Forbidden"], (path, page))
+            refusal = json.loads(transport.value().partition(b"\r\n\r\n")[2])
+            self.assertEqual(refusal["code"], "FORBIDDEN")
+            self.assertIn("not for browsers: clients use the port of --api", refusal["message"])
+            self.assertEqual(self.node.counters.forbidden, before + 1)
+        self.assertEqual((self.node.received, self.lines), ([], []))
+
+    def lines_of(self, page: str, length: int) -> bytes:
+        """The headers of a request."""
+        lines = (f"Host: {HOST}:1730", page, "Content-Type: text/plain", f"Content-Length: {length}", "", "")
+        return "\r\n".join(lines).encode()
+
+    def test_peers_are_not(self) -> None:
+        """Without those headers, the same request is answered, also beside one that was refused."""
+        body = self.wire.encode(ASKING)
+        channel, transport = self.connect()
+        for page in ("Origin: null", "X-A: b"):
+            channel.dataReceived(b"POST /exchange HTTP/1.1\r\n" + self.lines_of(page, len(body)) + body)
+        self.assertEqual(self.said(transport), [b"HTTP/1.1 403 Forbidden", b"HTTP/1.1 200 OK"])
+        self.assertEqual(self.node.received, [ASKING])
 
 
 class Budgets(ServerCase):
