@@ -84,10 +84,10 @@ class Operations(SynchronousTestCase):
                 self.assertTrue("503" in item[method]["responses"] or path in while_not_ready, f"{method} {path}")
 
 
-#: What the document refers to where a token does not permit a request.
+#: What the document refers to where a token does not permit a request, or the name by which a browser asks for it.
 FORBIDDEN = {
-    Need.NOTHING: None,
-    Need.VALID: None,
+    Need.NOTHING: "#/components/responses/ForbiddenHost",
+    Need.VALID: "#/components/responses/ForbiddenHost",
     Need.READ: "#/components/responses/ForbiddenToRead",
     Need.CONFIGURE: "#/components/responses/ForbiddenToConfigure",
     Need.REGISTER: "#/components/responses/ForbiddenToRegister",
@@ -97,7 +97,7 @@ FORBIDDEN = {
 
 class Tokens(SynchronousTestCase):
     def test_every_request_names_the_scope_that_it_needs(self) -> None:
-        """Each is refused without a token, or without that scope; those that need no token never are."""
+        """Each is refused without a token, or without that scope; those that need none may be refused to browsers."""
         for route in ROUTES:
             for method in route.commands:
                 need = route.reads if method == "GET" else route.changes

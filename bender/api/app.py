@@ -19,6 +19,8 @@ from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
 from bender.access.credentials import AUTHORIZATION, CONSUL_TOKEN, token_in
+from bender.access.cross_origin import require_same_origin
+from bender.access.host_check import HostCheck
 from bender.access.tokens import AccessDenied, Tokens
 from bender.api.events import watch
 from bender.api.fast_path import FastPath
@@ -48,56 +50,79 @@ def site(
     turns: Turns | None = None,
     tokens: Tokens | None = None,
     routes: Iterable[Route] = (),
+    hosts: HostCheck | None = None,
 ) -> ApiSite:
     """Return the site that serves clients of a node.
 
     `turns` are those of all work at the node, `tokens` those that clients must send; without them they need none.
-    `routes` are those of other protocols, beside bender's own.
+    `routes` are those of other protocols, beside bender's own. `hosts` checks the names by which clients ask for the
+    node, None checks none.
     """
-    return site_of(RouteTable((*ROUTES, *routes)), node, reactor, turns or Turns(reactor), tokens or Tokens())
+    table = RouteTable((*ROUTES, *routes))
+    return site_of(table, node, reactor, turns or Turns(reactor), tokens or Tokens(), hosts=hosts)
 
 
 def site_of(
-    table: RouteTable, node: Node, reactor: IReactorTime, turns: Turns, tokens: Tokens, prefix: str = ""
+    table: RouteTable,
+    node: Node,
+    reactor: IReactorTime,
+    turns: Turns,
+    tokens: Tokens,
+    *,
+    prefix: str = "",
+    hosts: HostCheck | None = None,
 ) -> ApiSite:
     """Return a site that serves the routes of a table alone, such as one with the API of another program.
 
     The names of its limits in `/status` begin with `prefix`.
     """
     klein = _on_klein(table.routes).__get__(_Front(node, reactor, turns, tokens, table), _Front)
-    paths = _Paths(klein.resource(), node, tokens, table)
-    fast_path = FastPath(node, reactor.seconds, tokens, table)
+    paths = _Paths(klein.resource(), node, tokens, table, hosts)
+    fast_path = FastPath(node, reactor.seconds, tokens, table, hosts)
     return ApiSite(paths, fast_path, reactor, turns, node.limits, node.requests, prefix)
 
 
 class _Paths(Resource):
     """Stands before Klein, which joins the decoded parts of a path and reads the slashes again.
 
-    A client without a valid token gets no further: it learns nothing, and nothing waits for it.
+    A client without a valid token gets no further: it learns nothing, and nothing waits for it. Neither does a web page
+    of another site.
     """
 
     isLeaf = True
 
-    def __init__(self, klein: IResource, node: Node, tokens: Tokens, table: RouteTable) -> None:
+    def __init__(
+        self, klein: IResource, node: Node, tokens: Tokens, table: RouteTable, hosts: HostCheck | None
+    ) -> None:
         super().__init__()
         self._klein = klein
         self._node = node
         self._tokens = tokens
         self._table = table
+        self._hosts = hosts
 
     def render(self, request: HttpRequest) -> Any:
         """Return a body, or that there will be one later."""
         request.access = self._tokens.access(_token(request))
-        if request.path not in self._table.open_paths:
-            try:
+        try:
+            self._require_own_page(request)
+            if request.path not in self._table.open_paths:
                 request.access.require_valid()
-            except AccessDenied as error:
-                return respond(request, self._table.formed(access_refused(self._node, error)))
+        except AccessDenied as error:
+            return respond(request, self._table.formed(access_refused(self._node, error)))
         problem = _path_problem(request)
         if problem is None:
             return self._klein.render(request)
         refused = error_response(Invalid("path", problem)) if self._node.ready else NOT_READY
         return respond(request, self._table.formed(refused))
+
+    def _require_own_page(self, request: HttpRequest) -> None:
+        """Raise `AccessDenied` where a browser asks for a page of another site, or under a name that is not known."""
+        host = _raw_header(request, b"Host")
+        if self._hosts is not None:
+            self._hosts.require(host)
+        fetch_site, origin = _raw_header(request, b"Sec-Fetch-Site"), _raw_header(request, b"Origin")
+        require_same_origin(request.method, fetch_site, origin, host)
 
 
 def _path_problem(request: HttpRequest) -> str | None:

@@ -23,10 +23,12 @@ from twisted.web.http import datetimeToString
 from twisted.web.server import version as server
 
 from bender.access.credentials import AUTHORIZATION, CONSUL_TOKEN, token_in
+from bender.access.host_check import HostCheck
 from bender.access.tokens import Tokens
 from bender.api.responses import BODY_BYTES_MAX, JSON_ALONE, ApiRequest, ApiResponse, error_response
 from bender.api.route import Route, RouteTable
 from bender.api.routes import answer
+from bender.net.http_server import BROWSER_HEADERS
 from bender.node.node import Node
 from bender.node.request_counts import RequestTally
 
@@ -51,7 +53,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGN
 _DIGITS = re.compile(rb"[0-9]{1,9}")
 
 # Each of these says more about how the request is to be read or answered.
-_NOT_PLAIN = frozenset({b"expect", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
+_NOT_PLAIN = frozenset({b"expect", b"te", b"trailer", b"transfer-encoding", b"upgrade"}) | BROWSER_HEADERS
 
 
 class ParsedRequest(msgspec.Struct, frozen=True, gc=False):
@@ -68,9 +70,17 @@ class FastPath:
 
     _log = Logger()
 
-    def __init__(self, node: Node, seconds: Callable[[], float], tokens: Tokens, routes: RouteTable) -> None:
+    def __init__(
+        self,
+        node: Node,
+        seconds: Callable[[], float],
+        tokens: Tokens,
+        routes: RouteTable,
+        hosts: HostCheck | None = None,
+    ) -> None:
         self._node = node
         self._tokens = tokens
+        self._hosts = hosts
         self.routes = routes
         #: Return the request that was read and nothing else, of up to `REMEMBERED_BYTES_MAX`; None if it is not that,
         #: or for Twisted. Nearly always it is one request that was read.
@@ -123,6 +133,9 @@ class FastPath:
         found = _HEAD.fullmatch(head)
         headers = None if found is None else _plain_headers(found["headers"])
         if found is None or headers is None:
+            return None
+        hosts = self._hosts
+        if hosts is not None and (host := headers.get(b"host")) not in hosts.accepted and not hosts.permits(host):
             return None
         hot = self.routes.find_hot(path := found["path"].decode())
         length = headers.get(b"content-length", b"0")
@@ -205,8 +218,8 @@ def _plain_headers(lines: bytes) -> dict[bytes, bytes] | None:
         name, value = name.lower(), value.strip(b" \t")
         before = headers.get(name)
         headers[name] = value if before is None else b"%b,%b" % (before, value)
-    plain = _NOT_PLAIN.isdisjoint(headers) and headers.get(b"connection", b"keep-alive").lower() == b"keep-alive"
-    return headers if plain else None
+    kept = b"connection" not in headers or headers[b"connection"].lower() == b"keep-alive"
+    return headers if kept and _NOT_PLAIN.isdisjoint(headers) else None
 
 
 def _text(value: bytes | None) -> str | None:

@@ -141,7 +141,7 @@ def _of_requests(node: Node) -> Iterator[Metric]:
     about = "Time from when a request was read to its answer, by route and method; streams of events have none."
     yield histograms("http_request_duration_seconds", about, ("route", "method"), timed)
     counts = node.counters
-    about = "Requests that were denied: without a valid token, or with one that does not permit them."
+    about = "Requests that were denied: without a valid token, with one that does not permit them, or by a web page."
     denied = [(("unauthorized",), counts.unauthorized), (("forbidden",), counts.forbidden)]
     yield counters("requests_denied", about, ("reason",), denied)
     about = "Requests that were turned away because they waited too long at this overloaded node."

@@ -51,6 +51,7 @@ AT_NEXT_START: dict[str, Callable[[NodeOptions], str]] = {
     "interval": lambda choices: f"{choices.timing.interval_s:g}",
     "tls": lambda choices: "on" if choices.tls else "off",
     "disable": lambda choices: ",".join(choices.disabled) or "nothing",
+    "allow-host": lambda choices: ",".join(choices.allowed_hosts) or "none",
     "peer-tls": lambda choices: "on" if choices.peer_tls else "off",
     "peer-tls-mode": lambda choices: choices.peer_tls_mode.value,
 }

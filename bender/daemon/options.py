@@ -72,6 +72,10 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "peer-tls": (None, "DIR with ca.pem, cert.pem and key.pem; peers then use TLS, with certificates of that CA alone"),
     "peer-tls-mode": ("require", "require TLS of peers, or while a cluster changes to it, allow or prefer it"),
     "tokens": (None, "FILE (TOML) with the tokens of clients, and what each permits"),
+    "allow-host": (
+        (),
+        "NAME,… in the Host header that --api and --thalassa answer, beside this machine's own; repeatable",
+    ),
     **LIMIT_OPTIONS,
     "dns": (None, "PORT[:interface=ADDRESS] of DNS over UDP and TCP, by default at 127.0.0.1; off without this option"),
     **LOG_OPTIONS,
@@ -129,6 +133,9 @@ class NodeOptions:
     thalassa: Endpoint | None = None
     thalassa_events: Endpoint | None = None
     dns: Endpoint | None = None
+    #: The names that browsers may use, beside those of the node and its machine, which are `own_names`.
+    allowed_hosts: tuple[str, ...] = ()
+    own_names: frozenset[str] = frozenset()
 
     @property
     def address(self) -> str:
@@ -175,8 +182,11 @@ class NodeOptions:
         return [each for each, given in (("--tls DIR", encrypted), ("--tokens FILE", self.tokens)) if not given]
 
 
-def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
-    """Fill in the defaults, convert and check. Raises `OptionError`."""
+def choose(given: Mapping[str, RawOption], host_name: str, machine_names: frozenset[str] = frozenset()) -> NodeOptions:
+    """Fill in the defaults, convert and check. Raises `OptionError`.
+
+    `machine_names` are all names of the machine, also those of which `host_name` is a part.
+    """
     unsaid = {option: RawOption(f"--{option}", default) for option, (default, _) in OPTIONS.items()}
     chosen = {**unsaid, **given}
     api, exchange, events = (parse_endpoint(chosen[option]) for option in ("api", "exchange", "events"))
@@ -209,6 +219,8 @@ def choose(given: Mapping[str, RawOption], host_name: str) -> NodeOptions:
         thalassa=thalassa[0],
         thalassa_events=thalassa[1],
         dns=parse_dns_endpoint(given["dns"]) if "dns" in given else None,
+        allowed_hosts=tuple(sorted({*_allowed_hosts(chosen["allow-host"])})),
+        own_names=machine_names | {host_name.lower(), advertise},
     )
     _check_together(choices)
     return choices
@@ -286,6 +298,17 @@ def _protocols(given: RawOption) -> Iterable[str]:
             hint = did_you_mean(name, PROTOCOLS) or f": choose among {', '.join(PROTOCOLS)}."
             raise OptionError(f"{given.source} names {name!r}, which is not a protocol of --api{hint}")
         yield name
+
+
+def _allowed_hosts(given: RawOption) -> Iterable[str]:
+    """Yield the names in lower case."""
+    for name in _texts(given, "names"):
+        try:
+            yield canonical_host(name)
+        except Invalid as error:
+            raise OptionError(
+                f"{given.source} must be host names, without ports, schemes or wildcards, not {name!r}."
+            ) from error
 
 
 def _texts(given: RawOption, of: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What protects the endpoints of a node: tokens for clients, and TLS for clients and peers."""
+"""What protects the endpoints of a node: tokens for clients, TLS for clients and peers, and names for browsers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
+from bender.access.host_check import HostCheck
 from bender.access.tokens import Tokens
 from bender.daemon.options import NodeOptions
 from bender.net.encrypted import ListeningTls
@@ -44,6 +45,18 @@ class Protection:
         if self._clients is None or endpoint.kind not in ("tcp", "tcp6"):
             return factory
         return ListeningTls(self._clients, factory, reactor, plain_answer, refused)
+
+    def host_check(self, endpoint: Endpoint) -> HostCheck | None:
+        """Return the check of the names by which browsers ask for an endpoint with HTTP; None if there is none.
+
+        A client of a Unix socket, which cannot be a browser, sends any name. An endpoint that other machines can reach
+        has names that the node does not know, so it is checked if all of them were given.
+        """
+        choices = self._choices
+        if endpoint.kind == "unix" or not (endpoint.loopback or choices.allowed_hosts):
+            return None
+        names = choices.own_names | {*choices.allowed_hosts}
+        return HostCheck(names, self.tokens, always=bool(choices.allowed_hosts))
 
     def replace(self, chosen: NodeOptions) -> None:
         """Use these tokens and certificates from now on. `chosen` has TLS on or off as it was."""

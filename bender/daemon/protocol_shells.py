@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import frozen
 from twisted.application import strports
 from twisted.application.service import IService
 from twisted.internet.interfaces import IProtocolFactory, IReactorCore
 
+from bender.access.host_check import HostCheck
 from bender.access.tokens import Tokens
 from bender.daemon.options import NodeOptions
 from bender.daemon.service import ClientConnections
@@ -35,8 +36,18 @@ class ProtocolShells:
     clients: Sequence[ClientConnections]
 
 
-def protocol_shells(choices: NodeOptions, node: Node, reactor: Reactor, turns: Turns, tokens: Tokens) -> ProtocolShells:
-    """Return the shells of the protocols that are on. They listen on nothing before they are started."""
+def protocol_shells(
+    choices: NodeOptions,
+    node: Node,
+    reactor: Reactor,
+    turns: Turns,
+    tokens: Tokens,
+    host_check: Callable[[Endpoint], HostCheck | None],
+) -> ProtocolShells:
+    """Return the shells of the protocols that are on. They listen on nothing before they are started.
+
+    `host_check` returns the check of names at an endpoint with HTTP.
+    """
     services: dict[str, IService] = {}
     clients: list[ClientConnections] = []
 
@@ -46,7 +57,7 @@ def protocol_shells(choices: NodeOptions, node: Node, reactor: Reactor, turns: T
     if choices.agent is not None:
         listen("agent", choices.agent, AgentCheckFactory(node, reactor, turns))
     if choices.thalassa is not None:
-        site = thalassa_site(node, reactor, turns, tokens)
+        site = thalassa_site(node, reactor, turns, tokens, host_check(choices.thalassa))
         listen("thalassa", choices.thalassa, site)
         clients.append(site)
     if choices.thalassa_events is not None:

@@ -31,6 +31,7 @@ from bender.daemon.sweeper import Expiry
 from bender.exchange import Exchange
 from bender.line_protocol.connection import NO_TLS, EventsFactory
 from bender.net.fair_turns import Turns, Urgency
+from bender.net.machine_names import machine_names
 from bender.net.reactor import Reactor
 from bender.net.reactor_lag import ReactorLag
 from bender.node.node import Node
@@ -59,7 +60,7 @@ class NodeCommandLine(BaseOptions):
     optParameters = [
         [option, None, None, doc if default is None else f"{doc} [default: {default}]"]
         for option, (default, doc) in OPTIONS.items()
-        if option not in ("disable", "insecure", "peers")
+        if option not in ("allow-host", "disable", "insecure", "peers")
     ]
     optFlags = [["insecure", None, OPTIONS["insecure"][1]]]
 
@@ -75,6 +76,11 @@ class NodeCommandLine(BaseOptions):
 
     opt_disable.__doc__ = OPTIONS["disable"][1]
 
+    def opt_allow_host(self, names: str) -> None:
+        self.setdefault("allow-host", []).append(names)
+
+    opt_allow_host.__doc__ = OPTIONS["allow-host"][1]
+
     def checked(self) -> str:
         return ", ".join(f"--{name} {place.description}" for name, place in self.chosen.endpoints.items())
 
@@ -83,7 +89,8 @@ class NodeCommandLine(BaseOptions):
         said = {option: self.get(option) for option in OPTIONS}
         given = {option: from_command_line(option, value) for option, value in said.items() if value not in (None, 0)}
         filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
-        return choose({**filed, **given}, socket.gethostname())
+        host_name = socket.gethostname()
+        return choose({**filed, **given}, host_name, machine_names(host_name))
 
 
 #: The name that Twisted looks for.
@@ -126,13 +133,14 @@ def put_together(
     assert isinstance(exchange, Exchange)
     node.limits.bind_peer_connections(exchange.places)
     node.limits.show_held("peer_request_bytes", exchange.held)
-    clients = api.site(node, reactor, turns, protection.tokens, routes_of(node, choices.disabled))
+    routes, hosts = routes_of(node, choices.disabled), protection.host_check(choices.api)
+    clients = api.site(node, reactor, turns, protection.tokens, routes, hosts)
     events = EventsFactory(node, reactor, turns, protection.tokens)
     listened = {
         "api": protection.encrypted(choices.api, clients, reactor, api.NO_TLS, node.counters.count_tls_refused),
         "events": protection.encrypted(choices.events, events, reactor, NO_TLS, node.counters.count_tls_refused),
     }
-    protocols = protocol_shells(choices, node, reactor, turns, protection.tokens)
+    protocols = protocol_shells(choices, node, reactor, turns, protection.tokens, protection.host_check)
     certificates = CertificateExpiry(reactor, node, protection, sources.wall_ms)
     shells = {
         "collector": GcTuning(reactor, time.thread_time),

@@ -18,9 +18,9 @@ class Counters:
     those of peers. Bytes are those of messages, to and from peers, without what HTTP adds to them. A round or sweep
     has failed if it raised an unexpected exception, which is in the log.
 
-    Requests of clients are `unauthorized` without a valid token, `forbidden` where the token does not permit them, and
-    `turned_away` where they waited too long at an overloaded node. `tls_refused` counts the connections of clients
-    whose TLS handshake failed.
+    Requests of clients are `unauthorized` without a valid token, `forbidden` where the token does not permit them or a
+    browser sent them for a page of another site, also at the port of peers, and `turned_away` where they waited too
+    long at an overloaded node. `tls_refused` counts the connections of clients whose TLS handshake failed.
 
     `registered` are the registrations that began here, `renewed` those that were renewed or changed here, by whatever
     protocol. Watchers were `dropped` because they did not read their events, and `displaced` because another client

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, cast
 
 from twisted.internet.task import Clock
 
+from bender.access.host_check import HostCheck
 from bender.access.tokens import Tokens
 from bender.api import site
 from bender.api.fast_path import FastPath, ParsedRequest
@@ -65,13 +67,14 @@ class LongWay:
 
 
 class Front:
-    """A node with one of them before it."""
+    """A node with one of them before it, which checks the names that clients ask for if it has `host_names`."""
 
-    def __init__(self, *, fast: bool, tokens: Tokens | None = None) -> None:
+    def __init__(self, *, fast: bool, tokens: Tokens | None = None, host_names: Iterable[str] | None = None) -> None:
         self.clock = Clock()
         self.node = a_node(self.clock)
         self.tokens = tokens or Tokens()
-        self.site = site(self.node, self.clock, tokens=self.tokens)
+        hosts = None if host_names is None else HostCheck(host_names, self.tokens)
+        self.site = site(self.node, self.clock, tokens=self.tokens, hosts=hosts)
         self.fast_path = Counted(self.site.fast_path)
         self.site.fast_path = cast(Any, self.fast_path if fast else LongWay())
 

@@ -289,6 +289,12 @@ HEADERS = (
     b"Content-Length: 2, 2",
     b"Content-Length: " + b"0" * 5000 + b"2",
     b"content-length:\t2 ",
+    b"Host: evil.example",
+    b"Host: n1.example:1729",
+    b"Origin: http://evil.example",
+    b"Origin: http://a",
+    b"Sec-Fetch-Site: same-origin",
+    b"sec-fetch-site: cross-site",
     *CREDENTIALS[1:],
 )
 SENT_AS_BODY = (b"", b"", b"{}", b"{", b"2\r\n{}\r\n0\r\n\r\n", b"2\n{}\n0\n\n", b"x\r\n")
@@ -322,7 +328,8 @@ class AnythingBothWays(SynchronousTestCase):
         sent = sent[: len(sent) - missing]
         edges = [0, *sorted(int(cut * len(sent)) for cut in cuts), len(sent)]
         pieces = [sent[begin:end] for begin, end in pairwise(edges) if begin < end]
-        short, long = (Front(fast=fast, tokens=known() if guarded else None) for fast in (True, False))
+        tokens = known() if guarded else None
+        short, long = (Front(fast=fast, tokens=tokens, host_names=["n1.example"]) for fast in (True, False))
         self.assertEqual(short.ask(pieces), long.ask(pieces), pieces)
         bodies, expected = ([claim.body for claim in front.node.claims()] for front in (short, long))
         self.assertEqual(bodies, expected, pieces)

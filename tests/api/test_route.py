@@ -71,7 +71,7 @@ class Alone(ApiCase):
     def serve(self, node: Node, tokens: Tokens | None = None) -> None:
         self.node = node
         table = RouteTable([Route("/other/<name>", {"GET": _echo, "POST": _echo}, hot=True)], _short)
-        self.site = site_of(table, node, self.clock, Turns(self.clock), tokens or Tokens(), "other_")
+        self.site = site_of(table, node, self.clock, Turns(self.clock), tokens or Tokens(), prefix="other_")
 
     def said(self, method: str, path: str, body: object = None) -> bytes:
         response = self.ask(method, path, body)

@@ -110,6 +110,11 @@ class Reloading(SynchronousTestCase):
         reread = self.reloader.apply(chosen(peers="a,b", disable=["prometheus"]))
         self.assertEqual(reread, Reread([], ["--disable prometheus instead of nothing"]))
 
+    def test_names_for_browsers(self) -> None:
+        """They are used from the next start on."""
+        reread = self.reloader.apply(chosen(peers="a,b", **{"allow-host": ["b.example,a.example"]}))
+        self.assertEqual(reread, Reread([], ["--allow-host a.example,b.example instead of none"]))
+
     def test_every_option_is_known(self) -> None:
         """One that is added must say whether it can change; --insecure only allows the others."""
         at_once, never = {"peers", "guard", "tokens", *LIMIT_OPTIONS, *LOG_OPTIONS}, {"insecure"}

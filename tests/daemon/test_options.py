@@ -158,6 +158,27 @@ class Disabled(Refusing):
         self.refused("must be a list of protocols", disable=7)
 
 
+class AllowedHosts(Refusing):
+    def test_none_is_at_first(self) -> None:
+        """The names of the node and of its machine need no option."""
+        self.assertEqual(chosen().allowed_hosts, ())
+        choices = choose({"advertise": RawOption("--advertise", "N1.example")}, "Box", frozenset({"box", "box.lan"}))
+        self.assertEqual(choices.own_names, {"box", "box.lan", "n1.example"})
+
+    def test_names_come_with_commas_or_in_several_options(self) -> None:
+        """In any case and order, with or without a final dot, and any number of times."""
+        names = chosen(**{"allow-host": ["Registry.example., bender.lan", "bender.lan"]}).allowed_hosts
+        self.assertEqual(names, ("bender.lan", "registry.example"))
+
+    def test_what_is_not_a_name_is_refused(self) -> None:
+        """The sentence has what was given, and what a name must not have."""
+        for name in ("*.example", ".example", "http://a.example", "a.example:1729", "", "a b", "[::1]"):
+            self.refused(
+                f"not {name!r}", "without ports, schemes or wildcards", **{"allow-host": [f"a.example,{name}"]}
+            )
+        self.refused("must be a list of names", **{"allow-host": 7})
+
+
 class Endpoints(Refusing):
     def test_two_endpoints_in_one_place_are_refused(self) -> None:
         """The same port and an interface of both, or the same path."""
@@ -312,6 +333,7 @@ class Files(SynchronousTestCase):
                 interval = 0.5
                 guard = 60
                 disable = ["prometheus"]
+                allow-host = ["registry.example"]
                 insecure = true
             """),
             "box",
@@ -319,6 +341,7 @@ class Files(SynchronousTestCase):
         self.assertEqual((choices.api.port, choices.peers, choices.name), (9, ("a:1", "b:1730"), "n1"))
         self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s, choices.insecure), (20.0, 0.5, True))
         self.assertEqual((choices.guard_s, choices.disabled), (60.0, ("prometheus",)))
+        self.assertEqual(choices.allowed_hosts, ("registry.example",))
 
     def test_peers_may_be_one_string_with_commas(self) -> None:
         """As on the command line."""
@@ -342,6 +365,8 @@ class Files(SynchronousTestCase):
             ("peers = 7", "peers in ", "list"),
             ('peers = ["a", 7]', "peers in ", "list"),
             ("disable = true", "disable in ", "list"),
+            ("allow-host = true", "allow-host in ", "list of names"),
+            ('allow-host = ["a:1"]', "allow-host in ", "not 'a:1'"),
             ('disable = ["promethus"]', "disable in ", "did you mean prometheus?"),
         ):
             self.refused(text, option, expected)

@@ -40,11 +40,11 @@ class ProtectedCase(SynchronousTestCase):
         write_tls(self.peer_tls, self.authority)
         write_tokens(self.tokens, "reader", "agent")
 
-    def chosen(self, **options: str) -> NodeOptions:
+    def chosen(self, **options: Any) -> NodeOptions:
         given = {option.replace("_", "-"): value for option, value in options.items()}
         return choose({option: RawOption(f"--{option}", value) for option, value in given.items()}, "box")
 
-    def start(self, **options: str) -> None:
+    def start(self, **options: Any) -> None:
         choices = self.chosen(**options)
         self.protection = Protection(choices)
         running: Any = Running()
@@ -194,6 +194,43 @@ class Certificates(ProtectedCase):
         write_tls(self.tls, self.authority, ("n2",))
         self.assertEqual(len(self.reread(tls=self.tls).changed), 1)
         self.assertTrue(self.serves("n2"))
+
+
+class Hosts(ProtectedCase):
+    """The check of the names by which browsers ask."""
+
+    def accepted(self, host: bytes, api: str = "tcp:9:interface=127.0.0.1", **options: str) -> bool | None:
+        """Whether a client of the API may ask for this host; None where it is not checked."""
+        self.start(api=api, insecure=True, **options)
+        check = self.protection.host_check(self.chosen(api=api, insecure=True).api)
+        return None if check is None else check.permits(host)
+
+    def test_where_it_is_made(self) -> None:
+        """At loopback addresses without tokens. Other machines may know any name of this one, unless all are given."""
+        for api in ("tcp:9:interface=127.0.0.1", "tcp6:9:interface=\\:\\:1", "tcp:9:interface=localhost"):
+            self.assertIs(self.accepted(b"evil.example", api), False)
+            self.assertIs(self.accepted(b"evil.example", api, tokens=self.tokens), True)
+        for api in ("tcp:9", "tcp:9:interface=10.0.0.5"):
+            self.assertIsNone(self.accepted(b"evil.example", api))
+            for tokens in ({}, {"tokens": self.tokens}):
+                self.assertIs(self.accepted(b"evil.example", api, allow_host="a.example", **tokens), False)
+                self.assertIs(self.accepted(b"a.example", api, allow_host="a.example", **tokens), True)
+        for names in ({}, {"allow_host": "a.example"}):
+            self.assertIsNone(self.accepted(b"evil.example", "unix:/a", **names))
+
+    def test_names(self) -> None:
+        """Those of the node are accepted beside those that were given."""
+        for name in (b"n1.example", b"a.example:9", b"b.example", b"127.0.0.1:9", b"box"):
+            self.assertIs(self.accepted(name, advertise="n1.example", allow_host="a.example,b.example"), True, name)
+
+    def test_tokens_that_are_turned_on(self) -> None:
+        """They are a better protection."""
+        self.start()
+        check = self.protection.host_check(self.chosen().api)
+        assert check is not None
+        self.assertFalse(check.permits(b"evil.example"))
+        self.reread(tokens=self.tokens)
+        self.assertTrue(check.permits(b"evil.example"))
 
 
 class Endpoints(ProtectedCase):

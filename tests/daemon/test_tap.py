@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from zope.interface import implementer
 from bender.core.model import RegistrationRequest
 from bender.daemon.service import DOORS, NodeService
 from bender.daemon.tap import NodeCommandLine, put_together
+from bender.net.machine_names import machine_names
 from bender.node.node import Node
 from bender.node.sources import Sources
 from bender.process.lifecycle import StartRefused
@@ -48,6 +50,7 @@ class Parsing(SynchronousTestCase):
             *("--advertise", "box"),
             *("--ttl", "20", "--interval", "0.5"),
             *("--guard", "60"),
+            *("--allow-host", "b.example,a.example", "--allow-host", "c.example"),
             "--insecure",
         ).chosen
         self.assertEqual((choices.api.port, choices.exchange.port, choices.events.path), (9, 10, "/run/events"))
@@ -55,6 +58,8 @@ class Parsing(SynchronousTestCase):
         self.assertEqual((choices.cluster, choices.name, choices.address), ("c", "n1", "box:10"))
         self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s, choices.insecure), (20.0, 0.5, True))
         self.assertEqual(choices.guard_s, 60.0)
+        self.assertEqual(choices.allowed_hosts, ("a.example", "b.example", "c.example"))
+        self.assertLessEqual(machine_names(os.uname().nodename) | {"box"}, choices.own_names)
 
     def test_the_command_line_wins_over_the_file(self) -> None:
         """What only the file has is taken from there, and the peers of both are not mixed."""
@@ -144,6 +149,20 @@ class PutTogether(SynchronousTestCase):
             self.assertIn(place, places)
         self.assertEqual(self.reactor.udpServers, [(53, "127.0.0.1")])
         self.assertEqual({*parsed(*arguments).chosen.endpoints} - {"exchange"}, {*DOORS})
+
+    def test_names_for_browsers(self) -> None:
+        """They are checked at both HTTP APIs, and may be added."""
+        for names, refused in (((), (True, True)), (("--allow-host", "a.example"), (False, True))):
+            self.reactor = Reactor()
+            service = self.service("--thalassa", "10", *names)
+            service.privilegedStartService()
+            service.startService()
+            factories: dict[int, Any] = {port: factory for port, factory, _, _ in self.reactor.tcpServers}
+            for port in (1729, 10):
+                for host, is_refused in zip((b"a.example", b"b.example"), refused, strict=True):
+                    connection = Connection(factories[port])
+                    connection.send(b"GET /status HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
+                    self.assertEqual(b"HTTP/1.1 403 Forbidden" in connection.received(), is_refused, (port, host))
 
     def test_a_node_alone_is_ready_and_says_who_it_is(self) -> None:
         """The name and the times that were chosen have arrived there."""

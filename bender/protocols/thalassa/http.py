@@ -14,6 +14,7 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 
 from bender import __version__
+from bender.access.host_check import HostCheck
 from bender.access.tokens import Tokens
 from bender.api import ApiSite, site_of
 from bender.api.repeated import RepeatedRequest
@@ -45,11 +46,15 @@ _problem = msgspec.json.Decoder(_Problem)
 
 
 def thalassa_site(
-    node: Node, reactor: IReactorTime, turns: Turns | None = None, tokens: Tokens | None = None
+    node: Node,
+    reactor: IReactorTime,
+    turns: Turns | None = None,
+    tokens: Tokens | None = None,
+    hosts: HostCheck | None = None,
 ) -> ApiSite:
-    """Return the site that serves Thalassa's API. `turns` and `tokens` are as for the API's own site."""
+    """Return the site that serves Thalassa's API. `turns`, `tokens` and `hosts` are as for the API's own site."""
     table = RouteTable(_ROUTES, error_form)
-    return site_of(table, node, reactor, turns or Turns(reactor), tokens or Tokens(), prefix="thalassa_")
+    return site_of(table, node, reactor, turns or Turns(reactor), tokens or Tokens(), prefix="thalassa_", hosts=hosts)
 
 
 def error_form(response: ApiResponse) -> ApiResponse:

@@ -87,6 +87,12 @@ class Registering(ThalassaCase):
         shown = msgspec.json.decode(self.node.registration(KEY) or b"")
         self.assertEqual((shown["ttl"], shown["meta"], shown["weight"]), (6.0, {"az": "a"}, 1))
 
+    def test_an_update_of_a_web_page(self) -> None:
+        """It is refused, in Thalassa's form, and changes nothing."""
+        message = self.refused(403, "Forbidden", self.ask("POST", PATH, Origin="http://evil.example"))
+        self.assertIn("a web page of http://evil.example", message)
+        self.assertEqual(self.ids(), [])
+
     def test_each_update_renews(self) -> None:
         """And without one the instance expires."""
         for _ in range(5):
