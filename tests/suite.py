@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO
 
@@ -24,12 +24,21 @@ from attrs import Factory, define
 
 ROOT = Path(__file__).parents[1]
 
-#: For two cores. Tests with real processes mostly wait, and those that compute take what is left.
-JOBS_AT_A_TIME = 3
+#: For two cores: one job that computes and takes what the others leave, and three with real processes, which mostly
+#: wait, and use a quarter of a core each.
+JOBS_AT_A_TIME = 4
 
-#: How many runners share the files with real processes, and how many those that need more time.
-RUNNERS = 6
-RUNNERS_OUTSIDE = 9
+#: How much less a job that computes gets of a busy core (nice): others wait for processes, with limits of time.
+COMPUTING_NICENESS = 10
+
+#: How many runners share the files with real processes, and how many those that need more time: small shares for an
+#: even end, but each of them takes two seconds of the processor to begin.
+RUNNERS = 9
+RUNNERS_OUTSIDE = 12
+
+#: Files that take longer than their length suggests, and so have a runner of their own, which begins first.
+LONG = ["test_limits.py", "test_failures.py"]
+LONG_OUTSIDE = ["test_documents.py", "test_openapi.py", "test_many.py", "test_faults.py"]
 
 #: A job that takes longer hangs.
 JOB_S_MAX = 1500
@@ -51,6 +60,7 @@ class Job:
     name: str
     arguments: Sequence[str | Path]
     variables: Mapping[str, str] = Factory(dict)
+    niceness: int = 0
     output: IO[str] = Factory(lambda: tempfile.TemporaryFile("w+"))  # noqa: SIM115 - open as long as the job
     process: subprocess.Popen[str] | None = None
     started_at: float = 0.0
@@ -66,6 +76,7 @@ class Job:
             stdout=self.output,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=partial(os.nice, self.niceness),  # noqa: PLW1509 - no threads here
         )
 
     def runs(self) -> bool:
@@ -118,8 +129,8 @@ def _sum(pattern: re.Pattern[str], line: str) -> int:
 def jobs() -> list[Job]:
     """Return what needs nothing but Python; what takes longest comes first."""
     return [
-        Job("unit tests", ["tests.unit", *_unit_tests()]),
-        *_with_processes("not outside and not slow", RUNNERS),
+        Job("unit tests", ["tests.unit", *_unit_tests()], niceness=COMPUTING_NICENESS),
+        *_with_processes("not outside and not slow", RUNNERS, LONG),
         Job("simulation", ["tests.unit", "tests.simulation"]),
     ]
 
@@ -129,17 +140,20 @@ def outside() -> list[Job]:
     thorough = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "import effort" in path.read_text()]
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in thorough]
     return [
-        Job("thorough tests", ["tests.unit", *names], {"BENDER_TESTS": "thorough"}),
+        Job("thorough tests", ["tests.unit", *names], {"BENDER_TESTS": "thorough"}, niceness=COMPUTING_NICENESS),
+        *_with_processes("outside or slow", RUNNERS_OUTSIDE, LONG_OUTSIDE),
         Job("tests/page", ["pytest", "-q", "-m", "outside or slow", "tests/page"]),
-        *_with_processes("outside or slow", RUNNERS_OUTSIDE),
     ]
 
 
-def _with_processes(marks: str, runners: int) -> list[Job]:
-    """Return some runners, with about as much to do for each."""
-    shares: list[list[Path]] = [[] for _ in range(runners)]
-    for path in sorted((ROOT / "tests/e2e").glob("test_*.py"), key=_size, reverse=True):
-        min(shares, key=lambda share: sum(map(_size, share))).append(path)
+def _with_processes(marks: str, runners: int, long: Sequence[str]) -> list[Job]:
+    """Return some runners, with about as much to do for each but those of the files that take long."""
+    paths = sorted((ROOT / "tests/e2e").glob("test_*.py"), key=_size, reverse=True)
+    shares: list[list[Path]] = [[] for _ in range(runners - len(long))]
+    for path in paths:
+        if path.name not in long:
+            min(shares, key=lambda share: sum(map(_size, share))).append(path)
+    shares = [*([ROOT / "tests/e2e" / name] for name in long), *shares]
     return [Job(", ".join(each.name for each in share), ["pytest", "-q", "-m", marks, *share]) for share in shares]
 
 

@@ -40,11 +40,12 @@ async def test_a_node_answers_as_the_document_says(cluster: Cluster) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_a_node_with_tokens_answers_as_the_document_says(cluster: Cluster, tmp_path: Path) -> None:
-    """For a client that may do everything; others are refused as the document says."""
+    """For a client that may do everything. A token changes no value of a field, so that few requests show it."""
     node = cluster.node(tokens=write_tokens(tmp_path / "tokens.toml"))
     node.token = secret_of("admin")
     await cluster.start([node])
-    report = tried(node, cluster.folder, ["--phases=examples,coverage", f"--header=Authorization: Bearer {node.token}"])
+    few = ["--phases=examples,fuzzing", "--max-examples=3"]
+    report = tried(node, cluster.folder, [*few, f"--header=Authorization: Bearer {node.token}"])
     operations = report["operations"]
     assert operations["total"] == operations["tested"] > 0, operations
     counted = (await node.call("GET", "/status")).body["since_start"]
