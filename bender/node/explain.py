@@ -30,6 +30,8 @@ async def explain(node: Node, key: str) -> dict[str, Any] | None:
     """Return the answer to `GET /explain/…`; None if no node knows anything of the id."""
     asking: list[Coroutine[Any, Any, Any]] = [all_accounts(node, key), node.all_consumers()]
     accounts, consumers = await gathered(asking)
+    # What is listed here is of this moment, and so must be what this node says about it.
+    accounts = [node.account(key), *accounts[1:]]
     answered = [account for account in accounts if isinstance(account, NodeDiagnosis)]
     if not any(account.says_something for account in answered):
         return None

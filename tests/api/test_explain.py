@@ -227,6 +227,25 @@ class Explaining(PairCase):
         """It is a 404, as anywhere."""
         self.assertEqual(self.ask("GET", EXPLAIN).status, 404)
 
+    def test_what_expires_while_others_are_asked(self) -> None:
+        """The sentence is about the same moment as the list."""
+        self.ask("POST", WEB_PATH)
+        waiting: Deferred[None] = Deferred()
+
+        async def account_later(address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
+            await waiting
+            return self.network.second.account(key)
+
+        carrier_of(self.network.first).ask_account = account_later
+        connection = Connection(site(self.network.first, self.clock))
+        connection.send(request("GET", EXPLAIN))
+        self.pass_time(12)
+        waiting.callback(None)
+        self.pass_time(1)
+        (response,) = parsed(connection.received())
+        explained = response.json
+        self.assertEqual((explained["listed"], explained["why"].split()[0]), (False, "expired"))
+
     def test_a_client_that_goes(self) -> None:
         """The peers are not waited for any more, and nothing has failed."""
         cancelled: list[Deferred[None]] = []
