@@ -28,6 +28,7 @@ help:
 	@echo "make check          check style, types and coverage"
 	@echo "make docs           build the documentation as HTML in build/docs, and the man page in build/man"
 	@echo "make reference      generate docs/cli.md from the help of the commands"
+	@echo "make screenshots    take the pictures of docs/page, two minutes; needs what make test-deps sets up"
 	@echo "make dist           build and check the source distribution and the wheel, in dist"
 	@echo "make sbom           describe in build/*.cdx.json (CycloneDX) what users install; builds the packages first"
 	@echo "make release        collect packages, SBOM and their SHA-256 in build/release; builds them first"
@@ -72,6 +73,9 @@ reference: .venv/ready
 	@mkdir -p build
 	$(BIN)/python -m bender.cli.reference >build/cli.md
 	@mv build/cli.md docs/cli.md
+
+screenshots: .venv/ready-dev
+	$(BIN)/python -m tests.page.screenshots
 
 dist: .venv/ready-dev
 	rm -rf dist
@@ -149,7 +153,7 @@ clean:
 	$(PIP) --editable '.[docs]'
 	@touch $@
 
-.venv/ready-bench: .venv/ready
+.venv/ready-bench: .venv/ready-test
 	$(PIP) --editable '.[bench]'
 	@touch $@
 
@@ -183,4 +187,4 @@ clean:
 	tests/faults/previous.sh .deps/previous $(PYTHON)
 	@touch $@
 
-.PHONY: help run test test-deps test-outside bench check lint types docs reference dist sbom release audit check-installed constraints coverage clean
+.PHONY: help run test test-deps test-outside bench check lint types docs reference screenshots dist sbom release audit check-installed constraints coverage clean

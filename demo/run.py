@@ -169,6 +169,8 @@ Kill one of the nodes, and see that the sample does not go offline at any other:
 
 {running}
 
+Open any of them in a browser to see what it lists, live.
+
 To try it in another terminal, set up the command line and the nodes there first:
 
   . {from_here(Path(sys.executable).with_name("activate"))}

@@ -85,6 +85,14 @@ class Architecture(SynchronousTestCase):
         self.assertGreater(len(named), 60)
         self.assertEqual([name for name in sorted(named) if not _is_in_tree(name)], [])
 
+    def test_every_module_of_the_web_page_is_named(self) -> None:
+        """In its table, and none that does not exist; the text before it names the module that starts it."""
+        page = (ROOT / "docs/architecture.md").read_text("utf-8")
+        (section,) = re.findall(r"^### page/\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL)
+        rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        named = ["main", *(module.rpartition("/")[2] for row in rows for module in re.findall(r"`([\w/]+)`", row))]
+        self.assertEqual(sorted(named), sorted(path.stem for path in (ROOT / "bender/page").rglob("*.js")))
+
 
 class Decisions(SynchronousTestCase):
     def test_each_has_a_number_of_its_own(self) -> None:

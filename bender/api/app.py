@@ -106,7 +106,7 @@ class _Paths(Resource):
         request.access = self._tokens.access(_token(request))
         try:
             self._require_own_page(request)
-            if request.path not in self._table.open_paths:
+            if not self._table.is_open(request.path):
                 request.access.require_valid()
         except AccessDenied as error:
             return respond(request, self._table.formed(access_refused(self._node, error)))

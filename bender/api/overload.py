@@ -10,14 +10,13 @@ from __future__ import annotations
 import re
 
 from bender.api.responses import RETRY_AFTER, ApiResponse, refusal_response
-from bender.api.routes import ROUTES
 from bender.net.fair_turns import Urgency
 
 #: Seconds after which questions are turned away. Changes never are: their clients would only send them again.
 WAIT_S_MAX = {Urgency.QUERY: 1.0, Urgency.DIAGNOSIS: 0.5}
 
-#: The paths that tell how a node is, which is asked all the more when it is overloaded.
-_STATE_OF_NODE = tuple(route.path for route in ROUTES if route.while_not_ready)
+#: The paths that tell how a node is, which is asked all the more when it is overloaded; so does the page, at `/`.
+_STATE_OF_NODE = ("/ready", "/status", "/metrics", "/token", "/page")
 
 #: The paths for which a node asks all others.
 _ASKED_OF_ALL = ("/explain", "/claims", "/nodes")
@@ -35,7 +34,7 @@ def urgency_of(method: str, path: str) -> Urgency:
     """Return the urgency of a request; `path` may be cut off after its first part."""
     if path.startswith(_ASKED_OF_ALL):
         return Urgency.DIAGNOSIS
-    if path.startswith(_STATE_OF_NODE) or (method == "PUT" and path.startswith("/registrations")):
+    if path == "/" or path.startswith(_STATE_OF_NODE) or (method == "PUT" and path.startswith("/registrations")):
         return Urgency.RENEWAL
     if path.startswith("/renewals"):
         return Urgency.RENEWAL

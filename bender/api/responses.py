@@ -174,9 +174,9 @@ NOT_READY = refusal_response(
 )
 
 
-def json_response(asked: ApiRequest, body: bytes) -> ApiResponse:
+def json_response(asked: ApiRequest, body: bytes, *more: tuple[bytes, bytes]) -> ApiResponse:
     """Return one object. Its tag follows from the content alone, so it is the same on all nodes."""
-    return or_not_modified(asked, ApiResponse(200, body, (JSON, (b"ETag", etag_of(body).encode()))))
+    return or_not_modified(asked, ApiResponse(200, body, (JSON, (b"ETag", etag_of(body).encode()), *more)))
 
 
 def etag_of(body: bytes) -> str:

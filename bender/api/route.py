@@ -68,14 +68,20 @@ class RouteTable:
         """
         self.routes = tuple(routes)
         self.error_form = error_form
-        #: The paths for which a client needs no token.
-        self.open_paths = frozenset(route.path.encode() for route in self.routes if route.reads is Need.NOTHING)
+        open_paths = [route.path.partition("<") for route in self.routes if route.reads is Need.NOTHING]
+        #: The paths for which a client needs no token, and what such paths begin with that have a variable part.
+        self.open_paths = frozenset(path.encode() for path, variable, _ in open_paths if not variable)
+        self.open_prefixes = tuple({path.encode() for path, variable, _ in open_paths if variable})
         # Routes that are hot, by the number of parts of the path and the first of them. All other parts are variable.
         self._hot = {(route.path.count("/"), route.path.split("/")[1]): route for route in self.routes if route.hot}
         self._body_bytes_always: dict[bytes, int] = {}
         for route in self.routes:
             first = route.path.encode().split(b"/")[1]
             self._body_bytes_always[first] = max(self._body_bytes_always.get(first, 0), route.body_bytes_always)
+
+    def is_open(self, path: bytes) -> bool:
+        """Return True if a client needs no token for a path, whether there is something at it or not."""
+        return path in self.open_paths or path.startswith(self.open_prefixes)
 
     def formed(self, response: ApiResponse) -> ApiResponse:
         """Return a response in the form of the site."""

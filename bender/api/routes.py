@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bender import __version__
 from bender.access.tokens import AccessDenied
-from bender.api import backends, consumers, metrics, node_loss_guard, nodes, registrations
+from bender.api import backends, consumers, metrics, node_loss_guard, nodes, page, registrations
 from bender.api.responses import (
     BODY_BYTES_MAX,
     META_KEY,
@@ -100,8 +100,23 @@ def without_command(route: Route, asked: ApiRequest) -> ApiResponse:
 # The node itself.
 
 
-def _root(_node: Node, asked: ApiRequest) -> ApiResponse:
-    return json_response(asked, encode({"name": "bender", "version": __version__}))
+def _root(node: Node, asked: ApiRequest) -> Answered:
+    """Answer a browser with the page, which says itself that the node is not ready, and others when it is."""
+    if page.wants_page(asked):
+        return page.page(asked)
+    return _name_and_version(asked) if node.ready else _name_once_ready(node, asked)
+
+
+def _name_and_version(asked: ApiRequest) -> ApiResponse:
+    return json_response(asked, encode({"name": "bender", "version": __version__}), (b"Vary", b"Accept"))
+
+
+async def _name_once_ready(node: Node, asked: ApiRequest) -> ApiResponse:
+    try:
+        await node.until_ready()
+    except NotReady:
+        return NOT_READY
+    return _name_and_version(asked)
 
 
 def _status(node: Node, asked: ApiRequest) -> ApiResponse:
@@ -207,5 +222,6 @@ ROUTES = (
     Route("/metrics", {"GET": metrics.scrape}, while_not_ready=True),
     Route("/token", {"GET": _token}, while_not_ready=True, reads=Need.VALID),
     Route("/ready", {"GET": _ready}, hot=True, while_not_ready=True, reads=Need.NOTHING),
-    Route("/", {"GET": _root}, reads=Need.NOTHING),
+    Route("/", {"GET": _root}, while_not_ready=True, reads=Need.NOTHING),
+    *page.ROUTES,
 )

@@ -87,6 +87,8 @@ TABLE = {
     ("GET", "/status"): Row(OPEN, 200, "/status"),
     ("GET", "/ready"): Row(OPEN, 200, "/ready"),
     ("GET", "/"): Row(OPEN, 200, "/"),
+    ("GET", "/page/<file>"): Row(OPEN, 200, "/page/main.js"),
+    ("GET", "/page/<folder>/<file>"): Row(OPEN, 200, "/page/views/now.js"),
 }
 
 #: Requests for the fast path, if they have a token.
@@ -137,7 +139,7 @@ class Matrix(SynchronousTestCase):
         front = Guarded(fast=True)
         paths = {route: row.path.partition("?")[0] for (_, route), row in TABLE.items()}
         for route in ROUTES:
-            expected = OPEN if route.path.encode() in RouteTable(ROUTES).open_paths else ANY
+            expected = OPEN if RouteTable(ROUTES).is_open(route.path.encode()) else ANY
             for name, refused in zip(TOKENS, expected, strict=True):
                 absent = [(method, 405) for method in ("GET", "POST", "PUT", "DELETE") if method not in route.commands]
                 for method, passes in (("OPTIONS", 204), ("BREW", 405), *absent):
@@ -169,7 +171,8 @@ class Matrix(SynchronousTestCase):
 
     def test_open_paths(self) -> None:
         """They are these alone, whatever else is in the request."""
-        self.assertEqual(RouteTable(ROUTES).open_paths, {b"/", b"/ready", b"/status"})
+        table = RouteTable(ROUTES)
+        self.assertEqual((table.open_paths, table.open_prefixes), ({b"/", b"/ready", b"/status"}, (b"/page/",)))
         fronts = [Guarded(fast=fast) for fast in (True, False)]
         for path in ("*", "/", "/?x", "/ready?x", "http://node/ready", "http://node", "/status?x"):
             for front, name in product(fronts, (None, "unknown", "root")):

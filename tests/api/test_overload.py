@@ -17,6 +17,8 @@ class Urgencies(ApiCase):
             ("POST", "/renewals", Urgency.RENEWAL),
             ("GET", "/ready", Urgency.RENEWAL),
             ("GET", "/status", Urgency.RENEWAL),
+            ("GET", "/", Urgency.RENEWAL),
+            ("GET", "/page/main.js", Urgency.RENEWAL),
             ("POST", "/registrations", Urgency.CHANGE),
             ("POST", WEB_PATH, Urgency.CHANGE),
             ("DELETE", WEB_PATH, Urgency.CHANGE),

@@ -89,6 +89,7 @@ class Conversing(RuleBasedStateMachine):
         assert (head.status, head.headers["etag"], head.body) == (200, tag, b""), head
 
     def pass_seconds(self, seconds: int) -> None:
+        self.check_long_poll()  # what has happened already is answered without what expires meanwhile
         for _ in range(seconds):
             self.clock.advance(1)
             self.node.sweep()

@@ -98,6 +98,9 @@ class ApiMachine(Registrations, Configuration):
         (own,) = self.ask("GET", "/nodes").json
         assert (own["node"], own["hears"]) == ("n1", []), own
         self.got(200, {"required": False, "token": None, "scopes": ["admin"]}, self.ask("GET", "/token"))
+        for path in ("/page/main.js", "/page/views/now.js"):
+            assert self.ask("GET", path).headers["content-type"].startswith("text/javascript"), path
+        self.refused("NOT_FOUND", self.ask("GET", "/page/views/nothing.js"))
         self.look_at_metrics()
         self.look("/guard", [])
         self.refused("NOT_FOUND", self.ask("GET", "/guard/web"))

@@ -1,0 +1,113 @@
+"""The web page: the files of `bender/page`, served as they are, and the policy that confines them.
+
+A browser may load and ask nothing but this node, and runs only scripts that are files of the page: a name or `meta` of
+an instance is never more than text. The page says itself when the node is not ready or requires a token, so its files
+need neither.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from bender.api.responses import (
+    ApiRequest,
+    ApiResponse,
+    Headers,
+    accepted,
+    etag_of,
+    gzip_accepted,
+    not_found_response,
+    or_not_modified,
+)
+from bender.api.route import Need, Route
+from bender.node.node import Node
+
+#: The page itself, which is at `/`.
+INDEX = "index.html"
+
+MEDIA_TYPES = {
+    ".css": b"text/css; charset=utf-8",
+    ".html": b"text/html; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+    ".svg": b"image/svg+xml",
+}
+
+#: Nothing inline, nothing of another origin, and no text that becomes markup or script (Trusted Types).
+DIRECTIVES = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "connect-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",
+    "trusted-types": "'none'",
+}
+
+CONTENT_SECURITY_POLICY = "; ".join(f"{name} {value}" for name, value in DIRECTIVES.items())
+
+#: A browser asks each time whether a file has changed: after an upgrade, no old file works with a new one.
+HEADERS: Headers = (
+    (b"Cache-Control", b"no-cache"),
+    (b"Content-Security-Policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"Cross-Origin-Resource-Policy", b"same-origin"),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"X-Frame-Options", b"DENY"),
+)
+
+
+def wants_page(asked: ApiRequest) -> bool:
+    """Return True if a client of `/` is a browser: it names HTML, and does not name JSON."""
+    named = {name for name, takes in accepted(asked.accept or "") if takes}
+    return "text/html" in named and "application/json" not in named
+
+
+def page(asked: ApiRequest) -> ApiResponse:
+    """Return the page itself."""
+    return _file_response(asked, INDEX, b"Accept, Accept-Encoding")
+
+
+def _file(_node: Node, asked: ApiRequest) -> ApiResponse:
+    name = "/".join(asked.path)
+    if name not in _contents() or name == INDEX:
+        return not_found_response(f"page/{name}", ": the page has no such file")
+    return _file_response(asked, name, b"Accept-Encoding")
+
+
+#: All other files, also those in a folder.
+ROUTES = tuple(
+    Route(path, {"GET": _file}, while_not_ready=True, reads=Need.NOTHING)
+    for path in ("/page/<file>", "/page/<folder>/<file>")
+)
+
+
+def _file_response(asked: ApiRequest, name: str, vary: bytes) -> ApiResponse:
+    plain, gzipped = _contents()[name]
+    media_type = MEDIA_TYPES[name[name.rindex(".") :]]
+    headers = ((b"Content-Type", media_type), (b"Vary", vary), *HEADERS)
+    etag = etag_of(plain)
+    if gzip_accepted(asked):
+        encoded = ((b"Content-Encoding", b"gzip"), (b"ETag", f'{etag[:-1]}-gzip"'.encode()))
+        return or_not_modified(asked, ApiResponse(200, gzipped, (*headers, *encoded)))
+    return or_not_modified(asked, ApiResponse(200, plain, (*headers, (b"ETag", etag.encode()))))
+
+
+@cache
+def _contents() -> dict[str, tuple[bytes, bytes]]:
+    """Return the content of each file, plain and compressed, by its path below `bender/page`."""
+    return {name: (plain, gzip.compress(plain, mtime=0)) for name, plain in _read(files("bender") / "page")}
+
+
+def _read(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _read(entry, f"{prefix}{entry.name}/")
+        elif any(entry.name.endswith(suffix) for suffix in MEDIA_TYPES):
+            yield prefix + entry.name, entry.read_bytes()

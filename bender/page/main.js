@@ -1,0 +1,156 @@
+// The page: what it knows of the registry, and which view shows it.
+
+import { Api } from "./api.js";
+import { askToken } from "./dialogs.js";
+import { h } from "./dom.js";
+import { EventLog } from "./event_log.js";
+import { connectionBanner, Header } from "./header.js";
+import { LiveEvents } from "./live_events.js";
+import { NodeStatus } from "./node_status.js";
+import { Poll } from "./poll.js";
+import { Registry } from "./registry.js";
+import { Router } from "./router.js";
+import { Traffic } from "./traffic.js";
+import { ClusterView } from "./views/cluster.js";
+import { DeploysView } from "./views/deploys.js";
+import { EventsView } from "./views/events.js";
+import { ExplainView } from "./views/explain.js";
+import { NowView } from "./views/now.js";
+
+const STATUS_MS = 2_000;
+
+/** What load balancers find down is part of every view; the views that show more of them ask more often. */
+const CONSUMERS_MS = 4_000;
+
+/** Changes are drawn together, at most this often: ten times a second is as fast as anybody reads. */
+const DRAW_MS = 100;
+
+class Page {
+  api = new Api();
+  registry = new Registry();
+  log = new EventLog(this.api);
+  live = new LiveEvents(this.api);
+  status = new NodeStatus(this.api);
+  traffic = new Traffic(this.api);
+  router = new Router({ now: "instances", deploys: "backends", cluster: null, events: "events", explain: null });
+  view = null;
+  #views = {};
+  #main = document.getElementById("main");
+  #announcer = document.getElementById("announcer");
+  #polls = [
+    new Poll(STATUS_MS, () => this.status.ask()),
+    new Poll(CONSUMERS_MS, () => this.live.state === "live" && this.traffic.ask()),
+  ];
+  #drawing = null;
+  // Whether the user was asked for another token than the present one.
+  #asked = false;
+
+  constructor() {
+    this.header = new Header(this, document.getElementById("header"));
+    this.#views = {
+      now: new NowView(this),
+      deploys: new DeploysView(this),
+      cluster: new ClusterView(this),
+      events: new EventsView(this),
+      explain: new ExplainView(this),
+    };
+    // The address belongs to the views, so the link over the header only moves the focus.
+    document.querySelector(".skip").addEventListener("click", (event) => {
+      event.preventDefault();
+      this.#main.focus();
+    });
+    this.#listen();
+    this.#route();
+    this.live.reconnect();
+    for (const poll of this.#polls) poll.start();
+    setInterval(() => this.registry.sweep(), 1000);
+  }
+
+  /** Say something to users of screen readers. */
+  announce(text) {
+    this.#announcer.textContent = text;
+  }
+
+  /** Ask for a token, because there is none or the node does not accept it. */
+  askToken(problem = this.live.problem ?? "") {
+    return askToken(this.api, problem);
+  }
+
+  /** Draw the view with the next changes, soon. */
+  draw() {
+    this.#drawing ??= setTimeout(() => {
+      this.#drawing = null;
+      this.view.update();
+      this.header.update();
+    }, DRAW_MS);
+  }
+
+  #listen() {
+    const { api, live, registry, log, status, traffic, router } = this;
+    live.addEventListener("batch", ({ detail }) => {
+      registry.apply(detail);
+      log.apply(detail);
+    });
+    live.addEventListener("state", () => this.#connectionChanged());
+    // Views ask the node again and again: the user is asked once for each token that is refused, and for none.
+    api.addEventListener("token", () => (this.#asked = false));
+    api.addEventListener("unauthorized", ({ detail }) => {
+      if (!this.#asked) this.askToken(detail.message);
+      this.#asked = true;
+    });
+    api.addEventListener("access", () => this.draw());
+    for (const source of [registry, log, status, traffic]) source.addEventListener("change", () => this.draw());
+    status.addEventListener("change", () => {
+      if (!status.answers && live.state === "live") live.drop();
+      this.#drawBanner();
+    });
+    router.addEventListener("route", () => this.#route());
+  }
+
+  #connectionChanged() {
+    this.#drawBanner();
+    if (this.live.state !== "live") return this.draw();
+    this.status.ask();
+    this.traffic.ask();
+    // What is missing is not worth a message: without the answer, the page offers no changes and no earlier events.
+    this.api.loadAccess().catch(() => undefined);
+    this.log.loadEarlier().catch(() => undefined);
+    this.draw();
+  }
+
+  #drawBanner() {
+    connectionBanner(this, document.getElementById("connection"));
+  }
+
+  #route() {
+    const next = this.#views[this.router.view];
+    if (next !== this.view) {
+      const isFirst = this.view === null;
+      this.view?.hide?.();
+      this.view = next;
+      this.#main.replaceChildren(next.element);
+      this.#main.dataset.view = this.router.view;
+      // What had the focus is gone; at the beginning, the first key finds the way to the content.
+      if (!isFirst && !document.activeElement.matches("input, dialog *")) this.#main.focus({ preventScroll: true });
+      next.shown?.();
+    }
+    next.show(this.router);
+    next.update();
+    this.header.update();
+  }
+}
+
+try {
+  window.page = new Page();
+} catch (error) {
+  document
+    .getElementById("main")
+    .replaceChildren(
+      h(
+        "p",
+        { class: "refusal", role: "alert" },
+        `The page cannot start: ${error.message}. Reload it, or use bender top.`,
+      ),
+    );
+  throw error;
+}
