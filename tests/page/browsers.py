@@ -13,6 +13,9 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.e2e.nodes import PATIENCE_S
 from tests.twistd_command import ROOT
 
+#: Where `make test-deps` sets up Chromium.
+FOLDER = ROOT / ".deps/chromium"
+
 #: Besides Playwright's own, for the same behaviour on every machine: nothing that Chromium does by itself uses the
 #: network, and it needs neither a graphics card nor a large /dev/shm.
 FLAGS = [
@@ -26,20 +29,23 @@ FLAGS = [
 ]
 
 
-def chromium() -> str:
-    """Return the path of the machine's Chromium, or else of the one from `make test-deps`."""
-    path = shutil.which("chromium") or str(ROOT / ".deps/chromium/chromium")
-    assert Path(path).exists(), "Chromium is missing: make test-deps"
+def chromium(folder: Path = FOLDER) -> str:
+    """Return the path of the machine's Chromium, or else of the one that was set up in a folder."""
+    path = shutil.which("chromium") or str(folder / "chromium")
+    assert Path(path).exists(), f"Chromium is missing: {path}"
     return path
 
 
 @contextmanager
-def started() -> Iterator[Browser]:
-    """Start Chromium with an empty profile, which is deleted at the end; `expect` waits as long as all tests do."""
+def started(folder: Path = FOLDER) -> Iterator[Browser]:
+    """Start Chromium with an empty profile, which is deleted at the end; `expect` waits as long as all tests do.
+
+    The folder is the one of `make test-deps`, unless another has Chromium.
+    """
     expect.set_options(timeout=PATIENCE_S * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium(),
+            executable_path=chromium(folder),
             args=FLAGS,
             # Chromium's sandbox refuses root.
             chromium_sandbox=os.geteuid() != 0,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,13 @@ def page(visit: Visit) -> Page:
 
 
 @pytest.fixture
+def other(browser: Browser) -> Iterator[Page]:
+    """An empty page in a window of its own, as another person has it. A tab behind another one would draw little."""
+    with visiting(browser) as visit:
+        yield visit.page
+
+
+@pytest.fixture
 def axe() -> Callable[[Page], list[str]]:
     """Check a page with axe-core: `assert axe(page) == []`."""
     return accessibility.violations
@@ -59,21 +67,32 @@ def _forks() -> Iterator[None]:
 
 
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Callable[..., list[Node]]]:
-    """Start nodes that are ready and know each other: `(node,) = nodes(1, ttl=4, interval=1)`.
-
-    All are ended with the test, and none may log an error, or a token.
-    """
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Nodes of one test, which starts them. All are ended with it, and none may log an error, or a token."""
     with ended_cleanly(Cluster(tmp_path)) as cluster:
+        yield cluster
 
-        def start(count: int, **options: Any) -> list[Node]:
-            nodes = [cluster.node(**options) for _ in range(count)]
-            cluster.launch(nodes)
-            for node in nodes:
-                wait_until_ready(node)
-            return nodes
 
-        yield start
+@pytest.fixture
+def nodes(cluster: Cluster) -> Callable[..., list[Node]]:
+    """Start nodes that are ready and know each other: `(node,) = nodes(1, ttl=4, interval=1)`."""
+    return partial(start, cluster)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
+    """Two nodes that all tests of a file use, each for apps and backends of its own."""
+    with ended_cleanly(Cluster(tmp_path_factory.mktemp("pair"))) as cluster:
+        yield start(cluster, 2, interval=0.25, ttl=4)
+
+
+def start(cluster: Cluster, count: int, /, **options: Any) -> list[Node]:
+    """Start nodes of a cluster as peers of each other, and wait until all are ready."""
+    nodes = [cluster.node(**options) for _ in range(count)]
+    cluster.launch(nodes)
+    for node in nodes:
+        wait_until_ready(node)
+    return nodes
 
 
 @pytest.fixture
