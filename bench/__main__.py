@@ -59,6 +59,7 @@ MEASUREMENTS = (
     ),
     Measurement("scale", quick=["--sizes", "5", "20", "--seconds=1", "--rotating=100"]),
     Measurement("top", quick=["--repetitions=1", "--registrations=500", "--seconds=3"]),
+    Measurement("page", ["--seconds=60"], ["--registrations=500", "--seconds=10"], peers=["chromium"]),
     Measurement("scraping", quick=["--repetitions=1", "--scrapes=2", "--apps", "10", "100"]),
     Measurement("agent_checks", quick=["--repetitions=1", "--seconds=1", "--servers=100"]),
     Measurement("balancing", quick=["--repetitions=1", "--seconds=3"], peers=["haproxy"]),
