@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from attrs import frozen
+from attrs import field, frozen
 from playwright.sync_api import Browser, CDPSession, Page
 
 from bench.figures import Target, arguments, percentile, print_table, say, spread, write
@@ -37,7 +37,9 @@ PATIENCE_S = 60.0
 #: The list of the last changes and of the events fills in this time.
 WARM_UP_S = 60.0
 
-LOOKS_APART_S = 10.0
+#: The list stands for this time, and is scrolled for the next.
+TURN_S = 10.0
+
 SCROLLS_APART_S = 0.1
 SCROLL_PX = 400
 
@@ -60,13 +62,13 @@ requestAnimationFrame(function frame(now) {
 
 @frozen
 class Run:
-    """The first paint, the frames while the list stands and while it is scrolled, and the memory at each look."""
+    """The first paint, the frames while the list stands and while it is scrolled, and the memory after each turn."""
 
     paint_ms: float
-    standing_ms: list[float]
-    scrolled_ms: list[float]
-    memory_bytes: list[float]
-    elements: list[float]
+    standing_ms: list[float] = field(factory=list)
+    scrolled_ms: list[float] = field(factory=list)
+    memory_bytes: list[float] = field(factory=list)
+    elements: list[float] = field(factory=list)
 
     @property
     def frames_ms(self) -> list[float]:
@@ -118,19 +120,22 @@ def deregistering(number: int) -> bytes:
 
 
 def watch(browser: Browser, node: Node, seconds: float) -> Run:
-    """Open the page, and look at it for a time: half of it the list stands, half of it is scrolled."""
+    """Open the page, and look at it for a time, in which the list stands and is scrolled by turns."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.add_init_script(PROBE)
     page.goto(f"http://127.0.0.1:{node.api}/")
-    paint_ms = painted(page)
+    run = Run(painted(page))
     inspector = context.new_cdp_session(page)
     page.wait_for_timeout(1000 * min(WARM_UP_S, seconds / 2))
-    looks: list[tuple[float, float]] = []
-    standing_ms, scrolled_ms = (frames(page, inspector, seconds / 2, looks, scroll=scroll) for scroll in (False, True))
+    for turn in range(max(2, round(seconds / TURN_S))):
+        scroll = turn % 2 == 1
+        (run.scrolled_ms if scroll else run.standing_ms).extend(frames(page, scroll=scroll))
+        memory_bytes, elements = memory_of(inspector)
+        run.memory_bytes.append(memory_bytes)
+        run.elements.append(elements)
     context.close()
-    memory, elements = zip(*looks, strict=True)
-    return Run(paint_ms, standing_ms, scrolled_ms, [*memory], [*elements])
+    return run
 
 
 def painted(page: Page) -> float:
@@ -144,26 +149,17 @@ def painted(page: Page) -> float:
     raise SystemExit("The page does not show the list.")
 
 
-def frames(
-    page: Page, inspector: CDPSession, seconds: float, looks: list[tuple[float, float]], *, scroll: bool
-) -> list[float]:
-    """Return the times between two frames; add the memory in bytes and the number of elements to `looks`."""
+def frames(page: Page, *, scroll: bool) -> list[float]:
+    """Return the times between two frames in a turn."""
     page.mouse.move(640, 400)
+    # What came before is ours: garbage is collected between turns.
     page.evaluate("() => { window.frames = []; }")
-    began = time.monotonic()
-    looked = began
-    taken: list[float] = []
-    while time.monotonic() < began + seconds:
+    until = time.monotonic() + TURN_S
+    while time.monotonic() < until:
         if scroll:
             page.mouse.wheel(0, random.choice((SCROLL_PX, SCROLL_PX, -SCROLL_PX)))  # noqa: S311
         page.wait_for_timeout(1000 * SCROLLS_APART_S)
-        if time.monotonic() > looked + LOOKS_APART_S:
-            looked = time.monotonic()
-            # The collection is ours, and so is the frame that it makes long.
-            taken += page.evaluate("() => window.frames")
-            looks.append(memory_of(inspector))
-            page.evaluate("() => { window.frames = []; }")
-    taken += page.evaluate("() => window.frames")
+    taken: list[float] = page.evaluate("() => window.frames")
     return taken
 
 
@@ -211,7 +207,7 @@ def report(runs: list[Run], count: int) -> None:
     memory = [[bytes_ / 1e6 for bytes_ in run.memory_bytes] for run in runs]
     rows = [["MB of JavaScript", *(f"{values[0]:.1f} to {values[-1]:.1f}" for values in memory)]]
     rows.append(["nodes of the document", *(f"{run.elements[0]:,.0f} to {run.elements[-1]:,.0f}" for run in runs)])
-    print_table("from the first to the last look", ["", *(f"run {number + 1}" for number in range(len(runs)))], rows)
+    print_table("from the first to the last turn", ["", *(f"run {number + 1}" for number in range(len(runs)))], rows)
 
 
 if __name__ == "__main__":
