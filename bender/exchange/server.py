@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from klein import Klein
@@ -97,6 +97,9 @@ class AnsweringNode(Protocol):
     async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]: ...
 
 
+_Subject = TypeVar("_Subject")
+
+
 class GossipServer:
     """Answers peers."""
 
@@ -121,29 +124,20 @@ class GossipServer:
     @_klein.route(ACCOUNT_PATH, methods=["POST"])
     def account(self, request: PeerRequest) -> bytes:
         """Answer with what this node knows of an id, for a peer that was asked to explain it."""
-        try:
-            key = self._wire.inquired(request.content.read())
-        except MessageRefused as refused:
-            return _respond(request, *self._refuse(refused, request.getClientAddress().host))
-        return _respond(request, http.OK, MEDIA_TYPE, self._wire.account_out(self._node.account(key)))
+        wire, node = self._wire, self._node
+        return self._inform(request, wire.inquired, lambda key: wire.account_out(node.account(key)))
 
     @_klein.route(CLAIMS_PATH, methods=["POST"])
     def claims(self, request: PeerRequest) -> bytes:
         """Answer with the time that this node's claims have left, for a peer that was asked for those of all nodes."""
-        try:
-            keys = self._wire.claims_inquired(request.content.read())
-        except MessageRefused as refused:
-            return _respond(request, *self._refuse(refused, request.getClientAddress().host))
-        return _respond(request, http.OK, MEDIA_TYPE, self._wire.leases_out(self._node.claim_leases(keys)))
+        wire, node = self._wire, self._node
+        return self._inform(request, wire.claims_inquired, lambda keys: wire.leases_out(node.claim_leases(keys)))
 
     @_klein.route(NODES_PATH, methods=["POST"])
     def report(self, request: PeerRequest) -> bytes:
         """Answer with what this node reports about itself, for a peer that was asked for all nodes."""
-        try:
-            self._wire.check_question(request.content.read())
-        except MessageRefused as refused:
-            return _respond(request, *self._refuse(refused, request.getClientAddress().host))
-        return _respond(request, http.OK, MEDIA_TYPE, self._wire.report_out(self._node.own_report()))
+        wire, node = self._wire, self._node
+        return self._inform(request, wire.check_question, lambda _: wire.report_out(node.own_report()))
 
     @_klein.route(CONSUMERS_PATH, methods=["POST"])
     async def consumers(self, request: PeerRequest) -> bytes:
@@ -154,6 +148,16 @@ class GossipServer:
             return _respond(request, *self._refuse(refused, request.getClientAddress().host))
         consumers = await self._node.awaited_consumers(awaited)
         return _respond(request, http.OK, MEDIA_TYPE, self._wire.consumers_out(consumers))
+
+    def _inform(
+        self, request: PeerRequest, decode: Callable[[bytes], _Subject], answer: Callable[[_Subject], bytes]
+    ) -> bytes:
+        """Answer a question that can be answered at once, or refuse it; `decode` raises `MessageRefused`."""
+        try:
+            subject = decode(request.content.read())
+        except MessageRefused as refused:
+            return _respond(request, *self._refuse(refused, request.getClientAddress().host))
+        return _respond(request, http.OK, MEDIA_TYPE, answer(subject))
 
     def _answer(self, body: bytes, host: str) -> tuple[int, bytes, bytes]:
         """Return the status, media type and body of the answer to a request of `host`."""

@@ -19,7 +19,7 @@ from bender.core.reasons import CHECK_FAILED
 from bender.core.registration_status import UP
 from bender.core.timing import in_a_word
 from bender.net.addresses import host_port
-from bender.node.inquiries import all_accounts, gathered
+from bender.node.inquiries import gathered, peer_accounts
 from bender.node.node import Node
 
 #: Other registrations with the address of an instance that the sentence names.
@@ -28,10 +28,10 @@ SAME_ADDRESS_NAMED_MAX = 4
 
 async def explain(node: Node, key: str) -> dict[str, Any] | None:
     """Return the answer to `GET /explain/…`; None if no node knows anything of the id."""
-    asking: list[Coroutine[Any, Any, Any]] = [all_accounts(node, key), node.all_consumers()]
+    asking: list[Coroutine[Any, Any, Any]] = [peer_accounts(node, key), node.all_consumers()]
     accounts, consumers = await gathered(asking)
-    # What is listed here is of this moment, and so must be what this node says about it.
-    accounts = [node.account(key), *accounts[1:]]
+    # What this node says about it must be of the same moment as its list, which is read below.
+    accounts = [node.account(key), *accounts]
     answered = [account for account in accounts if isinstance(account, NodeDiagnosis)]
     if not any(account.says_something for account in answered):
         return None

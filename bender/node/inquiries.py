@@ -39,12 +39,11 @@ async def gathered(questions: Iterable[Coroutine[Any, Any, _Answer]]) -> list[_A
         raise
 
 
-async def all_accounts(node: Node, key: str) -> list[NodeDiagnosis | NoDiagnosis]:
-    """Ask all peers that have not left what they know of an id, and return it after what this node knows."""
+async def peer_accounts(node: Node, key: str) -> list[NodeDiagnosis | NoDiagnosis]:
+    """Return what each peer that has not left knows of an id."""
     asked = _present(node)
-    own = node.account(key)
     answers = await gathered(_account_of(node, peer, key) for peer in asked)
-    return [own, *map(_named, asked, answers)]
+    return [*map(_named, asked, answers)]
 
 
 async def _account_of(node: Node, peer: Peer, key: str) -> NodeDiagnosis | NoDiagnosis:

@@ -97,7 +97,7 @@ class OfTwoNodes(PairCase):
         )
 
     def test_a_peer_that_left(self) -> None:
-        """It is no node of the cluster any more, and the others say that it left."""
+        """A node that left is not listed any more, and the others report that it left."""
         self.network.second.leave()
         (first,) = self.nodes()
         self.assertEqual([(heard["node"], heard["state"]) for heard in first["hears"]], [("second", "left")])

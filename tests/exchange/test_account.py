@@ -15,7 +15,7 @@ from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import WIRE_VERSION, Wire
 from bender.exchange.wire_errors import Malformed
 from bender.node.event_selection import Selection
-from bender.node.inquiries import ClaimsFound, all_accounts, all_claims, all_reports
+from bender.node.inquiries import ClaimsFound, all_claims, all_reports, peer_accounts
 from tests.exchange.network import LISTED, ExchangeCase, http_answer
 from tests.exchange.test_exchange import KEY, WEB, ExchangeOfNodes
 from tests.exchange.test_server import ServerCase
@@ -76,7 +76,7 @@ class Asked(ServerCase):
         self.assertEqual(self.call("POST", "/nodes", msgpack.encode([2, "bender", "more"]))[0], 200)
 
     def test_others_that_ask_a_node_about_itself_are_refused(self) -> None:
-        """Of another cluster, with a wire version from far away, or with what is no question."""
+        """Questions of another cluster, of an unknown wire version, and of an invalid form."""
         for rubbish in (b"", b"\xc1", msgpack.encode([WIRE_VERSION]), msgpack.encode(["bender", 1])):
             self.assertEqual(self.call("POST", "/nodes", rubbish)[0], 400)
         for question in (Wire("other", 1.0).question(), msgpack.encode([3, "bender"])):
@@ -171,15 +171,16 @@ class Asking(ExchangeOfNodes):
         self.assertEqual(applied.nodes, ("n (10.0.0.1:1730)", "n (10.0.0.2:1730)", "10.0.0.3"))
 
     def test_every_node_gives_its_account(self) -> None:
-        """The one that was asked comes first."""
+        """The node that is asked by a client, and its peer."""
         nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]
         self.pass_time(2, nodes)
         nodes[1].register(WEB)
         self.network.settle()
-        asking = Deferred.fromCoroutine(all_accounts(nodes[0], KEY))
+        asking = Deferred.fromCoroutine(peer_accounts(nodes[0], KEY))
         self.network.settle()
-        own, other = self.successResultOf(asking)
-        assert isinstance(own, NodeDiagnosis) and isinstance(other, NodeDiagnosis)
+        (other,) = self.successResultOf(asking)
+        own = nodes[0].account(KEY)
+        assert isinstance(other, NodeDiagnosis)
         self.assertEqual((own.node, own.listed, own.claim), ("10.0.0.1", True, None))
         self.assertEqual((other.node, other.claim is not None, len(other.events)), ("10.0.0.2", True, 1))
 

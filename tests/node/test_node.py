@@ -18,7 +18,7 @@ from bender.core.ledger import Head
 from bender.core.messages import Counter, Message, OutgoingMessage, Sender
 from bender.core.model import RegistrationRequest, registration
 from bender.core.node_report import NodeReport, NoNodeReport
-from bender.node.inquiries import all_accounts, all_claims, all_reports
+from bender.node.inquiries import all_claims, all_reports, peer_accounts
 from tests.api.conversation import Network, a_node
 
 WEB = RegistrationRequest("web", "1", "10.0.0.5", 80)
@@ -189,15 +189,15 @@ class Unreached(SynchronousTestCase):
 
     def test_account(self) -> None:
         """It is named, and not asked."""
-        accounts = self.successResultOf(Deferred.fromCoroutine(all_accounts(self.node, WEB.key)))
-        self.assertEqual(accounts[1:], [NoDiagnosis("n2", "10.0.0.2:1730", "was never reached from this node")])
+        accounts = self.successResultOf(Deferred.fromCoroutine(peer_accounts(self.node, WEB.key)))
+        self.assertEqual(accounts, [NoDiagnosis("n2", "10.0.0.2:1730", "was never reached from this node")])
         self.assertEqual(self.asked, [])
 
     def test_account_when_it_was_found(self) -> None:
         """It is asked even if it does not answer by now."""
         self.node.replica.links.answered("10.0.0.2:1730", 1001)
-        accounts = self.successResultOf(Deferred.fromCoroutine(all_accounts(self.node, WEB.key)))
-        self.assertEqual(accounts[1:], [NoDiagnosis("n2", "10.0.0.2:1730", "does not answer within 1 s")])
+        accounts = self.successResultOf(Deferred.fromCoroutine(peer_accounts(self.node, WEB.key)))
+        self.assertEqual(accounts, [NoDiagnosis("n2", "10.0.0.2:1730", "does not answer within 1 s")])
 
     def test_claims(self) -> None:
         """It is missing, and not asked, until it was found."""
