@@ -89,10 +89,9 @@ ROUTES = tuple(
 
 
 def _file_response(asked: ApiRequest, name: str, vary: bytes) -> ApiResponse:
-    plain, gzipped = _contents()[name]
+    plain, gzipped, etag = _contents()[name]
     media_type = MEDIA_TYPES[name[name.rindex(".") :]]
     headers = ((b"Content-Type", media_type), (b"Vary", vary), *HEADERS)
-    etag = etag_of(plain)
     if gzip_accepted(asked):
         encoded = ((b"Content-Encoding", b"gzip"), (b"ETag", f'{etag[:-1]}-gzip"'.encode()))
         return or_not_modified(asked, ApiResponse(200, gzipped, (*headers, *encoded)))
@@ -100,9 +99,10 @@ def _file_response(asked: ApiRequest, name: str, vary: bytes) -> ApiResponse:
 
 
 @cache
-def _contents() -> dict[str, tuple[bytes, bytes]]:
-    """Return the content of each file, plain and compressed, by its path below `bender/page`."""
-    return {name: (plain, gzip.compress(plain, mtime=0)) for name, plain in _read(files("bender") / "page")}
+def _contents() -> dict[str, tuple[bytes, bytes, str]]:
+    """Return the content of each file, plain and compressed, and its tag, by its path below `bender/page`."""
+    found = _read(files("bender") / "page")
+    return {name: (plain, gzip.compress(plain, mtime=0), etag_of(plain)) for name, plain in found}
 
 
 def _read(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:

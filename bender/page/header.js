@@ -3,7 +3,6 @@
 import { sentence } from "./dialogs.js";
 import { h, render } from "./dom.js";
 import { clock, count, number, rate } from "./format.js";
-import { unserved } from "./instance_status.js";
 import { commas, dot } from "./parts.js";
 import { href } from "./router.js";
 import { Series, sparkline } from "./sparkline.js";
@@ -78,11 +77,11 @@ export class Header {
   }
 
   #tab(view) {
-    const { router, status, registry, traffic } = this.#page;
-    const problems = { cluster: () => status.problems, deploys: () => unserved(registry, traffic) }[view]?.() ?? [];
+    const { router, status, unserved } = this.#page;
+    const problems = { cluster: status.problems.length, deploys: unserved.size }[view] ?? 0;
     const isCurrent = router.view === view || (view === "now" && router.view === "explain");
     const attributes = { href: href(view), "aria-current": isCurrent ? "page" : null };
-    return h("a", attributes, TITLES[view], problems.length > 0 && badge(problems.length));
+    return h("a", attributes, TITLES[view], problems > 0 && badge(problems));
   }
 
   #themeButton() {

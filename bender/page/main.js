@@ -5,6 +5,7 @@ import { askToken } from "./dialogs.js";
 import { h } from "./dom.js";
 import { EventLog } from "./event_log.js";
 import { connectionBanner, Header } from "./header.js";
+import { unserved } from "./instance_status.js";
 import { LiveEvents } from "./live_events.js";
 import { NodeStatus } from "./node_status.js";
 import { Poll } from "./poll.js";
@@ -42,6 +43,7 @@ class Page {
     new Poll(CONSUMERS_MS, () => this.live.state === "live" && this.traffic.ask()),
   ];
   #drawing = null;
+  #unserved = null;
   // Whether the user was asked for another token than the present one.
   #asked = false;
 
@@ -64,6 +66,12 @@ class Page {
     this.live.reconnect();
     for (const poll of this.#polls) poll.start();
     setInterval(() => this.registry.sweep(), 1000);
+  }
+
+  /** The names of the backends without a member that takes their traffic, looked up once for each change. */
+  get unserved() {
+    this.#unserved ??= new Set(unserved(this.registry, this.traffic));
+    return this.#unserved;
   }
 
   /** Say something to users of screen readers. */
@@ -99,6 +107,7 @@ class Page {
       this.#asked = true;
     });
     api.addEventListener("access", () => this.draw());
+    for (const source of [registry, traffic]) source.addEventListener("change", () => (this.#unserved = null));
     for (const source of [registry, log, status, traffic]) source.addEventListener("change", () => this.draw());
     status.addEventListener("change", () => {
       if (!status.answers && live.state === "live") live.drop();

@@ -1,6 +1,7 @@
 // `GET /status` of the node, every two seconds: its peers and problems, and the rates that follow from its counters.
 
 import { Unreachable } from "./api.js";
+import { shared } from "./poll.js";
 import { Series } from "./sparkline.js";
 
 /** A node that is well answers this at once, also under load. */
@@ -21,19 +22,14 @@ export class NodeStatus extends EventTarget {
   /** Whether the node answered the last request, with whatever. */
   answers = true;
   renewals = new Series(VALUES);
+  /** Ask the node now. */
+  ask = shared(() => this.#ask());
   #api;
   #before = null;
-  #asking = null;
 
   constructor(api) {
     super();
     this.#api = api;
-  }
-
-  /** Ask for the status; who asks while an answer is under way gets that one. */
-  ask() {
-    this.#asking ??= this.#ask().finally(() => (this.#asking = null));
-    return this.#asking;
   }
 
   async #ask() {

@@ -1,5 +1,11 @@
 // Asks the node for something again and again, as long as somebody looks at it.
 
+/** Return an async function that calls `ask`; who calls it while an answer is under way gets that one. */
+export function shared(ask) {
+  let asking = null;
+  return () => (asking ??= ask().finally(() => (asking = null)));
+}
+
 /** Calls `ask`, an async function, every `everyMs` while it is on and the page is visible; never twice at a time. */
 export class Poll {
   #ask;

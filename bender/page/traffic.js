@@ -1,5 +1,7 @@
 // What load balancers report: how many requests went to each version, and how far each has got with its changes.
 
+import { shared } from "./poll.js";
+
 /** The share of a version is measured over this time. */
 const WINDOW_MS = 60_000;
 
@@ -16,23 +18,18 @@ export class Traffic extends EventTarget {
   /** As `GET /consumers` answers. */
   consumers = [];
   problem = null;
+  /** Ask the node now. */
+  ask = shared(() => this.#ask());
   #api;
   // The last counts, by reporter, backend and version; they only ever rise, or begin at 0 again.
   #last = new Map();
   // The differences of the last minute: `{at, counts}`, the counts by backend and version.
   #looks = [];
   #down = new Set();
-  #asking = null;
 
   constructor(api) {
     super();
     this.#api = api;
-  }
-
-  /** Ask for the consumers; who asks while an answer is under way gets that one. */
-  ask() {
-    this.#asking ??= this.#ask().finally(() => (this.#asking = null));
-    return this.#asking;
   }
 
   async #ask() {

@@ -18,7 +18,7 @@ SOON_MS = 1000
 #: `tests.e2e.yardsticks`, the present delays of the machine are allowed for.
 STEPS = 10
 
-#: Looks after each change of the document, so that its own delay is no part of what is measured.
+#: Checks the document after each of its changes, so that the check adds no delay to the measured time.
 LOOK = """([selector, pattern, gone, patienceMs]) => {
     const text = new RegExp(pattern);
     const shown = () => [...document.querySelectorAll(selector)].some((each) => text.test(each.textContent));

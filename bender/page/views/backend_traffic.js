@@ -2,7 +2,7 @@
 
 import { h, svg } from "../dom.js";
 import { ago, count, hostPort, list, number, percent } from "../format.js";
-import { membersOf, statusOf, unserved } from "../instance_status.js";
+import { membersOf, statusOf } from "../instance_status.js";
 import { dot, table, tableRow } from "../parts.js";
 import { explainHref, href } from "../router.js";
 
@@ -42,7 +42,7 @@ export function trafficSection(page, backend) {
   }
   const total = [...counts.values()].reduce((sum, each) => sum + each.requests, 0);
   const rows = parts.map((part) => shareRow(page, backend, part, counts, total));
-  const isServed = !unserved(page.registry, traffic).includes(backend.name);
+  const isServed = !page.unserved.has(backend.name);
   return h("section", { class: "card", "aria-label": "Traffic" }, [
     !isServed && h("p", { class: "bad alarm" }, "No member takes traffic: load balancers answer requests with 503."),
     isServed && shareBar(parts),

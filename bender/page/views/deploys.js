@@ -1,7 +1,6 @@
 // *Deploys*: frontends and backends, which version each serves, and how to change that.
 
 import { h, render } from "../dom.js";
-import { unserved } from "../instance_status.js";
 import { table, tableRow, wordsOf } from "../parts.js";
 import { Poll } from "../poll.js";
 import { compareNames } from "../registry.js";
@@ -68,31 +67,29 @@ export class DeploysView {
   }
 
   #overview() {
-    const { registry, router, traffic } = this.#page;
+    const { registry, router, unserved } = this.#page;
     if (!registry.synced) return null;
     if (!registry.backends.size && !registry.frontends.size) return noBackend();
     const backends = this.#found(registry.backends);
     const { query } = router;
     if (!backends.length && query) return h("p", { class: "summary" }, `No backend matches “${query}”.`);
-    const troubled = new Set(unserved(registry, traffic));
     const rows = backends.map((backend) => {
       const link = h("a", { href: href("deploys", ["backend", backend.name], query) }, backend.name);
       const members = membersText(this.#page, backend.app, backend.version);
       return tableRow(backend.id, link, [
         h("td", {}, servesText(backend)),
-        h("td", { class: troubled.has(backend.name) ? "bad" : null }, members),
+        h("td", { class: unserved.has(backend.name) ? "bad" : null }, members),
       ]);
     });
     return h("div", { class: "overview" }, table("Backends", ["Backend", "Serves", "Take traffic"], rows));
   }
 
   #drawMenu() {
-    const { registry, traffic } = this.#page;
-    const troubled = new Set(unserved(registry, traffic));
+    const { registry, unserved } = this.#page;
     const backends = this.#found(registry.backends).map((backend) =>
       this.#item(backend, [
         servesText(backend),
-        troubled.has(backend.name) && h("b", { class: "bad" }, ` ${UNSERVED}`),
+        unserved.has(backend.name) && h("b", { class: "bad" }, ` ${UNSERVED}`),
       ]),
     );
     const frontends = this.#found(registry.frontends).map((frontend) =>

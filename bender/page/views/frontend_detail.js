@@ -1,7 +1,6 @@
 // One frontend: where it listens, to which backend it sends, and its rules.
 
 import { h } from "../dom.js";
-import { unserved } from "../instance_status.js";
 import { table, tableRow } from "../parts.js";
 import { compareNames } from "../registry.js";
 import { href } from "../router.js";
@@ -42,9 +41,8 @@ export class FrontendDetail extends SettingDetail {
 
   #cells(name) {
     if (!name) return [h("td", { class: "bad" }, "none"), h("td")];
-    const { registry, traffic } = this.page;
-    const backend = registry.backends.get(name);
-    const isServed = backend && !unserved(registry, traffic).includes(name);
+    const backend = this.page.registry.backends.get(name);
+    const isServed = backend && !this.page.unserved.has(name);
     return [
       h("td", {}, h("a", { href: href("deploys", ["backend", name]) }, name)),
       h(

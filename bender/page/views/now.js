@@ -2,7 +2,7 @@
 
 import { h, render } from "../dom.js";
 import { count } from "../format.js";
-import { statusOf, unserved } from "../instance_status.js";
+import { statusOf } from "../instance_status.js";
 import { commas, wordsOf } from "../parts.js";
 import { Poll } from "../poll.js";
 import { explainHref, href } from "../router.js";
@@ -223,7 +223,7 @@ export class NowView {
   }
 
   #summarize() {
-    const { registry, router, live, traffic } = this.#page;
+    const { registry, router, live } = this.#page;
     const { query } = router;
     const found = this.#rows.filter((row) => row.kind === "instance").length;
     let content;
@@ -231,7 +231,7 @@ export class NowView {
     else if (query && !this.#rows.length) content = nothingFound(query);
     else if (query) content = `${count(found, "instance")} match${found === 1 ? "es" : ""} “${query}”.`;
     else if (!this.#rows.length) content = nothingRegistered();
-    else content = unservedText(unserved(registry, traffic));
+    else content = unservedText([...this.#page.unserved]);
     this.#tree.hidden = registry.synced && !this.#rows.length;
     this.#summary.hidden = content === null;
     render(this.#summary, content);
