@@ -52,7 +52,7 @@ class Site:
         self.url = f"http://127.0.0.1:{self.server.server_port}/"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # ends after every page: Chromium may still ask for an icon when a test ends
 def serve() -> Iterator[Callable[..., Site]]:
     """Serve pages: `site = serve(); site.pages["/"] = html`, or `serve("default-src 'self'")`."""
     sites: list[Site] = []
