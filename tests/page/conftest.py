@@ -30,11 +30,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Visit]:
+def visit(browser: Browser, cluster: Cluster) -> Iterator[Visit]:
     """What `page` does, and what the test expects of it.
 
     At the end of the test there may have been no error, on the console or else, that the test did not allow, and no
-    request to another origin.
+    request to another origin. The page is closed before the nodes of `cluster` end, or it would miss them.
     """
     with visiting(browser) as visit:
         yield visit
