@@ -151,14 +151,14 @@ class _Front:
     async def stream(self, route: Route, request: HttpRequest, path: dict[str, str]) -> Any:
         self._tally(request, route)
         await self._until_ready(request)
-        asked = _api_request(request, path, route)
+        api_request = _api_request(request, path, route)
         try:
-            require_access(route, asked)
+            require_access(route, api_request)
         except AccessDenied as error:
             return self._respond(request, access_refused(self._node, error))
         if request.method in (b"GET", b"HEAD"):
             return await watch(self._node, request, self._reactor, self._turns, self._tokens)
-        return self._respond(request, without_command(route, asked))
+        return self._respond(request, without_command(route, api_request))
 
     def command(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
         self._tally(request, route)

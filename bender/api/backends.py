@@ -51,40 +51,40 @@ _named = msgspec.json.Decoder(_Named)
 
 
 def create(kind: Kind) -> Command:
-    def create(node: Node, asked: ApiRequest) -> ApiResponse:
-        sent = parse_object(asked.body)
+    def create(node: Node, request: ApiRequest) -> ApiResponse:
+        sent = parse_object(request.body)
         kind.require_known(sent)
         name = name_of(sent)
         members_min = _members_min(kind, sent)
         body = node.limits.entry(partial(kind.body, name, sent), None)
         if node.configured(kind.key(name)) is not None:
             return refusal_response("CONFLICT", f"{kind.name} {name} exists already: change it with PUT")
-        refusal = _refuse_too_few(node, body, members_min) or refuse_harm(node, asked, kind, None, body)
+        refusal = _refuse_too_few(node, body, members_min) or refuse_harm(node, request, kind, None, body)
         if refusal is not None:
             return refusal
-        node.configure(kind.key(name), body, asked.author)
+        node.configure(kind.key(name), body, request.author)
         return _created(node, kind, name, body)
 
     return create
 
 
 def put(kind: Kind) -> Command:
-    def put(node: Node, asked: ApiRequest) -> ApiResponse:
-        (name,) = asked.path
+    def put(node: Node, request: ApiRequest) -> ApiResponse:
+        (name,) = request.path
         key = kind.key(name)
         existing = node.configured(key)
-        sent = parse_object(asked.body)
+        sent = parse_object(request.body)
         members_min = _members_min(kind, sent)
         body = node.limits.entry(partial(kind.body, name, sent), existing)
         refusal = (
-            refuse_stale(asked, existing, key)
+            refuse_stale(request, existing, key)
             or _refuse_too_few(node, body, members_min)
-            or refuse_harm(node, asked, kind, existing, body)
+            or refuse_harm(node, request, kind, existing, body)
         )
         if refusal is not None:
             return refusal
         if body != existing:  # one that changes nothing would only push an older setting out of the history
-            node.configure(key, body, asked.author)
+            node.configure(key, body, request.author)
         return _created(node, kind, name, body) if existing is None else _changed(node, kind, body)
 
     return put
@@ -111,16 +111,16 @@ def _refuse_too_few(node: Node, body: bytes, members_min: int) -> ApiResponse | 
 def history(kind: Kind) -> Command:
     """Return the command that lists the last settings, newest first, with time and author; `null` for a removal."""
 
-    def history(node: Node, asked: ApiRequest) -> ApiResponse:
-        key = _key(kind, asked)
+    def history(node: Node, request: ApiRequest) -> ApiResponse:
+        key = _key(kind, request)
         settings = node.history(key)
         if not settings:
-            return _absent(node, kind, asked)
+            return _absent(node, kind, request)
         told = (
             encode({"at": each.at_ms, "author": each.author, kind.name: each.body and msgspec.Raw(each.body)})
             for each in settings
         )
-        return array_response(asked, told)
+        return array_response(request, told)
 
     return history
 
@@ -128,22 +128,22 @@ def history(kind: Kind) -> Command:
 def roll_back(kind: Kind) -> Command:
     """Return the command that sets the previous setting again, as a new one; twice restores the present one."""
 
-    def roll_back(node: Node, asked: ApiRequest) -> ApiResponse:
-        key = _key(kind, asked)
-        model.require_nothing(asked.body, "because the node knows the previous setting")
+    def roll_back(node: Node, request: ApiRequest) -> ApiResponse:
+        key = _key(kind, request)
+        model.require_nothing(request.body, "because the node knows the previous setting")
         existing = node.configured(key)
         if existing is None:
-            return _absent(node, kind, asked)
-        refusal = refuse_stale(asked, existing, key)
+            return _absent(node, kind, request)
+        refusal = refuse_stale(request, existing, key)
         if refusal is not None:
             return refusal
         before = next((each.body for each in node.history(key)[1:]), None)
         if before is None:
             return refusal_response("CONFLICT", f"{key} has no earlier setting to go back to")
-        refusal = refuse_harm(node, asked, kind, existing, before, back=True)
+        refusal = refuse_harm(node, request, kind, existing, before, back=True)
         if refusal is not None:
             return refusal
-        node.configure(key, before, asked.author)
+        node.configure(key, before, request.author)
         return _changed(node, kind, before)
 
     return roll_back
@@ -163,53 +163,53 @@ def _created(node: Node, kind: Kind, name: str, body: bytes) -> ApiResponse:
 
 
 def remove(kind: Kind) -> Command:
-    def remove(node: Node, asked: ApiRequest) -> ApiResponse:
-        key = _key(kind, asked)
+    def remove(node: Node, request: ApiRequest) -> ApiResponse:
+        key = _key(kind, request)
         existing = node.configured(key)
-        refusal = refuse_stale(asked, existing, key)
+        refusal = refuse_stale(request, existing, key)
         if refusal is not None:
             return refusal
         if existing is None:
-            return _absent(node, kind, asked)
-        refusal = refuse_harm(node, asked, kind, existing, None)
+            return _absent(node, kind, request)
+        refusal = refuse_harm(node, request, kind, existing, None)
         if refusal is not None:
             return refusal
-        node.configure(key, None, asked.author)
-        warnings = impact_at(node).warnings_of_removal(asked.path[0]) if kind is BACKEND else []
+        node.configure(key, None, request.author)
+        warnings = impact_at(node).warnings_of_removal(request.path[0]) if kind is BACKEND else []
         return ApiResponse(204, headers=warning_headers(warnings))
 
     return remove
 
 
 def one(kind: Kind) -> Command:
-    def one(node: Node, asked: ApiRequest) -> ApiResponse:
-        body = node.configured(_key(kind, asked))
-        return _absent(node, kind, asked) if body is None else json_response(asked, body)
+    def one(node: Node, request: ApiRequest) -> ApiResponse:
+        body = node.configured(_key(kind, request))
+        return _absent(node, kind, request) if body is None else json_response(request, body)
 
     return one
 
 
 def all_of(kind: Kind) -> Command:
-    return lambda node, asked: array_response(asked, node.configuration(kind.name))
+    return lambda node, request: array_response(request, node.configuration(kind.name))
 
 
-def members(node: Node, asked: ApiRequest) -> ApiResponse | DeferredResponse:
-    body = node.configured(_key(BACKEND, asked))
+def members(node: Node, request: ApiRequest) -> ApiResponse | DeferredResponse:
+    body = node.configured(_key(BACKEND, request))
     if body is None:
-        return _absent(node, BACKEND, asked)
+        return _absent(node, BACKEND, request)
     backend: dict[str, Any] = msgspec.json.decode(body)
     app, version, canary = backend["app"], backend["version"], canary_of(backend)
     if canary is None and not servers_of(backend) and node.all_up(app, version):
-        return selected(node, asked, app, version)
+        return selected(node, request, app, version)
     stable, chosen = node.claims(app, version), node.claims(app, canary.version) if canary else []
-    standings = node.standings()
+    statuses = node.registration_statuses()
     found: list[bytes] = []
 
     def steps() -> Iterator[None]:
         read: list[list[dict[str, Any]]] = [[], []]
         for registrations, claims in zip(read, (stable, chosen), strict=True):
             for portion in portions(claims):
-                shown = [registration(c.key, c.body, standings.get(c.key, USUAL)) for c in portion]
+                shown = [registration(c.key, c.body, statuses.get(c.key, USUAL)) for c in portion]
                 registrations.extend(map(msgspec.json.decode, shown))
                 yield
         weighted = iter(weighted_members(backend, *read))
@@ -218,12 +218,12 @@ def members(node: Node, asked: ApiRequest) -> ApiResponse | DeferredResponse:
             yield
 
     held_bytes = MEMBER_BYTES * (len(stable) + len(chosen))
-    return DeferredResponse(steps(), lambda: array_response(asked, found), held_bytes)
+    return DeferredResponse(steps(), lambda: array_response(request, found), held_bytes)
 
 
-def _absent(node: Node, kind: Kind, asked: ApiRequest) -> ApiResponse:
+def _absent(node: Node, kind: Kind, request: ApiRequest) -> ApiResponse:
     """Return 404 for an object that does not exist, with the name that was probably meant, or its kind."""
-    (name,) = asked.path
+    (name,) = request.path
     other = FRONTEND if kind is BACKEND else BACKEND
     if node.configured(other.key(name)) is not None:
         return not_found_response(kind.key(name), f", but there is a {other.key(name)}")
@@ -233,6 +233,6 @@ def _absent(node: Node, kind: Kind, asked: ApiRequest) -> ApiResponse:
     return not_found_response(kind.key(name), did_you_mean(name, [_named.decode(body).name for body in bodies]))
 
 
-def _key(kind: Kind, asked: ApiRequest) -> str:
-    (name,) = asked.path
+def _key(kind: Kind, request: ApiRequest) -> str:
+    (name,) = request.path
     return kind.key(model.parse_name("name", name))

@@ -39,7 +39,7 @@ class ListedHere:
 
     def taking_traffic(self, app: str, version: str) -> Iterator[str]:
         for claim in self._node.each_claim(app, version):
-            if self._node.standing(claim.key).state not in AWAY and _weight.decode(claim.body).weight:
+            if self._node.registration_status(claim.key).state not in AWAY and _weight.decode(claim.body).weight:
                 yield claim.key
 
     def count(self, app: str, version: str) -> int:
@@ -62,13 +62,13 @@ def impact_at(node: Node) -> Impact:
 
 
 def refuse_harm(
-    node: Node, asked: ApiRequest, kind: Kind, before: bytes | None, after: bytes | None, *, back: bool = False
+    node: Node, request: ApiRequest, kind: Kind, before: bytes | None, after: bytes | None, *, back: bool = False
 ) -> ApiResponse | None:
     """Return the refusal of a change that would take traffic away, None if it would not or is forced.
 
     `before` and `after` are the encoded object, None where there is none; `back` is for one that is set back.
     """
-    if forced(asked) or before == after:
+    if forced(request) or before == after:
         return None
     impact = impact_at(node)
     old = None if before is None else _settings.decode(before)

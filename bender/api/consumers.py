@@ -13,17 +13,17 @@ from bender.node.node import Node
 from bender.node.propagation import shared_by
 
 
-def confirm(node: Node, asked: ApiRequest) -> ApiResponse:
-    (name,) = asked.path
+def confirm(node: Node, request: ApiRequest) -> ApiResponse:
+    (name,) = request.path
     name = parse_name("name", name)
-    confirmed = node.consumers.confirm(name, parse_confirmation(asked.body), Origin(asked.address))
-    return json_response(asked, encode(_fields(confirmed, node.shared_consumers(name))))
+    confirmed = node.consumers.confirm(name, parse_confirmation(request.body), Origin(request.address))
+    return json_response(request, encode(_fields(confirmed, node.shared_consumers(name))))
 
 
-async def list_consumers(node: Node, asked: ApiRequest) -> ApiResponse:
+async def list_consumers(node: Node, request: ApiRequest) -> ApiResponse:
     consumers = await node.all_consumers()
     shared = shared_by(consumers)
-    return array_response(asked, [encode(_fields(each, shared)) for each in consumers])
+    return array_response(request, [encode(_fields(each, shared)) for each in consumers])
 
 
 def _fields(consumer: ConsumerState, shared: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class ParsedRequest(msgspec.Struct, frozen=True, gc=False):
     """A request that the fast path has taken."""
 
     route: Route
-    asked: ApiRequest
+    api_request: ApiRequest
     path: str
     tally: RequestTally
 
@@ -123,10 +123,10 @@ class FastPath:
         if parsed.length > self.body_bytes_max and parsed.length > parsed.route.body_bytes_always:
             return None
         self.largest_body = max(self.largest_body, parsed.length)
-        asked = ApiRequest(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
-        asked.access = self._tokens.access(parsed.token)
+        api_request = ApiRequest(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
+        api_request.access = self._tokens.access(parsed.token)
         tally = self._node.requests.tally(parsed.route.name, parsed.method)
-        return ParsedRequest(parsed.route, asked, parsed.path, tally)
+        return ParsedRequest(parsed.route, api_request, parsed.path, tally)
 
     def _parsed(self, head: bytes) -> _Parsed | None:
         """Parse a head with the empty line at its end; return None where the request is for Twisted."""
@@ -155,11 +155,11 @@ class FastPath:
 
         It was read `waited_s` ago.
         """
-        began_at = taken.asked.at = self._node.now()
+        began_at = taken.api_request.at = self._node.now()
         if not (taken.route.while_not_ready or self._node.ready_at(began_at)):
             return None
         try:
-            answered = answer(self._node, taken.route, taken.asked)
+            answered = answer(self._node, taken.route, taken.api_request)
         except Exception as error:
             self._log.failure("A request for {path} failed.", path=taken.path)
             answered = error_response(error)

@@ -13,10 +13,10 @@ from bender.node.node import Node
 _VARY = (b"Vary", b"Accept, Accept-Encoding")
 
 
-def scrape(node: Node, asked: ApiRequest) -> DeferredResponse:
+def scrape(node: Node, request: ApiRequest) -> DeferredResponse:
     """Return all metrics, in the form that the client accepts; gzipped if it asks for that."""
-    exposition = Exposition(asked.accept)
-    gzipped = gzip_accepted(asked)
+    exposition = Exposition(request.accept)
+    gzipped = gzip_accepted(request)
     headers = ((b"Content-Type", exposition.content_type.encode()), _VARY)
     body: list[bytes] = []
 

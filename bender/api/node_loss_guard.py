@@ -7,23 +7,23 @@ from bender.core import model
 from bender.node.node import Node
 
 
-def guarded(node: Node, asked: ApiRequest) -> ApiResponse:
-    return array_response(asked, map(encode, node.guarded()))
+def guarded(node: Node, request: ApiRequest) -> ApiResponse:
+    return array_response(request, map(encode, node.guarded()))
 
 
-def guarded_app(node: Node, asked: ApiRequest) -> ApiResponse:
-    app = _app(asked)
+def guarded_app(node: Node, request: ApiRequest) -> ApiResponse:
+    app = _app(request)
     found = next((each for each in node.guarded() if each["app"] == app), None)
-    return _no_suspects(node, app) if found is None else json_response(asked, encode(found))
+    return _no_suspects(node, app) if found is None else json_response(request, encode(found))
 
 
-def end(node: Node, asked: ApiRequest) -> ApiResponse:
-    app = _app(asked)
-    return ApiResponse(204) if node.lift_guard(app, asked.author) else _no_suspects(node, app)
+def end(node: Node, request: ApiRequest) -> ApiResponse:
+    app = _app(request)
+    return ApiResponse(204) if node.lift_guard(app, request.author) else _no_suspects(node, app)
 
 
-def _app(asked: ApiRequest) -> str:
-    return model.parse_name("app", asked.path[0])
+def _app(request: ApiRequest) -> str:
+    return model.parse_name("app", request.path[0])
 
 
 def _no_suspects(node: Node, app: str) -> ApiResponse:

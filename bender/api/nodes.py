@@ -13,9 +13,9 @@ from bender.node.node import Node
 from bender.node.status import api_address
 
 
-async def list_nodes(node: Node, asked: ApiRequest) -> ApiResponse:
+async def list_nodes(node: Node, request: ApiRequest) -> ApiResponse:
     """Answer with all nodes, in order of name and address. They are asked for what they report."""
-    return array_response(asked, [encode(node_fields(each)) for each in await all_reports(node)])
+    return array_response(request, [encode(node_fields(each)) for each in await all_reports(node)])
 
 
 def node_fields(report: NodeReport | NoNodeReport) -> dict[str, Any]:

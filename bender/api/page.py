@@ -63,22 +63,22 @@ HEADERS: Headers = (
 )
 
 
-def wants_page(asked: ApiRequest) -> bool:
+def wants_page(request: ApiRequest) -> bool:
     """Return True if a client of `/` is a browser: it names HTML, and does not name JSON."""
-    named = {name for name, takes in accepted(asked.accept or "") if takes}
+    named = {name for name, takes in accepted(request.accept or "") if takes}
     return "text/html" in named and "application/json" not in named
 
 
-def page(asked: ApiRequest) -> ApiResponse:
+def page(request: ApiRequest) -> ApiResponse:
     """Return the page itself."""
-    return _file_response(asked, INDEX, b"Accept, Accept-Encoding")
+    return _file_response(request, INDEX, b"Accept, Accept-Encoding")
 
 
-def _file(_node: Node, asked: ApiRequest) -> ApiResponse:
-    name = "/".join(asked.path)
+def _file(_node: Node, request: ApiRequest) -> ApiResponse:
+    name = "/".join(request.path)
     if name not in _contents() or name == INDEX:
         return not_found_response(f"page/{name}", ": the page has no such file")
-    return _file_response(asked, name, b"Accept-Encoding")
+    return _file_response(request, name, b"Accept-Encoding")
 
 
 #: All other files, also those in a folder.
@@ -88,14 +88,14 @@ ROUTES = tuple(
 )
 
 
-def _file_response(asked: ApiRequest, name: str, vary: bytes) -> ApiResponse:
+def _file_response(request: ApiRequest, name: str, vary: bytes) -> ApiResponse:
     plain, gzipped, etag = _contents()[name]
     media_type = MEDIA_TYPES[name[name.rindex(".") :]]
     headers = ((b"Content-Type", media_type), (b"Vary", vary), *HEADERS)
-    if gzip_accepted(asked):
+    if gzip_accepted(request):
         encoded = ((b"Content-Encoding", b"gzip"), (b"ETag", f'{etag[:-1]}-gzip"'.encode()))
-        return or_not_modified(asked, ApiResponse(200, gzipped, (*headers, *encoded)))
-    return or_not_modified(asked, ApiResponse(200, plain, (*headers, (b"ETag", etag.encode()))))
+        return or_not_modified(request, ApiResponse(200, gzipped, (*headers, *encoded)))
+    return or_not_modified(request, ApiResponse(200, plain, (*headers, (b"ETag", etag.encode()))))
 
 
 @cache

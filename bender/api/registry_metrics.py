@@ -34,8 +34,8 @@ def registration_metrics(node: Node) -> Iterator[Metric | None]:
         yield None
     states: Counter[tuple[str, str]] = Counter()
     suspects: Counter[str] = Counter()
-    for standings in _portions(node.standings().items()):
-        for key, status in standings:
+    for statuses in _portions(node.registration_statuses().items()):
+        for key, status in statuses:
             _count(node, key, status, sizes, states, suspects)
         yield None
     about = "Registrations that this node lists, by app and by the state that an operator has set."
@@ -70,13 +70,13 @@ def _count(
 
 def backend_metrics(node: Node) -> Iterator[Metric | None]:
     """Yield the members of backends, in rotation and out of it."""
-    standings = node.standings()
+    statuses = node.registration_statuses()
     members: dict[str, list[int]] = {}
     others, empty, number = [0, 0], 0, 0
     # In order of name, so that the first ones are those with series of their own.
     for body in node.configuration("backend"):
         backend: dict[str, Any] = msgspec.json.decode(body)
-        counted = yield from _members(node, backend, standings)
+        counted = yield from _members(node, backend, statuses)
         empty += not counted[0]
         number += 1
         if number <= NAMES_MAX:
@@ -100,21 +100,21 @@ _PLACES = ("in", "out")
 
 
 def _members(
-    node: Node, backend: dict[str, Any], standings: dict[str, RegistrationStatus]
+    node: Node, backend: dict[str, Any], statuses: dict[str, RegistrationStatus]
 ) -> Generator[None, None, list[int]]:
     """Return the number of members in rotation and out of it, in slices."""
     service = service_of(backend)
-    asked: list[list[int]] = [[], []]
-    for weights, version in zip(asked, service.versions, strict=False):
+    request: list[list[int]] = [[], []]
+    for weights, version in zip(request, service.versions, strict=False):
         for claims in _portions(node.claims(service.app, version, ordered=False)):
-            weights += [asked_weight(each.body, standings.get(each.key, USUAL).state) for each in claims]
+            weights += [asked_weight(each.body, statuses.get(each.key, USUAL).state) for each in claims]
             if len(claims) == SLICE:
                 yield None
     registered = {f"registration/{service.app}/{version}/" for version in service.versions}
     for server in service.servers:
         if not any(node.claim(f"{prefix}{server.host}/{server.port}") for prefix in registered):
-            asked[0].append(1)
-    stable, canary = effective_weights(service, *asked)
+            request[0].append(1)
+    stable, canary = effective_weights(service, *request)
     serving = sum(weight > 0 for weights in (stable, canary) for weight in weights)
     return [serving, len(stable) + len(canary) - serving]
 

@@ -13,14 +13,14 @@ from bender.node.node import Node
 class RepeatedRequest(msgspec.Struct):
     """A registration or renewal that was read before, with the instance as it was shown after the last time.
 
-    `wanted` is what a registration asks for, None for a renewal; `terms` and `standing` are those that `shown` is of.
+    `wanted` is what a registration asks for, None for a renewal; `terms` and `status` are those that `shown` is of.
     """
 
     key: str
     headers: tuple[tuple[bytes, bytes], ...]
     wanted: RegistrationRequest | None = None
     terms: bytes = b""
-    standing: RegistrationStatus = USUAL
+    status: RegistrationStatus = USUAL
     shown: bytes = b""
 
     def register(self, node: Node, at: float | None = None) -> bool:
@@ -44,6 +44,6 @@ class RepeatedRequest(msgspec.Struct):
         return terms is not None
 
     def _note(self, node: Node, terms: bytes) -> None:
-        standing = node.standing(self.key)
-        if terms is not self.terms or standing is not self.standing:
-            self.terms, self.standing, self.shown = terms, standing, model.registration(self.key, terms, standing)
+        status = node.registration_status(self.key)
+        if terms is not self.terms or status is not self.status:
+            self.terms, self.status, self.shown = terms, status, model.registration(self.key, terms, status)

@@ -174,9 +174,9 @@ NOT_READY = refusal_response(
 )
 
 
-def json_response(asked: ApiRequest, body: bytes, *more: tuple[bytes, bytes]) -> ApiResponse:
+def json_response(request: ApiRequest, body: bytes, *more: tuple[bytes, bytes]) -> ApiResponse:
     """Return one object. Its tag follows from the content alone, so it is the same on all nodes."""
-    return or_not_modified(asked, ApiResponse(200, body, (JSON, (b"ETag", etag_of(body).encode()), *more)))
+    return or_not_modified(request, ApiResponse(200, body, (JSON, (b"ETag", etag_of(body).encode()), *more)))
 
 
 def etag_of(body: bytes) -> str:
@@ -184,20 +184,20 @@ def etag_of(body: bytes) -> str:
     return f'"{blake2b(body, digest_size=12).hexdigest()}"'
 
 
-def refuse_stale(asked: ApiRequest, existing: bytes | None, id_: str) -> ApiResponse | None:
+def refuse_stale(request: ApiRequest, existing: bytes | None, id_: str) -> ApiResponse | None:
     """Return the refusal of a change whose `If-Match` is not the tag of the object; None if it is."""
-    if asked.only_if is None or (existing is not None and _is_among(etag_of(existing), asked.only_if)):
+    if request.only_if is None or (existing is not None and _is_among(etag_of(existing), request.only_if)):
         return None
     present = "does not exist" if existing is None else "has changed since the version in If-Match"
     return refusal_response("STALE", f"{id_} {present}: GET it, then decide again")
 
 
-def or_not_modified(asked: ApiRequest, answer: ApiResponse) -> ApiResponse:
+def or_not_modified(request: ApiRequest, answer: ApiResponse) -> ApiResponse:
     """Return an answer with a tag, without its content if the client has it already."""
-    if asked.etags is None:
+    if request.etags is None:
         return answer
     about = tuple(header for header in answer.headers if header[0] in _ABOUT_UNCHANGED)
-    return ApiResponse(304, headers=about) if _is_among(dict(about)[b"ETag"].decode(), asked.etags) else answer
+    return ApiResponse(304, headers=about) if _is_among(dict(about)[b"ETag"].decode(), request.etags) else answer
 
 
 def _is_among(etag: str, etags: str) -> bool:
@@ -209,39 +209,39 @@ def not_found_response(id_: str, hint: str = "") -> ApiResponse:
     return refusal_response("NOT_FOUND", f"there is no {id_}{hint}")
 
 
-def array_response(asked: ApiRequest, bodies: Iterable[bytes]) -> ApiResponse:
-    return list_response(asked, Listing(bodies))
+def array_response(request: ApiRequest, bodies: Iterable[bytes]) -> ApiResponse:
+    return list_response(request, Listing(bodies))
 
 
-def list_response(asked: ApiRequest, listing: Listing) -> ApiResponse:
+def list_response(request: ApiRequest, listing: Listing) -> ApiResponse:
     """Return a list; deflated if it is long and the client accepts that."""
     deflates = len(listing.body) > DEFLATE_OVER_BYTES
-    gzipped = deflates and gzip_accepted(asked)
+    gzipped = deflates and gzip_accepted(request)
     headers = _about_list(listing.etag, gzipped=gzipped, deflates=deflates)
-    return or_not_modified(asked, ApiResponse(200, listing.gzipped if gzipped else listing.body, headers))
+    return or_not_modified(request, ApiResponse(200, listing.gzipped if gzipped else listing.body, headers))
 
 
-def long_list_response(asked: ApiRequest, listing: LongListing) -> ApiResponse:
+def long_list_response(request: ApiRequest, listing: LongListing) -> ApiResponse:
     """Return a list that was made in slices, in pieces if there are several."""
     if listing.length is not None and listing.length <= ONE_PIECE_BYTES_MAX:
-        return list_response(asked, listing.whole())
-    gzipped = gzip_accepted(asked)
+        return list_response(request, listing.whole())
+    gzipped = gzip_accepted(request)
     headers = _about_list(listing.etag, gzipped=gzipped, deflates=True)
     pieces = listing.gzipped() if gzipped else listing.pieces()
-    return or_not_modified(asked, ApiResponse(200, b"", headers, pieces, None if gzipped else listing.length))
+    return or_not_modified(request, ApiResponse(200, b"", headers, pieces, None if gzipped else listing.length))
 
 
 def listing_response(
-    asked: ApiRequest, listings: Listings, app: str | None, version: str | None
+    request: ApiRequest, listings: Listings, app: str | None, version: str | None
 ) -> ApiResponse | DeferredResponse:
     """Return the list of the registrations of an app or version, or of all; a long one is made in slices."""
     if not listings.is_long(app, version):
-        return list_response(asked, listings.listing(app, version))
+        return list_response(request, listings.listing(app, version))
     kept = listings.kept(app, version)
     if kept is not None:
-        return long_list_response(asked, kept)
+        return long_list_response(request, kept)
     long = listings.long_listing(app, version)
-    return DeferredResponse(long.steps(), lambda: long_list_response(asked, long), listings.held_bytes(app, version))
+    return DeferredResponse(long.steps(), lambda: long_list_response(request, long), listings.held_bytes(app, version))
 
 
 def _about_list(tag: str, *, gzipped: bool, deflates: bool) -> Headers:
@@ -252,9 +252,9 @@ def _about_list(tag: str, *, gzipped: bool, deflates: bool) -> Headers:
     return (*headers, (b"Content-Encoding", b"gzip")) if gzipped else headers
 
 
-def gzip_accepted(asked: ApiRequest) -> bool:
+def gzip_accepted(request: ApiRequest) -> bool:
     """Return True if the client names gzip. A `*` alone says little about what it can read."""
-    return next((takes for name, takes in accepted(asked.encodings or "") if name in ("gzip", "x-gzip")), False)
+    return next((takes for name, takes in accepted(request.encodings or "") if name in ("gzip", "x-gzip")), False)
 
 
 def accepted(header: str) -> Iterator[tuple[str, bool]]:
@@ -271,9 +271,9 @@ def wait_s(text: str) -> float:
     return min(float(text), WAIT_S_MAX)
 
 
-def forced(asked: ApiRequest) -> bool:
+def forced(request: ApiRequest) -> bool:
     """Return whether the query has `force`, without a value or with `1` or `true`. Raises `Invalid`."""
-    value = fields(asked).get("force")
+    value = fields(request).get("force")
     if value not in (None, "", "1", "true"):
         raise Invalid("force", "must have no value, or 1 or true")
     return value is not None
@@ -289,10 +289,10 @@ def location(id_: str) -> bytes:
     return f"/{kind}s/{quote(name, safe='/:')}".encode()
 
 
-def fields(asked: ApiRequest) -> dict[str, str]:
+def fields(request: ApiRequest) -> dict[str, str]:
     """Return the fields of the query. Raises `Invalid` for one that is given twice."""
     found: dict[str, str] = {}
-    for name, value in fields_in_order(asked):
+    for name, value in fields_in_order(request):
         if name in found:
             raise Invalid(name, "must not be given more than once")
         found[name] = value
@@ -317,10 +317,10 @@ def require_known(names: Iterable[str], known: Collection[str], *, changes: bool
             raise Invalid(shown_name(name), f"is not a parameter of this request{hint if nearest else takes}")
 
 
-def fields_in_order(asked: ApiRequest) -> list[tuple[str, str]]:
-    if not asked.query:
+def fields_in_order(request: ApiRequest) -> list[tuple[str, str]]:
+    if not request.query:
         return []
     try:
-        return parse_qsl(asked.query, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
+        return parse_qsl(request.query, keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX)
     except ValueError:
         raise Invalid("query", f"must have at most {QUERY_FIELDS_MAX} parameters, in percent-encoded UTF-8") from None

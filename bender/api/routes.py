@@ -33,18 +33,18 @@ from bender.core.routing import BACKEND, FRONTEND
 from bender.node.node import Full, InstanceReplaced, Node, NotReady
 
 
-def answer(node: Node, route: Route, asked: ApiRequest) -> Answered:
+def answer(node: Node, route: Route, request: ApiRequest) -> Answered:
     """Do what a client asks for."""
-    command = route.commands.get("GET" if asked.method == "HEAD" else asked.method)
+    command = route.commands.get("GET" if request.method == "HEAD" else request.method)
     try:
-        if not asked.permitted:
-            require_access(route, asked)
-            asked.permitted = True
+        if not request.permitted:
+            require_access(route, request)
+            request.permitted = True
         if command is None:
-            return without_command(route, asked)
-        if asked.query:
-            _require_known(route, asked)
-        return command(node, asked)
+            return without_command(route, request)
+        if request.query:
+            _require_known(route, request)
+        return command(node, request)
     except AccessDenied as error:
         return access_refused(node, error)
     except (Invalid, TooLarge, NotReady, Full, InstanceReplaced) as error:
@@ -57,10 +57,10 @@ def access_refused(node: Node, error: AccessDenied) -> ApiResponse:
     return error_response(error)
 
 
-def require_access(route: Route, asked: ApiRequest) -> None:
+def require_access(route: Route, request: ApiRequest) -> None:
     """Raise `Unauthorized` or `Forbidden` where a client may not send this request."""
-    method = "GET" if asked.method == "HEAD" else asked.method
-    access, need = asked.access, route.reads if method == "GET" else route.changes
+    method = "GET" if request.method == "HEAD" else request.method
+    access, need = request.access, route.reads if method == "GET" else route.changes
     if route.reads is Need.NOTHING:
         return
     if method not in route.commands or need is Need.VALID:
@@ -70,69 +70,69 @@ def require_access(route: Route, asked: ApiRequest) -> None:
     elif need is Need.CONFIGURE:
         access.require_configure()
     elif need is Need.REGISTER:
-        access.require_register(asked.path[0])
+        access.require_register(request.path[0])
     else:
         access.require_register_some()
 
 
-def _require_known(route: Route, asked: ApiRequest) -> None:
+def _require_known(route: Route, request: ApiRequest) -> None:
     """Raise `Invalid` if the query has a field that the request does not know, or a value of `force` that is none.
 
     `force` is looked at even where it decides nothing, such as before a tag that is stale.
     """
-    method = "GET" if asked.method == "HEAD" else asked.method
+    method = "GET" if request.method == "HEAD" else request.method
     known = route.query.get(method, ())
-    require_known((name for name, _ in fields_in_order(asked)), known, changes=method != "GET")
+    require_known((name for name, _ in fields_in_order(request)), known, changes=method != "GET")
     if "force" in known:
-        forced(asked)
+        forced(request)
 
 
-def without_command(route: Route, asked: ApiRequest) -> ApiResponse:
+def without_command(route: Route, request: ApiRequest) -> ApiResponse:
     """Return the answer to a method for which a route has no command."""
     allow = (b"Allow", route.allow_header.encode())
-    if asked.method == "OPTIONS":
+    if request.method == "OPTIONS":
         return ApiResponse(204, headers=(allow,))
     return refusal_response(
-        "METHOD_NOT_ALLOWED", f"{asked.method} is not allowed here: use one of {route.allow_header}", allow
+        "METHOD_NOT_ALLOWED", f"{request.method} is not allowed here: use one of {route.allow_header}", allow
     )
 
 
 # The node itself.
 
 
-def _root(node: Node, asked: ApiRequest) -> Answered:
+def _root(node: Node, request: ApiRequest) -> Answered:
     """Answer a browser with the page, which says itself that the node is not ready, and others when it is."""
-    if page.wants_page(asked):
-        return page.page(asked)
-    return _name_and_version(asked) if node.ready else _name_once_ready(node, asked)
+    if page.wants_page(request):
+        return page.page(request)
+    return _name_and_version(request) if node.ready else _name_once_ready(node, request)
 
 
-def _name_and_version(asked: ApiRequest) -> ApiResponse:
-    return json_response(asked, encode({"name": "bender", "version": __version__}), (b"Vary", b"Accept"))
+def _name_and_version(request: ApiRequest) -> ApiResponse:
+    return json_response(request, encode({"name": "bender", "version": __version__}), (b"Vary", b"Accept"))
 
 
-async def _name_once_ready(node: Node, asked: ApiRequest) -> ApiResponse:
+async def _name_once_ready(node: Node, request: ApiRequest) -> ApiResponse:
     try:
         await node.until_ready()
     except NotReady:
         return NOT_READY
-    return _name_and_version(asked)
+    return _name_and_version(request)
 
 
-def _status(node: Node, asked: ApiRequest) -> ApiResponse:
-    return json_response(asked, encode(node.status()))
+def _status(node: Node, request: ApiRequest) -> ApiResponse:
+    return json_response(request, encode(node.status()))
 
 
-def _ready(node: Node, asked: ApiRequest) -> ApiResponse:
-    ready = node.ready if asked.at is None else node.ready_at(asked.at)
-    return json_response(asked, encode({"ready": True, "node": node.name})) if ready else NOT_READY
+def _ready(node: Node, request: ApiRequest) -> ApiResponse:
+    ready = node.ready if request.at is None else node.ready_at(request.at)
+    return json_response(request, encode({"ready": True, "node": node.name})) if ready else NOT_READY
 
 
-def _token(_node: Node, asked: ApiRequest) -> ApiResponse:
+def _token(_node: Node, request: ApiRequest) -> ApiResponse:
     """Answer with the name and the scopes of the client's token, for a client that shows what it may do."""
-    access = asked.access
+    access = request.access
     granted = {"required": access.name is not None, "token": access.name, "scopes": access.scopes.written}
-    return json_response(asked, encode(granted))
+    return json_response(request, encode(granted))
 
 
 def _streamed(_node: Node, _asked: ApiRequest) -> ApiResponse:

@@ -251,31 +251,31 @@ class ApiChannel(PacedChannel):
         busy = self._held or self._passed or self._waitingForTransport or self.site.turns.crowded
         free = not busy and self.persistent
         if free and len(data) <= REMEMBERED_BYTES_MAX:
-            taken = self.site.fast_path.take_whole(data)
-            if taken is not None and self._answer(taken):
+            parsed = self.site.fast_path.take_whole(data)
+            if parsed is not None and self._answer(parsed):
                 return
         super().dataReceived(data)
 
     def answer_at_once(self, held: bytes, at: int) -> int | None:
         """Answer what the fast path takes, unless the answer must wait or comes piece by piece: that is for Twisted."""
-        taken, end = self.site.fast_path.take(held, at)
-        if taken is None:
+        parsed, end = self.site.fast_path.take(held, at)
+        if parsed is None:
             return at if end == at else None
-        return end if self._answer(taken) else None
+        return end if self._answer(parsed) else None
 
-    def _answer(self, taken: ParsedRequest) -> bool:
+    def _answer(self, parsed: ParsedRequest) -> bool:
         """Answer a request of the fast path; False if it is for Twisted."""
         site = self.site
         waited_s = site.turns.waited_s
-        if waited_s and (late := self.turned_away(taken.asked.method, taken.path)):
-            self.write_at_once(site.fast_path.refuse(taken, late, waited_s))
+        if waited_s and (late := self.turned_away(parsed.api_request.method, parsed.path)):
+            self.write_at_once(site.fast_path.refuse(parsed, late, waited_s))
             return True
         if site.rate.per_s:
             busy = self.over_rate()
             if busy is not None:
-                self.write_at_once(site.fast_path.refuse(taken, busy, waited_s))
+                self.write_at_once(site.fast_path.refuse(parsed, busy, waited_s))
                 return True
-        response = site.fast_path.answer(taken, waited_s)
+        response = site.fast_path.answer(parsed, waited_s)
         if response is None:
             if site.rate.per_s:
                 site.rate.give_back(self.client)

@@ -403,14 +403,14 @@ class Watch(AsyncIterator[Event]):
     async def _stand_by(self) -> None:
         with suppress(CancelledError):
             for look in count():
-                standing = False
+                standbys = False
                 try:
-                    standing = await self._look(learning=look % LEARNED_EACH == 0)
+                    standbys = await self._look(learning=look % LEARNED_EACH == 0)
                 except CancelledError:
                     raise
                 except Exception:
                     self._log.failure("Asking other nodes for their position in the stream failed; retrying.")
-                self._looking = deferLater(self._clock, STANDBY_APART_S if standing else SOONER_S)
+                self._looking = deferLater(self._clock, STANDBY_APART_S if standbys else SOONER_S)
                 with suppress(CancelledError):
                     await self._looking
                 if self._closed:
@@ -428,13 +428,13 @@ class Watch(AsyncIterator[Event]):
         known = self._client.nodes.in_turn()
         self._standbys = {node: stood for node, stood in self._standbys.items() if node in known}
         others = [node for node in known if node != self.node]
-        standing = 0
+        standbys = 0
         for node in others:
-            if standing < STANDBYS_MAX:
-                standing += await self._note_standby(node)
-        if standing:
+            if standbys < STANDBYS_MAX:
+                standbys += await self._note_standby(node)
+        if standbys:
             await self._check_followed()
-        return standing > 0
+        return standbys > 0
 
     async def _check_followed(self) -> None:
         """Follow another node if this one no longer answers although it is connected.

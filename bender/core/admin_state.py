@@ -42,13 +42,13 @@ class _Sent(msgspec.Struct, forbid_unknown_fields=True, rename={"lasts_s": "for"
 _sent = msgspec.json.Decoder(_Sent)
 
 
-def parse_word(document: bytes) -> Override:
+def parse_override(document: bytes) -> Override:
     """Parse the body of `PUT …/state`."""
     sent = decoded(_sent, document, "a state")
     return Override(sent.state, LASTING_S if sent.lasts_s is None else sent.lasts_s)
 
 
-def told(registration: str, setting: ConfigSetting, left_s: float) -> dict[str, Any]:
+def override_object(registration: str, setting: ConfigSetting, left_s: float) -> dict[str, Any]:
     """Return an operator's state of a registration as clients see it."""
     return {
         "id": registration,

@@ -163,16 +163,16 @@ _confirmation = msgspec.json.Decoder(Confirmation)
 
 def parse_confirmation(document: bytes) -> Confirmation:
     """Parse the body of `PUT /consumers/NAME`."""
-    said: Confirmation = decoded(_confirmation, document, "a confirmation")
-    if said.cursor is None and said.report is None:
+    confirmation: Confirmation = decoded(_confirmation, document, "a confirmation")
+    if confirmation.cursor is None and confirmation.report is None:
         raise Invalid("cursor", "is required, unless a report is sent")
-    return said
+    return confirmation
 
 
-def report_of(said: object) -> Report | None:
+def report_of(report: object) -> Report | None:
     """Return a report, or None if there is none, or one that this release does not understand."""
     try:
-        return None if said is None else msgspec.convert(said, Report)
+        return None if report is None else msgspec.convert(report, Report)
     except msgspec.ValidationError:
         return None
 

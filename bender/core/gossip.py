@@ -192,7 +192,7 @@ class Gossip:
             deltas = (self._claims.copies.brief(delta, peer),)
             self._version_sent = ledger.version
         page = self._pages.fitting(link.unsent)
-        settings = self._configuration.told(page, now)
+        settings = self._configuration.with_ages(page, now)
         del link.unsent[: len(page)]
         counters = self._counters_with(deltas, now)
         return Message(self._identity, counters=counters, deltas=deltas, settings=settings)
@@ -318,7 +318,7 @@ class Gossip:
         return Message(
             self._identity,
             heads=heads,
-            settings=self._configuration.told(page, now),
+            settings=self._configuration.with_ages(page, now),
             known=tuple(there),
             partial=len(page) < len(settings),
         )
@@ -338,7 +338,7 @@ class Gossip:
                 lacking.deltas,
                 echo=echo,
                 buckets=buckets,
-                settings=self._configuration.told(settings, now),
+                settings=self._configuration.with_ages(settings, now),
                 known=known,
                 window=window,
             )

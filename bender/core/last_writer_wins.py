@@ -143,7 +143,7 @@ class Configuration:
         """Return how long ago a setting was made; 0 if it lasts for ever."""
         return now - self._made_at.get((setting.key, setting.rank), now)
 
-    def told(self, settings: Iterable[ConfigSetting], now: float) -> tuple[ConfigSetting, ...]:
+    def with_ages(self, settings: Iterable[ConfigSetting], now: float) -> tuple[ConfigSetting, ...]:
         """Return settings as they are sent to another node at this moment, with their ages."""
         return tuple(
             each if each.lasts_s is None else evolve(each, age_s=min(self.age_s(each, now), AGE_S_MAX))

@@ -107,19 +107,19 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, rename={"ttl_s": "t
         return _terms.decode(body)
 
 
-def registration(key: str, body: bytes, standing: RegistrationStatus = USUAL) -> bytes:
+def registration(key: str, body: bytes, status: RegistrationStatus = USUAL) -> bytes:
     """Return a registration as clients see it, as compact JSON; `body` are its encoded terms.
 
     It is made on request: the fields that the key has too would be more than half of all that is kept of it.
     """
-    return b"%b%b%b}" % (_named(key), body[1:-1], standing.json)
+    return b"%b%b%b}" % (_named(key), body[1:-1], status.json)
 
 
-def registration_bytes(key: str, body: bytes, standing: RegistrationStatus = USUAL) -> int:
+def registration_bytes(key: str, body: bytes, status: RegistrationStatus = USUAL) -> int:
     """Return the number of bytes that `registration` returns."""
     if key.isascii() and '"' not in key and "\\" not in key:
-        return _NAMED_BYTES + 2 * len(key) + len(body) + len(standing.json)
-    return len(_named(key)) + len(body) - 1 + len(standing.json)
+        return _NAMED_BYTES + 2 * len(key) + len(body) + len(status.json)
+    return len(_named(key)) + len(body) - 1 + len(status.json)
 
 
 def _named(key: str) -> bytes:

@@ -29,12 +29,12 @@ class RegistrationStatus:
 
 
 def status_of(state: State, *, suspect: bool) -> RegistrationStatus:
-    return _STANDINGS[state, suspect]
+    return _STATUSES[state, suspect]
 
 
 _SUSPECT = b',"suspect":true'
 
-_STANDINGS = {
+_STATUSES = {
     (state, suspect): RegistrationStatus(state, suspect, b',"state":"%b"%b' % (state.encode(), _SUSPECT * suspect))
     for state in get_args(State)
     for suspect in (False, True)

@@ -31,14 +31,14 @@ Reason = Literal["registered", "expired", "deregistered", "check-failed", "node-
 class ViewEvent(msgspec.Struct, frozen=True, gc=False):
     """One change of what is shown. `body` is that of the claim or setting, the last one if it is removed.
 
-    `standing` is the status of a registration.
+    `status` is the status of a registration.
     """
 
     what: What
     key: str
     body: bytes
     reason: Reason
-    standing: RegistrationStatus = USUAL
+    status: RegistrationStatus = USUAL
 
 
 Group = dict[str, Claim]
@@ -70,7 +70,7 @@ class View:
         self._apps: dict[str, _App] = {}
         self._settings: dict[str, ConfigSetting] = {}
         # Every registration that is not simply up. One that is not shown has the state that an operator set.
-        self._standings: dict[str, RegistrationStatus] = {}
+        self._statuses: dict[str, RegistrationStatus] = {}
         # Roots of registrations that were hidden as `node-lost`, to tell `restored` from `registered`.
         self._hidden: dict[str, Dot] = {}
         #: Events that were not taken yet.
@@ -93,22 +93,22 @@ class View:
         group = self._groups.get(_group(key))
         return group.get(key) if group else None
 
-    def standing(self, key: str) -> RegistrationStatus:
+    def status(self, key: str) -> RegistrationStatus:
         """Return the state of a registration and whether it is suspect."""
-        return self._standings.get(key, USUAL)
+        return self._statuses.get(key, USUAL)
 
-    def standings(self) -> dict[str, RegistrationStatus]:
+    def statuses(self) -> dict[str, RegistrationStatus]:
         """Return the present status of every registration that is not simply up, shown or not."""
-        return self._standings.copy()
+        return self._statuses.copy()
 
     def all_up(self, app: str, version: str) -> bool:
         """Whether all members of a version that are shown are in state `up`."""
-        groups = self.groups(app, version) if self._standings else []
-        return not any(self.standing(key).state != UP for group in groups for key in group)
+        groups = self.groups(app, version) if self._statuses else []
+        return not any(self.status(key).state != UP for group in groups for key in group)
 
     def registration(self, claim: Claim) -> bytes:
         """Return a registration that is shown, as clients see it now."""
-        return registration(claim.key, claim.body, self.standing(claim.key))
+        return registration(claim.key, claim.body, self.status(claim.key))
 
     def hidden_root(self, key: str) -> Dot | None:
         """Return the root of a registration that is hidden as `node-lost`; None if it is not hidden."""
@@ -181,14 +181,14 @@ class View:
         if winner is None:
             if old is not None:
                 self._take_away(old, "node-lost" if lost else _reason_gone(old, entries))
-                self._stand(key, self.standing(key).state, suspect=False)
+                self._stand(key, self.status(key).state, suspect=False)
             elif key in self._hidden and not lost and self._hidden[key] not in _roots(entries):
                 del self._hidden[key]
             return
-        if old is winner and suspect == self.standing(key).suspect:
+        if old is winner and suspect == self.status(key).suspect:
             return
         self._put(winner, old)
-        turned = self._stand(key, self.standing(key).state, suspect=suspect)
+        turned = self._stand(key, self.status(key).state, suspect=suspect)
         hidden_root = self._hidden.pop(key, None)
         if old is None:
             reason: Reason = "restored" if hidden_root == winner.root else "registered"
@@ -224,25 +224,25 @@ class View:
 
     def _set_state(self, key: str, state: State) -> None:
         claim = self.claim(key)
-        if self._stand(key, state, suspect=self.standing(key).suspect) and claim is not None:
+        if self._stand(key, state, suspect=self.status(key).suspect) and claim is not None:
             self._announce("changed", key, claim.body, "configured")
 
     def _stand(self, key: str, state: State, *, suspect: bool) -> bool:
         """Set the status of a registration; return True if it had another."""
-        before, standing = self.standing(key), status_of(state, suspect=suspect)
-        if standing is before:
+        before, status = self.status(key), status_of(state, suspect=suspect)
+        if status is before:
             return False
-        if standing is USUAL:
-            del self._standings[key]
+        if status is USUAL:
+            del self._statuses[key]
         else:
-            self._standings[key] = standing
+            self._statuses[key] = status
         if self.claim(key) is not None:
             self._change(self._apps[_app(_group(key))])
         return True
 
     def _announce(self, what: What, key: str, body: bytes, reason: Reason) -> None:
         """Make an event of a registration."""
-        self.events.append(ViewEvent(what, key, body, reason, self.standing(key)))
+        self.events.append(ViewEvent(what, key, body, reason, self.status(key)))
 
     def _take_away(self, old: Claim, reason: Reason) -> None:
         name = _group(old.key)

@@ -86,8 +86,8 @@ class NodeCommandLine(BaseOptions):
 
     def choose(self) -> NodeOptions:
         """Return what the command line and the file amount to at present. Raises `OptionError`."""
-        said = {option: self.get(option) for option in OPTIONS}
-        given = {option: from_command_line(option, value) for option, value in said.items() if value not in (None, 0)}
+        values = {option: self.get(option) for option in OPTIONS}
+        given = {option: from_command_line(option, value) for option, value in values.items() if value not in (None, 0)}
         filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
         host_name = socket.gethostname()
         return choose({**filed, **given}, host_name, machine_names(host_name))

@@ -202,9 +202,9 @@ class Wire:
     @staticmethod
     def report_in(body: bytes) -> NodeReport:
         """Return what the node reports about itself that sent an answer. Raises `Malformed`."""
-        said = _decoded(_nodes, body, "sends an invalid report")
-        hears = tuple(HeardPeer(heard.node, heard.address, heard.state, heard.lag_s) for heard in said.hears)
-        return NodeReport(**msgspec.structs.asdict(said) | {"hears": hears})
+        received = _decoded(_nodes, body, "sends an invalid report")
+        hears = tuple(HeardPeer(peer.node, peer.address, peer.state, peer.lag_s) for peer in received.hears)
+        return NodeReport(**msgspec.structs.asdict(received) | {"hears": hears})
 
     @staticmethod
     def consumers_out(consumers: Iterable[ConsumerState]) -> bytes:

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from bender.access.tokens import NO_TOKEN, Access, AccessDenied, Tokens, Unauthorized
 from bender.net.client_address import UNIX
-from bender.node.journal import said
+from bender.node.journal import event_line
 from bender.node.node import Node
 
 #: Seconds that a client has for its first line, and the bytes that this may have.
@@ -55,7 +55,7 @@ def refusal_line(node: Node, error: AccessDenied) -> bytes:
 
 def error_line(error: AccessDenied) -> bytes:
     """Return the line that says why a client may not do something."""
-    return said("error", code=error.code, message=str(error))
+    return event_line("error", code=error.code, message=str(error))
 
 
 @implementer(IHalfCloseableProtocol)
@@ -119,7 +119,7 @@ class AdmissionGate(Protocol):
             self._admitted.displaced(why)
             return
         self._stop_waiting()
-        self.transport.write(said("error", code="BUSY", message=why))
+        self.transport.write(event_line("error", code="BUSY", message=why))
         self.transport.loseConnection()
 
     def _admit(self, line: bytes, rest: bytes) -> None:

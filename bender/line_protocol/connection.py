@@ -40,8 +40,7 @@ from bender.net.fair_turns import Turns, Urgency
 from bender.net.held_bytes import NOTED_BYTES_MIN
 from bender.node.consumer_limits import Origin, origin_of
 from bender.node.event_selection import Selection, Subscription
-from bender.node.journal import Entry
-from bender.node.journal import said as said_line
+from bender.node.journal import Entry, event_line
 from bender.node.node import Full, Node, NotReady
 from bender.node.watcher_stream import EventStream
 
@@ -52,7 +51,7 @@ HELD_BYTES_MAX = 64 * 1024
 DISPLACED_S_MAX = 2
 
 #: For a client that does not use TLS, at a node that does.
-NO_TLS = said_line("error", code="INVALID", message="this port uses TLS: connect with it, and give the CA")
+NO_TLS = event_line("error", code="INVALID", message="this port uses TLS: connect with it, and give the CA")
 
 #: Bytes of a line in which its kind is looked for.
 _LOOKED_AT_BYTES = 64
@@ -158,7 +157,9 @@ class Subscriber(Protocol):
             self._refuse("BUSY", str(error))
             self._end_in_time()
         else:
-            self._write(said_line("hello", cursor=self._node.journal.cursor, node=self._node.name, version=__version__))
+            self._write(
+                event_line("hello", cursor=self._node.journal.cursor, node=self._node.name, version=__version__)
+            )
 
     def dataReceived(self, data: bytes) -> None:
         if self._closed:
@@ -317,44 +318,44 @@ class Subscriber(Protocol):
     def _waits(self, line: bytes) -> bool:
         """Act on a line. Return True if it has to wait, because the node is not ready after a pause."""
         try:
-            said = decode_line(line)
+            message = decode_line(line)
         except Invalid as error:
             if is_from_browser(line):
                 self._end_browser()
             else:
                 self._refuse("INVALID", str(error))
             return False
-        changes = said.renew is not None or said.register != NOT_GIVEN
+        changes = message.renew is not None or message.register != NOT_GIVEN
         if changes and self._node.limits.rate.take(self._client):
             self._refuse("BUSY", self._node.limits.rate_problem(self._client))
             return False
         if changes and not self._node.ready:
             self._stop_reading(True)
-            Deferred.fromCoroutine(self._do_later(said))
+            Deferred.fromCoroutine(self._do_later(message))
             return True
-        self._do(said)
+        self._do(message)
         return False
 
-    async def _do_later(self, said: ClientMessage) -> None:
+    async def _do_later(self, message: ClientMessage) -> None:
         with suppress(NotReady):  # which is what the client is told then
             await self._node.until_ready()
         self._acting = False
         if not self._closed:
-            self._do(said)
+            self._do(message)
             self._turns.run(self)
 
-    def _do(self, said: ClientMessage) -> None:
+    def _do(self, message: ClientMessage) -> None:
         try:
-            if said.token is not None:
-                self._access = admitted(self._tokens.access(said.token.encode()))
-            elif said.renew is not None:
-                self._renew(said.renew, said)
-            elif said.ack is not None:
-                self._confirm(said.ack, said.report)
-            elif said.subscribe is None:
-                self._register(said.register, said)
-            elif said.subscribe:
-                wanted = said.subscribe
+            if message.token is not None:
+                self._access = admitted(self._tokens.access(message.token.encode()))
+            elif message.renew is not None:
+                self._renew(message.renew, message)
+            elif message.ack is not None:
+                self._confirm(message.ack, message.report)
+            elif message.subscribe is None:
+                self._register(message.register, message)
+            elif message.subscribe:
+                wanted = message.subscribe
                 snapshot = wanted.snapshot or False
                 self._follow(
                     Selection(wanted.app, wanted.version, snapshot, wanted.since, wanted.name, wanted.instance)
@@ -374,27 +375,27 @@ class Subscriber(Protocol):
                 "NOT_READY", "this node has not heard from all of its peers yet: ask another node, or try again"
             )
 
-    def _renew(self, ids: list[str], said: ClientMessage) -> None:
+    def _renew(self, ids: list[str], message: ClientMessage) -> None:
         if len(ids) > RENEWALS_MAX:
             raise TooLarge(f"renew: at most {RENEWALS_MAX} ids in one line, this one has {len(ids)}")
         self._access.require_register_ids(ids)
         unknown = self._node.renew_all(ids)
-        if said.session:
+        if message.session:
             missed = {*unknown}
             known = [id_ for id_ in ids if id_ not in missed]
-            self._hold([id_ if id_ in self._graces_s else canonical_id(id_) for id_ in known], said.grace_s)
-        self._write(said_line("renewed", renewed=len(ids) - len(unknown), unknown=unknown))
+            self._hold([id_ if id_ in self._graces_s else canonical_id(id_) for id_ in known], message.grace_s)
+        self._write(event_line("renewed", renewed=len(ids) - len(unknown), unknown=unknown))
 
-    def _register(self, document: msgspec.Raw, said: ClientMessage) -> None:
+    def _register(self, document: msgspec.Raw, message: ClientMessage) -> None:
         wanted = parse_registration(document, self._node.timing)
         self._access.require_register_ids([wanted.key])
-        session = said if said.session else wanted
+        session = message if message.session else wanted
         created, body = self._node.register(wanted)
-        shown = registration(wanted.key, body, self._node.standing(wanted.key))
+        shown = registration(wanted.key, body, self._node.registration_status(wanted.key))
         if session.session:
             self._instances.pop(wanted.key, None)
             self._hold([wanted.key], session.grace_s)
-        self._write(said_line("registered", created=created, registration=msgspec.Raw(shown)))
+        self._write(event_line("registered", created=created, registration=msgspec.Raw(shown)))
 
     # Sessions.
 
@@ -445,4 +446,4 @@ class Subscriber(Protocol):
             self._closed = True  # lines that wait are not acted upon
 
     def _refuse(self, code: str, message: str) -> None:
-        self._write(said_line("error", code=code, message=message))
+        self._write(event_line("error", code=code, message=message))

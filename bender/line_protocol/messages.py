@@ -69,18 +69,18 @@ def decode_line(line: bytes) -> ClientMessage:
     if len(line) > LINE_BYTES_MAX:
         raise Invalid("line", f"must not be longer than {LINE_BYTES_MAX} bytes")
     try:
-        said = _line.decode(line)
+        message = _line.decode(line)
     except msgspec.ValidationError as error:
         unknown = "unknown field" in str(error)
         raise Invalid("line", str(invalid(str(error), ClientMessage, "a line") if unknown else error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("line", f"is not JSON: {error}") from None
-    changes = (said.renew is not None, said.register != NOT_GIVEN)
-    kinds = (said.token is not None, said.subscribe is not None, said.ack is not None, *changes)
+    changes = (message.renew is not None, message.register != NOT_GIVEN)
+    kinds = (message.token is not None, message.subscribe is not None, message.ack is not None, *changes)
     if sum(kinds) != 1:
         raise Invalid("line", "must have exactly one of token, subscribe, ack, renew and register")
-    if not any(changes) and (said.session or said.grace_s):
+    if not any(changes) and (message.session or message.grace_s):
         raise Invalid("line", "may have session and grace only with renew or register")
-    if said.report is not None and said.ack is None:
+    if message.report is not None and message.ack is None:
         raise Invalid("line", "may have report only with ack")
-    return said
+    return message

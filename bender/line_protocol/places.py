@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from bender.net.fair_shares import REFUSED_AT_ONCE_MAX, FairShares, NoPlace
 from bender.net.held_bytes import HeldBytes
-from bender.node.journal import said
+from bender.node.journal import event_line
 from bender.node.limits import NodeLimits
 
 #: Bytes of lines that have not come completely: 256 of the longest.
@@ -84,7 +84,7 @@ class LinePlaces:
             f"{self._places.used} connections to --events of this node are open, the maximum (--max-connections): "
             "use another node, or try again"
         )
-        refused = RefusedConnection(said("error", code="BUSY", message=text), self._refused)
+        refused = RefusedConnection(event_line("error", code="BUSY", message=text), self._refused)
         self._refused.add(refused)
         return refused
 

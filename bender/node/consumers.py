@@ -84,21 +84,21 @@ class Consumers:
         known.seen_at = self._clock.seconds()
         self._look()
 
-    def confirm(self, name: str, said: Confirmation, origin: Origin = NOWHERE) -> ConsumerState:
+    def confirm(self, name: str, confirmation: Confirmation, origin: Origin = NOWHERE) -> ConsumerState:
         """Note that a consumer has acted on all events up to a cursor, and its report. Raises `Invalid` and `Full`.
 
         Without a cursor only the report is noted.
         """
-        return self.confirm_as(self._confirming(name, origin, said.instance), name, said, origin)
+        return self.confirm_as(self._confirming(name, origin, confirmation.instance), name, confirmation, origin)
 
-    def confirm_as(self, found: Known | None, name: str, said: Confirmation, origin: Origin) -> ConsumerState:
+    def confirm_as(self, found: Known | None, name: str, confirmation: Confirmation, origin: Origin) -> ConsumerState:
         """Note the same for a consumer that was found already, or was not."""
         now = self._clock.seconds()
-        position = None if said.cursor is None else self._journal.position(said.cursor)
-        if position is None and said.cursor is not None:
+        position = None if confirmation.cursor is None else self._journal.position(confirmation.cursor)
+        if position is None and confirmation.cursor is not None:
             raise Invalid("cursor", "is not from this node, or too old: send the cursor of a later event")
-        known = found or self._new(name, Origin(origin.host), said.instance)
-        report = known.report if said.report is None else _encoded(said.report)
+        known = found or self._new(name, Origin(origin.host), confirmation.instance)
+        report = known.report if confirmation.report is None else _encoded(confirmation.report)
         self._roster.require_room(known, report, now)
         if found is None:
             self._add(known, streaming=False)
@@ -249,10 +249,10 @@ class ConsumerStream:
     _selects: Selecting
     _ended: bool = False
 
-    def confirm(self, said: Confirmation) -> ConsumerState:
+    def confirm(self, confirmation: Confirmation) -> ConsumerState:
         """Note how far the client has got, also after its stream. Raises `Invalid` and `Full`."""
         known = self._known
-        return self._consumers.confirm_as(known if known.listed else None, known.name, said, known.origin)
+        return self._consumers.confirm_as(known if known.listed else None, known.name, confirmation, known.origin)
 
     def end(self) -> None:
         """Note the end of the stream, once."""

@@ -20,7 +20,7 @@ from bender.core.consumers import parse_instance
 from bender.core.ledger import Claim
 from bender.core.model import parse_name, registration, registration_bytes
 from bender.core.registration_status import USUAL, RegistrationStatus
-from bender.node.journal import Entry, Journal, said, snapshot_lines
+from bender.node.journal import Entry, Journal, event_line, snapshot_lines
 from bender.node.node import Node
 
 #: Stands at the end of a cursor that was given within a snapshot. To go on after half a snapshot is not possible, so
@@ -90,7 +90,7 @@ class Subscription:
         self._snapshot: Iterator[Entry] = iter(())
         # What of a snapshot was not taken yet, backwards.
         self._claims: list[Claim] = []
-        self._standings: dict[str, RegistrationStatus] = {}
+        self._statuses: dict[str, RegistrationStatus] = {}
         self._configured: dict[str, list[bytes]] = {}
 
     @property
@@ -135,7 +135,7 @@ class Subscription:
         """Begin with all that is shown now."""
         node, app, version = self._node, self.selection.app, self.selection.version
         self._claims = node.claims(app, version, ordered=node.listed <= ORDERED_MAX)[::-1]
-        self._standings = node.standings()
+        self._statuses = node.registration_statuses()
         if app is None and version is None:
             self._configured = {kind: node.configuration(kind)[::-1] for kind in ("backend", "frontend")}
         self._snapshot = self._snapshot_of(self._journal.cursor, self._lost)
@@ -146,14 +146,14 @@ class Subscription:
         at_ms = self._journal.wall_ms()
         within = cursor + WITHIN_SNAPSHOT
         if lost:
-            yield Entry(within, said("reset", cursor=within))
-        standings = self._standings
+            yield Entry(within, event_line("reset", cursor=within))
+        statuses = self._statuses
         taken = _taken_out(self._claims)
-        registrations = (registration(claim.key, claim.body, standings.get(claim.key, USUAL)) for claim in taken)
+        registrations = (registration(claim.key, claim.body, statuses.get(claim.key, USUAL)) for claim in taken)
         yield from snapshot_lines("registration", registrations, within, at_ms)
         for kind, bodies in self._configured.items():
             yield from snapshot_lines(kind, _taken_out(bodies), within, at_ms)
-        yield Entry(cursor, said("synced", cursor=cursor))
+        yield Entry(cursor, event_line("synced", cursor=cursor))
 
     def _next_of_snapshot(self) -> Entry | None:
         """Of the one that is there by the time of the call."""
@@ -178,7 +178,7 @@ class Subscription:
             self._open()  # at this instant, so that nothing comes between what was missed and the snapshot
         elif self._sync_due:
             self._sync_due = False
-            yield Entry(self._journal.cursor, said("synced", cursor=self._journal.cursor))
+            yield Entry(self._journal.cursor, event_line("synced", cursor=self._journal.cursor))
 
     def _ahead(self) -> Iterator[Entry]:
         """Yield the events that the journal has for the watcher, without moving on."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from bender.core.admin_state import told
+from bender.core.admin_state import override_object
 from bender.core.consumers import ConsumerState, labels
 from bender.core.diagnosis import HeldClaim, NodeDiagnosis, NoDiagnosis
 from bender.core.reasons import CHECK_FAILED
@@ -36,20 +36,20 @@ async def explain(node: Node, key: str) -> dict[str, Any] | None:
     if not any(account.says_something for account in answered):
         return None
     shown = node.registration(key)
-    word = node.word(key)
-    said = None if word is None else told(key, *word)
+    found = node.override(key)
+    override = None if found is None else override_object(key, *found)
     checked = _checked(key, consumers)
     same_address = node.same_address(key)
     return {
         "id": key,
         "listed": shown is not None,
         "why": _why(answered, [account for account in accounts if isinstance(account, NoDiagnosis)])
-        + _said(said)
+        + _overridden(override)
         + _weight(shown)
         + _found(checked)
         + _same_address(key, same_address, listed=shown is not None),
         "registration": None if shown is None else msgspec.Raw(shown),
-        "word": said,
+        "word": override,
         "checks": checked,
         "same_address": same_address,
         "backends": _backends(node, key),
@@ -123,13 +123,13 @@ def _lost(account: NodeDiagnosis) -> str:
     return ", ".join(f"{seen.node} ({_ago(seen.heard_s)})" for seen in account.sees if seen.why == "silent")
 
 
-def _said(word: dict[str, Any] | None) -> str:
+def _overridden(override: dict[str, Any] | None) -> str:
     """Return the part of the sentence about a state that an operator set."""
-    if word is None or word["state"] == UP:
+    if override is None or override["state"] == UP:
         return ""
-    means = "no new requests" if word["state"] == "drain" else "no requests"
-    by = f" by {word['author']}" if word["author"] else ""
-    return f"; set to {word['state']}{by}, {means} for another {in_a_word(word['left'])} (bender up ends that)"
+    means = "no new requests" if override["state"] == "drain" else "no requests"
+    by = f" by {override['author']}" if override["author"] else ""
+    return f"; set to {override['state']}{by}, {means} for another {in_a_word(override['left'])} (bender up ends that)"
 
 
 def _weight(shown: bytes | None) -> str:

@@ -53,7 +53,7 @@ class Entry:
         self.version = version
 
     @classmethod
-    def told(cls, event: ViewEvent, cursor: str, at_ms: int) -> Entry:
+    def of_event(cls, event: ViewEvent, cursor: str, at_ms: int) -> Entry:
         """A change of visibility at a time."""
         app, version = _app_and_version(event)
         return cls(cursor, _line(event, at_ms, cursor), app, version)
@@ -79,21 +79,21 @@ _FORM = b'{"event":"%b","cursor":"%b","at":%b,"reason":"%b","%b":%b}\n'
 def _line(event: ViewEvent, at_ms: int, cursor: str) -> bytes:
     kind = event.key.partition("/")[0]
     parts = (event.what, cursor, str(at_ms), event.reason, kind)
-    body = registration(event.key, event.body, event.standing) if kind == "registration" else event.body
+    body = registration(event.key, event.body, event.status) if kind == "registration" else event.body
     return _FORM % (*(part.encode() for part in parts), body)
 
 
 class JournalListener(Protocol):
-    """A listener for events: `heard` is called when there are some, and `closed` when there will be no more.
+    """A listener for events: `on_events` is called when there are some, and `closed` when there will be no more.
 
-    What came up to the event number `since` it has been told of before, or was not concerned by. `displaced` is called
+    What came up to the event number `since` it has received before, or was not concerned by. `displaced` is called
     when it listens no more because its `client` has the most listeners, and another client needs the place.
     """
 
     @property
     def client(self) -> str: ...
 
-    def heard(self, since: int) -> None: ...
+    def on_events(self, since: int) -> None: ...
 
     def closed(self) -> None: ...
 
@@ -124,7 +124,7 @@ class Journal:
         #: How many events there have been; also the number of the last.
         self.number = 0
         #: The number of the last event that all were told of whom it concerns.
-        self.told = 0
+        self.delivered = 0
         self._later = later
         # The others of the present round, and the number of the last event that it tells of.
         self._undelivered: Iterator[JournalListener] | None = None
@@ -163,7 +163,7 @@ class Journal:
             for observe in self._observers:
                 observe(event)
             # Well before the first that nobody was told of goes.
-            if self.number - self.told >= self._events_max // 2:
+            if self.number - self.delivered >= self._events_max // 2:
                 self._deliver()
         self._deliver()
 
@@ -189,14 +189,14 @@ class Journal:
 
     def _deliver(self) -> None:
         """Begin a round, unless one is going on, which will be followed by another."""
-        if self._undelivered is None and self.number > self.told:
+        if self._undelivered is None and self.number > self.delivered:
             self._begin_round()
             self._go_round()
 
     def _begin_round(self) -> None:
         apps: dict[str | None, None] = {None: None}
         if len(self._listeners) > 1:  # somebody listens to one app
-            new = map(self.entry, range(self.told + 1, self.number + 1))
+            new = map(self.entry, range(self.delivered + 1, self.number + 1))
             apps |= dict.fromkeys(entry.app for entry in new if entry is not None)
         self._undelivered = iter([listener for app in apps for listener in self._listeners.get(app, ())])
         self._delivering = self.number
@@ -206,9 +206,9 @@ class Journal:
             assert self._undelivered is not None
             listener = next(self._undelivered, None)
             if listener is None:
-                self.told = self._delivering
+                self.delivered = self._delivering
                 self._undelivered = None
-                if self.number == self.told:
+                if self.number == self.delivered:
                     return
                 self._begin_round()
             elif listener in self._app_of:
@@ -218,7 +218,7 @@ class Journal:
     def _deliver_to(self, listener: JournalListener) -> None:
         """Notify a listener; if it fails, because of a defect, the others must be notified all the same."""
         try:
-            listener.heard(self.told)
+            listener.on_events(self.delivered)
         except Exception:
             self._log.failure("Sending events to a watcher failed; its stream is closed.")
             self.unlisten(listener)
@@ -266,7 +266,7 @@ class Journal:
         found = self._entries.get(number)
         if isinstance(found, tuple):
             event, at_ms = found
-            entry = self._entries[number] = Entry.told(event, self.cursor_at(number), at_ms)
+            entry = self._entries[number] = Entry.of_event(event, self.cursor_at(number), at_ms)
             self._bytes += entry.size - _bytes_about(event)
             return entry
         return found
@@ -346,7 +346,7 @@ def _happened(entry: Entry | tuple[ViewEvent, int]) -> PastEvent:
     return PastEvent(event.what, at_ms, event.reason)
 
 
-def said(event: str, **fields: object) -> bytes:
+def event_line(event: str, **fields: object) -> bytes:
     """Return the line of an event that is not a change of visibility, such as a tick."""
     return msgspec.json.encode({"event": event, **fields}) + b"\n"
 

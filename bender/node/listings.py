@@ -126,8 +126,8 @@ class Listings:
         if isinstance(kept, Listing):
             return kept
         claims = (claim for group in self._view.groups(app, version) for claim in in_order(group))
-        show, standing = self._form.show, self._view.standing
-        listing = Listing(show(claim.key, claim.body, standing(claim.key)) for claim in claims)
+        show, status = self._form.show, self._view.status
+        listing = Listing(show(claim.key, claim.body, status(claim.key)) for claim in claims)
         # A list of nothing is not kept, because it takes no bytes that would limit how many of them there are.
         if self._view.count_of(app, version):
             self._keep((app, version), self._view.stamp(app), listing)
@@ -196,9 +196,9 @@ _Which = tuple[str | None, str | None]
 class LongListing:
     """A list that is made in slices: take all `steps`, and then it is there. Any number of clients may take them.
 
-    Up to `OF_ONE_INSTANT_MAX` registrations are those of one instant, and the tag follows from the content. Of more,
-    what it has of one version of an app is of one instant, but for standings, which all are of that at which it was
-    begun; the tag holds at this node only, and not at all where something changed meanwhile.
+    Up to `OF_ONE_INSTANT_MAX` registrations are those of one instant, and the tag follows from the content. In a longer
+    list the registrations of one version of an app are those of one instant, and all statuses are those of the instant
+    at which the list was begun; its tag holds at this node only, and there is none if something changed meanwhile.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class LongListing:
         self._admits = admits
         self._made = made
         self._claims: list[Claim] = []
-        self._standings: dict[str, RegistrationStatus] = {}
+        self._statuses: dict[str, RegistrationStatus] = {}
         self._slices: Iterator[None] | None = None
         self._complete = False
         # What is kept is sent again without putting it together.
@@ -255,7 +255,7 @@ class LongListing:
 
     def _make_of_one_instant(self) -> Iterator[None]:
         claims = [claim for group in self._view.groups(*self._which) for claim in in_order(group)]
-        self._standings = self._view.standings()
+        self._statuses = self._view.statuses()
         self._kept = None if self._admits else []
         opening, digest, length = b"[", blake2b(digest_size=12), 0
         for portion in portions(claims, self._form.cost):
@@ -281,7 +281,7 @@ class LongListing:
     def _make_longest(self) -> Iterator[None]:
         app, _ = self._which
         began_at = self._view.stamp(app)
-        standings = self._standings = self._view.standings()
+        statuses = self._statuses = self._view.statuses()
         size, length = self._form.size, 0
         cost = 1 if size is None else self._form.cost
         looked_at = 0
@@ -290,7 +290,7 @@ class LongListing:
                 wanted = self._wanted(portion)
                 self._claims += wanted
                 if size is not None:
-                    length += sum([size(c.key, c.body, standings.get(c.key, USUAL)) for c in wanted])
+                    length += sum([size(c.key, c.body, statuses.get(c.key, USUAL)) for c in wanted])
                 looked_at += len(portion)
                 if looked_at >= SLICE // cost:
                     looked_at = 0
@@ -316,8 +316,8 @@ class LongListing:
         yield b"]" if self._claims else b"[]"
 
     def _joined(self, claims: Sequence[Claim]) -> bytes:
-        show, standings = self._form.show, self._standings
-        return b",".join([show(c.key, c.body, standings.get(c.key, USUAL)) for c in claims])
+        show, statuses = self._form.show, self._statuses
+        return b",".join([show(c.key, c.body, statuses.get(c.key, USUAL)) for c in claims])
 
     def gzipped(self) -> Iterator[bytes]:
         """The same, deflated."""

@@ -254,13 +254,13 @@ class Node:
         with self._turn as now:
             self.replica.configure(now, key, body, author, self._sources.wall_ms())
 
-    def set_state(self, registration: str, word: Override, author: str) -> None:
+    def set_state(self, registration: str, override: Override, author: str) -> None:
         """Set the state of a registration for an operator. Raises `Full` if too many states are kept."""
-        self._set_state(registration, word.state.encode(), author, word.lasts_s)
+        self._set_state(registration, override.state.encode(), author, override.lasts_s)
 
     def take_back_state(self, registration: str, author: str) -> bool:
         """Remove the state that an operator set; return False if there is none."""
-        if self.word(registration) is None:
+        if self.override(registration) is None:
             return False
         # Remembered for as long as any node may know the state that it takes back.
         left_s = self.replica.configuration.left_s(key_of_state(registration), self.now())
@@ -307,19 +307,19 @@ class Node:
         """Return the registration that a claim lists, as clients see it."""
         return self.replica.view.registration(claim)
 
-    def standing(self, key: str) -> RegistrationStatus:
+    def registration_status(self, key: str) -> RegistrationStatus:
         """Return the state of a registration and whether it is suspect, listed or not."""
-        return self.replica.view.standing(key)
+        return self.replica.view.status(key)
 
-    def standings(self) -> dict[str, RegistrationStatus]:
+    def registration_statuses(self) -> dict[str, RegistrationStatus]:
         """Return the present status of every registration that is not simply up."""
-        return self.replica.view.standings()
+        return self.replica.view.statuses()
 
     def all_up(self, app: str, version: str) -> bool:
         """Whether all listed members of a version are in state `up`."""
         return self.replica.view.all_up(app, version)
 
-    def word(self, key: str) -> tuple[ConfigSetting, float] | None:
+    def override(self, key: str) -> tuple[ConfigSetting, float] | None:
         """Return the state that an operator set for a registration, and the seconds left of it, or None."""
         return self.replica.expiring_setting(self.now(), key_of_state(key))
 

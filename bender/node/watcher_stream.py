@@ -17,7 +17,7 @@ from bender.net.fair_turns import Turns, Urgency
 from bender.node.consumer_limits import Origin
 from bender.node.consumers import NOWHERE, ConsumerStream
 from bender.node.event_selection import Selection
-from bender.node.journal import Entry, said
+from bender.node.journal import Entry, event_line
 from bender.node.node import Node
 
 #: Seconds without an event until a tick is sent, so that a cut is noticed and a filtered watcher's cursor moves on.
@@ -161,7 +161,7 @@ class EventStream:
 
     # What the journal calls.
 
-    def heard(self, since: int) -> None:
+    def on_events(self, since: int) -> None:
         """Pass on what is new, or leave it waiting."""
         if self.live:
             self._subscription.pass_over(since)
@@ -211,7 +211,7 @@ class EventStream:
     def catch_up(self) -> bool:
         """Send a client at once the events still being sent to others; return True if it has all that it is owed."""
         if self.live and not self._resting:
-            self.heard(self._node.journal.told)
+            self.on_events(self._node.journal.delivered)
         return self.live
 
     @property
@@ -250,7 +250,7 @@ class EventStream:
     def _pass_over(self) -> None:
         """Note what a client that is given everything at once was not concerned by."""
         journal = self._node.journal
-        self._subscription.pass_over(journal.number if self._resting else journal.told)
+        self._subscription.pass_over(journal.number if self._resting else journal.delivered)
 
     def _give(self) -> None:
         """Send what is owed until that is all, or the transport has enough.
@@ -271,7 +271,7 @@ class EventStream:
         self._ticking = self._clock.callLater(TICK_S, self._tick)
         if self.live:
             cursor = self.cursor
-            self._outlet.send((Entry(cursor, said("tick", cursor=cursor)),))
+            self._outlet.send((Entry(cursor, event_line("tick", cursor=cursor)),))
 
     def _look_later(self) -> None:
         if self._looking is None:

@@ -160,7 +160,7 @@ class AgentCheck(Protocol):
 def answer_about(node: Node, key: str) -> bytes | None:
     """Return the answer about an instance by its id; None if nothing may change in HAProxy."""
     claim = node.claim(key) if node.ready else None
-    return None if claim is None else state_line(node.standing(key).state, Terms.decode(claim.body).weight)
+    return None if claim is None else state_line(node.registration_status(key).state, Terms.decode(claim.body).weight)
 
 
 def key_in(line: bytes) -> str | None:

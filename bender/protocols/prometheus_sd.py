@@ -37,18 +37,18 @@ class _TargetGroup(msgspec.Struct):
 def routes(node: Node) -> list[Route]:
     """Return the route at which Prometheus asks a node for targets."""
     listings = node.listings.in_form(TARGET_GROUPS)
-    return [Route(PATH, {"GET": lambda _node, asked: _targets(listings, asked)}, query={"GET": SELECTED_BY})]
+    return [Route(PATH, {"GET": lambda _node, request: _targets(listings, request)}, query={"GET": SELECTED_BY})]
 
 
-def _targets(listings: Listings, asked: ApiRequest) -> Answered:
+def _targets(listings: Listings, request: ApiRequest) -> Answered:
     """Return the targets of an app, of a version, or all.
 
     An unknown field is refused: a filter that is misspelled would make everything a target.
     """
-    sent = fields(asked)
+    sent = fields(request)
     require_known(sent, SELECTED_BY, changes=True)
     app, version = (parse_name(name, sent[name]) if name in sent else None for name in SELECTED_BY)
-    return listing_response(asked, listings, app, version)
+    return listing_response(request, listings, app, version)
 
 
 def target_group(key: str, body: bytes, status: RegistrationStatus) -> bytes:

@@ -50,12 +50,12 @@ class GuardCase(SynchronousTestCase):
         """The numbers of the members that are listed, with a question mark where they are suspect."""
         view = self.cluster[name].view
         keys = sorted(view.members(app))
-        return " ".join(key.split("/")[3][len("10.0.0.") :] + "?" * view.standing(key).suspect for key in keys)
+        return " ".join(key.split("/")[3][len("10.0.0.") :] + "?" * view.status(key).suspect for key in keys)
 
     def told(self, number: int = 1, name: str = "a") -> list[str]:
         """What was announced of a member."""
         return [
-            f"{event.what} {event.reason}{' suspect' * event.standing.suspect}"
+            f"{event.what} {event.reason}{' suspect' * event.status.suspect}"
             for event in self.cluster.events[name]
             if event.key == member(number)
         ]

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.admin_state import LASTING_S, LASTING_S_MIN, Override, key_of_state, parse_word, registration_of, told
+from bender.core.admin_state import (
+    LASTING_S,
+    LASTING_S_MIN,
+    Override,
+    key_of_state,
+    override_object,
+    parse_override,
+    registration_of,
+)
 from bender.core.invalid import Invalid
 from bender.core.last_writer_wins import KEPT_LONGER_S, LASTING_S_MAX
 from bender.core.messages import ConfigSetting
@@ -18,9 +26,9 @@ class ParsingTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """One of three states, for a day unless said otherwise."""
-        self.assertEqual(parse_word(b'{"state": "drain"}'), Override("drain", LASTING_S))
-        self.assertEqual(parse_word(b'{"state": "maint", "for": 60}'), Override("maint", 60.0))
-        self.assertEqual(parse_word(b'{"state": "up", "for": null}'), Override("up", LASTING_S))
+        self.assertEqual(parse_override(b'{"state": "drain"}'), Override("drain", LASTING_S))
+        self.assertEqual(parse_override(b'{"state": "maint", "for": 60}'), Override("maint", 60.0))
+        self.assertEqual(parse_override(b'{"state": "up", "for": null}'), Override("up", LASTING_S))
 
     def test_what_is_none(self) -> None:
         """It is refused, and the field is named."""
@@ -35,15 +43,15 @@ class ParsingTests(SynchronousTestCase):
             ("body", b"[]"),
         ):
             with self.assertRaises(Invalid, msg=document) as caught:
-                parse_word(document)
+                parse_override(document)
             self.assertEqual(caught.exception.field, field)
 
-    def test_told(self) -> None:
+    def test_override_object(self) -> None:
         """As everybody sees it: what is left is never less than nothing, to the millisecond."""
         setting = ConfigSetting(STATE_KEY, 1, 1, 7, "ops", b"drain", 60.0)
         said = {"id": KEY, "state": "drain", "for": 60.0, "left": 0.123, "at": 7, "author": "ops"}
-        self.assertEqual(told(KEY, setting, 0.12344), said)
-        self.assertEqual(told(KEY, setting, -1.0), {**said, "left": 0.0})
+        self.assertEqual(override_object(KEY, setting, 0.12344), said)
+        self.assertEqual(override_object(KEY, setting, -1.0), {**said, "left": 0.0})
 
     def test_limits(self) -> None:
         self.assertEqual((LASTING_S, LASTING_S_MIN), (86_400.0, 1.0))
@@ -64,11 +72,11 @@ class OperatorCase(SynchronousTestCase):
         self.cluster.settle()
 
     def states(self) -> str:
-        return " ".join(replica.view.standing(KEY).state for replica in self.cluster.replicas.values())
+        return " ".join(replica.view.status(KEY).state for replica in self.cluster.replicas.values())
 
     def changes(self, name: str) -> list[str]:
         """The states that were announced at a node."""
-        return [event.standing.state for event in self.cluster.events[name] if event.reason == "configured"]
+        return [event.status.state for event in self.cluster.events[name] if event.reason == "configured"]
 
 
 class SpreadingTests(OperatorCase):
@@ -82,7 +90,7 @@ class SpreadingTests(OperatorCase):
         for name in "abc":
             (event,) = [event for event in self.cluster.events[name] if event.what == "changed"]
             self.assertEqual(
-                (event.key, event.body, event.reason, event.standing.state), (KEY, BODY, "configured", "drain")
+                (event.key, event.body, event.reason, event.status.state), (KEY, BODY, "configured", "drain")
             )
 
     def test_the_same_again(self) -> None:
@@ -100,7 +108,7 @@ class SpreadingTests(OperatorCase):
         self.cluster.deregister("b")
         self.say("c", "drain")
         self.cluster.register("c")
-        told = [(event.what, event.standing.state) for event in self.cluster.events["b"]]
+        told = [(event.what, event.status.state) for event in self.cluster.events["b"]]
         self.assertEqual(told, [("online", "up"), ("changed", "maint"), ("offline", "maint"), ("online", "drain")])
 
     def test_taken_back(self) -> None:
@@ -121,7 +129,7 @@ class SpreadingTests(OperatorCase):
         self.cluster.start("d", 9, "ab")
         self.cluster.run(3.0)
         self.assertEqual(
-            [(event.what, event.standing.state) for event in self.cluster.events["d"]], [("online", "drain")]
+            [(event.what, event.status.state) for event in self.cluster.events["d"]], [("online", "drain")]
         )
 
     def test_what_another_node_does_not_know(self) -> None:
@@ -180,7 +188,7 @@ class LastingTests(OperatorCase):
     def test_what_was_forgotten_does_not_come_back(self) -> None:
         """A node that still has it tells it with its age."""
         self.say("a", "drain", LASTING_S_MAX)
-        told = self.cluster["a"].configuration.told(
+        told = self.cluster["a"].configuration.with_ages(
             self.cluster["a"].history(STATE_KEY), self.cluster.now + LASTING_S_MAX + KEPT_LONGER_S
         )
         fresh = Cluster("z")["z"].configuration

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.admin_state import key_of_state, parse_word
+from bender.core.admin_state import key_of_state, parse_override
 from bender.core.entry_validation import BODY_BYTES_MAX, problem_of_entry, problem_of_setting
 from bender.core.invalid import Invalid
 from bender.core.last_writer_wins import LASTING_S_MAX
@@ -120,7 +120,7 @@ class WhatNodesMake(SynchronousTestCase):
         """Each of them, for the shortest and the longest time, and their removal."""
         for state in ("drain", "maint", "up"):
             for lasts_s in (1.0, LASTING_S_MAX):
-                asked = parse_word(json.dumps({"state": state, "for": lasts_s}).encode())
+                asked = parse_override(json.dumps({"state": state, "for": lasts_s}).encode())
                 self.assertIsNone(problem_of_setting(word(asked.state.encode(), lasts_s=asked.lasts_s)))
         self.assertIsNone(problem_of_setting(word(None)))
 

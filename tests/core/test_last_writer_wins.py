@@ -373,7 +373,7 @@ class LastingTests(SynchronousTestCase):
     def heal(self, elsewhere: Configuration, at: float) -> None:
         self.configuration.due(at)
         elsewhere.due(at)
-        for each in elsewhere.told(elsewhere.settings(self.key), at):
+        for each in elsewhere.with_ages(elsewhere.settings(self.key), at):
             self.configuration.join(each, at)
 
     def test_removal_of_a_later_one(self) -> None:
@@ -394,11 +394,11 @@ class LastingTests(SynchronousTestCase):
         self.heal(elsewhere, NOW + 8000.0)
         self.assertIsNone(self.configuration.current(self.key, NOW + 8000.0))
 
-    def test_told(self) -> None:
+    def test_with_ages(self) -> None:
         """It is told with its age, and what lasts for ever as it is."""
         made, lasting = self.join(age_s=10.0), setting(1)
-        self.assertEqual([each.age_s for each in self.configuration.told([made, lasting], NOW + 5.0)], [15.0, 0.0])
-        self.assertEqual(self.configuration.told([made, lasting], NOW), (made, lasting))
+        self.assertEqual([each.age_s for each in self.configuration.with_ages([made, lasting], NOW + 5.0)], [15.0, 0.0])
+        self.assertEqual(self.configuration.with_ages([made, lasting], NOW), (made, lasting))
 
     def test_an_end_of_what_lasts_for_ever(self) -> None:
         """Kinds that are not known here may have both. A removal that is long over leaves nothing of the key."""
@@ -408,11 +408,11 @@ class LastingTests(SynchronousTestCase):
         self.assertNotIn("later/x", self.configuration)
         self.assertEqual(state(self.configuration), state(Configuration()))
 
-    def test_told_of_what_a_peer_made_very_old(self) -> None:
+    def test_with_ages_of_what_a_peer_made_very_old(self) -> None:
         """Its age is the largest that peers take, or they would refuse it and all that comes with it."""
         self.join()
         made = self.join(2, age_s=AGE_S_MAX)
-        self.assertEqual([each.age_s for each in self.configuration.told([made], NOW + 5.0)], [AGE_S_MAX])
+        self.assertEqual([each.age_s for each in self.configuration.with_ages([made], NOW + 5.0)], [AGE_S_MAX])
 
     def test_known(self) -> None:
         """A setting that is there already changes nothing."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bender.core import model, object_kinds
-from bender.core.admin_state import parse_word
+from bender.core.admin_state import parse_override
 from bender.core.consumers import Report, parse_confirmation
 from bender.core.invalid import Invalid
 from bender.core.model import RegistrationRequest, Terms, TooLarge
@@ -84,7 +84,7 @@ class UnknownFields(ModelCase):
 
     def test_of_renewals_states_and_confirmations(self) -> None:
         """Each names its own fields."""
-        renewals, word, confirmation = model.parse_renewals, parse_word, parse_confirmation
+        renewals, word, confirmation = model.parse_renewals, parse_override, parse_confirmation
         message = self.invalid("id", renewals, b'{"id":[]}')
         self.assertEqual(message, "id: is not a field of renewals, did you mean ids?")
         message = self.invalid("fro", word, b'{"state":"up","fro":60}')
@@ -223,14 +223,14 @@ class Documents(ModelCase):
             "host": "h",
             "port": port,
         }
-        for standing, said in (
+        for status, said in (
             (USUAL, {"state": "up"}),
             (status_of("maint", suspect=False), {"state": "maint"}),
             (status_of("drain", suspect=True), {"state": "drain", "suspect": True}),
         ):
             shown = msgspec.json.encode({**named, **msgspec.json.decode(body), **said})
-            self.assertEqual(model.registration(wanted.key, body, standing), shown)
-            self.assertEqual(model.registration_bytes(wanted.key, body, standing), len(shown))
+            self.assertEqual(model.registration(wanted.key, body, status), shown)
+            self.assertEqual(model.registration_bytes(wanted.key, body, status), len(shown))
         self.assertEqual([*msgspec.json.decode(body)], ["ttl", "weight", "meta", "registered", "node"])
 
 

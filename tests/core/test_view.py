@@ -268,23 +268,23 @@ class StandingTests(SynchronousTestCase):
         self.view.show(KEY, winner, entries, lost=lost, suspect=suspect)
         return self.view.take_events()
 
-    def event(self, what: str, reason: str, standing: RegistrationStatus) -> ViewEvent:
-        return ViewEvent(what, KEY, b"{}", reason, standing)  # type: ignore[arg-type]
+    def event(self, what: str, reason: str, status: RegistrationStatus) -> ViewEvent:
+        return ViewEvent(what, KEY, b"{}", reason, status)  # type: ignore[arg-type]
 
     def test_word(self) -> None:
         """An operator's word is announced once, as a change, and is not shown as a setting."""
         drained = status_of("drain", suspect=False)
         self.assertEqual(self.set(b"drain"), [self.event("changed", "configured", drained)])
         self.assertEqual((self.set(b"drain"), self.view.setting("state/web/1.0/10.0.0.5/80")), ([], None))
-        self.assertEqual((self.view.standing(KEY), self.view.standings()), (drained, {KEY: drained}))
+        self.assertEqual((self.view.status(KEY), self.view.statuses()), (drained, {KEY: drained}))
         self.assertIn(b'"state":"drain"', self.view.registration(claim()))
         self.assertEqual(self.set(None), [self.event("changed", "configured", USUAL)])
-        self.assertEqual(self.view.standings(), {})
+        self.assertEqual(self.view.statuses(), {})
 
     def test_word_on_what_is_not_shown(self) -> None:
         """It is kept until that is."""
         self.assertEqual(self.set(b"maint", "state/web/1.0/10.0.0.9/80"), [])
-        self.assertEqual([*self.view.standings()], ["registration/web/1.0/10.0.0.9/80"])
+        self.assertEqual([*self.view.statuses()], ["registration/web/1.0/10.0.0.9/80"])
 
     def test_all_up(self) -> None:
         """Nothing of the version is in another state."""
@@ -312,7 +312,7 @@ class StandingTests(SynchronousTestCase):
         self.show(one, suspect=True)
         gone = self.show(None, lost=True)
         self.assertEqual(gone, [self.event("offline", "node-lost", status_of("drain", suspect=True))])
-        self.assertEqual(self.view.standing(KEY), status_of("drain", suspect=False))
+        self.assertEqual(self.view.status(KEY), status_of("drain", suspect=False))
 
     def test_changed_back_beside_an_end(self) -> None:
         """Of the reasons why a claim does not speak any more only its own counts."""

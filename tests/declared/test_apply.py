@@ -259,7 +259,7 @@ class Readiness(ApplicationCase):
         """However long it takes until it is set."""
         end_ms = int(self.network.seconds() * 1000) + 60_000
         self.apply(Document({}, {}, {ID: DeclaredState("maint", None, end_ms)}))
-        found = self.node(ONE).word(ID)
+        found = self.node(ONE).override(ID)
         assert found is not None
         self.assertAlmostEqual(found[1], 60, delta=1)
         self.node(ONE).set_state(ID, Override("drain", 5.0), "anna")

@@ -393,7 +393,7 @@ class Storm:
             counts["waiting"] += len(claims.stale) + len(claims._forgotten) + len(claims._inherited)
             counts["started over"] += len(claims.copies._started_over_at)
             counts["under way"] += len(honest.client._under_way)
-            counts["standings"] += len(replica.view._standings)
+            counts["statuses"] += len(replica.view._statuses)
             counts["settings"] += len(replica.configuration)
         gc.collect()
         counts["bytes"] = sum(_size(honest) for honest in self.cluster.nodes)

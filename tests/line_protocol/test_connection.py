@@ -196,7 +196,7 @@ class Confirming(EventsCase):
         connected.send(b'{"ack": "%b"}\n' % cursor)
         self.assertIn("subscribe with a name", self.refused(connected))
         connected.subscribe(name="edge-1")
-        for line, said in (
+        for line, event_line in (
             (b'{"ack": "k3f9-7"}', "cursor"),
             (b'{"ack": 7}', "ack"),
             (b'{"ack": "%b", "renew": []}' % cursor, "exactly one"),
@@ -206,7 +206,7 @@ class Confirming(EventsCase):
             (b'{"subscribe": {"name": "a", "instance": "a/b"}}', "instance"),
         ):
             connected.send(line + b"\n")
-            self.assertIn(said, self.refused(connected))
+            self.assertIn(event_line, self.refused(connected))
         self.assertEqual(self.consumers(), [("edge-1", True, None)])
 
 

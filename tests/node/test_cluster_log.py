@@ -67,9 +67,9 @@ class Readiness(ChronicleCase):
             for _ in range(3):
                 self.assertFalse(network.first.ready)
             network.reconnect()
-        said = [formatEvent(event) for event in logs if event["log_source"] is network.first._cluster_log]
+        logged = [formatEvent(event) for event in logs if event["log_source"] is network.first._cluster_log]
         self.assertEqual(
-            said,
+            logged,
             [
                 "This node was paused for 7.0 s: it asks its peers for what it missed.",
                 "Ready, 0.00 s after its start or a pause.",
@@ -146,7 +146,7 @@ class BesideEachOther(ChronicleCase):
                 self.node.receive(Message(sender, heads={}, counters=(own,)))
             super().pass_time(1, *nodes)
 
-    def said(self, seconds: float) -> list[str]:
+    def logged(self, seconds: float) -> list[str]:
         return [line for line in self.lines(seconds, self.node, of=self.node) if "shared" in line]
 
 
@@ -156,23 +156,23 @@ class Addresses(BesideEachOther):
     def test_shared(self) -> None:
         """It is said once, with what to do, in the log and in the status as long as it is so."""
         problem = "the nodes n2 and n3 advertise it: give each its own with --advertise"
-        self.assertEqual(self.said(10), [f"Address 10.0.0.2:1730 is shared: {problem}."])
+        self.assertEqual(self.logged(10), [f"Address 10.0.0.2:1730 is shared: {problem}."])
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
         del self.heard[1]
-        self.assertEqual(self.said(6), ["Address 10.0.0.2:1730 is not shared any more."])
+        self.assertEqual(self.logged(6), ["Address 10.0.0.2:1730 is not shared any more."])
         self.assertEqual(self.node.status()["problems"], {})
 
     def test_its_own(self) -> None:
         self.heard = [Sender(1001, "n2", "n1:1730")]
         problem = "the nodes n1 and n2 advertise it: give each its own with --advertise"
-        self.assertEqual(self.said(10), [f"Address n1:1730 is shared: {problem}."])
+        self.assertEqual(self.logged(10), [f"Address n1:1730 is shared: {problem}."])
 
     def test_a_restart(self) -> None:
         """An earlier start of a node, which is heard of for a while, shares nothing."""
         other = self.heard.pop()
         self.pass_time(10, self.node)
         self.heard = [other]
-        self.assertEqual(self.said(10), [])
+        self.assertEqual(self.logged(10), [])
 
 
 class Names(BesideEachOther):
@@ -185,23 +185,23 @@ class Names(BesideEachOther):
     def test_shared(self) -> None:
         """It is said once, with what to do, in the log and in the status as long as it is so."""
         problem = "the nodes at 10.0.0.2:1730 and 10.0.0.3:1730 have the same name: give each its own with --name"
-        self.assertEqual(self.said(10), [f"Node name n2 is shared: {problem}."])
+        self.assertEqual(self.logged(10), [f"Node name n2 is shared: {problem}."])
         self.assertEqual(self.node.status()["problems"], {"node/n2": problem})
         del self.heard[1]
-        self.assertEqual(self.said(6), ["Node name n2 is not shared any more."])
+        self.assertEqual(self.logged(6), ["Node name n2 is not shared any more."])
         self.assertEqual(self.node.status()["problems"], {})
 
     def test_its_own(self) -> None:
         self.heard = [Sender(1001, "n1", "10.0.0.2:1730")]
         problem = "the nodes at 10.0.0.2:1730 and n1:1730 have the same name: give each its own with --name"
-        self.assertEqual(self.said(10), [f"Node name n1 is shared: {problem}."])
+        self.assertEqual(self.logged(10), [f"Node name n1 is shared: {problem}."])
 
     def test_a_restart(self) -> None:
         """An earlier start of a node, at another address, shares nothing."""
         other = self.heard.pop()
         self.pass_time(10, self.node)
         self.heard = [other]
-        self.assertEqual(self.said(10), [])
+        self.assertEqual(self.logged(10), [])
 
 
 class SameAddress(ChronicleCase):
@@ -212,7 +212,7 @@ class SameAddress(ChronicleCase):
         self.node = a_node(self.clock)
         self.pass_time(1, self.node)
 
-    def said(self, seconds: int, *instances: RegistrationRequest) -> list[str]:
+    def logged(self, seconds: int, *instances: RegistrationRequest) -> list[str]:
         """What is logged while these are renewed every five seconds."""
         lines = []
         for _ in range(0, seconds, 5):
@@ -227,28 +227,28 @@ class SameAddress(ChronicleCase):
     def test_side_by_side(self) -> None:
         """It is said once when both have been renewed, with what to do, and in the status as long as it is so."""
         web, api = self.at("web"), self.at("api")
-        self.assertEqual(self.said(30, web), [])
-        self.assertEqual(self.said(15, web, api), [])
+        self.assertEqual(self.logged(30, web), [])
+        self.assertEqual(self.logged(15, web, api), [])
         self.assertEqual(self.node.status()["problems"], {})
         problem = (
             f"{api.key} and {web.key} are all renewed with this address, where only one process can answer: stop "
             "renewing the wrong ones"
         )
-        self.assertEqual(self.said(20, web, api), [f"Several registrations have the address [::5]:80: {problem}."])
+        self.assertEqual(self.logged(20, web, api), [f"Several registrations have the address [::5]:80: {problem}."])
         self.assertEqual(self.node.status()["problems"], {"address/[::5]:80": problem})
-        self.assertEqual(self.said(15, api), ["Only one registration has the address [::5]:80 now."])
+        self.assertEqual(self.logged(15, api), ["Only one registration has the address [::5]:80 now."])
         self.assertEqual(self.node.status()["problems"], {})
 
     def test_a_new_version_at_the_same_port(self) -> None:
         """The old one is not renewed any more, so nothing is said."""
         old, new = self.at("web"), RegistrationRequest("web", "2", "::5", 80)
-        self.assertEqual(self.said(20, old) + self.said(60, new), [])
+        self.assertEqual(self.logged(20, old) + self.logged(60, new), [])
 
     def test_very_many(self) -> None:
         """The status names a few, and how many others there are; of one address a few ids."""
         many = [self.at(app, port) for port in range(1, CONFLICTS_SHOWN_MAX + 4) for app in ("web", "api")]
         several = [self.at(f"app{number}", 1) for number in range(CONFLICT_IDS_MAX)]
-        self.assertEqual(len(self.said(25, *several, *many)), CONFLICTS_SHOWN_MAX + 3)
+        self.assertEqual(len(self.logged(25, *several, *many)), CONFLICTS_SHOWN_MAX + 3)
         problems = self.node.status()["problems"]
         self.assertEqual(len(problems), CONFLICTS_SHOWN_MAX + 1)
         self.assertIn("app2/1/::5/1 and 2 more are all renewed", problems["address/[::5]:1"])
@@ -267,30 +267,30 @@ class Consumers(ChronicleCase):
             self.node.consumers.connect(name, Selection(), instance=instance).end()
             self.node.consumers.connect(name, Selection(), instance=instance)
 
-    def said(self, seconds: float) -> list[str]:
+    def logged(self, seconds: float) -> list[str]:
         return [line for line in self.lines(seconds, self.node, of=self.node) if "shared" in line]
 
     def test_shared(self) -> None:
         """It is said once, with what to do, and again only if it was over for long."""
         problem = "the consumers edge (a) and edge (b) have the same name: give each program a name of its own"
-        for end_s, said in ((5, 1), (5, 0), (CONSUMERS_LOGGED_APART_S + 1, 0), (1, 1)):
+        for end_s, logged in ((5, 1), (5, 0), (CONSUMERS_LOGGED_APART_S + 1, 0), (1, 1)):
             streams = [self.node.consumers.connect("edge", Selection(), instance=each) for each in ("a", "b")]
-            self.assertEqual(self.said(1), [f"Consumer name edge is shared: {problem}."] * said)
+            self.assertEqual(self.logged(1), [f"Consumer name edge is shared: {problem}."] * logged)
             for stream in streams:
                 stream.end()
-            self.assertEqual(self.said(end_s), [])
+            self.assertEqual(self.logged(end_s), [])
 
     def test_many(self) -> None:
         """Of any number of names, a hundred are said."""
         for number in range(CONSUMERS_LOGGED_MAX + 10):
             self.share(f"edge-{number}")
-        self.assertEqual(len(self.said(2)), CONSUMERS_LOGGED_MAX)
+        self.assertEqual(len(self.logged(2)), CONSUMERS_LOGGED_MAX)
 
     def test_many_of_one_name(self) -> None:
         """The first of them are named."""
         for number in range(8):
             self.node.consumers.connect("edge", Selection(), instance=f"i{number}")
-        self.assertIn("edge (i0), edge (i1), edge (i2), edge (i3), edge (i4) and 3 more have", self.said(1)[0])
+        self.assertIn("edge (i0), edge (i1), edge (i2), edge (i3), edge (i4) and 3 more have", self.logged(1)[0])
 
 
 class Invalid(ChronicleCase):
@@ -313,7 +313,7 @@ class Invalid(ChronicleCase):
             self.node.receive(Message(self.peer, heads=heads, counters=(own,), deltas=(delta,), settings=self.settings))
             super().pass_time(1, *nodes)
 
-    def said(self, seconds: float) -> list[str]:
+    def logged(self, seconds: float) -> list[str]:
         return [line for line in self.lines(seconds, self.node, of=self.node) if "ignored" in line]
 
     def hold(self, key: str) -> None:
@@ -324,34 +324,34 @@ class Invalid(ChronicleCase):
         """It is said once, however many there are, and is in the status as long as it is so."""
         self.hold("x")
         problem = "has 1 invalid entries, which are ignored; in one, its id 'x' is not that of a registration"
-        self.assertEqual(self.said(5), [f"Peer 10.0.0.2:1730 {problem}."])
+        self.assertEqual(self.logged(5), [f"Peer 10.0.0.2:1730 {problem}."])
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
         self.hold("y")
-        self.assertEqual(self.said(5), [])
+        self.assertEqual(self.logged(5), [])
         problem = "has 2 invalid entries, which are ignored; in one, its id 'y' is not that of a registration"
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
         self.ledger.remove(1)
-        self.assertEqual(self.said(5), [])
+        self.assertEqual(self.logged(5), [])
         self.ledger.remove(2)
         problem = "has 1 invalid entries, which are ignored; in one, its id 'y' is not that of a registration"
-        self.assertEqual(self.said(5), [f"No longer the case: peer 10.0.0.2:1730 {problem}."])
-        self.assertEqual((self.node.status()["problems"], self.said(5)), ({}, []))
+        self.assertEqual(self.logged(5), [f"No longer the case: peer 10.0.0.2:1730 {problem}."])
+        self.assertEqual((self.node.status()["problems"], self.logged(5)), ({}, []))
 
     def test_settings(self) -> None:
         """What is sent again and again is said once, and is over a minute after the last."""
         self.settings = (ConfigSetting("x", 1, 1001, 0, "ops", b"{}"),)
         problem = "sends an invalid setting, which is ignored: its key 'x' is not that of a setting"
-        self.assertEqual(self.said(100), [f"Peer 10.0.0.2:1730 {problem}."])
+        self.assertEqual(self.logged(100), [f"Peer 10.0.0.2:1730 {problem}."])
         self.settings = ()
-        self.assertEqual(self.said(58), [])
+        self.assertEqual(self.logged(58), [])
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
-        self.assertEqual(self.said(4), [f"No longer the case: peer 10.0.0.2:1730 {problem}."])
+        self.assertEqual(self.logged(4), [f"No longer the case: peer 10.0.0.2:1730 {problem}."])
         self.assertEqual(self.node.status()["problems"], {})
 
     def test_forgotten(self) -> None:
         """With the peer, when it is forgotten."""
         self.hold("x")
-        self.said(5)
+        self.logged(5)
         with capturedLogs() as logs:
             super().pass_time(700, self.node)
         lines = [formatEvent(event) for event in logs if event["log_source"] is self.node._cluster_log]
@@ -366,5 +366,5 @@ class Invalid(ChronicleCase):
         n, key = self.ledger.next_n, "registration/web/1/10.0.0.5/80"
         body = b'{"ttl":10.0,"weight":1,"meta":{},"registered":5,"node":"n2"}'
         self.ledger.add(Claim(1001, n, key, body, 10.0, 1, 1001, n))
-        self.assertEqual((self.said(3), self.node.status()["problems"]), ([], {}))
+        self.assertEqual((self.logged(3), self.node.status()["problems"]), ([], {}))
         self.assertIsNotNone(self.node.registration(key))

@@ -84,9 +84,9 @@ class Confirming(ConsumersCase):
         self.watched.up()
         self.confirm(report=REPORT)
         self.watched.down()
-        said = self.consumers.shown()[0]
+        event_line = self.consumers.shown()[0]
         cursor = self.journal.cursor_at(1)
-        self.assertEqual(said, ConsumerState("edge", "n1", True, True, cursor, 1, NOW_MS, REPORT, "unix"))
+        self.assertEqual(event_line, ConsumerState("edge", "n1", True, True, cursor, 1, NOW_MS, REPORT, "unix"))
         self.assertEqual(self.confirm().report, REPORT)
 
     def test_cursors_that_are_none(self) -> None:
@@ -157,8 +157,8 @@ class Connecting(ConsumersCase):
         self.consumers.connect("edge", Selection()).end()
         self.confirm("edge", REPORT)
         self.consumers.connect("edge", Selection())
-        said = self.consumers.shown(KEY, self.journal.number)[0]
-        self.assertEqual((said.cursor, said.report, said.applied), (None, None, False))
+        event_line = self.consumers.shown(KEY, self.journal.number)[0]
+        self.assertEqual((event_line.cursor, event_line.report, event_line.applied), (None, None, False))
 
     def test_without_streams(self) -> None:
         """Who only confirms is there for a while after that."""

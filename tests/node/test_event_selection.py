@@ -117,9 +117,9 @@ class Snapshots(SubscriptionCase):
         """They are events with `snapshot` in the place of a reason; the bodies are spliced in."""
         online, *_, created, framed, synced = self.subscribe(snapshot=True).take(ALL)
         within = f"{self.journal.cursor}~"
-        (said,) = read([online])
-        self.assertEqual([*said], ["event", "cursor", "at", "snapshot", "registration"])
-        self.assertEqual((said["cursor"], said["at"], said["snapshot"]), (within, NOW_MS, True))
+        (event_line,) = read([online])
+        self.assertEqual([*event_line], ["event", "cursor", "at", "snapshot", "registration"])
+        self.assertEqual((event_line["cursor"], event_line["at"], event_line["snapshot"]), (within, NOW_MS, True))
         self.assertIn(b'"snapshot":true,"backend":' + SITE + b"}\n", created.line)
         self.assertIn(b'"snapshot":true,"frontend":' + EDGE + b"}\n", framed.line)
         self.assertEqual(synced.line, b'{"event":"synced","cursor":"%b"}\n' % self.journal.cursor.encode())
@@ -155,8 +155,8 @@ class Snapshots(SubscriptionCase):
         self.watched.node.set_state(key, Override("drain", 60.0), "ops")
         while piece := subscription.take(1):
             taken += piece
-        said = [(each["event"], each["registration"]["state"]) for each in read(taken) if "registration" in each]
-        self.assertEqual(said, [("online", "up"), ("online", "up"), ("changed", "drain")])
+        event_line = [(each["event"], each["registration"]["state"]) for each in read(taken) if "registration" in each]
+        self.assertEqual(event_line, [("online", "up"), ("online", "up"), ("changed", "drain")])
 
     def test_is_made_when_it_is_taken(self) -> None:
         """Until then the watcher is owed a snapshot and has not begun."""

@@ -33,7 +33,7 @@ class Ear:
         self._journal = journal
         self._position = journal.number
 
-    def heard(self, since: int) -> None:
+    def on_events(self, since: int) -> None:
         for number in range(max(self._position, since) + 1, self._journal.number + 1):
             entry = self._journal.entry(number)
             assert entry is not None
@@ -81,9 +81,9 @@ class Writing(JournalCase):
             ViewEvent("created", "backend/site", b'{"app":"web"}', "configured"),
             ViewEvent("removed", "frontend/edge", b"{}", "configured"),
         )
-        said = [msgspec.json.decode(entry.line) for entry in entries]
-        self.assertEqual([[*each][-1] for each in said], ["backend", "frontend"])
-        self.assertEqual([each["event"] for each in said], ["created", "removed"])
+        event_line = [msgspec.json.decode(entry.line) for entry in entries]
+        self.assertEqual([[*each][-1] for each in event_line], ["backend", "frontend"])
+        self.assertEqual([each["event"] for each in event_line], ["created", "removed"])
         self.assertEqual([(entry.app, entry.version) for entry in entries], [(None, None)] * 2)
         self.assertEqual([entry.size for entry in entries], [len(entry.line) for entry in entries])
 
@@ -300,19 +300,19 @@ class Listening(JournalCase):
             self.journal.listen(ear)
         self.append(online(1))
         self.assertEqual(sum(map(bool, (ear.cursors for ear in ears))), NOTIFIED_AT_ONCE)
-        self.assertEqual((self.journal.told, len(self.later)), (0, 1))
+        self.assertEqual((self.journal.delivered, len(self.later)), (0, 1))
         self.append(online(2))  # in the middle of the round: those who come later hear of both at once
         self.journal.unlisten(ears[-1])
         while self.later:
             self.later.pop()()
         self.assertEqual({tuple(ear.cursors) for ear in ears[:-1]}, {("k3f9-1", "k3f9-2")})
-        self.assertEqual((ears[-1].cursors, self.journal.told), ([], 2))
+        self.assertEqual((ears[-1].cursors, self.journal.delivered), ([], 2))
 
     def test_very_many_of_another_app(self) -> None:
         """A round tells nobody of what is not for him, and says of how much that holds."""
         heard: list[int] = []
         ear = Ear(self.journal, "web")
-        ear.heard = heard.append  # type: ignore[assignment,method-assign]
+        ear.on_events = heard.append  # type: ignore[assignment,method-assign]
         self.journal.listen(ear, "web")
         self.append(online(1, "api"), online(2, "api"))
         self.append(online(3, "web"))

@@ -102,9 +102,9 @@ def events(received: bytes) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in lines]
 
 
-def named(said: Iterable[dict[str, Any]]) -> list[str]:
+def named(event_line: Iterable[dict[str, Any]]) -> list[str]:
     """Each event with the port, or the kind and name, of what it is about: `online 80`, `created backend/site`."""
-    return [_named(event) for event in said]
+    return [_named(event) for event in event_line]
 
 
 def _named(event: dict[str, Any]) -> str:

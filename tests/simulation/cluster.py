@@ -100,7 +100,7 @@ class Node:
         return [(claim.key, claim.body) for group in self.replica.view.groups() for claim in in_order(group)]
 
     def status(self, key: str) -> RegistrationStatus:
-        return self.replica.view.standing(key)
+        return self.replica.view.status(key)
 
     def setting(self, key: str) -> ConfigSetting | None:
         return self.replica.setting(key)
@@ -421,7 +421,7 @@ class Cluster(VirtualTime):
         replica = node.replica
         for event in replica.take_events():
             if self.trace is not None:
-                suspect = " suspect" if event.standing.suspect else ""
+                suspect = " suspect" if event.status.suspect else ""
                 self.say(f"{node.life} announces {event.what} {event.key} {event.body!r} {event.reason}{suspect}")
             self.oracle.event(node, event)
         if node.life.away and replica.ready:

@@ -47,7 +47,7 @@ def _state(node: Node, history: History, remembered: set[int]) -> tuple[object, 
             claim.body
             for group in replica.view.groups()
             for claim in in_order(group)
-            if not replica.view.standing(claim.key).suspect
+            if not replica.view.status(claim.key).suspect
         ),
         tuple(replica.settings("backend")),
         tuple(replica.settings("frontend")),

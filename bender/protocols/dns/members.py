@@ -200,21 +200,21 @@ class MemberRecordsCache:
         # Weights are shared with a canary in order of id, as everywhere else: what is rounded up depends on the order.
         has_canary = service is not None and service.canary is not None
         members: tuple[list[tuple[str, int]], ...] = ([], [])
-        asked: tuple[list[int], list[int]] = ([], [])
-        for version, found, weights in zip(source.versions, members, asked, strict=False):
+        request: tuple[list[int], list[int]] = ([], [])
+        for version, found, weights in zip(source.versions, members, request, strict=False):
             for group in self._view.groups(source.app, version):
                 for portion in portions(in_order(group) if has_canary else [*group.values()]):
                     found += [_host_and_port(claim) for claim in portion]
-                    weights += [asked_weight(each.body, self._view.standing(each.key).state) for each in portion]
+                    weights += [asked_weight(each.body, self._view.status(each.key).state) for each in portion]
                     yield
-        effective: tuple[Sequence[int], Sequence[int]] = asked
+        effective: tuple[Sequence[int], Sequence[int]] = request
         if service is not None:
             fixed = dict.fromkeys((server.host, server.port) for server in service.servers)
             for known in chain(*members) if fixed else ():
                 fixed.pop(known, None)
             members[0].extend(fixed)
-            asked[0].extend([1] * len(fixed))
-            effective = effective_weights(service, *asked)
+            request[0].extend([1] * len(fixed))
+            effective = effective_weights(service, *request)
         for number, ((host, port), weight) in enumerate(zip(chain(*members), chain(*effective), strict=True), 1):
             serving.add(host, port, weight)
             if number % AT_ONCE_MAX == 0:

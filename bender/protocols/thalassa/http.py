@@ -67,24 +67,24 @@ def error_form(response: ApiResponse) -> ApiResponse:
     return ApiResponse(status, _encode(error), (*_HEADERS, *kept))
 
 
-def _update(node: Node, asked: ApiRequest) -> ApiResponse:
-    repeated = asked.repeated
+def _update(node: Node, request: ApiRequest) -> ApiResponse:
+    repeated = request.repeated
     if repeated is None:
-        app, version, host, port = asked.path
-        wanted = parse_update((app, version, host, port), asked.body, node.timing)
-        repeated = asked.repeated = RepeatedRequest(wanted.key, _HEADERS, wanted)
+        app, version, host, port = request.path
+        wanted = parse_update((app, version, host, port), request.body, node.timing)
+        repeated = request.repeated = RepeatedRequest(wanted.key, _HEADERS, wanted)
     repeated.register(node)
     return _DONE
 
 
-def _remove(node: Node, asked: ApiRequest) -> ApiResponse:
-    app, version, host, port = asked.path
+def _remove(node: Node, request: ApiRequest) -> ApiResponse:
+    app, version, host, port = request.path
     node.deregister(model.registration_key((app, version, host, port)))
     return _DONE
 
 
-def _registrations(node: Node, asked: ApiRequest) -> Answered:
-    names = [model.parse_name(field, name) for field, name in zip(("name", "version"), asked.path, strict=False)]
+def _registrations(node: Node, request: ApiRequest) -> Answered:
+    names = [model.parse_name(field, name) for field, name in zip(("name", "version"), request.path, strict=False)]
     app, version = (*names, None, None)[:2]
     claims = node.claims(app, version, ordered=node.replica.view.count_of(app, version) <= ORDERED_MAX)
     pieces = _pieces(node, claims)

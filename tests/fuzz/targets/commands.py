@@ -7,7 +7,7 @@ from contextlib import suppress
 import msgspec
 from hypothesis import strategies as st
 
-from bender.core.admin_state import LASTING_S_MIN, parse_word, state_in
+from bender.core.admin_state import LASTING_S_MIN, parse_override, state_in
 from bender.core.consumers import Confirmation, parse_confirmation, report_of
 from bender.core.invalid import Invalid
 from bender.core.last_writer_wins import LASTING_S_MAX
@@ -47,7 +47,7 @@ def fuzz(sent: bytes) -> None:
         require_nothing(sent, "for a test")
         assert not sent.strip() or msgspec.json.decode(sent) == {}
     with suppress(Invalid):
-        word = parse_word(sent)
+        word = parse_override(sent)
         assert LASTING_S_MIN <= word.lasts_s <= LASTING_S_MAX
         assert state_in(ConfigSetting("state/a/1/h/1", 1, 1, 1, "", word.state.encode())) == word.state
     try:

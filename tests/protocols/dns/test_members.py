@@ -123,7 +123,7 @@ class ManyMembers(DnsCase):
         self.turns.crowded = True
         answers = self.later("web.app.bender.")
         self.members.making = lambda *_: iter([])  # type: ignore[method-assign]
-        self.members._view.standing = lambda _: 1 / 0  # type: ignore[assignment, return-value, method-assign]
+        self.members._view.status = lambda _: 1 / 0  # type: ignore[assignment, return-value, method-assign]
         self.clock.pump([0.0] * 3)
         self.assertEqual(answers[0].rcode(), dns.rcode.SERVFAIL)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -145,7 +145,7 @@ class Oracle:
         life, key = node.life, event.key
         if not self._p5.check_turned(life, event):
             return
-        if not event.standing.suspect:
+        if not event.status.suspect:
             del life.suspects[key]
             self._p3.check_trusted_again(life, record)
             return

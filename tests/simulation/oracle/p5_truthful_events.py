@@ -42,9 +42,9 @@ class TruthfulEvents:
         key, unit = event.key, record.units[event.body]
         if key in life.shown:
             self._history.fail("P5", f"{life} announces {key} twice")
-        if event.standing.suspect:
+        if event.status.suspect:
             self._history.fail("P5", f"{life} announces {key} as suspect, which it did not list")
-        life.states[key] = event.standing.state
+        life.states[key] = event.status.state
         life.shown[key] = event.body
         life.losses.pop(key, None)
         before = life.taken_back.get(key)
@@ -65,7 +65,7 @@ class TruthfulEvents:
             self._history.fail("P5", f"{life} announces a change of {key} that is none")
             return None
         life.shown[key] = event.body
-        if not event.standing.suspect:
+        if not event.status.suspect:
             life.suspects.pop(key, None)
         elif key not in life.suspects:
             self._history.fail("P5", f"{life} announces a change of {key} as if it was suspect")
@@ -83,7 +83,7 @@ class TruthfulEvents:
 
     def check_suspicion(self, life: Life, event: ViewEvent) -> bool:
         """Return whether an `offline` event shows correctly whether its key was suspect."""
-        correct = event.standing.suspect == (event.key in life.suspects)
+        correct = event.status.suspect == (event.key in life.suspects)
         if not correct:
             verb = "hides" if event.reason == "node-lost" else "takes back"
             self._history.fail("P5", f"{life} {verb} {event.key} with the wrong suspicion")
@@ -95,7 +95,7 @@ class TruthfulEvents:
 
     def check_turned(self, life: Life, event: ViewEvent) -> bool:
         """Return whether an event that only says that a key is suspect, or no longer, fits what was announced."""
-        expected = ("node-lost", False) if event.standing.suspect else ("restored", True)
+        expected = ("node-lost", False) if event.status.suspect else ("restored", True)
         fits = (event.reason, event.key in life.suspects) == expected
         if not fits:
             self._history.fail("P5", f"{life} announces a change of {event.key} that is none: {event.reason}")
@@ -164,22 +164,22 @@ class TruthfulEvents:
 
     def check_state(self, life: Life, event: ViewEvent) -> bool:
         """Return whether an event about something else has the state of its key that was announced last."""
-        same = event.standing.state == life.states[event.key]
+        same = event.status.state == life.states[event.key]
         if not same:
-            state, before = event.standing.state, life.states[event.key]
+            state, before = event.status.state, life.states[event.key]
             self._history.fail("P5", f"{life} announces {event.what} of {event.key} as {state}, not {before}")
         return same
 
     def check_state_changed(self, life: Life, event: ViewEvent) -> None:
         known = life.states[event.key], life.shown.get(event.key)
         suspect = event.key in life.suspects
-        if event.what != "changed" or event.standing.state == known[0] or event.body != known[1]:
+        if event.what != "changed" or event.status.state == known[0] or event.body != known[1]:
             self._history.fail(
-                "P5", f"{life} announces {event.what} of {event.key} to {event.standing.state}, after {known}"
+                "P5", f"{life} announces {event.what} of {event.key} to {event.status.state}, after {known}"
             )
-        if event.standing.suspect != suspect:
-            self._history.fail("P5", f"{life} announces {event.key} to {event.standing.state} with the wrong suspicion")
-        life.states[event.key] = event.standing.state
+        if event.status.suspect != suspect:
+            self._history.fail("P5", f"{life} announces {event.key} to {event.status.state} with the wrong suspicion")
+        life.states[event.key] = event.status.state
 
     def check_state_shown(self, life: Life, key: str, shown: str) -> None:
         if key in life.shown and life.states[key] != shown:

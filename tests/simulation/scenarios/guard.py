@@ -114,7 +114,7 @@ class MassLoss(ByHand):
         self.run(TTL_S + 2.5)
 
     def suspects(self) -> list[str]:
-        return [key for key in self.keys if self["a"].view.standing(key).suspect]
+        return [key for key in self.keys if self["a"].view.status(key).suspect]
 
     def expect(self, suspects: int) -> None:
         found = (self["a"].view.count, len(self.suspects()))

@@ -174,7 +174,7 @@ def a_removal_outlives_what_any_node_keeps() -> None:
     here.join(ConfigSetting(key, 3, 1, 0, "ops", None, here.left_s(key, 60.0)), 60.0)
     here.due(7000.0)
     here.join(ConfigSetting(key, here.rev_next(key), 1, 0, "ops", b"maint", 3600.0), 7000.0)
-    for each in there.told(there.settings(key), 7100.0):
+    for each in there.with_ages(there.settings(key), 7100.0):
         here.join(each, 7100.0)
     assert here.current(key, 7100.0) is not None, "a state that is over hides the one that was set later"
 
