@@ -25,7 +25,7 @@ from bender.daemon.limit_options import (
     REGISTRATIONS_BOUND,
 )
 from bender.exchange import server as exchange
-from bender.line_protocol import places
+from bender.line_protocol import connection_limits
 from bender.net import http_server
 from bender.protocols.dns import connections as dns_connections
 from bender.protocols.dns import datagrams
@@ -191,7 +191,7 @@ class LimitsPage(SynchronousTestCase):
         for number in (
             f"connections of peers | {exchange.CONNECTIONS_MAX:,}",
             f"(`request_bytes`) | {api.INCOMPLETE_BYTES_MAX >> 20} MiB",
-            f"(`line_bytes`) | {places.INCOMPLETE_BYTES_MAX >> 20} MiB",
+            f"(`line_bytes`) | {connection_limits.INCOMPLETE_BYTES_MAX >> 20} MiB",
             f"(`peer_request_bytes`) | {exchange.HELD_BYTES_MAX >> 20} MiB",
             f"(`dns_answer_bytes`) | {dns_connections.UNREAD_BYTES_MAX >> 20} MiB",
             f"query over DNS | {dns_connections.QUERY_BYTES_MAX >> 10} KiB",

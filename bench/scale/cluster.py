@@ -12,8 +12,8 @@ from random import Random
 
 from attrs import frozen
 
+from bender.core.gossip_targets import partners
 from bender.core.messages import Message, OutgoingMessage, Sender
-from bender.core.peer_links import partners
 from bender.core.replica import Replica
 from bender.core.timing import Timing
 from bender.core.view import ViewEvent

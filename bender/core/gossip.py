@@ -17,10 +17,10 @@ from attrs import evolve, frozen
 
 from bender.core.claims import Claims
 from bender.core.entry_validation import UNCHECKED, Validity
+from bender.core.gossip_targets import ROUNDS_OPEN_MAX, Link, Links
 from bender.core.last_writer_wins import Configuration, digest_of
 from bender.core.ledger import Delta, Gap, Head, Ledger, Outdated
 from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting, Counter, Message, OutgoingMessage, Sender
-from bender.core.peer_links import ROUNDS_OPEN_MAX, Link, Links
 from bender.core.peers import PEERS_MAX, Peer, Peers
 from bender.core.setting_pages import SETTINGS_PER_MESSAGE_MAX, SettingPages
 

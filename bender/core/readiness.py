@@ -7,7 +7,7 @@ clock of the caller's.
 from __future__ import annotations
 
 from bender.core.claims import Claims
-from bender.core.peer_links import Links
+from bender.core.gossip_targets import Links
 from bender.core.peers import Peers
 from bender.core.timing import Timing
 

@@ -18,11 +18,11 @@ from bender.core.claims import Claims, Merge
 from bender.core.diagnosis import Marks, NodeDiagnosis, diagnose
 from bender.core.entry_validation import UNCHECKED, Validity
 from bender.core.gossip import INVALID_KEPT_S, Gossip, TakenRequest
+from bender.core.gossip_targets import Links
 from bender.core.last_writer_wins import KEYS_MAX, Configuration
 from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
 from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
 from bender.core.node_loss_guard import LIFTED, GuardedApp, key_of_guard
-from bender.core.peer_links import Links
 from bender.core.peers import BEATS_BEYOND, Peer, Peers
 from bender.core.readiness import Readiness
 from bender.core.shown_settings import ShownSettings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bender.core.gossip_targets import Link
 from bender.core.last_writer_wins import BUCKETS, Configuration, size_of
 from bender.core.messages import WHOLE, ConfigSetting, Window
-from bender.core.peer_links import Link
 
 #: Settings in one message, and their bytes.
 SETTINGS_PER_MESSAGE_MAX = 256

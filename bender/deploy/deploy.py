@@ -21,9 +21,9 @@ from bender.core.consumers import Report, down_by_most, labels, report_of
 from bender.core.members import canary_of
 from bender.deploy.analysis import Observation, Rates, counts, members, worse
 from bender.deploy.backend_update import ChangedMeanwhile, Hold
-from bender.deploy.concurrent_change import recent_change
-from bender.deploy.interruption import command, interruption
+from bender.deploy.conflicting_change import command, interruption
 from bender.deploy.plan import DeployPlan, Settings, Step, are_same, percentage, way_back
+from bender.deploy.recent_change import recent_change
 
 #: Time between two observations; load balancers report every other second.
 LOOK_S = 1.0

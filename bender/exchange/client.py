@@ -23,9 +23,9 @@ from twisted.logger import Logger
 from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.core.gossip_targets import partners
 from bender.core.messages import Message, OutgoingMessage
 from bender.core.node_report import NodeReport
-from bender.core.peer_links import partners
 from bender.core.timing import Timing
 from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.transport import (

@@ -23,7 +23,7 @@ from bender.haproxy.acknowledger import Report
 from bender.haproxy.core.actual_state import HaproxyProcess, Row, Unreadable
 from bender.haproxy.core.condition import Condition, DriverProblem
 from bender.haproxy.core.desired_state import DesiredState
-from bender.haproxy.core.machine import Machine
+from bender.haproxy.core.machine_settings import Machine
 from bender.haproxy.core.pending_acks import Leaving, PendingAcks
 from bender.haproxy.core.registry import ReceivedEvent
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from bender.haproxy.certificates import CertificateStore, file_signature
 from bender.haproxy.core.custom import SUFFIX, Custom, custom_of
-from bender.haproxy.core.machine import Machine
+from bender.haproxy.core.machine_settings import Machine
 
 #: Seconds between two looks, each of which asks the system about every file.
 LOOK_S = 2.0

@@ -10,7 +10,7 @@ from bender.core.durations import parse_duration
 from bender.core.hosts import parse_port
 from bender.core.invalid import Invalid
 from bender.core.routing import parse_bind
-from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
+from bender.haproxy.core.machine_settings import TIMEOUTS, Log, Machine
 from bender.haproxy.core.names import address_port
 from bender.process.options import OptionError
 

@@ -17,7 +17,7 @@ from bender.client.node_list import API_PORT
 from bender.client.token_source import is_token
 from bender.core.invalid import Invalid
 from bender.core.model import parse_name
-from bender.haproxy.core.machine import TIMEOUTS, Machine
+from bender.haproxy.core.machine_settings import TIMEOUTS, Machine
 from bender.haproxy.machine_options import machine_of, require_used
 from bender.haproxy.supervisor import MASTER
 from bender.process.log_options import LOG_OPTIONS, LogSettings, parse_log_settings

@@ -31,9 +31,9 @@ from bender.core.invalid import Invalid
 from bender.core.model import RENEWALS_MAX, TooLarge, canonical_id, registration
 from bender.line_protocol.admission import AdmissionGate, admitted, error_line, refusal_line
 from bender.line_protocol.browser_lines import is_from_browser
+from bender.line_protocol.connection_limits import LinePlaces, RefusedConnection
 from bender.line_protocol.line_timer import LineTimer
 from bender.line_protocol.messages import LINE_BYTES_MAX, NOT_GIVEN, ClientMessage, decode_line, parse_registration
-from bender.line_protocol.places import LinePlaces, RefusedConnection
 from bender.net.client_address import UNIX
 from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer
 from bender.net.fair_turns import Turns, Urgency

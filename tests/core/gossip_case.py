@@ -6,10 +6,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claims import Claims
 from bender.core.gossip import Gossip
+from bender.core.gossip_targets import Links
 from bender.core.last_writer_wins import Configuration
 from bender.core.ledger import Claim, Ledger
 from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
-from bender.core.peer_links import Links
 from bender.core.peers import Peer, Peers
 from bender.core.timing import Timing
 from bender.core.view import View

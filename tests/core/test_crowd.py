@@ -6,9 +6,9 @@ from random import Random
 
 from attrs import evolve
 
+from bender.core.gossip_targets import UNREACHED_MAX, partners
 from bender.core.ledger import Head
 from bender.core.messages import Counter, Message, OutgoingMessage
-from bender.core.peer_links import UNREACHED_MAX, partners
 from bender.core.peers import PEERS_MAX
 from tests.core.cluster import KEY, Cluster
 from tests.core.gossip_case import NOW, RoundsCase, counter, ledger, sender

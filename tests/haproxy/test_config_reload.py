@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from bender.haproxy.config_reload import DriverReloader
-from bender.haproxy.core.machine import Log
+from bender.haproxy.core.machine_settings import Log
 from bender.haproxy.core.rendering import Renderer, Unrenderable
 from bender.haproxy.options import DriverOptions
 from bender.process.options import OptionError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bender.haproxy.core.custom import Custom, custom_of
-from bender.haproxy.core.machine import Machine
+from bender.haproxy.core.machine_settings import Machine
 from bender.haproxy.driver import CHECK_S
 from bender.haproxy.reloader import AGAIN_S
 from tests.haproxy.driver_case import SHOP, SYNCED, A, B, DriverCase

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.certificates import CertificateStore
-from bender.haproxy.core.machine import Log, Machine
+from bender.haproxy.core.machine_settings import Log, Machine
 from bender.haproxy.machine_files import LOOK_S, MachineFiles, custom_in
 from tests.haproxy.test_certificates import chain, whole
 

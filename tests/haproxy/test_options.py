@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy import config_file
 from bender.haproxy.config_file import lock_output
-from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
+from bender.haproxy.core.machine_settings import TIMEOUTS, Log, Machine
 from bender.haproxy.options import OPTIONS, SOCKET_BYTES_MAX, DriverOptions, choose, from_file
 from bender.haproxy.tap import DriverCommandLine
 from bender.process.lifecycle import StartRefused

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from bender.core.entries import Entries
+from bender.core.gossip_targets import FAILURES_IN_A_ROW, Link
 from bender.core.leases import Leases
 from bender.core.messages import Counter
-from bender.core.peer_links import FAILURES_IN_A_ROW, Link
 from bender.core.peers import Peer
 from bender.core.view import View
 from tests.model.promises import INTERVAL_S, KEY, TTL_S

@@ -66,22 +66,22 @@ class Attempts(SynchronousTestCase):
 
     def test_killed(self) -> None:
         """A test that fails on a mutant kills it; the function in this process is unchanged."""
-        test = "tests.core.test_peer_links.Limits.test_answered_again"
+        test = "tests.core.test_gossip_targets.Limits.test_answered_again"
         outcome = self.attempt(
-            "peer_links", "Link.succeed: now - request.message.ask -> now + request.message.ask", test
+            "gossip_targets", "Link.succeed: now - request.message.ask -> now + request.message.ask", test
         )
         self.assertEqual(outcome, Outcome("unit", test))
 
     def test_outside_functions(self) -> None:
         """All users of a constant see its change, also those that imported it."""
-        test = "tests.core.test_peer_links.Limits.test_unanswered"
-        outcome = self.attempt("peer_links", "ROUNDS_OPEN_MAX: ROUNDS_OPEN_MAX = 4 -> ROUNDS_OPEN_MAX = 5", test)
+        test = "tests.core.test_gossip_targets.Limits.test_unanswered"
+        outcome = self.attempt("gossip_targets", "ROUNDS_OPEN_MAX: ROUNDS_OPEN_MAX = 4 -> ROUNDS_OPEN_MAX = 5", test)
         self.assertEqual(outcome, Outcome("unit", test))
 
     def test_survived(self) -> None:
-        test = "tests.core.test_peer_links.Limits.test_unanswered"
+        test = "tests.core.test_gossip_targets.Limits.test_unanswered"
         outcome = self.attempt(
-            "peer_links", "Link.succeed: now - request.message.ask -> now + request.message.ask", test
+            "gossip_targets", "Link.succeed: now - request.message.ask -> now + request.message.ask", test
         )
         self.assertEqual(outcome, Outcome("survived"))
 

@@ -15,10 +15,10 @@ from typing import Any, get_args
 
 from attrs import frozen
 
+from bender.core.gossip_targets import partners
 from bender.core.leases import Lease
 from bender.core.ledger import DELTA_ENTRIES_MAX, Entry
 from bender.core.messages import ConfigSetting, Sender
-from bender.core.peer_links import partners
 from bender.core.peers import Peer
 from bender.core.registration_status import RegistrationStatus, State, status_of
 from bender.core.replica import Replica

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from attrs import evolve, frozen
 
 from bender.haproxy.core.listening import plain
-from bender.haproxy.core.machine import Machine
+from bender.haproxy.core.machine_settings import Machine
 from bender.haproxy.core.settings import FrontendSettings
 
 #: How many addresses a problem names. A frontend may have more.

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from bender.haproxy.core.admin_states import StateAnswer
 from bender.haproxy.core.listening import ListeningPlace, ListeningPlaces, listened_in
-from bender.haproxy.core.machine import Machine
+from bender.haproxy.core.machine_settings import Machine
 from bender.haproxy.core.registry import ReceivedEvent, Registry
 from bender.haproxy.core.servers import DesiredServer, Ramps, desired_servers
 from bender.haproxy.core.topology import Topology, build_topology, slots_for

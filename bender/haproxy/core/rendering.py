@@ -35,7 +35,7 @@ from bender.core.connection_settings import HTTPS_PORT
 from bender.core.routing import Balance, Rule
 from bender.haproxy.core.custom import DEFAULTS, GLOBAL, SECTIONS, file_of
 from bender.haproxy.core.listening import ListeningPlace, listened_in
-from bender.haproxy.core.machine import Log, Machine
+from bender.haproxy.core.machine_settings import Log, Machine
 from bender.haproxy.core.names import address_port
 from bender.haproxy.core.safe_text import Fragment, formatted, quoted, readable, rendered, word
 from bender.haproxy.core.servers import DesiredServer

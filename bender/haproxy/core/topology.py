@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from bender.core.routing import Balance, Health, Rule
 from bender.haproxy.core.binds import WhyNot, beside, beside_unknown, served_frontends
-from bender.haproxy.core.machine import Machine
+from bender.haproxy.core.machine_settings import Machine
 from bender.haproxy.core.names import safe
 from bender.haproxy.core.settings import BALANCE, BackendSettings, FrontendSettings, Mode
 

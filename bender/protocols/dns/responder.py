@@ -24,6 +24,7 @@ from bender.protocols.dns.message import (
     Rcode,
     parse,
 )
+from bender.protocols.dns.names import NamedMembers, NameOwner, owner_of
 from bender.protocols.dns.records import (
     AAAA,
     ANY,
@@ -45,7 +46,6 @@ from bender.protocols.dns.records import (
     server_name,
     soa,
 )
-from bender.protocols.dns.zone import NamedMembers, NameOwner, owner_of
 
 #: Answers that are kept for one transport, and the bytes that each of them takes, summed up: the oldest go first.
 KEPT_MAX = 10_000

@@ -20,8 +20,8 @@ from bender.protocols.dns.connections import DnsConnections
 from bender.protocols.dns.datagrams import DatagramQueries
 from bender.protocols.dns.members import MemberRecordsCache
 from bender.protocols.dns.message import PAYLOAD_BYTES
+from bender.protocols.dns.names import has_owner
 from bender.protocols.dns.responder import AnswerLimit, Responder
-from bender.protocols.dns.zone import has_owner
 
 #: The longest datagram over IPv4, and the longest message over TCP.
 DATAGRAM_BYTES_MAX = 65_507

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.binds import beside
-from bender.haproxy.core.machine import Machine
+from bender.haproxy.core.machine_settings import Machine
 from bender.haproxy.core.topology import Door, Topology
 from tests.haproxy.core.test_topology import places, shaped
 from tests.haproxy.events import frontend

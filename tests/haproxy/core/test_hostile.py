@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.haproxy import core
 from bender.haproxy.core.actual_state import ActualServer
 from bender.haproxy.core.desired_state import DesiredState
-from bender.haproxy.core.machine import Log, Machine
+from bender.haproxy.core.machine_settings import Log, Machine
 from bender.haproxy.core.registry import ReceivedEvent
 from bender.haproxy.core.rendering import Renderer
 from bender.haproxy.core.server_commands import deletion, plan

@@ -8,9 +8,9 @@ from attrs import evolve
 
 from bender.core.claims import Claims
 from bender.core.gossip import Gossip
+from bender.core.gossip_targets import Link
 from bender.core.ledger import Delta
 from bender.core.messages import Counter, Message
-from bender.core.peer_links import Link
 from bender.core.peers import Peer, Peers
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation, timing
 from tests.simulation.scenarios import hearing as scenarios

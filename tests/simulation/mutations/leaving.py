@@ -8,8 +8,8 @@ from attrs import evolve
 
 from bender.core.claims import Claims
 from bender.core.gossip import Gossip
+from bender.core.gossip_targets import Links
 from bender.core.messages import Counter, Sender
-from bender.core.peer_links import Links
 from bender.core.peers import Peer, Peers
 from bender.core.timing import Timing
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation

@@ -9,9 +9,9 @@ from attrs import evolve
 
 from bender.core.claims import Claims
 from bender.core.gossip import Gossip
+from bender.core.gossip_targets import Links
 from bender.core.leases import Leases
 from bender.core.messages import Counter, Message, Sender
-from bender.core.peer_links import Links
 from bender.core.peers import Peers
 from bender.core.readiness import Readiness
 from bender.core.replica import Replica

@@ -10,11 +10,11 @@ from attrs import evolve
 from bender.core import claims, gossip, last_writer_wins
 from bender.core.claims import Claims
 from bender.core.gossip import Gossip
+from bender.core.gossip_targets import Link, Links
 from bender.core.last_writer_wins import KEPT_LONGER_S, LASTING_S_MAX, Configuration
 from bender.core.ledger import Copy, Delta, Entry
 from bender.core.ledger_copies import LedgerCopies
 from bender.core.messages import ConfigSetting, Message
-from bender.core.peer_links import Link, Links
 from bender.core.peers import Peer
 from bender.core.setting_pages import SettingPages
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation

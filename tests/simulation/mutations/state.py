@@ -9,11 +9,11 @@ from attrs import evolve
 
 from bender.core import last_writer_wins, ledger
 from bender.core.gossip import Gossip
+from bender.core.gossip_targets import Link
 from bender.core.last_writer_wins import Configuration
 from bender.core.ledger import Claim, Copy, Delta, Entry, Ledger
 from bender.core.ledger_copies import LedgerCopies
 from bender.core.messages import ConfigSetting, Message
-from bender.core.peer_links import Link
 from bender.core.peers import Peer, covered
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.patches import patched

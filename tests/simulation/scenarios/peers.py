@@ -7,6 +7,7 @@ from contextlib import suppress
 from attrs import evolve
 
 from bender.core.admin_state import key_of_state
+from bender.core.gossip_targets import UNREACHED_MAX
 from bender.core.last_writer_wins import (
     BUCKETS,
     DIGESTS_MAX,
@@ -17,7 +18,6 @@ from bender.core.last_writer_wins import (
 )
 from bender.core.ledger import NUMBER_MAX
 from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
-from bender.core.peer_links import UNREACHED_MAX
 from bender.core.peers import PEERS_MAX
 from bender.core.replica import Full
 from tests.core.cluster import TTL_S

@@ -16,9 +16,9 @@ from bender.api import site
 from bender.core.claim_leases import ClaimLease
 from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
+from bender.core.gossip_targets import partners
 from bender.core.messages import Message, OutgoingMessage, Sender
 from bender.core.node_report import NodeReport
-from bender.core.peer_links import partners
 from bender.core.replica import Replica
 from bender.exchange.connection_problems import PeerProblems
 from bender.line_protocol.connection import EventsFactory

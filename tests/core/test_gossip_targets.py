@@ -6,8 +6,8 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from bender.core.gossip_targets import ALL_MAX, UNREACHED_MAX, Link, Links, partners
 from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
-from bender.core.peer_links import ALL_MAX, UNREACHED_MAX, Link, Links, partners
 from bender.core.peers import Peers
 from bender.core.timing import Timing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dns.name
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.protocols.dns.zone import NamedMembers, NameOwner, has_owner, owner_of
+from bender.protocols.dns.names import NamedMembers, NameOwner, has_owner, owner_of
 
 
 def labels(name: str) -> tuple[bytes, ...]:

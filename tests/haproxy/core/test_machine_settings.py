@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy import core
 from bender.haproxy.core.custom import Custom, custom_of
-from bender.haproxy.core.machine import TIMEOUTS, Log, Machine
+from bender.haproxy.core.machine_settings import TIMEOUTS, Log, Machine
 from bender.haproxy.core.registry import ReceivedEvent, Registry
 from bender.haproxy.core.rendering import Renderer, Unrenderable, duration
 from bender.haproxy.core.topology import Topology, build_topology
