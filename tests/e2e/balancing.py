@@ -23,6 +23,7 @@ from twisted.internet.error import ConnectError
 from tests.e2e.forking import Forked, forks
 from tests.e2e.nodes import PATIENCE_S, Answer, Node, Ports, until
 from tests.twistd_command import ROOT, environment
+from tests.waiting import holds_within
 
 #: Options of nodes that are quick.
 NODES = {"ttl": 4, "interval": 0.25}
@@ -221,11 +222,20 @@ class Driver(Process):
         return []
 
     def end(self) -> None:
-        pids = self.pids()
         super().end()
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        # HAProxy's own list of its processes cannot be read while it reloads.
+        assert holds_within(PATIENCE_S, lambda: not kill_all(str(self.file))), f"{self.name}: HAProxy does not end"
+
+
+def kill_all(argument: str) -> list[int]:
+    """Kill the processes that have this argument, which is unique to a test, and return their ids."""
+    killed = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if argument.encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
+                killed.append(int(folder.name))
+    return killed
 
 
 @define(eq=False)
