@@ -11,7 +11,7 @@ import click
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli.run import run
-from bender.daemon.options import OPTIONS, choose
+from bender.daemon.options import OPTIONS, validate_options
 from bender.process.options import from_toml
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +46,7 @@ class Sample(SynchronousTestCase):
         """Each in a comment, and a node takes the file as it is."""
         path = PACKAGING / "bender.toml"
         self.assertEqual(tomllib.loads(path.read_text("utf-8")), {})
-        choose(from_toml(str(path), OPTIONS, "bender"), "host")
+        validate_options(from_toml(str(path), OPTIONS, "bender"), "host")
         said = tomllib.loads("\n".join(re.findall(r"^#([\w-]+ = .*)$", path.read_text("utf-8"), re.MULTILINE)))
         self.assertEqual(said.keys(), OPTIONS.keys())
         for option, (default, _) in OPTIONS.items():

@@ -126,7 +126,7 @@ class Tokens:
             return UNRESTRICTED
         return NO_TOKEN if secret is None else self._access(sha256(secret).digest())
 
-    def renewed(self, access: Access) -> Access:
+    def current_access(self, access: Access) -> Access:
         """Return what a client may do now that was given `access` before the tokens were replaced."""
         if self._tokens is None:
             return UNRESTRICTED
@@ -140,17 +140,17 @@ class Tokens:
         """Accept these tokens from now on, and no others."""
         self._tokens = tokens
         self._by_hash = {token.sha256: token for token in tokens or ()}
-        for changed in [*self._listeners]:
-            if changed in self._listeners:
-                changed()
+        for listener in [*self._listeners]:
+            if listener in self._listeners:  # an earlier listener may have removed it
+                listener()
 
-    def listen(self, changed: Callable[[], None]) -> None:
-        """Call `changed` after each replacement, until `forget`."""
-        self._listeners[changed] = None
+    def add_listener(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each replacement of the tokens, until `remove_listener`."""
+        self._listeners[listener] = None
 
-    def forget(self, changed: Callable[[], None]) -> None:
-        """Call this listener no longer."""
-        self._listeners.pop(changed, None)
+    def remove_listener(self, listener: Callable[[], None]) -> None:
+        """Stop calling `listener`; do nothing if it was not added."""
+        self._listeners.pop(listener, None)
 
     def _access(self, digest: bytes) -> Access:
         """Return the access of a hash. It compares all tokens in constant time, so the time tells nothing of them."""

@@ -179,7 +179,7 @@ class _Front:
         """Wait until the node is ready; tokens may have been replaced meanwhile."""
         if not self._node.ready:
             await self._node.until_ready()
-            request.access = self._tokens.renewed(request.access)
+            request.access = self._tokens.current_access(request.access)
 
     async def _once_ready(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes:
         await self._until_ready(request)
@@ -191,16 +191,16 @@ class _Front:
         if not size:
             return await self._made_and_sent(request, answered)
         channel = request.channel
-        if not channel.hold_answer(size):
+        if not channel.reserve_answer_bytes(size):
             raise Full("this node makes too many long lists at a time: ask for an app or a version, or try again")
         try:
             return await self._made_and_sent(request, answered)
         finally:
-            channel.hold_answer(0)
+            channel.reserve_answer_bytes(0)
 
     async def _made_and_sent(self, request: HttpRequest, answered: Answered) -> bytes:
         if isinstance(answered, DeferredResponse):
-            await self._turns.take(answered.steps)
+            await self._turns.run_steps(answered.steps)
             answered = answered.answer()
         elif not isinstance(answered, ApiResponse):
             answered = await answered

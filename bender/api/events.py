@@ -19,7 +19,7 @@ from bender.access.tokens import AccessDenied, Tokens
 from bender.api.responses import accepted, require_known, wait_s
 from bender.api.server import HttpRequest
 from bender.core.invalid import Invalid
-from bender.net.eager_write import end_when_lost, limit_unsent
+from bender.net.eager_write import close_when_unresponsive, limit_unsent
 from bender.net.fair_turns import Turns
 from bender.node.consumer_limits import origin_of
 from bender.node.event_selection import Selection, Subscription
@@ -64,18 +64,18 @@ async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: 
     request.endless = server_sent
     if request.channel is not None:
         limit_unsent(request.channel.transport)
-        end_when_lost(request.channel.transport, node.limits.values.client_timeout_s)
+        close_when_unresponsive(request.channel.transport, node.limits.values.client_timeout_s)
     outlet = _ServerSent(node, turns, request, reactor) if server_sent else _Poll(node, turns, request, reactor, wait_s)
     request.registerProducer(outlet.stream, streaming=True)
 
     def tokens_changed() -> None:
-        request.access = tokens.renewed(request.access)
+        request.access = tokens.current_access(request.access)
         try:
             request.access.require_read()
         except AccessDenied:
             outlet.end()
 
-    tokens.listen(tokens_changed)
+    tokens.add_listener(tokens_changed)
     try:
         outlet.stream.follow(Subscription(node, selection))
         if server_sent:
@@ -83,7 +83,7 @@ async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: 
             request.write(CONNECTED)
         await outlet.done
     finally:
-        tokens.forget(tokens_changed)
+        tokens.remove_listener(tokens_changed)
         outlet.close()
         if request.channel is not None:  # the client is still there
             request.unregisterProducer()

@@ -85,7 +85,7 @@ class FastPath:
         #: Return the request that was read and nothing else, of up to `REMEMBERED_BYTES_MAX`; None if it is not that,
         #: or for Twisted. Nearly always it is one request that was read.
         self.take_whole = lru_cache(REMEMBERED_MAX)(self._whole)
-        tokens.listen(self.take_whole.cache_clear)  # what a client may do is remembered with its request
+        tokens.add_listener(self.take_whole.cache_clear)  # what a client may do is remembered with its request
         self._seconds = seconds
         self._heads = _Heads()
         #: When the last answer was made.

@@ -248,7 +248,7 @@ class ApiChannel(PacedChannel):
 
     def dataReceived(self, data: bytes) -> None:
         # One short request, with nothing before it and nothing after it, needs no turn unless others wait for theirs.
-        busy = self._held or self._passed or self._waitingForTransport or self.site.turns.crowded
+        busy = self._held or self._passed or self._waitingForTransport or self.site.turns.is_overloaded
         free = not busy and self.persistent
         if free and len(data) <= REMEMBERED_BYTES_MAX:
             parsed = self.site.fast_path.take_whole(data)
@@ -443,7 +443,7 @@ class ApiSite(PacedSite):
         largest = max(self.largest_body, self.fast_path.largest_body)
         return LimitUse(self.limits.values.body_bytes, largest, largest, self.bodies_refused)
 
-    def no_place(self) -> bytes:
+    def no_place_response(self) -> bytes:
         text = (
             f"{self.places.used} connections to this node are open, the maximum (--max-connections): "
             "use another node, or try again"

@@ -32,9 +32,9 @@ from bender.client.transport import (
     warnings_in,
 )
 from bender.client.types import Reply
-from bender.net.eager_write import PromptBody
+from bender.net.eager_write import EagerBody
 from bender.net.encrypted import EncryptedEndpoint
-from bender.net.endpoints import ReadyURL, in_time
+from bender.net.endpoints import ReadyURL, wait_for_answer
 from bender.net.http_client import BodyCollector, EndpointFactory, connection_pool
 from bender.net.reactor import Reactor
 from bender.tls.connections import NodeTls
@@ -58,7 +58,7 @@ class Http:
         if agent is None:
             endpoints = EndpointFactory(reactor, CONNECT_S_MAX, _wrapped(safety.ca))
             agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
-        self._client = HTTPClient(agent, IndexableCookieJar(), data_to_body_producer=PromptBody)
+        self._client = HTTPClient(agent, IndexableCookieJar(), data_to_body_producer=EagerBody)
 
     async def ask(
         self,
@@ -72,7 +72,7 @@ class Http:
     ) -> Reply:
         """Return the whole answer, of at most `bytes_max`, within `within_s` seconds. Raises `NoAnswer`."""
         asking = Deferred.fromCoroutine(self._ask(node, method, path, body, headers, bytes_max))
-        reply: Reply = await in_time(self._reactor, asking, within_s, CONNECT_S_MAX)
+        reply: Reply = await wait_for_answer(self._reactor, asking, within_s, CONNECT_S_MAX)
         return reply
 
     async def follow(self, node: str, path: str, receiver: Protocol, within_s: float) -> Any:
@@ -82,7 +82,7 @@ class Http:
         """
         headers = {"Accept": "text/event-stream"}
         beginning = Deferred.fromCoroutine(self._send(node, "GET", path, None, headers))
-        response = await in_time(self._reactor, beginning, within_s, CONNECT_S_MAX)
+        response = await wait_for_answer(self._reactor, beginning, within_s, CONNECT_S_MAX)
         response.deliverBody(receiver)
         return response
 

@@ -35,7 +35,7 @@ from bender.client.sse import CURSOR_CHARACTERS_MAX, SseEvent, SseStream
 from bender.client.transport import Transport
 from bender.client.types import BenderError, Event, Refused, Reply
 from bender.net.addresses import NoAnswer
-from bender.net.endpoints import in_time
+from bender.net.endpoints import wait_for_answer
 from bender.net.reactor import Reactor
 
 #: Time limit until the answer of a node begins.
@@ -325,7 +325,7 @@ class Watch(AsyncIterator[Event]):
         return True
 
     async def _refused(self, node: str, status: int, stream: SseStream) -> None:
-        await in_time(self._clock, stream.ended, BEGINNING_S_MAX)
+        await wait_for_answer(self._clock, stream.ended, BEGINNING_S_MAX)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             raise NoAnswer("has no room for another watcher")
         require_service(status)

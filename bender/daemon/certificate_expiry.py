@@ -28,7 +28,7 @@ class CertifiedNode(Protocol):
     certificate_problems: dict[str, str]
 
 
-class Identified(Protocol):
+class CertificateSource(Protocol):
     """The certificates in use, by the option that names them."""
 
     @property
@@ -41,7 +41,7 @@ class CertificateExpiry(Service):
     _log = Logger()
 
     def __init__(
-        self, reactor: IReactorTime, node: CertifiedNode, protection: Identified, wall_ms: Callable[[], int]
+        self, reactor: IReactorTime, node: CertifiedNode, protection: CertificateSource, wall_ms: Callable[[], int]
     ) -> None:
         self._reactor = reactor
         self._node = node
@@ -70,7 +70,7 @@ class CertificateExpiry(Service):
         identities = self._protection.identities
         now = datetime.fromtimestamp(self._wall_ms() / 1000, UTC)
         self._node.certificates = {
-            option: int(identity.expires.timestamp() * 1000) for option, identity in identities.items()
+            option: int(identity.expires_at.timestamp() * 1000) for option, identity in identities.items()
         }
         self._node.certificate_problems = {
             f"certificate/{option}": problem
@@ -95,17 +95,17 @@ class CertificateExpiry(Service):
 
 def _problem(identity: TlsIdentity, now: datetime) -> str | None:
     """Return a clause about a certificate that is not valid yet, or not for long; None about any other."""
-    if identity.begins > now:
-        day = f"{identity.begins:%Y-%m-%d %H:%M} UTC"
+    if identity.valid_from > now:
+        day = f"{identity.valid_from:%Y-%m-%d %H:%M} UTC"
         return f"a certificate in {identity.directory} is valid only from {day}: correct the clock of this machine"
-    left = identity.expires - now
+    left = identity.expires_at - now
     if left > WARNING:
         return None
-    day = f"{identity.expires:%Y-%m-%d %H:%M} UTC"
+    day = f"{identity.expires_at:%Y-%m-%d %H:%M} UTC"
     then = "replace it, and send SIGHUP to the node"
     if left <= timedelta(0):
-        return f"the certificate in {identity.expiring} expired on {day}: {then}"
-    return f"the certificate in {identity.expiring} expires in {_days(left)}, on {day}: {then}"
+        return f"the certificate in {identity.expiring_file} expired on {day}: {then}"
+    return f"the certificate in {identity.expiring_file} expires in {_days(left)}, on {day}: {then}"
 
 
 def _days(left: timedelta) -> str:

@@ -8,11 +8,11 @@ from typing import Protocol
 from attrs import evolve
 
 from bender.access.tokens import Token
-from bender.daemon.limit_options import shown_limits
+from bender.daemon.limit_options import format_limits
 from bender.daemon.options import NodeOptions
-from bender.daemon.thalassa_option import shown_thalassa
+from bender.daemon.thalassa_option import format_thalassa
 from bender.node.limits import NodeLimits
-from bender.process.signals import Reread
+from bender.process.signals import RereadResult
 
 
 class RunningNode(Protocol):
@@ -38,22 +38,22 @@ class RunningProtection(Protocol):
 
 #: The options that a node takes over at its next start, as strings for people.
 AT_NEXT_START: dict[str, Callable[[NodeOptions], str]] = {
-    "api": lambda choices: choices.api.description,
-    "exchange": lambda choices: choices.exchange.description,
-    "events": lambda choices: choices.events.description,
-    "agent": lambda choices: choices.agent.description if choices.agent else "off",
-    "thalassa": lambda choices: shown_thalassa(choices.thalassa, choices.thalassa_events),
-    "dns": lambda choices: choices.dns.description if choices.dns else "off",
-    "cluster": lambda choices: choices.cluster,
-    "name": lambda choices: choices.name,
-    "advertise": lambda choices: choices.advertise,
-    "ttl": lambda choices: f"{choices.timing.ttl_s:g}",
-    "interval": lambda choices: f"{choices.timing.interval_s:g}",
-    "tls": lambda choices: "on" if choices.tls else "off",
-    "disable": lambda choices: ",".join(choices.disabled) or "nothing",
-    "allow-host": lambda choices: ",".join(choices.allowed_hosts) or "none",
-    "peer-tls": lambda choices: "on" if choices.peer_tls else "off",
-    "peer-tls-mode": lambda choices: choices.peer_tls_mode.value,
+    "api": lambda options: options.api.description,
+    "exchange": lambda options: options.exchange.description,
+    "events": lambda options: options.events.description,
+    "agent": lambda options: options.agent.description if options.agent else "off",
+    "thalassa": lambda options: format_thalassa(options.thalassa, options.thalassa_events),
+    "dns": lambda options: options.dns.description if options.dns else "off",
+    "cluster": lambda options: options.cluster,
+    "name": lambda options: options.name,
+    "advertise": lambda options: options.advertise,
+    "ttl": lambda options: f"{options.timing.ttl_s:g}",
+    "interval": lambda options: f"{options.timing.interval_s:g}",
+    "tls": lambda options: "on" if options.tls else "off",
+    "disable": lambda options: ",".join(options.disabled) or "nothing",
+    "allow-host": lambda options: ",".join(options.allowed_hosts) or "none",
+    "peer-tls": lambda options: "on" if options.peer_tls else "off",
+    "peer-tls-mode": lambda options: options.peer_tls_mode.value,
 }
 
 
@@ -62,32 +62,32 @@ class NodeReloader:
 
     def __init__(
         self,
-        choices: NodeOptions,
+        options: NodeOptions,
         node: RunningNode,
         exchange: RunningExchange,
         protection: RunningProtection,
-        look_at_certificates: Callable[[], None],
+        check_certificates: Callable[[], None],
     ) -> None:
-        self._started_with = choices
-        self._now = choices
+        self._started_with = options
+        self._now = options
         self._node = node
         self._exchange = exchange
         self._protection = protection
-        self._look_at_certificates = look_at_certificates
+        self._check_certificates = check_certificates
 
-    def apply(self, chosen: NodeOptions) -> Reread:
+    def apply(self, chosen: NodeOptions) -> RereadResult:
         """Apply the options that can change while the node runs, and name the others that differ."""
         later = [*self._later(chosen)]
         before, now = self._now, _in_force(self._now, chosen)
         self._now = now
         self._protection.replace(now)
-        self._look_at_certificates()
+        self._check_certificates()
         changed = [
             *self._apply_peers(before, now),
             *self._apply_guard(before, now),
             *self._apply_limits(before, now),
         ]
-        return Reread([*changed, *_protection_changes(before, now)], later)
+        return RereadResult([*changed, *_protection_changes(before, now)], later)
 
     def _apply_peers(self, before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
         added = [peer for peer in chosen.peers if peer not in before.peers]
@@ -109,8 +109,8 @@ class NodeReloader:
         if chosen.limits == before.limits:
             return ()
         self._node.limits.change(chosen.limits)
-        old = shown_limits(before.limits)
-        new = shown_limits(chosen.limits)
+        old = format_limits(before.limits)
+        new = format_limits(chosen.limits)
         return [f"--{option}: {new[option]} instead of {old[option]}" for option in new if new[option] != old[option]]
 
     def _later(self, chosen: NodeOptions) -> Sequence[str]:
@@ -140,7 +140,7 @@ def _protection_changes(before: NodeOptions, chosen: NodeOptions) -> Sequence[st
     for option, old, new in (("tls", before.tls, chosen.tls), ("peer-tls", before.peer_tls, chosen.peer_tls)):
         if old is not None and new is not None and old != new:
             changes.append(
-                f"--{option}: the certificate that is valid until {new.expires:%Y-%m-%d} is used from now on"
+                f"--{option}: the certificate that is valid until {new.expires_at:%Y-%m-%d} is used from now on"
             )
     return changes
 

@@ -38,16 +38,16 @@ LIMIT_OPTIONS: Mapping[str, tuple[Any, str]] = {
 }
 
 
-def parse_limits(chosen: Mapping[str, RawOption]) -> Limits:
+def parse_limits(raw: Mapping[str, RawOption]) -> Limits:
     """Return the limits that the options amount to. Raises `OptionError`."""
     limits = Limits(
-        connections=integer_of(chosen["max-connections"], 1, CONNECTIONS_BOUND),
-        subscribers=integer_of(chosen["max-subscribers"], 1, CONNECTIONS_BOUND),
-        registrations=integer_of(chosen["max-registrations"], 1, REGISTRATIONS_BOUND),
-        rate=number_of(chosen["max-rate"], 0, RATE_BOUND),
-        body_bytes=integer_of(chosen["max-body"], ENTRY_BYTES_LEAST, BODY_BYTES_BOUND),
-        entry_bytes=integer_of(chosen["max-entry"], ENTRY_BYTES_LEAST, ENTRY_BYTES_BOUND),
-        client_timeout_s=seconds_of(chosen["client-timeout"], CLIENT_TIMEOUT_S_LEAST, CLIENT_TIMEOUT_S_BOUND),
+        connections=integer_of(raw["max-connections"], 1, CONNECTIONS_BOUND),
+        subscribers=integer_of(raw["max-subscribers"], 1, CONNECTIONS_BOUND),
+        registrations=integer_of(raw["max-registrations"], 1, REGISTRATIONS_BOUND),
+        rate=number_of(raw["max-rate"], 0, RATE_BOUND),
+        body_bytes=integer_of(raw["max-body"], ENTRY_BYTES_LEAST, BODY_BYTES_BOUND),
+        entry_bytes=integer_of(raw["max-entry"], ENTRY_BYTES_LEAST, ENTRY_BYTES_BOUND),
+        client_timeout_s=seconds_of(raw["client-timeout"], CLIENT_TIMEOUT_S_LEAST, CLIENT_TIMEOUT_S_BOUND),
     )
     if limits.body_bytes < limits.entry_bytes:
         raise OptionError(
@@ -57,7 +57,7 @@ def parse_limits(chosen: Mapping[str, RawOption]) -> Limits:
     return limits
 
 
-def shown_limits(limits: Limits) -> dict[str, str]:
+def format_limits(limits: Limits) -> dict[str, str]:
     """Return the values of the options as text, by option."""
     return {
         "max-connections": str(limits.connections),

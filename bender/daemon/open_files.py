@@ -16,10 +16,10 @@ from twisted.logger import Logger
 from bender.node.limits import Limits, NodeLimits
 
 #: For files, listening sockets, name resolution, and clients that are sent the reason for which they get no place.
-OWN = 400
+RESERVED_DESCRIPTORS = 400
 
 #: The part of the others that peers may take.
-PEERS_PART = 0.25
+PEERS_SHARE = 0.25
 
 #: Enough for any limit of connections.
 UNLIMITED = 1 << 30
@@ -37,8 +37,8 @@ class DescriptorShares:
     @classmethod
     def of(cls, limit: int, ports: int) -> DescriptorShares:
         """Return how a number of descriptors is shared, with this number of ports for clients."""
-        left = max(8, limit - OWN)
-        peers = int(left * PEERS_PART)
+        left = max(8, limit - RESERVED_DESCRIPTORS)
+        peers = int(left * PEERS_SHARE)
         return cls((left - peers) // ports, peers)
 
 
@@ -51,7 +51,7 @@ def allow_open_files() -> int:
     return UNLIMITED if soft == resource.RLIM_INFINITY else soft
 
 
-def keep_within(descriptors: int, limits: NodeLimits, ports: Sequence[str]) -> None:
+def fit_connection_limits(descriptors: int, limits: NodeLimits, ports: Sequence[str]) -> None:
     """Lower the limits of connections to what the descriptors are enough for, and log that, now and at each change.
 
     `ports` are the options, at least two, of the ports for clients.

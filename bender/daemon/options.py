@@ -84,7 +84,7 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
 }
 
 #: The options that name files which are read again after SIGHUP.
-FILES_READ = ("tls", "peer-tls", "tokens")
+FILE_OPTIONS = ("tls", "peer-tls", "tokens")
 
 
 @frozen
@@ -145,13 +145,13 @@ class NodeOptions:
     @property
     def api_port(self) -> int:
         """Return the port of the API at the advertised host; 0 if clients cannot reach it there."""
-        alone = self.api.loopback and not _is_this_machine(self.advertise)
+        alone = self.api.is_loopback and not _is_this_machine(self.advertise)
         return 0 if alone else self.api.port
 
     @property
     def one_way_peers(self) -> list[str]:
         """Return the peers on other machines, if none of these can reach this node."""
-        if not (self.exchange.loopback and _is_this_machine(self.advertise)):
+        if not (self.exchange.is_loopback and _is_this_machine(self.advertise)):
             return []
         return [peer for peer in self.peers if not _is_this_machine(split_host_port(peer)[0])]
 
@@ -164,7 +164,7 @@ class NodeOptions:
 
     def exposure(self, option: str) -> str | None:
         """Return what is wrong with an endpoint that other machines can reach, and its remedy; None if nothing is."""
-        if option in _UNPROTECTABLE and not self.endpoints[option].loopback:
+        if option in _UNPROTECTABLE and not self.endpoints[option].is_loopback:
             return f"cannot be protected, because {_UNPROTECTABLE[option].program} uses neither TLS nor tokens there"
         missing = self.unprotected(option)
         return f"is not protected: add {' and '.join(missing)}" if missing else None
@@ -172,7 +172,7 @@ class NodeOptions:
     def unprotected(self, option: str) -> list[str]:
         """Return the options that would protect an endpoint and are missing; none if it needs no protection."""
         endpoint = self.endpoints[option]
-        if endpoint.loopback or option in _UNPROTECTABLE:
+        if endpoint.is_loopback or option in _UNPROTECTABLE:
             return []
         if option == "exchange":
             if self.peer_tls is None:
@@ -182,7 +182,9 @@ class NodeOptions:
         return [each for each, given in (("--tls DIR", encrypted), ("--tokens FILE", self.tokens)) if not given]
 
 
-def choose(given: Mapping[str, RawOption], host_name: str, machine_names: frozenset[str] = frozenset()) -> NodeOptions:
+def validate_options(
+    given: Mapping[str, RawOption], host_name: str, machine_names: frozenset[str] = frozenset()
+) -> NodeOptions:
     """Fill in the defaults, convert and check. Raises `OptionError`.
 
     `machine_names` are all names of the machine, also those of which `host_name` is a part.
@@ -193,9 +195,9 @@ def choose(given: Mapping[str, RawOption], host_name: str, machine_names: frozen
     if "advertise" in given:
         advertise = _advertised(given["advertise"])
     else:
-        advertise = host_name if exchange.everywhere or not exchange.interface else exchange.interface
+        advertise = host_name if exchange.is_wildcard or not exchange.interface else exchange.interface
     thalassa = parse_thalassa(given["thalassa"]) if "thalassa" in given else (None, None)
-    choices = NodeOptions(
+    options = NodeOptions(
         api=api,
         exchange=exchange,
         events=events,
@@ -222,41 +224,41 @@ def choose(given: Mapping[str, RawOption], host_name: str, machine_names: frozen
         allowed_hosts=tuple(sorted({*_allowed_hosts(chosen["allow-host"])})),
         own_names=machine_names | {host_name.lower(), advertise},
     )
-    _check_together(choices)
-    return choices
+    _check_together(options)
+    return options
 
 
-def _check_together(choices: NodeOptions) -> None:
-    timing = choices.timing
+def _check_together(options: NodeOptions) -> None:
+    timing = options.timing
     ttl_s_min = TTL_INTERVALS_MIN * timing.interval_s
     if timing.ttl_s < ttl_s_min:
         raise OptionError(
             f"--ttl {timing.ttl_s:g} is less than {TTL_INTERVALS_MIN} times --interval {timing.interval_s:g}: "
             f"choose a ttl of {ttl_s_min:g} or more, or a shorter interval."
         )
-    if choices.peer_tls is None and choices.peer_tls_mode is not PeerTlsMode.REQUIRE:
-        raise OptionError(f"--peer-tls-mode {choices.peer_tls_mode.value} needs --peer-tls DIR.")
-    for (one, place), (other, taken) in combinations(choices.endpoints.items(), 2):
-        if place.meets(taken):
+    if options.peer_tls is None and options.peer_tls_mode is not PeerTlsMode.REQUIRE:
+        raise OptionError(f"--peer-tls-mode {options.peer_tls_mode.value} needs --peer-tls DIR.")
+    for (one, place), (other, taken) in combinations(options.endpoints.items(), 2):
+        if place.overlaps(taken):
             raise OptionError(
                 f"--{one} {place.description} and --{other} {taken.description} use the same address: give each a "
                 "port of its own."
             )
-    for option, endpoint in choices.endpoints.items():
-        exposure = choices.exposure(option)
-        if exposure is not None and not choices.insecure:
+    for option, endpoint in options.endpoints.items():
+        exposure = options.exposure(option)
+        if exposure is not None and not options.insecure:
             raise OptionError(
                 f"--{option} {endpoint.description} can be reached from other machines and {exposure}"
                 f"{_other_remedies(option)}"
             )
-    if choices.exchange.kind == "ssl":
+    if options.exchange.kind == "ssl":
         raise OptionError(
-            f"--exchange {choices.exchange.description} does not check the certificates of peers: choose tcp:PORT with "
+            f"--exchange {options.exchange.description} does not check the certificates of peers: choose tcp:PORT with "
             "--peer-tls DIR."
         )
-    if choices.peers and not choices.exchange.port:
+    if options.peers and not options.exchange.port:
         raise OptionError(
-            f"Peers cannot reach this node at --exchange {choices.exchange.description}: they need a fixed TCP port. "
+            f"Peers cannot reach this node at --exchange {options.exchange.description}: they need a fixed TCP port. "
             "Choose tcp:PORT:interface=ADDRESS, or leave out --peers."
         )
 

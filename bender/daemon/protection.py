@@ -18,16 +18,16 @@ from bender.tls.identity import TlsIdentity
 class Protection:
     """The protection as it is in force."""
 
-    def __init__(self, choices: NodeOptions) -> None:
-        self.tokens = Tokens(choices.tokens)
-        self._clients = None if choices.tls is None else ClientsTls(choices.tls)
-        self.peers = None if choices.peer_tls is None else PeersTls(choices.peer_tls)
-        self._choices = choices
+    def __init__(self, options: NodeOptions) -> None:
+        self.tokens = Tokens(options.tokens)
+        self._clients = None if options.tls is None else ClientsTls(options.tls)
+        self.peers = None if options.peer_tls is None else PeersTls(options.peer_tls)
+        self._options = options
 
     @property
     def identities(self) -> Mapping[str, TlsIdentity]:
         """Return the certificates in use, by the option that names them."""
-        named = {"tls": self._choices.tls, "peer-tls": self._choices.peer_tls}
+        named = {"tls": self._options.tls, "peer-tls": self._options.peer_tls}
         return {option: identity for option, identity in named.items() if identity is not None}
 
     def encrypted(
@@ -36,7 +36,7 @@ class Protection:
         factory: IProtocolFactory,
         reactor: IReactorTime,
         plain_answer: bytes,
-        refused: Callable[[str, str], None],
+        note_refusal: Callable[[str, str], None],
     ) -> IProtocolFactory:
         """Return the factory to listen with at an endpoint of clients: one with TLS, if that is on.
 
@@ -44,7 +44,7 @@ class Protection:
         """
         if self._clients is None or endpoint.kind not in ("tcp", "tcp6"):
             return factory
-        return ListeningTls(self._clients, factory, reactor, plain_answer, refused)
+        return ListeningTls(self._clients, factory, reactor, plain_answer, note_refusal)
 
     def host_check(self, endpoint: Endpoint) -> HostCheck | None:
         """Return the check of the names by which browsers ask for an endpoint with HTTP; None if there is none.
@@ -52,11 +52,11 @@ class Protection:
         A client of a Unix socket, which cannot be a browser, sends any name. An endpoint that other machines can reach
         has names that the node does not know, so it is checked if all of them were given.
         """
-        choices = self._choices
-        if endpoint.kind == "unix" or not (endpoint.loopback or choices.allowed_hosts):
+        options = self._options
+        if endpoint.kind == "unix" or not (endpoint.is_loopback or options.allowed_hosts):
             return None
-        names = choices.own_names | {*choices.allowed_hosts}
-        return HostCheck(names, self.tokens, always=bool(choices.allowed_hosts))
+        names = options.own_names | {*options.allowed_hosts}
+        return HostCheck(names, self.tokens, always=bool(options.allowed_hosts))
 
     def replace(self, chosen: NodeOptions) -> None:
         """Use these tokens and certificates from now on. `chosen` has TLS on or off as it was."""
@@ -64,6 +64,6 @@ class Protection:
             self._clients.replace(chosen.tls)
         if self.peers is not None and chosen.peer_tls is not None:
             self.peers.replace(chosen.peer_tls)
-        if chosen.tokens != self._choices.tokens:
+        if chosen.tokens != self._options.tokens:
             self.tokens.replace(chosen.tokens)
-        self._choices = chosen
+        self._options = chosen

@@ -37,7 +37,7 @@ class ProtocolShells:
 
 
 def protocol_shells(
-    choices: NodeOptions,
+    options: NodeOptions,
     node: Node,
     reactor: Reactor,
     turns: Turns,
@@ -52,18 +52,18 @@ def protocol_shells(
     clients: list[ClientConnections] = []
 
     def listen(name: str, endpoint: Endpoint, factory: IProtocolFactory) -> None:
-        services[name] = strports.service(endpoint.listened, factory, reactor=IReactorCore(reactor))
+        services[name] = strports.service(endpoint.listen_description, factory, reactor=IReactorCore(reactor))
 
-    if choices.agent is not None:
-        listen("agent", choices.agent, AgentCheckFactory(node, reactor, turns))
-    if choices.thalassa is not None:
-        site = thalassa_site(node, reactor, turns, tokens, host_check(choices.thalassa))
-        listen("thalassa", choices.thalassa, site)
+    if options.agent is not None:
+        listen("agent", options.agent, AgentCheckFactory(node, reactor, turns))
+    if options.thalassa is not None:
+        site = thalassa_site(node, reactor, turns, tokens, host_check(options.thalassa))
+        listen("thalassa", options.thalassa, site)
         clients.append(site)
-    if choices.thalassa_events is not None:
-        listen(THALASSA_EVENTS, choices.thalassa_events, ThalassaEvents(node, reactor, turns))
-    if choices.dns is not None:
+    if options.thalassa_events is not None:
+        listen(THALASSA_EVENTS, options.thalassa_events, ThalassaEvents(node, reactor, turns))
+    if options.dns is not None:
         services["dns"] = DnsService(
-            node, reactor, turns, random.random, port=choices.dns.port, interface=choices.dns.interface, backlog=BACKLOG
+            node, reactor, turns, random.random, port=options.dns.port, interface=options.dns.interface, backlog=BACKLOG
         )
     return ProtocolShells(services, clients)

@@ -19,16 +19,16 @@ from twisted.logger import Logger
 
 from bender.core.timing import Timing
 from bender.daemon.thalassa_option import THALASSA_EVENTS
-from bender.process.lifecycle import refusing
+from bender.process.lifecycle import refuse_listen_errors
 
 #: Time between two looks of a leaving node at whether the last answers have been given.
-LOOK_S = 0.02
+POLL_S = 0.02
 
 #: What each step of leaving gets on top of an interval, the longest that requests and peers' answers may take.
 LEAVING_MARGIN_S = 1.0
 
 #: The shells that clients come through; they close first.
-DOORS = ("api", "events", "agent", "thalassa", THALASSA_EVENTS, "dns")
+CLIENT_SHELLS = ("api", "events", "agent", "thalassa", THALASSA_EVENTS, "dns")
 
 
 class ClientConnections(Protocol):
@@ -81,13 +81,13 @@ class NodeService(MultiService):
     def privilegedStartService(self) -> None:
         Service.privilegedStartService(self)
         for name, shell in self._shells.items():
-            with refusing(name):
+            with refuse_listen_errors(name):
                 shell.privilegedStartService()
 
     def startService(self) -> None:
         Service.startService(self)
         for name, shell in self._shells.items():
-            with refusing(name):
+            with refuse_listen_errors(name):
                 shell.startService()
 
     def stopService(self) -> Deferred[None]:
@@ -96,7 +96,7 @@ class NodeService(MultiService):
 
     async def _leave(self) -> None:
         self._log.info("Node {node} is leaving.", node=self.node.name)
-        doors = [name for name in self._shells if name in DOORS]
+        doors = [name for name in self._shells if name in CLIENT_SHELLS]
         for name in doors:
             await self._end(name)
         await self._answer()
@@ -108,11 +108,11 @@ class NodeService(MultiService):
     async def _answer(self) -> None:
         """Wait until all that was read is answered and the answers are sent; close each connection that has its own."""
         await deferLater(self._reactor, 0)  # what has arrived and was not looked at yet gets its turn
-        for _ in range(ceil(self._step_s / LOOK_S)):
+        for _ in range(ceil(self._step_s / POLL_S)):
             left = [each.end_idle() for each in self._clients]
             if not any(left):
                 return
-            await deferLater(self._reactor, LOOK_S)
+            await deferLater(self._reactor, POLL_S)
 
     async def _end(self, name: str) -> None:
         try:

@@ -22,7 +22,7 @@ from bender.node.counters import Counters
 SWEEPS_PER_INTERVAL = 4
 
 
-class Sweeping(Protocol):
+class SweptNode(Protocol):
     """The methods of a node that are used here. `sweep` does one slice; it returns True if there is more to do.
 
     Its argument is how many seconds requests of clients have waited, which may be renewals.
@@ -37,7 +37,7 @@ class Sweeping(Protocol):
     def sweep(self, unheard_s: float = 0.0) -> bool: ...
 
 
-class Expiry(Service):
+class Sweeper(Service):
     """Sweeps `node` every quarter of its interval, and while there is more to do, at every turn of the reactor.
 
     `unheard_s` returns how many seconds requests of clients have waited at the node.
@@ -45,7 +45,7 @@ class Expiry(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: IReactorTime, node: Sweeping, unheard_s: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self, reactor: IReactorTime, node: SweptNode, unheard_s: Callable[[], float] = lambda: 0.0) -> None:
         self._reactor = reactor
         self._node = node
         self._unheard_s = unheard_s

@@ -22,12 +22,12 @@ from bender import api
 from bender.daemon.certificate_expiry import CertificateExpiry
 from bender.daemon.config_reload import NodeReloader
 from bender.daemon.gc_tuning import GcTuning
-from bender.daemon.open_files import UNLIMITED, allow_open_files, keep_within
-from bender.daemon.options import FILES_READ, OPTIONS, NodeOptions, choose, from_command_line
+from bender.daemon.open_files import UNLIMITED, allow_open_files, fit_connection_limits
+from bender.daemon.options import FILE_OPTIONS, OPTIONS, NodeOptions, from_command_line, validate_options
 from bender.daemon.protection import Protection
 from bender.daemon.protocol_shells import protocol_shells
 from bender.daemon.service import NodeService
-from bender.daemon.sweeper import Expiry
+from bender.daemon.sweeper import Sweeper
 from bender.exchange import Exchange
 from bender.line_protocol.connection import NO_TLS, EventsFactory
 from bender.net.fair_turns import Turns, Urgency
@@ -37,7 +37,7 @@ from bender.net.reactor_lag import ReactorLag
 from bender.node.node import Node
 from bender.node.sources import Sources
 from bender.process.base_options import BaseOptions
-from bender.process.lifecycle import refuse_taken
+from bender.process.lifecycle import refuse_port_in_use
 from bender.process.options import from_toml
 from bender.process.service_log import ServiceLog
 from bender.process.signals import handle_signals
@@ -54,7 +54,7 @@ class NodeCommandLine(BaseOptions):
     """The options of a node."""
 
     program = "bender"
-    files_read = FILES_READ
+    file_options = FILE_OPTIONS
     longdesc = "Runs a node of bender, a masterless service registry."
     # An option that was not given must be told from one that was, because of --config; so no defaults here.
     optParameters = [
@@ -64,7 +64,7 @@ class NodeCommandLine(BaseOptions):
     ]
     optFlags = [["insecure", None, OPTIONS["insecure"][1]]]
 
-    chosen: NodeOptions
+    validated: NodeOptions
 
     def opt_peers(self, peers: str) -> None:
         self.setdefault("peers", []).append(peers)
@@ -81,16 +81,16 @@ class NodeCommandLine(BaseOptions):
 
     opt_allow_host.__doc__ = OPTIONS["allow-host"][1]
 
-    def checked(self) -> str:
-        return ", ".join(f"--{name} {place.description}" for name, place in self.chosen.endpoints.items())
+    def check_and_describe(self) -> str:
+        return ", ".join(f"--{name} {place.description}" for name, place in self.validated.endpoints.items())
 
-    def choose(self) -> NodeOptions:
+    def validate(self) -> NodeOptions:
         """Return what the command line and the file amount to at present. Raises `OptionError`."""
         values = {option: self.get(option) for option in OPTIONS}
         given = {option: from_command_line(option, value) for option, value in values.items() if value not in (None, 0)}
         filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
         host_name = socket.gethostname()
-        return choose({**filed, **given}, host_name, machine_names(host_name))
+        return validate_options({**filed, **given}, host_name, machine_names(host_name))
 
 
 #: The name that Twisted looks for.
@@ -101,8 +101,8 @@ def makeService(options: NodeCommandLine) -> IService:
     """Return the service that `twistd` and `twist` run."""
     from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
 
-    log = ServiceLog(options.chosen.log_settings)
-    log.stand_before(globalLogBeginner)
+    log = ServiceLog(options.validated.log_settings)
+    log.insert_before(globalLogBeginner)
     make_steady(reactor, _monotonic())
     sources = Sources(
         monotonic=reactor.seconds,  # one clock for the node and for its timers
@@ -111,77 +111,77 @@ def makeService(options: NodeCommandLine) -> IService:
     )
     descriptors = allow_open_files()
     tcp.Port.numberAccepts = _AcceptedAtOnce()  # type: ignore[assignment]
-    for option, endpoint in options.chosen.endpoints.items():
-        refuse_taken(option, endpoint)
-    service, reloader = put_together(options.chosen, reactor, sources, descriptors)
+    for option, endpoint in options.validated.endpoints.items():
+        refuse_port_in_use(option, endpoint)
+    service, reloader = build_service(options.validated, reactor, sources, descriptors)
     reactor.callWhenRunning(handle_signals, reactor, log, lambda: options.reread(log, reloader.apply))
-    reactor.callWhenRunning(log.limit, reactor)
+    reactor.callWhenRunning(log.limit_repeats, reactor)
     return service
 
 
-def put_together(
-    choices: NodeOptions, reactor: Reactor, sources: Sources, descriptors: int = UNLIMITED
+def build_service(
+    options: NodeOptions, reactor: Reactor, sources: Sources, descriptors: int = UNLIMITED
 ) -> tuple[NodeService, NodeReloader]:
     """Return a node with its shells, which listens on nothing before it is started, and what changes its options.
 
     `descriptors` is the number of files that the process may open.
     """
     turns = Turns(reactor)
-    protection = Protection(choices)
-    node = _make_node(choices, reactor, sources, turns, protection)
+    protection = Protection(options)
+    node = _make_node(options, reactor, sources, turns, protection)
     exchange = node.exchange
     assert isinstance(exchange, Exchange)
     node.limits.bind_peer_connections(exchange.places)
     node.limits.show_held("peer_request_bytes", exchange.held)
-    routes, hosts = routes_of(node, choices.disabled), protection.host_check(choices.api)
+    routes, hosts = routes_of(node, options.disabled), protection.host_check(options.api)
     clients = api.site(node, reactor, turns, protection.tokens, routes, hosts)
     events = EventsFactory(node, reactor, turns, protection.tokens)
     listened = {
-        "api": protection.encrypted(choices.api, clients, reactor, api.NO_TLS, node.counters.count_tls_refused),
-        "events": protection.encrypted(choices.events, events, reactor, NO_TLS, node.counters.count_tls_refused),
+        "api": protection.encrypted(options.api, clients, reactor, api.NO_TLS, node.counters.count_tls_refused),
+        "events": protection.encrypted(options.events, events, reactor, NO_TLS, node.counters.count_tls_refused),
     }
-    protocols = protocol_shells(choices, node, reactor, turns, protection.tokens, protection.host_check)
+    protocols = protocol_shells(options, node, reactor, turns, protection.tokens, protection.host_check)
     certificates = CertificateExpiry(reactor, node, protection, sources.wall_ms)
     shells = {
         "collector": GcTuning(reactor, time.thread_time),
         **{
-            name: strports.service(choices.endpoints[name].listened, factory, reactor=IReactorCore(reactor))
+            name: strports.service(options.endpoints[name].listen_description, factory, reactor=IReactorCore(reactor))
             for name, factory in listened.items()
         },
         **protocols.services,
         "exchange": exchange,
-        "expiry": Expiry(reactor, node, partial(turns.oldest_s, Urgency.CHANGE)),
+        "expiry": Sweeper(reactor, node, partial(turns.longest_wait_s, Urgency.CHANGE)),
         "lag": ReactorLag(reactor, partial(_note_lag, node, turns)),
         "certificates": certificates,
     }
-    _log_start(choices)
-    keep_within(descriptors, node.limits, [f"--{name}" for name in choices.endpoints if name != "exchange"])
+    _log_start(options)
+    fit_connection_limits(descriptors, node.limits, [f"--{name}" for name in options.endpoints if name != "exchange"])
     return NodeService(reactor, node, shells, clients, *protocols.clients), NodeReloader(
-        choices, node, exchange, protection, certificates.look
+        options, node, exchange, protection, certificates.look
     )
 
 
-def _make_node(choices: NodeOptions, reactor: Reactor, sources: Sources, turns: Turns, protection: Protection) -> Node:
+def _make_node(options: NodeOptions, reactor: Reactor, sources: Sources, turns: Turns, protection: Protection) -> Node:
     return Node(
         reactor,
         sources,
-        name=choices.name,
-        address=choices.address,
-        api_port=choices.api_port,
-        timing=choices.timing,
-        guard_s=choices.guard_s,
-        limits=choices.limits,
-        cluster=choices.cluster,
-        seeds=choices.peers,
+        name=options.name,
+        address=options.address,
+        api_port=options.api_port,
+        timing=options.timing,
+        guard_s=options.guard_s,
+        limits=options.limits,
+        cluster=options.cluster,
+        seeds=options.peers,
         exchange=partial(
             Exchange,
             reactor,
-            endpoint=choices.exchange.listened,
-            cluster=choices.cluster,
-            seeds=choices.peers,
+            endpoint=options.exchange.listen_description,
+            cluster=options.cluster,
+            seeds=options.peers,
             turns=turns,
             tls=protection.peers,
-            tls_mode=choices.peer_tls_mode,
+            tls_mode=options.peer_tls_mode,
         ),
     )
 
@@ -214,31 +214,31 @@ class _AcceptedAtOnce:
         vars(port)["numberAccepts"] = number
 
 
-def _log_start(choices: NodeOptions) -> None:
+def _log_start(options: NodeOptions) -> None:
     """Begin the log with the node's name and endpoints, and warn of endpoints that other machines can reach."""
     _log.info(
         "Node {node} of cluster {cluster}: API at {api}, events at {events}, address for peers {address}.",
-        node=choices.name,
-        cluster=choices.cluster,
-        api=choices.api.description,
-        events=choices.events.description,
-        address=choices.address,
+        node=options.name,
+        cluster=options.cluster,
+        api=options.api.description,
+        events=options.events.description,
+        address=options.address,
     )
-    others = [name for name in choices.endpoints if name not in ("api", "exchange", "events")]
+    others = [name for name in options.endpoints if name not in ("api", "exchange", "events")]
     if others:
         _log.info(
             "Other programs are served at {endpoints}.",
-            endpoints=", ".join(f"--{name} {choices.endpoints[name].description}" for name in others),
+            endpoints=", ".join(f"--{name} {options.endpoints[name].description}" for name in others),
         )
-    if choices.one_way_peers:
+    if options.one_way_peers:
         _log.warn(
             "{peers} cannot reach this node, because --exchange listens at {address} only: let it listen at an address "
             "of the network, with --peer-tls.",
-            peers=", ".join(choices.one_way_peers),
-            address=choices.address,
+            peers=", ".join(options.one_way_peers),
+            address=options.address,
         )
-    for option, endpoint in choices.endpoints.items():
-        exposure = choices.exposure(option)
+    for option, endpoint in options.endpoints.items():
+        exposure = options.exposure(option)
         if exposure is not None:
             _log.warn(
                 "--{option} {endpoint} can be reached from other machines and {exposure}.",

@@ -10,9 +10,9 @@ THALASSA_EVENTS = "thalassa events"
 _FORM = "HTTP_PORT, HTTP_PORT:EVENTS_PORT or either with :interface=ADDRESS, such as 9000:5001"
 
 
-def parse_thalassa(given: RawOption) -> tuple[Endpoint, Endpoint | None]:
+def parse_thalassa(raw: RawOption) -> tuple[Endpoint, Endpoint | None]:
     """Return where the HTTP API listens, and the event socket if it has a port. Raises `OptionError`."""
-    (http, *events), interface = parse_ports(given, 2, _FORM)
+    (http, *events), interface = parse_ports(raw, 2, _FORM)
     return _endpoint(http, interface), _endpoint(events[0], interface) if events else None
 
 
@@ -21,7 +21,7 @@ def _endpoint(port: int, interface: str) -> Endpoint:
     return Endpoint(f"tcp:{port}:interface={escaped}", "tcp", interface, port)
 
 
-def shown_thalassa(http: Endpoint | None, events: Endpoint | None) -> str:
+def format_thalassa(http: Endpoint | None, events: Endpoint | None) -> str:
     """Return the value of the option for people."""
     if http is None:
         return "off"

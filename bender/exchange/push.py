@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from bender.net.eager_write import prompt_writer
+from bender.net.eager_write import eager_writer
 
 #: An answer to a push says how far a few ledgers have come, which takes some hundred bytes.
 ANSWER_BYTES_MAX = 64 * 1024
@@ -74,7 +74,7 @@ class PushConnection(Protocol):
         tcp = ITCPTransport(self.transport, None)
         if tcp is not None:
             tcp.setTcpNoDelay(True)
-        self._write = prompt_writer(self.transport)
+        self._write = eager_writer(self.transport)
 
     def ask(self, request: bytes) -> Deferred[bytes]:
         """Send a request and return the body of its answer. Cancelling or failing ends the connection."""

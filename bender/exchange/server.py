@@ -308,7 +308,7 @@ class PeerSite(PacedSite):
     def logPrefix(self) -> str:
         return "--exchange"
 
-    def no_place(self) -> bytes:
+    def no_place_response(self) -> bytes:
         text = f"{self.places.used} connections of peers are open here, the maximum: close some, or try again"
         content = msgspec.json.encode(PeerRefusal("BUSY", text))
         return push.answer(429, b"Too Many Requests", REFUSAL_TYPE, content)

@@ -29,9 +29,9 @@ from zope.interface import implementer
 
 from bender.exchange.push import PushConnections, UnexpectedAnswer
 from bender.net.addresses import split_host_port
-from bender.net.eager_write import PromptBody
+from bender.net.eager_write import EagerBody
 from bender.net.encrypted import EncryptedEndpoint
-from bender.net.endpoints import ReadyURL, cause_of, clause_of, endpoint_of
+from bender.net.endpoints import ReadyURL, endpoint_of, failure_clause, root_cause
 from bender.net.http_client import BodyCollector, EndpointFactory, connection_pool
 from bender.net.reactor import Reactor
 from bender.tls.connections import PeersTls, tls_clause
@@ -127,7 +127,7 @@ class PeerTransport:
             reactor.seconds, lambda address: secured(endpoint_of(reactor, *split_host_port(address)))
         )
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
-        self._client = HTTPClient(agent, self._cookies, data_to_body_producer=PromptBody)
+        self._client = HTTPClient(agent, self._cookies, data_to_body_producer=EagerBody)
 
     async def post(self, address: str, body: bytes, path: str = PATH) -> bytes:
         """Send a body and return that of the answer. Raises `Unanswered` or `RefusedByPeer`, with the reason.
@@ -284,7 +284,7 @@ def _shown(text: str | bytes) -> str:
 
 def _unanswered(error: BaseException) -> Exception:
     """Return the error that describes a failure in terms of the peer."""
-    cause = cause_of(error)
+    cause = root_cause(error)
     if isinstance(cause, (CancelledError, ConnectingCancelledError)):
         return CancelledError()
     if isinstance(cause, Endless):
@@ -295,5 +295,5 @@ def _unanswered(error: BaseException) -> Exception:
     if clause is not None:
         return Unanswered(f"tls: {clause}", f"cannot be reached with TLS: {_shown(clause)}")
     if cause is error or isinstance(cause, ConnectionClosed):
-        return Unreachable(f"does not answer ({_shown(clause_of(cause))})")
+        return Unreachable(f"does not answer ({_shown(failure_clause(cause))})")
     return Unanswered("rubbish", "does not speak HTTP")

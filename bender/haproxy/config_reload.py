@@ -9,7 +9,7 @@ from attrs import fields
 
 from bender.haproxy.core.rendering import Renderer
 from bender.haproxy.options import DriverOptions
-from bender.process.signals import Reread
+from bender.process.signals import RereadResult
 
 #: The options that change while a driver runs. The client itself reads the token again when nodes do not know it.
 _AT_ONCE = ("template", "machine", "certificates", "include", "token", "log_settings")
@@ -47,7 +47,7 @@ class DriverReloader:
         self._driver = driver
         self._use_machine = use_machine
 
-    def apply(self, chosen: DriverOptions) -> Reread:
+    def apply(self, chosen: DriverOptions) -> RereadResult:
         """Apply the options that can change while the driver runs, and name the others that differ.
 
         Raises `OptionError`, and changes nothing then.
@@ -58,7 +58,7 @@ class DriverReloader:
         if renderer is not None:
             self._driver.use_renderer(renderer)
         self._now = chosen
-        return Reread(changed, [*map(_named, self._differing(chosen))])
+        return RereadResult(changed, [*map(_named, self._differing(chosen))])
 
     def _change_machine(self, chosen: DriverOptions) -> list[str]:
         """Apply what the machine adds to HAProxy's configuration, and return the options that differ."""

@@ -66,7 +66,7 @@ OPTIONS: Mapping[str, tuple[str | None, str]] = {
 
 
 #: The options whose files the driver reads itself, at the start and after SIGHUP.
-FILES_READ = ("template", "token-file", "ca", "certificates", "include")
+FILE_OPTIONS = ("template", "token-file", "ca", "certificates", "include")
 
 
 @frozen
@@ -226,7 +226,7 @@ def _status(text: str | None, *, insecure: bool) -> Endpoint | None:
     if text is None:
         return None
     endpoint = parse_endpoint(RawOption("--status", text))
-    if not endpoint.loopback and not insecure:
+    if not endpoint.is_loopback and not insecure:
         raise OptionError(
             f"--status {text} can be reached from other machines and nothing protects it: use interface=127.0.0.1 "
             "or a unix: socket, or add --insecure if every client that reaches it may read it."

@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from bender.haproxy.core.safe_text import is_command
-from bender.net.endpoints import in_time
+from bender.net.endpoints import wait_for_answer
 
 #: Time limit for the connection, and for the answers to one portion of commands. HAProxy takes milliseconds.
 ANSWER_S_MAX = 3.0
@@ -53,11 +53,11 @@ class Runtime:
             return NOT_SENT
         factory = Factory.forProtocol(_SingleAnswer)
         factory.noisy = False
-        connection: Any = await in_time(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
+        connection: Any = await wait_for_answer(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
         connection.transport.write(f"{command}\n".encode())
         connection.transport.loseWriteConnection()
         try:
-            answer: bytes = await in_time(self._reactor, connection.answer, ANSWER_S_MAX)
+            answer: bytes = await wait_for_answer(self._reactor, connection.answer, ANSWER_S_MAX)
         finally:
             connection.transport.abortConnection()
         return answer.decode("utf-8", "replace")
@@ -74,7 +74,7 @@ class Conversation:
     async def __aenter__(self) -> Self:
         factory = Factory.forProtocol(_CommandChannel)
         factory.noisy = False
-        self._channel = await in_time(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
+        self._channel = await wait_for_answer(self._reactor, self._endpoint.connect(factory), ANSWER_S_MAX)
         self._channel.send(["prompt"]).addErrback(lambda _: None)  # the next command fails in the same way
         return self
 
@@ -87,7 +87,7 @@ class Conversation:
         answers: list[str] = []
         for portion in portions(sent):
             answered = self._channel.send(portion)
-            answers += await in_time(self._reactor, answered, ANSWER_S_MAX)
+            answers += await wait_for_answer(self._reactor, answered, ANSWER_S_MAX)
         if len(sent) == len(commands):
             return answers
         in_turn = iter(answers)

@@ -41,7 +41,7 @@ from bender.haproxy.core.topology import Topology
 from bender.haproxy.driver import Driver
 from bender.haproxy.machine_files import MachineFiles, custom_in
 from bender.haproxy.name_resolution import AddressResolver
-from bender.haproxy.options import FILES_READ, OPTIONS, DriverOptions, choose, from_file
+from bender.haproxy.options import FILE_OPTIONS, OPTIONS, DriverOptions, choose, from_file
 from bender.haproxy.reloader import HaproxyReloader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.state_reader import StateReader, StateSource
@@ -50,7 +50,7 @@ from bender.haproxy.supervisor import MASTER, HaproxyControl, HaproxySupervisor,
 from bender.net.local_addresses import LocalAddresses
 from bender.net.reactor import Reactor
 from bender.process.base_options import BaseOptions
-from bender.process.lifecycle import refuse, refuse_taken, refusing
+from bender.process.lifecycle import refuse_listen_errors, refuse_port_in_use, refuse_start
 from bender.process.options import OptionError, from_toml
 from bender.process.service_log import ServiceLog
 from bender.process.signals import handle_signals
@@ -64,7 +64,7 @@ class DriverCommandLine(BaseOptions):
     """The options of a driver."""
 
     program = "bender-haproxy"
-    files_read = FILES_READ
+    file_options = FILE_OPTIONS
     longdesc = (
         "Configures one HAProxy from bender: writes its configuration file, and changes its servers without a reload."
     )
@@ -75,17 +75,17 @@ class DriverCommandLine(BaseOptions):
     ]
     optFlags = [[option, None, doc] for option, (takes, doc) in OPTIONS.items() if takes is None]
 
-    chosen: DriverOptions
+    validated: DriverOptions
 
     def opt_bender(self, url: str) -> None:
         self.setdefault("bender", []).append(url)
 
     opt_bender.__doc__ = f"{OPTIONS['bender'][0]} {OPTIONS['bender'][1]}"
 
-    def checked(self) -> str:
-        return _check(self.chosen)
+    def check_and_describe(self) -> str:
+        return _check(self.validated)
 
-    def choose(self) -> DriverOptions:
+    def validate(self) -> DriverOptions:
         """Return the options as the command line and the files give them now. Raises `OptionError`."""
         filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
         texts, nodes, flags = from_file(filed)
@@ -108,23 +108,23 @@ def makeService(options: DriverCommandLine) -> IService:
     """Return the service that `twistd` and `twist` run."""
     from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
 
-    log = ServiceLog(options.chosen.log_settings)
-    log.stand_before(globalLogBeginner)
+    log = ServiceLog(options.validated.log_settings)
+    log.insert_before(globalLogBeginner)
     make_steady(reactor)
-    if options.chosen.status is not None:
-        refuse_taken("status", options.chosen.status)
-    version = _version(options.chosen.haproxy)
+    if options.validated.status is not None:
+        refuse_port_in_use("status", options.validated.status)
+    version = _version(options.validated.haproxy)
     try:
-        lock = lock_output(options.chosen.output)
+        lock = lock_output(options.validated.output)
     except ConfigRefused as error:
-        refuse(f"{error}.")
+        refuse_start(f"{error}.")
     try:
-        service = build_driver(options.chosen, version, reactor)
+        service = build_driver(options.validated, version, reactor)
     except OptionError as error:
-        refuse(str(error))
+        refuse_start(str(error))
     service.lock = lock
     reactor.callWhenRunning(handle_signals, reactor, log, lambda: options.reread(log, service.option_reloader.apply))
-    reactor.callWhenRunning(log.limit, reactor)
+    reactor.callWhenRunning(log.limit_repeats, reactor)
     return service
 
 
@@ -207,11 +207,11 @@ class DriverService(MultiService):
         for service in services:
             service.setServiceParent(self)
         if chosen.status is not None:
-            status_service = strports.service(chosen.status.listened, page, reactor=IReactorCore(reactor))
+            status_service = strports.service(chosen.status.listen_description, page, reactor=IReactorCore(reactor))
             status_service.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
-        with refusing("status"):
+        with refuse_listen_errors("status"):
             super().privilegedStartService()
 
 
@@ -246,17 +246,17 @@ def _renderer(chosen: DriverOptions, version: tuple[int, ...]) -> Renderer:
 def _check(chosen: DriverOptions) -> str:
     """Make the checks for which HAProxy runs, and return a summary of the options."""
     for problem in () if chosen.certificates is None else find_certificates(chosen.certificates).problems.values():
-        refuse(f"--certificates: {problem}.")
+        refuse_start(f"--certificates: {problem}.")
     custom = Custom() if chosen.include is None else custom_in(chosen.include)
     if custom.problem is not None:
-        refuse(f"--include: {custom.problem}.")
+        refuse_start(f"--include: {custom.problem}.")
     for file, why in custom.misnamed().items():
-        refuse(f"--include: {file} {why}{'' if why.endswith('?') else '.'}")
+        refuse_start(f"--include: {file} {why}{'' if why.endswith('?') else '.'}")
     try:
         topology = Topology(machine=evolve(chosen.machine, custom=custom))
         rendered = _renderer(chosen, _version(chosen.haproxy)).render(topology, {})
     except (OptionError, Unrenderable) as error:
-        refuse(str(error))
+        refuse_start(str(error))
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".cfg") as draft:
         draft.write(rendered.text)
         draft.flush()
@@ -264,7 +264,7 @@ def _check(chosen: DriverOptions) -> str:
             check_config_now(chosen.haproxy, Path(draft.name))
         except ConfigRefused as error:
             why = located(str(error), rendered.text)
-            refuse(f"{chosen.haproxy} refuses the configuration for an empty registry: {why}.")
+            refuse_start(f"{chosen.haproxy} refuses the configuration for an empty registry: {why}.")
     return f"nodes {', '.join(chosen.nodes)}, output {chosen.output}, socket {chosen.socket}"
 
 
@@ -274,7 +274,7 @@ def _client(chosen: DriverOptions, reactor: Reactor) -> Client:
         token = chosen.token if file is None else partial(token_in_file, Path(file))
         return Client(reactor, chosen.nodes, token=token, ca=chosen.ca, insecure=chosen.insecure)
     except ValueError as error:
-        refuse(f"--ca {error}.")
+        refuse_start(f"--ca {error}.")
 
 
 def _has_exporter(haproxy: str) -> bool:
@@ -296,4 +296,4 @@ def _version(haproxy: str) -> tuple[int, ...]:
         ).stdout
         return version_in(printed.partition(" version ")[2].partition(" ")[0])
     except (OSError, subprocess.SubprocessError, ValueError):
-        refuse(f"{haproxy} -v prints no version of HAProxy: name HAProxy itself with --run or --check.")
+        refuse_start(f"{haproxy} -v prints no version of HAProxy: name HAProxy itself with --run or --check.")

@@ -35,7 +35,7 @@ from bender.line_protocol.connection_limits import LinePlaces, RefusedConnection
 from bender.line_protocol.line_timer import LineTimer
 from bender.line_protocol.messages import LINE_BYTES_MAX, NOT_GIVEN, ClientMessage, decode_line, parse_registration
 from bender.net.client_address import UNIX
-from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer
+from bender.net.eager_write import close_when_unresponsive, eager_writer, limit_unsent
 from bender.net.fair_turns import Turns, Urgency
 from bender.net.held_bytes import NOTED_BYTES_MIN
 from bender.node.consumer_limits import Origin, origin_of
@@ -147,9 +147,9 @@ class Subscriber(Protocol):
         if tcp is not None:
             tcp.setTcpNoDelay(True)  # an event must not wait for the client to confirm the one before
         limit_unsent(self.transport)
-        end_when_lost(self.transport, self._node.limits.values.client_timeout_s)
-        self._write = prompt_writer(self.transport)
-        self._tokens.listen(self._tokens_changed)
+        close_when_unresponsive(self.transport, self._node.limits.values.client_timeout_s)
+        self._write = eager_writer(self.transport)
+        self._tokens.add_listener(self._tokens_changed)
         self.transport.registerProducer(self._stream, streaming=True)
         try:
             self._follow(Selection())
@@ -168,7 +168,7 @@ class Subscriber(Protocol):
         self._turns.run(self)
         if len(self._held) >= NOTED_BYTES_MIN:
             self._note_held()
-        if len(self._held) > HELD_BYTES_MAX and self._turns.waits(self):
+        if len(self._held) > HELD_BYTES_MAX and self._turns.is_waiting(self):
             self._stop_reading(True)
 
     def readConnectionLost(self) -> None:
@@ -189,7 +189,7 @@ class Subscriber(Protocol):
         if self._ending is not None:
             self._ending.cancel()
         self._line_timer.end()
-        self._tokens.forget(self._tokens_changed)
+        self._tokens.remove_listener(self._tokens_changed)
         self._turns.forget(self)
         self._stream.close()
         self._end_sessions()
@@ -436,11 +436,11 @@ class Subscriber(Protocol):
 
     def _tokens_changed(self) -> None:
         """Close the connection of a client whose token may no longer read."""
-        self._access = self._tokens.renewed(self._access)
+        self._access = self._tokens.current_access(self._access)
         try:
             admitted(self._access)
         except AccessDenied as error:
-            self._tokens.forget(self._tokens_changed)
+            self._tokens.remove_listener(self._tokens_changed)
             self._write(error_line(error))
             self._end_in_time()
             self._closed = True  # lines that wait are not acted upon

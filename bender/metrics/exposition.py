@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.utils import floatToGoString
 
 from bender import __version__
-from bender.metrics.histogram import Histogram, cumulated
+from bender.metrics.histogram import Histogram, cumulative_buckets
 
 #: Of the label values that users choose, such as names of apps, so many have series of their own: the first in order of
 #: name, which are the same on all nodes. The others are summed up.
@@ -117,7 +117,7 @@ def histograms(
     """Return the same for histograms of durations."""
     family = HistogramMetricFamily(f"bender_{name}", about, labels=labels)
     for each, histogram in values:
-        buckets = [(floatToGoString(bound), float(count)) for bound, count in cumulated(histogram)]
+        buckets = [(floatToGoString(bound), float(count)) for bound, count in cumulative_buckets(histogram)]
         family.add_metric(each, buckets, histogram.sum_s)
     return family
 

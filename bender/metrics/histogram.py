@@ -82,7 +82,7 @@ class RecentPeak:
             self._began_at = now
 
 
-def cumulated(histogram: Histogram, bounds: Sequence[float] = BOUNDS_S) -> list[tuple[float, int]]:
+def cumulative_buckets(histogram: Histogram, bounds: Sequence[float] = BOUNDS_S) -> list[tuple[float, int]]:
     """Return each bound with the number of durations up to it; the last bound is infinite."""
     total, buckets = 0, []
     for bound, count in zip((*bounds, float("inf")), histogram.counts, strict=True):

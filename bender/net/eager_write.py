@@ -37,7 +37,7 @@ def _tcp_socket(transport: Any) -> socket.socket | None:
     return found
 
 
-def end_when_lost(transport: Any, seconds: float) -> None:
+def close_when_unresponsive(transport: Any, seconds: float) -> None:
     """Have the system end a connection whose other end has confirmed nothing for about this long.
 
     Without this, a client whose machine or network is gone stays connected for a quarter of an hour if anything is sent
@@ -82,15 +82,15 @@ def unsent_bytes(transport: Any) -> int:
     return waiting
 
 
-def prompt_writer(transport: Any) -> Callable[[bytes], None]:
+def eager_writer(transport: Any) -> Callable[[bytes], None]:
     """Return the function to call in place of `transport.write`; the same but for a bare TCP connection."""
     if not isinstance(transport, Connection):
         write: Callable[[bytes], None] = transport.write
         return write
-    return _Prompt(transport).write
+    return _EagerWriter(transport).write
 
 
-class _Prompt:
+class _EagerWriter:
     __slots__ = ("_connection", "_later")
 
     def __init__(self, connection: Connection) -> None:
@@ -113,7 +113,7 @@ class _Prompt:
 
 
 @implementer(IBodyProducer)
-class PromptBody:
+class EagerBody:
     """The body of a request, written at once: treq's own would ask the global reactor for a turn."""
 
     def __init__(self, body: bytes) -> None:

@@ -31,7 +31,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from bender.net.client_address import host_of
-from bender.net.eager_write import prompt_writer
+from bender.net.eager_write import eager_writer
 from bender.tls.connections import tls_clause
 
 #: Seconds that a client has for the handshake.
@@ -57,7 +57,7 @@ class RecordBounds:
         # Bytes of the present record that are still to come; None since a head came in two parts, which is rare.
         self._missing: int | None = 0
 
-    def ends_one(self, data: bytes) -> bool:
+    def completes_one_record(self, data: bytes) -> bool:
         """Take what came; return True if it is exactly one record, or the rest of one. False says nothing."""
         if self._missing is None:
             return False
@@ -69,16 +69,21 @@ class RecordBounds:
         return self._missing == 0 and records == 1
 
 
-class _PromptTls(TLSMemoryBIOProtocol):
+class _EagerTls(TLSMemoryBIOProtocol):
     """A connection that sends what is written at once, and reads whole records without delay."""
 
     def makeConnection(self, transport: Any) -> None:
         self._bounds = RecordBounds()
-        transport.write = prompt_writer(transport)
+        transport.write = eager_writer(transport)
         super().makeConnection(transport)
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._bounds.ends_one(data) or not self._handshakeDone or self._appSendBuffer or self._aborted:
+        if (
+            not self._bounds.completes_one_record(data)
+            or not self._handshakeDone
+            or self._appSendBuffer
+            or self._aborted
+        ):
             super().dataReceived(data)
             return
         self._tlsConnection.bio_write(data)
@@ -92,28 +97,28 @@ class _PromptTls(TLSMemoryBIOProtocol):
             ProtocolWrapper.dataReceived(self, received)
 
 
-class _ListeningTls(_PromptTls):
+class _ListeningTls(_EagerTls):
     """A connection of a client, whose first byte tells if the client uses TLS."""
 
     factory: ListeningTls
-    _begun = False
+    _has_received = False
     #: Set for a client without TLS that is served nevertheless. Then the wrapped protocol speaks as it does with TLS,
     #: and what it writes passes OpenSSL by.
-    _plain = False
+    _is_plain = False
     #: Set during the handshake, and while this side is closed.
-    _due: IDelayedCall | None = None
-    _closing: IDelayedCall | None = None
+    _handshake_timer: IDelayedCall | None = None
+    _closing_timer: IDelayedCall | None = None
 
     def makeConnection(self, transport: Any) -> None:
         super().makeConnection(transport)
-        self._due = self.factory.clock.callLater(HANDSHAKE_S_MAX, self._too_late)
+        self._handshake_timer = self.factory.clock.callLater(HANDSHAKE_S_MAX, self._handshake_timed_out)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._stop_waiting()
-        if self._closing is not None:
-            self._closing.cancel()
-            self._closing = None
-        if self._plain:
+        self._cancel_handshake_timer()
+        if self._closing_timer is not None:
+            self._closing_timer.cancel()
+            self._closing_timer = None
+        if self._is_plain:
             self.connected = False
             ProtocolWrapper.connectionLost(self, reason)
             return
@@ -121,58 +126,58 @@ class _ListeningTls(_PromptTls):
             failure: Any = self._reason or reason
             clause, transport = tls_clause(failure.value), cast(Any, self.transport)
             if clause is not None:
-                self.factory.refused(host_of(transport.getPeer()), clause)
+                self.factory.note_refusal(host_of(transport.getPeer()), clause)
         super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._begun:
-            self._begun = True
+        if not self._has_received:
+            self._has_received = True
             if not data.startswith(_HANDSHAKE) and not self._serves_plain():
                 return
-        if self._plain:
-            self._note(encrypted=False)
+        if self._is_plain:
+            self._note_client(encrypted=False)
             ProtocolWrapper.dataReceived(self, data)
             return
         super().dataReceived(data)
         if self._handshakeDone:
-            if self._due is not None:
-                self._stop_waiting()
-            if self.factory.mixed is not None and self.connected:
-                self._note(encrypted=True)
+            if self._handshake_timer is not None:
+                self._cancel_handshake_timer()
+            if self.factory.note_encryption is not None and self.connected:
+                self._note_client(encrypted=True)
 
     def _serves_plain(self) -> bool:
         """Go on without TLS, where that is allowed; else answer the client and close the connection."""
         transport: Any = self.transport
-        if self.factory.mixed is None:
-            self.factory.refused(host_of(transport.getPeer()), "it does not use TLS")
+        if self.factory.note_encryption is None:
+            self.factory.note_refusal(host_of(transport.getPeer()), "it does not use TLS")
             transport.write(self.factory.plain_answer)
             transport.loseConnection()
             return False
-        self._plain = True
-        self._stop_waiting()
+        self._is_plain = True
+        self._cancel_handshake_timer()
         written, self._appSendBuffer = self._appSendBuffer, []
         transport.writeSequence(written)
         return True
 
-    def _note(self, *, encrypted: bool) -> None:
+    def _note_client(self, *, encrypted: bool) -> None:
         transport: Any = self.transport
-        if self.factory.mixed is not None:
-            self.factory.mixed(host_of(transport.getPeer()), encrypted)
+        if self.factory.note_encryption is not None:
+            self.factory.note_encryption(host_of(transport.getPeer()), encrypted)
 
     def write(self, data: bytes) -> None:
-        if self._plain:
+        if self._is_plain:
             ProtocolWrapper.write(self, data)
         else:
             super().write(data)
 
     def loseConnection(self) -> None:
-        if self._plain:
+        if self._is_plain:
             ProtocolWrapper.loseConnection(self)
         else:
             super().loseConnection()
 
     def abortConnection(self) -> None:
-        if self._plain:
+        if self._is_plain:
             self.disconnecting = True
             transport: Any = self.transport
             transport.abortConnection()
@@ -182,22 +187,22 @@ class _ListeningTls(_PromptTls):
     def _shutdownTLS(self) -> None:
         """Close this side, as Twisted does. It would wait for the client to close the other side for ever."""
         super()._shutdownTLS()
-        if self.connected and self._closing is None:
-            self._closing = self.factory.clock.callLater(CLOSING_S_MAX, self._too_late_to_close)
+        if self.connected and self._closing_timer is None:
+            self._closing_timer = self.factory.clock.callLater(CLOSING_S_MAX, self._closing_timed_out)
 
-    def _too_late_to_close(self) -> None:
-        self._closing = None
+    def _closing_timed_out(self) -> None:
+        self._closing_timer = None
         transport: Any = self.transport
         transport.abortConnection()
 
-    def _too_late(self) -> None:
-        self._due = None
+    def _handshake_timed_out(self) -> None:
+        self._handshake_timer = None
         self.abortConnection()
 
-    def _stop_waiting(self) -> None:
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
+    def _cancel_handshake_timer(self) -> None:
+        if self._handshake_timer is not None:
+            self._handshake_timer.cancel()
+            self._handshake_timer = None
 
 
 class ListeningTls(TLSMemoryBIOFactory):
@@ -217,20 +222,20 @@ class ListeningTls(TLSMemoryBIOFactory):
         factory: IProtocolFactory,
         reactor: IReactorTime,
         plain_answer: bytes,
-        refused: Callable[[str, str], None] = lambda _host, _clause: None,
-        mixed: Callable[[str, bool], None] | None = None,
+        note_refusal: Callable[[str, str], None] = lambda _host, _clause: None,
+        note_encryption: Callable[[str, bool], None] | None = None,
     ) -> None:
         super().__init__(creator, False, factory, reactor)
         self.plain_answer = plain_answer
         self.clock = reactor
-        self.refused = refused
-        self.mixed = mixed
+        self.note_refusal = note_refusal
+        self.note_encryption = note_encryption
 
 
 class _ConnectingTls(TLSMemoryBIOFactory):
     """Makes connections to servers."""
 
-    protocol = _PromptTls
+    protocol = _EagerTls
     noisy = False
 
 

@@ -42,7 +42,7 @@ def endpoint_of(reactor: Reactor, host: str, port: int, connect_s_max: float = C
     return (TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint)(reactor, host, port, connect_s_max)
 
 
-async def in_time(
+async def wait_for_answer(
     reactor: IReactorTime, waiting: Deferred[Any], within_s: float, connect_s_max: float | None = None
 ) -> Any:
     """Wait `within_s` for a request or a connection. Raises `NoAnswer`, or `CancelledError`.
@@ -56,15 +56,15 @@ async def in_time(
     except TimedOut:
         raise NoAnswer(f"does not answer within {within_s:g} s") from None
     except Exception as error:
-        cause = cause_of(error)
+        cause = root_cause(error)
         if isinstance(cause, CancelledError | ConnectingCancelledError):
             raise CancelledError from error
         if isinstance(cause, ConnectTimedOut):
             raise NoAnswer(f"does not answer within {connect_s_max or within_s:g} s") from error
-        raise NoAnswer(f"does not answer ({clause_of(cause)})") from error
+        raise NoAnswer(f"does not answer ({failure_clause(cause)})") from error
 
 
-def cause_of(error: BaseException) -> BaseException:
+def root_cause(error: BaseException) -> BaseException:
     """Return the cause of a failure of Twisted's web client."""
     cause: Any = error
     while getattr(cause, "reasons", None):
@@ -78,7 +78,7 @@ def _timed_out(_result: object, within_s: float) -> None:
     raise TimedOut(f"{within_s:g} s")
 
 
-def clause_of(error: BaseException) -> str:
+def failure_clause(error: BaseException) -> str:
     """Return the cause of a failure in a few words."""
     clause = tls_clause(error)
     if clause is not None:

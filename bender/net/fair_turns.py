@@ -26,14 +26,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 #: Seconds that one connection may take in one turn, and the piece of work during which they end.
-EACH_S = 0.001
+WORKER_S_MAX = 0.001
 
 #: Seconds that all connections together may take in one turn. Less would cost more turns, which take 50 µs each.
-ALL_S = 0.005
+TURN_S_MAX = 0.005
 
 
 #: The reactor lags if its timers are late by this much; requests then wait for their turn by their urgency.
-CROWDED_LAG_S = 0.05
+OVERLOAD_LAG_S = 0.05
 
 #: Seconds after which a worker that waits is served although more urgent ones wait too, one in each turn.
 AGED_S = 0.25
@@ -72,8 +72,8 @@ class Turns:
         self,
         reactor: IReactorTime,
         *,
-        each_s: float = EACH_S,
-        all_s: float = ALL_S,
+        each_s: float = WORKER_S_MAX,
+        all_s: float = TURN_S_MAX,
         seconds: Callable[[], float] | None = None,
     ) -> None:
         """`seconds` is the clock that work is measured with, if not that of the reactor."""
@@ -90,32 +90,32 @@ class Turns:
         # The one of these queues that each worker which waits is in: every request asks for it.
         self._queue_of: dict[Worker, OrderedDict[Worker, float]] = {}
         #: Whether requests have to wait for their turn, by their urgency, instead of being served as they come.
-        self.crowded = False
+        self.is_overloaded = False
         #: Seconds that the worker which is served at present has waited; 0 if it did not have to.
         self.waited_s = 0.0
 
     def run(self, worker: Worker) -> None:
         """Let a worker begin now, or in a later turn if there is no time left in this one."""
-        if self.waits(worker):
+        if self.is_waiting(worker):
             return
-        if self._spent_s < self._all_s and not self.crowded:
+        if self._spent_s < self._all_s and not self.is_overloaded:
             self._serve(worker)
         else:
             self._put(worker, self._fresh[worker.urgency], self._now())
             self._schedule()
 
-    def waits(self, worker: Worker) -> bool:
+    def is_waiting(self, worker: Worker) -> bool:
         """Return True if a worker waits for a later turn."""
         return worker in self._queue_of
 
     def note_lag(self, lag_s: float) -> None:
         """Note how late the timers of the reactor are at present."""
-        if lag_s >= CROWDED_LAG_S:
-            self.crowded = True
+        if lag_s >= OVERLOAD_LAG_S:
+            self.is_overloaded = True
         elif not any(self._fresh):
-            self.crowded = False
+            self.is_overloaded = False
 
-    def oldest_s(self, least: Urgency) -> float:
+    def longest_wait_s(self, least: Urgency) -> float:
         """Return the seconds for which the first of the workers of this urgency, or a higher one, has waited."""
         came_at = min((next(iter(queue.values())) for queue in self._fresh[: least + 1] if queue), default=inf)
         return max(0.0, self._now() - came_at)
@@ -126,7 +126,7 @@ class Turns:
         if queue is not None:
             del queue[worker]
 
-    def take(self, steps: Iterator[object]) -> Deferred[None]:
+    def run_steps(self, steps: Iterator[object]) -> Deferred[None]:
         """Take all steps of an iterator, each as a piece of work. Fires when the last is taken, or one has failed."""
         return _Steps(self, steps).done
 
@@ -208,7 +208,7 @@ class Turns:
 
     def _serve_next(self, worker: Worker) -> None:
         try:
-            if not self._serve(worker) and not self.waits(worker):
+            if not self._serve(worker) and not self.is_waiting(worker):
                 worker.idle()
         except Exception:  # the others go on
             self._log.failure("Handling the data of a connection failed.")

@@ -27,7 +27,7 @@ from twisted.web import http, server
 from twisted.web.resource import IResource
 
 from bender.net.client_address import UNIX, client_at, host_of
-from bender.net.eager_write import prompt_writer, unsent_bytes
+from bender.net.eager_write import eager_writer, unsent_bytes
 from bender.net.fair_shares import REFUSED_AT_ONCE_MAX, FairShares, NoPlace
 from bender.net.fair_turns import Turns, Urgency
 from bender.net.held_bytes import NOTED_BYTES_MIN, HeldBytes
@@ -116,7 +116,7 @@ class PacedChannel(http.HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self.write_at_once = prompt_writer(self.transport)
+        self.write_at_once = eager_writer(self.transport)
         self.client = client_at(host_of(self.transport.getPeer()))
         if not self.site.admit(self):
             self._placeless = True
@@ -221,7 +221,7 @@ class PacedChannel(http.HTTPChannel):
         else:
             super().timeoutConnection()
 
-    def hold_answer(self, size: int) -> bool:
+    def reserve_answer_bytes(self, size: int) -> bool:
         """Note how much memory an answer takes while it is made and sent; return False if there is not enough for it.
 
         Then nothing is noted.
@@ -260,7 +260,7 @@ class PacedChannel(http.HTTPChannel):
         if self._refused:
             return
         self._refused = True
-        self.write_at_once(self.site.no_place())
+        self.write_at_once(self.site.no_place_response())
         if ISSLTransport.providedBy(self.transport):
             self.transport.loseConnection()
         else:
@@ -357,7 +357,7 @@ class PacedSite(server.Site):
         self._placeless: set[PacedChannel] = set()
         super().__init__(resource, timeout=idle_s_max, parsePOSTFormSubmission=False, reactor=reactor)
 
-    def no_place(self) -> bytes:
+    def no_place_response(self) -> bytes:
         """Return the response to a client for which there is no place."""
         raise NotImplementedError
 

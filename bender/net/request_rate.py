@@ -64,7 +64,7 @@ class RequestRate:
             self._counts[client] -= 1
 
     @property
-    def highest(self) -> int:
+    def highest_recent(self) -> int:
         """The most requests that any client sent in the last second, or has sent in this one."""
         if self._seconds() >= self._second + 2:
             return 0

@@ -168,7 +168,7 @@ class NodeLimits:
 
     def use_of_rate(self) -> LimitUse:
         rate = self.rate
-        return LimitUse(self.values.rate or None, rate.highest, rate.peak, rate.refused)
+        return LimitUse(self.values.rate or None, rate.highest_recent, rate.peak, rate.refused)
 
     def use_of_entry(self) -> LimitUse:
         largest = self._largest_entry_bytes

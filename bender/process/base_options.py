@@ -13,10 +13,10 @@ from twisted.python import usage
 
 from bender import __version__
 from bender.core.did_you_mean import did_you_mean
-from bender.process.lifecycle import refuse
+from bender.process.lifecycle import refuse_start
 from bender.process.options import OptionError
 from bender.process.service_log import ServiceLog
-from bender.process.signals import Reread
+from bender.process.signals import RereadResult
 
 
 class BaseOptions(usage.Options):
@@ -25,13 +25,13 @@ class BaseOptions(usage.Options):
     #: The name after `twistd`.
     program: str
     #: The options that name files which are read again after SIGHUP.
-    files_read: Sequence[str] = ()
+    file_options: Sequence[str] = ()
 
     synopsis = "[options]"
     optParameters = [["config", None, None, "FILE with these options as TOML; the command line wins"]]
     optFlags = [["check-config", None, "check the options and all files they name, and exit without starting"]]
 
-    chosen: Any
+    validated: Any
 
     def opt_version(self) -> None:
         """Display bender's version and exit."""
@@ -50,11 +50,11 @@ class BaseOptions(usage.Options):
             super().parseOptions(options)
         except usage.UsageError as error:
             hint = self._hint(str(error))
-            refuse(f"{error}{f'{hint} See' if hint else ': see'} twistd {self.program} --help.")
+            refuse_start(f"{error}{f'{hint} See' if hint else ': see'} twistd {self.program} --help.")
         except OptionError as error:
-            refuse(str(error))
+            refuse_start(str(error))
         if self["check-config"]:
-            _end_checked(self.checked())
+            _end_checked(self.check_and_describe())
 
     def _hint(self, problem: str) -> str:
         """Return the option that was probably meant, if the problem is one that does not exist."""
@@ -63,22 +63,22 @@ class BaseOptions(usage.Options):
         return did_you_mean(f"--{unknown[1]}", known) if unknown else ""
 
     def postOptions(self) -> None:
-        for option in ("config", *self.files_read):  # the working directory may be another one when they are read
+        for option in ("config", *self.file_options):  # the working directory may be another one when they are read
             if self[option] is not None:
                 self[option] = os.path.abspath(self[option])  # noqa: PTH100 - Path leaves `..` in it, or follows links
-        self.chosen = self.choose()
+        self.validated = self.validate()
 
-    def choose(self) -> Any:
+    def validate(self) -> Any:
         """Return what the command line and the files amount to at present. Raises `OptionError`."""
         raise NotImplementedError
 
-    def reread(self, log: ServiceLog, apply: Callable[[Any], Reread]) -> Reread:
+    def reread(self, log: ServiceLog, apply: Callable[[Any], RereadResult]) -> RereadResult:
         """Apply what the command line and the files amount to at present, also to the log. Raises `OptionError`."""
-        chosen = self.choose()
+        chosen = self.validate()
         reread = apply(chosen)
         return evolve(reread, changed=[*reread.changed, *log.change(chosen.log_settings)])
 
-    def checked(self) -> str:
+    def check_and_describe(self) -> str:
         """Check more than `choose` does, and return what the configuration is. Refuses where it is not valid."""
         raise NotImplementedError
 

@@ -24,7 +24,7 @@ class StartRefused(SystemExit, Exception):
     """
 
 
-def refuse(sentence: str) -> NoReturn:
+def refuse_start(sentence: str) -> NoReturn:
     """End the process instead of starting."""
     refusal = StartRefused(f"bender: {sentence}")
     if sys.stderr is not sys.__stderr__:  # the log has it by now, and the interpreter would speak to the log alone
@@ -33,32 +33,32 @@ def refuse(sentence: str) -> NoReturn:
 
 
 @contextmanager
-def refusing(name: str) -> Iterator[None]:
+def refuse_listen_errors(name: str) -> Iterator[None]:
     """Refuse to start where a shell cannot listen, and say which option to change."""
     try:
         yield
     except CannotListenError as error:
         place = _text(error.port) if error.interface is None else host_port(error.interface or "*", error.port)
         reason = getattr(error.socketError, "strerror", None) or error.socketError
-        refuse(
+        refuse_start(
             f"--{name} cannot listen on {place} ({reason}): choose another address, or stop the process that uses it."
         )
     except (OSError, OverflowError, TypeError, ValueError) as error:  # the lock of a Unix socket, an absurd backlog
-        refuse(f"--{name} cannot listen ({error}): choose another endpoint, or remove what blocks it.")
+        refuse_start(f"--{name} cannot listen ({error}): choose another endpoint, or remove what blocks it.")
 
 
-def refuse_taken(name: str, endpoint: Endpoint) -> None:
+def refuse_port_in_use(name: str, endpoint: Endpoint) -> None:
     """Refuse a port that is taken while there is a terminal to say it on: `twistd` goes into the background next."""
     if not endpoint.port:
         return
     kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM] if endpoint.kind == "dns" else [socket.SOCK_STREAM]
     for kind in kinds:
-        _refuse_taken(name, endpoint, kind)
+        _refuse_port_in_use(name, endpoint, kind)
 
 
-def _refuse_taken(name: str, endpoint: Endpoint, kind: socket.SocketKind) -> None:
+def _refuse_port_in_use(name: str, endpoint: Endpoint, kind: socket.SocketKind) -> None:
     family = socket.AF_INET6 if ":" in endpoint.interface else socket.AF_INET
-    with socket.socket(family, kind) as probe, refusing(name):
+    with socket.socket(family, kind) as probe, refuse_listen_errors(name):
         if kind == socket.SOCK_STREAM:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -79,7 +79,7 @@ class SignalledReactor(Protocol):
     def sigTerm(self, number: int, frame: FrameType | None) -> None: ...
 
 
-def leave_once(reactor: SignalledReactor) -> Callable[[int, FrameType | None], None]:
+def stop_on_first_signal(reactor: SignalledReactor) -> Callable[[int, FrameType | None], None]:
     """End at the first signal, and take no notice of those that follow: Twisted would stop twice, and fail."""
     told = False
 

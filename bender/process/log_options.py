@@ -29,9 +29,9 @@ LOG_OPTIONS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def parse_log_settings(given: Mapping[str, RawOption]) -> LogSettings:
+def parse_log_settings(raw: Mapping[str, RawOption]) -> LogSettings:
     """Return the values of these options, with defaults for those that are missing. Raises `OptionError`."""
-    raw = {option: given.get(option, RawOption(f"--{option}", default)) for option, (default, _) in LOG_OPTIONS.items()}
+    raw = {option: raw.get(option, RawOption(f"--{option}", default)) for option, (default, _) in LOG_OPTIONS.items()}
     return LogSettings(_one_of(raw["log-format"], FORMATS), _one_of(raw["log-level"], LEVELS))
 
 
@@ -41,8 +41,8 @@ def log_changes(before: LogSettings, after: LogSettings) -> list[str]:
     return [f"--{option}: {new} instead of {old}" for option, (old, new) in pairs.items() if new != old]
 
 
-def _one_of(given: RawOption, words: Sequence[str]) -> str:
-    word = text_of(given)
+def _one_of(raw: RawOption, words: Sequence[str]) -> str:
+    word = text_of(raw)
     if word not in words:
-        raise OptionError(f"{given.source} must be {', '.join(words[:-1])} or {words[-1]}, not {word!r}.")
+        raise OptionError(f"{raw.source} must be {', '.join(words[:-1])} or {words[-1]}, not {word!r}.")
     return word

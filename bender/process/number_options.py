@@ -12,38 +12,38 @@ from bender.process.options import OptionError, RawOption
 _INTEGER_MAX = 2**63
 
 
-def seconds_of(given: RawOption, at_least: float, at_most: float = inf) -> float:
+def seconds_of(raw: RawOption, at_least: float, at_most: float = inf) -> float:
     """Return the value of an option that is a duration, in seconds. Raises `OptionError`."""
-    value = given.value
+    value = raw.value
     if isinstance(value, str):
         with suppress(ValueError):
             value = parse_duration(value)
-    return _within(given, value, FORM, at_least, at_most, " seconds")
+    return _within(raw, value, FORM, at_least, at_most, " seconds")
 
 
-def number_of(given: RawOption, at_least: float, at_most: float) -> float:
+def number_of(raw: RawOption, at_least: float, at_most: float) -> float:
     """Return the value of an option that is a number. Raises `OptionError`."""
-    return _within(given, given.value, "a number", at_least, at_most)
+    return _within(raw, raw.value, "a number", at_least, at_most)
 
 
-def integer_of(given: RawOption, at_least: int, at_most: int) -> int:
+def integer_of(raw: RawOption, at_least: int, at_most: int) -> int:
     """Return the value of an option that is an integer. Raises `OptionError`."""
-    value = given.value
+    value = raw.value
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # the command line has only text, which was read as a number
     if not isinstance(value, int) or isinstance(value, bool):
-        raise OptionError(f"{given.source} must be an integer, not {value!r}.")
-    return int(_within(given, value, "an integer", at_least, at_most))
+        raise OptionError(f"{raw.source} must be an integer, not {value!r}.")
+    return int(_within(raw, value, "an integer", at_least, at_most))
 
 
-def _within(given: RawOption, value: object, form: str, at_least: float, at_most: float, unit: str = "") -> float:
+def _within(raw: RawOption, value: object, form: str, at_least: float, at_most: float, unit: str = "") -> float:
     if isinstance(value, int) and abs(value) > _INTEGER_MAX:
         value = inf  # no float is that large, and Python might refuse to print it
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise OptionError(f"{given.source} must be {form}, not {given.value!r}.")
+        raise OptionError(f"{raw.source} must be {form}, not {raw.value!r}.")
     if not at_least <= value <= at_most:
         limit = f"at least {_shown(at_least)}" if value < at_least else f"at most {_shown(at_most)}"
-        raise OptionError(f"{given.source} must be {limit}{unit}, not {_shown(value)}.")
+        raise OptionError(f"{raw.source} must be {limit}{unit}, not {_shown(value)}.")
     return float(value)
 
 

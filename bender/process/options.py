@@ -59,7 +59,7 @@ class Endpoint:
     path: str = ""
 
     @property
-    def listened(self) -> str:
+    def listen_description(self) -> str:
         """Return the description to listen with, which has a long backlog unless it sets its own."""
         longer = f"{self.description}:backlog={BACKLOG}"
         with suppress(TypeError):  # it says how many by the place of the number
@@ -69,29 +69,29 @@ class Endpoint:
         return self.description
 
     @property
-    def loopback(self) -> bool:
+    def is_loopback(self) -> bool:
         """Return True if only this machine can reach it."""
         return self.kind == "unix" or self.interface == "localhost" or address_is("is_loopback", self.interface)
 
     @property
-    def everywhere(self) -> bool:
+    def is_wildcard(self) -> bool:
         """Return True if it is open on all addresses of this machine."""
         return self.kind != "unix" and (not self.interface or address_is("is_unspecified", self.interface))
 
-    def meets(self, other: Endpoint) -> bool:
+    def overlaps(self, other: Endpoint) -> bool:
         """Return True if both cannot be listened on at the same time."""
         if self.path or other.path:
             return self.path == other.path
-        overlap = self.interface == other.interface or self.everywhere or other.everywhere
+        overlap = self.interface == other.interface or self.is_wildcard or other.is_wildcard
         return overlap and self.port == other.port != 0
 
 
-def parse_endpoint(given: RawOption) -> Endpoint:
+def parse_endpoint(raw: RawOption) -> Endpoint:
     """Parse an endpoint to listen on. Raises `OptionError`."""
-    description = text_of(given)
+    description = text_of(raw)
     kind = description.partition(":")[0]
     malformed = OptionError(
-        f"{given.source} must be tcp:PORT:interface=ADDRESS, ssl:… or unix:PATH, not {description!r}."
+        f"{raw.source} must be tcp:PORT:interface=ADDRESS, ssl:… or unix:PATH, not {description!r}."
     )
     if kind not in ("tcp", "tcp6", "ssl", "unix"):  # for others it is not known which machines can reach them
         raise malformed
@@ -101,31 +101,31 @@ def parse_endpoint(given: RawOption) -> Endpoint:
     except (TypeError, ValueError) as error:  # a part is missing, unknown, or not a number
         raise malformed from error
     except Exception as error:  # OpenSSL has errors of its own for keys and certificates
-        raise OptionError(f"{given.source} cannot be {description!r}: {one_line(error)}.") from error
+        raise OptionError(f"{raw.source} cannot be {description!r}: {one_line(error)}.") from error
     if not 0 <= seen.port <= PORT_MAX or (kind == "unix" and not seen.path):
         raise malformed
     return Endpoint(description, kind, seen.interface, seen.port, seen.path)
 
 
-def parse_dns_endpoint(given: RawOption) -> Endpoint:
+def parse_dns_endpoint(raw: RawOption) -> Endpoint:
     """Parse `PORT[:interface=ADDRESS]`, where to listen over UDP and TCP. Raises `OptionError`."""
-    (port,), interface = parse_ports(given, 1, "PORT or PORT:interface=ADDRESS, such as 8600")
+    (port,), interface = parse_ports(raw, 1, "PORT or PORT:interface=ADDRESS, such as 8600")
     return Endpoint(f"{port}:interface={interface}", "dns", interface, port)
 
 
-def parse_ports(given: RawOption, ports_max: int, form: str) -> tuple[list[int], str]:
+def parse_ports(raw: RawOption, ports_max: int, form: str) -> tuple[list[int], str]:
     """Parse `PORT[:PORT…][:interface=ADDRESS]`: return the ports, and the address, by default 127.0.0.1.
 
     Raises `OptionError`, which shows this `form`.
     """
-    text = given.value if isinstance(given.value, str) else repr(given.value)  # in a file, a port is a number
+    text = raw.value if isinstance(raw.value, str) else repr(raw.value)  # in a file, a port is a number
     found = _PORTS.fullmatch(text)
     with suppress(ValueError):
         interface = str(ip_address(found[2].replace("\\", "") if found and found[2] else LOOPBACK))
         ports = [] if found is None else [int(port) for port in found[1].split(":")]
         if 1 <= len(ports) <= ports_max and all(1 <= port <= PORT_MAX for port in ports):
             return ports, interface
-    raise OptionError(f"{given.source} must be {form}, not {given.value!r}.")
+    raise OptionError(f"{raw.source} must be {form}, not {raw.value!r}.")
 
 
 class _Seen:
@@ -145,18 +145,18 @@ class _Seen:
         self.path = address
 
 
-def flag_of(given: RawOption) -> bool:
+def flag_of(raw: RawOption) -> bool:
     """Return the value of an option that is true or false. Raises `OptionError`."""
-    if not isinstance(given.value, bool):
-        raise OptionError(f"{given.source} must be true or false, not {given.value!r}.")
-    return given.value
+    if not isinstance(raw.value, bool):
+        raise OptionError(f"{raw.source} must be true or false, not {raw.value!r}.")
+    return raw.value
 
 
-def text_of(given: RawOption) -> str:
+def text_of(raw: RawOption) -> str:
     """Return the value of an option that is text. Raises `OptionError`."""
-    if not isinstance(given.value, str) or "\0" in given.value:
-        raise OptionError(f"{given.source} must be a string without NUL characters, not {given.value!r}.")
-    return given.value
+    if not isinstance(raw.value, str) or "\0" in raw.value:
+        raise OptionError(f"{raw.source} must be a string without NUL characters, not {raw.value!r}.")
+    return raw.value
 
 
 def from_toml(path: str, options: Iterable[str], program: str) -> dict[str, RawOption]:

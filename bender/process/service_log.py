@@ -47,20 +47,20 @@ class ServiceLog:
         self.files = LogFiles(())
         self._use(settings)
 
-    def stand_before(self, beginner: LogBeginner) -> None:
+    def insert_before(self, beginner: LogBeginner) -> None:
         """Take the place of the observers that the log is begun with, and pass on to them."""
         begin = beginner.beginLoggingTo
 
         def begin_with_this(
             observers: Iterable[ILogObserver], discardBuffer: bool = False, redirectStandardIO: bool = True
         ) -> None:
-            self.write_to([*observers])
+            self.set_observers([*observers])
             begin([self], discardBuffer, redirectStandardIO)
 
         beginner.beginLoggingTo = begin_with_this  # type: ignore[method-assign]
-        self._libraries.addHandler(FromLibraries(self))
+        self._libraries.addHandler(LibraryLogs(self))
 
-    def write_to(self, observers: Sequence[ILogObserver]) -> None:
+    def set_observers(self, observers: Sequence[ILogObserver]) -> None:
         """Pass on to these observers from now on."""
         found = [_file_observer(observer) for observer in observers]
         in_files = [observer for observer in found if observer is not None]
@@ -70,7 +70,7 @@ class ServiceLog:
             self._observers.addObserver(each)
         self.files = LogFiles(in_files)
 
-    def limit(self, clock: IReactorTime) -> None:
+    def limit_repeats(self, clock: IReactorTime) -> None:
         """Limit the lines of one kind from now on."""
         self._next = LogLimiter(clock, self._observers)
 
@@ -106,7 +106,7 @@ def _file_observer(observer: ILogObserver) -> FileLogObserver | None:
     return observer if isinstance(observer, FileLogObserver) else None
 
 
-class FromLibraries(logging.Handler):
+class LibraryLogs(logging.Handler):
     """Passes on to an observer what Python's `logging` gets."""
 
     def __init__(self, observer: ILogObserver) -> None:

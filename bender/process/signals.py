@@ -16,7 +16,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
-from bender.process.lifecycle import SignalledReactor, leave_once
+from bender.process.lifecycle import SignalledReactor, stop_on_first_signal
 from bender.process.log_files import LogFiles
 from bender.process.options import OptionError
 from bender.process.service_log import ServiceLog
@@ -25,19 +25,19 @@ _log = Logger()
 
 
 @frozen
-class Reread:
+class RereadResult:
     """Outcome of rereading a configuration: sentences about what is changed now, and what takes effect later."""
 
     changed: Sequence[str] = ()
     at_next_start: Sequence[str] = ()
 
 
-def handle_signals(reactor: SignalledReactor, log: ServiceLog, reread: Callable[[], Reread]) -> None:
+def handle_signals(reactor: SignalledReactor, log: ServiceLog, reread: Callable[[], RereadResult]) -> None:
     """Handle signals from now on. Call it when the reactor runs, after the log has begun.
 
     `reread` applies the configuration; it raises `OptionError` and changes nothing where the new one is not valid.
     """
-    leave = leave_once(reactor)
+    leave = stop_on_first_signal(reactor)
     reload = Reload(log.files, reread)
     had_terminal = _has_terminal()
 
@@ -64,7 +64,7 @@ def _has_terminal() -> bool:
 class Reload:
     """Reload on SIGHUP, and log what that changed."""
 
-    def __init__(self, log_files: LogFiles, reread: Callable[[], Reread]) -> None:
+    def __init__(self, log_files: LogFiles, reread: Callable[[], RereadResult]) -> None:
         self._log_files = log_files
         self._reread = reread
 

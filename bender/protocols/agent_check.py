@@ -22,7 +22,7 @@ from zope.interface import implementer
 from bender.core.model import Terms, registration_key
 from bender.core.registration_status import UP, State
 from bender.net.client_address import client_at, host_of
-from bender.net.eager_write import prompt_writer
+from bender.net.eager_write import eager_writer
 from bender.net.fair_shares import FairShares, admit
 from bender.net.fair_turns import Turns, Urgency
 from bender.node.node import Node
@@ -135,7 +135,7 @@ class AgentCheck(Protocol):
                 )
             answer = None if key is None else answer_about(node, key)
             if answer is not None:
-                prompt_writer(self.transport)(answer)
+                eager_writer(self.transport)(answer)
         self.transport.loseConnection()
         return False
 

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from bender.net.addresses import NoAnswer, host_port
-from bender.net.endpoints import cause_of, endpoint_of, in_time
+from bender.net.endpoints import endpoint_of, root_cause, wait_for_answer
 from bender.net.http_client import EndpointFactory
 from bender.net.reactor import Reactor
 
@@ -81,9 +81,9 @@ class HttpCheck:
 
 async def _in_time(waiting: Deferred[Any], within_s: float, reactor: Reactor) -> Any:
     try:
-        return await in_time(reactor, waiting, within_s)
+        return await wait_for_answer(reactor, waiting, within_s)
     except NoAnswer as no_answer:
-        if isinstance(cause_of(no_answer.__cause__ or no_answer), Refusal):
+        if isinstance(root_cause(no_answer.__cause__ or no_answer), Refusal):
             raise RefusesConnections from no_answer
         raise CheckFailed(str(no_answer)) from no_answer
 

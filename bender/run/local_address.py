@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 
 from bender.client import Client, Unavailable
 from bender.net.addresses import NoAnswer, split_host_port
-from bender.net.endpoints import endpoint_of, in_time
+from bender.net.endpoints import endpoint_of, wait_for_answer
 from bender.net.reactor import Reactor
 
 #: Time limit for a connection to one node, and the pause before all nodes are tried again.
@@ -78,7 +78,7 @@ class LocalAddress:
             for node in self._client.nodes.in_turn():
                 endpoint = endpoint_of(self._reactor, *split_host_port(node.rpartition("//")[2]), CONNECT_S_MAX)
                 try:
-                    connection: Any = await in_time(self._reactor, endpoint.connect(factory), CONNECT_S_MAX)
+                    connection: Any = await wait_for_answer(self._reactor, endpoint.connect(factory), CONNECT_S_MAX)
                 except NoAnswer as no_answer:
                     problems[node] = str(no_answer)
                     continue

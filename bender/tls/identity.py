@@ -37,9 +37,9 @@ class TlsIdentity:
     chain_pem: bytes
     key_pem: bytes = field(repr=False)
     authorities_pem: bytes
-    expires: datetime = field(eq=False)
-    expiring: str = field(eq=False)
-    begins: datetime = field(eq=False)
+    expires_at: datetime = field(eq=False)
+    expiring_file: str = field(eq=False)
+    valid_from: datetime = field(eq=False)
 
     @property
     def chain(self) -> list[x509.Certificate]:
@@ -67,13 +67,13 @@ def load_identity(directory: str, *, authorities: bool) -> TlsIdentity:
     if _public(key.public_key()) != _public(chain[0].public_key()):
         raise ValueError(f"{folder / KEY_FILE} is not the key of the certificate in {folder / CERTIFICATE_FILE}")
     authorities_pem, trusted = _certificates(folder / AUTHORITY_FILE) if authorities else (b"", [])
-    begins = max(certificate.not_valid_before_utc for certificate in (*chain, *trusted))
-    expires, expiring = min(
+    valid_from = max(certificate.not_valid_before_utc for certificate in (*chain, *trusted))
+    expires_at, expiring_file = min(
         (certificate.not_valid_after_utc, str(folder / name))
         for name, certificates in ((CERTIFICATE_FILE, chain), (AUTHORITY_FILE, trusted))
         for certificate in certificates
     )
-    return TlsIdentity(directory, chain_pem, key_pem, authorities_pem, expires, expiring, begins)
+    return TlsIdentity(directory, chain_pem, key_pem, authorities_pem, expires_at, expiring_file, valid_from)
 
 
 def require_signed(identity: TlsIdentity) -> None:

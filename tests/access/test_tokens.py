@@ -166,19 +166,22 @@ class Replacing(SynchronousTestCase):
         renamed = token("agent", "read")
         tokens.replace([token("reader", "configure"), type(renamed)("agent-2", renamed.sha256, renamed.scopes)])
         self.assertEqual(
-            (outcome(tokens.renewed(reader).require_read), outcome(tokens.renewed(reader).require_configure)),
+            (
+                outcome(tokens.current_access(reader).require_read),
+                outcome(tokens.current_access(reader).require_configure),
+            ),
             ("Forbidden", "done"),
         )
-        self.assertEqual(outcome(tokens.renewed(web).require_valid), "Unauthorized")
-        self.assertEqual(tokens.renewed(agent).name, "agent-2")
-        self.assertEqual(tokens.renewed(agent), tokens.access(secret("agent").encode()))
+        self.assertEqual(outcome(tokens.current_access(web).require_valid), "Unauthorized")
+        self.assertEqual(tokens.current_access(agent).name, "agent-2")
+        self.assertEqual(tokens.current_access(agent), tokens.access(secret("agent").encode()))
 
     def test_nothing_was_replaced(self) -> None:
         """Access that is renewed all the same is what it was."""
         tokens = known()
         for name in (None, "reader", "root"):
             access = accessed(tokens, name)
-            self.assertEqual(tokens.renewed(access), access)
+            self.assertEqual(tokens.current_access(access), access)
 
     def test_a_token_with_a_new_secret(self) -> None:
         """A name alone gives no access: the client must send the new secret."""
@@ -186,7 +189,7 @@ class Replacing(SynchronousTestCase):
         reader = accessed(tokens, "reader")
         other = token("web", "read")
         tokens.replace([type(other)("reader", other.sha256, other.scopes)])
-        self.assertEqual(outcome(tokens.renewed(reader).require_read), "Unauthorized")
+        self.assertEqual(outcome(tokens.current_access(reader).require_read), "Unauthorized")
 
     def test_tokens_turned_on_and_off(self) -> None:
         """A client that had sent none has no access when one is required, and every client has when none is."""
@@ -194,19 +197,19 @@ class Replacing(SynchronousTestCase):
         before = tokens.access(None)
         tokens.replace([token("reader")])
         self.assertTrue(tokens.required)
-        self.assertIs(tokens.renewed(before), NO_TOKEN)
+        self.assertIs(tokens.current_access(before), NO_TOKEN)
         reader = accessed(tokens, "reader")
         tokens.replace(None)
         self.assertFalse(tokens.required)
-        self.assertIs(tokens.renewed(reader), UNRESTRICTED)
-        self.assertIs(tokens.renewed(NO_TOKEN), UNRESTRICTED)
+        self.assertIs(tokens.current_access(reader), UNRESTRICTED)
+        self.assertIs(tokens.current_access(NO_TOKEN), UNRESTRICTED)
 
     def test_access_that_was_refused(self) -> None:
         """It stays refused: nothing is kept of a token that was not valid, even if it is added."""
         tokens = known("reader")
         unknown = accessed(tokens, "web")
         tokens.replace([token("web")])
-        self.assertEqual(outcome(tokens.renewed(unknown).require_valid), "Unauthorized")
+        self.assertEqual(outcome(tokens.current_access(unknown).require_valid), "Unauthorized")
 
 
 class Listeners(SynchronousTestCase):
@@ -219,7 +222,7 @@ class Listeners(SynchronousTestCase):
 
     def second(self) -> None:
         self.called.append("second")
-        self.tokens.forget(self.third)
+        self.tokens.remove_listener(self.third)
 
     def third(self) -> None:
         self.called.append("third")
@@ -228,7 +231,7 @@ class Listeners(SynchronousTestCase):
         """After it, when the new tokens are valid already."""
         valid: list[str] = []
         for listener in (self.first, self.first, lambda: valid.append(str(accessed(self.tokens, "web").name))):
-            self.tokens.listen(listener)
+            self.tokens.add_listener(listener)
         self.assertEqual(self.called, [])
         self.tokens.replace([token("web")])
         self.tokens.replace([token("web")])
@@ -237,8 +240,8 @@ class Listeners(SynchronousTestCase):
     def test_forgotten(self) -> None:
         """A listener is not called any more, also if another one has just ended it."""
         for listener in (self.first, self.second, self.third):
-            self.tokens.listen(listener)
-        self.tokens.forget(self.first)
-        self.tokens.forget(self.first)
+            self.tokens.add_listener(listener)
+        self.tokens.remove_listener(self.first)
+        self.tokens.remove_listener(self.first)
         self.tokens.replace(None)
         self.assertEqual(self.called, ["second"])

@@ -8,7 +8,7 @@ from attrs import fields_dict
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender import __version__
-from bender.net.fair_turns import CROWDED_LAG_S
+from bender.net.fair_turns import OVERLOAD_LAG_S
 from bender.node.counters import Counters
 from tests.api.conversation import NOW_MS, WEB, WEB_ID, WEB_PATH, ApiCase, parsed, request
 from tests.api.guarded import Guarded
@@ -288,7 +288,7 @@ class Requests(ValuesCase):
     def test_time_for_which_a_request_waits_for_its_turn(self) -> None:
         """It is a part of what the client has to wait."""
         self.ask("POST", "/registrations", WEB)
-        self.site.turns.note_lag(CROWDED_LAG_S)
+        self.site.turns.note_lag(OVERLOAD_LAG_S)
         connections = [self.connect(), self.connect()]
         connections[0].send(request("PUT", WEB_PATH))
         connections[1].send(request("PUT", WEB_PATH, Connection="close"))
@@ -299,7 +299,7 @@ class Requests(ValuesCase):
 
     def test_requests_that_are_turned_away(self) -> None:
         """They are answered as well, with 429."""
-        self.site.turns.note_lag(CROWDED_LAG_S)
+        self.site.turns.note_lag(OVERLOAD_LAG_S)
         connection = self.connect()
         connection.send(request("GET", "/registrations"))
         self.clock.advance(1.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bender.api import site
 from bender.api.overload import WAIT_S_MAX, urgency_at, urgency_of
-from bender.net.fair_turns import CROWDED_LAG_S, Turns, Urgency
+from bender.net.fair_turns import OVERLOAD_LAG_S, Turns, Urgency
 from tests.api.conversation import WEB, WEB_ID, WEB_PATH, ApiCase, Connection, Response, parsed, request
 from tests.net.reactor_turns import take_turn
 
@@ -45,7 +45,7 @@ class Overloaded(ApiCase):
         self.turns = Turns(self.clock, all_s=0.0005, seconds=self.seconds)
         self.site = site(self.node, self.clock, self.turns)
         self.ask("POST", WEB_PATH)
-        self.turns.note_lag(CROWDED_LAG_S)
+        self.turns.note_lag(OVERLOAD_LAG_S)
 
     def seconds(self) -> float:
         """A clock on which each piece of work takes some time."""

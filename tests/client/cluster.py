@@ -15,7 +15,7 @@ from bender.access.tokens import Tokens
 from bender.api import site
 from bender.client import Client, Event, Watch
 from bender.core.timing import Timing
-from bender.daemon.sweeper import Expiry
+from bender.daemon.sweeper import Sweeper
 from bender.exchange import Exchange
 from bender.node.node import Node
 from bender.node.sources import Sources
@@ -50,7 +50,7 @@ class Machine:
         )
         assert isinstance(self.node.exchange, Exchange)
         self._exchange = self.node.exchange
-        self._expiry = Expiry(network, self.node)
+        self._expiry = Sweeper(network, self.node)
         self._api = network.listenTCP(1729, site(self.node, network, tokens=self.tokens), interface=host)
         self._exchange.startService()
         self._expiry.startService()

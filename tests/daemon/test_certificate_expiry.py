@@ -18,9 +18,9 @@ DAY_S = 86_400
 THEN = "replace it, and send SIGHUP to the node"
 
 
-def identity(left: timedelta, name: str = "cert", begins: timedelta = -DAY) -> TlsIdentity:
+def identity(left: timedelta, name: str = "cert", valid_from: timedelta = -DAY) -> TlsIdentity:
     """A certificate that expires so long after `NOW`, and is valid from another time."""
-    return TlsIdentity("/etc/tls", name.encode(), b"", b"", NOW + left, f"/etc/tls/{name}.pem", NOW + begins)
+    return TlsIdentity("/etc/tls", name.encode(), b"", b"", NOW + left, f"/etc/tls/{name}.pem", NOW + valid_from)
 
 
 class Certified:
@@ -68,7 +68,7 @@ class Showing(ExpiryCase):
 
     def test_one_that_is_not_valid_yet(self) -> None:
         """The clock of a machine may be wrong, which peers would only call a certificate that is not valid."""
-        self.node.identities = {"tls": identity(100 * DAY, begins=timedelta(minutes=1))}
+        self.node.identities = {"tls": identity(100 * DAY, valid_from=timedelta(minutes=1))}
         self.expiry.look()
         problem = "a certificate in /etc/tls is valid only from 2026-11-30 12:01 UTC: correct the clock of this machine"
         self.assertEqual(self.node.certificate_problems, {"certificate/tls": problem})

@@ -9,11 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.daemon.config_reload import AT_NEXT_START, NodeReloader
 from bender.daemon.limit_options import LIMIT_OPTIONS
-from bender.daemon.options import OPTIONS, NodeOptions, choose
+from bender.daemon.options import OPTIONS, NodeOptions, validate_options
 from bender.node.limits import DEFAULTS, Limits, NodeLimits
 from bender.process.log_options import LOG_OPTIONS
 from bender.process.options import RawOption
-from bender.process.signals import Reread
+from bender.process.signals import RereadResult
 
 
 class Running:
@@ -31,48 +31,53 @@ class Running:
     def replace_seeds(self, seeds: Sequence[str]) -> None:
         self.told.append([*seeds])
 
-    def replace(self, chosen: NodeOptions) -> None:
-        self.protection = chosen
+    def replace(self, options: NodeOptions) -> None:
+        self.protection = options
 
     def look(self) -> None:
         self.looked += 1
 
 
-def chosen(**values: Any) -> NodeOptions:
-    return choose({option: RawOption(f"--{option}", value) for option, value in values.items()}, "box")
+def node_options(**values: Any) -> NodeOptions:
+    return validate_options({option: RawOption(f"--{option}", value) for option, value in values.items()}, "box")
 
 
 class Reloading(SynchronousTestCase):
     def setUp(self) -> None:
         self.running = Running()
-        self.reloader = NodeReloader(chosen(peers="a,b"), self.running, self.running, self.running, self.running.look)
+        self.reloader = NodeReloader(
+            node_options(peers="a,b"), self.running, self.running, self.running, self.running.look
+        )
 
     def test_peers(self) -> None:
         """Those that are new are tried from now on, others not any more; the log names both."""
-        reread = self.reloader.apply(chosen(peers="b,c,d"))
+        reread = self.reloader.apply(node_options(peers="b,c,d"))
         self.assertEqual(self.running.told, [["b:1730", "c:1730", "d:1730"]])
-        self.assertEqual(reread, Reread(["--peers: c:1730, d:1730 added", "--peers: a:1730 removed"], []))
+        self.assertEqual(reread, RereadResult(["--peers: c:1730, d:1730 added", "--peers: a:1730 removed"], []))
 
     def test_the_guard(self) -> None:
-        self.assertEqual(self.reloader.apply(chosen(peers="a,b", guard=60)), Reread(["--guard: 60 instead of 0"], []))
+        self.assertEqual(
+            self.reloader.apply(node_options(peers="a,b", guard=60)),
+            RereadResult(["--guard: 60 instead of 0"], []),
+        )
         self.assertEqual(self.running.told, [60.0])
 
     def test_limits(self) -> None:
         """All of them change at once; each that did is named."""
         options = {"max-rate": 2.5, "max-entry": 8192, "max-body": 100_000}
-        reread = self.reloader.apply(chosen(peers="a,b", **options))
+        reread = self.reloader.apply(node_options(peers="a,b", **options))
         changed = ["--max-rate: 2.5 instead of 0", "--max-body: 100000 instead of 65536"]
-        self.assertEqual(reread, Reread([*changed, "--max-entry: 8192 instead of 4096"], []))
+        self.assertEqual(reread, RereadResult([*changed, "--max-entry: 8192 instead of 4096"], []))
         self.assertEqual(self.running.limits.values, Limits(rate=2.5, body_bytes=100_000, entry_bytes=8192))
 
     def test_nothing_changed(self) -> None:
         """Also if the peers are only spelled in another way."""
-        self.assertEqual(self.reloader.apply(chosen(peers=["a:1730", "b"])), Reread([], []))
+        self.assertEqual(self.reloader.apply(node_options(peers=["a:1730", "b"])), RereadResult([], []))
         self.assertEqual(self.running.told, [])
 
     def test_what_a_node_needs_a_start_for(self) -> None:
         """It is named each time, and the node goes on as it was started."""
-        other = chosen(
+        other = node_options(
             peers="a,b",
             api="tcp:9:interface=127.0.0.1",
             exchange="tcp:10:interface=127.0.0.1",
@@ -98,22 +103,22 @@ class Reloading(SynchronousTestCase):
             self.assertIn("--thalassa 13:14:interface=127.0.0.1 instead of off", reread.at_next_start)
             self.assertIn("--ttl 20 instead of 10", reread.at_next_start)
             self.assertEqual((reread.changed, self.running.told), ([], []))
-        self.assertEqual(self.reloader.apply(chosen(peers="a,b")), Reread([], []))
+        self.assertEqual(self.reloader.apply(node_options(peers="a,b")), RereadResult([], []))
 
     def test_dns(self) -> None:
         """What listens does so from the start."""
-        reread = self.reloader.apply(chosen(peers="a,b", dns="8600"))
-        self.assertEqual(reread, Reread([], ["--dns 8600:interface=127.0.0.1 instead of off"]))
+        reread = self.reloader.apply(node_options(peers="a,b", dns="8600"))
+        self.assertEqual(reread, RereadResult([], ["--dns 8600:interface=127.0.0.1 instead of off"]))
 
     def test_protocols_of_the_api(self) -> None:
         """Its paths are there from the start."""
-        reread = self.reloader.apply(chosen(peers="a,b", disable=["prometheus"]))
-        self.assertEqual(reread, Reread([], ["--disable prometheus instead of nothing"]))
+        reread = self.reloader.apply(node_options(peers="a,b", disable=["prometheus"]))
+        self.assertEqual(reread, RereadResult([], ["--disable prometheus instead of nothing"]))
 
     def test_names_for_browsers(self) -> None:
         """They are used from the next start on."""
-        reread = self.reloader.apply(chosen(peers="a,b", **{"allow-host": ["b.example,a.example"]}))
-        self.assertEqual(reread, Reread([], ["--allow-host a.example,b.example instead of none"]))
+        reread = self.reloader.apply(node_options(peers="a,b", **{"allow-host": ["b.example,a.example"]}))
+        self.assertEqual(reread, RereadResult([], ["--allow-host a.example,b.example instead of none"]))
 
     def test_every_option_is_known(self) -> None:
         """One that is added must say whether it can change; --insecure only allows the others."""

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.daemon.open_files import OWN, UNLIMITED, DescriptorShares, keep_within
+from bender.daemon.open_files import RESERVED_DESCRIPTORS, UNLIMITED, DescriptorShares, fit_connection_limits
 from bender.net.fair_shares import FairShares
 from bender.node.limits import DEFAULTS, Limits, NodeLimits
 
@@ -21,9 +21,9 @@ class Shares(SynchronousTestCase):
         for limit in (1024, 4096, 65_536, 1_048_576, UNLIMITED):
             for ports in (2, 3, 5):
                 shares = DescriptorShares.of(limit, ports)
-                self.assertLessEqual(OWN + shares.peers + ports * shares.clients, limit)
-                self.assertGreater(shares.peers, 0.2 * (limit - OWN))
-                self.assertGreater(ports * shares.clients, 0.7 * (limit - OWN))
+                self.assertLessEqual(RESERVED_DESCRIPTORS + shares.peers + ports * shares.clients, limit)
+                self.assertGreater(shares.peers, 0.2 * (limit - RESERVED_DESCRIPTORS))
+                self.assertGreater(ports * shares.clients, 0.7 * (limit - RESERVED_DESCRIPTORS))
 
     def test_the_usual_limits_are_enough_for_the_defaults(self) -> None:
         """The default of systemd is 524,288, that of Docker 1,048,576."""
@@ -48,13 +48,13 @@ class Keeping(SynchronousTestCase):
     def test_enough(self) -> None:
         """Nothing changes, and nothing is logged."""
         with capturedLogs() as logs:
-            keep_within(UNLIMITED, self.limits, PORTS)
+            fit_connection_limits(UNLIMITED, self.limits, PORTS)
         self.assertEqual((self.clients.maximum, self.peers.maximum, logs), (10_000, 8000, []))
 
     def test_too_few(self) -> None:
         """The limits are lowered; the log says so, and what to do. So it does when the limit is changed."""
         with capturedLogs() as logs:
-            keep_within(1024, self.limits, PORTS)
+            fit_connection_limits(1024, self.limits, PORTS)
             self.limits.change(Limits(connections=200))
             self.limits.change(Limits(connections=300))
         self.assertEqual((self.clients.maximum, self.peers.maximum), (234, 156))
@@ -72,6 +72,6 @@ class Keeping(SynchronousTestCase):
     def test_more_ports(self) -> None:
         """They share the same descriptors, and the log names all of them."""
         with capturedLogs() as logs:
-            keep_within(1024, self.limits, (*PORTS, "--agent"))
+            fit_connection_limits(1024, self.limits, (*PORTS, "--agent"))
         self.assertEqual(self.clients.maximum, 156)
         self.assertIn("156 connections of clients to each of --api, --events and --agent,", formatEvent(logs[0]))

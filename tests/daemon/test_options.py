@@ -8,20 +8,20 @@ from typing import Any
 import twisted.test
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.daemon.options import OPTIONS, NodeOptions, choose, from_command_line
+from bender.daemon.options import OPTIONS, NodeOptions, from_command_line, validate_options
 from bender.node.limits import Limits
 from bender.process.options import OptionError, RawOption, from_toml
 
 
-def chosen(**options: Any) -> NodeOptions:
+def node_options(**options: Any) -> NodeOptions:
     """What these options of a command line amount to on the host `box`."""
-    return choose({option: from_command_line(option, value) for option, value in options.items()}, "box")
+    return validate_options({option: from_command_line(option, value) for option, value in options.items()}, "box")
 
 
 class Refusing(SynchronousTestCase):
     def refused(self, *words: str, **options: Any) -> None:
         """These options are refused, in one sentence with these words in it."""
-        sentence = str(self.assertRaises(OptionError, chosen, **options))
+        sentence = str(self.assertRaises(OptionError, node_options, **options))
         for word in words:
             self.assertIn(word, sentence)
         self.assertNotIn("\n", sentence)
@@ -31,7 +31,7 @@ class Refusing(SynchronousTestCase):
 class Dns(Refusing):
     def test_off(self) -> None:
         """A node without the option does not speak DNS."""
-        self.assertEqual((chosen().dns, "dns" in chosen().endpoints), (None, False))
+        self.assertEqual((node_options().dns, "dns" in node_options().endpoints), (None, False))
 
     def test_port_and_address(self) -> None:
         """The address is this machine's own unless another one is given, in any form."""
@@ -41,8 +41,8 @@ class Dns(Refusing):
             ("8600:interface=::1", "::1"),
             (r"8600:interface=\:\:1", "::1"),
         ):
-            endpoint = chosen(dns=text).endpoints["dns"]
-            self.assertEqual((endpoint.port, endpoint.interface, endpoint.loopback), (8600, interface, True))
+            endpoint = node_options(dns=text).endpoints["dns"]
+            self.assertEqual((endpoint.port, endpoint.interface, endpoint.is_loopback), (8600, interface, True))
             self.assertEqual(endpoint.description, f"8600:interface={interface}")
 
     def test_other_forms(self) -> None:
@@ -70,15 +70,15 @@ class Dns(Refusing):
             self.refused(
                 f"--dns {text} can be reached", "a client of DNS uses neither TLS nor tokens", "--insecure", dns=text
             )
-            chosen_all = chosen(dns=text, insecure=True)
-            self.assertIn("cannot be protected", str(chosen_all.exposure("dns")))
-        self.assertIsNone(chosen(dns="53").exposure("dns"))
+            every_option = node_options(dns=text, insecure=True)
+            self.assertIn("cannot be protected", str(every_option.exposure("dns")))
+        self.assertIsNone(node_options(dns="53").exposure("dns"))
 
 
 class Defaults(SynchronousTestCase):
     def test_a_node_without_options_listens_on_loopback_alone(self) -> None:
         """The three endpoints are those of the documentation, and no other machine can reach them."""
-        endpoints = chosen().endpoints
+        endpoints = node_options().endpoints
         self.assertEqual(
             {option: endpoint.description for option, endpoint in endpoints.items()},
             {
@@ -87,52 +87,52 @@ class Defaults(SynchronousTestCase):
                 "events": "tcp:1731:interface=127.0.0.1",
             },
         )
-        self.assertTrue(all(endpoint.loopback for endpoint in endpoints.values()))
+        self.assertTrue(all(endpoint.is_loopback for endpoint in endpoints.values()))
 
     def test_the_other_options_have_the_documented_defaults_too(self) -> None:
         """Ten seconds to live, a round each second, no peers, the cluster `bender`."""
-        choices = chosen()
-        self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s), (10.0, 1.0))
-        self.assertEqual((choices.peers, choices.cluster, choices.insecure), ((), "bender", False))
+        options = node_options()
+        self.assertEqual((options.timing.ttl_s, options.timing.interval_s), (10.0, 1.0))
+        self.assertEqual((options.peers, options.cluster, options.insecure), ((), "bender", False))
 
     def test_a_node_is_called_after_its_host_and_its_port_for_clients(self) -> None:
         """Two nodes of one machine have different names that way."""
-        self.assertEqual(chosen().name, "box:1729")
-        self.assertEqual(chosen(api="tcp:1739:interface=127.0.0.1").name, "box:1739")
-        self.assertEqual(chosen(api="unix:/run/bender").name, "box:/run/bender")
+        self.assertEqual(node_options().name, "box:1729")
+        self.assertEqual(node_options(api="tcp:1739:interface=127.0.0.1").name, "box:1739")
+        self.assertEqual(node_options(api="unix:/run/bender").name, "box:/run/bender")
 
     def test_peers_reach_a_node_at_the_interface_of_its_exchange(self) -> None:
         """An address that the exchange listens on is the best to be found under."""
-        self.assertEqual(chosen().address, "127.0.0.1:1730")
-        self.assertEqual(chosen(exchange="tcp:9:interface=\\:\\:1").address, "[::1]:9")
+        self.assertEqual(node_options().address, "127.0.0.1:1730")
+        self.assertEqual(node_options(exchange="tcp:9:interface=\\:\\:1").address, "[::1]:9")
 
     def test_peers_reach_a_node_that_listens_everywhere_under_its_host_name(self) -> None:
         """No interface, or that which stands for all of them, is nowhere to be found."""
         for exchange in ("tcp:9", "tcp:9:interface=0.0.0.0", "tcp6:9", "tcp:9:interface=\\:\\:"):
-            self.assertEqual(chosen(exchange=exchange, insecure=1).address, "box:9")
+            self.assertEqual(node_options(exchange=exchange, insecure=1).address, "box:9")
 
     def test_what_is_advertised_wins_over_both(self) -> None:
         """An operator knows best."""
-        self.assertEqual(chosen(advertise="10.0.0.5").address, "10.0.0.5:1730")
-        self.assertEqual(chosen(advertise="fd00::5").address, "[fd00::5]:1730")
+        self.assertEqual(node_options(advertise="10.0.0.5").address, "10.0.0.5:1730")
+        self.assertEqual(node_options(advertise="fd00::5").address, "[fd00::5]:1730")
 
     def test_clients_reach_a_node_where_peers_do(self) -> None:
         """Unless its API is for its own machine alone, and its peers are others."""
-        self.assertEqual(chosen().api_port, 1729)
-        self.assertEqual(chosen(advertise="10.0.0.5").api_port, 0)
-        self.assertEqual(chosen(advertise="10.0.0.5", api="tcp:9", insecure=1).api_port, 9)
-        self.assertEqual(chosen(api="unix:/run/bender").api_port, 0)
+        self.assertEqual(node_options().api_port, 1729)
+        self.assertEqual(node_options(advertise="10.0.0.5").api_port, 0)
+        self.assertEqual(node_options(advertise="10.0.0.5", api="tcp:9", insecure=1).api_port, 9)
+        self.assertEqual(node_options(api="unix:/run/bender").api_port, 0)
 
 
 class Peers(Refusing):
     def test_peers_come_with_commas_or_in_several_options(self) -> None:
         """Each is a host with or without a port."""
-        self.assertEqual(chosen(peers=["a:1, b", "10.0.0.5:1740"]).peers, ("a:1", "b:1730", "10.0.0.5:1740"))
+        self.assertEqual(node_options(peers=["a:1, b", "10.0.0.5:1740"]).peers, ("a:1", "b:1730", "10.0.0.5:1740"))
 
     def test_addresses_of_ipv6_may_stand_in_brackets(self) -> None:
         """Without a port they need none."""
         self.assertEqual(
-            chosen(peers=["[::1]:1740,[::1],fd00::5"]).peers, ("[::1]:1740", "[::1]:1730", "[fd00::5]:1730")
+            node_options(peers=["[::1]:1740,[::1],fd00::5"]).peers, ("[::1]:1740", "[::1]:1730", "[fd00::5]:1730")
         )
 
     def test_what_is_no_address_is_refused(self) -> None:
@@ -145,11 +145,11 @@ class Peers(Refusing):
 class Disabled(Refusing):
     def test_nothing_is_at_first(self) -> None:
         """All protocols that need no listener of their own are on."""
-        self.assertEqual(chosen().disabled, ())
+        self.assertEqual(node_options().disabled, ())
 
     def test_protocols_come_with_commas_or_in_several_options(self) -> None:
         """In any order, and any number of times."""
-        self.assertEqual(chosen(disable=["prometheus, prometheus", "prometheus"]).disabled, ("prometheus",))
+        self.assertEqual(node_options(disable=["prometheus, prometheus", "prometheus"]).disabled, ("prometheus",))
 
     def test_an_unknown_protocol_is_refused(self) -> None:
         """The sentence names the one that was meant, or all that there are."""
@@ -161,13 +161,15 @@ class Disabled(Refusing):
 class AllowedHosts(Refusing):
     def test_none_is_at_first(self) -> None:
         """The names of the node and of its machine need no option."""
-        self.assertEqual(chosen().allowed_hosts, ())
-        choices = choose({"advertise": RawOption("--advertise", "N1.example")}, "Box", frozenset({"box", "box.lan"}))
-        self.assertEqual(choices.own_names, {"box", "box.lan", "n1.example"})
+        self.assertEqual(node_options().allowed_hosts, ())
+        options = validate_options(
+            {"advertise": RawOption("--advertise", "N1.example")}, "Box", frozenset({"box", "box.lan"})
+        )
+        self.assertEqual(options.own_names, {"box", "box.lan", "n1.example"})
 
     def test_names_come_with_commas_or_in_several_options(self) -> None:
         """In any case and order, with or without a final dot, and any number of times."""
-        names = chosen(**{"allow-host": ["Registry.example., bender.lan", "bender.lan"]}).allowed_hosts
+        names = node_options(**{"allow-host": ["Registry.example., bender.lan", "bender.lan"]}).allowed_hosts
         self.assertEqual(names, ("bender.lan", "registry.example"))
 
     def test_what_is_not_a_name_is_refused(self) -> None:
@@ -191,9 +193,9 @@ class Endpoints(Refusing):
 
     def test_endpoints_beside_each_other_are_fine(self) -> None:
         """One port on two addresses, any port of the system's choice, two paths."""
-        chosen(api="tcp:9:interface=127.0.0.1", events="tcp:9:interface=127.0.0.2")
-        chosen(api="tcp:0:interface=127.0.0.1", events="tcp:0:interface=127.0.0.1")
-        chosen(api="unix:/a", events="unix:/b", exchange="tcp:0:interface=127.0.0.1")
+        node_options(api="tcp:9:interface=127.0.0.1", events="tcp:9:interface=127.0.0.2")
+        node_options(api="tcp:0:interface=127.0.0.1", events="tcp:0:interface=127.0.0.1")
+        node_options(api="unix:/a", events="unix:/b", exchange="tcp:0:interface=127.0.0.1")
 
     def test_an_exchange_that_peers_cannot_reach_is_refused_with_peers(self) -> None:
         """It has to be TCP, at a port that can be told, and plain HTTP."""
@@ -206,8 +208,8 @@ class Endpoints(Refusing):
 class Times(Refusing):
     def test_a_ttl_of_four_intervals_is_enough(self) -> None:
         """With less, a single lost message could end a lease."""
-        self.assertEqual(chosen(ttl="4", interval="1").timing.ttl_s, 4.0)
-        self.assertEqual(chosen(ttl="1.2", interval="0.3").timing.ttl_s, 1.2)
+        self.assertEqual(node_options(ttl="4", interval="1").timing.ttl_s, 4.0)
+        self.assertEqual(node_options(ttl="1.2", interval="0.3").timing.ttl_s, 1.2)
         self.refused("--ttl 3.9", "--interval 1", "4 or more", ttl="3.9", interval="1")
         self.refused("--ttl 10", "--interval 3", "12 or more", interval="3")
 
@@ -218,8 +220,8 @@ class Times(Refusing):
 
     def test_units(self) -> None:
         """Durations are as everywhere else, also in a file."""
-        choices = chosen(ttl="10m", interval="500ms", guard="5m")
-        self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s, choices.guard_s), (600.0, 0.5, 300.0))
+        options = node_options(ttl="10m", interval="500ms", guard="5m")
+        self.assertEqual((options.timing.ttl_s, options.timing.interval_s, options.guard_s), (600.0, 0.5, 300.0))
 
     def test_too_few_and_too_many_seconds_are_refused(self) -> None:
         """The sentence says how many there can be."""
@@ -231,12 +233,15 @@ class Times(Refusing):
 
     def test_a_guard_is_off_unless_it_is_said(self) -> None:
         """It may be as short as one likes, on the command line and in a file."""
-        self.assertEqual((chosen().guard_s, chosen(guard="0").guard_s, chosen(guard="0.5").guard_s), (0.0, 0.0, 0.5))
+        self.assertEqual(
+            (node_options().guard_s, node_options(guard="0").guard_s, node_options(guard="0.5").guard_s),
+            (0.0, 0.0, 0.5),
+        )
 
 
 class LimitsOfANode(Refusing):
     def limits(self, **options: Any) -> Limits:
-        return chosen(**{option.replace("_", "-"): value for option, value in options.items()}).limits
+        return node_options(**{option.replace("_", "-"): value for option, value in options.items()}).limits
 
     def test_defaults(self) -> None:
         """They are those of the documentation; there is no limit of the rate."""
@@ -288,12 +293,12 @@ class Names(Refusing):
         for name in ("", "a\nb", "x" * 256, "\udcff"):
             self.refused("--name", "1 to 255 printable characters", name=name)
             self.refused("--cluster", "1 to 255 printable characters", cluster=name)
-        self.assertEqual(chosen(name="x" * 255, cluster="Öl").name, "x" * 255)
+        self.assertEqual(node_options(name="x" * 255, cluster="Öl").name, "x" * 255)
 
     def test_so_is_the_name_that_follows_from_the_endpoint(self) -> None:
         """Peers would refuse every message of a node that is called after a path with a tab."""
         self.refused("--name", "--api", "printable", api="unix:/run/a\tb")
-        self.assertEqual(chosen(api="unix:/run/a\tb", name="n1").name, "n1")
+        self.assertEqual(node_options(api="unix:/run/a\tb", name="n1").name, "n1")
 
     def test_what_is_advertised_is_a_host_alone(self) -> None:
         """The port is that of the exchange, and an address of all interfaces is none that peers could use."""
@@ -309,14 +314,14 @@ class Files(SynchronousTestCase):
 
     def refused(self, text: str, *words: str) -> None:
         """A file with this text is refused, in one sentence with these words and the file's name in it."""
-        sentence = str(self.assertRaises(OptionError, lambda: choose(self.given(text), "box")))
+        sentence = str(self.assertRaises(OptionError, lambda: validate_options(self.given(text), "box")))
         for word in (*words, self.path):
             self.assertIn(word, sentence)
         self.assertNotIn("\n", sentence)
 
     def test_a_port_is_a_number(self) -> None:
         """A port alone may be a number in a file, and nothing else may."""
-        endpoint = choose(self.given("dns = 8600"), "box").dns
+        endpoint = validate_options(self.given("dns = 8600"), "box").dns
         assert endpoint is not None
         self.assertEqual((endpoint.port, endpoint.interface), (8600, "127.0.0.1"))
         for value in ("true", "86.5", "[8600]"):
@@ -324,7 +329,7 @@ class Files(SynchronousTestCase):
 
     def test_a_file_has_the_options_of_the_command_line(self) -> None:
         """Numbers are numbers there, the flag is a boolean, and peers may be a list."""
-        choices = choose(
+        options = validate_options(
             self.given("""
                 api = "tcp:9"
                 peers = ["a:1", "b"]
@@ -338,14 +343,14 @@ class Files(SynchronousTestCase):
             """),
             "box",
         )
-        self.assertEqual((choices.api.port, choices.peers, choices.name), (9, ("a:1", "b:1730"), "n1"))
-        self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s, choices.insecure), (20.0, 0.5, True))
-        self.assertEqual((choices.guard_s, choices.disabled), (60.0, ("prometheus",)))
-        self.assertEqual(choices.allowed_hosts, ("registry.example",))
+        self.assertEqual((options.api.port, options.peers, options.name), (9, ("a:1", "b:1730"), "n1"))
+        self.assertEqual((options.timing.ttl_s, options.timing.interval_s, options.insecure), (20.0, 0.5, True))
+        self.assertEqual((options.guard_s, options.disabled), (60.0, ("prometheus",)))
+        self.assertEqual(options.allowed_hosts, ("registry.example",))
 
     def test_peers_may_be_one_string_with_commas(self) -> None:
         """As on the command line."""
-        self.assertEqual(choose(self.given('peers = "a:1,b"'), "box").peers, ("a:1", "b:1730"))
+        self.assertEqual(validate_options(self.given('peers = "a:1,b"'), "box").peers, ("a:1", "b:1730"))
 
     def test_a_value_of_another_type_is_refused(self) -> None:
         """What is in quotes must be a duration, and a boolean is no number."""

@@ -11,11 +11,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.daemon.config_reload import NodeReloader
-from bender.daemon.options import NodeOptions, choose
+from bender.daemon.options import NodeOptions, validate_options
 from bender.daemon.protection import Protection
 from bender.net.encrypted import ListeningTls
 from bender.process.options import OptionError, RawOption
-from bender.process.signals import Reread
+from bender.process.signals import RereadResult
 from bender.tls.connections import NodeTls, PeersTls
 from tests.access.known import secret
 from tests.daemon.test_config_reload import Running
@@ -40,20 +40,20 @@ class ProtectedCase(SynchronousTestCase):
         write_tls(self.peer_tls, self.authority)
         write_tokens(self.tokens, "reader", "agent")
 
-    def chosen(self, **options: Any) -> NodeOptions:
+    def node_options(self, **options: Any) -> NodeOptions:
         given = {option.replace("_", "-"): value for option, value in options.items()}
-        return choose({option: RawOption(f"--{option}", value) for option, value in given.items()}, "box")
+        return validate_options({option: RawOption(f"--{option}", value) for option, value in given.items()}, "box")
 
     def start(self, **options: Any) -> None:
-        choices = self.chosen(**options)
-        self.protection = Protection(choices)
+        validated = self.node_options(**options)
+        self.protection = Protection(validated)
         running: Any = Running()
-        self.reloader = NodeReloader(choices, running, running, self.protection, running.look)
+        self.reloader = NodeReloader(validated, running, running, self.protection, running.look)
         self.running = running
 
-    def reread(self, **options: str) -> Reread:
+    def reread(self, **options: str) -> RereadResult:
         """What a node does after SIGHUP."""
-        return self.reloader.apply(self.chosen(**options))
+        return self.reloader.apply(self.node_options(**options))
 
     def name(self, of: str | None) -> str | None:
         """The name of the token that is valid at present, by its secret; None without one."""
@@ -67,16 +67,16 @@ class Tokens(ProtectedCase):
         write_tokens(self.tokens, "web", reader=["read", "configure"])
         reread = self.reread(tokens=self.tokens)
         changed = ["--tokens: web added", "--tokens: agent removed", "--tokens: reader changed"]
-        self.assertEqual(reread, Reread(changed, []))
+        self.assertEqual(reread, RereadResult(changed, []))
         self.assertEqual([self.name(each) for each in ("web", "agent", "reader")], ["web", None, "reader"])
-        self.assertEqual(self.reread(tokens=self.tokens), Reread([], []))
+        self.assertEqual(self.reread(tokens=self.tokens), RereadResult([], []))
 
     def test_a_file_that_does_not_change(self) -> None:
         """Nobody's access is looked up again."""
         self.start(tokens=self.tokens)
         called: list[bool] = []
-        self.protection.tokens.listen(lambda: called.append(True))
-        self.assertEqual(self.reread(tokens=self.tokens), Reread([], []))
+        self.protection.tokens.add_listener(lambda: called.append(True))
+        self.assertEqual(self.reread(tokens=self.tokens), RereadResult([], []))
         self.assertEqual(called, [])
         write_tokens(self.tokens, "reader")
         self.reread(tokens=self.tokens)
@@ -86,7 +86,7 @@ class Tokens(ProtectedCase):
         """Only what is in it counts."""
         self.start(tokens=self.tokens)
         other = write_tokens(self.mktemp(), "reader", "agent")
-        self.assertEqual(self.reread(tokens=other), Reread([], []))
+        self.assertEqual(self.reread(tokens=other), RereadResult([], []))
 
     def test_a_file_that_is_not_valid(self) -> None:
         """Nothing changes, also of other options."""
@@ -99,7 +99,7 @@ class Tokens(ProtectedCase):
         """From then on a token is required: that can only protect."""
         self.start()
         self.assertFalse(self.protection.tokens.required)
-        expected = Reread(["--tokens: tokens are required from now on"], [])
+        expected = RereadResult(["--tokens: tokens are required from now on"], [])
         self.assertEqual(self.reread(tokens=self.tokens), expected)
         self.assertTrue(self.protection.tokens.required)
 
@@ -115,7 +115,7 @@ class Tokens(ProtectedCase):
             self.assertEqual((self.name(None), self.name("reader")), (None, "reader"))
         write_tokens(self.tokens, "reader")
         reread = self.reread(**OPEN, tls=self.tls, tokens=self.tokens)
-        self.assertEqual(reread, Reread(["--tokens: agent removed"], []))
+        self.assertEqual(reread, RereadResult(["--tokens: agent removed"], []))
         write_tokens(self.tokens, "reader", "agent")
         self.reread(**OPEN, tls=self.tls, tokens=self.tokens)
         self.assertEqual(self.name("agent"), "agent")
@@ -124,7 +124,7 @@ class Tokens(ProtectedCase):
         """They stay on until the next start, although the node was started without them."""
         self.start()
         self.reread(tokens=self.tokens)
-        self.assertEqual(self.reread(), Reread([], ["--tokens off instead of on"]))
+        self.assertEqual(self.reread(), RereadResult([], ["--tokens off instead of on"]))
         self.assertTrue(self.protection.tokens.required)
 
 
@@ -142,14 +142,16 @@ class Certificates(ProtectedCase):
         write_tls(self.tls, self.authority, ("n2",), 200 * DAY)
         day = f"{now() + 200 * DAY:%Y-%m-%d}"
         reread = self.reread(tls=self.tls, peer_tls=self.peer_tls)
-        self.assertEqual(reread, Reread([f"--tls: the certificate that is valid until {day} is used from now on"], []))
+        self.assertEqual(
+            reread, RereadResult([f"--tls: the certificate that is valid until {day} is used from now on"], [])
+        )
         self.assertEqual(self.running.looked, 1)
         self.assertTrue(self.serves("n2"))
         self.assertFalse(self.serves("n1"))
         write_tls(self.peer_tls, self.authority, lasts=200 * DAY)
         (line,) = self.reread(tls=self.tls, peer_tls=self.peer_tls).changed
         self.assertEqual(line, f"--peer-tls: the certificate that is valid until {day} is used from now on")
-        ends = {option: f"{identity.expires:%Y-%m-%d}" for option, identity in self.protection.identities.items()}
+        ends = {option: f"{identity.expires_at:%Y-%m-%d}" for option, identity in self.protection.identities.items()}
         self.assertEqual(ends, {"tls": day, "peer-tls": day})
 
     def test_another_authority(self) -> None:
@@ -167,7 +169,7 @@ class Certificates(ProtectedCase):
 
     def serves(self, host: str) -> bool:
         """Whether a client of the node at a host accepts its certificate."""
-        api = self.chosen(api="tcp:9:interface=127.0.0.1").api
+        api = self.node_options(api="tcp:9:interface=127.0.0.1").api
 
         def encrypted(factory: Factory) -> IProtocolFactory:
             return self.protection.encrypted(api, factory, Clock(), b"", uncounted)
@@ -187,7 +189,7 @@ class Certificates(ProtectedCase):
         """Both take effect at the next start: ports do not change their protocol under their clients."""
         self.start(tls=self.tls)
         reread = self.reread(peer_tls=self.peer_tls)
-        self.assertEqual(reread, Reread([], ["--tls off instead of on", "--peer-tls on instead of off"]))
+        self.assertEqual(reread, RereadResult([], ["--tls off instead of on", "--peer-tls on instead of off"]))
         self.assertEqual([*self.protection.identities], ["tls"])
         self.assertIsNone(self.protection.peers)
         self.assertTrue(self.serves("n1"))
@@ -202,7 +204,7 @@ class Hosts(ProtectedCase):
     def accepted(self, host: bytes, api: str = "tcp:9:interface=127.0.0.1", **options: str) -> bool | None:
         """Whether a client of the API may ask for this host; None where it is not checked."""
         self.start(api=api, insecure=True, **options)
-        check = self.protection.host_check(self.chosen(api=api, insecure=True).api)
+        check = self.protection.host_check(self.node_options(api=api, insecure=True).api)
         return None if check is None else check.permits(host)
 
     def test_where_it_is_made(self) -> None:
@@ -226,7 +228,7 @@ class Hosts(ProtectedCase):
     def test_tokens_that_are_turned_on(self) -> None:
         """They are a better protection."""
         self.start()
-        check = self.protection.host_check(self.chosen().api)
+        check = self.protection.host_check(self.node_options().api)
         assert check is not None
         self.assertFalse(check.permits(b"evil.example"))
         self.reread(tokens=self.tokens)
@@ -244,5 +246,5 @@ class Endpoints(ProtectedCase):
             (False, "tcp:9:interface=127.0.0.1", False),
         ):
             self.start(**({"tls": self.tls} if tls else {}))
-            served = self.protection.encrypted(self.chosen(api=endpoint).api, factory, Clock(), b"", uncounted)
+            served = self.protection.encrypted(self.node_options(api=endpoint).api, factory, Clock(), b"", uncounted)
             self.assertEqual((isinstance(served, ListeningTls), served is factory), (encrypted, not encrypted))

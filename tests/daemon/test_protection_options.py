@@ -9,7 +9,7 @@ from typing import Any
 import twisted.test
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.daemon.options import OPTIONS, NodeOptions, choose, from_command_line
+from bender.daemon.options import OPTIONS, NodeOptions, from_command_line, validate_options
 from bender.process.options import OptionError, from_toml
 from tests.access.known import token
 from tests.daemon.tls_directories import write_tls, write_tokens
@@ -32,13 +32,13 @@ class ProtectionCase(SynchronousTestCase):
         self.peer_tls = write_tls(self.mktemp(), authority)
         self.tokens = write_tokens(self.mktemp(), "reader")
 
-    def chosen(self, **options: Any) -> NodeOptions:
+    def node_options(self, **options: Any) -> NodeOptions:
         """What these options of a command line amount to; an underscore is a dash."""
         given = {option.replace("_", "-"): value for option, value in options.items() if value is not None}
-        return choose({option: from_command_line(option, value) for option, value in given.items()}, "box")
+        return validate_options({option: from_command_line(option, value) for option, value in given.items()}, "box")
 
     def refused(self, **options: Any) -> str:
-        sentence = str(self.assertRaises(OptionError, self.chosen, **options))
+        sentence = str(self.assertRaises(OptionError, self.node_options, **options))
         self.assertNotIn("\n", sentence)
         self.assertTrue(sentence.endswith("."), sentence)
         return sentence
@@ -64,8 +64,8 @@ class Exposed(ProtectionCase):
                 for peer_tls in (None, self.peer_tls):
                     given = {option: endpoint, "tls": tls, "tokens": tokens, "peer_tls": peer_tls}
                     self.assertEqual(self.refused(**given), self.expected(option, endpoint, missing, "client"))
-                    self.assertTrue(self.chosen(**given, insecure=True).insecure)
-            self.chosen(**{option: endpoint}, tls=self.tls, tokens=self.tokens)
+                    self.assertTrue(self.node_options(**given, insecure=True).insecure)
+            self.node_options(**{option: endpoint}, tls=self.tls, tokens=self.tokens)
 
     def test_peers(self) -> None:
         """Their endpoint needs TLS for peers; what protects clients does not help."""
@@ -73,8 +73,8 @@ class Exposed(ProtectionCase):
             for tls, tokens in product((None, self.tls), (None, self.tokens)):
                 given = {"exchange": endpoint, "tls": tls, "tokens": tokens}
                 self.assertEqual(self.refused(**given), self.expected("exchange", endpoint, "--peer-tls DIR", "peer"))
-                self.chosen(**given, insecure=True)
-                self.chosen(**given, peer_tls=self.peer_tls)
+                self.node_options(**given, insecure=True)
+                self.node_options(**given, peer_tls=self.peer_tls)
 
     def test_protocols_without_protection(self) -> None:
         """HAProxy's agent-check has neither TLS nor tokens, so no option protects its endpoint."""
@@ -86,9 +86,9 @@ class Exposed(ProtectionCase):
                 "neither TLS nor tokens there: choose interface=127.0.0.1 or a unix: socket, or add --insecure if "
                 "every client there may ask for the state and weight of an instance.",
             )
-            self.chosen(**given, insecure=True)
+            self.node_options(**given, insecure=True)
         for endpoint in CLOSED:
-            self.chosen(agent=endpoint)
+            self.node_options(agent=endpoint)
 
     def test_peers_that_need_no_tls(self) -> None:
         """While a cluster changes to TLS, its peers are not protected yet."""
@@ -96,13 +96,13 @@ class Exposed(ProtectionCase):
             given = {"exchange": "tcp:10", "peer_tls": self.peer_tls, "peer_tls_mode": mode}
             missing = "--peer-tls-mode require"
             self.assertEqual(self.refused(**given), self.expected("exchange", "tcp:10", missing, "peer"))
-            self.assertEqual(self.chosen(**given, insecure=True).peer_tls_mode.value, mode)
+            self.assertEqual(self.node_options(**given, insecure=True).peer_tls_mode.value, mode)
             self.assertEqual(self.refused(peer_tls_mode=mode), f"--peer-tls-mode {mode} needs --peer-tls DIR.")
         self.assertEqual(
             self.refused(peer_tls=self.peer_tls, peer_tls_mode="off"),
             "--peer-tls-mode must be allow, prefer or require, not 'off'.",
         )
-        self.assertEqual(self.chosen().peer_tls_mode.value, "require")
+        self.assertEqual(self.node_options().peer_tls_mode.value, "require")
 
     def test_thalassa(self) -> None:
         """Its published client knows neither TLS nor tokens, and both of its listeners are at the same interface."""
@@ -113,12 +113,12 @@ class Exposed(ProtectionCase):
             "Thalassa's client uses neither TLS nor tokens there: choose interface=127.0.0.1, or add --insecure if "
             "every client there may do anything.",
         )
-        chosen = self.chosen(thalassa="9000:5001:interface=0.0.0.0", insecure=True)
-        self.assertEqual({*chosen.endpoints} - {"api", "exchange", "events"}, {"thalassa", "thalassa events"})
+        node_options = self.node_options(thalassa="9000:5001:interface=0.0.0.0", insecure=True)
+        self.assertEqual({*node_options.endpoints} - {"api", "exchange", "events"}, {"thalassa", "thalassa events"})
         for name in ("thalassa", "thalassa events"):
-            self.assertIn("cannot be protected", chosen.exposure(name) or "")
+            self.assertIn("cannot be protected", node_options.exposure(name) or "")
         for interface in ("127.0.0.1", "127.0.0.2", "::1"):
-            self.chosen(thalassa=f"9000:5001:interface={interface}", **given)
+            self.node_options(thalassa=f"9000:5001:interface={interface}", **given)
 
     def test_all_of_them(self) -> None:
         """The first that is not protected is named."""
@@ -126,14 +126,14 @@ class Exposed(ProtectionCase):
         self.assertIn("--api tcp:9", self.refused(**endpoints))
         self.assertIn("--exchange tcp:10", self.refused(**endpoints, tls=self.tls, tokens=self.tokens))
         self.assertIn("--api tcp:9", self.refused(**endpoints, peer_tls=self.peer_tls))
-        self.chosen(**endpoints, tls=self.tls, tokens=self.tokens, peer_tls=self.peer_tls)
+        self.node_options(**endpoints, tls=self.tls, tokens=self.tokens, peer_tls=self.peer_tls)
 
     def test_this_machine_alone(self) -> None:
         """Loopback and Unix sockets need nothing, whatever else is open."""
         for option, endpoint in product(("api", "events", "exchange"), CLOSED):
-            choices = self.chosen(**{option: endpoint})
-            self.assertEqual(choices.unprotected(option), [])
-            self.assertFalse(choices.insecure)
+            options = self.node_options(**{option: endpoint})
+            self.assertEqual(options.unprotected(option), [])
+            self.assertFalse(options.insecure)
 
     def test_an_endpoint_with_a_certificate_of_its_own(self) -> None:
         """Twisted's `ssl:` counts as TLS for clients, who need tokens all the same."""
@@ -142,7 +142,7 @@ class Exposed(ProtectionCase):
             self.assertEqual(
                 self.refused(**{option: endpoint}), self.expected(option, endpoint, "--tokens FILE", "client")
             )
-            self.chosen(**{option: endpoint}, tokens=self.tokens)
+            self.node_options(**{option: endpoint}, tokens=self.tokens)
 
     def test_an_exchange_with_a_certificate_of_its_own(self) -> None:
         """It would accept any peer, so it is refused in each case."""
@@ -156,9 +156,9 @@ class Exposed(ProtectionCase):
 
     def test_what_is_missing_with_insecure(self) -> None:
         """The node warns of it in its log."""
-        choices = self.chosen(api="tcp:9", exchange="tcp:10", events=f"ssl:11:privateKey={PEM}", insecure=True)
+        options = self.node_options(api="tcp:9", exchange="tcp:10", events=f"ssl:11:privateKey={PEM}", insecure=True)
         self.assertEqual(
-            {option: choices.unprotected(option) for option in choices.endpoints},
+            {option: options.unprotected(option) for option in options.endpoints},
             {"api": ["--tls DIR", "--tokens FILE"], "exchange": ["--peer-tls DIR"], "events": ["--tokens FILE"]},
         )
 
@@ -168,15 +168,15 @@ class Files(ProtectionCase):
 
     def test_what_they_hold(self) -> None:
         """The CA of `--tls` is for clients: nodes ask them for no certificate."""
-        choices = self.chosen(tls=self.tls, peer_tls=self.peer_tls, tokens=self.tokens)
-        assert choices.tls is not None
-        assert choices.peer_tls is not None
-        self.assertEqual((choices.tls.authorities, len(choices.peer_tls.authorities)), ([], 1))
-        self.assertEqual(choices.tokens, (token("reader"),))
+        options = self.node_options(tls=self.tls, peer_tls=self.peer_tls, tokens=self.tokens)
+        assert options.tls is not None
+        assert options.peer_tls is not None
+        self.assertEqual((options.tls.authorities, len(options.peer_tls.authorities)), ([], 1))
+        self.assertEqual(options.tokens, (token("reader"),))
 
     def test_none(self) -> None:
-        choices = self.chosen()
-        self.assertEqual((choices.tls, choices.peer_tls, choices.tokens), (None, None, None))
+        options = self.node_options()
+        self.assertEqual((options.tls, options.peer_tls, options.tokens), (None, None, None))
 
     def test_missing_files(self) -> None:
         """The sentence names the option and the file."""
@@ -194,30 +194,30 @@ class Files(ProtectionCase):
         """Clients of a node do not show certificates, so `--tls` does without."""
         for directory in (self.tls, self.peer_tls):
             (Path(directory) / "ca.pem").unlink()
-        self.chosen(tls=self.tls)
+        self.node_options(tls=self.tls)
         self.assertIn(f"{self.peer_tls}/ca.pem cannot be read", self.refused(peer_tls=self.peer_tls))
 
     def test_peers_must_have_signed_certificates(self) -> None:
         """All peers would refuse the node, which is found out before it starts."""
         (Path(self.peer_tls) / "ca.pem").write_bytes(an_authority().pem)
         self.assertIn("peers would not accept it", self.refused(peer_tls=self.peer_tls))
-        self.chosen(tls=self.peer_tls)
+        self.node_options(tls=self.peer_tls)
 
     def test_a_certificate_that_has_expired(self) -> None:
         """The node starts with it, and shows it as a problem; clients with clocks of their own refuse it."""
         write_tls(self.tls, an_authority(), lasts=-DAY / 48)
-        self.assertIsNotNone(self.chosen(tls=self.tls).tls)
+        self.assertIsNotNone(self.node_options(tls=self.tls).tls)
 
     def test_a_configuration_file(self) -> None:
         """It has the same options by the same names, and its path is named where one is not valid."""
         path = self.mktemp()
 
-        def chosen(text: str) -> NodeOptions:
+        def node_options(text: str) -> NodeOptions:
             Path(path).write_text(text)
-            return choose(from_toml(path, OPTIONS, "bender"), "box")
+            return validate_options(from_toml(path, OPTIONS, "bender"), "box")
 
         whole = f'tls = "{self.tls}"\npeer-tls = "{self.peer_tls}"\ntokens = "{self.tokens}"\napi = "tcp:9"\n'
-        self.assertEqual(chosen(whole).tokens, (token("reader"),))
+        self.assertEqual(node_options(whole).tokens, (token("reader"),))
         for text, expected in (
             ("tls = 1\n", f"tls in {path} must be a string"),
             ('tls = "/nowhere"\n', f"tls in {path}: /nowhere/cert.pem cannot be read: No such file or directory."),
@@ -227,5 +227,5 @@ class Files(ProtectionCase):
             ('peer_tls = "/nowhere"\n', "did you mean peer-tls?"),
             (f'api = "tcp:9"\ntls = "{self.tls}"\n', "add --tokens FILE,"),
         ):
-            error = self.assertRaises(OptionError, chosen, text)
+            error = self.assertRaises(OptionError, node_options, text)
             self.assertIn(expected, str(error))

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.timing import Timing
-from bender.daemon.sweeper import Expiry
+from bender.daemon.sweeper import Sweeper
 from bender.node.counters import Counters
 
 
@@ -45,10 +45,10 @@ def raises() -> bool:
 class ExpiryCase(SynchronousTestCase):
     """A service over a clock, started at 0 s."""
 
-    def start(self, *answers: Callable[[], bool]) -> tuple[Clock, Swept, Expiry]:
+    def start(self, *answers: Callable[[], bool]) -> tuple[Clock, Swept, Sweeper]:
         clock = Clock()
         node = Swept(clock, list(answers))
-        expiry = Expiry(clock, node)
+        expiry = Sweeper(clock, node)
         expiry.startService()
         return clock, node, expiry
 
@@ -64,7 +64,7 @@ class RegularSweeps(ExpiryCase):
         """At each sweep anew; nothing waits where nobody measures it."""
         clock, node = Clock(), Swept(Clock(), [])
         waited_s = [0.0, 0.5]
-        Expiry(clock, node, lambda: waited_s.pop(0)).startService()
+        Sweeper(clock, node, lambda: waited_s.pop(0)).startService()
         clock.advance(0.25)
         self.assertEqual(node.unheard_s, [0.0, 0.5])
         _, other, _ = self.start()
@@ -90,7 +90,7 @@ class SlicedSweeps(ExpiryCase):
             clock.callLater(0, order.append, "request")
             return len(order) < 4
 
-        expiry = Expiry(clock, Swept(clock, [slice_while_a_request_comes_in] * 3))
+        expiry = Sweeper(clock, Swept(clock, [slice_while_a_request_comes_in] * 3))
         expiry.startService()
         clock.advance(0)
         self.assertEqual(order, ["slice", "request", "slice", "request", "slice", "request"])

@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from bender.core.model import RegistrationRequest
-from bender.daemon.service import DOORS, NodeService
-from bender.daemon.tap import NodeCommandLine, put_together
+from bender.daemon.service import CLIENT_SHELLS, NodeService
+from bender.daemon.tap import NodeCommandLine, build_service
 from bender.net.machine_names import machine_names
 from bender.node.node import Node
 from bender.node.sources import Sources
@@ -40,7 +40,7 @@ class Parsing(SynchronousTestCase):
 
     def test_options_are_those_of_the_documentation(self) -> None:
         """Each of them can be given."""
-        choices = parsed(
+        options = parsed(
             *("--api", "tcp:9"),
             *("--exchange", "tcp:10:interface=127.0.0.1"),
             *("--events", "unix:/run/events"),
@@ -52,22 +52,22 @@ class Parsing(SynchronousTestCase):
             *("--guard", "60"),
             *("--allow-host", "b.example,a.example", "--allow-host", "c.example"),
             "--insecure",
-        ).chosen
-        self.assertEqual((choices.api.port, choices.exchange.port, choices.events.path), (9, 10, "/run/events"))
-        self.assertEqual(choices.peers, ("a:1730", "b:1740", "10.0.0.5:1730"))
-        self.assertEqual((choices.cluster, choices.name, choices.address), ("c", "n1", "box:10"))
-        self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s, choices.insecure), (20.0, 0.5, True))
-        self.assertEqual(choices.guard_s, 60.0)
-        self.assertEqual(choices.allowed_hosts, ("a.example", "b.example", "c.example"))
-        self.assertLessEqual(machine_names(os.uname().nodename) | {"box"}, choices.own_names)
+        ).validated
+        self.assertEqual((options.api.port, options.exchange.port, options.events.path), (9, 10, "/run/events"))
+        self.assertEqual(options.peers, ("a:1730", "b:1740", "10.0.0.5:1730"))
+        self.assertEqual((options.cluster, options.name, options.address), ("c", "n1", "box:10"))
+        self.assertEqual((options.timing.ttl_s, options.timing.interval_s, options.insecure), (20.0, 0.5, True))
+        self.assertEqual(options.guard_s, 60.0)
+        self.assertEqual(options.allowed_hosts, ("a.example", "b.example", "c.example"))
+        self.assertLessEqual(machine_names(os.uname().nodename) | {"box"}, options.own_names)
 
     def test_the_command_line_wins_over_the_file(self) -> None:
         """What only the file has is taken from there, and the peers of both are not mixed."""
         path = self.mktemp()
         Path(path).write_text('ttl = 20\ninterval = 2\npeers = ["a"]\ninsecure = true\n')
-        choices = parsed("--config", path, "--ttl", "30", "--peers", "b").chosen
-        self.assertEqual((choices.timing.ttl_s, choices.timing.interval_s), (30.0, 2.0))
-        self.assertEqual((choices.peers, choices.insecure), (("b:1730",), True))
+        options = parsed("--config", path, "--ttl", "30", "--peers", "b").validated
+        self.assertEqual((options.timing.ttl_s, options.timing.interval_s), (30.0, 2.0))
+        self.assertEqual((options.peers, options.insecure), (("b:1730",), True))
 
     def test_a_mistake_is_refused_wherever_it_is_found(self) -> None:
         """By the parser of options, in an argument, in a value, in a file, and in what does not go together."""
@@ -116,7 +116,7 @@ class PutTogether(SynchronousTestCase):
 
     def service(self, *arguments: str) -> NodeService:
         sources = Sources(monotonic=self.reactor.seconds, wall_ms=lambda: 1_795_447_942_248, incarnation=lambda: 7)
-        service, _ = put_together(parsed(*arguments).chosen, self.reactor, sources)
+        service, _ = build_service(parsed(*arguments).validated, self.reactor, sources)
         return service
 
     def test_nothing_listens_before_it_is_started(self) -> None:
@@ -148,7 +148,7 @@ class PutTogether(SynchronousTestCase):
         for place in ((9, "127.0.0.2"), (10, "127.0.0.3"), (11, "127.0.0.3"), (53, "127.0.0.1")):
             self.assertIn(place, places)
         self.assertEqual(self.reactor.udpServers, [(53, "127.0.0.1")])
-        self.assertEqual({*parsed(*arguments).chosen.endpoints} - {"exchange"}, {*DOORS})
+        self.assertEqual({*parsed(*arguments).validated.endpoints} - {"exchange"}, {*CLIENT_SHELLS})
 
     def test_names_for_browsers(self) -> None:
         """They are checked at both HTTP APIs, and may be added."""

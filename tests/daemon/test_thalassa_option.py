@@ -9,13 +9,13 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.daemon.options import choose
-from bender.daemon.thalassa_option import parse_thalassa, shown_thalassa
+from bender.daemon.options import validate_options
+from bender.daemon.thalassa_option import format_thalassa, parse_thalassa
 from bender.process.options import OptionError, RawOption
 
 
 def shown(value: Any) -> str:
-    return shown_thalassa(*parse_thalassa(RawOption("--thalassa", value)))
+    return format_thalassa(*parse_thalassa(RawOption("--thalassa", value)))
 
 
 class Forms(SynchronousTestCase):
@@ -37,7 +37,7 @@ class Forms(SynchronousTestCase):
             reactor = MemoryReactorClock()
             for endpoint in parse_thalassa(RawOption("--thalassa", f"9000:5001:interface={interface}")):
                 assert endpoint is not None
-                serverFromString(reactor, endpoint.listened).listen(Factory())
+                serverFromString(reactor, endpoint.listen_description).listen(Factory())
             self.assertEqual(
                 [(port, at) for port, _, _, at in reactor.tcpServers], [(9000, interface), (5001, interface)]
             )
@@ -53,12 +53,12 @@ class Forms(SynchronousTestCase):
             self.assertIn("--thalassa must be HTTP_PORT, HTTP_PORT:EVENTS_PORT or either", str(caught.exception))
 
     def test_off(self) -> None:
-        self.assertEqual(shown_thalassa(None, None), "off")
+        self.assertEqual(format_thalassa(None, None), "off")
 
     def test_ports_that_are_used_twice(self) -> None:
         """By the two of them, or by one and another option."""
         for value, other in (("9000:9000", "thalassa events"), ("1729", "thalassa"), ("9000:1731", "thalassa events")):
             with self.assertRaises(OptionError) as caught:
-                choose({"thalassa": RawOption("--thalassa", value)}, "box")
+                validate_options({"thalassa": RawOption("--thalassa", value)}, "box")
             self.assertIn("use the same address: give each a port of its own.", str(caught.exception))
             self.assertIn(f"--{other} tcp:", str(caught.exception))

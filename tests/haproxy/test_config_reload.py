@@ -9,7 +9,7 @@ from bender.haproxy.core.machine_settings import Log
 from bender.haproxy.core.rendering import Renderer, Unrenderable
 from bender.haproxy.options import DriverOptions
 from bender.process.options import OptionError
-from bender.process.signals import Reread
+from bender.process.signals import RereadResult
 from tests.haproxy.test_options import ChoicesCase
 
 VERSION = (2, 6, 12)
@@ -41,9 +41,9 @@ class Reloading(ChoicesCase):
 
     def test_the_template(self) -> None:
         """It is rendered from now on."""
-        self.assertEqual(self.reloader.apply(evolve(self.choices, template="# x")), Reread(["--template"], []))
+        self.assertEqual(self.reloader.apply(evolve(self.choices, template="# x")), RereadResult(["--template"], []))
         self.assertEqual(len(self.running.renderers), 1)
-        self.assertEqual(self.reloader.apply(evolve(self.choices, template="# x")), Reread([], []))
+        self.assertEqual(self.reloader.apply(evolve(self.choices, template="# x")), RereadResult([], []))
 
     def test_a_template_that_is_none(self) -> None:
         """Nothing is changed, and it is looked at again the next time."""
@@ -55,11 +55,11 @@ class Reloading(ChoicesCase):
         """It is rendered from now on, and each option is named that differs."""
         used: list[DriverOptions] = []
         reloader = DriverReloader(self.choices, renderer_of, self.running, used.append)
-        self.assertEqual(reloader.apply(self.choices), Reread([], []))
+        self.assertEqual(reloader.apply(self.choices), RereadResult([], []))
         machine = evolve(self.choices.machine, log=Log("stdout"), maxconn=7)
         other = evolve(self.choices, machine=machine, include=self.folder)
-        self.assertEqual(reloader.apply(other), Reread(["--log", "--maxconn", "--include"], []))
-        self.assertEqual((used, reloader.apply(other)), ([other], Reread([], [])))
+        self.assertEqual(reloader.apply(other), RereadResult(["--log", "--maxconn", "--include"], []))
+        self.assertEqual((used, reloader.apply(other)), ([other], RereadResult([], [])))
 
     def test_a_machine_that_is_unfit(self) -> None:
         """Then the template stays as it is too, and both are taken the next time."""
@@ -73,10 +73,10 @@ class Reloading(ChoicesCase):
         other = evolve(self.choices, template="# x", machine=evolve(self.choices.machine, stats="127.0.0.1:80"))
         self.assertRaises(OptionError, reloader.apply, other)
         self.assertEqual(self.running.renderers, [])
-        self.assertEqual(reloader.apply(other), Reread(["--template", "--stats"], []))
+        self.assertEqual(reloader.apply(other), RereadResult(["--template", "--stats"], []))
         self.assertEqual(len(self.running.renderers), 1)
 
     def test_what_a_driver_needs_a_start_for(self) -> None:
         """It is named by its option, without its value, which may be a secret."""
         other = evolve(self.choices, token="secret", token_file="other", nodes=("b:1729",), runs=True, name="edge-2")
-        self.assertEqual(self.reloader.apply(other), Reread([], ["--bender", "--run", "--name", "--token-file"]))
+        self.assertEqual(self.reloader.apply(other), RereadResult([], ["--bender", "--run", "--name", "--token-file"]))

@@ -235,7 +235,7 @@ class CommandLine(ChoicesCase):
     def test_options(self) -> None:
         """Those that may be repeated, and those that take nothing."""
         options = self.parse("--bender=a", "--bender=b", "--report")
-        self.assertEqual((options.chosen.nodes, options.chosen.report), (("a:1729", "b:1729"), True))
+        self.assertEqual((options.validated.nodes, options.validated.report), (("a:1729", "b:1729"), True))
 
     def test_every_option_is_in_the_help(self) -> None:
         """With what it takes."""

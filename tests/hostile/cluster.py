@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from bender.core.timing import Timing
-from bender.daemon.sweeper import Expiry
+from bender.daemon.sweeper import Sweeper
 from bender.exchange import wire_schema
 from bender.exchange.client import GossipClient
 from bender.exchange.connection_problems import PeerProblems
@@ -222,7 +222,7 @@ class Honest:
         self._faults = faults
         self._network = network
         self._server = GossipServer(self.node, self.wire, self.conditions)
-        self._expiry = Expiry(clock, self.node)
+        self._expiry = Sweeper(clock, self.node)
         #: Its latest asks.
         self.echoes: list[float] = []
         network.nodes[self.address] = self

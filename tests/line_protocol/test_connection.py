@@ -441,7 +441,7 @@ class Budgets(SynchronousTestCase):
             connected.send(line * self.COUNT)
             self.assertLessEqual(self.worked_s - before, 6, kind)
             turns = 0
-            while self.clock.calls and connected.protocol._turns.waits(connected.protocol):
+            while self.clock.calls and connected.protocol._turns.is_waiting(connected.protocol):
                 self.turn()
                 turns += 1
             self.assertGreaterEqual(turns, self.COUNT / 5, kind)

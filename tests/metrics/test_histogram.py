@@ -7,7 +7,7 @@ from math import inf
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.metrics.histogram import BOUNDS_S, PEAK_S, Histogram, RecentPeak, cumulated
+from bender.metrics.histogram import BOUNDS_S, PEAK_S, Histogram, RecentPeak, cumulative_buckets
 from bender.node.request_counts import RequestTally
 
 
@@ -33,7 +33,7 @@ class Buckets(SynchronousTestCase):
         histogram = Histogram()
         for took_s in (0.00001, 0.003, 0.004, 20.0):
             histogram.observe(took_s)
-        buckets = dict(cumulated(histogram))
+        buckets = dict(cumulative_buckets(histogram))
         self.assertEqual((buckets[0.0025], buckets[0.005], buckets[10.0], buckets[inf]), (1, 3, 3, 4))
         self.assertEqual([*buckets], [*BOUNDS_S, inf])
 

@@ -6,7 +6,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.net.eager_write import UNSENT_BYTES_MAX, end_when_lost, limit_unsent, prompt_writer
+from bender.net.eager_write import UNSENT_BYTES_MAX, close_when_unresponsive, eager_writer, limit_unsent
 
 # Nothing here has a socket, so that module is not imported.
 AF_UNIX, AF_INET = 1, 2
@@ -50,7 +50,7 @@ class Takes(Connection):
 class AtOnce(SynchronousTestCase):
     def written(self, connection: Takes, *pieces: bytes) -> tuple[bytes, list[bytes]]:
         """What the system has, and what Twisted is to send later."""
-        write = prompt_writer(connection)
+        write = eager_writer(connection)
         for piece in pieces:
             write(piece)
         return connection.sent, connection.later
@@ -86,7 +86,7 @@ class AtOnce(SynchronousTestCase):
     def test_another_transport(self) -> None:
         """It is written to as ever."""
         transport = StringTransport()
-        prompt_writer(transport)(b"abc")
+        eager_writer(transport)(b"abc")
         self.assertEqual(transport.value(), b"abc")
 
 
@@ -125,7 +125,7 @@ class EndWhenLost(SynchronousTestCase):
     def options(self, seconds: float, family: int = AF_INET) -> list[int]:
         connection = Takes(1000)
         connection.family = family
-        end_when_lost(Over(connection), seconds)
+        close_when_unresponsive(Over(connection), seconds)
         return connection.options
 
     def test_probes(self) -> None:
@@ -143,4 +143,4 @@ class EndWhenLost(SynchronousTestCase):
     def test_others(self) -> None:
         """A socket of this machine alone needs none, and a transport without one is left as it is."""
         self.assertEqual(self.options(60, AF_UNIX), [])
-        end_when_lost(StringTransport(), 60)
+        close_when_unresponsive(StringTransport(), 60)

@@ -32,29 +32,33 @@ class ListeningCase(SynchronousTestCase):
 class Records(SynchronousTestCase):
     """Where records end in what comes on a connection."""
 
-    def ends_one(self, *pieces: bytes) -> list[bool]:
+    def completes_one_record(self, *pieces: bytes) -> list[bool]:
         bounds = RecordBounds()
-        return [bounds.ends_one(piece) for piece in pieces]
+        return [bounds.completes_one_record(piece) for piece in pieces]
 
     def record(self, length: int) -> bytes:
         return b"\x17\x03\x03" + length.to_bytes(2) + b"x" * length
 
     def test_one(self) -> None:
         """In one piece, or where its rest comes; an empty one too."""
-        self.assertEqual(self.ends_one(self.record(300), self.record(0), self.record(7)), [True, True, True])
+        self.assertEqual(
+            self.completes_one_record(self.record(300), self.record(0), self.record(7)), [True, True, True]
+        )
         one = self.record(300)
-        self.assertEqual(self.ends_one(one[:5], one[5:200], one[200:], one), [False, False, True, True])
+        self.assertEqual(self.completes_one_record(one[:5], one[5:200], one[200:], one), [False, False, True, True])
 
     def test_several(self) -> None:
         """Then there is more than one to read, also where the last is not complete."""
         one = self.record(300)
-        self.assertEqual(self.ends_one(one + one, one + one[:100], one[100:], one), [False, False, True, True])
-        self.assertEqual(self.ends_one(one[:100], one[100:] + one, one), [False, False, True])
+        self.assertEqual(
+            self.completes_one_record(one + one, one + one[:100], one[100:], one), [False, False, True, True]
+        )
+        self.assertEqual(self.completes_one_record(one[:100], one[100:] + one, one), [False, False, True])
 
     def test_a_head_in_two_parts(self) -> None:
         """Bounds are not followed any more, and Twisted reads as it always does."""
         one = self.record(300)
-        self.assertEqual(self.ends_one(one + one[:3], one[3:], one), [False, False, False])
+        self.assertEqual(self.completes_one_record(one + one[:3], one[3:], one), [False, False, False])
 
 
 class Reading(ListeningCase):
@@ -124,7 +128,7 @@ class PlainAllowed(ListeningCase):
 
         def server(factory: IProtocolFactory) -> ListeningTls:
             return ListeningTls(
-                self.node, factory, self.clock, PLAIN_ANSWER, mixed=lambda _host, each: encrypted.append(each)
+                self.node, factory, self.clock, PLAIN_ANSWER, note_encryption=lambda _host, each: encrypted.append(each)
             )
 
         return Joined(server, client, self.clock, first), encrypted

@@ -8,13 +8,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.net.addresses import NoAnswer
-from bender.net.endpoints import clause_of, in_time
+from bender.net.endpoints import failure_clause, wait_for_answer
 
 
 class InTime(SynchronousTestCase):
     def text_of(self, waiting: Deferred[None], connect_s_max: float | None = None) -> str:
         clock = Clock()
-        asking = Deferred.fromCoroutine(in_time(clock, waiting, 5, connect_s_max))
+        asking = Deferred.fromCoroutine(wait_for_answer(clock, waiting, 5, connect_s_max))
         clock.advance(6)
         return str(self.failureResultOf(asking, NoAnswer).value)
 
@@ -27,4 +27,4 @@ class InTime(SynchronousTestCase):
 
     def test_a_reason(self) -> None:
         """It is given in words that say something without Twisted's documentation."""
-        self.assertEqual(clause_of(error.TimeoutError()), "no connection in time")
+        self.assertEqual(failure_clause(error.TimeoutError()), "no connection in time")

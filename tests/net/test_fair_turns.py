@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.net.fair_turns import AGED_S, CROWDED_LAG_S, Turns, Urgency
+from bender.net.fair_turns import AGED_S, OVERLOAD_LAG_S, Turns, Urgency
 from tests.net.reactor_turns import take_turn
 
 
@@ -126,7 +126,7 @@ class Steps(TurnsCase):
 
     def test_taken(self) -> None:
         """Steps are pieces of work; when the last is taken their Deferred fires."""
-        done = self.turns.take(self.steps(5))
+        done = self.turns.run_steps(self.steps(5))
         self.assertEqual(self.done, "ss")
         self.assertNoResult(done)
         self.assertEqual(self.turn(), "sss")
@@ -134,11 +134,11 @@ class Steps(TurnsCase):
 
     def test_one_fails(self) -> None:
         """Who waits for them is told."""
-        self.failureResultOf(self.turns.take(1 / 0 for _ in range(3)), ZeroDivisionError)
+        self.failureResultOf(self.turns.run_steps(1 / 0 for _ in range(3)), ZeroDivisionError)
 
     def test_given_up(self) -> None:
         """The rest is not taken."""
-        done = self.turns.take(self.steps(5))
+        done = self.turns.run_steps(self.steps(5))
         done.cancel()
         self.failureResultOf(done, CancelledError)
         self.assertEqual(self.turn(), "")
@@ -158,8 +158,8 @@ class Again(TurnsCase):
 
         nested = Nested(self, "n", 3)
         turns.run(nested)
-        self.assertTrue(turns.waits(nested))
-        while turns.waits(nested):
+        self.assertTrue(turns.is_waiting(nested))
+        while turns.is_waiting(nested):
             self.turn()
         self.assertEqual(nested.left, 0)
         turns.forget(nested)
@@ -171,7 +171,7 @@ class Crowded(TurnsCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.turns.note_lag(CROWDED_LAG_S)
+        self.turns.note_lag(OVERLOAD_LAG_S)
 
     def test_the_most_urgent_comes_first(self) -> None:
         """Whatever came first; of the same urgency, in the order in which they came."""
@@ -204,26 +204,28 @@ class Crowded(TurnsCase):
 
     def test_how_long_renewals_have_waited(self) -> None:
         """Those and what is more urgent, not what is less urgent; 0 where nothing waits."""
-        self.assertEqual(self.turns.oldest_s(Urgency.CHANGE), 0.0)
+        self.assertEqual(self.turns.longest_wait_s(Urgency.CHANGE), 0.0)
         self.run_some("q", 1)
         self.now += 1
-        self.assertEqual(self.turns.oldest_s(Urgency.CHANGE), 0.0)
+        self.assertEqual(self.turns.longest_wait_s(Urgency.CHANGE), 0.0)
         renewals = self.run_some("r", 1, Urgency.RENEWAL)
         self.now += 2
-        self.assertEqual((self.turns.oldest_s(Urgency.CHANGE), self.turns.oldest_s(Urgency.QUERY)), (2.0, 3.0))
+        self.assertEqual(
+            (self.turns.longest_wait_s(Urgency.CHANGE), self.turns.longest_wait_s(Urgency.QUERY)), (2.0, 3.0)
+        )
         self.turns.forget(renewals)
-        self.assertEqual(self.turns.oldest_s(Urgency.CHANGE), 0.0)
+        self.assertEqual(self.turns.longest_wait_s(Urgency.CHANGE), 0.0)
 
     def test_it_ends_when_nothing_waits_and_the_reactor_is_in_time(self) -> None:
         """Then work is done at once again."""
         self.run_some("a", 1)
         self.turns.note_lag(0)
-        self.assertTrue(self.turns.crowded)
+        self.assertTrue(self.turns.is_overloaded)
         self.turn()
-        self.turns.note_lag(CROWDED_LAG_S)
-        self.assertTrue(self.turns.crowded)
+        self.turns.note_lag(OVERLOAD_LAG_S)
+        self.assertTrue(self.turns.is_overloaded)
         self.turns.note_lag(0)
-        self.assertFalse(self.turns.crowded)
+        self.assertFalse(self.turns.is_overloaded)
         self.done = ""
         self.run_some("b", 1)
         self.assertEqual(self.done, "b")

@@ -22,7 +22,7 @@ class Rates(SynchronousTestCase):
     def test_no_limit(self) -> None:
         self.rate.per_s = 0
         self.assertEqual(self.take(1000), [0] * 1000)
-        self.assertEqual((self.rate.highest, self.rate.peak), (0, 0))
+        self.assertEqual((self.rate.highest_recent, self.rate.peak), (0, 0))
 
     def test_a_second_at_once(self) -> None:
         """A client may send what it may in a second; the next one has to wait for its time."""
@@ -62,15 +62,15 @@ class Rates(SynchronousTestCase):
         """The highest rate of any client in the last second or this one, and of all time; refused ones count."""
         self.take(3)
         self.take(7, "b")
-        self.assertEqual((self.rate.highest, self.rate.peak), (7, 7))
+        self.assertEqual((self.rate.highest_recent, self.rate.peak), (7, 7))
         self.clock.advance(1)
         self.take(1)
-        self.assertEqual((self.rate.highest, self.rate.peak), (7, 7))
+        self.assertEqual((self.rate.highest_recent, self.rate.peak), (7, 7))
         self.clock.advance(1)
         self.take(1)
-        self.assertEqual((self.rate.highest, self.rate.peak), (1, 7))
+        self.assertEqual((self.rate.highest_recent, self.rate.peak), (1, 7))
         self.clock.advance(5)
-        self.assertEqual((self.rate.highest, self.rate.peak), (0, 7))
+        self.assertEqual((self.rate.highest_recent, self.rate.peak), (0, 7))
 
     def test_the_log_names_the_client(self) -> None:
         """Once a second at the most."""

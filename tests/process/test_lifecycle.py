@@ -8,7 +8,7 @@ import signal
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.process.lifecycle import StartRefused, leave_once, refusing
+from bender.process.lifecycle import StartRefused, refuse_listen_errors, stop_on_first_signal
 
 
 class Refusing(SynchronousTestCase):
@@ -16,7 +16,7 @@ class Refusing(SynchronousTestCase):
         """The sentence with which a shell is refused that fails to listen with this error."""
 
         def listen() -> None:
-            with refusing("exchange"):
+            with refuse_listen_errors("exchange"):
                 raise error
 
         return str(self.assertRaises(StartRefused, listen))
@@ -63,7 +63,7 @@ class LeavingOnce(SynchronousTestCase):
             ((signal.SIGTERM, signal.SIGTERM, signal.SIGINT), ["SIGTERM"]),
         ):
             reactor = Reactor()
-            leave = leave_once(reactor)
+            leave = stop_on_first_signal(reactor)
             for number in numbers:
                 leave(number, None)
             self.assertEqual(reactor.stopped_by, stopped_by)

@@ -37,7 +37,7 @@ class Endpoints(SynchronousTestCase):
         """The backlog is long unless the description has one."""
         with_backlog = {"tcp:9:127.0.0.1:50", "tcp6:9:50:\\:\\:1", "tcp:9:interface=127.0.0.1:backlog=7"}
         for given in ("tcp:9:interface=127.0.0.1", "tcp6:9:interface=\\:\\:1", "unix:/a", *with_backlog):
-            listened = endpoint(given).listened
+            listened = endpoint(given).listen_description
             self.assertEqual(listened, given if given in with_backlog else f"{given}:backlog=4096")
             serverFromString(MemoryReactor(), listened)
 

@@ -54,7 +54,7 @@ class Begun(SynchronousTestCase):
         self.libraries = logging.getLogger(self.id())
         self.addCleanup(self.libraries.handlers.clear)
         self.log = ServiceLog(LogSettings(log_format, level), self.libraries)
-        self.log.stand_before(beginner)
+        self.log.insert_before(beginner)
         self._log.info("Before the log has begun.")
         beginner.beginLoggingTo(observers or [textFileLogObserver(self.file)])
 
@@ -145,7 +145,7 @@ class Limited(Begun):
         """Lines of one kind are limited; those below the level are not even counted."""
         self.begin()
         clock = Clock()
-        self.log.limit(clock)
+        self.log.limit_repeats(clock)
         self.written()
         for _ in range(log_limit.LINES_MAX + 3):
             self._log.info("The same.")

@@ -10,7 +10,7 @@ from zope.interface import provider
 
 from bender.process.log_files import LogFiles
 from bender.process.options import OptionError
-from bender.process.signals import Reload, Reread
+from bender.process.signals import Reload, RereadResult
 
 
 class Unopenable(LogFiles):
@@ -22,7 +22,7 @@ class Unopenable(LogFiles):
 
 
 class Reloading(SynchronousTestCase):
-    def said(self, reread: Callable[[], Reread], log_files: LogFiles | None = None) -> list[str]:
+    def said(self, reread: Callable[[], RereadResult], log_files: LogFiles | None = None) -> list[str]:
         """The lines that the log has of a reload."""
         lines: list[str] = []
 
@@ -41,7 +41,7 @@ class Reloading(SynchronousTestCase):
     def test_what_changed_and_what_will(self) -> None:
         """A line for each option."""
         self.assertEqual(
-            self.said(lambda: Reread(["--peers: a:1730 added"], ["--ttl 20 instead of 10"])),
+            self.said(lambda: RereadResult(["--peers: a:1730 added"], ["--ttl 20 instead of 10"])),
             [
                 "Configuration changed after SIGHUP: --peers: a:1730 added.",
                 "Configuration reread after SIGHUP: --ttl 20 instead of 10 takes effect at the next start.",
@@ -50,12 +50,12 @@ class Reloading(SynchronousTestCase):
 
     def test_nothing_changed(self) -> None:
         """It is said, so that whoever sent the signal sees that it arrived."""
-        self.assertEqual(self.said(Reread), ["Configuration reread after SIGHUP: nothing changed."])
+        self.assertEqual(self.said(RereadResult), ["Configuration reread after SIGHUP: nothing changed."])
 
     def test_a_configuration_that_is_not_valid(self) -> None:
         """The sentence says what is wrong with it."""
 
-        def reread() -> Reread:
+        def reread() -> RereadResult:
             raise OptionError("ttl in n1.toml must be a number of seconds, not 'x'.")
 
         self.assertEqual(
@@ -66,7 +66,7 @@ class Reloading(SynchronousTestCase):
     def test_a_defect_does_not_end_the_service(self) -> None:
         """It is logged with its traceback."""
 
-        def reread() -> Reread:
+        def reread() -> RereadResult:
             raise ZeroDivisionError
 
         self.assertEqual(self.said(reread), ["Rereading the configuration after SIGHUP failed."])
@@ -74,7 +74,7 @@ class Reloading(SynchronousTestCase):
 
     def test_a_log_file_that_cannot_be_opened(self) -> None:
         """The configuration is reread all the same."""
-        problem, reread = self.said(Reread, Unopenable())
+        problem, reread = self.said(RereadResult, Unopenable())
         self.assertEqual(
             problem,
             "After SIGHUP, the log file /var/log/node cannot be opened again (Permission denied): "

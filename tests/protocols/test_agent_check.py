@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.admin_state import Override
 from bender.core.model import RegistrationRequest
-from bender.net.fair_turns import CROWDED_LAG_S, Turns
+from bender.net.fair_turns import OVERLOAD_LAG_S, Turns
 from bender.node.limits import Limits
 from bender.protocols.agent_check import (
     CHECK_S_MAX,
@@ -264,7 +264,7 @@ class Connections(AgentCheckCase):
 
     def test_nothing_is_left_of_a_check(self) -> None:
         """Neither a timer, nor a place, nor work."""
-        self.turns.note_lag(CROWDED_LAG_S)
+        self.turns.note_lag(OVERLOAD_LAG_S)
         served, waiting, silent = (self.check() for _ in range(3))
         served.send(WEB_LINE)
         self.clock.advance(0)
@@ -279,7 +279,7 @@ class Connections(AgentCheckCase):
 
     def test_a_line_waits_for_its_turn(self) -> None:
         """Where a node is overloaded, checks come after renewals; more that comes meanwhile is not kept."""
-        self.turns.note_lag(CROWDED_LAG_S)
+        self.turns.note_lag(OVERLOAD_LAG_S)
         check = self.check()
         check.send(WEB_LINE)
         check.send(b"x" * LINE_BYTES_MAX)

@@ -52,19 +52,21 @@ class Loading(IdentityCase):
     def test_when_it_expires(self) -> None:
         """The first of all certificates counts, and the file that has it."""
         identity = self.load()
-        self.assertEqual((identity.expires, identity.expiring), (self.at + 10 * DAY, f"{self.directory}/cert.pem"))
+        self.assertEqual(
+            (identity.expires_at, identity.expiring_file), (self.at + 10 * DAY, f"{self.directory}/cert.pem")
+        )
         older = an_authority(at=self.at - 3649 * DAY)
         with (self.directory / "ca.pem").open("ab") as file:
             file.write(older.pem)
         identity = self.load()
-        self.assertEqual((identity.expires, identity.expiring), (self.at + DAY, f"{self.directory}/ca.pem"))
-        self.assertEqual(self.load(authorities=False).expires, self.at + 10 * DAY)
+        self.assertEqual((identity.expires_at, identity.expiring_file), (self.at + DAY, f"{self.directory}/ca.pem"))
+        self.assertEqual(self.load(authorities=False).expires_at, self.at + 10 * DAY)
 
     def test_one_that_has_expired(self) -> None:
         """It is read all the same: a node that is restarted too late must say so, and not refuse to start."""
         self.at -= 100 * DAY
         self.write(DAY)
-        self.assertEqual(self.load().expires, self.at + DAY)
+        self.assertEqual(self.load().expires_at, self.at + DAY)
 
     def test_equal(self) -> None:
         """Two are equal if their files have the same content, wherever these are."""

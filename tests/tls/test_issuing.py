@@ -138,7 +138,7 @@ class Files(SynchronousTestCase):
         files = write_certificate(self.directory, self.authority, *issue(self.authority, ["n1"], AT, YEAR))
         self.assertEqual([file.name for file in files], ["ca.pem", "cert.pem", "key.pem"])
         self.assertEqual(self.modes(), {"ca.pem": "0o644", "cert.pem": "0o644", "key.pem": "0o600"})
-        self.assertEqual(load_identity(str(self.directory), authorities=True).expires, AT + YEAR)
+        self.assertEqual(load_identity(str(self.directory), authorities=True).expires_at, AT + YEAR)
 
     def test_replaced(self) -> None:
         """New files take the place of the old ones, with the same owner, and with the right modes in any case."""

@@ -20,7 +20,7 @@ from twisted.internet.protocol import Protocol, ServerFactory
 from zope.interface import implementer
 
 from bender.net.client_address import client_at, host_of
-from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer, unsent_bytes
+from bender.net.eager_write import close_when_unresponsive, eager_writer, limit_unsent, unsent_bytes
 from bender.net.fair_shares import FairShares, admit
 from bender.net.fair_turns import Turns, Urgency
 from bender.net.held_bytes import HeldBytes
@@ -106,8 +106,8 @@ class DnsConnection(Protocol):
             tcp.setTcpNoDelay(True)
         limit_unsent(self.transport)
         timeout_s = self._connections.node.limits.values.client_timeout_s
-        end_when_lost(self.transport, timeout_s)
-        self._write = prompt_writer(self.transport)
+        close_when_unresponsive(self.transport, timeout_s)
+        self._write = eager_writer(self.transport)
         self._idle = self._connections.clock.callLater(timeout_s, self._idled)
         self.transport.registerProducer(self, streaming=True)
 

@@ -90,7 +90,7 @@ class DatagramQueries(DatagramProtocol):
         self._rate.per_s = limits.rate
 
     def _use_of_rate(self) -> LimitUse:
-        return LimitUse(self._rate.per_s or None, self._rate.highest, self._rate.peak, self._rate.refused)
+        return LimitUse(self._rate.per_s or None, self._rate.highest_recent, self._rate.peak, self._rate.refused)
 
     # What the turns call.
 

@@ -56,7 +56,7 @@ class MemberSource:
     def versions(self) -> tuple[str | None, ...]:
         return (None,) if self.service is None else self.service.versions
 
-    def is_right(self, view: View) -> bool:
+    def is_current(self, view: View) -> bool:
         """Return True if nothing of it has changed."""
         if view.stamp(self.app) != self.stamp:
             return False
@@ -131,7 +131,7 @@ class MemberRecordsCache:
         found = self._kept.pop(key, None)
         if found is None:
             return None
-        if found.source.is_right(self._view):
+        if found.source.is_current(self._view):
             self._kept[key] = found
             return found
         self._kept_bytes -= found.size
@@ -147,7 +147,7 @@ class MemberRecordsCache:
             use(kept)
             return True
         running = self._running.get(key)
-        if running is not None and running.source.is_right(self._view):
+        if running is not None and running.source.is_current(self._view):
             return self._wait(running, use)
         source = self.source(key)
         made: list[MemberRecords] = []
@@ -161,7 +161,7 @@ class MemberRecordsCache:
         if not self._wait(running, use):
             return False
         self._running[key] = running
-        taken = self._turns.take(steps)
+        taken = self._turns.run_steps(steps)
         taken.addErrback(lambda failure: self._log.failure("Making the records of {key} failed.", failure, key=key))
         taken.addCallback(lambda _: self._made(running, made[0] if made else None))
         return True
@@ -220,7 +220,7 @@ class MemberRecordsCache:
             if number % AT_ONCE_MAX == 0:
                 yield
         records = MemberRecords(source, serving)
-        if source.is_right(self._view):
+        if source.is_current(self._view):
             self._keep(source.key, records)
         made.append(records)
         yield

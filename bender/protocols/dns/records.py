@@ -115,13 +115,13 @@ class RecordRing:
         """Return the bytes of memory that it takes."""
         return len(self._records) + self._starts.itemsize * len(self._starts)
 
-    def fitting(self, room: int) -> int:
+    def fitting_count(self, room: int) -> int:
         """Return the number of records that fit into some bytes, whatever the first of them is."""
         if self.size <= room:
             return self.count
         return min(self.count - 1, max(0, room) // self._longest)
 
-    def some(self, number: int, place: float) -> bytes:
+    def slice_from(self, number: int, place: float) -> bytes:
         """Return a number of records that follow each other. `place` (0 ≤ place < 1) selects the first."""
         first = int(place * self.count)
         return self._records[self._starts[first] : self._starts[first + number]]
@@ -154,14 +154,14 @@ class Answer:
         """Return it as the answer to a query with an id; `place` is as for `RecordRing.some`."""
         if not self._number:
             return id_ + self._head + self._tail
-        return id_ + self._head + self._ring.some(self._number, place) + self._tail
+        return id_ + self._head + self._ring.slice_from(self._number, place) + self._tail
 
 
 def answer(query: Query, ring: RecordRing, additional: Iterable[Target], bytes_max: int) -> Answer:
     """Return an answer with whole records, as many as fit. Additional records are left out first."""
     opt = query.opt()
     room = bytes_max - HEADER_BYTES - len(query.question) - len(opt)
-    number = ring.fitting(room)
+    number = ring.fitting_count(room)
     if number < ring.count:
         flags = AUTHORITATIVE | TRUNCATED
         return Answer(query.head(Rcode.NOERROR, flags, (number, 0, 0)), ring, number, opt)

@@ -107,7 +107,7 @@ class Responder:
         if kept is None:
             return None
         records = kept.records
-        if kept.names_version != self._names_version or not (records is None or records.source.is_right(self._view)):
+        if kept.names_version != self._names_version or not (records is None or records.source.is_current(self._view)):
             self._forget(message[2:])
             return None
         if not self._node.ready:

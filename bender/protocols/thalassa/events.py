@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from bender.core.replica import Full
-from bender.net.eager_write import end_when_lost, limit_unsent, prompt_writer
+from bender.net.eager_write import close_when_unresponsive, eager_writer, limit_unsent
 from bender.net.fair_shares import FairShares, admit
 from bender.net.fair_turns import Turns
 from bender.node.consumer_limits import Origin, origin_of
@@ -151,8 +151,8 @@ class ThalassaSubscriber(Protocol):
         if tcp is not None:
             tcp.setTcpNoDelay(True)
         limit_unsent(self.transport)
-        end_when_lost(self.transport, self._node.limits.values.client_timeout_s)
-        self._write = prompt_writer(self.transport)
+        close_when_unresponsive(self.transport, self._node.limits.values.client_timeout_s)
+        self._write = eager_writer(self.transport)
         self.transport.registerProducer(self._stream, streaming=True)
         try:
             self._stream.follow(self._owed())

@@ -25,7 +25,7 @@ from bender.core.ledger import Claim
 from bender.net.fair_turns import Turns
 from bender.node.event_selection import ORDERED_MAX
 from bender.node.node import Node
-from bender.protocols.thalassa.registrations import encode_listed, listed, parse_update
+from bender.protocols.thalassa.registrations import decode_registration, encode_registration, parse_update
 
 #: Registrations of a list in one piece: they take about 1 ms.
 PIECE = 128
@@ -99,8 +99,8 @@ def _pieces(node: Node, claims: Sequence[Claim]) -> Iterator[bytes]:
     now_ms = node.journal.wall_ms()
     before = b"["
     for start in range(0, len(claims), PIECE):
-        registrations = [listed(node.shown(claim)) for claim in claims[start : start + PIECE]]
-        shown = [encode_listed(each, now_ms) for each in registrations if each.in_rotation]
+        registrations = [decode_registration(node.shown(claim)) for claim in claims[start : start + PIECE]]
+        shown = [encode_registration(each, now_ms) for each in registrations if each.in_rotation]
         yield before + b",".join(shown) if shown else b" "
         before = b"," if shown else before
     yield b"]" if before == b"," else b"[]"

@@ -100,12 +100,12 @@ def _ttl_s(seconds: object, timing: Timing) -> float:
     return min(max(number, TTL_INTERVALS_MIN * timing.interval_s), TTL_S_MAX)
 
 
-def listed(registration: bytes) -> ListedRegistration:
+def decode_registration(registration: bytes) -> ListedRegistration:
     """Return a registration from the JSON in which bender shows it."""
     return _listed.decode(registration)
 
 
-def encode_listed(registration: ListedRegistration, last_known_ms: int) -> bytes:
+def encode_registration(registration: ListedRegistration, last_known_ms: int) -> bytes:
     """Return a registration as JSON in Thalassa's form; `last_known_ms` is when it was known to be online."""
     ttl_s = registration.ttl
     meta = registration.meta | {SECONDS_TO_EXPIRE: int(ttl_s) if ttl_s == int(ttl_s) else ttl_s}
@@ -143,4 +143,4 @@ def event_frame(line: bytes) -> bytes:
     if event.event == "offline" or not registration.in_rotation:
         return offline_frame(registration.id)
     id_ = thalassa_id(registration.id).encode()
-    return frame(id_, b"online", encode_listed(registration, event.at))
+    return frame(id_, b"online", encode_registration(registration, event.at))

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from bender.core.timing import TTL_INTERVALS_MIN
-from bender.daemon.options import OPTIONS, choose
+from bender.daemon.options import OPTIONS, validate_options
 from bender.process.options import OptionError, from_toml
 from tests.fuzz.documents import damaged
 
@@ -63,14 +63,14 @@ def fuzz(sent: bytes) -> None:
     path = _FOLDER / f"bender-options-{os.getpid()}.toml"
     path.write_bytes(sent)
     try:
-        chosen = choose(from_toml(str(path), OPTIONS, "twistd bender"), "host")
+        options = validate_options(from_toml(str(path), OPTIONS, "twistd bender"), "host")
     except OptionError as error:
         sentence = str(error)
         assert sentence.endswith("."), sentence
         return
     finally:
         path.unlink()
-    assert chosen.timing.ttl_s >= TTL_INTERVALS_MIN * chosen.timing.interval_s > 0
-    assert chosen.insecure or all(endpoint.loopback for endpoint in chosen.endpoints.values())
-    assert chosen.name.isprintable() and chosen.cluster.isprintable()
-    assert all(endpoint.listened for endpoint in chosen.endpoints.values())
+    assert options.timing.ttl_s >= TTL_INTERVALS_MIN * options.timing.interval_s > 0
+    assert options.insecure or all(endpoint.is_loopback for endpoint in options.endpoints.values())
+    assert options.name.isprintable() and options.cluster.isprintable()
+    assert all(endpoint.listen_description for endpoint in options.endpoints.values())

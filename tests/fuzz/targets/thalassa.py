@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from bender.core.invalid import Invalid
 from bender.core.model import TooLarge, registration
 from bender.core.timing import TTL_S_MAX, Timing
-from bender.protocols.thalassa.registrations import encode_listed, event_frame, listed, offline_frame, parse_update
+from bender.protocols.thalassa.registrations import (
+    decode_registration,
+    encode_registration,
+    event_frame,
+    offline_frame,
+    parse_update,
+)
 from tests.fuzz.documents import documents_of, json_values
 from tests.protocols.thalassa.frames import FrameReader
 
@@ -59,7 +65,7 @@ def fuzz(sent: bytes) -> None:
         return
     assert wanted.ttl_s is not None and 4.0 <= wanted.ttl_s <= TTL_S_MAX
     registered = registration(wanted.key, body)
-    document = encode_listed(listed(registered), 7)
+    document = encode_registration(decode_registration(registered), 7)
     shown: dict[str, Any] = msgspec.json.decode(document)
     assert shown["id"] == "/" + "/".join(_PATH)
     again = parse_update(_PATH, msgspec.json.encode(shown["meta"]), _TIMING)

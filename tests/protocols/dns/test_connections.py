@@ -109,7 +109,7 @@ class Conversations(ConnectionsCase):
     def test_order(self) -> None:
         """An answer that takes long holds up those after it on the connection, and on no other."""
         self.many()
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         connection, other = self.connect(), self.connect()
         connection.ask("many.app.bender.")
         connection.ask("web.app.bender.")
@@ -122,7 +122,7 @@ class Conversations(ConnectionsCase):
     def test_the_client_sends_no_more(self) -> None:
         """It gets all answers before the connection is closed."""
         self.many()
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         connection = self.connect()
         connection.ask("many.app.bender.")
         connection.protocol.readConnectionLost()
@@ -155,7 +155,7 @@ class Conversations(ConnectionsCase):
     def test_not_for_long(self) -> None:
         """A connection that is lost while an answer is made gets none."""
         self.many()
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         connection = self.connect()
         connection.ask("many.app.bender.")
         connection.lose()
@@ -198,7 +198,7 @@ class SlowClients(ConnectionsCase):
 
     def test_much_at_once(self) -> None:
         """No more is read than a bound while queries wait for their turn, and then the rest."""
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         connection = self.connect()
         sent = framed(query("web.app.bender.").to_wire())
         connection.send(sent * (HELD_BYTES_MAX // len(sent) + 1))

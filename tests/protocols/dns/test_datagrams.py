@@ -70,7 +70,7 @@ class Datagrams(DnsCase):
         """A query takes its turn while the node has more to do than it can; one that is known needs none."""
         self.send(query("web.app.bender.").to_wire())
         self.assertEqual(len(self.received()), 1)
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         self.send(query("web.app.bender.").to_wire())
         self.send(query("web.app.bender.", "AAAA").to_wire())
         self.assertEqual(len(self.received()), 1)
@@ -79,7 +79,7 @@ class Datagrams(DnsCase):
 
     def test_too_late(self) -> None:
         """Clients have asked again after a second, or asked another server."""
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         for name in ("web.app.bender.", "api.app.bender."):
             self.send(query(name).to_wire())
         self.clock.advance(1.5)
@@ -87,7 +87,7 @@ class Datagrams(DnsCase):
 
     def test_too_many(self) -> None:
         """No more wait than a number."""
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         for number in range(WAITING_MAX + 5):
             self.send(query(f"{number:08x}.addr.bender.").to_wire())
         self.assertEqual(self.dropped, 5)
@@ -119,7 +119,7 @@ class Datagrams(DnsCase):
 
     def test_the_end(self) -> None:
         """What waits is forgotten, and an answer that comes later goes nowhere."""
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         self.send(query("web.app.bender.").to_wire())
         self.protocol.transport = None
         self.protocol.stopProtocol()

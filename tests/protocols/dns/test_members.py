@@ -45,7 +45,7 @@ class ManyMembers(DnsCase):
         self.assertGreaterEqual(len(steps), 4)
         self.members = self.members.__class__(self.node.replica.view, self.turns)
         self.over_tcp = self.responder(self.over_tcp._limit)
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         first, second = self.later("web.app.bender."), self.later("web.app.bender.", "AAAA")
         self.assertEqual((first, second), ([], []))
         self.clock.pump([0.0] * 3)
@@ -67,7 +67,7 @@ class ManyMembers(DnsCase):
     def test_a_query_after_a_change_meanwhile(self) -> None:
         """It does not get the answer to an earlier one."""
         self.many(300)
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         before = self.later("web.app.bender.")
         self.node.deregister("registration/web/1/10.0.0.5/8080")
         after = self.later("web.app.bender.")
@@ -82,7 +82,7 @@ class ManyMembers(DnsCase):
         """The query came while it existed, so it gets its members."""
         self.many(300)
         self.backend()
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         answers = self.later("shop.backend.bender.")
         self.node.configure("backend/shop", None, "operator")
         self.clock.pump([0.0] * 9)
@@ -94,7 +94,7 @@ class ManyMembers(DnsCase):
         self.many(300)
         self.up("10.9.9.9", version="2")
         self.backend(canary={"version": "2", "percent": 50})
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         answers = self.later("_shop._tcp.backend.bender.", "SRV")
         self.clock.pump([0.0] * 3)
         self.assertEqual(sorted(services(answers[0]).values()), [*(256 * [256]), 65_535])
@@ -111,7 +111,7 @@ class ManyMembers(DnsCase):
     def test_not_ready_any_more(self) -> None:
         """A node that was away while records were made does not answer with them."""
         self.many(300)
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         answers = self.later("web.app.bender.")
         self.node.replica.readiness.come_back(self.clock.seconds(), 60.0)
         self.clock.pump([0.0] * 3)
@@ -120,7 +120,7 @@ class ManyMembers(DnsCase):
     def test_failure(self) -> None:
         """A defect is logged, and the client gets an answer."""
         self.many(300)
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         answers = self.later("web.app.bender.")
         self.members.making = lambda *_: iter([])  # type: ignore[method-assign]
         self.members._view.status = lambda _: 1 / 0  # type: ignore[assignment, return-value, method-assign]
@@ -131,7 +131,7 @@ class ManyMembers(DnsCase):
     def test_too_many_wait(self) -> None:
         """Queries beyond a number are not answered."""
         self.many(300)
-        self.turns.crowded = True
+        self.turns.is_overloaded = True
         answers: list[bytes | None] = []
         sent = query("web.app.bender.").to_wire()
         for _ in range(members.WAITING_MAX):

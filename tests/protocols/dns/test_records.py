@@ -72,18 +72,18 @@ class Rings(SynchronousTestCase):
         """Each record may be the first, and the others follow in their order."""
         ring = RecordRing([b"a", b"bb", b"c"])
         self.assertEqual(
-            [ring.some(3, place) for place in (0.0, 0.34, 0.67, 0.9999)], [b"abbc", b"bbca", b"cabb", b"cabb"]
+            [ring.slice_from(3, place) for place in (0.0, 0.34, 0.67, 0.9999)], [b"abbc", b"bbca", b"cabb", b"cabb"]
         )
-        self.assertEqual([ring.some(2, place) for place in (0.0, 0.34, 0.67)], [b"abb", b"bbc", b"ca"])
+        self.assertEqual([ring.slice_from(2, place) for place in (0.0, 0.34, 0.67)], [b"abb", b"bbc", b"ca"])
 
     def test_fitting(self) -> None:
         """Whatever the first one is, those that are said to fit do."""
         ring = RecordRing([b"a", b"bbbb", b"cc"])
-        self.assertEqual([ring.fitting(room) for room in (0, 3, 4, 6, 7, 100)], [0, 0, 1, 1, 3, 3])
+        self.assertEqual([ring.fitting_count(room) for room in (0, 3, 4, 6, 7, 100)], [0, 0, 1, 1, 3, 3])
 
     def test_nothing(self) -> None:
         ring = RecordRing(())
-        self.assertEqual((ring.fitting(0), ring.size, ring.some(0, 0.5)), (0, 0, b""))
+        self.assertEqual((ring.fitting_count(0), ring.size, ring.slice_from(0, 0.5)), (0, 0, b""))
 
 
 class Answers(SynchronousTestCase):
