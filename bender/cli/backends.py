@@ -34,17 +34,21 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Object = TypeVar("_Object", Backend, Frontend)
 
 force_option = click.option(
-    "--force", is_flag=True, help="Do it even if that takes traffic away; requests may then be answered 503."
+    "--force",
+    is_flag=True,
+    help="Do it even if a backend or frontend then serves no requests; they may be answered 503.",
 )
 
-fields_argument = click.argument(
-    "fields",
-    nargs=-1,
-    type=SettingParam(),
-    metavar="[KEY=VALUE]…",
-    help="Other fields, or parts of them such as health.path=/up of a backend. A VALUE is JSON, or else text; null "
-    "removes a field.",
-)
+
+def fields_argument(of: str, example: str) -> Callable[[_Command], _Command]:
+    return click.argument(
+        "fields",
+        nargs=-1,
+        type=SettingParam(),
+        metavar="[KEY=VALUE]…",
+        help=f"Other fields of the {of}, or a part of a field, for example {example}. A VALUE is JSON, or else text; "
+        "null removes a field.",
+    )
 
 
 def name_argument(of: str, *, required: bool = True) -> Callable[[_Command], _Command]:
@@ -56,12 +60,12 @@ def name_argument(of: str, *, required: bool = True) -> Callable[[_Command], _Co
 
 @click.group(cls=Group)
 def backend() -> None:
-    """Set, list and remove backends: which version of an app serves."""
+    """Set, list and remove backends; a backend names the version of an app that serves."""
 
 
 @click.group(cls=Group)
 def frontend() -> None:
-    """Set, list and remove frontends: where clients connect, and the backend behind."""
+    """Set, list and remove frontends; a frontend names where clients connect, and the backend for their requests."""
 
 
 @backend.command(
@@ -84,7 +88,7 @@ def frontend() -> None:
     metavar="NUMBER",
     help="Refuse the change unless at least this many members of the version are online.",
 )
-@fields_argument
+@fields_argument("backend", "health.path=/up")
 @force_option
 @asking
 async def set_backend(
@@ -97,10 +101,10 @@ async def set_backend(
     *,
     force: bool,
 ) -> None:
-    """Create a backend, or change the given fields of it.
+    """Create a backend, or change the given fields of a backend.
 
-    While the backend serves, nodes refuse a change that would leave it without members, such as a version that has
-    none.
+    While the backend serves requests, nodes refuse a change that would leave it without members, for example a version
+    that has no members.
     """
     options = {"app": app, "version": version, "min_members": min_members}
     await _set(session, f"backend/{name}", options, fields, force=force)
@@ -115,16 +119,16 @@ async def set_backend(
 )
 @name_argument("frontend")
 @click.option("--backend", shell_complete=completion_values.backends, help="The backend behind the frontend.")
-@fields_argument
+@fields_argument("frontend", "timeouts.client=30")
 @force_option
 @asking
 async def set_frontend(
     session: Session, name: str, backend: str | None, fields: Sequence[tuple[str, Any]], *, force: bool
 ) -> None:
-    """Create a frontend, or change the given fields of it.
+    """Create a frontend, or change the given fields of a frontend.
 
-    While the frontend serves, nodes refuse a backend that does not exist or has no members. The backends of rules must
-    exist.
+    While the frontend serves requests, nodes refuse a backend that does not exist or has no members. The backends that
+    rules name must exist.
     """
     await _set(session, f"frontend/{name}", {"backend": backend}, fields, force=force)
 
@@ -142,8 +146,9 @@ async def set_frontend(
 async def list_backends(session: Session, name: str | None) -> None:
     """List all backends, or the members of the backend NAME.
 
-    MEMBERS counts the members that receive traffic, as in `2 of 3` if one does not. A member receives none if it is
-    drained or in maintenance, has a weight of 0, or is down for most of the load balancers that report their checks.
+    MEMBERS counts the members that receive traffic, for example `2 of 3` if one of three does not. A member receives no
+    traffic if it is drained or in maintenance, if its weight is 0, or if most of the load balancers that report their
+    checks find it down.
     """
     if name is not None:
         await _list_members(session, name)
@@ -224,7 +229,7 @@ def _condition(rule: dict[str, Any]) -> str:
 @name_argument("backend")
 @asking
 async def list_history(session: Session, name: str) -> None:
-    """List the last settings of a backend, when and by whom each was made, newest first."""
+    """List the last settings of a backend, newest first, each with its time and author."""
     await _print_history(session, BACKEND_KIND, name, BACKEND_HISTORY, ["app", "version"])
 
 
@@ -238,7 +243,7 @@ async def list_history(session: Session, name: str) -> None:
 @name_argument("frontend")
 @asking
 async def list_frontend_history(session: Session, name: str) -> None:
-    """List the last settings of a frontend, when and by whom each was made, newest first."""
+    """List the last settings of a frontend, newest first, each with its time and author."""
     await _print_history(session, FRONTEND_KIND, name, FRONTEND_HISTORY, ["backend"])
 
 
@@ -337,12 +342,14 @@ def _say_how_to_end_a_canary(session: Session, what: Backend | Frontend) -> None
     """,
 )
 @name_argument("backend")
-@click.option("--force", is_flag=True, help="Remove it even if a frontend sends to it; requests are then answered 503.")
+@click.option(
+    "--force", is_flag=True, help="Remove it even if a frontend sends requests to it; they are then answered 503."
+)
 @asking
 async def remove_backend(session: Session, name: str, *, force: bool) -> None:
     """Remove a backend and its history; its members stay registered.
 
-    Nodes refuse to remove a backend that serves requests and is used by a frontend.
+    Nodes refuse to remove a backend that serves the requests of a frontend.
     """
     await _remove(session, f"backend/{name}", force=force)
 

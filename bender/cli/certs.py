@@ -56,14 +56,14 @@ TOKEN_BYTES = 32
     "ca_directory",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The directory of an existing CA, which signs the certificate; without it a CA is made in DIR.",
+    help="The directory of an existing CA, which signs the certificate; without this option a CA is made in DIR.",
 )
 @click.option(
     "--host",
     "hosts",
     metavar="HOST",
     multiple=True,
-    help="A host name or address that the certificate is for; repeatable. By default those of the certificate that is "
+    help="A host name or address that the certificate is for; repeatable. By default those in the certificate that is "
     "replaced, or else the name and all addresses of this machine.",
 )
 @click.option(
@@ -77,9 +77,10 @@ TOKEN_BYTES = 32
 def certs(directory: Path, ca_directory: Path | None, hosts: tuple[str, ...], days: int, *, as_json: bool) -> int:
     """Make a certificate for a node, and the CA of the cluster if there is none yet.
 
-    Nodes use the directory as --tls DIR and --peer-tls DIR, and clients its ca.pem as --ca FILE. Keep ca-key.pem, which
-    signs certificates, off the nodes. With --ca, a certificate in DIR is replaced: send SIGHUP to the node then. If the
-    ca.pem in DIR has other CAs beside this one, it stays as it is: so a cluster is moved from one CA to another.
+    Nodes use the directory as --tls DIR and --peer-tls DIR, and clients its ca.pem as --ca FILE. Do not copy
+    ca-key.pem, which signs certificates, to the nodes. With --ca, a certificate in DIR is replaced: send SIGHUP to the
+    node then. A ca.pem in DIR that contains this CA and others is not changed. This allows you to move a cluster to a
+    new CA.
     """
     from bender.tls import issuing  # noqa: PLC0415 - its library takes a tenth of a second to import
 
@@ -171,13 +172,13 @@ def _refuse_other_authority(directory: Path, authority: Authority, ca_directory:
     bender token web-ci 'register:web-*' configure --secret-file ci.token >>tokens.toml
     """,
 )
-@click.argument("name", metavar="NAME", help="The name of the token, which histories and errors show.")
+@click.argument("name", metavar="NAME", help="The name of the token; histories and errors show it.")
 @click.argument(
     "scopes",
     metavar="SCOPE…",
     nargs=-1,
     required=True,
-    help="What it permits: read, register:APP (with * and ?), configure, admin.",
+    help="What the token permits: read, register:APP (with * and ?), configure, admin.",
 )
 @click.option(
     "--secret-file",
@@ -187,9 +188,10 @@ def _refuse_other_authority(directory: Path, authority: Authority, ca_directory:
     help="Where the token itself is written, for --token-file; the file must not exist yet.",
 )
 def token(name: str, scopes: tuple[str, ...], secret_file: Path) -> int:
-    """Make a token for clients, and print its table for the file that nodes read by --tokens.
+    """Make a token for clients, and print the TOML table to add to the file that nodes read (--tokens FILE).
 
-    The table has only the SHA-256 of the token. Append it to that file on each node, and send SIGHUP to the nodes.
+    The table has only the SHA-256 of the token. Append the table to that file on each node, and send SIGHUP to the
+    nodes.
     """
     if not (name.isprintable() and 1 <= len(name.strip()) <= NAME_CHARACTERS_MAX):
         raise click.ClickException(f"NAME must be 1 to {NAME_CHARACTERS_MAX} printable characters")

@@ -27,9 +27,10 @@ _INSTANCE = {
 INSTANCES = Columns(
     {
         **_INSTANCE,
-        "STATE": "up; drain or maint if an operator has set it; suspect if no node hears from the instance.",
+        "STATE": "up; drain or maint if an operator has set this; suspect if only a guard keeps the instance listed "
+        "(see bender guard).",
         "WEIGHT": "The share of the traffic, relative to other instances, 0 to 256.",
-        "TTL": "The number of seconds without a renewal after which it expires.",
+        "TTL": "The number of seconds without a renewal after which the instance expires.",
         "SINCE": "How long ago it was registered.",
         "NODE": "The node at which it was registered.",
         "META": "The fields of your own that are stored with it, as JSON.",
@@ -38,11 +39,11 @@ INSTANCES = Columns(
 
 EVENTS = Columns(
     {
-        "TIME": "By the clock of the node that sent the event, in the time zone of this machine.",
-        "EVENT": "online, offline, changed, created or removed. A line with synced has no other columns.",
+        "TIME": "The time by the clock of the node that sent the event, in the time zone of this machine.",
+        "EVENT": "online, offline, changed, created or removed. The line for the event synced has no other columns.",
         "ID": "The instance, backend or frontend.",
-        "REASON": "Why, such as registered, expired, deregistered, check-failed, node-lost or configured.",
-        "CHANGE": "The fields that differ, each with its value before.",
+        "REASON": "The reason, such as registered, expired, deregistered, check-failed, node-lost or configured.",
+        "CHANGE": "The fields that differ, each with its former value.",
     },
     "A line (there is no header)",
 )
@@ -50,21 +51,23 @@ EVENTS = Columns(
 ACCOUNTS = Columns(
     {
         "NODE": "The node.",
-        "LISTS IT": "yes; no; hidden if all nodes at which it renewed are silent; unreachable (no answer).",
+        "LISTS IT": "yes; no; hidden if this node does not hear the nodes at which the instance renewed; unreachable "
+        "(no answer).",
         "HEARD IT": "How long ago the instance renewed at this node.",
-        "LEFT": "How much of the ttl remains, counted from HEARD IT.",
-        "HELD FOR": "How long this node has held a claim of the instance.",
-        "SEES AT OTHERS": "Other nodes: which hold a claim, are silent, or know that the registration ended.",
+        "LEFT": "The time that is left of the ttl, which began with that renewal.",
+        "HELD FOR": "How long this node has held a claim: its record that the instance registered or renewed at it.",
+        "SEES AT OTHERS": "What this node knows about other nodes: which of them hold a claim, are silent, or know "
+        "that the registration ended.",
     },
     "Nodes",
 )
 
 LAST_EVENTS = Columns(
     {
-        "WHEN": "When the node reported it.",
+        "WHEN": "When the node reported the event.",
         "NODE": "The node.",
         "EVENT": "online, offline or changed.",
-        "REASON": "Why.",
+        "REASON": "The reason.",
     },
     "Last events",
 )
@@ -123,8 +126,8 @@ RULES = Columns(
 GUARDED = Columns(
     {
         "APP": "The app.",
-        "SUSPECTS": "How many of its members are listed although no node hears from them.",
-        "LEFT": "How long they stay listed at most.",
+        "SUSPECTS": "How many of its instances are suspect: only a guard keeps them listed.",
+        "LEFT": "How long the suspect instances stay listed at most.",
     }
 )
 
@@ -133,12 +136,12 @@ NODES = Columns(
         "NODE": "The name of the node.",
         "API": "The address for clients.",
         "STATE": "ready; not ready; silent (the asked node does not hear it); left (stopped); unreachable (no answer).",
-        "LAG": "How long ago the asked node heard from it.",
-        "DIGEST": "A checksum of its state: nodes with the same state have the same digest.",
-        "LISTED": "How many registrations it lists.",
-        "CLAIMS": "How many claims it holds, of instances that renewed there.",
-        "UP FOR": "How long it has been running.",
-        "VERSION": "The version of bender that it runs.",
+        "LAG": "How long ago the asked node heard from this node.",
+        "DIGEST": "A checksum of the state of the node: nodes with the same state have the same digest.",
+        "LISTED": "How many registrations the node lists.",
+        "CLAIMS": "The number of instances that registered or renewed at this node itself (its claims).",
+        "UP FOR": "How long the node has been running.",
+        "VERSION": "The version of bender that the node runs.",
     },
     "Nodes",
 )
@@ -147,10 +150,10 @@ CONSUMERS = Columns(
     {
         "CONSUMER": "The name of the consumer: a driver of a load balancer, or a watcher.",
         "NODE": "The node whose events it follows.",
-        "STATE": "connected, or gone; or the problem with the configuration that it drives.",
-        "BEHIND": "How many events it has not confirmed yet.",
-        "CONFIRMED": "How long ago it last confirmed or reported something.",
-        "FINDS DOWN": "The instances that its own checks find down.",
+        "STATE": "connected, or gone; or the kind of problem that the driver has with its load balancer.",
+        "BEHIND": "How many events the consumer has not confirmed yet.",
+        "CONFIRMED": "How long ago the consumer last confirmed or reported something.",
+        "FINDS DOWN": "The instances that are down according to the load balancer's own checks.",
     },
     "Consumers",
 )
@@ -158,23 +161,24 @@ CONSUMERS = Columns(
 DIFFERENCES = Columns(
     {
         "ID": "The object that differs.",
-        "a node": "yes: as at the first node that has it; -: this node does not have it; or the fields that differ.",
+        "a node": "yes: the object is the same as at the first node that has it; -: this node does not have it; else "
+        "the fields that differ.",
     }
 )
 
-_LAST_CHANGE = {"LAST CHANGE": "The reason of the last change that was seen, and how long ago."}
+_LAST_CHANGE = {"LAST CHANGE": "The reason of the last change that this command saw, and how long ago it was."}
 
 TOP_APPS = Columns(
     {
         "APP": "The app.",
         "VERSION": "The version of the app.",
         "LISTED": "How many instances are listed.",
-        "UP": "How many of them are up.",
-        "DRAIN": "How many an operator has set to drain.",
-        "MAINT": "How many an operator has set to maint.",
-        "SUSPECT": "How many are listed although no node hears from them.",
-        "WEIGHT": "The sum of the weights of those that take traffic.",
-        "BACKENDS": "The backends that send to this version, also as a canary.",
+        "UP": "How many of these are up.",
+        "DRAIN": "The number of instances that an operator has set to drain.",
+        "MAINT": "The number of instances that an operator has set to maint.",
+        "SUSPECT": "The number of instances that only a guard keeps listed (see bender guard).",
+        "WEIGHT": "The sum of the weights of the instances that take traffic.",
+        "BACKENDS": "The backends that send traffic to this version, also those of which it is the canary (see below).",
         **_LAST_CHANGE,
     },
     "Apps",
@@ -183,7 +187,8 @@ TOP_APPS = Columns(
 TOP_INSTANCES = Columns(
     {
         **{name: meaning for name, meaning in INSTANCES.meanings.items() if name != "META"},
-        "STATE": "up; drain or maint if an operator has set it; suspect if no node hears from it; gone, for a moment.",
+        "STATE": "up; drain or maint if an operator has set this; suspect if only a guard keeps the instance listed; "
+        "gone for five seconds after its removal.",
         **_LAST_CHANGE,
         "META": INSTANCES.meanings["META"],
     },
@@ -196,22 +201,22 @@ TOP_BACKENDS = Columns(
         "APP": "The app.",
         "VERSION": "The version that serves.",
         "MEMBERS": "How many instances and fixed servers take traffic.",
-        "CANARY": "The version of the canary, and its share of the traffic.",
+        "CANARY": "The version that is tried with a share of the traffic, and this share.",
         "FRONTENDS": "The frontends that send to the backend.",
         **_LAST_CHANGE,
     },
     "Backends",
 )
 
-TOP_NODES = Columns({**NODES.meanings, "LAG": "How long ago the followed node heard from it."}, "Nodes")
+TOP_NODES = Columns({**NODES.meanings, "LAG": "How long ago the followed node heard from this node."}, "Nodes")
 
 TOP_EVENTS = Columns(
     {
-        "TIME": "By the clock of the node that sent the event, in the time zone of this machine.",
+        "TIME": "The time by the clock of the node that sent the event, in the time zone of this machine.",
         "EVENT": EVENTS.meanings["EVENT"].partition(". ")[0] + ".",
         "ID": "The instance, backend or frontend.",
         "REASON": EVENTS.meanings["REASON"],
-        "SEEN": "How long ago it arrived here.",
+        "SEEN": "How long ago the event arrived here.",
         "AT NODE": "The address of the node that sent it.",
     },
     "Events",

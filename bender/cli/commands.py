@@ -26,23 +26,26 @@ COMMANDS: Mapping[str, Lazy] = {
     ),
     "explain": Lazy(
         "bender.cli.registrations:explain",
-        "Explain why an instance is in rotation or not, and show what each node knows of it.",
+        "Explain why an instance is in rotation or not, and show what each node knows about it.",
     ),
     "register": Lazy("bender.cli.registrations:register", "Register an instance once, or renew it."),
     "deregister": Lazy("bender.cli.registrations:deregister", "Remove an instance from the registry."),
     "drain": Lazy(
         "bender.cli.registrations:drain",
-        "Stop new requests to an instance, healthy or not; a restart does not end this.",
+        "Stop new requests to an instance, even if it is healthy.",
     ),
     "up": Lazy("bender.cli.registrations:up", "Remove the state that `bender drain` set on an instance."),
-    "backend": Lazy("bender.cli.backends:backend", "Set, list and remove backends: which version of an app serves."),
+    "backend": Lazy(
+        "bender.cli.backends:backend",
+        "Set, list and remove backends; a backend names the version of an app that serves.",
+    ),
     "frontend": Lazy(
         "bender.cli.backends:frontend",
-        "Set, list and remove frontends: where clients connect, and the backend behind.",
+        "Set, list and remove frontends; a frontend names where clients connect, and the backend for their requests.",
     ),
     "deploy": Lazy(
         "bender.cli.deploy:deploy",
-        "Switch a backend to a version, at once or in steps, and roll back if it performs worse.",
+        "Switch a backend to a version, at once or in steps, and roll back if the version performs worse.",
     ),
     "rollback": Lazy(
         "bender.cli.backends:rollback",
@@ -50,19 +53,20 @@ COMMANDS: Mapping[str, Lazy] = {
     ),
     "export": Lazy(
         "bender.cli.declared:export",
-        "Print backends, frontends and operators' states as TOML, for `bender apply`.",
+        "Print backends, frontends and the states that operators set (drain, maint) as TOML, for `bender apply`.",
     ),
     "apply": Lazy(
-        "bender.cli.declared:apply_file", "Change backends, frontends and operators' states to match a FILE."
+        "bender.cli.declared:apply_file",
+        "Change backends, frontends and the states that operators set, to match a FILE.",
     ),
     "check": Lazy("bender.cli.declared:check", "Check a FILE for `bender apply`, without asking a node."),
     "guard": Lazy(
         "bender.cli.node_loss_guard:guard",
-        "List and end guards, which keep members listed when nodes lose most of an app at once.",
+        "List and end guards; a guard keeps instances listed if lost nodes would make most of an app disappear.",
     ),
     "status": Lazy(
         "bender.cli.nodes:status",
-        "Show all consumers and nodes: which nodes are ready, hear each other and have the same state.",
+        "Show the state of all nodes, and all consumers: programs that follow events, such as load balancers' drivers.",
     ),
     "diff": Lazy(
         "bender.cli.nodes:diff", "Show the objects that differ between nodes; print nothing if all nodes agree."
@@ -72,7 +76,7 @@ COMMANDS: Mapping[str, Lazy] = {
     ),
     "token": Lazy(
         "bender.cli.certs:token",
-        "Make a token for clients, and print its table for the file that nodes read by --tokens.",
+        "Make a token for clients, and print the TOML table to add to the file that nodes read (--tokens FILE).",
     ),
     "completion": Lazy("bender.cli.completion:completion", "Print the completion script for a SHELL."),
 }
@@ -85,9 +89,9 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def bender() -> None:
     """Query and change a bender registry, and run commands as registered instances.
 
-    Every command takes --node, --json, --token-file, --ca, --insecure and --as. Without --node it uses the nodes in
-    BENDER_NODES (HOST:PORT,…). It asks the nodes in order and uses the first answer; nodes that timed out in the last
-    minute come last.
+    Commands that ask nodes take --node, --json, --token-file, --ca, --insecure and --as. Without --node they use the
+    nodes in BENDER_NODES (HOST:PORT,…). They ask the nodes in order and use the first answer; nodes that timed out in
+    the last minute are asked last. With --json most commands print the answer of the HTTP API.
 
     The exit status is 0 on success, 1 on failure, and 2 if the command line is invalid.
     """

@@ -48,11 +48,11 @@ def _applier(session: Session) -> Applier:
 )
 @asking
 async def export(session: Session) -> int:
-    """Print backends, frontends and operators' states as TOML, for `bender apply`.
+    """Print backends, frontends and the states that operators set (drain, maint) as TOML, for `bender apply`.
 
-    The same registry gives the same bytes, so the file can be kept in git. A state is written with the time at which it
-    ends. With --json the output is the same document as JSON. The exit status is 1 if the registry has none of these.
-    This is so after all nodes were stopped at once: do not overwrite an older export then.
+    The same registry gives the same bytes, so the file can be kept in git. Each state is written with the time at which
+    it ends. With --json the output is the same document as JSON. The exit status is 1 if there is nothing to print. The
+    registry is empty after all nodes were stopped at once: do not overwrite an older export then.
     """
     document, notes = exported(await _applier(session).contents())
     if document.is_empty:
@@ -89,8 +89,8 @@ def _as_json(document: Document) -> dict[str, Any]:
 def check(file: IO[bytes], *, as_json: bool) -> int:
     """Check a FILE for `bender apply`, without asking a node.
 
-    It prints all problems at once, each with its line: syntax, unknown fields, wrong values, and backends that a
-    frontend names and the file does not have. The exit status is 1 if there is a problem.
+    It prints all problems, each with its line: wrong syntax, unknown fields, wrong values, and backends that a frontend
+    names and that are not in the file. The exit status is 1 if there is a problem.
     """
     screen = Output(as_json=as_json)
     found = _read(file)
@@ -120,7 +120,7 @@ def check(file: IO[bytes], *, as_json: bool) -> int:
     "-f", "--file", required=True, type=click.File("rb"), metavar="FILE", help="The file; - is the standard input."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be changed, and change nothing.")
-@click.option("--prune", is_flag=True, help="Also remove the objects that the file does not have.")
+@click.option("--prune", is_flag=True, help="Also remove the objects that are not in the file.")
 @click.option("--force", is_flag=True, help="Also make changes that take traffic away from a backend that serves.")
 @click.option(
     "--wait",
@@ -132,12 +132,12 @@ def check(file: IO[bytes], *, as_json: bool) -> int:
 )
 @asking
 async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune: bool, force: bool, wait: float) -> int:
-    """Change backends, frontends and operators' states to match a FILE.
+    """Change backends, frontends and the states that operators set, to match a FILE.
 
-    It shows the differences, warns of requests that would be answered 503, and checks all changes before it makes the
-    first. An object gets exactly the fields in the file: its other fields are removed. Objects that the file does not
-    have stay, unless --prune is given. A change that another client makes meanwhile is not overwritten. Applying a file
-    twice changes nothing the second time.
+    The command shows the differences, warns about requests that would be answered 503, and checks all changes before it
+    makes the first. An object gets exactly the fields in the file: its other fields are removed. Objects that are not
+    in the file stay, unless --prune is given. A change that another client makes in the meantime is not overwritten.
+    Applying a file twice changes nothing the second time.
     """
     found = _read(file)
     if found.problems:

@@ -17,7 +17,7 @@ from bender.cli.session import Session, following, wall_ms
 from bender.client.objects import describe_serving
 from bender.core.members import canary_of
 from bender.deploy import REQUESTS_MIN, Deploy, DeployPlan, DeployProgress, Observation, Step
-from bender.deploy.analysis import RequestCount, members
+from bender.deploy.analysis import PLAIN_ERRORS_MIN, PLAIN_PERCENT, RequestCount, members
 from bender.deploy.plan import Settings, percentage
 
 if TYPE_CHECKING:
@@ -37,34 +37,41 @@ up_to_a_day = Duration("0s", "24h")
 @name_argument("backend")
 @click.argument("version", type=Name(), shell_complete=completion_values.versions, help="The version to deploy.")
 @click.option("--min-members", type=click.IntRange(0), metavar="NUMBER",
-              help="How many members the version must have; one by default.",
+              help="The number of members that the version must have at least; one by default.",
 )  # fmt: skip
 @click.option("--steps", type=Steps(), default=(), metavar="PERCENT,…",
-              help="Shares of the traffic for the version, one after the other; at 100 it serves alone.")  # fmt: skip
+              help="Shares of the traffic for the version, one after the other; at 100 the version serves alone.",
+)  # fmt: skip
 @click.option("--every", type=up_to_a_day, default="60s", show_default=True, metavar="DURATION",
               help="How long to watch each share.")  # fmt: skip
 @click.option("--watch", type=up_to_a_day, default="5s", show_default=True, metavar="DURATION",
               help="How long to watch the version when it serves alone.")  # fmt: skip
 @click.option("--errors-max", type=click.FloatRange(0, 100), default=2.0, show_default=True, metavar="PERCENT",
-              help="By how much the version's error rate may exceed that of the other version. It is compared "
-              f"once a step has had {REQUESTS_MIN} requests, or earlier if half of them or more fail. If the other "
-              f"version had fewer than {REQUESTS_MIN} in the step, all its reported requests count.")  # fmt: skip
+              help="By how much the version's error rate may exceed that of the other version. The rates are compared "
+              f"after {REQUESTS_MIN} requests of the step, or earlier if at least {PLAIN_ERRORS_MIN} of them failed "
+              f"and the version's rate is at least {PLAIN_PERCENT:g} percentage points higher. If the other version "
+              f"had fewer than {REQUESTS_MIN} requests in the step, its rate is that of all its requests that load "
+              "balancers have reported, also before the step.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
-              help="Print the steps, check the members and change nothing; the exit status is 1 if it could not begin.",
+              help="Print the steps, check the members and change nothing. The exit status is 1 if the deploy could "
+              "not begin.",
 )  # fmt: skip
 @click.option("--force", is_flag=True,
-              help="Deploy even if another operator set a canary in the last ten minutes and, without --min-members, "
-              "even if the version has no members.")  # fmt: skip
+              help="Deploy even if another operator set a canary in the last ten minutes. Also deploy a version that "
+              "has no members, unless --min-members is given.")  # fmt: skip
 @following
 async def deploy(
     session: Session, name: str, version: str, *, steps: tuple[float, ...], every: float, watch: float, **more: Any
 ) -> int:
-    """Switch a backend to a version, at once or in steps, and roll back if it performs worse.
+    """Switch a backend to a version, at once or in steps, and roll back if the version performs worse.
 
-    The deploy does not begin if the version has too few members, or if another operator set a canary in the last
-    ten minutes; the names in the history tell operators apart (see --as). During each step it rolls back as soon as
-    fewer members of the version take traffic than at the beginning, or load balancers report that most of them cannot
-    be reached or that too many requests fail. If another client changes the backend, the deploy stops.
+    While the version gets less than all of the traffic, it is a canary of the backend. The deploy does not begin if the
+    version has too few members, or if another operator set a canary in the last ten minutes; operators are
+    distinguished by their names in the history (see --as).
+
+    During each step the deploy rolls back in three cases: (1) fewer members of the version take traffic than at the
+    beginning; (2) load balancers report that most of these members cannot be reached; (3) load balancers report that
+    too many requests fail (see --errors-max). If another client changes the backend, the deploy stops.
 
     Ctrl-C ends the deploy and leaves the backend as it is. Run the same command again to continue with the next larger
     step.

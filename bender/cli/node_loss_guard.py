@@ -18,7 +18,12 @@ from bender.client.responses import read_nothing, reader
 
 @click.group(cls=Group)
 def guard() -> None:
-    """List and end guards, which keep members listed when nodes lose most of an app at once."""
+    """List and end guards; a guard keeps instances listed if lost nodes would make most of an app disappear.
+
+    A node lists an instance while it hears a node at which the instance renews. If a node no longer hears the nodes at
+    which most instances of an app renew, it keeps these instances listed for the duration in its option --guard, and
+    marks them as suspect: it cannot know whether they still serve.
+    """
 
 
 @guard.command(
@@ -30,9 +35,9 @@ def guard() -> None:
 )
 @asking
 async def list_guarded(session: Session) -> None:
-    """List the apps with suspect members at the node that answers.
+    """List the apps that have suspect instances, which only a guard keeps listed.
 
-    Nodes may differ: `bender status` shows the suspects of each node.
+    The list is that of the node that answers. Nodes may differ: `bender status` shows the suspects of each node.
     """
     found, reply = await session.client.read(reader(list[Guarded]), "GET", "/guard", bytes_max=LIST_BYTES_MAX)
     if session.printed_as_json(reply):
@@ -50,9 +55,9 @@ async def list_guarded(session: Session) -> None:
 @click.argument("app", type=Name(), shell_complete=completion_values.guarded_apps, help="The app.")
 @asking
 async def end_guard(session: Session, app: str) -> None:
-    """Hide the suspect members of an app now, on all connected nodes.
+    """Stop listing the suspect instances of an app now, on all nodes that the asked node can reach.
 
-    The nodes do not guard the app again for the duration in their option --guard (of twistd bender).
+    After that, a node does not guard the app again for the duration in its option --guard (of twistd bender).
     """
     _, reply = await session.client.read(read_nothing, "DELETE", guard_path(app))
     session.report(f"The guard of {app} has ended: its suspect members are hidden.", reply)

@@ -49,15 +49,15 @@ KINDS = ("registrations", "backends", "frontends")
 )
 @asking
 async def status(session: Session) -> None:
-    """Show all consumers and nodes: which nodes are ready, hear each other and have the same state.
+    """Show the state of all nodes, and all consumers: programs that follow events, such as load balancers' drivers.
 
-    One node is enough to find the others. For each driver of a load balancer it prints the problems, such as a
-    configuration that is refused or held back, with the reason and the configuration that serves instead. A limit of a
-    node of which more than 80 % are used is printed as well. With --json the output is the status as the asked node
-    reports it, with its list of consumers as "consumers".
+    One node is enough to find the others. A driver configures a load balancer from bender. The command prints the
+    problems of each driver, for example that the load balancer refuses a configuration, with the reason and the
+    configuration in use. It also prints each limit of a node that is more than 80 % used. With --json the output is the
+    status that the asked node reports, with the list of consumers in the field "consumers".
 
-    The exit status is 0 if a node answers, whatever it reports; that of `bender diff` is 1 if nodes differ or one does
-    not answer.
+    The exit status is 0 if a node answers, even if it reports problems. To test whether all nodes answer and agree, use
+    the exit status of `bender diff`.
     """
     own, reply = await session.client.read(reader(NodeStatus), "GET", "/status")
     if session.screen.as_json:
@@ -213,7 +213,7 @@ async def _statuses(session: Session, nodes: list[str]) -> dict[str, NodeStatus 
 async def diff(session: Session) -> int:
     """Show the objects that differ between nodes; print nothing if all nodes agree.
 
-    One node is enough to find the others. The exit status is 0 if all agree, 1 if nodes differ or one does
+    One node is enough to find the others. The exit status is 0 if all nodes agree, and 1 if nodes differ or a node does
     not answer.
     """
     own, _ = await session.client.read(reader(NodeStatus), "GET", "/status")

@@ -56,7 +56,7 @@ version_argument = click.argument(
     help="The version of the app; all versions by default.",
 )
 force_option = click.option(
-    "--force", is_flag=True, help="Do it even if this is the last member of a backend that takes traffic."
+    "--force", is_flag=True, help="Do it even if a backend then has no member that takes traffic."
 )
 
 
@@ -139,8 +139,8 @@ def _state(session: Session, registration: Registration) -> Styled:
     "--only",
     metavar="EVENT,…",
     type=Events(),
-    help="Print only these events. Instances have online and offline, backends and frontends created and removed; all "
-    "have changed, and synced ends the list of existing objects.",
+    help='Print only these events. Events of instances: "online", "offline" and "changed". Events of backends and '
+    'frontends: "created", "removed" and "changed". The event "synced" ends the list of existing objects.',
 )
 @click.option("--new", is_flag=True, help="Leave out the objects that exist already.")
 @following
@@ -149,9 +149,9 @@ async def watch(
 ) -> None:
     """Print every change as it happens, until Ctrl-C; if a node fails, follow another one.
 
-    It prints the objects that exist, then an event called synced, and then each change. For a backend or frontend it
-    prints the fields that changed. With --json each line is an event as in the API, with the node that sent it; an
-    event of kind changed has the object as it was before in the field "previous".
+    It prints the objects that exist, then the event "synced", and then each change. For a backend or frontend it prints
+    the fields that changed. With --json each line is an event as in the API, with the node that sent it. In an event
+    "changed", the field "previous" holds the object before the change.
     """
     async with session.client.watch(app, version) as events:
         events.on_away = partial(_print_problems, session)
@@ -205,7 +205,7 @@ def _fields(screen: Any, event: Event) -> list[Styled]:
 @id_argument
 @asking
 async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 - the word that people know it by
-    """Explain why an instance is in rotation or not, and show what each node knows of it.
+    """Explain why an instance is in rotation or not, and show what each node knows about it.
 
     The exit status is 1 if no node knows the instance.
     """
@@ -303,14 +303,14 @@ def _id_from(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
     "--wait",
     type=Duration("0s", "60s"),
     metavar="DURATION",
-    help="Wait until all nodes have removed it, at most this long.",
+    help="Wait until all nodes have removed the instance, at most this long.",
 )
 @force_option
 @asking
 async def deregister(session: Session, id: tuple[str, ...], wait: float | None, *, force: bool) -> None:  # noqa: A002
     """Remove an instance from the registry.
 
-    The instance is not removed if it is the last member of a backend that takes traffic (see --force). A program that
+    The instance is not removed if a backend would then have no member that takes traffic (see --force). A program that
     still renews the instance may register it again.
     """
     id_ = registration_id(id)
@@ -350,9 +350,10 @@ async def drain(
     maint: bool,
     force: bool,
 ) -> None:
-    """Stop new requests to an instance, healthy or not; a restart does not end this.
+    """Stop new requests to an instance, even if it is healthy.
 
-    The state ends with `bender up`, or when its time is over.
+    This sets the state drain of the instance, or the state maint with --maint. The state stays when the instance
+    restarts. It ends with `bender up`, or after the time given by --for.
     """
     await _set_state(session, registration_id(id), "maint" if maint else "drain", for_s, force=force)
 
@@ -365,7 +366,7 @@ async def drain(
     """,
 )
 @id_argument
-@for_option("Treat the instance as up for this time, whatever its health.")
+@for_option("Treat the instance as up for this time, even if it is not healthy.")
 @asking
 async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None:  # noqa: A002
     """Remove the state that `bender drain` set on an instance."""

@@ -70,17 +70,19 @@ class TypedDuration(Duration):
 @click.option(
     "--host",
     metavar="ADDRESS",
-    help="The address to register; by default the one from which this machine reaches a node.",
+    help="The address to register; by default the address from which this machine reaches a node.",
 )
 @click.option(
     "--ttl",
     type=TypedDuration(),
     metavar="DURATION",
-    help="How long the instance stays registered if this process is killed.",
+    help="How long the instance stays registered without a renewal, for example if this process is killed.",
 )
 @weight_option("The share of the traffic, relative to other instances.")
 @meta_option
-@click.option("--check", "check_path", metavar="PATH", help="A health page, which must answer with status 200 to 399.")
+@click.option(
+    "--check", "check_path", metavar="PATH", help="The path of a health page, which must answer with status 200 to 399."
+)
 @click.option("--check-every", type=Duration("100ms", "1h"), default="2s", show_default=True, metavar="DURATION",
               help="The time between two checks.")  # fmt: skip
 @click.option("--check-timeout", type=Duration("100ms", "60s"), default="2s", show_default=True, metavar="DURATION",
@@ -92,7 +94,7 @@ class TypedDuration(Duration):
 @click.option("--wait", type=Duration("0s", "60s"), default="5s", show_default=True, metavar="DURATION",
               help="How long to wait until all nodes have removed the instance.")  # fmt: skip
 @click.option("--drain", type=up_to_an_hour, default="0s", show_default=True, metavar="DURATION",
-              help="How long COMMAND continues after the wait, before it gets the signal.")  # fmt: skip
+              help="How long COMMAND continues after that wait, before it gets the signal.")  # fmt: skip
 @click.option("--kill-after", type=up_to_an_hour, metavar="DURATION",
               help="Kill COMMAND if it has not ended this long after the signal; never by default.")  # fmt: skip
 @click.option("--any-process", is_flag=True,
@@ -103,15 +105,19 @@ class TypedDuration(Duration):
 async def run(session: Session, arguments: Sequence[str], **options: Any) -> int:
     """Run COMMAND, and keep its instance registered while it serves.
 
-    The instance is registered as soon as its port answers; with --check, as soon as that page answers. On SIGTERM,
-    SIGINT or SIGQUIT it is deregistered, and when all nodes have removed it, all processes of COMMAND get the signal; a
-    second signal skips the wait. The exit status is that of COMMAND, or 128 + N if signal N has ended it; 127 if
-    COMMAND does not exist; 2 if an option is invalid, before COMMAND starts. An unreachable registry never stops
+    The instance is registered as soon as its port answers; with --check PATH, as soon as the health page at PATH
+    answers. Without --host the registration follows the address of this machine. An unreachable registry never stops
     COMMAND. If the instance is not registered after 5 s, the reason is printed on stderr, and repeated less and less
-    often. If COMMAND goes into the background, its processes there are watched. Processes that are left when it ends
-    are terminated. Without --host the registration follows the address of this machine. BENDER_TOKEN is removed from
-    the environment of COMMAND. With --json each line on stderr is an object with "at" (milliseconds since 1970) and
-    "message"; stdout is that of COMMAND.
+    often.
+
+    On SIGTERM, SIGINT or SIGQUIT the instance is deregistered. When all nodes have removed the instance, all processes
+    of COMMAND get the signal; a second signal skips this wait. If COMMAND goes into the background, bender run watches
+    its processes there. Processes that still run when COMMAND ends are terminated.
+
+    The exit status is that of COMMAND; 128 + N if signal N ended COMMAND; 127 if COMMAND does not exist; 2 if an option
+    is invalid: then COMMAND is not started. BENDER_TOKEN is removed from the environment of COMMAND. With --json each
+    line of bender run on stderr is an object with the fields "at" (milliseconds since 1970) and "message". The stdout
+    is that of COMMAND.
     """
     plan = _plan(options)
     await _require_valid(plan, session.client, options["ttl"])

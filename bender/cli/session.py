@@ -79,7 +79,7 @@ OPTIONS = (
         show_envvar=True,
         help="The nodes to ask: the first that answers is used.",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print the answer of the API as JSON."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text."),
     click.option(
         "--token-file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -97,7 +97,7 @@ OPTIONS = (
         is_flag=True,
         envvar="BENDER_INSECURE",
         show_envvar=True,
-        help="Send the token to other machines without TLS too, where the network itself is encrypted.",
+        help="Allow sending the token to other machines without TLS; use it only if the network itself is encrypted.",
     ),
     click.option(
         "--as",

@@ -28,13 +28,19 @@ CLIENT_TIMEOUT_S_LEAST, CLIENT_TIMEOUT_S_BOUND = 1.0, 3600.0
 
 #: The option names, their defaults and their texts in `--help`.
 LIMIT_OPTIONS: Mapping[str, tuple[Any, str]] = {
-    "max-connections": (DEFAULTS.connections, "NUMBER of connections of clients to each of their ports"),
+    "max-connections": (
+        DEFAULTS.connections,
+        "NUMBER of client connections that each port for clients accepts, such as --api and --events",
+    ),
     "max-subscribers": (DEFAULTS.subscribers, "NUMBER of clients that follow events"),
     "max-registrations": (DEFAULTS.registrations, "NUMBER of registrations accepted at this node"),
     "max-rate": (0, "NUMBER of requests a second from one client address; 0 sets no limit"),
     "max-body": (DEFAULTS.body_bytes, "BYTES of the body of a request"),
     "max-entry": (DEFAULTS.entry_bytes, "BYTES of a registration, backend or frontend as JSON"),
-    "client-timeout": (int(DEFAULTS.client_timeout_s), "DURATION for a client to send a request, or to read an answer"),
+    "client-timeout": (
+        int(DEFAULTS.client_timeout_s),
+        "DURATION that a client may take to send a request, or to read an answer",
+    ),
 }
 
 

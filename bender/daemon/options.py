@@ -54,33 +54,54 @@ _DEFAULT_NAME = "--name, which follows from the host name and --api where it is 
 #: The option names, the defaults of all that have one, and their texts in `--help`.
 OPTIONS: Mapping[str, tuple[Any, str]] = {
     "api": ("tcp:1729:interface=127.0.0.1", "ENDPOINT of the HTTP API"),
-    "exchange": (f"tcp:{EXCHANGE_PORT}:interface=127.0.0.1", "ENDPOINT at which peers exchange state"),
+    "exchange": (
+        f"tcp:{EXCHANGE_PORT}:interface=127.0.0.1",
+        "ENDPOINT at which the nodes of a cluster (peers) exchange state",
+    ),
     "events": ("tcp:1731:interface=127.0.0.1", "ENDPOINT of the line protocol: events, one JSON object per line"),
-    "agent": (None, "ENDPOINT that HAProxy's agent-check asks for the state of servers [default: none]"),
+    "agent": (None, "ENDPOINT that HAProxy's agent-check asks for the state of servers; off without this option"),
     "thalassa": (
         None,
-        "HTTP_PORT[:EVENTS_PORT][:interface=ADDRESS] for programs of Thalassa, by default at 127.0.0.1 [default: none]",
+        (
+            "HTTP_PORT[:EVENTS_PORT][:interface=ADDRESS] for clients of the older registry Thalassa, at 127.0.0.1 "
+            "unless interface= is given; off without this option"
+        ),
     ),
     "peers": ((), "HOST[:PORT],… exchange addresses of some peers; repeatable"),
     "cluster": ("bender", "NAME of the cluster; peers of other clusters are refused"),
     "name": (None, "NAME of this node in logs and lists [default: HOSTNAME:APIPORT]"),
     "advertise": (None, "HOST at which peers reach this node [default: the host of --exchange, or the host name]"),
-    "ttl": (10, "DURATION of a registration that is sent without a ttl"),
-    "interval": (1, "DURATION between two rounds of the exchange; the same on all nodes"),
-    "guard": (0, "DURATION to keep members listed when lost nodes would hide most of an app; 0 turns it off"),
+    "ttl": (10, "DURATION after which a registration expires without a renewal, if its client sends no ttl"),
+    "interval": (1, "DURATION between two exchanges of state with peers; must be the same on all nodes"),
+    "guard": (
+        0,
+        (
+            "DURATION for which instances stay listed if unreachable nodes would make most instances of an app "
+            "disappear; 0 turns this off"
+        ),
+    ),
     "tls": (None, "DIR with cert.pem and key.pem; clients then use TLS at --api and --events"),
     "peer-tls": (None, "DIR with ca.pem, cert.pem and key.pem; peers then use TLS, with certificates of that CA alone"),
-    "peer-tls-mode": ("require", "require TLS of peers, or while a cluster changes to it, allow or prefer it"),
+    "peer-tls-mode": ("require", "MODE: require (peers use only TLS); allow or prefer while you move a cluster to TLS"),
     "tokens": (None, "FILE (TOML) with the tokens of clients, and what each permits"),
     "allow-host": (
         (),
-        "NAME,… in the Host header that --api and --thalassa answer, beside this machine's own; repeatable",
+        (
+            "NAME,… accepted in the Host header of requests to --api and --thalassa, in addition to the names of this "
+            "machine; repeatable"
+        ),
     ),
     **LIMIT_OPTIONS,
-    "dns": (None, "PORT[:interface=ADDRESS] of DNS over UDP and TCP, by default at 127.0.0.1; off without this option"),
+    "dns": (
+        None,
+        (
+            "PORT[:interface=ADDRESS] of DNS over UDP and TCP, at 127.0.0.1 unless interface= is given; off without "
+            "this option"
+        ),
+    ),
     **LOG_OPTIONS,
-    "disable": ((), f"PROTOCOL,… to leave out at --api: {', '.join(PROTOCOLS)}; repeatable"),
-    "insecure": (False, "allow endpoints that other machines can reach, although they are not protected"),
+    "disable": ((), f"PROTOCOL,… that --api does not serve (possible: {', '.join(PROTOCOLS)}); repeatable"),
+    "insecure": (False, "allow endpoints that other machines can reach and that are not protected"),
 }
 
 #: The options that name files which are read again after SIGHUP.

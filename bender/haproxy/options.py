@@ -43,7 +43,10 @@ OPTIONS: Mapping[str, tuple[str | None, str]] = {
     "output": ("FILE", "for HAProxy's configuration, which the driver writes; required"),
     "socket": ("FILE", "of HAProxy's socket for the Runtime API; required"),
     "template": ("FILE", "with a Jinja2 template of the configuration [default: the built-in one]"),
-    "include": ("FOLDER", "with lines of your own, such as frontend-NAME.cfg; read again when they change"),
+    "include": (
+        "FOLDER",
+        "with files of your own configuration lines, such as frontend-NAME.cfg; read again when a file changes",
+    ),
     "certificates": ("PATH", "of the TLS certificates, a file or a folder; loaded again when they change"),
     "log": (
         "WHERE",
@@ -52,7 +55,7 @@ OPTIONS: Mapping[str, tuple[str | None, str]] = {
     "stats": ("[ADDRESS:]PORT", "of HAProxy's statistics page, and of /metrics for Prometheus"),
     "maxconn": ("NUMBER", "of concurrent connections [default: HAProxy's own, from the limit of open files]"),
     "timeouts": ("NAME=SECONDS,…", f"for frontends and backends that set none; the defaults are {_TIMEOUTS}"),
-    "reload": ("COMMAND", "for the shell that makes HAProxy load the file again"),
+    "reload": ("COMMAND", "that makes HAProxy load the file again; a shell runs it"),
     "run": ("HAPROXY", "program to start and supervise, instead of --reload; it listens at --socket"),
     "check": ("HAPROXY", "program that checks the configuration [default: that of --run, else haproxy]"),
     "status": ("ENDPOINT", "where the driver serves its status, as JSON over HTTP"),

@@ -51,9 +51,9 @@ _PLAIN = ("", "dumb", "unknown")
 async def top(session: Session, app: str | None, version: str | None, interval: float, *, once: bool) -> int | None:
     """Show the registry live on the whole terminal: apps, instances, backends, nodes and events.
 
-    It follows the events of one node, and another one if that fails; while no node is reached, it shows what was known
-    last, how old that is, and why. Changes stand out for five seconds: + green is new, ~ yellow has changed, - red is
-    gone. Press ? for the keys, q or Ctrl-C to quit.
+    It follows the events of one node; if that node fails, it follows another one. While no node can be reached, it
+    shows the last known data, their age, and the reason of the failure. Changes stand out for five seconds: + green is
+    new, ~ yellow has changed, - red is gone. Press ? for the keys, q or Ctrl-C to quit.
 
     With --once, or if the output is not a terminal, it prints the apps, or the instances of APP, once and ends. With
     --json it prints one object with the answers of the API: "status", "registrations", "backends" and "frontends".
