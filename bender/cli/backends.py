@@ -19,9 +19,9 @@ from bender.cli.params import Name, SettingParam, merged, require_apart
 from bender.cli.session import Session, asking
 from bender.client import Backend, BenderError, Consumer, Frontend, Member, NotFound, Reply, Setting
 from bender.client.client import LIST_BYTES_MAX
-from bender.client.drivers import found_down
-from bender.client.objects import current, describe_serving, reader_of
-from bender.client.paths import forced, only_if, path_of
+from bender.client.drivers import members_found_down
+from bender.client.objects import current_object, describe_serving, object_reader
+from bender.client.paths import if_match_header, path_of, with_force
 from bender.client.responses import BACKEND_KIND, FRONTEND_KIND, ConfigKind, read_nothing, reader
 from bender.core.change_description import differences
 from bender.core.did_you_mean import nearest_name
@@ -171,7 +171,7 @@ async def _read_all(session: Session, kind: ConfigKind[_Object]) -> tuple[list[_
 
 def _receiving(members: Sequence[Member], consumers: Sequence[Consumer]) -> str:
     """Return how many members receive traffic, and of how many if some do not."""
-    down = {*found_down(consumers, [each.id for each in members])}
+    down = {*members_found_down(consumers, [each.id for each in members])}
     receiving = sum(each.weight > 0 and each.id not in down for each in members)
     return str(receiving) if receiving == len(members) else f"{receiving} of {len(members)}"
 
@@ -305,18 +305,18 @@ async def roll_back_frontend(session: Session, name: str, *, force: bool) -> Non
 
 
 async def _roll_back(session: Session, id_: str, *, force: bool) -> None:
-    read = reader_of(id_)
+    read = object_reader(id_)
     try:
         before, _ = await session.client.read(read, "GET", path_of(id_))
     except NotFound as error:
         kind, _, name = id_.partition("/")
         other = "frontend" if kind == "backend" else "backend"
-        if await current(session.client, f"{other}/{name}") is None:
+        if await current_object(session.client, f"{other}/{name}") is None:
             raise
         raise BenderError(f"{error}: to roll it back, run bender {other} rollback {shlex.quote(name)}") from error
     # If the answer is lost, the next node must not roll back a second time.
-    only = only_if(before.etag)
-    path = forced(f"{path_of(id_)}/rollback", force=force)
+    only = if_match_header(before.etag)
+    path = with_force(f"{path_of(id_)}/rollback", force=force)
     what, reply = await session.client.read(read, "POST", path, headers=only)
     if not session.screen.as_json:
         session.screen.say(f"{id_} is rolled back: {_leads_to(what)}.")
@@ -383,15 +383,15 @@ async def _set(
     for key, value in fields:
         if key in options:
             raise click.UsageError(f"{key} is an option: give --{key.replace('_', '-')} {value}")
-    read = reader_of(id_)
-    found = await current(session.client, id_)
+    read = object_reader(id_)
+    found = await current_object(session.client, id_)
     before = settings_of(found)
     wanted = {key: value for key, value in options.items() if value is not None} | merged(before or {}, fields)
     # A part is merged into the fields that were found, so a change by another client meanwhile must be refused.
     parts = any("." in key for key, _ in fields)
-    only = only_if(found.etag) if parts and found is not None else None
+    only = if_match_header(found.etag) if parts and found is not None else None
     unserved = await _unserved(session, id_, wanted) if found is None else []
-    path = forced(path_of(id_), force=force)
+    path = with_force(path_of(id_), force=force)
     what, reply = await session.client.read(read, "PUT", path, wanted, headers=only)
     reply = msgspec.structs.replace(reply, warnings=(*unserved, *reply.warnings))
     if not session.screen.as_json:
@@ -441,7 +441,7 @@ def _leads_to(what: Backend | Frontend) -> str:
 
 
 async def _remove(session: Session, id_: str, *, force: bool = False) -> None:
-    _, reply = await session.client.read(read_nothing, "DELETE", forced(path_of(id_), force=force))
+    _, reply = await session.client.read(read_nothing, "DELETE", with_force(path_of(id_), force=force))
     if not session.screen.as_json:
         session.screen.say(f"{id_} is removed.")
         session.screen.aside(f"at {reply.node}")

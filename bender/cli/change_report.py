@@ -7,8 +7,8 @@ from typing import Any
 
 from bender.cli.session import Session
 from bender.client import Backend, BenderError, Consumer, Frontend
-from bender.client.drivers import APPLIED_S_MAX, unable, until_applied
-from bender.client.objects import current
+from bender.client.drivers import APPLIED_S_MAX, drivers_unable_to_drain, wait_until_applied
+from bender.client.objects import current_object
 from bender.core.change_description import differences
 from bender.core.consumers import digest_of
 
@@ -31,8 +31,12 @@ async def missing(session: Session, id_: str, settings: dict[str, Any] | None, *
     """
     try:
         within_s = APPLIED_S_MAX if changed else 0.0
-        lacking = await until_applied(session.client.consumers, session.pause, id_, settings, within_s)
-        if lacking and changed and digest_of(settings_of(await current(session.client, id_))) != digest_of(settings):
+        lacking = await wait_until_applied(session.client.consumers, session.pause, id_, settings, within_s)
+        if (
+            lacking
+            and changed
+            and digest_of(settings_of(await current_object(session.client, id_))) != digest_of(settings)
+        ):
             return []  # it was changed again, and drivers may have the later change
     except BenderError as error:  # the change was made nevertheless
         return [f"cannot find out whether load balancers have applied it: {error}; see bender status"]
@@ -65,5 +69,5 @@ async def consumers_of(session: Session) -> Sequence[Consumer]:
 
 async def warn_of_unable_drivers(session: Session) -> None:
     """Name the drivers that cannot change the members of their load balancers now."""
-    for text in unable(await consumers_of(session)):
+    for text in drivers_unable_to_drain(await consumers_of(session)):
         session.screen.warn(text)

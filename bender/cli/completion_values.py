@@ -134,10 +134,9 @@ async def ids(client: Client, context: click.Context, incomplete: str) -> list[s
 @offering
 async def nodes(client: Client, _context: click.Context, incomplete: str) -> list[str]:
     """Complete nodes that a node knows, after nodes that were typed with a comma behind them."""
-    from bender.client.client import apis  # noqa: PLC0415 - as above
-    from bender.client.responses import NodeStatus, reader  # noqa: PLC0415
+    from bender.client.responses import NodeStatus, api_addresses, reader  # noqa: PLC0415 - as above
 
     status, reply = await client.read(reader(NodeStatus), "GET", "/status")
     typed = incomplete.rpartition(",")[0]
     before = f"{typed}," if typed else ""
-    return [before + node for node in (reply.node, *apis(status)) if node not in typed.split(",")]
+    return [before + node for node in (reply.node, *api_addresses(status)) if node not in typed.split(",")]

@@ -16,7 +16,7 @@ from bender.cli.output import Output
 from bender.cli.params import Duration
 from bender.cli.session import Session, asking, wall_ms
 from bender.client import BenderError
-from bender.client.objects import current
+from bender.client.objects import current_object
 from bender.declared.apply import Applier, Interrupted, rehearse, too_large
 from bender.declared.config_diff import ChangeSet, ConfigChange, Contents, change_set, exported
 from bender.declared.document import Document
@@ -185,7 +185,7 @@ async def _lacking(session: Session, changes: Sequence[ConfigChange]) -> list[st
 
     async def lacking(change: ConfigChange) -> list[str]:
         try:
-            found = await current(session.client, change.id)
+            found = await current_object(session.client, change.id)
         except BenderError:  # the change was made nevertheless
             return []
         return await missing(session, change.id, settings_of(found))

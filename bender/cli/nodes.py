@@ -14,10 +14,10 @@ from bender.cli.columns import CONSUMERS, DIFFERENCES, NODES
 from bender.cli.output import ago, lasted, without_point
 from bender.cli.session import Session, asking
 from bender.client import BenderError, Consumer, Guarded, NotFound
-from bender.client.client import LIST_BYTES_MAX, apis
-from bender.client.decoding import decoded
-from bender.client.drivers import problems_of, trouble_of
-from bender.client.responses import NodeStatus, PeerStatus, check_body, reader, refusal_of
+from bender.client.client import LIST_BYTES_MAX
+from bender.client.decoding import decode_json
+from bender.client.drivers import main_problem_kind, problem_clauses
+from bender.client.responses import NodeStatus, PeerStatus, api_addresses, check_body, reader, refusal_of
 from bender.core.consumers import labels, report_of
 from bender.net.addresses import NoAnswer
 
@@ -143,7 +143,11 @@ def _show_consumers(session: Session, consumers: Sequence[Consumer], *, lost: bo
     called = labels([(each.name, each.instance) for each in consumers])
     rows = [
         [
-            *(label, each.node, screen.coloured((trouble_of(each) or "connected") if each.connected else "gone")),
+            *(
+                label,
+                each.node,
+                screen.coloured((main_problem_kind(each) or "connected") if each.connected else "gone"),
+            ),
             *("" if each.cursor is None else each.behind, ago(each.at_ms), _found_down(each.report)),
         ]
         for label, each in zip(called, consumers, strict=True)
@@ -153,7 +157,7 @@ def _show_consumers(session: Session, consumers: Sequence[Consumer], *, lost: bo
         if warning is not None:
             screen.say(f"{warning[:1].upper()}{warning[1:]}.")
     for label, each in zip(called, consumers, strict=True):
-        for problem in problems_of(each, ago) if each.connected else ():
+        for problem in problem_clauses(each, ago) if each.connected else ():
             screen.say(f"{label} {without_point(problem)}.")
     if lost:
         screen.say(
@@ -184,7 +188,7 @@ def _row(screen: Any, node: str, found: NodeStatus | str, peer: PeerStatus | Non
 
 def _all_nodes(session: Session, own: NodeStatus) -> list[str]:
     """Return the configured nodes, and those that the answering node knows."""
-    return [*dict.fromkeys([*session.nodes, *apis(own)])]
+    return [*dict.fromkeys([*session.nodes, *api_addresses(own)])]
 
 
 async def _statuses(session: Session, nodes: list[str]) -> dict[str, NodeStatus | str]:
@@ -269,7 +273,7 @@ async def _listed(session: Session, node: str, kind: str) -> dict[str, Any]:
         refusal = refusal_of(reply)
         if refusal is not None:
             raise refusal
-        found = decoded(reply.body, list[dict[str, Any]])
+        found = decode_json(reply.body, list[dict[str, Any]])
         for each in found:
             check_body(kind.removesuffix("s"), each)
         return {each["id"]: each for each in found}

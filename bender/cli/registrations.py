@@ -32,7 +32,7 @@ from bender.cli.session import Session, asking, following
 from bender.cli.styled_text import Styled, joined
 from bender.client import Applied, BenderError, Event, NotFound, Refused, Registration, Word
 from bender.client.client import LIST_BYTES_MAX
-from bender.client.paths import explain_path, forced, list_path, path_of
+from bender.client.paths import explain_path, list_path, path_of, with_force
 from bender.client.responses import Explanation, read_nothing, reader
 from bender.core.change_description import differences
 from bender.core.force_option import FORCE_HERE
@@ -399,7 +399,7 @@ async def _last(session: Session, id_: str) -> str | None:
 
 async def _set_state(session: Session, id_: str, state: str, for_s: float | None, *, force: bool = False) -> None:
     body = {"state": state} if for_s is None else {"state": state, "for": for_s}
-    path = forced(f"{path_of(id_)}/state", force=force)
+    path = with_force(f"{path_of(id_)}/state", force=force)
     override, reply = await _with_hint(session, id_, session.client.read(reader(Word), "PUT", path, body))
     session.report(f"{id_} is set to {state} for {lasted(override.lasts_s)}.", reply)
     await _warn_of_unable_drivers(session)

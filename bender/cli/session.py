@@ -224,7 +224,7 @@ def asking(command: Callable[..., Done]) -> Callable[..., int]:
             return asyncio.get_running_loop().call_later(delay_s, call).cancel
 
         status = on_asyncio(lambda: _bounded(session, later, command(session, **arguments)))
-        remember(transport.slow, transport.answered)
+        remember(transport.slow_nodes, transport.answered_nodes)
         return status
 
     return _with_options(command, run)

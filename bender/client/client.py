@@ -1,9 +1,9 @@
 """Send requests to any node that answers.
 
-A request goes to the node that answered last. If that node does not answer or is not ready, the next node is asked,
-until all were tried once. All requests may be sent twice without harm: the second registers, renews, sets or removes
-the same as the first; a rollback carries the tag of the setting that it replaces, so it happens once. A request that a
-node refuses is not sent to another node.
+A request goes to the node that answered last. If that node does not answer or is not ready, the client asks the next
+node, until it has asked all nodes once. Sending a request twice does no harm: the second request registers, renews,
+sets or removes the same as the first. A rollback carries the tag of the setting that it replaces, so it happens only
+once. A request that a node refuses is not sent to another node.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from bender.client.node_list import API_PORT, NODES_MAX, NodeList, parse_nodes
-from bender.client.paths import explain_path, forced, guard_path, join_path, list_path, only_if, path_of
+from bender.client.node_list import API_PORT, NodeList
+from bender.client.paths import explain_path, guard_path, if_match_header, join_path, list_path, path_of, with_force
 from bender.client.responses import (
     BACKEND_KIND,
     DENIED,
@@ -27,6 +27,7 @@ from bender.client.responses import (
     NodeStatus,
     Reader,
     Renewals,
+    api_addresses,
     read_as_dict,
     read_nothing,
     reader,
@@ -71,21 +72,26 @@ _Object = TypeVar("_Object", bound=Backend | Frontend)
 
 
 class Client:
-    """Send requests to any of several nodes. All methods raise `Unavailable` if none answers, `Refused` if one refuses.
+    """Send requests to any of several nodes.
 
-    `nodes` are as `parse_nodes` returns them; `learn` finds the other nodes, unless `learns` is False. `token` is sent
-    to the nodes; a function is called for it now, and again when a node does not know the token. `ca` has the
-    certificates (PEM) of the authorities that signed theirs; `ValueError` is raised if it has none. Without it, the
-    token is sent to nodes of this machine and to `https://` alone, unless `insecure` is set. `author` is the name that
-    histories show for changes of this client, before its address. `answer_s_max` is the number of seconds that each
-    node has to answer. `shuffle` puts the nodes into the order in which they are tried, by default a random one.
-    `agent` is for tests.
+    All methods raise `Unavailable` if no node answers, and `Refused` if a node refuses the request.
 
-    A program without a reactor passes None for it, and a `transport` with the token and the certificates; such a client
-    cannot follow events. `seeking` finds a node that answers requests that change nothing.
+    - `nodes` are addresses as `parse_nodes` returns them. `learn` adds the other nodes, unless `learns` is False.
+    - `token` is sent to the nodes. If `token` is a function, the client calls it now to get the token, and again when a
+      node does not know the token.
+    - `ca` has the certificates (PEM) of the authorities that signed the certificates of the nodes. `ValueError` is
+      raised if `ca` has no certificate. Without `ca`, the token is sent only to nodes on this machine and to `https://`
+      nodes, unless `insecure` is True.
+    - `author` is the name that histories show for changes by this client, before its address.
+    - `answer_s_max` is the number of seconds that each node has to answer.
+    - `shuffle` puts the nodes into the order in which they are tried. The default order is random.
+    - `transport` replaces the transport on `reactor`, which is then None. The transport has the token and the
+      certificates. Such a client cannot follow events.
+    - `seeking` finds a node that answers, for requests that change nothing.
+    - `agent` is for tests.
 
-    A reactor that follows the wall clock is switched to the monotonic clock, for the whole program: otherwise a change
-    of the wall clock would delay renewals and timeouts.
+    If the reactor follows the wall clock, the client makes it follow the monotonic clock, for the whole program.
+    Otherwise, a change of the wall clock would delay renewals and timeouts.
     """
 
     def __init__(
@@ -105,8 +111,8 @@ class Client:
         seeking: NodeSearch = one_by_one,
     ) -> None:
         self._token = CurrentToken(token)
-        self.reactor = cast("Reactor", reactor)  # None only with a transport that follows no events
-        if transport is None:  # with one, nothing of Twisted is imported: a short command must not wait for that
+        self.reactor = cast("Reactor", reactor)  # None only with a transport that cannot follow events
+        if transport is None:  # a short command passes a transport, so that it need not wait for the import of Twisted
             from bender.client.twisted_http import Http  # noqa: PLC0415
             from bender.process.steady_clock import make_steady  # noqa: PLC0415
 
@@ -117,18 +123,16 @@ class Client:
         self._seeking = seeking
         self._answer_s_max = answer_s_max
         self._learns = learns
-        #: The number of requests that were sent, to all nodes.
+        #: The number of requests that the client has sent, to all nodes together.
         self.requests = 0
-        #: The number of these requests that changed something, or may have.
+        #: The number of successful requests that are not a `GET`, each of which may have changed something.
         self.changes = 0
-        #: Called with each node that did not answer, and the reason, before the next node is tried. Assign your own.
+        #: Called with each node that did not answer, and the reason, before the next node is asked. Assign your own.
         self.on_problem: Callable[[str, str], None] = lambda _node, _problem: None
 
     async def close(self) -> None:
-        """Close the idle connections. More requests are possible afterwards."""
+        """Close the idle connections. The client can still send requests afterwards."""
         await self.http.close()
-
-    # Any request.
 
     async def call(
         self,
@@ -140,11 +144,11 @@ class Client:
         waiting_s: float = 0,
         within_s: float | None = None,
     ) -> Reply:
-        """Send any request of the API, and return the answer as it came.
+        """Send any request of the API, and return the unchanged answer.
 
-        `path` is percent-encoded and includes the query; `body` is sent as JSON. `waiting_s` is the time that the
-        request asks the node to wait before it answers. `within_s` limits the wait for each node, if it is less than
-        the usual limit.
+        `path` is percent-encoded and includes the query. `body` is sent as JSON. `waiting_s` is the number of seconds
+        for which the request makes the node wait before it answers. `within_s` is the number of seconds that each node
+        has to answer, not counting `waiting_s`; it has no effect if it is more than `answer_s_max`.
         """
         limits = {"waiting_s": waiting_s, "within_s": within_s, "bytes_max": LIST_BYTES_MAX}
         _, reply = await self.read(lambda _: None, method, path, body, headers=headers, **limits)
@@ -153,10 +157,10 @@ class Client:
     async def read(
         self, read: Reader[_T], method: str, path: str, body: object = None, **limits: Any
     ) -> tuple[_T, Reply]:
-        """Send a request, and return the value of the answer, and the answer as it came; see `call`.
+        """Send a request as `call` does, and return the value that `read` finds in the answer, and the answer.
 
-        An answer that cannot be read counts as none, and the next node is asked. So does one that denies access: the
-        tokens of nodes are changed one node after the other.
+        If `read` raises `NoAnswer`, or the node denies access, the client asks the next node: while operators replace
+        a token on one node after the other, some nodes do not know it.
         """
         content = None if body is None else msgspec.json.encode(body)
         problems: dict[str, str] = {}
@@ -183,14 +187,14 @@ class Client:
                 raise next(iter(denials.values()))
             raise Unavailable(problems)
         node, answer = found
-        self.nodes.answered(node)
+        self.nodes.note_answer(node)
         if isinstance(answer, Refused):
             raise answer
         self.changes += method != "GET"
         return answer
 
     def read_token_again(self) -> bool:
-        """Read the token again where it comes from. Return True if it is another one, which is sent from now on."""
+        """Read the token again from its source. Return True if it has changed; the new token is sent from now on."""
         changed = self._token.read_again()
         if changed:
             self.http.use_token(self._token.text)
@@ -214,9 +218,10 @@ class Client:
         within_s: float | None = None,
         bytes_max: int = ANSWER_BYTES_MAX,
     ) -> Reply:
-        """Ask one node. Raises `NoAnswer` if it does not answer or cannot serve now; a refusal is an answer.
+        """Send a request to one node, and return its answer, which may be a refusal.
 
-        The whole answer has to arrive in time, and has at most `bytes_max` bytes.
+        Raises `NoAnswer` if the node does not answer or cannot serve now, if the whole answer does not arrive in time,
+        or if it has more than `bytes_max` bytes.
         """
         self.requests += 1
         limit_s = min(self._answer_s_max, within_s or self._answer_s_max) + waiting_s
@@ -239,12 +244,12 @@ class Client:
         instance: str | None = None,
         within_s: float | None = None,
     ) -> Registration:
-        """Register an instance, or renew it. A term that is not given keeps its value, or gets the node's default.
+        """Register an instance, or renew it and change its terms.
 
         The registration expires `ttl_s` seconds after its last renewal. `weight` (0 to 256) is the share of the load,
-        relative to other instances, and `meta` are fields of your own. `instance`, a token of 1 to 64 printable
-        characters, tells this instance apart from others that register under the same id, for `deregister`.
-        `within_s` limits the wait for each node before the next is asked, if it is less than the usual limit.
+        relative to other instances. `meta` has fields of your own. A term that is None keeps its value, or gets the
+        node's default in a new registration. `instance` is a token of 1 to 64 printable characters: `deregister` uses
+        it to distinguish this instance from others that register under the same id. `within_s` is as in `call`.
         """
         spec = InstanceSpec(app, version, host, port, ttl_s, weight, meta)
         return await self.register_spec(spec, instance=instance, within_s=within_s)
@@ -252,18 +257,18 @@ class Client:
     async def register_spec(
         self, spec: InstanceSpec, *, instance: str | None = None, within_s: float | None = None
     ) -> Registration:
-        """Do the same as `register` for an instance that is described by one value."""
+        """Do the same as `register`, with the instance and its terms in one value."""
         sent = spec.fields() if instance is None else {**spec.fields(), "instance": instance}
         return await self._value(reader(Registration), "POST", "/registrations", sent, within_s=within_s)
 
     async def renew(self, id_: str) -> Registration:
-        """Renew an instance and change nothing else. Raises `NotFound` if it is not registered, or no longer."""
+        """Renew an instance and change nothing else. Raises `NotFound` if the instance is not registered."""
         return await self._value(reader(Registration), "PUT", path_of(id_))
 
     async def renew_all(self, ids: Sequence[str], *, within_s: float | None = None) -> list[str]:
-        """Renew up to 1,000 instances at once, and return the ids that are not registered, or no longer.
+        """Renew up to 1,000 instances in one request, and return the ids of those that are not registered.
 
-        `within_s` limits the wait for each node before the next is asked, if it is less than the usual limit.
+        `within_s` is as in `call`.
         """
         return (await self._value(reader(Renewals), "POST", "/renewals", {"ids": ids}, within_s=within_s)).unknown
 
@@ -276,12 +281,12 @@ class Client:
         wait_s: float | None = None,
         within_s: float | None = None,
     ) -> Applied | None:
-        """Remove an instance. Raises `NotFound` if it is not registered, or no longer.
+        """Remove an instance. Raises `NotFound` if the instance is not registered.
 
-        With `instance`, the token of its registration, this raises `Succeeded` and removes nothing if another instance
-        has registered under the id since. `reason` may be `check-failed`; events then have this reason. With `wait_s`
-        (up to 60) this waits at most that many seconds until all nodes have applied the removal, and returns which
-        nodes have. `within_s` limits the wait for each node beyond that, if it is less than the usual limit.
+        `instance` is the token of its registration. If another instance has registered under the same id since, this
+        raises `Succeeded` and removes nothing. `reason` may be `check-failed`, which is then the reason of the events.
+        If `wait_s` (up to 60 seconds) is given, this waits at most that long until all nodes have applied the removal,
+        and returns the nodes that have; otherwise it returns None. `within_s` is as in `call`.
         """
         sent = {"instance": instance, "reason": reason, "wait": None if wait_s is None else f"{wait_s:.3f}"}
         query = urlencode({name: value for name, value in sent.items() if value is not None})
@@ -297,64 +302,63 @@ class Client:
             raise
 
     async def registration(self, id_: str) -> Registration:
-        """Return an instance. Raises `NotFound` if it is not listed."""
+        """Return the registration of an instance. Raises `NotFound` if the instance is not listed."""
         return await self._value(reader(Registration), "GET", path_of(id_))
 
     async def registrations(
         self, app: str | None = None, version: str | None = None, *, meta: Mapping[str, str] | None = None
     ) -> list[Registration]:
-        """Return the listed instances in order of id: all, or those of an app, or of a version of it.
+        """Return the listed instances in order of id: all, or those of an app, or those of a version of an app.
 
-        With `meta`, return only instances whose `meta` has all these fields. A value there that is not text is compared
-        as JSON, such as `true`.
+        If `meta` is given, return only the instances whose own `meta` has all these fields. If an instance has a value
+        that is not text, its JSON is compared, such as `true`.
         """
         return await self._list(reader(list[Registration]), list_path(app, version, meta or {}))
 
     async def set_state(self, id_: str, state: str, *, for_s: float | None = None, force: bool = False) -> Word:
-        """Set the state of an instance: `drain`, `maint` (maintenance), or `up` whatever its health.
+        """Set the state of an instance: `drain`, `maint` (maintenance), or `up`, which ignores its health.
 
-        The state lasts `for_s` seconds, a day by default, also when the instance restarts. Raises `NotFound` if no node
-        knows the instance, and `Refused` if it is the last member of a backend that takes traffic, unless `force` is
-        given.
+        The state lasts `for_s` seconds (by default one day), even if the instance restarts. Raises `NotFound` if no
+        node knows the instance. Raises `Refused` if no other member of a backend takes traffic, unless `force` is True.
         """
         body = {"state": state} if for_s is None else {"state": state, "for": for_s}
-        return await self._value(reader(Word), "PUT", forced(f"{path_of(id_)}/state", force=force), body)
+        return await self._value(reader(Word), "PUT", with_force(f"{path_of(id_)}/state", force=force), body)
 
     async def state(self, id_: str) -> Word:
         """Return the state that an operator set on an instance. Raises `NotFound` if none is set."""
         return await self._value(reader(Word), "GET", f"{path_of(id_)}/state")
 
     async def states(self) -> list[Word]:
-        """Return the states that operators have set, in order of id, also of instances that are not registered.
+        """Return the states that operators have set, in order of id, including those of unregistered instances.
 
-        Raises `NotFound` if the node that answers is of a release that does not list them.
+        Raises `NotFound` if the node that answers runs a release that does not list states.
         """
         return await self._list(reader(list[Word]), "/states")
 
     async def take_back_state(self, id_: str) -> None:
-        """Remove the state that an operator set. Raises `NotFound` if none is set."""
+        """Remove the state that an operator set on an instance. Raises `NotFound` if none is set."""
         await self._value(read_nothing, "DELETE", f"{path_of(id_)}/state")
 
     async def guarded(self) -> list[Guarded]:
-        """Return the apps with suspect members at the node that answers."""
+        """Return the apps that have suspect members, as the node that answers sees them."""
         return await self._list(reader(list[Guarded]), "/guard")
 
     async def end_guard(self, app: str) -> None:
-        """Hide the suspect members of an app on all nodes, and do not guard it again for the time of a guard.
+        """Hide the suspect members of an app on all nodes. The app is not guarded again for the time of one guard.
 
-        Raises `NotFound` if the node that answers has no suspect of the app.
+        Raises `NotFound` if the node that answers has no suspect member of the app.
         """
         await self._value(read_nothing, "DELETE", guard_path(app))
 
     async def explain(self, id_: str) -> dict[str, Any]:
-        """Explain why an instance is listed or not, and what each node knows of it, as `GET /explain/…` does.
+        """Return why an instance is listed or not, and what each node knows of it: the JSON of `GET /explain/…`.
 
         Raises `NotFound` if no node knows the instance.
         """
         return await self._value(read_as_dict(Explanation), "GET", explain_path(id_))
 
     async def consumers(self) -> list[Consumer]:
-        """Return the consumers of all nodes, in order of name; also those gone for less than ten minutes."""
+        """Return the consumers of all nodes, in order of name, including those gone for less than ten minutes."""
         return await self._list(reader(list[Consumer]), "/consumers")
 
     # Backends and frontends.
@@ -364,38 +368,44 @@ class Client:
         return await self._list(BACKEND_KIND.read_list, BACKEND_KIND.path)
 
     async def backend(self, name: str) -> Backend:
-        """Return one backend, with its tag. Raises `NotFound`."""
+        """Return a backend, with its tag. Raises `NotFound` if the backend does not exist."""
         return await self._object(BACKEND_KIND, name)
 
     async def set_backend(
         self, name: str, *, if_match: str | None = None, force: bool = False, **settings: Any
     ) -> Backend:
-        """Change these fields of a backend, or create it; a new backend needs `app` and `version`.
+        """Change the given fields of a backend, or create the backend. A new backend needs `app` and `version`.
 
-        `min_members` is a condition: the version has at least this number of members online. So is `if_match`, a tag:
-        the backend is still as it was when a node sent that tag. If a condition is not met this raises `Refused`, with
-        the code `CONFLICT` or `STALE`; with `CONFLICT` also if the change takes traffic away from a backend that
-        serves, unless `force` is given.
+        Raises `Refused` in these cases:
+
+        - with the code `CONFLICT` if the version has fewer than `min_members` members online;
+        - with the code `STALE` if the backend has changed since a node sent the tag `if_match`;
+        - with the code `CONFLICT` if the change takes traffic away from a backend that serves, unless `force` is True.
         """
         return await self._set(BACKEND_KIND, name, settings, if_match, force=force)
 
     async def backend_history(self, name: str) -> list[Setting]:
-        """Return the last 20 settings of a backend, newest first. Raises `NotFound` if it never existed."""
+        """Return the last 20 settings of a backend, newest first. Raises `NotFound` if the backend never existed."""
         return await self._history(BACKEND_KIND, name)
 
     async def roll_back_backend(self, name: str, *, force: bool = False) -> Backend:
-        """Restore the previous setting of a backend. Raises `NotFound`, or `Refused` if there is no previous one.
+        """Restore the previous setting of a backend.
 
-        This happens once: if an answer is lost and another node is asked, that node refuses the request as `STALE`.
+        Raises `NotFound` if the backend does not exist, and `Refused` if it has no previous setting. The setting is
+        rolled back only once: if an answer is lost and the client asks another node, that node refuses the request with
+        the code `STALE`.
         """
         return await self._roll_back(BACKEND_KIND, name, force=force)
 
     async def remove_backend(self, name: str, *, force: bool = False) -> None:
-        """Remove a backend. Raises `NotFound`, and `Refused` if a frontend sends to it while it serves."""
-        await self._value(read_nothing, "DELETE", forced(join_path("backends", name), force=force))
+        """Remove a backend. Raises `NotFound` if the backend does not exist.
+
+        Raises `Refused` if a frontend sends traffic to it while it serves, unless `force` is True.
+        """
+        await self._value(read_nothing, "DELETE", with_force(join_path("backends", name), force=force))
 
     async def members(self, name: str) -> list[Member]:
-        """Return the members of a backend, in order of id. Raises `NotFound` if there is no such backend."""
+        """Return the members of a backend, in order of id. Raises `NotFound` if the backend does not exist."""
         return await self._list(reader(list[Member]), join_path("backends", name, "members"))
 
     async def frontends(self) -> list[Frontend]:
@@ -403,20 +413,21 @@ class Client:
         return await self._list(FRONTEND_KIND.read_list, FRONTEND_KIND.path)
 
     async def frontend(self, name: str) -> Frontend:
-        """Return one frontend, with its tag. Raises `NotFound`."""
+        """Return a frontend, with its tag. Raises `NotFound` if the frontend does not exist."""
         return await self._object(FRONTEND_KIND, name)
 
     async def set_frontend(
         self, name: str, *, if_match: str | None = None, force: bool = False, **settings: Any
     ) -> Frontend:
-        """Change these fields of a frontend, or create it; `if_match` and `force` are as in `set_backend`.
+        """Change the given fields of a frontend, or create the frontend.
 
-        While the frontend does not serve, its `backend` need not exist yet. The backends of its rules must exist.
+        `if_match` and `force` are as in `set_backend`. The `backend` need not exist while the frontend does not serve.
+        The backends of its rules must exist.
         """
         return await self._set(FRONTEND_KIND, name, settings, if_match, force=force)
 
     async def frontend_history(self, name: str) -> list[Setting]:
-        """Return the last 20 settings of a frontend, newest first. Raises `NotFound` if it never existed."""
+        """Return the last 20 settings of a frontend, newest first. Raises `NotFound` if the frontend never existed."""
         return await self._history(FRONTEND_KIND, name)
 
     async def roll_back_frontend(self, name: str, *, force: bool = False) -> Frontend:
@@ -424,7 +435,7 @@ class Client:
         return await self._roll_back(FRONTEND_KIND, name, force=force)
 
     async def remove_frontend(self, name: str) -> None:
-        """Remove a frontend. Raises `NotFound`."""
+        """Remove a frontend. Raises `NotFound` if the frontend does not exist."""
         await self._value(read_nothing, "DELETE", join_path("frontends", name))
 
     async def _object(self, kind: ConfigKind[_Object], name: str) -> _Object:
@@ -433,32 +444,32 @@ class Client:
     async def _set(
         self, kind: ConfigKind[_Object], name: str, settings: object, if_match: str | None, *, force: bool
     ) -> _Object:
-        path = forced(kind.path + join_path(name), force=force)
-        return await self._value(kind.read, "PUT", path, settings, headers=only_if(if_match))
+        path = with_force(kind.path + join_path(name), force=force)
+        return await self._value(kind.read, "PUT", path, settings, headers=if_match_header(if_match))
 
     async def _history(self, kind: ConfigKind[_Object], name: str) -> list[Setting]:
         return await self._value(kind.read_history, "GET", kind.path + join_path(name, "history"))
 
     async def _roll_back(self, kind: ConfigKind[_Object], name: str, *, force: bool) -> _Object:
         before = await self._object(kind, name)
-        path = forced(kind.path + join_path(name, "rollback"), force=force)
-        return await self._value(kind.read, "POST", path, headers=only_if(before.etag))
+        path = with_force(kind.path + join_path(name, "rollback"), force=force)
+        return await self._value(kind.read, "POST", path, headers=if_match_header(before.etag))
 
     # Nodes.
 
     async def status(self) -> dict[str, Any]:
-        """Return the status of the node that answers, and how it sees the others, as `GET /status` does."""
+        """Return the status of the node that answers, and of the other nodes as it sees them: `GET /status`."""
         return await self._value(read_as_dict(NodeStatus), "GET", "/status")
 
     async def learn(self) -> None:
-        """Find the other nodes, to ask them when the given ones do not answer.
+        """Find the other nodes, so that the client can ask them when the configured nodes do not answer.
 
-        Nothing is raised if no node answers, or none knows others.
+        Raises nothing if no node answers, or if no node knows others.
         """
         if not self._learns:
             return
         with suppress(BenderError):
-            self.nodes.learn(apis(await self._value(reader(NodeStatus), "GET", "/status")))
+            self.nodes.learn(api_addresses(await self._value(reader(NodeStatus), "GET", "/status")))
 
     def watch(
         self,
@@ -468,11 +479,12 @@ class Client:
         name: str | None = None,
         instance: str | None = None,
     ) -> Watch:
-        """Watch what is listed now, and then every change: of everything, or of an app, or of a version of it.
+        """Watch the objects that are listed now, and then every change.
 
-        With a `name` the watcher is a consumer: a deregistration that waits, waits until the watcher acknowledges it.
-        `instance`, a token of up to 64 letters, digits, dashes and underscores, tells the watcher apart from another
-        program with this name; a random one is chosen if none is given.
+        The watch covers all objects, or the registrations of an app, or those of a version of an app. If `name` is
+        given, the watcher is a consumer: a deregistration that waits also waits until the watcher confirms it.
+        `instance` distinguishes the watcher from another program with the same name. It is a token of up to 64 letters,
+        digits, dashes and underscores, and random by default.
         """
         from bender.client.watch import Watch  # noqa: PLC0415 - it needs Twisted
 
@@ -480,16 +492,6 @@ class Client:
 
 
 def _shuffle() -> Callable[[MutableSequence[str]], None]:
-    import random  # noqa: PLC0415 - a short command, which asks nodes in their order, does without
+    import random  # noqa: PLC0415 - a short command asks nodes in the given order and does not need it
 
     return random.shuffle
-
-
-def apis(status: NodeStatus) -> list[str]:
-    """Return the addresses of the other nodes for clients, from a node's status; at most `NODES_MAX`."""
-    found: list[str] = []
-    for peer in status.peers:
-        if peer.api and peer.state != "left" and len(found) < NODES_MAX:
-            with suppress(ValueError):
-                found += parse_nodes(peer.api)
-    return found

@@ -1,7 +1,8 @@
-"""Decode the answers of a node, or of another program in its place: another version, a proxy, any server.
+"""Decode and check the JSON in answers of nodes.
 
-Everything is checked as it comes in, in one place, so that users of a value need not doubt its type, its range, or
-that it can be encoded and compared again. What does not fit is no answer, and the next node is asked.
+Another program may answer in place of a node: another version of bender, a proxy, any server. So all types and ranges
+are checked here, and code that uses a value need not check them, nor whether the value can be encoded and compared
+again. An invalid answer counts as no answer: the client asks the next node.
 """
 
 from __future__ import annotations
@@ -14,28 +15,28 @@ from bender.core.model import DEPTH_MAX, is_shallow
 from bender.net.addresses import NoAnswer
 
 
-def decoded(body: bytes, type_: Any) -> Any:
-    """Decode JSON from a node. Raises `NoAnswer` if it is not an answer of a node."""
+def decode_json(body: bytes, type_: Any) -> Any:
+    """Return the value of this type in JSON from a node. Raises `NoAnswer` if the JSON has another form."""
     try:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise NoAnswer(strange(str(error))) from error
+        raise NoAnswer(invalid_answer(str(error))) from error
 
 
-def converted(value: object, type_: Any) -> Any:
-    """Convert decoded JSON to a type. Raises `NoAnswer` if it is not an answer of a node."""
+def convert_json(value: object, type_: Any) -> Any:
+    """Return decoded JSON from a node as a value of this type. Raises `NoAnswer` if the JSON has another form."""
     try:
         return msgspec.convert(value, type_)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise NoAnswer(strange(str(error))) from error
+        raise NoAnswer(invalid_answer(str(error))) from error
 
 
-def strange(why: str) -> str:
-    """Return what is wrong with a node's answer, in a clause that follows its name."""
+def invalid_answer(why: str) -> str:
+    """Return the reason why a node's answer is invalid, as a clause that follows the name of the node."""
     return f"sent an invalid answer ({why})"
 
 
 def require_shallow(value: object) -> None:
-    """Raise `ValueError` for more levels of lists and objects than any node accepts."""
+    """Raise `ValueError` if a value has more levels of lists and objects than any node accepts."""
     if not is_shallow(value, DEPTH_MAX):
         raise ValueError(f"lists or objects are nested more than {DEPTH_MAX} deep")

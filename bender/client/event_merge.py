@@ -1,10 +1,10 @@
 """Find the events of another node that are new to a watcher.
 
-Each node numbers its own events, so a watcher that changes nodes cannot continue at a number. It asks the second node
-for its events since a while ago, which overlap with those of the first, and for the objects that exist now. Here the
-two are merged: for each id, the events after the last one that both nodes have are news. If an object then still
-differs from the second node's, no node has the event for that any more, and the difference itself becomes an event.
-Nothing here knows connections or clocks.
+Each node numbers its own events, so a watcher that changes nodes cannot continue at a number. Instead, it asks the
+second node for its events since a position a short time ago, and for the objects that exist now. The events of the two
+nodes overlap. For each id, the events after the last event that both nodes have are new. If an object still differs
+from the object at the second node then, no node has the event any more, and the difference itself becomes an event.
+This module uses no connections and no clocks.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Any
 
 from attrs import frozen
 
-#: Events that are remembered, the same number that a node has.
-TOLD_MAX = 10_000
+#: Changes that a watcher remembers, the same number as the events that a node keeps.
+REMEMBERED_MAX = 10_000
 
-#: For how long, in seconds: longer than it takes to notice that a node is gone.
-TOLD_S = 90.0
+#: Seconds for which a watcher remembers changes: longer than it takes to notice that a node is gone.
+REMEMBERED_S = 90.0
 
-#: The largest lag between the events of two nodes about the same change.
+#: The largest lag in seconds between the events of two nodes about the same change.
 LAG_S = 2.0
 
-_APPEARS = {"online", "created"}
-_GOES = {"offline", "removed"}
+_APPEARANCES = {"online", "created"}
+_REMOVALS = {"offline", "removed"}
 
-#: Reasons of events about an outcome, for which no node sent an event of its own.
+#: Reasons of events that show only an outcome: no node sent an event for the change itself.
 _OUTCOMES = {"snapshot", "missed"}
 
 
 @frozen
 class Change:
-    """One event: `at_ms` is the wall clock of the node that sent it, and is used only between equal events."""
+    """One event. `at_ms` is from the wall clock of the node that sent it, and only compares equal events."""
 
     event: str
     kind: str
@@ -43,68 +43,74 @@ class Change:
     at_ms: int
 
     @property
-    def goes(self) -> bool:
-        return self.event in _GOES
+    def is_removal(self) -> bool:
+        return self.event in _REMOVALS
 
-    def is_the_same(self, other: Change) -> bool:
-        """Return True if two nodes' events are about one change; for an outcome, if the other led to it."""
+    def is_same_as(self, other: Change) -> bool:
+        """Return True if the events of two nodes are about the same change.
+
+        If this event shows only an outcome, return True if the other event leads to this outcome.
+        """
         if self.reason in _OUTCOMES:
-            return (self.goes, self.body) == (other.goes, other.body)
+            return (self.is_removal, self.body) == (other.is_removal, other.body)
         return (self.event, self.reason, self.body) == (other.event, other.reason, other.body)
 
 
 @frozen
 class ReportedChange:
-    """A change, and the watcher's own time when it was passed on."""
+    """A change, and the time `at` when the watcher passed it on, by the watcher's own clock."""
 
     at: float
     change: Change
 
 
 class History:
-    """The events of one watcher: all objects that are shown, and the last changes with the times of their events."""
+    """The events of one watcher: `listed` has the last event of each listed object, by id, beside recent changes."""
 
     def __init__(self) -> None:
-        self.shown: dict[str, Change] = {}
-        self._told: deque[ReportedChange] = deque()
+        self.listed: dict[str, Change] = {}
+        self._reported: deque[ReportedChange] = deque()
         self._complete_since = float("-inf")
 
     def note(self, change: Change, now: float) -> bool:
-        """Record a change before it is passed on. Return False if it is not new, and must not be passed on."""
-        if not self._fits(change):
+        """Record a change before it is passed on. Return False if it is not new and must not be passed on."""
+        if not self._is_new(change):
             return False
-        if change.goes:
-            del self.shown[change.id]
+        if change.is_removal:
+            del self.listed[change.id]
         else:
-            self.shown[change.id] = change
-        self._told.append(ReportedChange(now, change))
-        while len(self._told) > TOLD_MAX or self._told[0].at < now - TOLD_S:
-            self._complete_since = self._told.popleft().at
+            self.listed[change.id] = change
+        self._reported.append(ReportedChange(now, change))
+        while len(self._reported) > REMEMBERED_MAX or self._reported[0].at < now - REMEMBERED_S:
+            self._complete_since = self._reported.popleft().at
         return True
 
-    def _fits(self, change: Change) -> bool:
-        shown = self.shown.get(change.id)
-        if change.event in _APPEARS:
-            return shown is None
-        return shown is not None and (change.goes or shown.body != change.body)
+    def _is_new(self, change: Change) -> bool:
+        listed = self.listed.get(change.id)
+        if change.event in _APPEARANCES:
+            return listed is None
+        return listed is not None and (change.is_removal or listed.body != change.body)
 
     def covers(self, since: float) -> bool:
-        """Return True if all changes after a time are remembered, with the lag of another node."""
+        """Return True if all changes since a time are remembered, even if another node reports them with a lag."""
         return since - LAG_S > self._complete_since
 
-    def news(self, missed: Sequence[Change], since: float, present: Iterable[Change], at_ms: int) -> Iterator[Change]:
-        """Return the news in another node's events since a time, `missed`, and then the differences to `present`.
+    def new_changes(
+        self, missed: Sequence[Change], since: float, present: Iterable[Change], at_ms: int
+    ) -> Iterator[Change]:
+        """Yield the changes in another node's events that are new, and then the differences to its objects.
 
-        Call `note` with each, before the next is taken.
+        `missed` are its events since a time, and `present` its objects. Call `note` with each change before you take
+        the next. `at_ms` is the time of the differences.
         """
         reported: dict[str, list[ReportedChange]] = defaultdict(list)
-        for one in self._told:
-            if one.at > since - LAG_S:
-                reported[one.change.id].append(one)
+        for earlier in self._reported:
+            if earlier.at > since - LAG_S:
+                reported[earlier.change.id].append(earlier)
         by_id: dict[str, list[Change]] = defaultdict(list)
         for change in missed:
             by_id[change.id].append(change)
-        skipped = {id_: overlap(reported[id_], changes, since) for id_, changes in by_id.items()}
+        skipped = {id_: known_count(reported[id_], changes, since) for id_, changes in by_id.items()}
         for change in missed:
             if skipped[change.id]:
                 skipped[change.id] -= 1
@@ -113,59 +119,60 @@ class History:
         yield from self._difference({change.id: change for change in present}, at_ms)
 
     def _difference(self, present: Mapping[str, Change], at_ms: int) -> Iterator[Change]:
-        for id_, shown in [*self.shown.items()]:
+        for id_, listed in [*self.listed.items()]:
             if id_ not in present:
-                yield _gone(shown, at_ms)
-            elif _is_another(shown, present[id_]):
-                yield _gone(shown, at_ms)
-                yield _missed(present[id_], _appears(shown), at_ms)
-            elif shown.body != present[id_].body:
-                yield _missed(present[id_], "changed", at_ms)
+                yield _removal(listed, at_ms)
+            elif _is_other_registration(listed, present[id_]):
+                yield _removal(listed, at_ms)
+                yield _missed_change(present[id_], _appearance_event(listed), at_ms)
+            elif listed.body != present[id_].body:
+                yield _missed_change(present[id_], "changed", at_ms)
         for id_, change in present.items():
-            if id_ not in self.shown:
-                yield _missed(change, change.event, at_ms)
+            if id_ not in self.listed:
+                yield _missed_change(change, change.event, at_ms)
 
 
-def overlap(reported: Sequence[ReportedChange], missed: Sequence[Change], since: float) -> int:
-    """Return how many of another node's changes of one id since a time, from the first, are not news.
+def known_count(reported: Sequence[ReportedChange], missed: Sequence[Change], since: float) -> int:
+    """Return how many of another node's changes of one id, from the first, are already known.
 
-    All changes after the last one that was passed on are news. If several equal it, the one counts before which most
-    changes are the same as well, or which is nearest in time. If none equals it, it came before all of them, or the two
-    nodes saw different changes, and only the outcome matters.
+    `missed` are these changes since a time, and `reported` the changes of the id that were passed on. The changes after
+    the last reported change are new. If several missed changes equal it, it is the one before which most changes are
+    equal too, or the one nearest in time. If no missed change equals it, either it happened before them, so all are
+    new; or the two nodes saw different changes, so only the outcome matters and all count as known.
     """
     if not reported:
         return 0
     last = reported[-1].change
-    places = [i for i, change in enumerate(missed) if last.is_the_same(change)]
+    places = [i for i, change in enumerate(missed) if last.is_same_as(change)]
     if not places:
         return 0 if reported[-1].at < since + LAG_S else len(missed)
-    return 1 + max(places, key=lambda i: (_in_common(reported, missed[: i + 1]), -abs(missed[i].at_ms - last.at_ms)))
+    return 1 + max(places, key=lambda i: (_same_at_end(reported, missed[: i + 1]), -abs(missed[i].at_ms - last.at_ms)))
 
 
-def _in_common(reported: Sequence[ReportedChange], missed: Sequence[Change]) -> int:
-    """Return how many are the same, counted from the end."""
-    common = 0
-    for one, other in zip(reversed(reported), reversed(missed), strict=False):
-        if not one.change.is_the_same(other):
+def _same_at_end(reported: Sequence[ReportedChange], missed: Sequence[Change]) -> int:
+    """Return how many changes at the end of the two sequences are the same."""
+    same = 0
+    for earlier, other in zip(reversed(reported), reversed(missed), strict=False):
+        if not earlier.change.is_same_as(other):
             break
-        common += 1
-    return common
+        same += 1
+    return same
 
 
-def _is_another(shown: Change, present: Change) -> bool:
-    """Return True if a registration has ended, and another one has begun under the same id."""
-    one, other = shown.body, present.body
-    return (one.get("registered"), one.get("node")) != (other.get("registered"), other.get("node"))
+def _is_other_registration(listed: Change, present: Change) -> bool:
+    """Return True if the listed registration has ended, and another registration has begun under its id."""
+    before, now = listed.body, present.body
+    return (before.get("registered"), before.get("node")) != (now.get("registered"), now.get("node"))
 
 
-def _appears(change: Change) -> str:
+def _appearance_event(change: Change) -> str:
     return "online" if change.kind == "registration" else "created"
 
 
-def _gone(shown: Change, at_ms: int) -> Change:
-    event = "offline" if shown.kind == "registration" else "removed"
-    return Change(event, shown.kind, shown.id, "missed", shown.body, at_ms)
+def _removal(listed: Change, at_ms: int) -> Change:
+    event = "offline" if listed.kind == "registration" else "removed"
+    return Change(event, listed.kind, listed.id, "missed", listed.body, at_ms)
 
 
-def _missed(present: Change, event: str, at_ms: int) -> Change:
+def _missed_change(present: Change, event: str, at_ms: int) -> Change:
     return Change(event, present.kind, present.id, "missed", present.body, at_ms)

@@ -1,4 +1,4 @@
-"""Read the answers of nodes: return the value in each, or raise `NoAnswer` if no node answers so."""
+"""Read the answers of nodes: return the value in an answer, or raise `NoAnswer` if the answer is not from a node."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
-from bender.client.decoding import converted, decoded, strange
+from bender.client.decoding import convert_json, decode_json, invalid_answer
+from bender.client.node_list import NODES_MAX, parse_nodes
 from bender.client.types import (
     Backend,
     Frontend,
@@ -27,10 +28,10 @@ from bender.client.types import (
 from bender.core.model import DEPTH_MAX, is_shallow
 from bender.net.addresses import NoAnswer
 
-#: The largest number of characters of a refusal that are kept.
+#: The largest number of characters in the message of a refusal.
 MESSAGE_CHARACTERS_MAX = 10_000
 
-#: The statuses by which a node denies access: it does not know the token, or the token does not permit the request.
+#: The statuses of an answer that denies access: the node does not know the token, or the token does not permit this.
 DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 #: The clause about a node that answers with status 426.
@@ -57,56 +58,55 @@ class _Frontend(msgspec.Struct):
 
 
 def backend_of(settings: object, etag: str | None = None) -> Backend:
-    """Return settings as a backend. Raises `NoAnswer`."""
-    fields, all_fields = _known(settings, _Backend)
+    """Return a backend with these settings. Raises `NoAnswer` if they are not those of a backend."""
+    fields, all_fields = _known_fields(settings, _Backend)
     return Backend(fields.name, fields.app, fields.version, all_fields, etag)
 
 
 def frontend_of(settings: object, etag: str | None = None) -> Frontend:
-    """Return settings as a frontend. Raises `NoAnswer`."""
-    fields, all_fields = _known(settings, _Frontend)
+    """Return a frontend with these settings. Raises `NoAnswer` if they are not those of a frontend."""
+    fields, all_fields = _known_fields(settings, _Frontend)
     return Frontend(fields.name, fields.backend, all_fields, etag)
 
 
 def check_body(kind: str, body: object) -> None:
-    """Raise `NoAnswer` if this is not a registration, a backend or a frontend."""
+    """Raise `NoAnswer` if `body` is not an object of this kind: a registration, a backend or a frontend."""
     if kind == "registration":
-        converted(body, Registration)
+        convert_json(body, Registration)
     else:
-        _known(body, _Backend if kind == "backend" else _Frontend)
+        _known_fields(body, _Backend if kind == "backend" else _Frontend)
 
 
-def _known(settings: object, type_: type[_T]) -> tuple[_T, dict[str, Any]]:
-    """Return the known fields of settings, and all of them."""
-    found: dict[str, Any] = converted(settings, dict[str, Any])
+def _known_fields(settings: object, type_: type[_T]) -> tuple[_T, dict[str, Any]]:
+    """Return the fields of settings that this type has, and all fields."""
+    found: dict[str, Any] = convert_json(settings, dict[str, Any])
     if not is_shallow(found, DEPTH_MAX + 1):
-        raise NoAnswer(strange("too many levels of lists or objects"))
-    return converted(found, type_), found
+        raise NoAnswer(invalid_answer("too many levels of lists or objects"))
+    return convert_json(found, type_), found
 
 
-# What is read of an answer. All of these raise `NoAnswer` where no node gives such an answer.
-
+#: Returns the value in an answer. Raises `NoAnswer` if no node sends such an answer.
 Reader = Callable[[Reply], _T]
 
 
 def reader(type_: type[_T]) -> Reader[_T]:
-    """Return a reader of JSON of this type."""
+    """Return a reader of answers whose JSON has this type."""
 
     def read(reply: Reply) -> _T:
-        found: _T = decoded(reply.body, type_)
+        found: _T = decode_json(reply.body, type_)
         return found
 
     return read
 
 
 def read_nothing(reply: Reply) -> None:
-    """Read an answer without a body."""
+    """Raise `NoAnswer` if an answer has a body."""
     if reply.body:
-        raise NoAnswer(strange("it has a body, but must be empty"))
+        raise NoAnswer(invalid_answer("it has a body, but must be empty"))
 
 
-class _Set(msgspec.Struct, rename={"at_ms": "at"}):
-    """A setting in an answer."""
+class _HistoryEntry(msgspec.Struct, rename={"at_ms": "at"}):
+    """A setting in the answer about the history of a backend or frontend."""
 
     at_ms: Milliseconds
     author: str
@@ -118,7 +118,7 @@ _Object = TypeVar("_Object", bound=Backend | Frontend)
 
 
 class ConfigKind(Generic[_Object]):
-    """A kind of configured objects: its `name` and `path` in the API, and readers of the answers about it."""
+    """Backends or frontends: the `name` and `path` of this kind in the API, and readers of the answers about it."""
 
     def __init__(self, name: str, object_of: Callable[[object, str | None], _Object]) -> None:
         self.name = name
@@ -126,18 +126,20 @@ class ConfigKind(Generic[_Object]):
         self._object_of = object_of
 
     def read(self, reply: Reply) -> _Object:
-        """Read one object."""
-        return self._object_of(decoded(reply.body, Any), reply.etag)
+        """Return the object in an answer."""
+        return self._object_of(decode_json(reply.body, Any), reply.etag)
 
     def read_list(self, reply: Reply) -> list[_Object]:
-        return [self._object_of(each, None) for each in decoded(reply.body, list[Any])]
+        """Return the objects in an answer, without tags."""
+        return [self._object_of(each, None) for each in decode_json(reply.body, list[Any])]
 
     def read_history(self, reply: Reply) -> list[Setting]:
-        found = decoded(reply.body, list[_Set])
+        """Return the settings in an answer, newest first."""
+        found = decode_json(reply.body, list[_HistoryEntry])
         return [Setting(each.at_ms, each.author, self._settings_of(getattr(each, self.name))) for each in found]
 
     def _settings_of(self, settings: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Return the checked settings, None where the object was removed."""
+        """Return the checked settings, or None if the object was removed."""
         return None if settings is None else self._object_of(settings, None).settings
 
 
@@ -153,7 +155,7 @@ class _Problem(msgspec.Struct):
 
 
 def require_service(status: int) -> None:
-    """Raise `NoAnswer` for a status with which a node, or a proxy before it, says that it cannot serve now."""
+    """Raise `NoAnswer` if the status means that a node, or a proxy before it, cannot serve now."""
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         raise NoAnswer("is not ready: it has not heard from all of its peers yet")
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -166,24 +168,27 @@ def require_service(status: int) -> None:
 
 
 def refusal_of(reply: Reply) -> Refused | None:
-    """Return the refusal in an answer, if it is one. Raises `NoAnswer` for that of a proxy before the node."""
+    """Return the refusal in an answer, or None if the request succeeded.
+
+    Raises `NoAnswer` for an error that is not from a node, such as that of a proxy.
+    """
     if reply.status < HTTPStatus.MULTIPLE_CHOICES or reply.status == HTTPStatus.NOT_MODIFIED:
         return None
     problem: _Problem | None = None
-    if reply.status >= HTTPStatus.BAD_REQUEST:  # no node sends a client elsewhere
+    if reply.status >= HTTPStatus.BAD_REQUEST:  # not a redirection, which no node sends
         with suppress(NoAnswer):
-            problem = decoded(reply.body, _Problem)
+            problem = decode_json(reply.body, _Problem)
     if problem is None:
         raise NoAnswer(f"answers with status {reply.status}, but not as a bender node does: it may be another program")
     refusal = NotFound if reply.status == HTTPStatus.NOT_FOUND else Refused
     return refusal(reply.status, problem.code, problem.message, reply.node)
 
 
-# What is in `GET /status` and `GET /explain/…`, as far as it is used here.
+# The parts of `GET /status` and `GET /explain/…` that clients use.
 
 
 class PeerStatus(msgspec.Struct):
-    """Another node, as the asked node sees it."""
+    """Another node, as the node that answers sees it."""
 
     node: str
     state: str
@@ -200,14 +205,14 @@ class NodeCounts(msgspec.Struct):
 
 
 class LimitInUse(msgspec.Struct, rename={"maximum": "max"}):
-    """How far a limit of a node is used; `maximum` is None where none is set."""
+    """A limit of a node and its present use. `maximum` is None if no limit is set."""
 
     maximum: float | None
     used: float
 
 
 class NodeStatus(msgspec.Struct, rename={"uptime_s": "uptime"}):
-    """The status of a node, and how it sees the others."""
+    """The status of a node, and of the other nodes as it sees them."""
 
     node: str
     version: str
@@ -233,7 +238,7 @@ class OwnClaim(msgspec.Struct, rename={"ttl_s": "ttl", "held_s": "held", "renewe
 
 
 class PeerClaim(msgspec.Struct, rename={"heard_s": "heard"}):
-    """Another node's claim, as a node sees it."""
+    """The claim of another node, as the node that answers sees it."""
 
     node: str
     earlier: bool
@@ -251,7 +256,7 @@ class RecentEvent(msgspec.Struct, rename={"at_ms": "at"}):
 
 
 class Diagnosis(msgspec.Struct):
-    """What a node knows of an instance; only `problem` is set if it did not answer."""
+    """The knowledge of one node about an instance. Only `problem` is set if the node did not answer."""
 
     node: str
     answered: bool
@@ -265,7 +270,7 @@ class Diagnosis(msgspec.Struct):
 
 
 class Serves(msgspec.Struct, rename={"role": "as"}):
-    """A backend that an instance counts in."""
+    """A backend of which an instance is a member, with the role of the instance."""
 
     name: str
     role: str
@@ -273,7 +278,7 @@ class Serves(msgspec.Struct, rename={"role": "as"}):
 
 
 class Explanation(msgspec.Struct):
-    """Why an instance is listed or not."""
+    """The reason why an instance is listed or not, and the knowledge of each node about it."""
 
     id: str
     listed: bool
@@ -283,17 +288,27 @@ class Explanation(msgspec.Struct):
 
 
 class Renewals(msgspec.Struct):
-    """The outcome of renewals."""
+    """The answer to a request that renews instances: the ids that are not registered."""
 
     unknown: list[str]
 
 
 def read_as_dict(type_: Any) -> Reader[dict[str, Any]]:
-    """Return a reader of an object as it came, if it is of this type."""
+    """Return a reader that checks an answer against this type, and returns its JSON with all fields."""
 
     def read(reply: Reply) -> dict[str, Any]:
-        found: dict[str, Any] = decoded(reply.body, dict[str, Any])
-        converted(found, type_)
+        found: dict[str, Any] = decode_json(reply.body, dict[str, Any])
+        convert_json(found, type_)
         return found
 
     return read
+
+
+def api_addresses(status: NodeStatus) -> list[str]:
+    """Return the API addresses of the other nodes in a node's status, except those that have left; at most 1,000."""
+    found: list[str] = []
+    for peer in status.peers:
+        if peer.api and peer.state != "left" and len(found) < NODES_MAX:
+            with suppress(ValueError):
+                found += parse_nodes(peer.api)
+    return found

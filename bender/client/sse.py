@@ -1,7 +1,7 @@
-"""Decode the events of one node: server-sent events, each passed on as it arrives.
+"""Decode the server-sent events of one node, and pass on each event when it arrives.
 
-A node that is silent too long is considered gone. An event that cannot be read is skipped, because the node may only
-relay what another one made. A stream that begins with nothing but such events is not a node's, and ends.
+A node that is silent for too long is considered gone. An event that cannot be read is skipped, because the node may
+only relay the object of another node. A stream that begins with many such events is not from a node, and is ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from bender.client.decoding import decoded
+from bender.client.decoding import decode_json
 from bender.client.event_merge import Change
 from bender.client.responses import check_body
 from bender.client.types import Milliseconds
@@ -29,11 +29,11 @@ SILENCE_S_MAX = 20.0
 #: Limit for an event, which has less than 16 KiB at a node.
 LINE_BYTES_MAX = 256 * 1024
 
-#: Events that cannot be read before the first that can be, and seconds from the first of them until then.
+#: Limit for unreadable events before the first readable event, and for the seconds from the first of them until then.
 UNREADABLE_MAX = 100
 READABLE_S_MAX = 5.0
 
-#: Limit for the position in a node's events.
+#: Limit for the length of a cursor, which is a position in a node's events.
 CURSOR_CHARACTERS_MAX = 1000
 
 
@@ -57,7 +57,7 @@ class SseEvent(msgspec.Struct):
         return id_ if isinstance(id_, str) else ""
 
     def change(self) -> Change | None:
-        """Return the change; None for an event with a position only. Raises `NoAnswer` if it is not a node's."""
+        """Return the change, or None if the event has only a cursor. Raises `NoAnswer` if the object is invalid."""
         for kind in ("registration", "backend", "frontend"):
             body: dict[str, Any] | None = getattr(self, kind)
             if body is not None:
@@ -68,10 +68,10 @@ class SseEvent(msgspec.Struct):
 
 
 class SseStream(Protocol):
-    """Server-sent events as they come, each handed to `hear` with what has changed.
+    """Receive the server-sent events of a node, and call `on_event` with each event and its change.
 
-    `ended` fires when there are no more. `on_unreadable` is called with the id that an event is about which cannot be
-    read, empty if even that cannot be, and with what is wrong.
+    `ended` fires when no more events will come. `on_unreadable` is called for each event that cannot be read, with the
+    id of its object (empty if the id is unreadable too) and the problem.
     """
 
     _log = Logger()
@@ -79,42 +79,42 @@ class SseStream(Protocol):
     def __init__(
         self,
         clock: IReactorTime,
-        hear: Callable[[SseEvent, Change | None], None],
+        on_event: Callable[[SseEvent, Change | None], None],
         on_unreadable: Callable[[str, str], None] = lambda _id, _problem: None,
     ) -> None:
         self.ended: Deferred[None] = Deferred(lambda _: self.end())
-        self.unread = b""
-        #: Whether any event was read.
-        self.heard = False
-        #: The problem of the stream, as a clause about the node that begins with a verb; empty if there is none.
+        self.unparsed = b""
+        #: Whether a readable event has arrived.
+        self.has_event = False
+        #: The problem that ended the stream, as a clause that follows the name of the node; empty if there is none.
         self.problem = ""
-        #: The problem of the first event that could not be read, likewise.
-        self.unreadable = ""
+        #: The problem of the first unreadable event, as such a clause; empty if there is none.
+        self.first_unreadable = ""
         self._clock = clock
-        self._hear = hear
+        self._on_event = on_event
         self._on_unreadable = on_unreadable
-        self._unreadable = 0
-        self._silence: IDelayedCall | None = None
+        self._unreadable_count = 0
+        self._silence_limit: IDelayedCall | None = None
         self._paused = False
 
     def connectionMade(self) -> None:
-        self._expect()
+        self._start_silence_limit()
 
-    def _expect(self) -> None:
-        """Start the limit for silence."""
-        self._silence = self._clock.callLater(SILENCE_S_MAX, self.end)
+    def _start_silence_limit(self) -> None:
+        """Start the time limit for silence."""
+        self._silence_limit = self._clock.callLater(SILENCE_S_MAX, self.end)
 
-    def _expect_more(self, within_s: float = SILENCE_S_MAX) -> None:
-        """Restart the limit for silence after an event."""
-        if self._silence is not None and self._silence.active():
-            self._silence.reset(within_s)
+    def _restart_silence_limit(self, within_s: float = SILENCE_S_MAX) -> None:
+        """Restart the time limit for silence."""
+        if self._silence_limit is not None and self._silence_limit.active():
+            self._silence_limit.reset(within_s)
 
-    def _expect_nothing(self) -> None:
-        if self._silence is not None and self._silence.active():
-            self._silence.cancel()
+    def _stop_silence_limit(self) -> None:
+        if self._silence_limit is not None and self._silence_limit.active():
+            self._silence_limit.cancel()
 
     def dataReceived(self, data: bytes) -> None:
-        *lines, self.unread = (self.unread + data).split(b"\n")
+        *lines, self.unparsed = (self.unparsed + data).split(b"\n")
         try:
             for line in lines:
                 if line.startswith(b"data: ") and not self.ended.called:
@@ -124,63 +124,64 @@ class SseStream(Protocol):
         except Exception:
             self._log.failure("A node sent events that cannot be read; asking again.")
             self._give_up("sent events that cannot be read")
-        if len(self.unread) > LINE_BYTES_MAX:
+        if len(self.unparsed) > LINE_BYTES_MAX:
             self._give_up("sent a line that is too long")
 
     def _read(self, document: bytes) -> None:
         id_ = ""
         try:
-            event = decoded(document, SseEvent)
+            event = decode_json(document, SseEvent)
             id_ = event.id
             change = event.change()
         except NoAnswer as no_answer:
-            self._pass_over(id_, str(no_answer))
+            self._skip(id_, str(no_answer))
             return
-        self.heard = True
-        self._expect_more()
-        self._hear(event, change)
+        self.has_event = True
+        self._restart_silence_limit()
+        self._on_event(event, change)
 
-    def _pass_over(self, id_: str, problem: str) -> None:
-        self._unreadable += 1
+    def _skip(self, id_: str, problem: str) -> None:
+        self._unreadable_count += 1
         self._on_unreadable(id_, problem)
-        if self._unreadable == 1:
-            self.unreadable = problem
+        if self._unreadable_count == 1:
+            self.first_unreadable = problem
             self._log.warn("A node {problem}; the event is skipped.", problem=escaped(problem))
-            if not self.heard:
-                self._expect_more(READABLE_S_MAX)
-        if self._unreadable > UNREADABLE_MAX and not self.heard:
+            if not self.has_event:
+                self._restart_silence_limit(READABLE_S_MAX)
+        if self._unreadable_count > UNREADABLE_MAX and not self.has_event:
             self._give_up(problem)
 
     def _give_up(self, problem: str) -> None:
-        """End the stream because of a problem."""
+        """Log a problem, and end the stream because of it."""
         self._log.error("A node {problem}; asking again.", problem=escaped(problem))
         self.problem = problem
         self.end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         del reason
-        self._expect_nothing()
+        self._stop_silence_limit()
         if not self.ended.called:
             self.ended.callback(None)
 
     def pause(self) -> None:
-        """Read no more for now."""
+        """Stop reading until `resume` is called."""
         transport: Any = self.transport
         if not self._paused and transport is not None:
             self._paused = True
-            self._expect_nothing()
+            self._stop_silence_limit()
             transport.pauseProducing()
 
     def resume(self) -> None:
+        """Continue to read after `pause`."""
         transport: Any = self.transport
         if self._paused and transport is not None:
             self._paused = False
-            self._expect()
+            self._start_silence_limit()
             transport.resumeProducing()
 
     def end(self) -> None:
-        """Read no more."""
-        self._expect_nothing()
+        """End the stream, and close its connection."""
+        self._stop_silence_limit()
         if self.transport is not None:
             self.transport.loseConnection()
         if not self.ended.called:

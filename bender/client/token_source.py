@@ -1,21 +1,21 @@
-"""The token that a client sends, which may be changed in its file while the client runs."""
+"""The token that a client sends. Its file may change while the client runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-#: A token, or a function that returns it, such as one that reads a file; None if no token is sent.
+#: A token, or a function that returns the token, such as one that reads a file; None if no token is sent.
 TokenSource = str | Callable[[], str | None] | None
 
 
 def is_token(text: str) -> bool:
-    """Return True if a text can be a token: it is sent in a header, so it is printable ASCII."""
+    """Return True if a text can be a token: printable ASCII, because it is sent in a header."""
     return bool(text) and text.isascii() and text.isprintable()
 
 
 def token_in_file(path: Path) -> str | None:
-    """Return the token in a file as it is now; None where it cannot be read, or has none."""
+    """Return the token in a file, or None if the file cannot be read or does not have a token."""
     try:
         text = path.read_bytes().decode("ascii", "replace").strip()
     except OSError:
@@ -24,14 +24,14 @@ def token_in_file(path: Path) -> str | None:
 
 
 class CurrentToken:
-    """The token that is sent at present."""
+    """The token that a client sends now. `text` is the token, or None."""
 
     def __init__(self, source: TokenSource) -> None:
         self._source = source
         self.text = source() if callable(source) else source
 
     def read_again(self) -> bool:
-        """Read the token again where it comes from. Return True if it is another one; one that is gone is kept."""
+        """Read the token again from its source. Return True if it has changed. A token that is gone is kept."""
         token = self._source() if callable(self._source) else self.text
         changed = token is not None and token != self.text
         if changed:

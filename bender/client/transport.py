@@ -1,7 +1,8 @@
-"""The interface of transports: one request to one node, in bounded time and with a bounded answer.
+"""The interface of transports, and all that they share: limits, the token, warnings, and the order of attempts.
 
-`bender.client.twisted_http` is the transport on Twisted's reactor, `bender.client.asyncio_http` the one for commands
-that end after a few requests. The limits and the token are the same for both.
+A transport sends one request to one node, in bounded time and with a bounded answer. `bender.client.twisted_http` has
+the transport on Twisted's reactor, `bender.client.asyncio_http` the transport for commands that end after a few
+requests.
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ from bender.net.addresses import NoAnswer
 #: Time limit to connect, which takes a millisecond on the same network; a node that is down must not delay a client.
 CONNECT_S_MAX = 2.0
 
-#: Bytes of an answer that is not a list. The longest of a node, about 10,000 peers, has 2 MB.
+#: Limit for the bytes of an answer that is not a list. The longest answer of a node, about 10,000 peers, has 2 MB.
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
-#: Bytes of an answer with a refusal.
+#: Limit for the bytes of an answer with a refusal.
 REFUSAL_BYTES_MAX = 64 * 1024
 
 #: Characters of a name in a header that are not percent-encoded, besides letters and digits.
-_PLAIN = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+_NOT_ENCODED = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
-#: The header of an answer that has warnings (`bender.api.change_safety` sets it), and what is read of it.
-WARNINGS = "X-Bender-Warnings"
+#: The header of an answer that has warnings (`bender.api.change_safety` sets it), and the number of them that are read.
+WARNINGS_HEADER = "X-Bender-Warnings"
 WARNINGS_MAX = 20
 
 _T = TypeVar("_T")
 
 
-def warnings_in(header: str | None) -> tuple[str, ...]:
-    """Return the warnings of an answer; none where the header is not that of a node."""
+def parse_warnings(header: str | None) -> tuple[str, ...]:
+    """Return the warnings in the header of an answer, or none if the header is not from a node."""
     try:
         found = () if header is None else msgspec.json.decode(header, type=tuple[str, ...])
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -47,11 +48,12 @@ def warnings_in(header: str | None) -> tuple[str, ...]:
 
 @frozen
 class ConnectionSecurity:
-    """How to speak with nodes: `token` is shown to them, `ca` (PEM) must have signed their certificates.
+    """The token and certificates for connections to nodes.
 
-    With `ca`, nodes without a scheme are spoken to by TLS. `author` is the name that histories show for settings. The
-    token goes only to nodes whose certificate was verified, and without `ca` to those of this machine; `insecure` is
-    for networks that encrypt by other means.
+    `ca` has the certificates (PEM) of the authorities that must have signed the nodes' certificates. With `ca`, the
+    client uses TLS for nodes without a scheme. `author` is the name that histories show for changes. `token` is sent
+    only to nodes whose certificate was verified and, without `ca`, to nodes on this machine. `insecure` allows it for
+    all nodes, for networks that encrypt by other means.
     """
 
     token: str | None = None
@@ -60,7 +62,7 @@ class ConnectionSecurity:
     insecure: bool = False
 
     def url(self, node: str, path: str) -> str:
-        """Return the URL of a path, which is percent-encoded already."""
+        """Return the URL of a path at a node. The path must be percent-encoded."""
         if "://" in node:
             return node + path
         return f"http{'s' if self.ca else ''}://{node}{path}"
@@ -73,10 +75,10 @@ class ConnectionSecurity:
                 "is not asked, because the token would be sent to it unencrypted: use TLS (--ca FILE, or https://), or "
                 "--insecure where the network itself is encrypted"
             )
-        return token if self.author is None else {**token, "X-Bender-As": quote(self.author, safe=_PLAIN)}
+        return token if self.author is None else {**token, "X-Bender-As": quote(self.author, safe=_NOT_ENCODED)}
 
     def _is_trusted(self, node: str) -> bool:
-        """Return True if the certificate of a node is verified, or if a token may be sent to it without that."""
+        """Return True if the token may be sent to a node: its certificate is verified, or need not be."""
         url = urlsplit(self.url(node, ""))
         return url.scheme == "https" or self.insecure or (self.ca is None and is_loopback(url.hostname or ""))
 
@@ -94,11 +96,17 @@ class Transport(Protocol):
         within_s: float,
         bytes_max: int = ANSWER_BYTES_MAX,
     ) -> Reply:
-        """Return the whole answer, of at most `bytes_max`, within `within_s` seconds. Raises `NoAnswer`."""
+        """Send a request to a node, and return its whole answer.
+
+        Raises `NoAnswer` if the answer does not arrive within `within_s` seconds, or has more than `bytes_max` bytes.
+        """
         ...
 
     async def follow(self, node: str, path: str, receiver: Any, within_s: float) -> Any:
-        """Begin an answer without an end, whose body goes to `receiver`. Raises `NoAnswer` if it does not begin."""
+        """Request an endless answer, whose body goes to `receiver`, and return it once its head has arrived.
+
+        Raises `NoAnswer` if the head does not arrive within `within_s` seconds.
+        """
         ...
 
     def use_token(self, token: str | None) -> None:
@@ -110,15 +118,16 @@ class Transport(Protocol):
 
 
 class TooLong(Exception):
-    """An answer is longer than any of a node. The message says how long that is."""
+    """An answer is longer than any answer of a node. The message has the limit."""
 
 
 def body_bytes_max(status: int, bytes_max: int) -> int:
-    """Return how many bytes an answer with this status may have, if it may have `bytes_max` when it succeeds."""
+    """Return the largest number of bytes of an answer with this status; `bytes_max` is that of a success."""
     return min(bytes_max, REFUSAL_BYTES_MAX) if status >= 400 else bytes_max
 
 
-def too_long(bytes_max: int) -> TooLong:
+def too_long_error(bytes_max: int) -> TooLong:
+    """Return the error for an answer with more than `bytes_max` bytes."""
     return TooLong(f"its answer has more than {bytes_max // 1024} KiB")
 
 
@@ -131,9 +140,9 @@ class NodeSearch(Protocol):
         attempt: Callable[[str], Coroutine[Any, Any, _T]],
         on_failure: Callable[[str, NoAnswer], None],
     ) -> tuple[str, _T] | None:
-        """Return the first node that answers `attempt`, and its answer; None if none of them does.
+        """Return a node for which `attempt` succeeds and its result, or None if `attempt` fails for all nodes.
 
-        `on_failure` is called with each node that did not answer before that.
+        `attempt` raises `NoAnswer` for a node that does not answer; `on_failure` is then called with both.
         """
         ...
 
@@ -143,7 +152,7 @@ async def one_by_one(
     attempt: Callable[[str], Awaitable[_T]],
     on_failure: Callable[[str, NoAnswer], None],
 ) -> tuple[str, _T] | None:
-    """Ask the next node when the one before it has not answered."""
+    """Ask one node after the other until one answers: see `NodeSearch`."""
     for node in nodes:
         try:
             return node, await attempt(node)

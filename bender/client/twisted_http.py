@@ -1,6 +1,7 @@
-"""Send one request to one node on Twisted's reactor, in bounded time.
+"""The transport on Twisted's reactor: send one request to one node, in bounded time.
 
-Connections are kept. Nothing is sent twice here, because only the caller knows whether that is right.
+Connections are kept for further requests. No request is sent twice, because only the caller knows whether that does
+harm.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from zope.interface import implementer
 from bender.client.transport import (
     ANSWER_BYTES_MAX,
     CONNECT_S_MAX,
-    WARNINGS,
+    WARNINGS_HEADER,
     ConnectionSecurity,
     body_bytes_max,
-    too_long,
-    warnings_in,
+    parse_warnings,
+    too_long_error,
 )
 from bender.client.types import Reply
 from bender.net.eager_write import EagerBody
@@ -39,24 +40,27 @@ from bender.net.http_client import BodyCollector, EndpointFactory, connection_po
 from bender.net.reactor import Reactor
 from bender.tls.connections import NodeTls
 
-#: Connections to one node, for a client that sends several requests at once.
-CONNECTIONS_KEPT = 8
+#: Idle connections that are kept to one node, for a client that sends several requests at once.
+IDLE_CONNECTIONS_MAX = 8
 
-#: Seconds for which idle connections are kept, less than nodes keep them.
-KEPT_S = 30
+#: Seconds for which idle connections are kept. Nodes keep them longer.
+IDLE_S_MAX = 30
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class Http:
-    """Requests to nodes. `agent` replaces the default agent, such as in a test."""
+    """Send requests to nodes on Twisted's reactor. `agent` replaces the default agent, such as in a test.
 
-    def __init__(self, reactor: Reactor, safety: ConnectionSecurity, agent: IAgent | None = None) -> None:
+    Raises `ValueError` if the certificates in `security` cannot be read.
+    """
+
+    def __init__(self, reactor: Reactor, security: ConnectionSecurity, agent: IAgent | None = None) -> None:
         self._reactor = reactor
-        self._safety = safety
-        self._pool = connection_pool(reactor, CONNECTIONS_KEPT, KEPT_S)
+        self._security = security
+        self._pool = connection_pool(reactor, IDLE_CONNECTIONS_MAX, IDLE_S_MAX)
         if agent is None:
-            endpoints = EndpointFactory(reactor, CONNECT_S_MAX, _wrapped(safety.ca))
+            endpoints = EndpointFactory(reactor, CONNECT_S_MAX, _tls_wrapper(security.ca))
             agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         self._client = HTTPClient(agent, IndexableCookieJar(), data_to_body_producer=EagerBody)
 
@@ -70,15 +74,15 @@ class Http:
         within_s: float,
         bytes_max: int = ANSWER_BYTES_MAX,
     ) -> Reply:
-        """Return the whole answer, of at most `bytes_max`, within `within_s` seconds. Raises `NoAnswer`."""
+        """Send a request to a node, and return its whole answer: see `Transport`."""
         asking = Deferred.fromCoroutine(self._ask(node, method, path, body, headers, bytes_max))
         reply: Reply = await wait_for_answer(self._reactor, asking, within_s, CONNECT_S_MAX)
         return reply
 
     async def follow(self, node: str, path: str, receiver: Protocol, within_s: float) -> Any:
-        """Begin an answer without an end, whose body goes to `receiver`. Raises `NoAnswer` if it does not begin.
+        """Request an endless answer, whose body goes to `receiver`: see `Transport`.
 
-        Returns the answer, of which `code` is the status; any but 200 has an end.
+        The `code` of the returned answer is its status. An answer with a status other than 200 ends.
         """
         headers = {"Accept": "text/event-stream"}
         beginning = Deferred.fromCoroutine(self._send(node, "GET", path, None, headers))
@@ -91,19 +95,19 @@ class Http:
     ) -> Reply:
         response = await self._send(node, method, path, body, headers)
         longest = body_bytes_max(response.code, bytes_max)
-        collecting = BodyCollector(longest, lambda: too_long(longest))
+        collecting = BodyCollector(longest, lambda: too_long_error(longest))
         response.deliverBody(collecting)
         content = await collecting.content
         etag = response.headers.getRawHeaders("ETag", [None])[0]
-        warnings = warnings_in(response.headers.getRawHeaders(WARNINGS, [None])[0])
+        warnings = parse_warnings(response.headers.getRawHeaders(WARNINGS_HEADER, [None])[0])
         return Reply(node, response.code, content, etag, warnings)
 
     async def _send(self, node: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Any:
         return await self._client.request(
             method,
-            ReadyURL.from_text(self._safety.url(node, path)),
+            ReadyURL.from_text(self._security.url(node, path)),
             data=body,
-            headers=Headers({name: [value] for name, value in {**headers, **self._safety.headers(node)}.items()}),
+            headers=Headers({name: [value] for name, value in {**headers, **self._security.headers(node)}.items()}),
             allow_redirects=False,
             unbuffered=True,
             reactor=cast(Any, self._reactor),
@@ -111,31 +115,34 @@ class Http:
 
     def use_token(self, token: str | None) -> None:
         """Send this token from now on."""
-        self._safety = evolve(self._safety, token=token)
+        self._security = evolve(self._security, token=token)
 
     async def close(self) -> None:
-        """End the idle connections."""
+        """Close the idle connections."""
         await cast("Deferred[None]", self._pool.closeCachedConnections())
 
 
-def _wrapped(ca: bytes | None) -> Callable[[URI, IStreamClientEndpoint], IStreamClientEndpoint]:
-    """Return what adds TLS to an endpoint: nodes are trusted that `ca` has signed, or else those the system trusts."""
-    authorities = None if ca is None else _authorities(ca)
+def _tls_wrapper(ca: bytes | None) -> Callable[[URI, IStreamClientEndpoint], IStreamClientEndpoint]:
+    """Return a function that adds TLS to the endpoints of `https` URLs.
+
+    A node is trusted if an authority in `ca` has signed its certificate; without `ca`, if the system trusts it.
+    """
+    authorities = None if ca is None else _certificates_in(ca)
 
     def wrap(uri: URI, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
         if uri.scheme == b"https":
             host = uri.host.decode("ascii")
             creator = optionsForClientTLS(host) if authorities is None else NodeTls(host, authorities)
             endpoint = EncryptedEndpoint(creator, endpoint)
-        return _Quiet(endpoint)
+        return _QuietEndpoint(endpoint)
 
     return wrap
 
 
 @implementer(IStreamClientEndpoint)
 @frozen
-class _Quiet:
-    """An endpoint that logs nothing: each attempt to reach an unreachable node would be two lines."""
+class _QuietEndpoint:
+    """An endpoint that logs nothing: each attempt to reach an unreachable node would log two lines."""
 
     endpoint: IStreamClientEndpoint
 
@@ -145,8 +152,8 @@ class _Quiet:
         return connecting
 
 
-def _authorities(pem: bytes) -> list[Certificate]:
-    """Return all certificates in a file. Raises `ValueError`."""
+def _certificates_in(pem: bytes) -> list[Certificate]:
+    """Return all certificates in a PEM file. Raises `ValueError` if it has none, or one that cannot be read."""
     try:
         found = [Certificate.loadPEM(each) for each in _CERTIFICATE.findall(pem)]
     except CryptographyError as error:

@@ -1,6 +1,6 @@
 """The answers of nodes as values, and the errors.
 
-Unknown fields, as a newer node may send, are ignored; `Reply` has the whole answer as it came.
+Unknown fields are ignored, because a newer node may send them. `Reply` has the whole, unchanged answer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from bender.client.decoding import decoded, require_shallow
+from bender.client.decoding import decode_json, require_shallow
 from bender.core.hosts import PORT_MAX
 from bender.core.model import WEIGHT_MAX
 from bender.core.timing import TTL_S_MAX
@@ -19,14 +19,15 @@ from bender.net.addresses import NoAnswer
 #: Milliseconds since the epoch, up to the last day that calendars know.
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
 
-#: A duration in seconds. A negative one is a little late.
+#: A duration in seconds. It is negative if a deadline has just passed.
 Seconds = Annotated[float, msgspec.Meta(ge=-1e9, le=1e12)]
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=PORT_MAX)]
 Weight = Annotated[int, msgspec.Meta(ge=0, le=WEIGHT_MAX)]
 
-#: Four of the shortest intervals that nodes may have. Renewals follow the ttl, and must not come without a pause.
+#: The shortest ttl in seconds: four of the shortest intervals that nodes may have. The limit keeps a pause between
+#: renewals, which come several times in a ttl.
 TTL_S_MIN = 0.2
 Ttl = Annotated[float, msgspec.Meta(ge=TTL_S_MIN, le=TTL_S_MAX)]
 
@@ -36,7 +37,7 @@ class BenderError(Exception):
 
 
 class Unavailable(BenderError):
-    """No node gave a usable answer. `problems` has the reason for each node, by its address."""
+    """No node gave a usable answer. `problems` has the reason for each node, by the address of the node."""
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         self.problems = dict(problems)
@@ -44,9 +45,10 @@ class Unavailable(BenderError):
 
 
 class Refused(BenderError):
-    """The node at the address `node` refused the request, and nothing was changed.
+    """A node refused the request, and nothing was changed.
 
-    `status` and `code` are those of the API; the text of the exception is the node's message.
+    `status` and `code` are those of the API, and `node` is the address of the node. The text of the exception is the
+    node's message.
     """
 
     def __init__(self, status: int, code: str, message: str, node: str) -> None:
@@ -61,14 +63,15 @@ class NotFound(Refused):
 
 
 class Succeeded(Refused):
-    """Another instance has registered under the id since, and stays registered."""
+    """The instance was not deregistered: another instance has registered under its id since, and stays registered."""
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer as it came: `node` is the address of the node that sent it, `body` is mostly JSON, `etag` its tag.
+    """The unchanged answer of a node.
 
-    `warnings` are about changes that were made and are probably mistakes, such as a backend without members; sentences
-    without their full stops.
+    `node` is the address of the node. `status` is the HTTP status, `body` is usually JSON, and `etag` is the tag of the
+    object in it. `warnings` are about a change that was made and is probably a mistake, such as a backend without
+    members. Each warning is a sentence without its full stop.
     """
 
     node: str
@@ -78,18 +81,19 @@ class Reply(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
     def json(self) -> Any:
-        """Return the decoded body. Raises `BenderError` if it is not JSON, which no node sends."""
+        """Return the decoded body. Raises `BenderError` if the body is not JSON."""
         try:
-            return decoded(self.body, Any)
+            return decode_json(self.body, Any)
         except NoAnswer as no_answer:
             raise BenderError(f"{self.node} {no_answer}") from no_answer
 
 
 class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registered_ms": "registered"}):
-    """An instance of a version of an app.
+    """A registered instance of a version of an app.
 
-    It expires `ttl_s` seconds after its last renewal. `weight` is the share of the load, relative to others, and `meta`
-    has its owner's own fields. `registered_ms` (since the epoch) and `node` are when and where it was registered.
+    The registration expires `ttl_s` seconds after its last renewal. `weight` (0 to 256) is the share of the load,
+    relative to other instances, and `meta` has the client's own fields. The instance was registered at `registered_ms`
+    (milliseconds since the epoch) at the node with the name `node`.
     """
 
     id: str
@@ -104,7 +108,7 @@ class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registe
     node: str
     #: The state that an operator set: `up`, `drain` or `maint`; nodes of releases without states do not send it.
     state: str = "up"
-    #: Whether it is listed although all nodes that heard from it are silent.
+    #: Whether the instance is a suspect: it stays listed although all nodes that received its renewals are silent.
     suspect: bool = False
     #: The token of the instance that registered, if it sent one.
     instance: str | None = None
@@ -114,7 +118,7 @@ class Registration(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "registe
 
 
 class InstanceSpec(msgspec.Struct, frozen=True):
-    """An instance to register, and its terms; None leaves a term as it is, or to the node's default."""
+    """An instance to register, and its terms. A term that is None keeps its value, or gets the node's default."""
 
     app: str
     version: str
@@ -129,14 +133,17 @@ class InstanceSpec(msgspec.Struct, frozen=True):
         return f"registration/{self.app}/{self.version}/{self.host}/{self.port}"
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields of a request that registers it."""
+        """Return the fields of a request that registers the instance."""
         terms = {"ttl": self.ttl_s, "weight": self.weight, "meta": self.meta}
-        given = {name: value for name, value in terms.items() if value is not None}
-        return {"app": self.app, "version": self.version, "host": self.host, "port": self.port, **given}
+        set_terms = {name: value for name, value in terms.items() if value is not None}
+        return {"app": self.app, "version": self.version, "host": self.host, "port": self.port, **set_terms}
 
 
 class Guarded(msgspec.Struct, frozen=True, rename={"left_s": "left"}):
-    """An app with suspect members: their number, and for how many seconds at most they stay listed."""
+    """An app that has suspect members.
+
+    `suspects` is their number. They stay listed for at most `left_s` more seconds.
+    """
 
     app: str
     suspects: Number
@@ -146,7 +153,8 @@ class Guarded(msgspec.Struct, frozen=True, rename={"left_s": "left"}):
 class Word(msgspec.Struct, frozen=True, rename={"lasts_s": "for", "left_s": "left", "at_ms": "at"}):
     """The state that an operator set on the instance with this id: `up`, `drain` or `maint`.
 
-    It was set for `lasts_s`, of which `left_s` are left, at `at_ms` (since the epoch) by `author`, at best an address.
+    The state lasts `lasts_s` seconds, of which `left_s` are left. It was set at `at_ms` (milliseconds since the epoch).
+    `author` is the client's address or the name of its token, after the unproven name that the client sent, if any.
     """
 
     id: str
@@ -158,9 +166,9 @@ class Word(msgspec.Struct, frozen=True, rename={"lasts_s": "for", "left_s": "lef
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A member of a backend: a registered instance or, if `fixed`, a server that the backend itself names.
+    """A member of a backend: a registered instance or, if `fixed` is True, a server that the backend itself names.
 
-    `weight` (0 to 256) is its share of the load, relative to the others.
+    `weight` (0 to 256) is the member's share of the load, relative to other members.
     """
 
     id: str
@@ -178,9 +186,9 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Backend(msgspec.Struct, frozen=True):
-    """The version of an app that serves under a name. `settings` are all of its fields, as they were sent.
+    """The app and version that serve under a name. `settings` has all fields of the backend, as the node sent them.
 
-    `etag` is the tag of this setting, if the backend was asked for alone: a change can be made conditional on it.
+    `etag` is the tag of this setting, on which a change can be made conditional. It is None in lists of backends.
     """
 
     name: str
@@ -191,9 +199,9 @@ class Backend(msgspec.Struct, frozen=True):
 
 
 class Frontend(msgspec.Struct, frozen=True):
-    """An entrance to which clients of a service connect, and the backend behind it, if any.
+    """An address to which the clients of a service connect, and the backend that serves them, if any.
 
-    `settings` are all of its fields, as they were sent; `etag` is as in `Backend`.
+    `settings` has all fields of the frontend, as the node sent them. `etag` is as in `Backend`.
     """
 
     name: str
@@ -203,9 +211,10 @@ class Frontend(msgspec.Struct, frozen=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One setting of a backend or frontend: its `settings` (None for a removal), when and by whom they were set.
+    """One setting of a backend or frontend, from its history. `settings` is None if the object was removed.
 
-    `at_ms` is since the epoch, by the clock of the node that was asked, and `author` at best the address of a client.
+    It was set at `at_ms` (milliseconds since the epoch, by the clock of the node that answers). `author` is as in
+    `Word`.
     """
 
     at_ms: Milliseconds
@@ -216,9 +225,9 @@ class Setting(msgspec.Struct, frozen=True):
 class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
     """A program that acts on the events of a node, such as the driver of a load balancer.
 
-    It confirmed all events up to `cursor` (None: none yet), last at `at_ms` since the epoch; `behind` events came
-    since. `report` is its report, as in the API. `instance` tells apart programs that have the same name by mistake;
-    then `warning` says so.
+    The consumer has confirmed all events up to `cursor`, or none yet if it is None. It confirmed last at `at_ms`
+    (milliseconds since the epoch), and `behind` events came since. `report` is the consumer's report, as in the API.
+    `instance` distinguishes programs that have the same name by mistake, which `warning` then says.
     """
 
     name: str
@@ -233,10 +242,11 @@ class Consumer(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """The names of the nodes and consumers that have applied a change, and of those that did not confirm in time.
+    """The names of the nodes and consumers that have applied a change, and of those that did not confirm it in time.
 
-    `applied` are nodes, first the one that was asked; `consumers` are the consumers that confirmed it; `missing` are
-    the others. If several have the same name, each is followed by its address or instance, in parentheses.
+    `applied` has the nodes that applied it, and begins with the node that answers. `consumers` has the consumers that
+    confirmed it. `missing` has the other nodes and consumers. If several have the same name, the address or instance
+    follows each name in parentheses.
     """
 
     applied: tuple[str, ...]
@@ -245,14 +255,17 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A change of what is listed.
+    """A change of a listed object, or the end of the snapshot.
 
-    `event` is `online`, `offline` or `changed` of a registration, `created`, `changed` or `removed` of a backend or
-    frontend, or `synced`: all later events are new. `kind` is `registration`, `backend` or `frontend`, and `body` is
-    the object as it is now, or was before it went. `reason` is one of the API's; `snapshot` for objects that existed at
-    the beginning; or `missed` for a change of which no reachable node has an event any more. `at_ms` is the wall clock
-    of the node that sent the event, since the epoch; for `missed` it is when the change was found. `previous` is the
-    body before a change, None if the event is not `changed`.
+    - `event` is `online`, `offline` or `changed` for a registration, `created`, `changed` or `removed` for a backend or
+      frontend. It is `synced` after the snapshot: all later events are new.
+    - `kind` is `registration`, `backend` or `frontend`. It is empty for `synced`.
+    - `body` is the object after the change, or the last object before it was removed.
+    - `reason` is a reason of the API, or `snapshot` for objects that existed at the beginning, or `missed` for a change
+      whose event no reachable node has any more.
+    - `at_ms` is the time of the event in milliseconds since the epoch, by the clock of the node that sent it. For
+      `missed`, it is the time at which the watcher found the change.
+    - `previous` is the body before a `changed` event, and None for other events.
     """
 
     event: str
@@ -266,7 +279,7 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def registration(self) -> Registration:
-        """Return the registration that the event is about. Raises `ValueError` if it is about something else."""
+        """Return the registration that has changed. Raises `ValueError` if the event is not about a registration."""
         if self.kind != "registration":
             raise ValueError(f"this event has no registration: it is about a {self.kind or 'state'}")
         return msgspec.convert(self.body, Registration)

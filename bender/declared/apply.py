@@ -14,8 +14,8 @@ from typing import Any
 from attrs import evolve, frozen
 
 from bender.client import BenderError, Client, NotFound, Refused, Reply, Word
-from bender.client.objects import current, reader_of
-from bender.client.paths import forced, only_if, path_of
+from bender.client.objects import current_object, object_reader
+from bender.client.paths import if_match_header, path_of, with_force
 from bender.client.responses import read_nothing, reader
 from bender.core.admin_state import LASTING_S_MIN
 from bender.core.last_writer_wins import LASTING_S_MAX
@@ -127,7 +127,7 @@ class Applier:
     async def _tagged(self, change: ConfigChange) -> ConfigChange:
         if change.kind == "state" or change.before is None:
             return change
-        found = await current(self.client, change.id)
+        found = await current_object(self.client, change.id)
         if found is None or not same(declared_fields(found.settings), change.before):
             raise BenderError(f"{change.id} was changed by another client just now: try again")
         return evolve(change, etag=found.etag)
@@ -151,14 +151,14 @@ class Applier:
     async def _make(self, change: ConfigChange, *, force: bool) -> Reply:
         if change.kind == "state":
             return await self._set_state(change, force=force)
-        path, only = forced(path_of(change.id), force=force), only_if(change.etag)
+        path, only = with_force(path_of(change.id), force=force), if_match_header(change.etag)
         if change.action == "remove":
             return (await self.client.read(read_nothing, "DELETE", path, headers=only))[1]
         if change.action == "change":
-            return (await self.client.read(reader_of(change.id), "PUT", path, _sent(change), headers=only))[1]
+            return (await self.client.read(object_reader(change.id), "PUT", path, _sent(change), headers=only))[1]
         created = {**(change.after or {}), "name": change.name}
-        path = forced(f"/{change.kind}s", force=force)
-        return (await self.client.read(reader_of(change.id), "POST", path, created))[1]
+        path = with_force(f"/{change.kind}s", force=force)
+        return (await self.client.read(object_reader(change.id), "POST", path, created))[1]
 
     async def _set_state(self, change: ConfigChange, *, force: bool) -> Reply:
         plain = f"{path_of(change.name)}/state"
@@ -172,9 +172,9 @@ class Applier:
             "for": min(max(LASTING_S_MIN, change.state.lasts_s(self.wall_ms())), LASTING_S_MAX),
         }
         try:
-            return (await self.client.read(reader(Word), "PUT", forced(plain, force=force), body))[1]
+            return (await self.client.read(reader(Word), "PUT", with_force(plain, force=force), body))[1]
         except NotFound:  # the instance is not registered yet, and the state is meant for when it is
-            return (await self.client.read(reader(Word), "PUT", forced(plain, force=True), body))[1]
+            return (await self.client.read(reader(Word), "PUT", with_force(plain, force=True), body))[1]
 
     async def _word(self, path: str) -> Word | None:
         try:
@@ -188,7 +188,7 @@ class Applier:
         if change.kind == "state" or not isinstance(error, Refused) or error.code not in _OVERTAKEN:
             return False
         try:
-            found = await current(self.client, change.id)
+            found = await current_object(self.client, change.id)
         except BenderError:  # nobody knows, and the refusal is reported with what was done before
             return False
         return same(None if found is None else declared_fields(found.settings), change.after)

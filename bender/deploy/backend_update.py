@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from bender.client import Backend, Client, NotFound, Refused, Reply, Unavailable
-from bender.client.paths import forced, only_if, path_of
+from bender.client.paths import if_match_header, path_of, with_force
 from bender.client.responses import BACKEND_KIND
 from bender.deploy.plan import Settings, are_same
 
@@ -139,8 +139,8 @@ class Hold:
             await self.pause(LOOKED_AGAIN_S)
 
     async def _asked_for(self, change: Mapping[str, Any], *, force: bool) -> tuple[Backend, Reply]:
-        path = forced(path_of(self.id), force=force)
-        return await self._client.read(BACKEND_KIND.read, "PUT", path, change, headers=only_if(self.reply.etag))
+        path = with_force(path_of(self.id), force=force)
+        return await self._client.read(BACKEND_KIND.read, "PUT", path, change, headers=if_match_header(self.reply.etag))
 
     async def _seen(self) -> tuple[Backend, Reply]:
         try:

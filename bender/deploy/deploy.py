@@ -14,7 +14,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
 from bender.client import BenderError, Client, Consumer, NotFound, Refused, Registration
-from bender.client.drivers import APPLIED_S_MAX, Lack, until_applied
+from bender.client.drivers import APPLIED_S_MAX, UnappliedChange, wait_until_applied
 from bender.client.objects import describe_serving
 from bender.client.responses import backend_of
 from bender.core.consumers import Report, down_by_most, labels, report_of
@@ -188,7 +188,7 @@ class Deploy:
             return await self._roll_back(str(why))
         self._note_disconnected()
         serves = f"{self._hold.id} serves {self._serving()}"
-        lacking = [lack.text for lack in await self._lacking(LAST_LOOK_S) if not lack.has]
+        lacking = [lack.text for lack in await self._lacking(LAST_LOOK_S) if not lack.is_partly_applied]
         if lacking:
             return self._failed(f"{serves}, but not everywhere: {'; '.join(lacking)}")
         return DeployOutcome(True, serves, self._hold.reply.body)
@@ -214,18 +214,18 @@ class Deploy:
     async def _wait_for_drivers(self) -> None:
         """Wait until the load balancers have the step. Raises `_Worse` if one of them refuses it."""
         for lack in await self._lacking(APPLIED_S_MAX):
-            if lack.refuses:
+            if lack.is_refused:
                 raise _Worse(f"cannot serve everywhere: {lack.text}")
             self._progress.notes(f"{lack.text}.")
 
-    async def _lacking(self, within_s: float) -> list[Lack]:
+    async def _lacking(self, within_s: float) -> list[UnappliedChange]:
         """Return the drivers that do not have the last step."""
         settings = backend_of(self._hold.reply.json()).settings
 
         async def consumers() -> Sequence[Consumer]:
             return await self._hold.patiently(self._reports)
 
-        return await until_applied(consumers, self._hold.pause, self._hold.id, settings, within_s)
+        return await wait_until_applied(consumers, self._hold.pause, self._hold.id, settings, within_s)
 
     async def _watch(self, step: Step) -> None:
         ends_at = self._reactor.seconds() + step.watched_s

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client import BenderError, Client, Stand
-from bender.client.decoding import decoded
+from bender.client.decoding import decode_json
 from bender.client.responses import refusal_of
 from bender.haproxy.core.safe_text import shown
 from bender.net.addresses import NoAnswer
@@ -106,7 +106,7 @@ class Acknowledger:
         try:
             reply = await self._client.ask(node, "PUT", self._path, content, within_s=ANSWER_S_MAX)
             refusal = refusal_of(reply)
-            answer: _AcknowledgeReply = _AcknowledgeReply() if refusal else decoded(reply.body, _AcknowledgeReply)
+            answer: _AcknowledgeReply = _AcknowledgeReply() if refusal else decode_json(reply.body, _AcknowledgeReply)
         except (NoAnswer, BenderError) as error:
             self.problem = f"{node} {shown(str(error))}"
             self._due = True  # a deregistration may be waiting for it

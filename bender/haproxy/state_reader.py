@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bender.client import BenderError, Client
-from bender.client.decoding import decoded
+from bender.client.decoding import decode_json
 from bender.client.paths import path_of
 from bender.client.types import Seconds
 from bender.core.registration_status import State
@@ -48,10 +48,10 @@ class StateSource:
         """Ask one node for the state of an instance. Raises `NoAnswer`, also for an unusable answer."""
         reply = await self._client.ask(node, "GET", f"{path_of(id_)}/state", within_s=ANSWER_S_MAX)
         if reply.status == HTTPStatus.OK:
-            found: _Set = decoded(reply.body, _Set)
+            found: _Set = decode_json(reply.body, _Set)
             return StateAnswer(found.state, found.left_s)
         if reply.status == HTTPStatus.NOT_FOUND:
-            not_set: _NotSet = decoded(reply.body, _NotSet)
+            not_set: _NotSet = decode_json(reply.body, _NotSet)
             return StateAnswer(removed=not_set.removed)
         raise NoAnswer(f"answers with status {reply.status}")
 

@@ -11,8 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 
 from bender.client import BenderError, Client, Registration
-from bender.client.client import apis
-from bender.client.responses import NodeStatus, reader
+from bender.client.responses import NodeStatus, api_addresses, reader
 from bender.core.hosts import is_loopback
 from bender.net.addresses import split_host_port
 
@@ -41,7 +40,7 @@ class RegistryView:
             status = await self._in_time(self._client.read(reader(NodeStatus), "GET", "/status"))
         except (BenderError, TimedOut):
             return False
-        return any(not is_loopback(split_host_port(node.rpartition("//")[2])[0]) for node in apis(status[0]))
+        return any(not is_loopback(split_host_port(node.rpartition("//")[2])[0]) for node in api_addresses(status[0]))
 
     async def other_app_at(self, host: str, port: int, app: str) -> Registration | None:
         """Return a registration of another app with this address, if there is one."""

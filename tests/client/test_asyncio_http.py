@@ -8,7 +8,7 @@ import os
 import h11
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.client.asyncio_http import TOGETHER_MAX, AsyncioHttp, hedged, read_reply
+from bender.client.asyncio_http import CONCURRENT_MAX, AsyncioHttp, hedged, read_reply
 from bender.client.transport import REFUSAL_BYTES_MAX, ConnectionSecurity, TooLong
 from bender.client.types import Reply
 from bender.net.addresses import NoAnswer
@@ -61,7 +61,7 @@ class Hedging(SynchronousTestCase):
         hanging = [f"hangs{number}" for number in range(10)]
         self.assertEqual(self.nodes.seek(*hanging, "b"), ("b", "B"))
         self.assertEqual(len(self.nodes.cancelled), len(hanging))
-        self.assertLess(len(hanging), TOGETHER_MAX)
+        self.assertLess(len(hanging), CONCURRENT_MAX)
 
     def test_none(self) -> None:
         """Each is asked once."""

@@ -50,7 +50,7 @@ class Turns(SynchronousTestCase):
     def test_the_one_that_answered_last_comes_first(self) -> None:
         """Then those that follow it."""
         self.assertEqual(self.nodes.in_turn(), ["a", "b", "c"])
-        self.nodes.answered("b")
+        self.nodes.note_answer("b")
         self.assertEqual((self.nodes.in_turn(), self.nodes.last), (["b", "c", "a"], "b"))
 
     def test_what_was_learned_comes_last(self) -> None:

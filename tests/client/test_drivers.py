@@ -9,7 +9,14 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.client import Consumer, NotFound
-from bender.client.drivers import APPLIED_S_MAX, LOOK_S, problems_of, trouble_of, unable, until_applied
+from bender.client.drivers import (
+    APPLIED_S_MAX,
+    LOOK_INTERVAL_S,
+    drivers_unable_to_drain,
+    main_problem_kind,
+    problem_clauses,
+    wait_until_applied,
+)
 from bender.core.consumers import digest_of
 
 SHOP = {"id": "backend/shop", "name": "shop", "app": "web", "version": "1"}
@@ -43,9 +50,9 @@ class Waiting(SynchronousTestCase):
         async def pause(seconds: float) -> None:
             self.pauses.append(seconds)
 
-        waiting = Deferred.fromCoroutine(until_applied(consumers, pause, "backend/shop", settings, within_s))
-        self.lacking = self.successResultOf(waiting)
-        return [each.text for each in self.lacking]
+        waiting = Deferred.fromCoroutine(wait_until_applied(consumers, pause, "backend/shop", settings, within_s))
+        self.unapplied = self.successResultOf(waiting)
+        return [each.text for each in self.unapplied]
 
     def test_nobody(self) -> None:
         """Without drivers nobody is waited for."""
@@ -55,13 +62,13 @@ class Waiting(SynchronousTestCase):
         """It is waited until the last of them has the change."""
         one, other = driver("a", applied=True), driver("b", applied=False)
         self.assertEqual(self.wait([one, driver("b")], [one, other], [one, driver("b", applied=True)]), [])
-        self.assertEqual(self.pauses, [LOOK_S, LOOK_S])
+        self.assertEqual(self.pauses, [LOOK_INTERVAL_S, LOOK_INTERVAL_S])
 
     def test_refused(self) -> None:
         """A driver that refuses a change is named at once, with the reason and what it serves instead."""
         texts = self.wait([driver("a", REFUSED, applied=False), driver("b", applied=True)])
         self.assertEqual(texts, ["a refuses it: line 3: no; HAProxy keeps the old one"])
-        self.assertEqual((self.pauses, [each.refuses for each in self.lacking]), ([], [True]))
+        self.assertEqual((self.pauses, [each.is_refused for each in self.unapplied]), ([], [True]))
 
     def test_another_problem(self) -> None:
         """What a driver refuses otherwise is no reason, if it has this change, or has not received it yet."""
@@ -72,7 +79,7 @@ class Waiting(SynchronousTestCase):
         """A driver that says nothing of the change is named when the time is over."""
         self.assertEqual(self.wait([driver("a")]), ["a has not applied it after 5 s"])
         self.assertAlmostEqual(sum(self.pauses), APPLIED_S_MAX)
-        self.assertEqual([each.refuses for each in self.lacking], [False])
+        self.assertEqual([each.is_refused for each in self.unapplied], [False])
         self.assertEqual(self.wait([driver("a", applied=True, settings=SHOP | {"version": "0"})])[0][:9], "a has not")
 
     def test_what_passes(self) -> None:
@@ -93,7 +100,7 @@ class Waiting(SynchronousTestCase):
         other = {"kind": "left-out", "why": "no", "since": 1, "id": "backend/other"}
         texts = self.wait([driver("a", other, problem, applied=True)])
         self.assertEqual(texts, ["a leaves out backend/shop, or a part of it: balance: uri needs mode http"])
-        self.assertEqual([(each.refuses, each.has) for each in self.lacking], [(False, True)])
+        self.assertEqual([(each.is_refused, each.is_partly_applied) for each in self.unapplied], [(False, True)])
 
     def test_what_was_removed(self) -> None:
         """The same holds of a removal."""
@@ -116,7 +123,7 @@ class Waiting(SynchronousTestCase):
         async def pause(_seconds: float) -> None:
             raise AssertionError("there is nothing to wait for")
 
-        waiting = Deferred.fromCoroutine(until_applied(consumers, pause, "backend/shop", SHOP))
+        waiting = Deferred.fromCoroutine(wait_until_applied(consumers, pause, "backend/shop", SHOP))
         self.assertEqual(self.successResultOf(waiting), [])
 
     def test_two_of_one_name(self) -> None:
@@ -130,7 +137,7 @@ class Problems(SynchronousTestCase):
         """Each says what the driver does, for how long, and why."""
         left_out = {"kind": "left-out", "why": "bind: no", "since": 2000, "id": "frontend/www"}
         novel = {"kind": "novel", "why": "who knows", "since": 3000}
-        said = [*problems_of(driver("a", REFUSED, left_out, novel), lambda at_ms: f"{at_ms // 1000} s")]
+        said = [*problem_clauses(driver("a", REFUSED, left_out, novel), lambda at_ms: f"{at_ms // 1000} s")]
         self.assertEqual(
             said,
             [
@@ -143,13 +150,14 @@ class Problems(SynchronousTestCase):
     def test_the_kind(self) -> None:
         """The first that concerns all of it comes before what is left out, and that before nothing."""
         left_out = {"kind": "left-out", "why": "bind: no", "since": 2000, "id": "frontend/www"}
-        self.assertEqual(trouble_of(driver("a", left_out, SILENT)), "unreachable")
-        self.assertEqual(trouble_of(driver("a", left_out)), "left-out")
-        self.assertIsNone(trouble_of(driver("a")))
-        self.assertIsNone(trouble_of(Consumer("a", "n1", True, None, 0, 1)))
+        self.assertEqual(main_problem_kind(driver("a", left_out, SILENT)), "unreachable")
+        self.assertEqual(main_problem_kind(driver("a", left_out)), "left-out")
+        self.assertIsNone(main_problem_kind(driver("a")))
+        self.assertIsNone(main_problem_kind(Consumer("a", "n1", True, None, 0, 1)))
 
     def test_who_cannot_change_members(self) -> None:
         """A driver that does not reach its load balancer, and not one that only cannot load a new configuration."""
         self.assertEqual(
-            unable([driver("a", SILENT), driver("b", REFUSED)]), ["a cannot apply it now: HAProxy does not answer"]
+            drivers_unable_to_drain([driver("a", SILENT), driver("b", REFUSED)]),
+            ["a cannot apply it now: HAProxy does not answer"],
         )

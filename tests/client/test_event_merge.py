@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.client.event_merge import LAG_S, TOLD_MAX, TOLD_S, Change, History, ReportedChange, overlap
+from bender.client.event_merge import LAG_S, REMEMBERED_MAX, REMEMBERED_S, Change, History, ReportedChange, known_count
 
 
 def body(id_: str, **fields: Any) -> dict[str, Any]:
@@ -37,42 +37,42 @@ def in_short(change: Change) -> str:
 
 
 class Overlaps(SynchronousTestCase):
-    def news(self, texts: str, missed: str, at: float = 10.0) -> str:
+    def new_changes(self, texts: str, missed: str, at: float = 10.0) -> str:
         """Of what was missed since the time 0."""
         all_missed = changes(missed)
-        return " ".join(map(in_short, all_missed[overlap(told(texts, at), all_missed, 0.0) :]))
+        return " ".join(map(in_short, all_missed[known_count(told(texts, at), all_missed, 0.0) :]))
 
     def test_what_follows_the_last_that_was_told(self) -> None:
         """All before it was told, or is older."""
-        self.assertEqual(self.news("a -a", "-a a2 -a2"), "a2 -a2")
-        self.assertEqual(self.news("a", "a"), "")
-        self.assertEqual(self.news("-a a2", "a -a a2 -a2"), "-a2")
+        self.assertEqual(self.new_changes("a -a", "-a a2 -a2"), "a2 -a2")
+        self.assertEqual(self.new_changes("a", "a"), "")
+        self.assertEqual(self.new_changes("-a a2", "a -a a2 -a2"), "-a2")
 
     def test_nothing_was_told(self) -> None:
         """All of it is news."""
-        self.assertEqual(self.news("", "-a a2"), "-a a2")
+        self.assertEqual(self.new_changes("", "-a a2"), "-a a2")
 
     def test_nothing_in_common(self) -> None:
         """Two nodes saw different things, or the other has not seen yet what was told: only the outcome counts."""
-        self.assertEqual(self.news("a'", "a -a"), "")
-        self.assertEqual(self.news("a -a a2", "a -a"), "")
+        self.assertEqual(self.new_changes("a'", "a -a"), "")
+        self.assertEqual(self.new_changes("a -a a2", "a -a"), "")
 
     def test_what_was_told_last_came_before(self) -> None:
         """All of it is news."""
-        self.assertEqual(self.news("a", "-a a2", at=1.0), "-a a2")
+        self.assertEqual(self.new_changes("a", "-a a2", at=1.0), "-a a2")
 
     def test_what_was_told_of_a_snapshot(self) -> None:
         """The event that led to it is as good as told."""
         snapshot = Change("online", "registration", "a", "snapshot", body("a", weight=1), 0)
-        self.assertEqual(overlap([ReportedChange(10.0, snapshot)], changes("a -a"), 0.0), 1)
+        self.assertEqual(known_count([ReportedChange(10.0, snapshot)], changes("a -a"), 0.0), 1)
 
     def test_several_that_are_the_same(self) -> None:
         """The one with most before it that is the same is the one; of two, that which is nearest in time."""
-        self.assertEqual(self.news("a -a a", "a -a a -a"), "-a")
-        self.assertEqual(self.news("-a a -a", "a -a a"), "a")
+        self.assertEqual(self.new_changes("a -a a", "a -a a -a"), "-a")
+        self.assertEqual(self.new_changes("-a a -a", "a -a a"), "a")
         missed = [change("-a", 1000), change("a", 2000), change("-a", 3000)]
-        self.assertEqual(overlap([ReportedChange(10.0, change("-a", 900))], missed, 0.0), 1)
-        self.assertEqual(overlap([ReportedChange(10.0, change("-a", 3100))], missed, 0.0), 3)
+        self.assertEqual(known_count([ReportedChange(10.0, change("-a", 900))], missed, 0.0), 1)
+        self.assertEqual(known_count([ReportedChange(10.0, change("-a", 3100))], missed, 0.0), 3)
 
 
 class Histories(SynchronousTestCase):
@@ -82,52 +82,52 @@ class Histories(SynchronousTestCase):
     def tell(self, texts: str, now: float = 0.0) -> list[bool]:
         return [self.history.note(each, now) for each in changes(texts)]
 
-    def news(self, missed: str, present: str) -> str:
-        news = []
-        for each in self.history.news(changes(missed), 0.0, changes(present), 7):
+    def new_changes(self, missed: str, present: str) -> str:
+        new_changes = []
+        for each in self.history.new_changes(changes(missed), 0.0, changes(present), 7):
             if self.history.note(each, 1.0):
-                news.append(in_short(each))
-        return " ".join(news)
+                new_changes.append(in_short(each))
+        return " ".join(new_changes)
 
     def test_only_news_is_taken(self) -> None:
         """For one id what comes and what goes alternate."""
         self.assertEqual(self.tell("a a -a -a b' b b' b'"), [True, False, True, False, False, True, True, False])
-        self.assertEqual([*self.history.shown], ["b"])
+        self.assertEqual([*self.history.listed], ["b"])
 
     def test_what_was_missed(self) -> None:
         """Each change of it, of all ids in their order."""
         self.tell("a b")
-        self.assertEqual(self.news("b -a c a2 -c", "a2 b"), "-a c a2 -c")
+        self.assertEqual(self.new_changes("b -a c a2 -c", "a2 b"), "-a c a2 -c")
 
     def test_what_nobody_tells_any_more(self) -> None:
         """It is the difference that is told."""
         self.tell("a b c")
-        self.assertEqual(self.news("", "a2 b' d"), "-a? a2? ~b? -c? d?")
-        self.assertEqual([*self.history.shown], ["b", "a", "d"])
+        self.assertEqual(self.new_changes("", "a2 b' d"), "-a? a2? ~b? -c? d?")
+        self.assertEqual([*self.history.listed], ["b", "a", "d"])
 
     def test_what_went_and_came_back_unchanged(self) -> None:
         """It is told as long as a node tells it."""
         self.tell("a")
-        self.assertEqual(self.news("a -a a", "a"), "-a a")
+        self.assertEqual(self.new_changes("a -a a", "a"), "-a a")
 
     def test_backends(self) -> None:
         """They are created and removed."""
         backend = Change("created", "backend", "backend/x", "snapshot", {"id": "backend/x", "app": "a"}, 0)
         self.history.note(backend, 0)
-        (removed,) = self.history.news([], 0.0, [], 7)
+        (removed,) = self.history.new_changes([], 0.0, [], 7)
         self.assertEqual((removed.event, removed.reason, removed.at_ms), ("removed", "missed", 7))
         self.history.note(removed, 0)
-        (created,) = self.history.news([], 0.0, [backend], 7)
+        (created,) = self.history.new_changes([], 0.0, [backend], 7)
         self.assertEqual((created.event, created.reason), ("created", "missed"))
 
     def test_what_is_remembered_is_bounded(self) -> None:
         """In number and in time; what another node told before that cannot be laid over it."""
         self.tell("a")
         self.assertTrue(self.history.covers(0.0))
-        self.tell("-a", TOLD_S + 1)
+        self.tell("-a", REMEMBERED_S + 1)
         self.assertEqual((self.history.covers(0.0), self.history.covers(LAG_S)), (False, False))
         self.assertTrue(self.history.covers(LAG_S + 0.5))
-        for _ in range(TOLD_MAX // 2):
-            self.tell("a2 -a2", TOLD_S + 2)
-        self.assertFalse(self.history.covers(TOLD_S + 1))
-        self.assertEqual(len(self.history._told), TOLD_MAX)
+        for _ in range(REMEMBERED_MAX // 2):
+            self.tell("a2 -a2", REMEMBERED_S + 2)
+        self.assertFalse(self.history.covers(REMEMBERED_S + 1))
+        self.assertEqual(len(self.history._reported), REMEMBERED_MAX)

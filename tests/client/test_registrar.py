@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
 from bender.client import Refused, Registrar, Succeeded, Unavailable
-from bender.client.registrar import AT_ONCE_MAX, IDS_BYTES_MAX, IDS_MAX, STOPPING_S_MAX, _batches
+from bender.client.registrar import CONCURRENT_MAX, IDS_BYTES_MAX, IDS_MAX, STOP_S_MAX, request_batches
 from bender.node.limits import Limits
 from tests.client.cluster import ALL, ONE, THREE, TWO, ClientCase, Page
 
@@ -273,7 +273,7 @@ class Away(RegistrarCase):
         """It is registered first, and is gone then, also where who removed it did not wait for that."""
         self.network.cut = {ONE}
         for given_up_after_s in (10, 1):
-            self.asking.nodes.answered(f"{ONE}:1729")
+            self.asking.nodes.note_answer(f"{ONE}:1729")
             id_ = self.add(ttl_s=60)
             self.network.pass_time(0.5)
             removing = Deferred.fromCoroutine(self.registrar.remove(id_)).addTimeout(given_up_after_s, self.network)
@@ -302,7 +302,7 @@ class Away(RegistrarCase):
         self.machines[TWO].kill()
         self.network.pass_time(8)
         for body in (b"[]", b'{"unknown": {}}', b"<html>", b'{"id": 1}'):
-            self.asking.nodes.answered(f"{ONE}:1729")
+            self.asking.nodes.note_answer(f"{ONE}:1729")
             self.network.listening[ONE, 1729] = Site(Page(200, body), reactor=self.network)
             self.network.pass_time(20)
             self.assertEqual((self.listed(), self.offlines()), ([80], 0))
@@ -328,7 +328,7 @@ class Away(RegistrarCase):
         for _ in range(10):
             self.network.pass_time(5)
             asking = [end for end in self.network.ends if end.peerAddress.port == 1729 and not end.disconnected]
-            self.assertLessEqual(len(asking) + len(self.network._reaching), AT_ONCE_MAX)
+            self.assertLessEqual(len(asking) + len(self.network._reaching), CONCURRENT_MAX)
         self.network.cut = set()
         before = self.asking.requests
         self.network.pass_time(5)
@@ -362,7 +362,7 @@ class Away(RegistrarCase):
         self.add()
         self.network.cut = {*ALL}
         stopped = self.registrar.stopService()
-        self.network.pass_time(STOPPING_S_MAX + 0.5)
+        self.network.pass_time(STOP_S_MAX + 0.5)
         self.successResultOf(stopped)
 
     def test_stopped_while_one_hangs(self) -> None:
@@ -371,7 +371,7 @@ class Away(RegistrarCase):
             self.add(port, ttl_s=60)
         self.network.cut = {ONE, TWO}
         stopped = self.registrar.stopService()
-        self.network.pass_time(STOPPING_S_MAX - 1)
+        self.network.pass_time(STOP_S_MAX - 1)
         self.successResultOf(stopped)
         self.assertEqual(self.listed(), [])
 
@@ -383,7 +383,7 @@ class Away(RegistrarCase):
         self.assertNoResult(waiting)
         self.registrar.stopService()
         self.failureResultOf(waiting, CancelledError)
-        self.network.pass_time(STOPPING_S_MAX + 0.5)
+        self.network.pass_time(STOP_S_MAX + 0.5)
 
     def test_one_node_is_enough(self) -> None:
         """It learns of the others."""
@@ -402,9 +402,9 @@ class Batches(SynchronousTestCase):
     def test_they_fit_a_request(self) -> None:
         """In number and in bytes, and all are there."""
         for ids in ([f"registration/{i}" for i in range(2500)], [f"{i:0800}" for i in range(2500)]):
-            batches = [*_batches(ids)]
+            batches = [*request_batches(ids)]
             self.assertEqual([id_ for batch in batches for id_ in batch], ids)
             for batch in batches:
                 self.assertLessEqual(len(batch), IDS_MAX)
                 self.assertLessEqual(sum(len(id_) + 3 for id_ in batch), IDS_BYTES_MAX)
-        self.assertEqual([*_batches([])], [])
+        self.assertEqual([*request_batches([])], [])

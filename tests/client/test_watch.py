@@ -13,7 +13,7 @@ from twisted.web.server import Site
 
 from bender.client import Client, Refused, Stand, watch
 from bender.client.sse import LINE_BYTES_MAX, SILENCE_S_MAX, UNREADABLE_MAX, SseStream
-from bender.client.watch import BEGINNING_S_MAX, STANDBY_APART_S, WAITING_MAX
+from bender.client.watch import RESPONSE_S_MAX, STANDBY_INTERVAL_S, UNREAD_EVENTS_MAX
 from tests.client.cluster import ALL, ONE, THREE, TWO, Page, Watcher
 from tests.client.watch_case import WatchCase, instance
 
@@ -94,7 +94,7 @@ class Following(WatchCase):
             return ports
 
         self.assertEqual(len(self.result(two(), within_s=1)), 2)
-        self.assertEqual(len(watch._waiting), 0)
+        self.assertEqual(len(watch._unread), 0)
 
     def test_who_does_not_take(self) -> None:
         """He keeps the node waiting, and goes on where he stood, with nothing missing."""
@@ -102,16 +102,16 @@ class Following(WatchCase):
         taking = Deferred.fromCoroutine(watch.__anext__())
         self.network.pass_time(1)
         self.assertEqual(self.successResultOf(taking).event, "synced")
-        for port in range(1, 3 * WAITING_MAX):
+        for port in range(1, 3 * UNREAD_EVENTS_MAX):
             self.node(ONE).register(evolve(instance(port), ttl_s=3600.0))
             if port % 100 == 0:
                 self.network.pass_time(0.25)
         self.network.pass_time(5)
-        self.assertLess(len(watch._waiting), 3 * WAITING_MAX - 100)
+        self.assertLess(len(watch._unread), 3 * UNREAD_EVENTS_MAX - 100)
         watcher = Watcher(watch)
         self.addCleanup(self.end, watcher)
         self.network.pass_time(5)
-        self.assertEqual([event.registration.port for event in watcher.events], [*range(1, 3 * WAITING_MAX)])
+        self.assertEqual([event.registration.port for event in watcher.events], [*range(1, 3 * UNREAD_EVENTS_MAX)])
 
 
 class Standing(WatchCase):
@@ -184,7 +184,7 @@ class Elsewhere(WatchCase):
             watcher = self.watch(self.client(*ALL))
             self.network.pass_time(2)
             self.assertEqual(watcher.named(), ["synced snapshot"])
-            self.network.pass_time(STANDBY_APART_S)
+            self.network.pass_time(STANDBY_INTERVAL_S)
             self.assertIn(f"{THREE}:1729", watcher.watch._standbys)
 
     def test_a_node_that_uses_tls_is_passed_over(self) -> None:
@@ -236,7 +236,7 @@ class Elsewhere(WatchCase):
         stream.dataReceived(b"data: x\n" * UNREADABLE_MAX)
         self.assertFalse(stream.ended.called)
         stream.dataReceived(b"data: x\n")
-        self.assertTrue(stream.ended.called and not stream.heard)
+        self.assertTrue(stream.ended.called and not stream.has_event)
 
     def test_what_it_tells_no_node_does(self) -> None:
         """Another one is followed, and it is said once what was wrong."""
@@ -292,7 +292,7 @@ class Elsewhere(WatchCase):
         client.on_problem = lambda node, problem: self.problems.append((node, problem))
         watcher = Watcher(client.watch())
         self.addCleanup(self.end, watcher)
-        self.network.pass_time(BEGINNING_S_MAX + 1)
+        self.network.pass_time(RESPONSE_S_MAX + 1)
         self.assertIn("does not answer within 5 s", self.problems[0][1])
 
     def test_a_line_without_an_end(self) -> None:
@@ -313,7 +313,7 @@ class Elsewhere(WatchCase):
         watcher = self.watch(client)
         self.assertTrue(self.flushLoggedErrors(RuntimeError))
         client.learn = learn  # type: ignore[method-assign]
-        self.network.pass_time(STANDBY_APART_S)
+        self.network.pass_time(STANDBY_INTERVAL_S)
         self.assertEqual(len(watcher.watch._standbys), 2)
 
 

@@ -7,7 +7,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from bender.client import Watch
 from bender.client.sse import SILENCE_S_MAX
-from bender.client.watch import FOLLOWED_S_MAX, LEARNED_EACH, STANDBY_APART_S, WAITING_MAX
+from bender.client.watch import FOLLOWED_ANSWER_S_MAX, LOOKS_PER_LEARN, STANDBY_INTERVAL_S, UNREAD_EVENTS_MAX
 from tests.client.cluster import ALL, ONE, THREE, TWO, Watcher
 from tests.client.watch_case import WatchCase, instance
 
@@ -49,7 +49,7 @@ class Surviving(WatchCase):
         self.up(2)
         self.network.pass_time(5)
         self.down(2)
-        self.network.pass_time(STANDBY_APART_S + FOLLOWED_S_MAX)
+        self.network.pass_time(STANDBY_INTERVAL_S + FOLLOWED_ANSWER_S_MAX)
         named = self.watcher.named()
         self.assertEqual(
             [each for each in named if each.split()[1] == "2"], ["online 2 registered", "offline 2 deregistered"]
@@ -116,7 +116,7 @@ class Surviving(WatchCase):
         taking, self.watcher.taking = self.watcher.taking, Deferred()
         taking.cancel()
         self.failureResultOf(taking, CancelledError)
-        for port in range(1000, 1000 + 2 * WAITING_MAX):
+        for port in range(1000, 1000 + 2 * UNREAD_EVENTS_MAX):
             self.node(ONE).register(evolve(instance(port), ttl_s=3600.0))
         self.network.pass_time(3)
         self.machines[ONE].kill()
@@ -177,7 +177,7 @@ class Learning(WatchCase):
         """Nobody waits for what they could tell of before the only other one was replaced."""
         self.machines[THREE].leave()
         watcher = self.watch(self.client(ONE))
-        self.network.pass_time(STANDBY_APART_S * LEARNED_EACH - 4)
+        self.network.pass_time(STANDBY_INTERVAL_S * LOOKS_PER_LEARN - 4)
         self.machines[TWO].leave()  # just before it is learned who is there
         self.network.pass_time(8)
         self.machines[ONE].kill()

@@ -24,9 +24,8 @@ from bender.cli.top.link import NodeLink
 from bender.cli.top.live_registry import LiveRegistry
 from bender.cli.top.views import INSTANCES, NODES, Moment, Scope, Shown
 from bender.client import BenderError, Client
-from bender.client.client import apis
 from bender.client.paths import explain_path
-from bender.client.responses import Explanation, NodeStatus, reader
+from bender.client.responses import Explanation, NodeStatus, api_addresses, reader
 from bender.client.watch import Watch
 from bender.net.addresses import NoAnswer
 from bender.net.reactor import Reactor
@@ -177,7 +176,7 @@ class LiveTop:
             self._link.silent = f"{node} {found}"
 
     async def _ask_others(self) -> None:
-        known = [] if self._link.status is None else apis(self._link.status)
+        known = [] if self._link.status is None else api_addresses(self._link.status)
         asked = [node for node in dict.fromkeys([*self._link.given, *known]) if node != self._link.address]
         asking = [Deferred.fromCoroutine(self._status(node)) for node in asked]
         try:

@@ -16,7 +16,7 @@ from bender.cli.top.live_registry import LiveRegistry
 from bender.cli.top.views import APPS, INSTANCES, LAST_CHANGE, VIEWS, Moment, Scope, Shown
 from bender.client import Event, Reply
 from bender.client.client import LIST_BYTES_MAX
-from bender.client.decoding import decoded
+from bender.client.decoding import decode_json
 from bender.client.paths import list_path
 from bender.client.responses import BACKEND_KIND, FRONTEND_KIND, NodeStatus, check_body, reader
 
@@ -54,7 +54,7 @@ async def print_snapshot(session: Session, scope: Scope) -> int:
 
 def _listed(kind: str, reply: Reply) -> list[dict[str, Any]]:
     """Read a list of objects of a kind. Raises `NoAnswer`."""
-    found: list[dict[str, Any]] = decoded(reply.body, list[dict[str, Any]])
+    found: list[dict[str, Any]] = decode_json(reply.body, list[dict[str, Any]])
     for body in found:
         check_body(kind, body)
     return found

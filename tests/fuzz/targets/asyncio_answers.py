@@ -9,7 +9,7 @@ from typing import Any
 import h11
 from hypothesis import strategies as st
 
-from bender.client.asyncio_http import _clause, read_reply
+from bender.client.asyncio_http import _failure_clause, read_reply
 from bender.client.transport import TooLong
 from bender.client.types import Reply
 from tests.fuzz.documents import damaged
@@ -90,7 +90,7 @@ def _read(pieces: Iterator[bytes]) -> Reply | str:
         assert reply.etag is None or reply.etag.isascii()
         return reply
     except (OSError, h11.RemoteProtocolError, TooLong) as error:
-        return _PLAIN.sub("", _clause(error))
+        return _PLAIN.sub("", _failure_clause(error))
     finally:
         reading.close()
     raise AssertionError("it waits for something else")

@@ -21,7 +21,7 @@ from bender.client.responses import (
     reader,
     refusal_of,
 )
-from bender.client.transport import WARNINGS_MAX, warnings_in
+from bender.client.transport import WARNINGS_MAX, parse_warnings
 from bender.client.types import BenderError, Guarded, Registration, Reply
 from bender.haproxy.state_reader import _NotSet, _Set
 from bender.net.addresses import NoAnswer
@@ -86,7 +86,7 @@ def fuzz(sent: bytes) -> None:
             refusal = refusal_of(Reply("n1:1729", status, sent))
             assert (refusal is None) == (status == 304)
             assert refusal is None or len(str(refusal)) <= MESSAGE_CHARACTERS_MAX
-    warnings = warnings_in(sent.decode("latin-1"))
+    warnings = parse_warnings(sent.decode("latin-1"))
     assert len(warnings) <= WARNINGS_MAX and all(isinstance(each, str) for each in warnings)
     with suppress(BenderError):
         Reply("n1:1729", 200, sent).json()

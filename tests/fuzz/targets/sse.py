@@ -57,7 +57,7 @@ class _Listener:
         stream.makeConnection(StringTransport())
         for piece in pieces:
             stream.dataReceived(piece)
-        assert len(stream.unread) <= LINE_BYTES_MAX or stream.problem
+        assert len(stream.unparsed) <= LINE_BYTES_MAX or stream.problem
         stream.connectionLost(Failure(ConnectionDone()))
         assert stream.ended.called
         assert clock.getDelayedCalls() == []
