@@ -1,1 +1,1 @@
-"""`twistd bender`: the options of a node, and the one place where it and its shells are put together."""
+"""`twistd bender`: the options of a node, and the one place where the node and its shells are built."""

@@ -1,4 +1,4 @@
-"""Looks at when the certificates of a node expire, and warns in time: in the log once a day, and in `/status`."""
+"""Warn before the certificates of a node expire: in the log once a day, and in `/status`."""
 
 from __future__ import annotations
 
@@ -13,30 +13,36 @@ from twisted.logger import Logger
 
 from bender.tls.identity import TlsIdentity
 
-#: How long before a certificate expires the node warns of it.
-WARNING = timedelta(days=30)
+#: The node warns of a certificate that expires within this time.
+WARNING_PERIOD = timedelta(days=30)
 
-#: Time between two looks, and between two lines of the log about the same certificate.
-LOOK_S = 3600.0
-LOGGED_APART_S = 86_400.0
+#: Time between two checks.
+CHECK_INTERVAL_S = 3600.0
+
+#: Time between two lines of the log about the same certificate.
+LOG_INTERVAL_S = 86_400.0
 
 
 class CertifiedNode(Protocol):
-    """The attributes of a node that are used here: what it shows of its certificates, by option."""
+    """The attributes of a node that are used here.
+
+    `certificates` has the time at which each certificate expires, in milliseconds since 1970, by option;
+    `certificate_problems` has a clause about each that is not valid, or not much longer, by `certificate/OPTION`.
+    """
 
     certificates: dict[str, int]
     certificate_problems: dict[str, str]
 
 
 class CertificateSource(Protocol):
-    """The certificates in use, by the option that names them."""
+    """The certificates in use, by the option that names their directory."""
 
     @property
     def identities(self) -> Mapping[str, TlsIdentity]: ...
 
 
 class CertificateExpiry(Service):
-    """Looks at the certificates every hour, and whenever it is asked to."""
+    """Checks the certificates every hour, and whenever `check` is called."""
 
     _log = Logger()
 
@@ -48,25 +54,25 @@ class CertificateExpiry(Service):
         self._protection = protection
         self._wall_ms = wall_ms
         self._logged_at_s: dict[TlsIdentity, float] = {}
-        self._loop = LoopingCall(self._look_again)
+        self._loop = LoopingCall(self._check_again)
         self._loop.clock = reactor
 
     def startService(self) -> None:
         super().startService()
-        self._loop.start(LOOK_S)  # its Deferred has nothing to tell, because a look never raises
+        self._loop.start(CHECK_INTERVAL_S)  # its Deferred is not needed, because a check never raises
 
     def stopService(self) -> None:
         super().stopService()
         self._loop.stop()
 
-    def _look_again(self) -> None:
+    def _check_again(self) -> None:
         try:
-            self.look()
+            self.check()
         except Exception:
             self._log.failure("Looking at when certificates expire failed; trying again in an hour.")
 
-    def look(self) -> None:
-        """Bring what the node shows up to date, and log what is due."""
+    def check(self) -> None:
+        """Update the node's attributes, and log the problems that are due."""
         identities = self._protection.identities
         now = datetime.fromtimestamp(self._wall_ms() / 1000, UTC)
         self._node.certificates = {
@@ -79,27 +85,27 @@ class CertificateExpiry(Service):
         }
         for option, identity in identities.items():
             problem = self._node.certificate_problems.get(f"certificate/{option}")
-            if problem is not None and self._due(identity):
+            if problem is not None and self._is_log_due(identity):
                 self._log.warn("--{option}: {problem}.", option=option, problem=problem)
 
-    def _due(self, identity: TlsIdentity) -> bool:
-        """Return True if a line about a certificate is due, and note that it is logged."""
+    def _is_log_due(self, identity: TlsIdentity) -> bool:
+        """Return True if a line about a certificate is due, and record that it is logged now."""
         now_s = self._reactor.seconds()
-        known = {*self._protection.identities.values()}
-        self._logged_at_s = {each: at_s for each, at_s in self._logged_at_s.items() if each in known}
-        due = now_s - self._logged_at_s.get(identity, -LOGGED_APART_S) >= LOGGED_APART_S
+        in_use = {*self._protection.identities.values()}
+        self._logged_at_s = {known: at_s for known, at_s in self._logged_at_s.items() if known in in_use}
+        due = now_s - self._logged_at_s.get(identity, -LOG_INTERVAL_S) >= LOG_INTERVAL_S
         if due:
             self._logged_at_s[identity] = now_s
         return due
 
 
 def _problem(identity: TlsIdentity, now: datetime) -> str | None:
-    """Return a clause about a certificate that is not valid yet, or not for long; None about any other."""
+    """Return a clause about a certificate that is not valid, or not much longer; None for any other."""
     if identity.valid_from > now:
         day = f"{identity.valid_from:%Y-%m-%d %H:%M} UTC"
         return f"a certificate in {identity.directory} is valid only from {day}: correct the clock of this machine"
     left = identity.expires_at - now
-    if left > WARNING:
+    if left > WARNING_PERIOD:
         return None
     day = f"{identity.expires_at:%Y-%m-%d %H:%M} UTC"
     then = "replace it, and send SIGHUP to the node"

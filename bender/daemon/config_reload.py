@@ -1,4 +1,4 @@
-"""Applies a configuration that was reread to a node that runs."""
+"""Apply a reread configuration to a running node."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class RunningExchange(Protocol):
 class RunningProtection(Protocol):
     """The methods of the protection of endpoints that are used here."""
 
-    def replace(self, chosen: NodeOptions) -> None: ...
+    def replace(self, options: NodeOptions) -> None: ...
 
 
-#: The options that a node takes over at its next start, as strings for people.
+#: The options whose changes take effect at the next start of the node, with functions that format their values.
 AT_NEXT_START: dict[str, Callable[[NodeOptions], str]] = {
     "api": lambda options: options.api.description,
     "exchange": lambda options: options.exchange.description,
@@ -69,17 +69,17 @@ class NodeReloader:
         check_certificates: Callable[[], None],
     ) -> None:
         self._started_with = options
-        self._now = options
+        self._in_force = options
         self._node = node
         self._exchange = exchange
         self._protection = protection
         self._check_certificates = check_certificates
 
-    def apply(self, chosen: NodeOptions) -> RereadResult:
-        """Apply the options that can change while the node runs, and name the others that differ."""
-        later = [*self._later(chosen)]
-        before, now = self._now, _in_force(self._now, chosen)
-        self._now = now
+    def apply(self, reread: NodeOptions) -> RereadResult:
+        """Apply the options that can change while the node runs, and return these changes and all other differences."""
+        at_next_start = self._differences_at_next_start(reread)
+        before, now = self._in_force, _with_running_protection(self._in_force, reread)
+        self._in_force = now
         self._protection.replace(now)
         self._check_certificates()
         changed = [
@@ -87,57 +87,61 @@ class NodeReloader:
             *self._apply_guard(before, now),
             *self._apply_limits(before, now),
         ]
-        return RereadResult([*changed, *_protection_changes(before, now)], later)
+        return RereadResult([*changed, *_protection_changes(before, now)], at_next_start)
 
-    def _apply_peers(self, before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
-        added = [peer for peer in chosen.peers if peer not in before.peers]
-        removed = [peer for peer in before.peers if peer not in chosen.peers]
+    def _apply_peers(self, before: NodeOptions, after: NodeOptions) -> Sequence[str]:
+        added = [peer for peer in after.peers if peer not in before.peers]
+        removed = [peer for peer in before.peers if peer not in after.peers]
         if not (added or removed):
             return ()
-        self._exchange.replace_seeds(chosen.peers)
+        self._exchange.replace_seeds(after.peers)
         return [
             f"--peers: {', '.join(peers)} {what}" for peers, what in ((added, "added"), (removed, "removed")) if peers
         ]
 
-    def _apply_guard(self, before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
-        if chosen.guard_s == before.guard_s:
+    def _apply_guard(self, before: NodeOptions, after: NodeOptions) -> Sequence[str]:
+        if after.guard_s == before.guard_s:
             return ()
-        self._node.set_guard_duration(chosen.guard_s)
-        return [f"--guard: {chosen.guard_s:g} instead of {before.guard_s:g}"]
+        self._node.set_guard_duration(after.guard_s)
+        return [f"--guard: {after.guard_s:g} instead of {before.guard_s:g}"]
 
-    def _apply_limits(self, before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
-        if chosen.limits == before.limits:
+    def _apply_limits(self, before: NodeOptions, after: NodeOptions) -> Sequence[str]:
+        if after.limits == before.limits:
             return ()
-        self._node.limits.change(chosen.limits)
+        self._node.limits.change(after.limits)
         old = format_limits(before.limits)
-        new = format_limits(chosen.limits)
+        new = format_limits(after.limits)
         return [f"--{option}: {new[option]} instead of {old[option]}" for option in new if new[option] != old[option]]
 
-    def _later(self, chosen: NodeOptions) -> Sequence[str]:
-        """Yield what differs from the start, also where an earlier reread has logged it."""
-        pairs = {option: (of(self._started_with), of(chosen)) for option, of in AT_NEXT_START.items()}
-        if self._now.tokens is not None and chosen.tokens is None:
+    def _differences_at_next_start(self, reread: NodeOptions) -> Sequence[str]:
+        """Return the options that differ from those at the start, also if an earlier reread has returned them."""
+        pairs = {
+            option: (format_value(self._started_with), format_value(reread))
+            for option, format_value in AT_NEXT_START.items()
+        }
+        if self._in_force.tokens is not None and reread.tokens is None:
             pairs["tokens"] = ("on", "off")
         return [f"--{option} {new} instead of {old}" for option, (old, new) in pairs.items() if new != old]
 
 
-def _in_force(before: NodeOptions, chosen: NodeOptions) -> NodeOptions:
-    """Return the options with the protection that a running node can have: TLS stays on or off.
+def _with_running_protection(before: NodeOptions, reread: NodeOptions) -> NodeOptions:
+    """Return the reread options, with the protection that a running node can have.
 
-    Tokens stay required, too. The endpoints that were started may be open to other machines, whatever `chosen` has.
+    TLS stays on or off, and tokens stay required: the running endpoints may be open to other machines, although those
+    in `reread` are not.
     """
     return evolve(
-        chosen,
-        tls=before.tls and (chosen.tls or before.tls),
-        peer_tls=before.peer_tls and (chosen.peer_tls or before.peer_tls),
-        tokens=before.tokens if chosen.tokens is None else chosen.tokens,
+        reread,
+        tls=before.tls and (reread.tls or before.tls),
+        peer_tls=before.peer_tls and (reread.peer_tls or before.peer_tls),
+        tokens=before.tokens if reread.tokens is None else reread.tokens,
     )
 
 
-def _protection_changes(before: NodeOptions, chosen: NodeOptions) -> Sequence[str]:
-    """Return what differs in tokens and certificates, without a secret."""
-    changes = [*_token_changes(before.tokens, chosen.tokens)]
-    for option, old, new in (("tls", before.tls, chosen.tls), ("peer-tls", before.peer_tls, chosen.peer_tls)):
+def _protection_changes(before: NodeOptions, after: NodeOptions) -> Sequence[str]:
+    """Return the changes of tokens and certificates as clauses, without a secret."""
+    changes = [*_token_changes(before.tokens, after.tokens)]
+    for option, old, new in (("tls", before.tls, after.tls), ("peer-tls", before.peer_tls, after.peer_tls)):
         if old is not None and new is not None and old != new:
             changes.append(
                 f"--{option}: the certificate that is valid until {new.expires_at:%Y-%m-%d} is used from now on"

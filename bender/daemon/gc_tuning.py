@@ -1,11 +1,12 @@
-"""Keeps Python's collector of cycles from holding the node up.
+"""Keep Python's garbage collector from blocking the node.
 
-Now and then it looks at everything that a program has made, and with a million registrations or ten thousand watchers
-that takes 50 ms, though it finds nothing. So whenever it has taken long, what it has just left over is set aside: it is
-freed as ever when nobody refers to it any more, but not looked at again. Cycles that are made later are found, unless
-something that was set aside is a part of them, such as a connection that was open then; for the sake of those,
-everything is looked at now and then, which is the more often the less time it takes: connections that have ended must
-not pile up for an hour.
+Now and then the collector examines all objects of the process. With a million registrations or ten thousand watchers,
+that takes 50 ms and usually finds nothing. So after each slow collection, the objects that are left are frozen
+(`gc.freeze`): they are still freed when nothing refers to them, but later collections do not examine them.
+
+Later collections find new cycles, except those that contain a frozen object, such as a connection that was open at the
+time. Such objects must not accumulate for an hour. So all objects are unfrozen and examined at intervals, which are the
+shorter, the less time a collection takes.
 """
 
 from __future__ import annotations
@@ -16,21 +17,23 @@ from collections.abc import Callable, Mapping
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-#: Processor time of one look, in seconds, above which it is not to grow.
-LONG_S = 0.003
+#: Processor time of one collection, in seconds, above which objects are frozen.
+SLOW_S = 0.003
 
-#: Seconds between two looks at everything: this many times as long as the last one took, within these limits. Looks
-#: take 50 ms of processor time in a node with a million registrations, and some ms in a small one.
-ALL_TIMES = 20_000
-ALL_S_MIN = 60.0
-ALL_S_MAX = 3600.0
+#: Time between two collections of all objects, as a multiple of the time that the last one took. It takes 50 ms of
+#: processor time in a node with a million registrations, and some milliseconds in a small one.
+INTERVAL_MULTIPLE = 20_000
 
-#: Of the collector's three generations, the one that has everything in it that was not set aside.
+#: The shortest and the longest of these intervals, in seconds.
+INTERVAL_S_MIN = 60.0
+INTERVAL_S_MAX = 3600.0
+
+#: The oldest of the collector's three generations: its collections examine all objects that are not frozen.
 _OLDEST = 2
 
 
 class GcTuning(Service):
-    """Watches over the collector. `cpu_s` is a clock of this thread's processor time."""
+    """Freezes objects after slow collections. `cpu_s` returns the processor time of this thread in seconds."""
 
     def __init__(self, reactor: IReactorTime, cpu_s: Callable[[], float]) -> None:
         self._cpu_s = cpu_s
@@ -39,38 +42,39 @@ class GcTuning(Service):
         self._next: IDelayedCall | None = None
 
     def privilegedStartService(self) -> None:
-        """Set aside what was loaded, before any connection is accepted."""
+        """Freeze all objects of the loaded program, before any connection is accepted."""
         super().privilegedStartService()
-        _look_at_everything()
+        _collect_all()
 
     def startService(self) -> None:
         super().startService()
-        gc.callbacks.append(self._watch)
-        self._next = self._reactor.callLater(ALL_S_MIN, self._look)
+        gc.callbacks.append(self._freeze_if_slow)
+        self._next = self._reactor.callLater(INTERVAL_S_MIN, self._collect_and_time)
 
     def stopService(self) -> None:
         super().stopService()
-        gc.callbacks.remove(self._watch)
+        gc.callbacks.remove(self._freeze_if_slow)
         if self._next is not None:
             self._next.cancel()
             self._next = None
 
-    def _look(self) -> None:
+    def _collect_and_time(self) -> None:
         began_s = self._cpu_s()
-        _look_at_everything()
+        _collect_all()
         took_s = self._cpu_s() - began_s
-        self._next = self._reactor.callLater(min(max(ALL_TIMES * took_s, ALL_S_MIN), ALL_S_MAX), self._look)
+        interval_s = min(max(INTERVAL_MULTIPLE * took_s, INTERVAL_S_MIN), INTERVAL_S_MAX)
+        self._next = self._reactor.callLater(interval_s, self._collect_and_time)
 
-    def _watch(self, phase: str, about: Mapping[str, int]) -> None:
-        if about["generation"] != _OLDEST:
+    def _freeze_if_slow(self, phase: str, info: Mapping[str, int]) -> None:
+        if info["generation"] != _OLDEST:
             return
         if phase == "start":
             self._began_s = self._cpu_s()
-        elif self._cpu_s() - self._began_s > LONG_S:
+        elif self._cpu_s() - self._began_s > SLOW_S:
             gc.freeze()
 
 
-def _look_at_everything() -> None:
+def _collect_all() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()

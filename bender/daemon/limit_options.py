@@ -1,4 +1,4 @@
-"""The options of a node that are limits: their texts and defaults, and the numbers that they may be."""
+"""The options of a node that are limits: their texts and defaults, and the ranges of their values."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ REGISTRATIONS_BOUND = 1_000_000
 
 RATE_BOUND = 1_000_000
 
-#: The shortest limit of an entry: the names in it may have this many bytes together.
+#: The least limit of an entry: the names in an entry may take this number of bytes together.
 ENTRY_BYTES_LEAST = 2048
 
-#: A body is decoded in one piece, while the node does nothing else: 1 MiB takes some milliseconds.
+#: A body is decoded in one step, which blocks the node: 1 MiB takes some milliseconds.
 BODY_BYTES_BOUND = 1024 * 1024
 
 CLIENT_TIMEOUT_S_LEAST, CLIENT_TIMEOUT_S_BOUND = 1.0, 3600.0
@@ -44,16 +44,16 @@ LIMIT_OPTIONS: Mapping[str, tuple[Any, str]] = {
 }
 
 
-def parse_limits(raw: Mapping[str, RawOption]) -> Limits:
-    """Return the limits that the options amount to. Raises `OptionError`."""
+def parse_limits(raw_options: Mapping[str, RawOption]) -> Limits:
+    """Return the limits that the options set. Raises `OptionError`."""
     limits = Limits(
-        connections=integer_of(raw["max-connections"], 1, CONNECTIONS_BOUND),
-        subscribers=integer_of(raw["max-subscribers"], 1, CONNECTIONS_BOUND),
-        registrations=integer_of(raw["max-registrations"], 1, REGISTRATIONS_BOUND),
-        rate=number_of(raw["max-rate"], 0, RATE_BOUND),
-        body_bytes=integer_of(raw["max-body"], ENTRY_BYTES_LEAST, BODY_BYTES_BOUND),
-        entry_bytes=integer_of(raw["max-entry"], ENTRY_BYTES_LEAST, ENTRY_BYTES_BOUND),
-        client_timeout_s=seconds_of(raw["client-timeout"], CLIENT_TIMEOUT_S_LEAST, CLIENT_TIMEOUT_S_BOUND),
+        connections=integer_of(raw_options["max-connections"], 1, CONNECTIONS_BOUND),
+        subscribers=integer_of(raw_options["max-subscribers"], 1, CONNECTIONS_BOUND),
+        registrations=integer_of(raw_options["max-registrations"], 1, REGISTRATIONS_BOUND),
+        rate=number_of(raw_options["max-rate"], 0, RATE_BOUND),
+        body_bytes=integer_of(raw_options["max-body"], ENTRY_BYTES_LEAST, BODY_BYTES_BOUND),
+        entry_bytes=integer_of(raw_options["max-entry"], ENTRY_BYTES_LEAST, ENTRY_BYTES_BOUND),
+        client_timeout_s=seconds_of(raw_options["client-timeout"], CLIENT_TIMEOUT_S_LEAST, CLIENT_TIMEOUT_S_BOUND),
     )
     if limits.body_bytes < limits.entry_bytes:
         raise OptionError(
@@ -64,7 +64,7 @@ def parse_limits(raw: Mapping[str, RawOption]) -> Limits:
 
 
 def format_limits(limits: Limits) -> dict[str, str]:
-    """Return the values of the options as text, by option."""
+    """Return the values of the options as text, by option name."""
     return {
         "max-connections": str(limits.connections),
         "max-subscribers": str(limits.subscribers),

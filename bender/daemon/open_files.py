@@ -1,7 +1,7 @@
-"""File descriptors: how many a node may have, and for how many connections of clients and peers they are enough.
+"""File descriptors: how many a node may have, and how many connections of clients and peers they permit.
 
-Each connection takes one. Where there are fewer than the limits of connections need, the limits are lowered, so that
-clients are refused with a reason, and what the node needs for its peers and for itself is always there.
+Each connection takes one descriptor. If the limits of connections need more descriptors than the node has, the limits
+are lowered. So clients are refused with a reason, and descriptors for peers and for the node itself are always left.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from twisted.logger import Logger
 
 from bender.node.limits import Limits, NodeLimits
 
-#: For files, listening sockets, name resolution, and clients that are sent the reason for which they get no place.
+#: Descriptors for files, listening sockets, name resolution, and connections of clients that are being refused.
 RESERVED_DESCRIPTORS = 400
 
-#: The part of the others that peers may take.
+#: The share of the other descriptors that peers may take.
 PEERS_SHARE = 0.25
 
-#: Enough for any limit of connections.
+#: A number of descriptors that is enough for any limit of connections.
 UNLIMITED = 1 << 30
 
 _log = Logger()
@@ -29,32 +29,32 @@ _log = Logger()
 
 @frozen
 class DescriptorShares:
-    """Connections for which there are descriptors: of clients, at each of their ports, and of peers."""
+    """The numbers of connections for which there are descriptors: of clients at each of their ports, and of peers."""
 
     clients: int
     peers: int
 
     @classmethod
     def of(cls, limit: int, ports: int) -> DescriptorShares:
-        """Return how a number of descriptors is shared, with this number of ports for clients."""
-        left = max(8, limit - RESERVED_DESCRIPTORS)
-        peers = int(left * PEERS_SHARE)
-        return cls((left - peers) // ports, peers)
+        """Divide `limit` descriptors among peers and `ports` ports for clients."""
+        shared = max(8, limit - RESERVED_DESCRIPTORS)
+        peers = int(shared * PEERS_SHARE)
+        return cls((shared - peers) // ports, peers)
 
 
 def allow_open_files() -> int:
     """Raise the limit of open files as far as the system allows, and return it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # some systems say that there is none, and refuse to set it so
+    with suppress(ValueError, OSError):  # some systems report an infinite hard limit, and refuse to set it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return UNLIMITED if soft == resource.RLIM_INFINITY else soft
 
 
 def fit_connection_limits(descriptors: int, limits: NodeLimits, ports: Sequence[str]) -> None:
-    """Lower the limits of connections to what the descriptors are enough for, and log that, now and at each change.
+    """Lower the limits of connections to the number that the descriptors permit, now and at each change of the limits.
 
-    `ports` are the options, at least two, of the ports for clients.
+    A warning is logged if the limits are too high. `ports` are the options of the ports for clients, at least two.
     """
     shares = DescriptorShares.of(descriptors, len(ports))
 

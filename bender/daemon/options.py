@@ -1,6 +1,6 @@
 """The options of a node, converted and checked.
 
-All mistakes in them are found here, before anything listens or runs.
+Every mistake in the options is found here, before any part of the node listens or runs.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from bender.protocols.http import PROTOCOLS
 from bender.tls.connections import PeerTlsMode, context_of
 from bender.tls.identity import TlsIdentity, load_identity, require_signed
 
-#: The port of peers that were named without one.
+#: The port of a peer in `--peers` that has none.
 EXCHANGE_PORT = 1730
 
-#: A request to a peer has one interval's time, and a busy node may need some tens of milliseconds of it.
+#: A request to a peer times out after one interval, and a busy node may take some tens of milliseconds to answer.
 INTERVAL_S_MIN = 0.05
 
 #: Names are part of every message and of many log lines.
@@ -51,7 +51,7 @@ NAME_LENGTH_MAX = 255
 
 _DEFAULT_NAME = "--name, which follows from the host name and --api where it is not set,"
 
-#: The option names, the defaults of all that have one, and their texts in `--help`.
+#: The option names, with their defaults (None for options without one) and texts in `--help`.
 OPTIONS: Mapping[str, tuple[Any, str]] = {
     "api": ("tcp:1729:interface=127.0.0.1", "ENDPOINT of the HTTP API"),
     "exchange": (
@@ -104,7 +104,7 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "insecure": (False, "allow endpoints that other machines can reach and that are not protected"),
 }
 
-#: The options that name files which are read again after SIGHUP.
+#: The options that name files or folders, which are read again after SIGHUP.
 FILE_OPTIONS = ("tls", "peer-tls", "tokens")
 
 
@@ -112,7 +112,7 @@ FILE_OPTIONS = ("tls", "peer-tls", "tokens")
 class _Unprotectable:
     """A listener whose protocol has neither TLS nor tokens, and the program that uses it.
 
-    `permits` is what its clients may do. Without `unix` it is named by ports, and cannot be a Unix socket.
+    `permits` is what its clients may do, as a part of a sentence. `unix` is True if it may listen on a Unix socket.
     """
 
     program: str
@@ -130,7 +130,7 @@ _UNPROTECTABLE = {
 
 @frozen
 class NodeOptions:
-    """All options of one node, each fit for itself and together with the others."""
+    """All options of one node. Each of them is valid, and so is their combination."""
 
     api: Endpoint
     exchange: Endpoint
@@ -149,49 +149,51 @@ class NodeOptions:
     disabled: tuple[str, ...]
     insecure: bool
     log_settings: LogSettings
-    #: Where the protocols of other programs are listened for; None where they are off.
+    #: The endpoints of other programs' protocols; None for a protocol that is off.
     agent: Endpoint | None = None
     thalassa: Endpoint | None = None
     thalassa_events: Endpoint | None = None
     dns: Endpoint | None = None
-    #: The names that browsers may use, beside those of the node and its machine, which are `own_names`.
+    #: The names from `--allow-host` that browsers may use for the node.
     allowed_hosts: tuple[str, ...] = ()
+    #: The names of the node and its machine, which browsers may use, too.
     own_names: frozenset[str] = frozenset()
 
     @property
     def address(self) -> str:
-        """Return the `host:port` at which peers reach the exchange of this node."""
+        """The `host:port` at which peers reach the exchange of this node."""
         return host_port(self.advertise, self.exchange.port)
 
     @property
     def api_port(self) -> int:
-        """Return the port of the API at the advertised host; 0 if clients cannot reach it there."""
-        alone = self.api.is_loopback and not _is_this_machine(self.advertise)
-        return 0 if alone else self.api.port
+        """The port of the API at the advertised host; 0 if clients cannot reach the API there."""
+        is_local_only = self.api.is_loopback and not _is_this_machine(self.advertise)
+        return 0 if is_local_only else self.api.port
 
     @property
     def one_way_peers(self) -> list[str]:
-        """Return the peers on other machines, if none of these can reach this node."""
+        """The peers on other machines, if this node listens for peers on this machine only; else none."""
         if not (self.exchange.is_loopback and _is_this_machine(self.advertise)):
             return []
         return [peer for peer in self.peers if not _is_this_machine(split_host_port(peer)[0])]
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
+        """All endpoints of the node, by option."""
         always = {"api": self.api, "exchange": self.exchange, "events": self.events}
         others = {"agent": self.agent, "thalassa": self.thalassa, THALASSA_EVENTS: self.thalassa_events}
         others["dns"] = self.dns
-        return always | {name: place for name, place in others.items() if place is not None}
+        return always | {option: endpoint for option, endpoint in others.items() if endpoint is not None}
 
     def exposure(self, option: str) -> str | None:
-        """Return what is wrong with an endpoint that other machines can reach, and its remedy; None if nothing is."""
+        """Return a clause about an unprotected endpoint that other machines can reach, with the remedy; else None."""
         if option in _UNPROTECTABLE and not self.endpoints[option].is_loopback:
             return f"cannot be protected, because {_UNPROTECTABLE[option].program} uses neither TLS nor tokens there"
-        missing = self.unprotected(option)
+        missing = self.missing_protection(option)
         return f"is not protected: add {' and '.join(missing)}" if missing else None
 
-    def unprotected(self, option: str) -> list[str]:
-        """Return the options that would protect an endpoint and are missing; none if it needs no protection."""
+    def missing_protection(self, option: str) -> list[str]:
+        """Return the options that are missing to protect an endpoint; none if it needs no protection."""
         endpoint = self.endpoints[option]
         if endpoint.is_loopback or option in _UNPROTECTABLE:
             return []
@@ -200,21 +202,23 @@ class NodeOptions:
                 return ["--peer-tls DIR"]
             return [] if self.peer_tls_mode is PeerTlsMode.REQUIRE else ["--peer-tls-mode require"]
         encrypted = self.tls is not None or endpoint.kind == "ssl"
-        return [each for each, given in (("--tls DIR", encrypted), ("--tokens FILE", self.tokens)) if not given]
+        protections = (("--tls DIR", encrypted), ("--tokens FILE", self.tokens))
+        return [setting for setting, is_set in protections if not is_set]
 
 
 def validate_options(
     given: Mapping[str, RawOption], host_name: str, machine_names: frozenset[str] = frozenset()
 ) -> NodeOptions:
-    """Fill in the defaults, convert and check. Raises `OptionError`.
+    """Fill in the defaults, convert all options and check them. Raises `OptionError`.
 
-    `machine_names` are all names of the machine, also those of which `host_name` is a part.
+    `given` has the options that the operator has set. `machine_names` are all names of the machine, such as a name with
+    a domain after `host_name`.
     """
-    unsaid = {option: RawOption(f"--{option}", default) for option, (default, _) in OPTIONS.items()}
-    chosen = {**unsaid, **given}
-    api, exchange, events = (parse_endpoint(chosen[option]) for option in ("api", "exchange", "events"))
+    defaults = {option: RawOption(f"--{option}", default) for option, (default, _) in OPTIONS.items()}
+    raw_options = {**defaults, **given}
+    api, exchange, events = (parse_endpoint(raw_options[option]) for option in ("api", "exchange", "events"))
     if "advertise" in given:
-        advertise = _advertised(given["advertise"])
+        advertise = _parse_advertise(given["advertise"])
     else:
         advertise = host_name if exchange.is_wildcard or not exchange.interface else exchange.interface
     thalassa = parse_thalassa(given["thalassa"]) if "thalassa" in given else (None, None)
@@ -222,27 +226,28 @@ def validate_options(
         api=api,
         exchange=exchange,
         events=events,
-        peers=tuple(_peers(chosen["peers"])),
-        cluster=_name(chosen["cluster"]),
-        name=_name(given.get("name", RawOption(_DEFAULT_NAME, f"{host_name}:{api.path or api.port}"))),
+        peers=tuple(_parse_peers(raw_options["peers"])),
+        cluster=_parse_name(raw_options["cluster"]),
+        name=_parse_name(given.get("name", RawOption(_DEFAULT_NAME, f"{host_name}:{api.path or api.port}"))),
         advertise=advertise,
         timing=Timing(
-            interval_s=seconds_of(chosen["interval"], INTERVAL_S_MIN), ttl_s=seconds_of(chosen["ttl"], 0, TTL_S_MAX)
+            interval_s=seconds_of(raw_options["interval"], INTERVAL_S_MIN),
+            ttl_s=seconds_of(raw_options["ttl"], 0, TTL_S_MAX),
         ),
-        guard_s=seconds_of(chosen["guard"], 0, GUARD_S_MAX),
-        tls=_identity(given.get("tls"), authorities=False),
-        peer_tls=_identity(given.get("peer-tls"), authorities=True),
-        peer_tls_mode=_peer_tls_mode(chosen["peer-tls-mode"]),
+        guard_s=seconds_of(raw_options["guard"], 0, GUARD_S_MAX),
+        tls=_load_identity(given.get("tls"), authorities=False),
+        peer_tls=_load_identity(given.get("peer-tls"), authorities=True),
+        peer_tls_mode=_parse_peer_tls_mode(raw_options["peer-tls-mode"]),
         tokens=read_tokens(text_of(given["tokens"])) if "tokens" in given else None,
-        limits=parse_limits(chosen),
-        disabled=tuple(sorted({*_protocols(chosen["disable"])})),
-        insecure=flag_of(chosen["insecure"]),
+        limits=parse_limits(raw_options),
+        disabled=tuple(sorted({*_parse_protocols(raw_options["disable"])})),
+        insecure=flag_of(raw_options["insecure"]),
         log_settings=parse_log_settings(given),
         agent=parse_endpoint(given["agent"]) if "agent" in given else None,
         thalassa=thalassa[0],
         thalassa_events=thalassa[1],
         dns=parse_dns_endpoint(given["dns"]) if "dns" in given else None,
-        allowed_hosts=tuple(sorted({*_allowed_hosts(chosen["allow-host"])})),
+        allowed_hosts=tuple(sorted({*_parse_allowed_hosts(raw_options["allow-host"])})),
         own_names=machine_names | {host_name.lower(), advertise},
     )
     _check_together(options)
@@ -259,11 +264,11 @@ def _check_together(options: NodeOptions) -> None:
         )
     if options.peer_tls is None and options.peer_tls_mode is not PeerTlsMode.REQUIRE:
         raise OptionError(f"--peer-tls-mode {options.peer_tls_mode.value} needs --peer-tls DIR.")
-    for (one, place), (other, taken) in combinations(options.endpoints.items(), 2):
-        if place.overlaps(taken):
+    for (first, endpoint), (second, other) in combinations(options.endpoints.items(), 2):
+        if endpoint.overlaps(other):
             raise OptionError(
-                f"--{one} {place.description} and --{other} {taken.description} use the same address: give each a "
-                "port of its own."
+                f"--{first} {endpoint.description} and --{second} {other.description} use the same address: give each "
+                "a port of its own."
             )
     for option, endpoint in options.endpoints.items():
         exposure = options.exposure(option)
@@ -285,60 +290,60 @@ def _check_together(options: NodeOptions) -> None:
 
 
 def _other_remedies(option: str) -> str:
-    """Return how the sentence about an exposed endpoint ends: with safe addresses, and what `--insecure` permits."""
+    """Return the end of the sentence about an exposed endpoint: safe addresses, and what `--insecure` permits."""
     listener = _UNPROTECTABLE.get(option)
     if listener is not None:
         unix = " or a unix: socket" if listener.unix else ""
         return f": choose interface=127.0.0.1{unix}, or add --insecure if every client there may {listener.permits}."
-    who = "peer" if option == "exchange" else "client"
+    caller = "peer" if option == "exchange" else "client"
     safe = "choose interface=127.0.0.1 or a unix: socket"
-    return f", {safe}, or add --insecure if every {who} there may do anything."
+    return f", {safe}, or add --insecure if every {caller} there may do anything."
 
 
-# Conversions, each of one given value.
+# Conversions, each of one option. `raw` is its value as the operator has written it.
 
 
 def _is_this_machine(host: str) -> bool:
     return host == "localhost" or address_is("is_loopback", host)
 
 
-def _peers(given: RawOption) -> Iterable[str]:
+def _parse_peers(raw: RawOption) -> Iterable[str]:
     """Yield the peers as `host:port`."""
-    for text in _texts(given, "HOST:PORT"):
+    for text in _texts(raw, "HOST:PORT"):
         host, port = _split(text)
         try:
             yield host_port(canonical_host(host), parse_port(port))
         except Invalid as error:
             raise OptionError(
-                f"{given.source} must be HOST or HOST:PORT, with commas between them, not {text!r}."
+                f"{raw.source} must be HOST or HOST:PORT, with commas between them, not {text!r}."
             ) from error
 
 
-def _protocols(given: RawOption) -> Iterable[str]:
+def _parse_protocols(raw: RawOption) -> Iterable[str]:
     """Yield the names of the protocols to switch off."""
-    for name in _texts(given, "protocols"):
+    for name in _texts(raw, "protocols"):
         if name not in PROTOCOLS:
             hint = did_you_mean(name, PROTOCOLS) or f": choose among {', '.join(PROTOCOLS)}."
-            raise OptionError(f"{given.source} names {name!r}, which is not a protocol of --api{hint}")
+            raise OptionError(f"{raw.source} names {name!r}, which is not a protocol of --api{hint}")
         yield name
 
 
-def _allowed_hosts(given: RawOption) -> Iterable[str]:
-    """Yield the names in lower case."""
-    for name in _texts(given, "names"):
+def _parse_allowed_hosts(raw: RawOption) -> Iterable[str]:
+    """Yield the names of hosts, in lower case."""
+    for name in _texts(raw, "names"):
         try:
             yield canonical_host(name)
         except Invalid as error:
             raise OptionError(
-                f"{given.source} must be host names, without ports, schemes or wildcards, not {name!r}."
+                f"{raw.source} must be host names, without ports, schemes or wildcards, not {name!r}."
             ) from error
 
 
-def _texts(given: RawOption, of: str) -> list[str]:
-    """Return the parts of an option that is a list, on the command line with commas in it."""
-    lists = [given.value] if isinstance(given.value, str) else given.value
+def _texts(raw: RawOption, of: str) -> list[str]:
+    """Return the parts of an option that is a list; texts in it may have commas, as on the command line."""
+    lists = [raw.value] if isinstance(raw.value, str) else raw.value
     if not isinstance(lists, list | tuple) or not all(isinstance(each, str) for each in lists):
-        raise OptionError(f"{given.source} must be a list of {of}, not {given.value!r}.")
+        raise OptionError(f"{raw.source} must be a list of {of}, not {raw.value!r}.")
     return [part.strip() for each in lists for part in each.split(",")]
 
 
@@ -354,52 +359,49 @@ def _split(text: str) -> tuple[str, str]:
     return host, str(EXCHANGE_PORT) if port is None else port
 
 
-def _advertised(given: RawOption) -> str:
-    text = text_of(given)
+def _parse_advertise(raw: RawOption) -> str:
+    text = text_of(raw)
     try:
         host = canonical_host(text)
     except Invalid as error:
-        raise OptionError(f"{given.source} must be a host name or an address, without a port, not {text!r}.") from error
+        raise OptionError(f"{raw.source} must be a host name or an address, without a port, not {text!r}.") from error
     if address_is("is_unspecified", host):
-        raise OptionError(f"{given.source} must be an address that peers can reach, not {text!r}.")
+        raise OptionError(f"{raw.source} must be an address that peers can reach, not {text!r}.")
     return host
 
 
-def _identity(given: RawOption | None, *, authorities: bool) -> TlsIdentity | None:
+def _load_identity(raw: RawOption | None, *, authorities: bool) -> TlsIdentity | None:
     """Return the certificate and key in a directory; None without the option."""
-    if given is None:
+    if raw is None:
         return None
-    directory = text_of(given)
+    directory = text_of(raw)
     try:
         identity = load_identity(directory, authorities=authorities)
         if authorities:
             require_signed(identity)
-        context_of(identity)  # which is refused here, and not when the node is put together
+        context_of(identity)  # raises for files that OpenSSL refuses, before the node is built
     except ValueError as error:
-        raise OptionError(f"{given.source}: {error}.") from error
+        raise OptionError(f"{raw.source}: {error}.") from error
     return identity
 
 
-def _peer_tls_mode(given: RawOption) -> PeerTlsMode:
-    text = text_of(given)
+def _parse_peer_tls_mode(raw: RawOption) -> PeerTlsMode:
+    text = text_of(raw)
     try:
         return PeerTlsMode(text)
     except ValueError:
-        raise OptionError(f"{given.source} must be allow, prefer or require, not {text!r}.") from None
+        raise OptionError(f"{raw.source} must be allow, prefer or require, not {text!r}.") from None
 
 
-def _name(given: RawOption) -> str:
-    name = text_of(given)
+def _parse_name(raw: RawOption) -> str:
+    name = text_of(raw)
     if not 1 <= len(name) <= NAME_LENGTH_MAX or not name.isprintable():
-        raise OptionError(f"{given.source} must be 1 to {NAME_LENGTH_MAX} printable characters, not {name!r}.")
+        raise OptionError(f"{raw.source} must be 1 to {NAME_LENGTH_MAX} printable characters, not {name!r}.")
     return name
 
 
-# Where values come from.
-
-
 def from_command_line(option: str, value: Any) -> RawOption:
-    """Everything is text there, also numbers."""
+    """Return an option of the command line, where numbers and flags are text, as it would be in a file."""
     if option in ("ttl", "interval", "guard") or option in LIMIT_OPTIONS:
         with suppress(ValueError):
             value = float(value)

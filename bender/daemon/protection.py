@@ -16,7 +16,7 @@ from bender.tls.identity import TlsIdentity
 
 
 class Protection:
-    """The protection as it is in force."""
+    """The tokens and certificates that are in force at a node."""
 
     def __init__(self, options: NodeOptions) -> None:
         self.tokens = Tokens(options.tokens)
@@ -26,7 +26,7 @@ class Protection:
 
     @property
     def identities(self) -> Mapping[str, TlsIdentity]:
-        """Return the certificates in use, by the option that names them."""
+        """The certificates in use, by the option that names their directory."""
         named = {"tls": self._options.tls, "peer-tls": self._options.peer_tls}
         return {option: identity for option, identity in named.items() if identity is not None}
 
@@ -38,19 +38,20 @@ class Protection:
         plain_answer: bytes,
         note_refusal: Callable[[str, str], None],
     ) -> IProtocolFactory:
-        """Return the factory to listen with at an endpoint of clients: one with TLS, if that is on.
+        """Return the factory for an endpoint of clients: with TLS if `--tls` is set, else `factory` itself.
 
-        `plain_answer` and `refused` are as for `ListeningTls`. A Unix socket has none, and `ssl:` has its own.
+        `plain_answer` and `note_refusal` are as for `ListeningTls`. A Unix socket needs no TLS, and an endpoint of the
+        kind `ssl:` has its own.
         """
         if self._clients is None or endpoint.kind not in ("tcp", "tcp6"):
             return factory
         return ListeningTls(self._clients, factory, reactor, plain_answer, note_refusal)
 
     def host_check(self, endpoint: Endpoint) -> HostCheck | None:
-        """Return the check of the names by which browsers ask for an endpoint with HTTP; None if there is none.
+        """Return the check of `Host` headers for an endpoint with HTTP; None if all names are accepted there.
 
-        A client of a Unix socket, which cannot be a browser, sends any name. An endpoint that other machines can reach
-        has names that the node does not know, so it is checked if all of them were given.
+        Clients of a Unix socket are not browsers, and send any name. The node does not know all names of an endpoint
+        that other machines can reach, so names are checked there only if the operator has set `--allow-host`.
         """
         options = self._options
         if endpoint.kind == "unix" or not (endpoint.is_loopback or options.allowed_hosts):
@@ -58,12 +59,12 @@ class Protection:
         names = options.own_names | {*options.allowed_hosts}
         return HostCheck(names, self.tokens, always=bool(options.allowed_hosts))
 
-    def replace(self, chosen: NodeOptions) -> None:
-        """Use these tokens and certificates from now on. `chosen` has TLS on or off as it was."""
-        if self._clients is not None and chosen.tls is not None:
-            self._clients.replace(chosen.tls)
-        if self.peers is not None and chosen.peer_tls is not None:
-            self.peers.replace(chosen.peer_tls)
-        if chosen.tokens != self._options.tokens:
-            self.tokens.replace(chosen.tokens)
-        self._options = chosen
+    def replace(self, options: NodeOptions) -> None:
+        """Use the tokens and certificates of `options` from now on. TLS must be on or off as before."""
+        if self._clients is not None and options.tls is not None:
+            self._clients.replace(options.tls)
+        if self.peers is not None and options.peer_tls is not None:
+            self.peers.replace(options.peer_tls)
+        if options.tokens != self._options.tokens:
+            self.tokens.replace(options.tokens)
+        self._options = options

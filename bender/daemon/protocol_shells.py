@@ -1,4 +1,4 @@
-"""Builds the listeners of other programs' protocols from the options. A protocol that is off costs nothing."""
+"""Build the listeners of other programs' protocols from the options. A protocol that is off costs nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from bender.protocols.thalassa.http import thalassa_site
 class ProtocolShells:
     """The services of the protocols that are on, by the option that says where each listens.
 
-    `clients` are the connections whose answers are waited for when the node leaves.
+    `clients` are the connections to the HTTP APIs among them: a leaving node waits until their answers are sent.
     """
 
     services: Mapping[str, IService]
@@ -44,9 +44,9 @@ def protocol_shells(
     tokens: Tokens,
     host_check: Callable[[Endpoint], HostCheck | None],
 ) -> ProtocolShells:
-    """Return the shells of the protocols that are on. They listen on nothing before they are started.
+    """Return the shells of the protocols that are on. They open no port before they start.
 
-    `host_check` returns the check of names at an endpoint with HTTP.
+    `host_check` returns the check of `Host` headers for an endpoint with HTTP, or None.
     """
     services: dict[str, IService] = {}
     clients: list[ClientConnections] = []

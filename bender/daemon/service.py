@@ -1,8 +1,10 @@
 """A node and its shells as one service: they start together or not at all, and stop in order.
 
-Leaving (rule 7) loses nothing that was promised to a client, and ends in bounded time whatever peers and clients do.
-The listening sockets close first, because a refused connection makes clients go on elsewhere; then the requests that
-were read are answered; and then the node informs its peers.
+Leaving (rule 7) loses nothing that was promised to a client, and ends in bounded time whatever peers and clients do:
+
+1. The listening sockets close, because a client whose connection is refused turns to another node.
+2. The node answers the requests that it has read.
+3. The node informs its peers.
 """
 
 from __future__ import annotations
@@ -21,21 +23,21 @@ from bender.core.timing import Timing
 from bender.daemon.thalassa_option import THALASSA_EVENTS
 from bender.process.lifecycle import refuse_listen_errors
 
-#: Time between two looks of a leaving node at whether the last answers have been given.
+#: Time between two checks of a leaving node whether all answers are sent.
 POLL_S = 0.02
 
-#: What each step of leaving gets on top of an interval, the longest that requests and peers' answers may take.
+#: A step of leaving may take one interval, which is the limit of requests and of peers' answers, and this time more.
 LEAVING_MARGIN_S = 1.0
 
-#: The shells that clients come through; they close first.
+#: The shells that clients connect to; they close first.
 CLIENT_SHELLS = ("api", "events", "agent", "thalassa", THALASSA_EVENTS, "dns")
 
 
 class ClientConnections(Protocol):
     """The connections of clients.
 
-    `end_idle` closes the connections that wait for no answer, and returns True if any is left, also with an answer on
-    its way.
+    `end_idle` closes the connections that wait for no answer. It returns True if a connection is left: its answer is
+    not made, or not completely sent.
     """
 
     def end_idle(self) -> bool: ...
@@ -54,10 +56,10 @@ class LeavingNode(Protocol):
 
 
 class NodeService(MultiService):
-    """A node with its shells: services of its own, named after the options that say where they listen.
+    """A node and its shells. Each shell is a service with the name of the option that says where it listens.
 
-    `clients` are the connections to each HTTP API, whose answers are waited for when the node leaves. Event listeners
-    see to their connections themselves.
+    `clients` are the connections to each HTTP API: a leaving node waits until their answers are sent. The listeners of
+    event protocols end their own connections.
     """
 
     _log = Logger()
@@ -96,28 +98,28 @@ class NodeService(MultiService):
 
     async def _leave(self) -> None:
         self._log.info("Node {node} is leaving.", node=self.node.name)
-        doors = [name for name in self._shells if name in CLIENT_SHELLS]
-        for name in doors:
-            await self._end(name)
-        await self._answer()
+        for name in self._shells:
+            if name in CLIENT_SHELLS:
+                await self._stop_shell(name)
+        await self._wait_for_answers()
         self.node.leave()
         for name in self._shells:
-            if name not in doors:
-                await self._end(name)
+            if name not in CLIENT_SHELLS:
+                await self._stop_shell(name)
 
-    async def _answer(self) -> None:
-        """Wait until all that was read is answered and the answers are sent; close each connection that has its own."""
-        await deferLater(self._reactor, 0)  # what has arrived and was not looked at yet gets its turn
+    async def _wait_for_answers(self) -> None:
+        """Wait until all requests that were read are answered. Close each connection when its answers are sent."""
+        await deferLater(self._reactor, 0)  # one turn of the reactor, which reads the requests that have arrived
         for _ in range(ceil(self._step_s / POLL_S)):
-            left = [each.end_idle() for each in self._clients]
-            if not any(left):
+            busy = [connections.end_idle() for connections in self._clients]  # all of them, not only up to the first
+            if not any(busy):
                 return
             await deferLater(self._reactor, POLL_S)
 
-    async def _end(self, name: str) -> None:
+    async def _stop_shell(self, name: str) -> None:
         try:
             await maybeDeferred(self._shells[name].stopService).addTimeout(self._step_s, self._reactor)
-        except Exception:  # the steps that follow matter all the more
+        except Exception:  # the following steps are needed all the same
             self._log.failure("Stopping {shell} failed; the node continues to leave.", shell=name)
 
     @property

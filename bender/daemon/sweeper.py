@@ -1,8 +1,8 @@
-"""The sweeps of a node: at regular times it looks for what has lapsed, is silent or can be forgotten.
+"""Regular sweeps of a node, which find claims that have lapsed, peers that are silent, and state to forget.
 
-It decides nothing, the node does. It must never stop by itself: a sweep that raises is logged and counted, and the
-next one comes all the same, because without sweeps nothing dead would ever go offline. It must not hold up the reactor
-either: the node sweeps in slices, and requests get their turn between them.
+The node decides what to do; the sweeper only calls it. The sweeper must never stop by itself: it logs and counts a
+sweep that raises, and makes the next one as usual, because without sweeps no dead instance would go offline. It must
+not block the reactor either: the node sweeps in slices, and requests have their turn between two slices.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SWEEPS_PER_INTERVAL = 4
 class SweptNode(Protocol):
     """The methods of a node that are used here. `sweep` does one slice; it returns True if there is more to do.
 
-    Its argument is how many seconds requests of clients have waited, which may be renewals.
+    `unheard_s` is the number of seconds for which requests of clients, maybe renewals, have waited.
     """
 
     @property
@@ -40,7 +40,7 @@ class SweptNode(Protocol):
 class Sweeper(Service):
     """Sweeps `node` every quarter of its interval, and while there is more to do, at every turn of the reactor.
 
-    `unheard_s` returns how many seconds requests of clients have waited at the node.
+    `unheard_s` returns the number of seconds for which requests of clients have waited at the node.
     """
 
     _log = Logger()
@@ -55,7 +55,7 @@ class Sweeper(Service):
 
     def startService(self) -> None:
         super().startService()
-        # The loop ends only when it is stopped, for a tick never raises; so there is nothing to hear from its Deferred.
+        # The Deferred of the loop is not needed: a tick never raises, so only `stopService` ends the loop.
         self._loop.start(self._node.timing.interval_s / SWEEPS_PER_INTERVAL)
 
     def stopService(self) -> None:
@@ -66,10 +66,10 @@ class Sweeper(Service):
             self._more = None
 
     def _tick(self) -> None:
-        if self._more is None:  # otherwise the sweep before this one is still at it
-            self._slice()
+        if self._more is None:  # otherwise the sweep before this one is not complete
+            self._sweep_slice()
 
-    def _slice(self) -> None:
+    def _sweep_slice(self) -> None:
         self._more = None
         try:
             more = self._node.sweep(self._unheard_s())
@@ -81,4 +81,4 @@ class Sweeper(Service):
             )
             return
         if more:
-            self._more = self._reactor.callLater(0, self._slice)
+            self._more = self._reactor.callLater(0, self._sweep_slice)

@@ -1,7 +1,7 @@
-"""`twistd bender`: the options, and the one place where a node and its shells are put together.
+"""`twistd bender`: the command line, and the one place where a node and its shells are built.
 
-Nothing else knows the global reactor, the machine's clocks or its randomness; all others get what they need. Every
-mistake of the operator ends the process here with one sentence.
+Only this module uses the global reactor, the machine's clocks and its randomness; it passes them to all other parts.
+Every mistake of the operator ends the process here with one sentence.
 """
 
 from __future__ import annotations
@@ -44,19 +44,21 @@ from bender.process.signals import handle_signals
 from bender.process.steady_clock import make_steady
 from bender.protocols.http import routes_of
 
-#: New connections in one turn; each takes some 60 µs with what its client is told first.
+#: New connections that a port accepts in one turn of the reactor. Each takes some 60 µs, with the first bytes that the
+#: node sends to its client.
 ACCEPTED_AT_ONCE_MAX = 100
 
 _log = Logger()
 
 
 class NodeCommandLine(BaseOptions):
-    """The options of a node."""
+    """The command line of a node."""
 
     program = "bender"
     file_options = FILE_OPTIONS
     longdesc = "Runs a node of bender, a masterless service registry."
-    # An option that was not given must be told from one that was, because of --config; so no defaults here.
+    # No defaults here: an option on the command line wins over the file of --config, so it must be known which options
+    # the command line has.
     optParameters = [
         [option, None, None, doc if default is None else f"{doc} [default: {default}]"]
         for option, (default, doc) in OPTIONS.items()
@@ -85,7 +87,7 @@ class NodeCommandLine(BaseOptions):
         return ", ".join(f"--{name} {place.description}" for name, place in self.validated.endpoints.items())
 
     def validate(self) -> NodeOptions:
-        """Return what the command line and the file amount to at present. Raises `OptionError`."""
+        """Return the validated options; the file of `--config` is read again. Raises `OptionError`."""
         values = {option: self.get(option) for option in OPTIONS}
         given = {option: from_command_line(option, value) for option, value in values.items() if value not in (None, 0)}
         filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
@@ -99,7 +101,7 @@ Options = NodeCommandLine
 
 def makeService(options: NodeCommandLine) -> IService:
     """Return the service that `twistd` and `twist` run."""
-    from twisted.internet import reactor  # noqa: PLC0415 - at the top, it would take --reactor out of twistd's hands
+    from twisted.internet import reactor  # noqa: PLC0415 - at the top, the import would make --reactor of twistd fail
 
     log = ServiceLog(options.validated.log_settings)
     log.insert_before(globalLogBeginner)
@@ -122,9 +124,9 @@ def makeService(options: NodeCommandLine) -> IService:
 def build_service(
     options: NodeOptions, reactor: Reactor, sources: Sources, descriptors: int = UNLIMITED
 ) -> tuple[NodeService, NodeReloader]:
-    """Return a node with its shells, which listens on nothing before it is started, and what changes its options.
+    """Return a node with its shells as one service, and the object that changes its options while it runs.
 
-    `descriptors` is the number of files that the process may open.
+    The service opens no port before it starts. `descriptors` is the number of files that the process may open.
     """
     turns = Turns(reactor)
     protection = Protection(options)
@@ -136,7 +138,7 @@ def build_service(
     routes, hosts = routes_of(node, options.disabled), protection.host_check(options.api)
     clients = api.site(node, reactor, turns, protection.tokens, routes, hosts)
     events = EventsFactory(node, reactor, turns, protection.tokens)
-    listened = {
+    factories = {
         "api": protection.encrypted(options.api, clients, reactor, api.NO_TLS, node.counters.count_tls_refused),
         "events": protection.encrypted(options.events, events, reactor, NO_TLS, node.counters.count_tls_refused),
     }
@@ -146,7 +148,7 @@ def build_service(
         "collector": GcTuning(reactor, time.thread_time),
         **{
             name: strports.service(options.endpoints[name].listen_description, factory, reactor=IReactorCore(reactor))
-            for name, factory in listened.items()
+            for name, factory in factories.items()
         },
         **protocols.services,
         "exchange": exchange,
@@ -157,7 +159,7 @@ def build_service(
     _log_start(options)
     fit_connection_limits(descriptors, node.limits, [f"--{name}" for name in options.endpoints if name != "exchange"])
     return NodeService(reactor, node, shells, clients, *protocols.clients), NodeReloader(
-        options, node, exchange, protection, certificates.look
+        options, node, exchange, protection, certificates.check
     )
 
 
@@ -187,13 +189,13 @@ def _make_node(options: NodeOptions, reactor: Reactor, sources: Sources, turns: 
 
 
 def _note_lag(node: Node, turns: Turns, lag_s: float) -> None:
-    """Note how late a timer was, for the order of work and for metrics."""
+    """Pass the lag of the reactor's timers to the order of work and to the metrics."""
     turns.note_lag(lag_s)
     node.load.note_lag(lag_s)
 
 
 def _monotonic() -> Callable[[], float]:
-    """Return a clock that never jumps; where the system has one, it also counts the time while the machine sleeps."""
+    """Return a clock that never jumps. Where the system can, the clock goes on while the machine sleeps."""
     try:
         return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     except AttributeError:
@@ -201,9 +203,10 @@ def _monotonic() -> Callable[[], float]:
 
 
 class _AcceptedAtOnce:
-    """Replaces the number of connections that Twisted's listening ports accept in one turn.
+    """Limits the number of connections that a listening port of Twisted accepts in one turn.
 
-    They raise it without a bound while more clients come: when ten thousand come back to a node, turns of 40 ms.
+    Twisted raises this number without a bound while more clients connect. When ten thousand clients come back to a
+    node, one turn then takes 40 ms.
     """
 
     def __get__(self, port: tcp.Port, owner: type) -> int:
@@ -215,7 +218,7 @@ class _AcceptedAtOnce:
 
 
 def _log_start(options: NodeOptions) -> None:
-    """Begin the log with the node's name and endpoints, and warn of endpoints that other machines can reach."""
+    """Log the node's name and endpoints, and warn of unprotected endpoints that other machines can reach."""
     _log.info(
         "Node {node} of cluster {cluster}: API at {api}, events at {events}, address for peers {address}.",
         node=options.name,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from bender.process.options import Endpoint, RawOption, parse_ports
 
-#: The name of the second listener, as it stands after `--` in messages.
+#: The name of the second listener. Messages write `--` before it, as before an option.
 THALASSA_EVENTS = "thalassa events"
 
 _FORM = "HTTP_PORT, HTTP_PORT:EVENTS_PORT or either with :interface=ADDRESS, such as 9000:5001"
 
 
 def parse_thalassa(raw: RawOption) -> tuple[Endpoint, Endpoint | None]:
-    """Return where the HTTP API listens, and the event socket if it has a port. Raises `OptionError`."""
+    """Return the endpoints of the HTTP API and of the event socket; None for the socket if it has no port.
+
+    Raises `OptionError`.
+    """
     (http, *events), interface = parse_ports(raw, 2, _FORM)
     return _endpoint(http, interface), _endpoint(events[0], interface) if events else None
 
@@ -22,7 +25,7 @@ def _endpoint(port: int, interface: str) -> Endpoint:
 
 
 def format_thalassa(http: Endpoint | None, events: Endpoint | None) -> str:
-    """Return the value of the option for people."""
+    """Return the value of the option as people write it; `off` without the option."""
     if http is None:
         return "off"
     events_port = "" if events is None else f":{events.port}"

@@ -1,4 +1,4 @@
-"""The file of `--tokens`: TOML with a table `[[token]]` for each token, which has its hash and not the token itself."""
+"""The file of `--tokens`: TOML with a table `[[token]]` for each token, which has the hash of the token only."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bender.core.authors import NAME_CHARACTERS_MAX
 from bender.core.scopes import parse_scopes
 from bender.process.options import OptionError, one_line
 
-#: Each request with a token is compared with all of them.
+#: Limited because the token of a request is compared with all tokens.
 TOKENS_MAX = 1_000
 
 _KEYS = ("name", "sha256", "scopes")
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 
-#: Of nothing: it stands where a variable of a script was empty, and would let in every client that sends no password.
-_HASH_OF_NOTHING = sha256(b"").digest()
+#: The hash of an empty text. A script with an empty variable writes it; it would admit clients with empty passwords.
+_HASH_OF_EMPTY = sha256(b"").digest()
 
 
 def read_tokens(path: str) -> tuple[Token, ...]:
@@ -45,14 +45,14 @@ def read_tokens(path: str) -> tuple[Token, ...]:
 
 
 def _distinct(tables: list[Any]) -> Iterator[Token]:
-    """Yield the tokens. Raises `ValueError` with a clause where one is not valid, or like one before it."""
+    """Yield the tokens. Raises `ValueError` with a clause about a token that is invalid, or repeats a name or hash."""
     names: dict[str, int] = {}
     hashes: dict[bytes, str] = {}
     for number, table in enumerate(tables, start=1):
         try:
             token = _token(table)
         except ValueError as error:
-            raise ValueError(f"token {_named(table, number)}: {error}") from error
+            raise ValueError(f"token {_name_or_number(table, number)}: {error}") from error
         if token.name in names:
             raise ValueError(f"tokens {names[token.name]} and {number} are both named {token.name!r}")
         if token.sha256 in hashes:
@@ -61,7 +61,7 @@ def _distinct(tables: list[Any]) -> Iterator[Token]:
         yield token
 
 
-def _named(table: Any, number: int) -> str:
+def _name_or_number(table: Any, number: int) -> str:
     name = table.get("name") if isinstance(table, Mapping) else None
     return repr(name) if isinstance(name, str) else str(number)
 
@@ -77,7 +77,7 @@ def _token(table: Any) -> Token:
         raise ValueError(f"name must be 1 to {NAME_CHARACTERS_MAX} printable characters")
     if not isinstance(digest, str) or not _HASH.fullmatch(digest):
         raise ValueError("sha256 must be the SHA-256 of the token as 64 hexadecimal digits")
-    if (hashed := bytes.fromhex(digest)) == _HASH_OF_NOTHING:
+    if (hashed := bytes.fromhex(digest)) == _HASH_OF_EMPTY:
         raise ValueError("sha256 is that of an empty text: hash a token, which is random and long")
     if not isinstance(scopes, list) or not scopes:
         raise ValueError('scopes must be a list of scopes, such as ["read", "register:web-*"]')

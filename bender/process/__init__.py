@@ -1,1 +1,1 @@
-"""The frame of every service under `twistd`: options, how it starts and ends, signals, and its log."""
+"""The common parts of all services under `twistd`: options, start and end of the process, signals, log."""

@@ -1,4 +1,4 @@
-"""The command line that all services under `twistd` share: a file with options, `--check-config`, `--version`."""
+"""The options that all services under `twistd` have: `--config`, `--check-config` and `--version`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bender.process.signals import RereadResult
 
 
 class BaseOptions(usage.Options):
-    """The options of a program as they were given; `chosen` is what they amount to."""
+    """The command line of a program, with options as text. `validated` has the options after conversion and checks."""
 
-    #: The name after `twistd`.
+    #: The name of the program after `twistd`.
     program: str
-    #: The options that name files which are read again after SIGHUP.
+    #: The options that name files or folders, which are read again after SIGHUP.
     file_options: Sequence[str] = ()
 
     synopsis = "[options]"
@@ -57,33 +57,36 @@ class BaseOptions(usage.Options):
             _end_checked(self.check_and_describe())
 
     def _hint(self, problem: str) -> str:
-        """Return the option that was probably meant, if the problem is one that does not exist."""
+        """Return a hint at a similar option, if the problem is an option that does not exist; else an empty text."""
         unknown = re.fullmatch(r"option --(\S+) not recognized", problem)
         known = [f"--{name.rstrip('=')}" for name in self.longOpt]
         return did_you_mean(f"--{unknown[1]}", known) if unknown else ""
 
     def postOptions(self) -> None:
-        for option in ("config", *self.file_options):  # the working directory may be another one when they are read
+        for option in ("config", *self.file_options):  # the working directory may change before they are read again
             if self[option] is not None:
                 self[option] = os.path.abspath(self[option])  # noqa: PTH100 - Path leaves `..` in it, or follows links
         self.validated = self.validate()
 
     def validate(self) -> Any:
-        """Return what the command line and the files amount to at present. Raises `OptionError`."""
+        """Read the files again, and return the converted and checked options. Raises `OptionError`."""
         raise NotImplementedError
 
     def reread(self, log: ServiceLog, apply: Callable[[Any], RereadResult]) -> RereadResult:
-        """Apply what the command line and the files amount to at present, also to the log. Raises `OptionError`."""
-        chosen = self.validate()
-        reread = apply(chosen)
-        return evolve(reread, changed=[*reread.changed, *log.change(chosen.log_settings)])
+        """Read the files again, and apply the options to the service and its log. Raises `OptionError`."""
+        options = self.validate()
+        result = apply(options)
+        return evolve(result, changed=[*result.changed, *log.change(options.log_settings)])
 
     def check_and_describe(self) -> str:
-        """Check more than `choose` does, and return what the configuration is. Refuses where it is not valid."""
+        """Check what `validate` does not check, and return a description of the configuration in a few words.
+
+        End the process with `refuse_start` if the configuration is not valid.
+        """
         raise NotImplementedError
 
 
-def _end_checked(what: str) -> NoReturn:
-    """End the process with status 0, and say that the configuration is valid, and what it is."""
-    print(f"The configuration is valid: {what}.")  # noqa: T201
+def _end_checked(description: str) -> NoReturn:
+    """Print that the configuration is valid, with its description, and end the process with status 0."""
+    print(f"The configuration is valid: {description}.")  # noqa: T201
     sys.exit(0)

@@ -1,10 +1,10 @@
 """Log events as JSON, one object per line, for Loki, Elastic, jq and the like.
 
-An object has `time` (RFC 3339, UTC, milliseconds), `level`, `namespace` and `message`, then the fields that the message
-was made of, where they are simple values, and `traceback` where something failed. A field that is not part of the
-message is left out: so the log as JSON never tells more than the log as text.
+An object has `time` (RFC 3339, UTC, milliseconds), `level`, `namespace` and `message`, then the fields in the message
+that are simple values, and `traceback` if the event has a failure. A field that is not part of the message is left out,
+so the log as JSON never contains more than the log as text.
 
-A line is ASCII whatever it is about, because it has to be valid JSON in a file or terminal of any encoding.
+A line is always ASCII, because it has to be valid JSON in a file or terminal of any encoding.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Any
 from twisted.logger import LogEvent, formatEvent
 from twisted.python.failure import Failure
 
-#: Keys that a field cannot take; a field of the same name is in the message alone.
+#: Keys with a fixed meaning. A field of the same name is only in the message.
 RESERVED = ("time", "level", "namespace", "message", "traceback")
 
-#: Integers that programs commonly read without loss; others are hexadecimal text.
+#: The largest integer that all programs read without loss. Larger ones are written as hexadecimal text.
 INTEGER_MAX = 2**53 - 1
 
-#: Formats whose field names are remembered; there are fewer, unless a text is made anew each time.
+#: Formats whose field names are cached. There are fewer, unless a program makes a new format for each line.
 _FORMATS_REMEMBERED = 1000
 
 
 def json_line(event: LogEvent) -> str:
-    """Return an event as a line with its end. It never raises, whatever the event has."""
+    """Return an event as a line of JSON with a newline. Never raises, whatever the event contains."""
     level, namespace, failure = event.get("log_level"), event.get("log_namespace"), event.get("log_failure")
     line = {
         "time": _timestamp(event.get("log_time")),
@@ -42,7 +42,7 @@ def json_line(event: LogEvent) -> str:
     }
     if isinstance(failure, Failure):
         line["traceback"] = failure.getTraceback()
-    return f"{json.dumps({key: _whole(value) for key, value in line.items()}, separators=(',', ':'))}\n"
+    return f"{json.dumps({key: _readable(value) for key, value in line.items()}, separators=(',', ':'))}\n"
 
 
 def _timestamp(seconds: Any) -> str | None:
@@ -54,7 +54,7 @@ def _timestamp(seconds: Any) -> str | None:
 
 
 def _fields(event: LogEvent) -> Iterator[tuple[str, str | int | float | bool | None]]:
-    """Yield the simple values in the message, by name."""
+    """Yield the fields of the message that are simple values, with their names."""
     format_: Any = event.get("log_format")
     for name in _names_in(format_) if isinstance(format_, str) else ():
         value = event.get(name)
@@ -64,7 +64,7 @@ def _fields(event: LogEvent) -> Iterator[tuple[str, str | int | float | bool | N
 
 @lru_cache(_FORMATS_REMEMBERED)
 def _names_in(format_: str) -> tuple[str, ...]:
-    """Return the names of the fields in a format. Those that Twisted adds, and parts of an object, are none."""
+    """Return the names of the fields in a format, without those that Twisted adds and without reserved keys."""
     try:
         names = {name for _, name, _, _ in Formatter().parse(format_) if name}
     except ValueError:
@@ -72,8 +72,8 @@ def _names_in(format_: str) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not name.startswith("log_") and name not in RESERVED))
 
 
-def _whole(value: Any) -> Any:
-    """Return a value that JSON can have and programs can read."""
+def _readable(value: Any) -> Any:
+    """Return the value, or a replacement that JSON can represent and programs can read."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()  # half a surrogate pair is not a character
     if isinstance(value, bool) or value is None:

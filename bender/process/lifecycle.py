@@ -1,4 +1,4 @@
-"""How a service under `twistd` begins and ends: refusing to start, in one sentence, and leaving once."""
+"""Start and end of a service under `twistd`: refuse to start, in one sentence, and stop at the first signal."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from bender.process.options import Endpoint
 
 
 class StartRefused(SystemExit, Exception):
-    """Why the process ends instead of starting, in one sentence.
+    """Ends the process instead of starting it; the message is one sentence with the reason.
 
-    It is a `SystemExit`, so that the interpreter prints the sentence alone to stderr and ends with status 1, and an
-    `Exception`, because only after those `twistd` removes its PID file.
+    It is a `SystemExit`, so that the interpreter prints only the sentence to stderr and ends with status 1. It is also
+    an `Exception`, because `twistd` removes its PID file only after an `Exception`.
     """
 
 
 def refuse_start(sentence: str) -> NoReturn:
-    """End the process instead of starting."""
+    """End the process instead of starting it. Raises `StartRefused`."""
     refusal = StartRefused(f"bender: {sentence}")
-    if sys.stderr is not sys.__stderr__:  # the log has it by now, and the interpreter would speak to the log alone
+    if sys.stderr is not sys.__stderr__:  # stderr is redirected to the log, so the interpreter prints only to the log
         print(refusal, file=sys.__stderr__)
     raise refusal
 
 
 @contextmanager
 def refuse_listen_errors(name: str) -> Iterator[None]:
-    """Refuse to start where a shell cannot listen, and say which option to change."""
+    """Refuse to start if the body of the `with` statement cannot listen; the sentence names the option to change."""
     try:
         yield
     except CannotListenError as error:
-        place = _text(error.port) if error.interface is None else host_port(error.interface or "*", error.port)
+        place = _path_text(error.port) if error.interface is None else host_port(error.interface or "*", error.port)
         reason = getattr(error.socketError, "strerror", None) or error.socketError
         refuse_start(
             f"--{name} cannot listen on {place} ({reason}): choose another address, or stop the process that uses it."
@@ -48,7 +48,7 @@ def refuse_listen_errors(name: str) -> Iterator[None]:
 
 
 def refuse_port_in_use(name: str, endpoint: Endpoint) -> None:
-    """Refuse a port that is taken while there is a terminal to say it on: `twistd` goes into the background next."""
+    """Refuse to start if a port is in use, as long as there is a terminal: `twistd` goes into the background later."""
     if not endpoint.port:
         return
     kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM] if endpoint.kind == "dns" else [socket.SOCK_STREAM]
@@ -67,12 +67,12 @@ def _refuse_port_in_use(name: str, endpoint: Endpoint, kind: socket.SocketKind) 
             raise CannotListenError(endpoint.interface, endpoint.port, error) from error
 
 
-def _text(path: str | bytes) -> str:
+def _path_text(path: str | bytes) -> str:
     return path if isinstance(path, str) else path.decode(errors="replace")
 
 
 class SignalledReactor(Protocol):
-    """The methods with which a reactor of Twisted ends on signals; no interface has them."""
+    """The methods with which Twisted's reactors stop on a signal. No interface of Twisted declares them."""
 
     def sigInt(self, number: int, frame: FrameType | None) -> None: ...
 
@@ -80,13 +80,16 @@ class SignalledReactor(Protocol):
 
 
 def stop_on_first_signal(reactor: SignalledReactor) -> Callable[[int, FrameType | None], None]:
-    """End at the first signal, and take no notice of those that follow: Twisted would stop twice, and fail."""
-    told = False
+    """Return a handler for SIGINT and SIGTERM that stops the reactor at the first signal, and ignores all others.
 
-    def leave(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        if not told:
-            told = True
+    Twisted would stop twice, and fail.
+    """
+    stopping = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        if not stopping:
+            stopping = True
             (reactor.sigInt if number == signal.SIGINT else reactor.sigTerm)(number, frame)
 
-    return leave
+    return stop

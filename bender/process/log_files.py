@@ -1,4 +1,4 @@
-"""The files that this process logs to, and opening them again after an external program has renamed them.
+"""The files that this process logs to. They can be opened again after another program has renamed them.
 
 Twisted opens the log once. After logrotate has renamed the file, the process would write to the renamed file until it
 ends; `LogFiles.reopen` makes it write to a new file under the original name.
@@ -24,20 +24,20 @@ class _LogFile:
 
 
 class LogFiles:
-    """The files behind the log observers `twistd` and `twist` set up; standard output and syslog are not files."""
+    """The files to which the log observers of `twistd` and `twist` write. Standard output and syslog are not files."""
 
     def __init__(self, observers: Iterable[ILogObserver]) -> None:
         self._files = [file for file in map(_file_of, observers) if file is not None]
 
     def reopen(self) -> list[str]:
-        """Open each file again under its name, and return a sentence for each that cannot be opened.
+        """Open each file again under its name, and return a clause about each that cannot be opened.
 
-        A file that cannot be opened stays as it is: the log goes on in the renamed file. No line is lost.
+        If a file cannot be opened, the log continues in the renamed file. No line is lost.
         """
         problems = []
         for file in self._files:
             try:
-                # Twisted closes the old file first, and would be without any.
+                # Opened once beforehand: Twisted closes the old file first, and would have no file after an error.
                 os.close(os.open(file.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666))
                 file.reopen()
             except OSError as error:
@@ -49,18 +49,18 @@ def _file_of(observer: ILogObserver) -> _LogFile | None:
     if not isinstance(observer, FileLogObserver):
         return None
     file: Any = observer._outFile  # noqa: SLF001 - there is no other way to know it
-    if isinstance(file, BaseLogFile):  # that of twistd
+    if isinstance(file, BaseLogFile):  # from twistd
         reopen = getattr(file, "reopen", None)
         return _LogFile(Path(file.path), reopen) if reopen else None
-    name = getattr(file, "name", None)  # that of twist; a number for standard output, or its name in brackets
+    name = getattr(file, "name", None)  # from twist; for standard output a number, or a name in brackets
     if not isinstance(name, str) or not Path(name).is_file():
         return None
-    path = Path(name).absolute()  # the folder may be another one later
+    path = Path(name).absolute()  # the working directory may change
     return _LogFile(path, lambda: _replace(file, path))
 
 
 def _replace(file: Any, path: Path) -> None:
-    """Have an open file write to another one, under the same number."""
+    """Open `path`, and have `file` write to it under the same file descriptor."""
     with suppress(ValueError):
         file.flush()
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)

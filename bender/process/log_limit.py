@@ -1,9 +1,10 @@
-"""Limit how often the log has lines of the same kind, and say how many were suppressed.
+"""Limit the number of log lines of the same kind, and log how many lines were suppressed.
 
-Clients and peers cause lines of the log: a connection that times out, a message that is refused, a connection that
-finds no file descriptor left. An attacker could fill the disk with them, and hide what matters. So a few
-lines of each kind (those with the same format) are logged in a while; the others are counted, and one line says how
-many there were. It stands before all observers of the log, because Twisted's own lines are among those.
+Clients and peers cause log lines: a connection times out, a message is refused, no file descriptor is left for a
+connection. An attacker could fill the disk with such lines, and hide important ones among them. So only a few lines of
+each kind (lines with the same format) are logged in a window of time. The others are counted, and one line at the end
+of the window has their number. The limit applies before all observers of the log, because Twisted causes such lines,
+too.
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
-#: Seconds after the first line of a kind in which others of it are limited.
+#: Length of a window, which begins with the first line of a kind, in seconds.
 WINDOW_S = 60.0
 
-#: Lines of a kind in that time: a cluster of some size has as many peers to name after a cut.
+#: Lines of a kind in a window: a cluster of usual size logs about ten lines of a kind, one for each peer, after a cut.
 LINES_MAX = 10
 
-#: The same in a window that follows one with suppressed lines.
+#: Lines of a kind in a window that follows a window with suppressed lines.
 LINES_MAX_WHILE_BUSY = 1
 
-#: Kinds that are told apart; there are fewer, unless a text is made anew each time.
+#: Kinds that are counted separately. There are fewer, unless a program makes a new format for each line.
 KINDS_MAX = 1000
 
-#: The key of events that answer an operator's signal: they are logged always.
+#: The key of events that answer a signal of the operator. They are always logged.
 OF_OPERATOR = "of_operator"
 
 _NUMBERS = re.compile(r"[0-9]+")
 
-# Twisted logs three lines for each connection that it must close for lack of a file descriptor. The first is replaced
-# by this text, the others are dropped.
+# Twisted logs three lines for each connection that it closes because no file descriptor is left. This text replaces the
+# first line; the other two are dropped.
 _NO_DESCRIPTORS = (
     "No file descriptor is left: new connections are closed at once, existing ones go on. The limit of {limit} open "
     "files is too low (LimitNOFILE= of a systemd unit, ulimit -n of a shell)."
@@ -50,7 +51,7 @@ _REWORDED = {
 
 _Kind = tuple[str, str, str]
 
-# All kinds beyond `KINDS_MAX`.
+# The kind of all lines beyond `KINDS_MAX` kinds.
 _OTHERS: _Kind = ("", "", "")
 
 
@@ -65,7 +66,10 @@ class _Lines:
 
 @implementer(ILogObserver)
 class LogLimiter:
-    """Passes on to `observer` the lines within the limit. `clock` does not jump; `wall_s` is the time of day."""
+    """Passes log events within the limit to `observer`.
+
+    `clock` must not jump; `wall_s` returns the time of day in seconds since 1970.
+    """
 
     def __init__(self, clock: IReactorTime, observer: ILogObserver, wall_s: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -77,7 +81,7 @@ class LogLimiter:
         reworded = _reworded(event)
         if reworded is None:
             return
-        if "log_io" in reworded or OF_OPERATOR in reworded:  # nobody else causes these
+        if "log_io" in reworded or OF_OPERATOR in reworded:  # neither clients nor peers cause these
             self._observer(reworded)
             return
         kind = self._kind(reworded)
@@ -110,7 +114,7 @@ class LogLimiter:
             self._observer(self._summary(kind, lines))
 
     def _summary(self, kind: _Kind, lines: _Lines) -> LogEvent:
-        """Return the line that says how many were suppressed, with their origin."""
+        """Return the event with the number of suppressed lines, and with their namespace and level."""
         about = {key: lines.example.get(key) for key in ("log_namespace", "log_source", "log_level", "log_logger")}
         like = formatEvent(lines.example)
         if kind == _OTHERS:
@@ -126,7 +130,7 @@ class LogLimiter:
 
 
 def _reworded(event: LogEvent) -> LogEvent | None:
-    """Return the event as it is to be logged; None if it says nothing new."""
+    """Return the event as it is to be logged; None for an event to drop."""
     text: Any = event.get("log_format")
     no_descriptor = event.get("acceptError") == "EMFILE"
     if text not in _REWORDED and not no_descriptor:

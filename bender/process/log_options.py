@@ -1,4 +1,4 @@
-"""The log options of all services: its format, and the lowest level that is logged."""
+"""The log options of all services: the format, and the lowest level that is logged."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ LOG_OPTIONS: Mapping[str, tuple[str, str]] = {
 
 
 def parse_log_settings(raw: Mapping[str, RawOption]) -> LogSettings:
-    """Return the values of these options, with defaults for those that are missing. Raises `OptionError`."""
+    """Return the log settings, with defaults for missing options. Raises `OptionError`."""
     raw = {option: raw.get(option, RawOption(f"--{option}", default)) for option, (default, _) in LOG_OPTIONS.items()}
     return LogSettings(_one_of(raw["log-format"], FORMATS), _one_of(raw["log-level"], LEVELS))
 
 
 def log_changes(before: LogSettings, after: LogSettings) -> list[str]:
-    """Return what differs between two settings, a clause for each option."""
+    """Return a clause for each option that differs between two settings."""
     pairs = {"log-format": (before.format, after.format), "log-level": (before.level, after.level)}
     return [f"--{option}: {new} instead of {old}" for option, (old, new) in pairs.items() if new != old]
 

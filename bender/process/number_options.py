@@ -13,7 +13,7 @@ _INTEGER_MAX = 2**63
 
 
 def seconds_of(raw: RawOption, at_least: float, at_most: float = inf) -> float:
-    """Return the value of an option that is a duration, in seconds. Raises `OptionError`."""
+    """Return the seconds in an option that is a duration, from `at_least` to `at_most`. Raises `OptionError`."""
     value = raw.value
     if isinstance(value, str):
         with suppress(ValueError):
@@ -22,15 +22,15 @@ def seconds_of(raw: RawOption, at_least: float, at_most: float = inf) -> float:
 
 
 def number_of(raw: RawOption, at_least: float, at_most: float) -> float:
-    """Return the value of an option that is a number. Raises `OptionError`."""
+    """Return the value of an option that is a number, from `at_least` to `at_most`. Raises `OptionError`."""
     return _within(raw, raw.value, "a number", at_least, at_most)
 
 
 def integer_of(raw: RawOption, at_least: int, at_most: int) -> int:
-    """Return the value of an option that is an integer. Raises `OptionError`."""
+    """Return the value of an option that is an integer, from `at_least` to `at_most`. Raises `OptionError`."""
     value = raw.value
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # the command line has only text, which was read as a number
+        value = int(value)  # a number on the command line was converted from text to a float
     if not isinstance(value, int) or isinstance(value, bool):
         raise OptionError(f"{raw.source} must be an integer, not {value!r}.")
     return int(_within(raw, value, "an integer", at_least, at_most))

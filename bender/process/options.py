@@ -1,6 +1,6 @@
 """Options of a service under `twistd`, from the command line or a file, and the endpoints that they name.
 
-`OptionError` says in one sentence what is wrong with an option and what to do, and names the option as the operator
+An `OptionError` is one sentence: what is wrong with an option, and what to do. It names the option as the operator
 wrote it: `--ttl`, or `ttl in FILE`.
 """
 
@@ -21,25 +21,25 @@ from twisted.internet.protocol import Factory
 from bender.core.did_you_mean import did_you_mean
 from bender.core.hosts import PORT_MAX
 
-#: Connections that may wait to be accepted; the system cuts it to what it allows. When a node dies its clients all turn
-#: to the others within moments: with Twisted's 50, of 400 that came while one was busy for 0.3 s, 349 had to try again.
+#: Connections that may wait to be accepted; the system may lower this. When a node dies, all its clients turn to other
+#: nodes within moments: with Twisted's default of 50, 349 of 400 clients had to try again at a node that was busy for
+#: 0.3 s.
 BACKLOG = 4096
 
-
-#: Where a service for this machine alone listens.
+#: The address of services for this machine only.
 LOOPBACK = "127.0.0.1"
 
-#: A port, and perhaps an address, with a backslash before each colon in it, as Twisted has it, or without.
+#: Ports, and perhaps an address. A colon in the address may have a backslash before it, as in Twisted's endpoints.
 _PORTS = re.compile(r"([0-9]{1,5}(?::[0-9]{1,5})*)(?::interface=(.+))?", re.ASCII)
 
 
 class OptionError(ValueError):
-    """An option, or several together, with which a node cannot be started."""
+    """An option is not valid, or several options exclude each other. The message is a sentence for the operator."""
 
 
 @frozen
 class RawOption:
-    """A value, and where it was given, in words that begin a sentence about it."""
+    """The value of an option before conversion. `source` names the option in errors: `--ttl` or `ttl in FILE`."""
 
     source: str
     value: Any
@@ -47,9 +47,9 @@ class RawOption:
 
 @frozen
 class Endpoint:
-    """Where to listen: Twisted's `description` of it, and what that means. DNS has a form of its own (kind `dns`).
+    """Where to listen: the `description` of Twisted, and its parts. An endpoint of DNS has its own form (kind `dns`).
 
-    `interface` is an address ("" for all of them) and `port` that of TCP; a Unix socket has a `path` alone.
+    `interface` is an address, or "" for all addresses, and `port` is a TCP port. A Unix socket has only a `path`.
     """
 
     description: str
@@ -60,26 +60,26 @@ class Endpoint:
 
     @property
     def listen_description(self) -> str:
-        """Return the description to listen with, which has a long backlog unless it sets its own."""
+        """The description to listen with. It has the backlog `BACKLOG`, unless `description` sets one."""
         longer = f"{self.description}:backlog={BACKLOG}"
-        with suppress(TypeError):  # it says how many by the place of the number
+        with suppress(TypeError):  # the description sets a backlog by position, without its name
             if "backlog=" not in self.description:
-                serverFromString(_Seen(), longer)
+                serverFromString(_EndpointParser(), longer)
                 return longer
         return self.description
 
     @property
     def is_loopback(self) -> bool:
-        """Return True if only this machine can reach it."""
+        """True if only this machine can reach the endpoint."""
         return self.kind == "unix" or self.interface == "localhost" or address_is("is_loopback", self.interface)
 
     @property
     def is_wildcard(self) -> bool:
-        """Return True if it is open on all addresses of this machine."""
+        """True if the endpoint listens on all addresses of this machine."""
         return self.kind != "unix" and (not self.interface or address_is("is_unspecified", self.interface))
 
     def overlaps(self, other: Endpoint) -> bool:
-        """Return True if both cannot be listened on at the same time."""
+        """Return True if a process cannot listen on both endpoints at the same time."""
         if self.path or other.path:
             return self.path == other.path
         overlap = self.interface == other.interface or self.is_wildcard or other.is_wildcard
@@ -93,22 +93,22 @@ def parse_endpoint(raw: RawOption) -> Endpoint:
     malformed = OptionError(
         f"{raw.source} must be tcp:PORT:interface=ADDRESS, ssl:… or unix:PATH, not {description!r}."
     )
-    if kind not in ("tcp", "tcp6", "ssl", "unix"):  # for others it is not known which machines can reach them
+    if kind not in ("tcp", "tcp6", "ssl", "unix"):  # of other kinds, bender does not know which machines reach them
         raise malformed
-    seen = _Seen()
+    parser = _EndpointParser()
     try:
-        serverFromString(seen, description).listen(Factory())
+        serverFromString(parser, description).listen(Factory())
     except (TypeError, ValueError) as error:  # a part is missing, unknown, or not a number
         raise malformed from error
     except Exception as error:  # OpenSSL has errors of its own for keys and certificates
         raise OptionError(f"{raw.source} cannot be {description!r}: {one_line(error)}.") from error
-    if not 0 <= seen.port <= PORT_MAX or (kind == "unix" and not seen.path):
+    if not 0 <= parser.port <= PORT_MAX or (kind == "unix" and not parser.path):
         raise malformed
-    return Endpoint(description, kind, seen.interface, seen.port, seen.path)
+    return Endpoint(description, kind, parser.interface, parser.port, parser.path)
 
 
 def parse_dns_endpoint(raw: RawOption) -> Endpoint:
-    """Parse `PORT[:interface=ADDRESS]`, where to listen over UDP and TCP. Raises `OptionError`."""
+    """Parse `PORT[:interface=ADDRESS]`, an endpoint for both UDP and TCP. Raises `OptionError`."""
     (port,), interface = parse_ports(raw, 1, "PORT or PORT:interface=ADDRESS, such as 8600")
     return Endpoint(f"{port}:interface={interface}", "dns", interface, port)
 
@@ -116,7 +116,7 @@ def parse_dns_endpoint(raw: RawOption) -> Endpoint:
 def parse_ports(raw: RawOption, ports_max: int, form: str) -> tuple[list[int], str]:
     """Parse `PORT[:PORT…][:interface=ADDRESS]`: return the ports, and the address, by default 127.0.0.1.
 
-    Raises `OptionError`, which shows this `form`.
+    Raises `OptionError`, whose message contains `form`, a description of valid values.
     """
     text = raw.value if isinstance(raw.value, str) else repr(raw.value)  # in a file, a port is a number
     found = _PORTS.fullmatch(text)
@@ -128,8 +128,8 @@ def parse_ports(raw: RawOption, ports_max: int, form: str) -> tuple[list[int], s
     raise OptionError(f"{raw.source} must be {form}, not {raw.value!r}.")
 
 
-class _Seen:
-    """Stands in for a reactor, so that Twisted itself says what a description means. It listens on nothing."""
+class _EndpointParser:
+    """Takes the place of a reactor, so that Twisted parses a description. It opens no port."""
 
     def __init__(self) -> None:
         self.interface = ""
@@ -160,10 +160,10 @@ def text_of(raw: RawOption) -> str:
 
 
 def from_toml(path: str, options: Iterable[str], program: str) -> dict[str, RawOption]:
-    """Return the options of a program from a TOML file. Raises `OptionError`, also for other keys."""
+    """Return the options of a program from a TOML file. Raises `OptionError`, also for keys that are not options."""
     try:
         document = tomllib.loads(Path(path).read_text("utf-8"))
-        repr(document)  # errors quote values, and Python prints no number of thousands of digits
+        repr(document)  # raises for a number of thousands of digits, which an error message could not quote
     except OSError as error:
         raise OptionError(f"--config {path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
@@ -180,14 +180,14 @@ def _unknown(key: str, options: Sequence[str], program: str) -> str:
     return f"{key!r} is not an option of {program}{hint or '.'}"
 
 
-def address_is(what: str, text: str) -> bool:
-    """Return True if a text is an address that has this property of `ipaddress`."""
+def address_is(property_name: str, text: str) -> bool:
+    """Return True if `text` is an address with this property of `ipaddress`, such as `is_loopback`."""
     try:
-        return bool(getattr(ip_address(text), what))
+        return bool(getattr(ip_address(text), property_name))
     except ValueError:
         return False
 
 
 def one_line(error: BaseException) -> str:
-    """Return the text of an error as one line without a full stop at its end, or its kind where it has no text."""
+    """Return the text of an error as one line without a final full stop; the name of its class if it has no text."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,11 +1,11 @@
 """Apply the log options to the log of this process.
 
-`twistd` and `twist` decide where the log goes; they begin it after the options are known, and before anything runs.
-`ServiceLog` stands in front of their observers: it filters by level, applies the format, and later limits repeated
-lines (`log_limit`). So the first line is in the chosen format already, and both options change at once after SIGHUP.
-The log at syslog has the level of these options, but is always text.
+`twistd` and `twist` decide where the log goes. They begin the log after the options are parsed, and before any service
+runs. `ServiceLog` receives all events before their observers: it filters by level, sets the format, and later limits
+repeated lines (`log_limit`). So even the first line has the configured format, and a change of the options after SIGHUP
+takes effect at once. Lines for syslog are filtered by level, too, but are always text.
 
-What Python's `logging` gets, from libraries that do not know Twisted, goes the same way.
+Events of Python's `logging`, which libraries without Twisted use, are treated in the same way.
 """
 
 from __future__ import annotations
@@ -36,46 +36,46 @@ from bender.process.log_options import LogSettings, log_changes
 
 @implementer(ILogObserver)
 class ServiceLog:
-    """Stands between the events of this process and the observers that write them."""
+    """Filters the log events of this process, and passes them to the observers that write them."""
 
     def __init__(self, settings: LogSettings, libraries: logging.Logger | None = None) -> None:
-        """`libraries` is the logger of Python's `logging` that gets what libraries log, if not the root."""
+        """`libraries` is the logger of Python's `logging` whose events are passed on, by default the root logger."""
         self._libraries = libraries or logging.getLogger()
         self._observers = LogPublisher()
         self._next: ILogObserver = self._observers
-        #: The files that are written.
+        #: The files that the log is written to.
         self.files = LogFiles(())
         self._use(settings)
 
     def insert_before(self, beginner: LogBeginner) -> None:
-        """Take the place of the observers that the log is begun with, and pass on to them."""
+        """Become the observer with which `beginner` begins the log, and pass events to the observers given to it."""
         begin = beginner.beginLoggingTo
 
-        def begin_with_this(
+        def begin_with_self(
             observers: Iterable[ILogObserver], discardBuffer: bool = False, redirectStandardIO: bool = True
         ) -> None:
             self.set_observers([*observers])
             begin([self], discardBuffer, redirectStandardIO)
 
-        beginner.beginLoggingTo = begin_with_this  # type: ignore[method-assign]
+        beginner.beginLoggingTo = begin_with_self  # type: ignore[method-assign]
         self._libraries.addHandler(LibraryLogs(self))
 
     def set_observers(self, observers: Sequence[ILogObserver]) -> None:
-        """Pass on to these observers from now on."""
+        """Pass events to these observers from now on."""
         found = [_file_observer(observer) for observer in observers]
-        in_files = [observer for observer in found if observer is not None]
-        for observer in in_files:
-            self._choose_format(observer)
-        for each in observers:
-            self._observers.addObserver(each)
-        self.files = LogFiles(in_files)
+        file_observers = [observer for observer in found if observer is not None]
+        for file_observer in file_observers:
+            self._set_format(file_observer)
+        for observer in observers:
+            self._observers.addObserver(observer)
+        self.files = LogFiles(file_observers)
 
     def limit_repeats(self, clock: IReactorTime) -> None:
-        """Limit the lines of one kind from now on."""
+        """Limit the number of lines of each kind from now on."""
         self._next = LogLimiter(clock, self._observers)
 
     def change(self, settings: LogSettings) -> list[str]:
-        """Use these settings from now on, and return what differs."""
+        """Use these settings from now on, and return a clause for each option that has changed."""
         changed = log_changes(self._settings, settings)
         self._use(settings)
         return changed
@@ -90,7 +90,7 @@ class ServiceLog:
         self._level = LogLevel.lookupByName(settings.level)
         self._libraries.setLevel(settings.level.upper())
 
-    def _choose_format(self, observer: FileLogObserver) -> None:
+    def _set_format(self, observer: FileLogObserver) -> None:
         as_text = observer.formatEvent
 
         def format_event(event: LogEvent) -> str | None:
@@ -100,14 +100,14 @@ class ServiceLog:
 
 
 def _file_observer(observer: ILogObserver) -> FileLogObserver | None:
-    """Return the observer that writes to a file or stream, if there is one; `twist` puts a filter before its own."""
+    """Return the observer that writes to a file or stream, which `twist` wraps in a filter; None for any other."""
     if isinstance(observer, FilteringLogObserver):
-        observer = observer._observer  # noqa: SLF001 - there is no other way to know it
+        observer = observer._observer  # noqa: SLF001 - Twisted has no public name for it
     return observer if isinstance(observer, FileLogObserver) else None
 
 
 class LibraryLogs(logging.Handler):
-    """Passes on to an observer what Python's `logging` gets."""
+    """Passes the records of Python's `logging` to an observer of Twisted."""
 
     def __init__(self, observer: ILogObserver) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class LibraryLogs(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = record.getMessage()
-        except (KeyError, TypeError, ValueError):  # the arguments do not fit the text, which says more than nothing
+        except (KeyError, TypeError, ValueError):  # the arguments do not fit the text: log the text without them
             text = str(record.msg)
         level = _level_of(record.levelno)
         log = Logger(record.name, observer=self._observer)
@@ -127,6 +127,6 @@ class LibraryLogs(logging.Handler):
 
 
 def _level_of(number: int) -> Any:
-    """Return the level of Twisted for one of Python's, which are numbers."""
+    """Return the level of Twisted for a level of Python's `logging`, which is a number."""
     levels = {50: LogLevel.critical, 40: LogLevel.error, 30: LogLevel.warn, 20: LogLevel.info}
     return next((level for least, level in levels.items() if number >= least), LogLevel.debug)

@@ -1,8 +1,8 @@
 """Signals of a service: SIGTERM and SIGINT end it, SIGHUP makes it reload.
 
-On SIGHUP the log files are opened again, so that logrotate can rename them, and the configuration is reread. A terminal
-that is closed sends SIGHUP too; then the service ends, as it would without a handler. A signal that was ignored when
-the process began, such as SIGHUP under `nohup`, stays ignored.
+On SIGHUP, the service opens its log files again, so that logrotate can rename them, and rereads its configuration. A
+terminal that is closed sends SIGHUP, too; then the service ends, as it would without a handler. A signal that was
+ignored when the process began, such as SIGHUP under `nohup`, stays ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = Logger()
 
 @frozen
 class RereadResult:
-    """Outcome of rereading a configuration: sentences about what is changed now, and what takes effect later."""
+    """Result of rereading a configuration: clauses about the changes in force, and about changes at the next start."""
 
     changed: Sequence[str] = ()
     at_next_start: Sequence[str] = ()
@@ -35,25 +35,25 @@ class RereadResult:
 def handle_signals(reactor: SignalledReactor, log: ServiceLog, reread: Callable[[], RereadResult]) -> None:
     """Handle signals from now on. Call it when the reactor runs, after the log has begun.
 
-    `reread` applies the configuration; it raises `OptionError` and changes nothing where the new one is not valid.
+    `reread` applies the reread configuration. It must raise `OptionError` and change nothing if this is not valid.
     """
-    leave = stop_on_first_signal(reactor)
+    stop = stop_on_first_signal(reactor)
     reload = Reload(log.files, reread)
     had_terminal = _has_terminal()
 
     def hang_up(number: int, frame: FrameType | None) -> None:
         if had_terminal and not _has_terminal():
-            leave(number, frame)
+            stop(number, frame)
         else:
             IReactorFromThreads(reactor).callFromThread(reload)
 
-    for number, act in ((signal.SIGTERM, leave), (signal.SIGINT, leave), (signal.SIGHUP, hang_up)):
+    for number, act in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, hang_up)):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, act)
 
 
 def _has_terminal() -> bool:
-    """Return True if this process has a controlling terminal, which it loses when that is closed."""
+    """Return True if this process has a controlling terminal. A process loses it when the terminal is closed."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:
@@ -62,7 +62,7 @@ def _has_terminal() -> bool:
 
 
 class Reload:
-    """Reload on SIGHUP, and log what that changed."""
+    """Opens the log files again, rereads the configuration, and logs the changes: what SIGHUP causes."""
 
     def __init__(self, log_files: LogFiles, reread: Callable[[], RereadResult]) -> None:
         self._log_files = log_files
@@ -76,7 +76,7 @@ class Reload:
         except OptionError as error:
             _log.error("Configuration not changed after SIGHUP: {error}", error=str(error), of_operator=True)
             return
-        except Exception:  # the service goes on as it is
+        except Exception:  # the service continues with the old configuration
             _log.failure("Rereading the configuration after SIGHUP failed.", of_operator=True)
             return
         for change in reread.changed:

@@ -1,8 +1,8 @@
-"""A reactor whose timers do not follow the wall clock.
+"""Make the timers of a reactor independent of the wall clock.
 
-Twisted's reactors measure time by `time.time()`. When that is set back, every timer waits that much longer: the next
-call, a timeout, a renewal, the end of an idle connection. When it is set forward, all of them are due at once. The only
-place where this can be put right for Twisted's own timers as well is the reactor, so that is where it is done.
+Twisted's reactors measure time with `time.time()`. When the wall clock is set back by an hour, every timer waits an
+hour longer: the next call, a timeout, a renewal, the end of an idle connection. When it is set forward, all timers are
+due at once. Twisted's own timers can be corrected only in the reactor, so this module changes the reactor.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from twisted.python import runtime
 
 
 def make_steady(reactor: IReactorTime, clock: Callable[[], float] = time.monotonic) -> None:
-    """Have a reactor of Twisted's measure time by a clock that never jumps; `clock` gives its seconds.
+    """Make a reactor of Twisted measure time with `clock`, which returns seconds and never jumps.
 
-    `reactor.seconds()` goes on from its present value, so timers that are set already end when they were to. Only a
-    reactor that follows the wall clock is changed: neither one that was made steady before, nor a test's clock, nor one
-    whose `seconds` was replaced.
+    `reactor.seconds()` continues from its present value, so timers that are already set end as planned. Only a reactor
+    that follows the wall clock is changed: a reactor whose `seconds` was replaced before, or the clock of a test, stays
+    as it is.
     """
     if getattr(reactor, "seconds", None) is not runtime.seconds:
         return
@@ -32,4 +32,4 @@ def make_steady(reactor: IReactorTime, clock: Callable[[], float] = time.monoton
     reactor.seconds = seconds  # type: ignore[method-assign]
     calls: Sequence[Any] = reactor.getDelayedCalls()
     for call in calls:
-        call.seconds = seconds  # each has its own, by which `reset` counts from now
+        call.seconds = seconds  # each call has its own reference, from which `reset` computes the new time

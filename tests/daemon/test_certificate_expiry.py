@@ -55,13 +55,13 @@ class ExpiryCase(SynchronousTestCase):
 class Showing(ExpiryCase):
     def test_without_tls(self) -> None:
         """There is nothing to show, and nothing to warn of."""
-        self.assertEqual(self.logged(self.expiry.look), [])
+        self.assertEqual(self.logged(self.expiry.check), [])
         self.assertEqual((self.node.certificates, self.node.certificate_problems), ({}, {}))
 
     def test_certificates(self) -> None:
         """Each with the time at which it expires, by its option."""
         self.node.identities = {"tls": identity(100 * DAY), "peer-tls": identity(31 * DAY)}
-        self.assertEqual(self.logged(self.expiry.look), [])
+        self.assertEqual(self.logged(self.expiry.check), [])
         ends = [int((NOW + left).timestamp() * 1000) for left in (100 * DAY, 31 * DAY)]
         self.assertEqual(self.node.certificates, {"tls": ends[0], "peer-tls": ends[1]})
         self.assertEqual(self.node.certificate_problems, {})
@@ -69,11 +69,11 @@ class Showing(ExpiryCase):
     def test_one_that_is_not_valid_yet(self) -> None:
         """The clock of a machine may be wrong, which peers would only call a certificate that is not valid."""
         self.node.identities = {"tls": identity(100 * DAY, valid_from=timedelta(minutes=1))}
-        self.expiry.look()
+        self.expiry.check()
         problem = "a certificate in /etc/tls is valid only from 2026-11-30 12:01 UTC: correct the clock of this machine"
         self.assertEqual(self.node.certificate_problems, {"certificate/tls": problem})
         self.clock.advance(60)
-        self.expiry.look()
+        self.expiry.check()
         self.assertEqual(self.node.certificate_problems, {})
 
     def test_problems(self) -> None:
@@ -92,7 +92,7 @@ class Showing(ExpiryCase):
             (-100 * DAY, "expired on 2026-08-22 12:00 UTC"),
         ):
             self.node.identities = {"tls": identity(left)}
-            self.logged(self.expiry.look)
+            self.logged(self.expiry.check)
             shown = self.node.certificate_problems
             if problem is None:
                 self.assertEqual(shown, {})
@@ -103,7 +103,7 @@ class Showing(ExpiryCase):
     def test_the_file_that_expires(self) -> None:
         """It may be that of the CA."""
         self.node.identities = {"peer-tls": identity(DAY, "ca")}
-        self.logged(self.expiry.look)
+        self.logged(self.expiry.check)
         self.assertIn("/etc/tls/ca.pem", self.node.certificate_problems["certificate/peer-tls"])
 
 
@@ -131,37 +131,37 @@ class Logging(ExpiryCase):
     def test_looking_again(self) -> None:
         """A node that is asked to look, as after SIGHUP, does not repeat itself."""
         self.node.identities = {"tls": identity(DAY)}
-        self.assertEqual(len(self.logged(self.expiry.look)), 1)
-        self.assertEqual(self.logged(self.expiry.look), [])
+        self.assertEqual(len(self.logged(self.expiry.check)), 1)
+        self.assertEqual(self.logged(self.expiry.check), [])
 
     def test_two_options(self) -> None:
         """Each certificate is logged for itself."""
         self.node.identities = {"tls": identity(DAY), "peer-tls": identity(DAY, "peer")}
-        lines = self.logged(self.expiry.look)
+        lines = self.logged(self.expiry.check)
         self.assertEqual([line.partition(":")[0] for line in lines], ["--tls", "--peer-tls"])
 
     def test_one_certificate_for_both_options(self) -> None:
         """The same content is one certificate, and one line is enough."""
         self.node.identities = {"tls": identity(DAY), "peer-tls": identity(DAY)}
-        self.assertEqual(len(self.logged(self.expiry.look)), 1)
+        self.assertEqual(len(self.logged(self.expiry.check)), 1)
         self.assertEqual([*self.node.certificate_problems], ["certificate/tls", "certificate/peer-tls"])
 
     def test_replaced(self) -> None:
         """A new certificate clears the problem at the next look; a new one that expires soon is logged at once."""
         self.node.identities = {"tls": identity(DAY)}
-        self.logged(self.expiry.look)
+        self.logged(self.expiry.check)
         self.node.identities = {"tls": identity(400 * DAY, "new")}
-        self.assertEqual(self.logged(self.expiry.look), [])
+        self.assertEqual(self.logged(self.expiry.check), [])
         self.assertEqual(self.node.certificate_problems, {})
         self.node.identities = {"tls": identity(2 * DAY, "newer")}
-        self.assertEqual(len(self.logged(self.expiry.look)), 1)
+        self.assertEqual(len(self.logged(self.expiry.check)), 1)
 
     def test_replaced_by_the_one_before(self) -> None:
         """It is logged again at once: only certificates in use are remembered."""
         old, new = {"tls": identity(DAY)}, {"tls": identity(2 * DAY, "new")}
         for identities in (old, new, old):
             self.node.identities = identities
-            self.assertEqual(len(self.logged(self.expiry.look)), 1)
+            self.assertEqual(len(self.logged(self.expiry.check)), 1)
 
     def test_stopped(self) -> None:
         """No timer is left behind."""

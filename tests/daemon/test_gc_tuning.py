@@ -9,7 +9,7 @@ import weakref
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.daemon.gc_tuning import ALL_S_MAX, ALL_S_MIN, ALL_TIMES, LONG_S, GcTuning
+from bender.daemon.gc_tuning import INTERVAL_MULTIPLE, INTERVAL_S_MAX, INTERVAL_S_MIN, SLOW_S, GcTuning
 
 
 class Cycle:
@@ -53,7 +53,7 @@ class SettingAside(SynchronousTestCase):
     def test_after_long_looks(self) -> None:
         """What was left over by a look at everything that took long, and by no other."""
         self.start()
-        looks = ((2, LONG_S / 2), (1, 1.0), (0, 1.0), (2, 2 * LONG_S))
+        looks = ((2, SLOW_S / 2), (1, 1.0), (0, 1.0), (2, 2 * SLOW_S))
         self.assertEqual([self.frozen_after(*look) for look in looks], [False, False, False, True])
 
     def cycle(self) -> weakref.ref[Cycle]:
@@ -69,15 +69,19 @@ class SettingAside(SynchronousTestCase):
         self.start()
         for _ in range(3):
             cycle = self.cycle()
-            self.clock.advance(ALL_S_MIN)
+            self.clock.advance(INTERVAL_S_MIN)
             self.assertIsNone(cycle())
 
     def test_less_often_where_it_takes_long(self) -> None:
         """The time until the next look is a multiple of that of the last one, and an hour at most."""
-        for look_s, apart_s in ((0.01, 0.01 * ALL_TIMES), (0.05, 0.05 * ALL_TIMES), (1.0, ALL_S_MAX)):
+        for look_s, apart_s in (
+            (0.01, 0.01 * INTERVAL_MULTIPLE),
+            (0.05, 0.05 * INTERVAL_MULTIPLE),
+            (1.0, INTERVAL_S_MAX),
+        ):
             clock, times = Clock(), itertools.count()
             collector = GcTuning(clock, lambda look_s=look_s, times=times: look_s * next(times))  # type: ignore[misc]
-            collector._look()
+            collector._collect_and_time()
             (call,) = clock.getDelayedCalls()
             self.assertAlmostEqual(call.getTime(), apart_s)
 

@@ -132,7 +132,7 @@ class Exposed(ProtectionCase):
         """Loopback and Unix sockets need nothing, whatever else is open."""
         for option, endpoint in product(("api", "events", "exchange"), CLOSED):
             options = self.node_options(**{option: endpoint})
-            self.assertEqual(options.unprotected(option), [])
+            self.assertEqual(options.missing_protection(option), [])
             self.assertFalse(options.insecure)
 
     def test_an_endpoint_with_a_certificate_of_its_own(self) -> None:
@@ -158,7 +158,7 @@ class Exposed(ProtectionCase):
         """The node warns of it in its log."""
         options = self.node_options(api="tcp:9", exchange="tcp:10", events=f"ssl:11:privateKey={PEM}", insecure=True)
         self.assertEqual(
-            {option: options.unprotected(option) for option in options.endpoints},
+            {option: options.missing_protection(option) for option in options.endpoints},
             {"api": ["--tls DIR", "--tokens FILE"], "exchange": ["--peer-tls DIR"], "events": ["--tokens FILE"]},
         )
 
