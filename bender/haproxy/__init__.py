@@ -1,7 +1,8 @@
 """`twistd bender-haproxy`: configures one HAProxy from bender's events, without a dropped request.
 
-`core` decides, and knows neither Twisted nor any file or socket: what bender has reported, the state that HAProxy is to
-have, the text of its configuration, and the commands that lead there from its actual state. The modules here act:
-`runtime` speaks with HAProxy, `config_file` writes its configuration, `supervisor` runs it, `acknowledger` confirms to
-bender what is done, `status` shows it to people, and `driver` decides when each does so. `tap` puts all of it together.
+`core` decides, and uses neither Twisted nor files or sockets. It has the objects that bender has reported, the desired
+state of HAProxy, the text of HAProxy's configuration, and the commands that lead from the actual to the desired state.
+The modules here act: `runtime` sends commands to HAProxy, `config_file` writes its configuration, `supervisor` runs it,
+`acknowledger` confirms applied events to bender, and `status` serves the state of the driver to people. `driver`
+decides when each of them acts. `tap` puts all of it together.
 """

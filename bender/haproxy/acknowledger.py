@@ -1,6 +1,7 @@
-"""Confirms to bender what HAProxy has applied, so that a deregistration can wait until no request goes to an instance.
+"""Confirms to bender the events that HAProxy has applied.
 
-It sends one request at a time, to the node that is followed; later confirmations go with the next request.
+So a client that deregisters an instance can wait until no request goes to it. The driver sends one request at a time,
+to the node that it follows; later confirmations go with the next request.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from twisted.logger import Logger
 from bender.client import BenderError, Client, Stand
 from bender.client.decoding import decode_json
 from bender.client.responses import refusal_of
-from bender.haproxy.core.safe_text import shown
+from bender.haproxy.core.safe_text import printable
 from bender.net.addresses import NoAnswer
 
 #: Time limit for an answer, and the pause after a node has refused or not answered.
 ANSWER_S_MAX = 2.0
-AGAIN_S = 1.0
+RETRY_S = 1.0
 
-#: The pause for a node that does not support consumers.
-UNKNOWN_S = 10.0
+#: The pause before the next request to a node that does not support consumers.
+UNSUPPORTED_RETRY_S = 10.0
 
 Report = Mapping[str, Any]
 
@@ -48,11 +49,11 @@ class Acknowledger:
         self.instance = instance
         #: The last position that a node has accepted.
         self.acknowledged: Stand | None = None
-        #: Why the last confirmation was not accepted, or the warning with which it was.
+        #: Why the last confirmation was refused, or the warning with which it was accepted; None without either.
         self.problem: str | None = None
         #: Returns the report to send along; None to send none.
         self.report: Callable[[], Report] | None = None
-        #: The node that is followed. It gets reports also before any of its events is applied.
+        #: The node that the driver follows. It gets reports also before any of its events is applied.
         self.followed: str | None = None
         self._client = client
         self._path = f"/consumers/{quote(name, safe='')}"
@@ -62,12 +63,12 @@ class Acknowledger:
         self._warned: set[object] = set()
 
     def acknowledge(self, stand: Stand) -> None:
-        """Confirm all events up to this position, also if it is the same as before: the stream may be a new one."""
+        """Confirm all events up to this position. Send it also if it is unchanged, because the stream may be new."""
         self._stand = stand
         self.send()
 
     def send(self) -> None:
-        """Send the position and the report, also if both are the same as before."""
+        """Send the position and the report, also if both are unchanged."""
         self._due = True
         if self._sending is None and self._node is not None:
             self._sending = Deferred.fromCoroutine(self._send_until_done())
@@ -108,9 +109,9 @@ class Acknowledger:
             refusal = refusal_of(reply)
             answer: _AcknowledgeReply = _AcknowledgeReply() if refusal else decode_json(reply.body, _AcknowledgeReply)
         except (NoAnswer, BenderError) as error:
-            self.problem = f"{node} {shown(str(error))}"
-            self._due = True  # a deregistration may be waiting for it
-            return AGAIN_S
+            self.problem = f"{node} {printable(str(error))}"
+            self._due = True  # a deregistration may wait for the confirmation
+            return RETRY_S
         if refusal is None:
             self.acknowledged, self.problem = stand or self.acknowledged, None
             if answer.warning is not None:
@@ -119,11 +120,11 @@ class Acknowledger:
                 self._warn_once("name", "Deregistrations that wait need a confirmation from two programs: {problem}.")
             return 0.0
         unknown = refusal.status == HTTPStatus.NOT_FOUND
-        why = "does not support consumers" if unknown else f"refuses the confirmation: {shown(str(refusal))}"
+        why = "does not support consumers" if unknown else f"refuses the confirmation: {printable(str(refusal))}"
         self.problem = f"{node} {why}"
         # Not keyed by the text, which may differ each time.
         self._warn_once((node, refusal.status), "Confirmations cannot be sent: {problem}.")
-        return UNKNOWN_S if unknown else AGAIN_S
+        return UNSUPPORTED_RETRY_S if unknown else RETRY_S
 
     def _warn_once(self, about: object, line: str) -> None:
         """Log the problem, once for each subject."""

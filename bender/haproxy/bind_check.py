@@ -1,7 +1,7 @@
 """Checks whether an address can be listened on, before HAProxy tries.
 
-An HAProxy that starts with an address that is in use makes the running one close all of its own, and tries again for
-two seconds, in which no client is served. That is a high price for a frontend with a wrong address.
+If a new HAProxy process finds an address in use, it makes the running process close all addresses, and tries again for
+two seconds. During this time no client is served. That is a high price for one frontend with a wrong address.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _WHY = {
 }
 
 
-def why_not(bind: str, *, shared: bool = True) -> str | None:
-    """Return why listening at `*:PORT` or `ADDRESS:PORT` is impossible now; None if that is not certain.
+def bind_problem(bind: str, *, shared: bool = True) -> str | None:
+    """Return why no program can listen at `*:PORT` or `ADDRESS:PORT` now; None if it may be possible.
 
-    Unless `shared`, an address that another HAProxy of the same user listens at counts as impossible too.
+    Unless `shared`, an address at which another HAProxy of the same user listens is impossible too.
     """
     host, _, port = bind.rpartition(":")
     address = host.strip("[]")

@@ -1,8 +1,8 @@
-"""HAProxy's TLS certificates: found where the operator keeps them, checked, and copied.
+"""Finds HAProxy's TLS certificates in the operator's files, checks them and copies them.
 
-Each set of copies is a folder whose name is a hash of its content, so a renewed certificate is another configuration:
-HAProxy checks it and loads it without a lost request, or keeps the one before. HAProxy reads only copies, so a file
-that is half written, wrong or removed never keeps it from starting.
+Each set of copies is a folder that is named by a hash of its content. So a renewed certificate changes the
+configuration: HAProxy checks the new one and loads it without a lost request, or keeps the previous one. HAProxy reads
+only copies, so an original file that is incomplete, wrong or removed never keeps HAProxy from starting.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SUFFIXES = (".pem", ".crt")
 #: The names of certbot's files, in a folder for each certificate.
 _CHAIN, _KEY = "fullchain.pem", "privkey.pem"
 
-#: Sets that are kept: the one before the last is needed where HAProxy refuses the last.
+#: The number of sets that are kept. HAProxy uses an older set if it refuses the last one.
 _SETS_MAX = 3
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----")
@@ -40,7 +40,7 @@ _ALL = ""
 
 @frozen
 class FoundCertificates:
-    """By name, the usable certificates, each with its chain and key, and the problems of the others."""
+    """The usable certificates by name, each with its chain and key, and by name the problems of the others."""
 
     usable: Mapping[str, bytes]
     problems: Mapping[str, str]
@@ -48,13 +48,13 @@ class FoundCertificates:
 
 @frozen
 class StoredCertificates:
-    """The folder with the copies, None if there are none; and by name, the problems of unusable certificates."""
+    """The folder with the copies, None if there are none, and by name the problems of unusable certificates."""
 
     folder: Path | None
     problems: Mapping[str, str]
 
 
-def certificates_beside(output: Path) -> Path:
+def copies_folder_of(output: Path) -> Path:
     """Return the folder for the copies, beside the file with HAProxy's configuration."""
     return output.absolute().with_name(f"{output.name}.certificates")
 
@@ -66,7 +66,7 @@ def file_signature(source: Path) -> tuple[object, ...]:
         for _, certificate, keys in _sources(source):
             for path in (certificate, *keys):
                 with suppress(OSError):
-                    state = path.stat()  # follows links: certbot has them
+                    state = path.stat()  # follows links, which certbot uses
                     found.append((str(path), state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino))
     return (*found,)
 
@@ -79,7 +79,7 @@ def find_certificates(source: Path) -> FoundCertificates:
         for name, certificate, keys in _sources(source):
             try:
                 content = certificate.read_bytes()
-                if _CERTIFICATE.search(content):  # not a key alone, or DH parameters
+                if _CERTIFICATE.search(content):  # the file may also be only a key, or DH parameters
                     usable[name] = _with_key(content, keys)
             except OSError as error:
                 problems[name] = f"{certificate} cannot be read: {error.strerror}"
@@ -102,9 +102,9 @@ class CertificateStore:
         self._folder = folder
 
     def take(self, source: Path, in_use: str = "") -> StoredCertificates:
-        """Copy the certificates. The previous copy of an unusable one stays, if there is any.
+        """Copy the certificates in `source`. An unusable certificate keeps its previous copy, if there is one.
 
-        The last sets are kept, and those whose path is in the text `in_use`. Raises `OSError` if nothing can be
+        Delete old sets, but not those whose path is in the text `in_use`. Raises `OSError` if the copies cannot be
         written.
         """
         found = find_certificates(source)
@@ -167,7 +167,10 @@ class CertificateStore:
 
 
 def _sources(source: Path) -> Iterator[tuple[str, Path, Sequence[Path]]]:
-    """Yield names, files that may be certificates, and where the key of each may be. Raises `OSError`."""
+    """Yield for each file that may be a certificate: its name, its path, and the paths where its key may be.
+
+    Raises `OSError`.
+    """
     if source.is_file():
         yield safe(source.name), source, _keys_of(source)
     elif (source / _CHAIN).exists():

@@ -1,4 +1,4 @@
-"""The configuration file that HAProxy loads. It is only replaced by a configuration that HAProxy itself has checked."""
+"""The configuration file that HAProxy loads. Only a configuration that HAProxy has checked can replace it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from attrs import frozen
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
-from bender.haproxy.core.custom import located
-from bender.haproxy.core.rendering import Rendered
+from bender.haproxy.core.custom import with_files_and_lines
+from bender.haproxy.core.rendering import RenderedConfig
 from bender.haproxy.processes import CannotRun, run_program
 
 #: Time limit for `haproxy -c`, which takes some hundredths of a second.
 CHECK_S_MAX = 20.0
 
-#: Characters of HAProxy's output that are kept where it refuses a configuration.
+#: Characters of HAProxy's output in the reason why it refuses a configuration.
 WHY_CHARACTERS_MAX = 2000
 
 _HEADING = "# "
-_WHOSE = ", written by twistd bender-haproxy, which overwrites what is changed here."
+_NOTICE = ", written by twistd bender-haproxy, which overwrites what is changed here."
 
 
 class ConfigRefused(Exception):
@@ -36,7 +36,7 @@ class Unwritable(ConfigRefused):
 
 
 @frozen
-class Written:
+class WrittenConfig:
     """The content of the file: its text, and the description in its first line, if a driver wrote it."""
 
     text: str
@@ -44,9 +44,10 @@ class Written:
 
 
 def lock_output(output: Path) -> IO[str]:
-    """Keep any other driver from this file, until the returned lock is closed or this process ends in any way.
+    """Keep other drivers from this file until the returned lock is closed, or this process ends in any way.
 
-    Raises `ConfigRefused` where another driver has the lock: each would undo the other's changes, and end its HAProxy.
+    Raises `ConfigRefused` if another driver has the lock. Two drivers would undo each other's changes, and stop each
+    other's HAProxy.
     """
     path = output.with_name(f".{output.name}.lock")
     try:
@@ -61,8 +62,8 @@ def lock_output(output: Path) -> IO[str]:
     return lock
 
 
-def states_beside(output: Path) -> Path:
-    """Return the file from which HAProxy takes the states of its servers, beside its configuration."""
+def states_file_of(output: Path) -> Path:
+    """Return the path of the state file, from which HAProxy takes the states of its servers at its start."""
     return output.absolute().with_name(f"{output.name}.states")
 
 
@@ -70,7 +71,7 @@ def _store(file: Path, text: str) -> None:
     file.write_text(text, "utf-8")
 
 
-class Files:
+class ConfigFiles:
     """The configuration in the file `output`, and the states of servers beside it.
 
     `check` is awaited with a draft of a configuration, and raises `ConfigRefused`. `store` writes a text into a file,
@@ -87,19 +88,19 @@ class Files:
         #: The content of the configuration file; None if there is none.
         self.written = self._read()
         #: The content of the file with the states of servers; None if there is none.
-        self.states = _text(states_beside(output))
+        self.states = _text(states_file_of(output))
 
-    async def replace(self, rendered: Rendered) -> Written | None:
-        """Write a configuration if HAProxy accepts it; return the previous one. Raises `ConfigRefused`.
+    async def replace(self, rendered: RenderedConfig) -> WrittenConfig | None:
+        """Write a configuration if HAProxy accepts it; return the previous one.
 
-        Nothing is changed where it is refused, or is the same as before.
+        Raises `ConfigRefused`. The file is unchanged if HAProxy refuses the configuration, or it is the same as before.
         """
         async with self._lock:
             return await self._replace(rendered)
 
-    async def _replace(self, rendered: Rendered) -> Written | None:
+    async def _replace(self, rendered: RenderedConfig) -> WrittenConfig | None:
         before = self.written
-        text = f"{_HEADING}{rendered.description}{_WHOSE}\n{rendered.text}"
+        text = f"{_HEADING}{rendered.description}{_NOTICE}\n{rendered.text}"
         if before is not None and before.text == text:
             return before
         draft = self.output.with_name(f".{self.output.name}.draft")
@@ -110,9 +111,9 @@ class Files:
         except OSError as error:
             raise Unwritable(f"{self.output} cannot be written ({error.strerror})") from error
         finally:
-            with suppress(OSError):  # an error here means that it could not be written either, which was raised
+            with suppress(OSError):  # the draft is absent: it was moved, or could not be written, which was raised
                 draft.unlink()
-        self.written = Written(text, rendered.description)
+        self.written = WrittenConfig(text, rendered.description)
         return before
 
     async def _check_draft(self, draft: Path, text: str) -> None:
@@ -120,9 +121,9 @@ class Files:
         try:
             await self._check(draft)
         except ConfigRefused as refused:
-            raise ConfigRefused(located(str(refused), text)) from None
+            raise ConfigRefused(with_files_and_lines(str(refused), text)) from None
 
-    def restore(self, before: Written | None) -> None:
+    def restore(self, before: WrittenConfig | None) -> None:
         """Bring back the previous configuration, if there was one. Raises `Unwritable`."""
         if before is None or before == self.written:
             return
@@ -134,10 +135,10 @@ class Files:
         if not self.output.exists():
             self.written = None
 
-    def keep_states(self, text: str) -> None:
-        """Write which servers are down when HAProxy begins. Raises `Unwritable`."""
+    def save_states(self, text: str) -> None:
+        """Write the state file, with the servers that are down when HAProxy starts. Raises `Unwritable`."""
         if text != self.states:
-            self._write(states_beside(self.output), text)
+            self._write(states_file_of(self.output), text)
             self.states = text
 
     def _write(self, file: Path, text: str) -> None:
@@ -149,16 +150,16 @@ class Files:
         except OSError as error:
             raise Unwritable(f"{file} cannot be written ({error.strerror})") from error
         finally:
-            with suppress(OSError):  # it is left only where it could not be moved
+            with suppress(OSError):  # the draft exists only if it could not be moved
                 draft.unlink()
 
-    def _read(self) -> Written | None:
+    def _read(self) -> WrittenConfig | None:
         text = _text(self.output)
         if text is None:
             return None
         first = text.partition("\n")[0]
-        mine = first.startswith(_HEADING) and first.endswith(_WHOSE)
-        return Written(text, first[len(_HEADING) : -len(_WHOSE)] if mine else None)
+        mine = first.startswith(_HEADING) and first.endswith(_NOTICE)
+        return WrittenConfig(text, first[len(_HEADING) : -len(_NOTICE)] if mine else None)
 
 
 def _text(file: Path) -> str | None:
@@ -169,7 +170,7 @@ def _text(file: Path) -> str | None:
 
 
 async def check(reactor: IReactorTime, haproxy: str, draft: Path) -> None:
-    """Let the program `haproxy` check a configuration. Raises `ConfigRefused`."""
+    """Check a configuration with the program `haproxy`. Raises `ConfigRefused`."""
     try:
         ran = await run_program(reactor, _check_command(haproxy, draft), CHECK_S_MAX)
     except CannotRun as error:
@@ -178,7 +179,7 @@ async def check(reactor: IReactorTime, haproxy: str, draft: Path) -> None:
 
 
 def check_config_now(haproxy: str, draft: Path) -> None:
-    """Do the same before there is a reactor. Raises `ConfigRefused`."""
+    """Check a configuration and block meanwhile, for use before the reactor runs. Raises `ConfigRefused`."""
     try:
         ran = subprocess.run(  # noqa: S603 - the operator names the program
             _check_command(haproxy, draft),

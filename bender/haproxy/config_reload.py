@@ -11,10 +11,10 @@ from bender.haproxy.core.rendering import Renderer
 from bender.haproxy.options import DriverOptions
 from bender.process.signals import RereadResult
 
-#: The options that change while a driver runs. The client itself reads the token again when nodes do not know it.
+#: The options that can change while a driver runs. The client reads the token file again when nodes refuse the token.
 _AT_ONCE = ("template", "machine", "certificates", "include", "token", "log_settings")
 
-#: Those of them that are parts of `DriverOptions.machine`.
+#: The options among them that are parts of `DriverOptions.machine`.
 _OF_MACHINE = ("log", "stats", "maxconn", "timeouts")
 
 #: Fields of `DriverOptions` whose option has another name.
@@ -28,41 +28,41 @@ class RunningDriver(Protocol):
 
 
 class DriverReloader:
-    """Changes the options of a driver that was started with `started_with`.
+    """Changes the options of a driver that was started with `start_options`.
 
-    `renderer_of` gives the renderer of the template that options name, and raises `OptionError` if it cannot be
-    rendered. `use_machine` has the driver take what the options say of the machine.
+    `renderer_of` returns a renderer of the template that options name, or raises `OptionError` if the template is not
+    valid. `use_machine` applies the options about the machine to the driver.
     """
 
     def __init__(
         self,
-        started_with: DriverOptions,
+        start_options: DriverOptions,
         renderer_of: Callable[[DriverOptions], Renderer],
         driver: RunningDriver,
         use_machine: Callable[[DriverOptions], None] = lambda _chosen: None,
     ) -> None:
-        self._started_with = started_with
-        self._now = started_with
+        self._start_options = start_options
+        self._current = start_options
         self._renderer_of = renderer_of
         self._driver = driver
         self._use_machine = use_machine
 
     def apply(self, chosen: DriverOptions) -> RereadResult:
-        """Apply the options that can change while the driver runs, and name the others that differ.
+        """Apply the options that can change while the driver runs; return these, and the others that differ.
 
-        Raises `OptionError`, and changes nothing then.
+        Raises `OptionError`, and then changes nothing.
         """
-        renderer = None if chosen.template == self._now.template else self._renderer_of(chosen)
+        renderer = None if chosen.template == self._current.template else self._renderer_of(chosen)
         changed = [] if renderer is None else ["--template"]
         changed += self._change_machine(chosen)
         if renderer is not None:
             self._driver.use_renderer(renderer)
-        self._now = chosen
+        self._current = chosen
         return RereadResult(changed, [*map(_named, self._differing(chosen))])
 
     def _change_machine(self, chosen: DriverOptions) -> list[str]:
-        """Apply what the machine adds to HAProxy's configuration, and return the options that differ."""
-        now = self._now
+        """Apply the options about the machine, and return those that differ."""
+        now = self._current
         changed = [name for name in _OF_MACHINE if getattr(chosen.machine, name) != getattr(now.machine, name)]
         changed += [name for name in ("certificates", "include") if getattr(chosen, name) != getattr(now, name)]
         if changed:
@@ -71,7 +71,7 @@ class DriverReloader:
 
     def _differing(self, chosen: DriverOptions) -> list[str]:
         names = [each.name for each in fields(DriverOptions) if each.name not in _AT_ONCE]
-        return [name for name in names if getattr(chosen, name) != getattr(self._started_with, name)]
+        return [name for name in names if getattr(chosen, name) != getattr(self._start_options, name)]
 
 
 def _named(field: str) -> str:

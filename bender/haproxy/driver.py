@@ -1,8 +1,8 @@
-"""Keeps HAProxy in the state that bender reports, and decides what is done when.
+"""Keeps HAProxy in the state that bender reports, and decides about the order of all actions.
 
-Everything happens in turns, one at a time, so that no command goes to a process that is about to be replaced. A turn
-first updates HAProxy's servers, if there is a reason to look; then it confirms to bender what is applied; then it
-rewrites the file or reloads HAProxy, if that is due. A step that fails is retried; HAProxy stays unchanged meanwhile.
+The driver works in turns, one at a time, so that no command goes to a process that is about to be replaced. A turn
+updates HAProxy's servers, if they may have changed or a check is due. Then it confirms the applied events to bender.
+Last, it rewrites the file or reloads HAProxy, if that is due. After a failure HAProxy stays unchanged until a retry.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from bender.haproxy.core.actual_state import HaproxyProcess, Row, Unreadable
 from bender.haproxy.core.condition import Condition, DriverProblem
 from bender.haproxy.core.desired_state import DesiredState
 from bender.haproxy.core.machine_settings import Machine
-from bender.haproxy.core.pending_acks import Leaving, PendingAcks
+from bender.haproxy.core.pending_acks import LeavingServers, PendingAcks
 from bender.haproxy.core.registry import ReceivedEvent
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer
 from bender.haproxy.core.report import TrafficCounts
-from bender.haproxy.core.safe_text import shown
+from bender.haproxy.core.safe_text import printable
 from bender.haproxy.core.topology import Pool
 from bender.haproxy.name_resolution import AddressResolver
 from bender.haproxy.problems import current_problems
@@ -41,13 +41,13 @@ from bender.net.addresses import NoAnswer
 #: Seconds between two checks of HAProxy's state, where nothing else causes one.
 CHECK_S = 2.0
 
-#: Where bender has lost its configuration, people and scripts set it again, object by object. They count as done when
-#: nothing came for this time.
+#: If bender has lost its configuration, people and scripts set it again, object by object. The configuration counts as
+#: complete after this many seconds without a change.
 QUIET_S = 3.0
 
 #: The pause before HAProxy is asked again after it did not answer: at first, and at most.
-AGAIN_S_MIN = 0.05
-AGAIN_S_MAX = 1.0
+RETRY_S_MIN = 0.05
+RETRY_S_MAX = 1.0
 
 #: The reason at the start why HAProxy does not answer, which is not a fault.
 NOT_ASKED = "has not been asked yet"
@@ -113,17 +113,17 @@ class Driver(Service):
         self.process: HaproxyProcess | None = None
         self.silence = NOT_ASKED
         #: The last commands that HAProxy refused, with its answers.
-        self.refused: deque[str] = deque(maxlen=REFUSED_MAX)
+        self.refused_commands: deque[str] = deque(maxlen=REFUSED_MAX)
         #: HAProxy's counts, as read last.
         self.rows: list[Row] = []
         self.counts = TrafficCounts()
         #: Whether a node has sent its full state, and whether HAProxy had the desired state at some time after that.
         self.synced = self.ready = False
-        #: Why HAProxy is not changed although a node has sent its full state.
-        self.held: str | None = None
-        #: If no node can be followed: each, and the reason.
-        self.away: Mapping[str, str] = {}
-        #: When the first event came that is not confirmed yet.
+        #: Why HAProxy is not changed although a node has sent its full state; None if it may be changed.
+        self.hold_reason: str | None = None
+        #: If no node can be followed: why not, by node; else empty.
+        self.unreachable_nodes: Mapping[str, str] = {}
+        #: When the oldest event came that is not confirmed yet; None if all are confirmed.
         self.behind_since: float | None = None
         self._reactor = reactor
         self._addresses = addresses
@@ -134,12 +134,12 @@ class Driver(Service):
         self._followed: str | None = None
         self._stand: Stand | None = None
         self._pending_acks: PendingAcks[Stand] = PendingAcks()
-        self._leaving = Leaving()
+        self._leaving = LeavingServers()
         self._check_all = True
-        self._check_at = self._look_at = self._again_at = -inf
+        self._check_at = self._look_at = self._retry_at = -inf
         # Until when the configuration that bender has lost may still be incomplete.
         self._quiet_at = -inf
-        self._again_s = AGAIN_S_MIN
+        self._retry_s = RETRY_S_MIN
         self._process_watch: ProcessWatch | None = None
         self._woken: Deferred[None] | None = None
         self._running: list[Deferred[None]] = []
@@ -148,7 +148,7 @@ class Driver(Service):
         """Return the time on the clock of `behind_since`."""
         return float(self._reactor.seconds())
 
-    # As a service.
+    # Service.
 
     def startService(self) -> None:
         super().startService()
@@ -157,7 +157,7 @@ class Driver(Service):
         self.watch.on_unreadable = self._event_unreadable
         self._addresses.on_change = self._address_changed
         if self.reloader.files.written is not None:
-            self.reloader.control.begin()
+            self.reloader.control.start()
         self._running = [Deferred.fromCoroutine(each) for each in (self._follow(), self._run_turns())]
         for each in self._running:
             each.addErrback(self._loop_ended)
@@ -174,7 +174,7 @@ class Driver(Service):
         self.reloader.close()
         self._addresses.close()
         self._watch_process(None)
-        await self.reloader.control.end()
+        await self.reloader.control.stop()
 
     def _loop_ended(self, failure: Any) -> None:
         if not failure.check(CancelledError):
@@ -190,21 +190,21 @@ class Driver(Service):
                 self._receive(event)
             except Exception:
                 self.failures += 1
-                self._log.failure("An event about {id} could not be processed and is ignored.", id=shown(event.id))
+                self._log.failure("An event about {id} could not be processed and is ignored.", id=printable(event.id))
 
     def _receive(self, event: Event) -> None:
         now = self._reactor.seconds()
         self.last_event_ms = self.reloader.wall_ms()
         self._node_is_followed()
         if event.event == "synced":
-            self.desired.begin(now)
+            self.desired.note_synced(now)
             self.synced = True
             self._log.info("Following {node}, which has sent its full state.", node=event.node)
         else:
             kind: Any = event.kind
-            if self.held is not None and kind != "registration":
+            if self.hold_reason is not None and kind != "registration":
                 self._quiet_at = now + QUIET_S
-            self.desired.take(ReceivedEvent(event.event, kind, event.id, event.reason, event.body), now)
+            self.desired.receive(ReceivedEvent(event.event, kind, event.id, event.reason, event.body), now)
             if kind != "registration":
                 self._condition.receive(event.id, None if event.event == "removed" else event.body)
         self.wake()
@@ -221,19 +221,19 @@ class Driver(Service):
 
     def _node_is_followed(self) -> None:
         """Note that a node is followed."""
-        if self.away:
-            self.away = {}
-            self.desired.registry.heard_again(self._reactor.seconds())
+        if self.unreachable_nodes:
+            self.unreachable_nodes = {}
+            self.desired.registry.restart_keep_times(self._reactor.seconds())
             self._log.info("Following {node} again.", node=self.watch.node)
 
     def _no_node_is_followed(self, problems: Mapping[str, str]) -> None:
-        self.away = dict(problems)
+        self.unreachable_nodes = dict(problems)
         reasons = "; ".join(f"{node} {problem}" for node, problem in problems.items())
         self._log.warn("No node can be followed; HAProxy stays unchanged: {problems}.", problems=reasons)
 
     def _event_unreadable(self, node: str, id_: str, problem: str) -> None:
         problem = f"sent an event that cannot be read: {problem}"
-        self.desired.registry.note(id_ or node, f"{node} {problem}" if id_ else problem)
+        self.desired.registry.note_problem(id_ or node, f"{node} {problem}" if id_ else problem)
         self.wake()
 
     def _address_changed(self, host: str) -> None:
@@ -244,12 +244,12 @@ class Driver(Service):
         """Return True if bender has sent enough for HAProxy to be changed."""
         if not self.synced:
             return False
-        lost = not self.desired.registry.frontends and self.reloader.listens
-        if lost and self.held is not None:
+        lost = not self.desired.registry.frontends and self.reloader.serves_clients
+        if lost and self.hold_reason is not None:
             self.reloader.files.forget_removed()
-            lost = self.reloader.listens
+            lost = self.reloader.serves_clients
         if self.ready or not (lost or self._reactor.seconds() < self._quiet_at):
-            self.held = None
+            self.hold_reason = None
             return True
         why = (
             f"bender has no frontend, but {self.reloader.files.output} has some: set the frontends again, or remove "
@@ -257,8 +257,8 @@ class Driver(Service):
         )
         if not lost:
             why = f"backends and frontends are being set again; waiting until none has changed for {QUIET_S:g} s"
-        if self.held != why:
-            self.held = why
+        if self.hold_reason != why:
+            self.hold_reason = why
             self._log.warn("HAProxy stays unchanged: {why}.", why=why)
         return False
 
@@ -266,7 +266,7 @@ class Driver(Service):
 
     def use_renderer(self, renderer: Renderer) -> None:
         """Render HAProxy's configuration by another template."""
-        self.reloader.use(renderer)
+        self.reloader.use_renderer(renderer)
         self.desired.topology_changed = True
         self.wake()
 
@@ -278,7 +278,7 @@ class Driver(Service):
             self.wake()
 
     def wake(self) -> None:
-        """Begin a turn if none is under way: there may be something to do."""
+        """Begin a turn, if none is under way, because work may be due."""
         woken, self._woken = self._woken, None
         if woken is not None and not woken.called:
             woken.callback(None)
@@ -305,17 +305,17 @@ class Driver(Service):
     def _report(self) -> Report:
         counted = self.counts.report() if self._reporting else {}
         # A setting must not be reported as applied without the problems of its parts.
-        self._condition.note(self.current_problems(), self.reloader.wall_ms())
-        return counted | self._condition.sent(self._is_applied, self._reactor.seconds())
+        self._condition.set_problems(self.current_problems(), self.reloader.wall_ms())
+        return counted | self._condition.report_to_send(self._is_applied, self._reactor.seconds())
 
     def _is_applied(self, id_: str) -> bool:
-        return self.held is None and self.reloader.has(id_, self.process)
+        return self.hold_reason is None and self.reloader.has_applied(id_, self.process)
 
     def _report_changes(self) -> None:
         """Report the applied settings and the problems at once, if they differ from the last report."""
-        if not self.synced or self.away:
+        if not self.synced or self.unreachable_nodes:
             return
-        self._condition.note(self.current_problems(), self.reloader.wall_ms())
+        self._condition.set_problems(self.current_problems(), self.reloader.wall_ms())
         if self._condition.is_due(self._is_applied, self._reactor.seconds()):
             self.acknowledger.send()
 
@@ -324,10 +324,10 @@ class Driver(Service):
         left_out = self.desired.all_problems
         # Silence is a problem only after HAProxy was asked and has a configuration to start with.
         silence = "" if self.silence == NOT_ASKED or self.reloader.files.written is None else self.silence
-        return [*current_problems(self.reloader, held=self.held, silence=silence, left_out=left_out)]
+        return [*current_problems(self.reloader, hold_reason=self.hold_reason, silence=silence, left_out=left_out)]
 
     async def _wait_for_work(self) -> None:
-        """Wait until there is something to do, and until all events that came together are taken."""
+        """Wait until a turn is due, and until the driver has received all events that came together."""
         wait_s = self._due_at() - self._reactor.seconds()
         if wait_s > 0:
             woken: Deferred[None] = Deferred()
@@ -345,34 +345,34 @@ class Driver(Service):
             now = self.now()
             return self._quiet_at if now < self._quiet_at < now + CHECK_S else now + CHECK_S
         if self.desired.changed or self.desired.topology_changed or self._check_all or self._stand is not None:
-            return self._again_at
+            return self._retry_at
         at = [self._check_at, self.reloader.due_at(self.process)]
-        others = self.desired.due_at(lapsing=not self.away), self._pending_acks.due_at()
+        others = self.desired.due_at(lapsing=not self.unreachable_nodes), self._pending_acks.due_at()
         at += [due_at for due_at in others if due_at is not None]
         if self._leaving.since:
             at.append(self._look_at)
-        return max(min(at), self._again_at)
+        return max(min(at), self._retry_at)
 
     async def _turn(self) -> None:
         now = self._reactor.seconds()
-        self.desired.pass_time(now, lapsing=not self.away)
-        if not self.may_act() or now < self._again_at:
+        self.desired.pass_time(now, lapsing=not self.unreachable_nodes)
+        if not self.may_act() or now < self._retry_at:
             return
         if self.desired.topology_changed:
-            self.desired.topology_changed = False
-            self.desired.avoid(self.reloader.listened)  # at first this is how the driver learns where HAProxy listens
+            self.desired.topology_changed = False  # `topology` needs the places, which at first only the file has
+            self.desired.set_listening_places(self.reloader.listening_places)
             self.reloader.set_desired(self.desired.topology(self.reloader.loaded, now), self.process)
-        self.desired.avoid(self.reloader.listened)
+        self.desired.set_listening_places(self.reloader.listening_places)
         if self._servers_are_due(now):
             await self._apply()
         if not (self.desired.changed or self._check_all or self.desired.topology_changed):
             self._condition.note_servers_applied()
         self._acknowledge()
         if self._reactor.seconds() >= self.reloader.due_at(self.process):
-            started = await self.reloader.do_due(self.process)
+            started = await self.reloader.do_due_work(self.process)
             if started is not None:
                 self._process_answers(started)
-        self.ready = self.ready or (self.reloader.settled(self.process) and not self._check_all)
+        self.ready = self.ready or (self.reloader.is_settled(self.process) and not self._check_all)
 
     def _servers_are_due(self, now: float) -> bool:
         look_at = self._look_at if self._leaving.since else inf
@@ -380,8 +380,8 @@ class Driver(Service):
 
     def _retry_later(self) -> None:
         self._check_all = True
-        self._again_at = self._reactor.seconds() + self._again_s
-        self._again_s = min(2 * self._again_s, AGAIN_S_MAX)
+        self._retry_at = self._reactor.seconds() + self._retry_s
+        self._retry_s = min(2 * self._retry_s, RETRY_S_MAX)
 
     def _acknowledge(self) -> None:
         """Confirm to bender all events that are applied."""
@@ -402,16 +402,16 @@ class Driver(Service):
         stand, self._stand = self._stand, None
         try:
             async with self._runtime.conversation() as conversation:
-                await self._converse(Reconciler(conversation, self.counts.take), changed, stand)
+                await self._converse(Reconciler(conversation, self.counts.add_rows), changed, stand)
         except (NoAnswer, Unreadable) as error:
             self._requeue(changed, stand)
             self._process_is_silent(str(error))
             self._retry_later()
         else:
-            self._again_s = AGAIN_S_MIN
+            self._retry_s = RETRY_S_MIN
 
     def _requeue(self, changed: set[str], stand: Stand | None) -> None:
-        """Take back work that failed, unless newer work came meanwhile."""
+        """Schedule the work of a failed update again; a newer position replaces `stand`."""
         self.desired.changed |= changed
         if self._stand is None:
             self._stand = stand
@@ -424,18 +424,18 @@ class Driver(Service):
         now = self._reactor.seconds()
         servers = {pool.name: self.desired.servers(pool.title, now) for pool in pools}
         for pool in pools:
-            self.counts.own(pool, servers[pool.name])
+            self.counts.set_owners(pool, servers[pool.name])
         outcome = await reconciler.reconcile(pools, servers, self.reloader.findings)
-        self.reloader.findings.take(process, outcome.last)
-        self.counts.keep(servers, outcome.leaving)
+        self.reloader.findings.remember(process, outcome.previous)
+        self.counts.forget_deleted(servers, outcome.leaving)
         self._conclude(outcome, pools)
         self.reloader.stale |= bool(changed)
         if stand is not None:
-            self._pending_acks.add(stand, outcome.drained & outcome.busy, self._reactor.seconds())
+            self._pending_acks.add(stand, outcome.newly_drained & outcome.busy, self._reactor.seconds())
         if check_all:
-            self.reloader.keep_states(pools, servers)
+            self.reloader.save_states(pools, servers)
             self.rows = await reconciler.rows()
-            self.counts.take_all(self.rows)
+            self.counts.add_all_rows(self.rows)
             if self._reporting:
                 self.acknowledger.send()
             self._check_all = False
@@ -455,24 +455,24 @@ class Driver(Service):
             self.desired.topology_changed = True
         self.refused_count += len(outcome.refused)
         for command in outcome.refused:
-            if command not in self.refused:
+            if command not in self.refused_commands:
                 self._log.error("HAProxy did not carry out {command}", command=command)
-                self.refused.append(command)
+                self.refused_commands.append(command)
 
     def _process_answers(self, process: HaproxyProcess) -> None:
-        """Note which process of HAProxy answers."""
+        """Note which process of HAProxy answers; a new process is checked completely."""
         self.silence = ""
         if process.is_the_same(self.process):
             return
         self._log.info("HAProxy (process {pid}) answers; checking all of it.", pid=process.pid)
-        self.counts.restarted()
+        self.counts.note_restart()
         self.process = process
         self._check_all = True
         self._leaving.forget()
         self._watch_process(process.pid)
-        with_slots = process.version < DYNAMIC_SINCE
-        if with_slots != self.desired.with_slots:
-            self.desired.with_slots = with_slots
+        uses_slots = process.version < DYNAMIC_SINCE
+        if uses_slots != self.desired.uses_slots:
+            self.desired.uses_slots = uses_slots
             self.desired.topology_changed = True
         self.reloader.observe(process)
 
@@ -496,5 +496,5 @@ class Driver(Service):
     def _process_ended(self) -> None:
         self._process_watch = None
         self._check_all = True
-        self._again_at = -inf
+        self._retry_at = -inf
         self.wake()

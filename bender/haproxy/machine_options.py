@@ -1,4 +1,4 @@
-"""The options about HAProxy's machine, converted and checked. Raises `OptionError`, as `options` does."""
+"""Converts and checks the options about HAProxy's machine. Raises `OptionError`, as `options` does."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def machine_of(given: Mapping[str, str], *, insecure: bool) -> Machine:
 
 
 def require_used(given: Mapping[str, str], template: str | None) -> None:
-    """Refuse an option that a template of the operator's own does not use, because it would have no effect."""
+    """Refuse an option that the operator's template does not use, because it would have no effect."""
     for option, use in _USES.items():
         if option in given and template is not None and use not in template:
             raise OptionError(

@@ -12,17 +12,17 @@ from itertools import chain
 from prometheus_client.metrics_core import Metric
 
 from bender.client import Stand
-from bender.haproxy.core.registry import kept
+from bender.haproxy.core.registry import kept_ids
 from bender.haproxy.driver import Driver
 from bender.metrics.exposition import OTHERS, build_info, counter, gauge, gauges, names_with_series, process_metrics
 
-#: The statuses of servers by HAProxy's words for them, of which some have a count or a reason after them.
+#: HAProxy's statuses of servers. HAProxy may add a count or a reason after them.
 _STATUSES = ("up", "down", "maint", "drain", "nolb", "no check")
 _OTHER_STATUS = "other"
 
 
 def driver_families(driver: Driver, problems: int, *, ready: bool) -> Iterator[Metric]:
-    """Yield all metrics of a driver, which has so many problems with single objects."""
+    """Yield all metrics of a driver; `problems` is the number of objects that cannot be used, in whole or in part."""
     return chain(
         (build_info("bender-haproxy"),),
         _of_bender(driver, ready=ready),
@@ -36,7 +36,7 @@ def driver_families(driver: Driver, problems: int, *, ready: bool) -> Iterator[M
 def _of_bender(driver: Driver, *, ready: bool) -> Iterator[Metric]:
     yield gauge("haproxy_ready", "1 if HAProxy answers and has had the desired state, as /ready says.", ready)
     yield gauge("haproxy_synced", "1 if a node has sent its full state since the start.", driver.synced)
-    follows = driver.watch.node is not None and not driver.away
+    follows = driver.watch.node is not None and not driver.unreachable_nodes
     yield gauge("haproxy_bender_reachable", "1 while the driver follows the events of a node.", follows)
     yield gauge("haproxy_working", "0 after a defect that has stopped the driver: restart it.", not driver.has_stopped)
     about = "Events and turns of the driver that failed because of a defect in bender."
@@ -57,7 +57,7 @@ def _of_bender(driver: Driver, *, ready: bool) -> Iterator[Metric]:
 
 
 def _events_between(confirmed: Stand | None, taken: Stand | None) -> int | None:
-    """Return how many events are between two positions; None if they are not of the same start of a node."""
+    """Return the number of events between two positions; None if they are not of the same start of a node."""
     if confirmed is None or taken is None or confirmed.node != taken.node:
         return None
     began, _, first = confirmed.cursor.rpartition("-")
@@ -70,10 +70,10 @@ def _events_between(confirmed: Stand | None, taken: Stand | None) -> int | None:
 def _of_haproxy(driver: Driver) -> Iterator[Metric]:
     reloader = driver.reloader
     yield gauge("haproxy_up", "1 while HAProxy answers at its socket.", driver.process is not None)
-    settled = reloader.settled(driver.process)
+    settled = reloader.is_settled(driver.process)
     yield gauge("haproxy_settled", "1 while HAProxy runs with the desired frontends and backends.", settled)
-    yield counter("haproxy_starts", "How often this driver has started HAProxy.", reloader.control.starts)
-    yield counter("haproxy_reloads", "How often this driver has reloaded HAProxy.", reloader.reloads)
+    yield counter("haproxy_starts", "How often this driver has started HAProxy.", reloader.control.start_count)
+    yield counter("haproxy_reloads", "How often this driver has reloaded HAProxy.", reloader.reload_count)
     yield counter("haproxy_commands_refused", "Commands that HAProxy did not carry out.", driver.refused_count)
 
 
@@ -81,13 +81,13 @@ def _of_configuration(driver: Driver, problems: int) -> Iterator[Metric]:
     reloader = driver.reloader
     refusal = reloader.refusal
     about = "How often HAProxy refused a configuration, or could not be started or reloaded with it."
-    yield counter("haproxy_configurations_refused", about, reloader.refusals)
+    yield counter("haproxy_configurations_refused", about, reloader.refusal_count)
     about = "1 while HAProxy keeps an older configuration, because it refused the desired one."
     yield gauge("haproxy_configuration_refused", about, refusal is not None and not refusal.unwritten)
     about = "1 if the files of the driver could be written the last time."
-    yield gauge("haproxy_files_writable", about, reloader.unwritable is None)
+    yield gauge("haproxy_files_writable", about, reloader.file_problem is None)
     about = "1 while HAProxy is not changed, because bender has lost its frontends or gets them back."
-    yield gauge("haproxy_held", about, driver.held is not None)
+    yield gauge("haproxy_held", about, driver.hold_reason is not None)
     about = "Frontends, backends and registrations that cannot be used, in whole or in part."
     yield gauge("haproxy_problems", about, problems)
 
@@ -105,10 +105,10 @@ def _of_servers(driver: Driver) -> Iterator[Metric]:
     about = "Servers of a backend in HAProxy, by HAProxy's status."
     yield gauges("haproxy_servers", about, ("backend", "status"), sorted(counts.items()))
     about = "Servers that stay in HAProxy although bender does not list them, because their nodes are silent."
-    yield gauge("haproxy_servers_kept", about, len([*kept(driver.desired.registry)]))
+    yield gauge("haproxy_servers_kept", about, len([*kept_ids(driver.desired.registry)]))
 
 
 def _status(status: str) -> str:
-    """Return a status without what may follow it, such as `DOWN 1/3`."""
+    """Return a status in lower case, without a count or reason after it: `down` for `DOWN 1/3`."""
     lower = status.lower()
     return next((each for each in _STATUSES if lower.startswith(each)), _OTHER_STATUS)

@@ -1,6 +1,6 @@
 """The addresses of host names. HAProxy gets only addresses, because it would look up names only when it starts.
 
-A name is looked up when it is first asked for, and again as long as it is asked for.
+The first question for a name starts a look-up. The look-up is repeated as long as questions for the name come.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from zope.interface import implementer
 from bender.core.hosts import is_destination
 
 #: Seconds between two look-ups of a name, after success and after failure.
-FRESH_S = 30.0
-AGAIN_S = 2.0
+REFRESH_S = 30.0
+RETRY_S = 2.0
 
-#: Seconds for which a name is looked up again after it was last asked for.
-ASKED_S = 120.0
+#: A name is forgotten this many seconds after the last question for it.
+FORGET_S = 120.0
 
 
 class AddressResolver:
@@ -43,7 +43,7 @@ class AddressResolver:
         self._timers: dict[str, Any] = {}
 
     def address_of(self, host: str) -> str | None:
-        """Return the address of a host, which may be an address itself; None while it is not known."""
+        """Return the address of a host, which may itself be an address; None while the address is not known."""
         try:
             address = ip_address(host)
         except ValueError:
@@ -61,7 +61,7 @@ class AddressResolver:
                 timer.cancel()
 
     def _look_up(self, host: str) -> None:
-        if self._asked_at[host] < self._reactor.seconds() - ASKED_S:
+        if self._asked_at[host] < self._reactor.seconds() - FORGET_S:
             for place in (self._asked_at, self._known, self._timers):
                 place.pop(host, None)
             return
@@ -71,9 +71,9 @@ class AddressResolver:
         IReactorPluggableNameResolver(self._reactor).nameResolver.resolveHostName(receiver, host)
 
     def _resolved(self, addresses: list[str], host: str) -> None:
-        """Use an address. Of several, the one in use stays as long as it is among them; unusable ones do not count."""
+        """Use one of the usable addresses: the present one if it is among them, else the smallest."""
         addresses = [address for address in addresses if is_destination(ip_address(address))]
-        again_s = FRESH_S if addresses else AGAIN_S
+        again_s = REFRESH_S if addresses else RETRY_S
         self._timers[host] = self._reactor.callLater(again_s, self._look_up, host)
         if addresses and self._known.get(host) not in addresses:
             self._known[host] = min(addresses)
@@ -87,7 +87,7 @@ class _Receiver:
         self._addresses: list[str] = []
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """Set no time limit: the system has its own."""
+        """Do nothing: the system's resolver has its own time limit."""
 
     def addressResolved(self, address: IAddress) -> None:
         self._addresses.append(str(address.host))  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The options of a driver of HAProxy, converted and checked before anything happens.
+"""Converts and checks the options of a driver of HAProxy, before the driver does anything.
 
 The message of `OptionError` is one sentence: what is wrong, then what to do.
 """
@@ -19,12 +19,12 @@ from bender.core.invalid import Invalid
 from bender.core.model import parse_name
 from bender.haproxy.core.machine_settings import TIMEOUTS, Machine
 from bender.haproxy.machine_options import machine_of, require_used
-from bender.haproxy.supervisor import MASTER
+from bender.haproxy.supervisor import MASTER_SUFFIX
 from bender.process.log_options import LOG_OPTIONS, LogSettings, parse_log_settings
 from bender.process.options import Endpoint, OptionError, RawOption, parse_endpoint
 
-#: The longest path of a Unix socket, less what HAProxy appends while it creates one.
-SOCKET_BYTES_MAX = 107 - len(MASTER) - len(".12345678.tmp")
+#: The longest path of a Unix socket, less the suffix that HAProxy appends while it creates a socket.
+SOCKET_BYTES_MAX = 107 - len(MASTER_SUFFIX) - len(".12345678.tmp")
 
 _TIMEOUTS = ", ".join(f"{name} ({seconds:g})" for name, seconds in TIMEOUTS.items())
 
@@ -104,7 +104,11 @@ def choose(
     host_name: str,
     environment: Mapping[str, str],
 ) -> DriverOptions:
-    """Convert and check options with a value, values of `--bender`, and flags. Raises `OptionError`."""
+    """Return the checked options.
+
+    `given` has the options with a value, `nodes` the values of `--bender`, and `flags` the names of options without a
+    value. Raises `OptionError`.
+    """
     for option in ("output", "socket"):
         if option not in given:
             raise OptionError(
@@ -134,23 +138,23 @@ def choose(
         insecure=insecure,
         ca=_read("ca", given.get("ca")),
         machine=machine_of(given, insecure=insecure),
-        certificates=_there("certificates", given.get("certificates")),
-        include=_there("include", given.get("include"), folder=True),
+        certificates=_existing("certificates", given.get("certificates")),
+        include=_existing("include", given.get("include"), folder=True),
         log_settings=parse_log_settings(
             {each: RawOption(f"--{each}", given[each]) for each in LOG_OPTIONS if each in given}
         ),
     )
 
 
-def from_file(filed: Mapping[str, RawOption]) -> tuple[dict[str, str], Sequence[str], frozenset[str]]:
-    """Return the options of a file in the form that `choose` takes: options with a value, nodes and flags.
+def options_in_file(file_options: Mapping[str, RawOption]) -> tuple[dict[str, str], Sequence[str], frozenset[str]]:
+    """Return the options of a file as `choose` expects them: options with a value, nodes and flags.
 
-    Raises `OptionError` where a value has the wrong type.
+    Raises `OptionError` if a value has the wrong type.
     """
     texts: dict[str, str] = {}
     nodes: list[str] = []
     flags: set[str] = set()
-    for option, given in filed.items():
+    for option, given in file_options.items():
         if option == "bender":
             nodes = _node_list(given)
         elif OPTIONS[option][0] is None:
@@ -244,7 +248,7 @@ def _name(text: str) -> str:
         raise OptionError(f"--{error}.") from error
 
 
-def _there(option: str, text: str | None, *, folder: bool = False) -> Path | None:
+def _existing(option: str, text: str | None, *, folder: bool = False) -> Path | None:
     if text is None:
         return None
     path = Path(text).absolute()

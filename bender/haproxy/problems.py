@@ -1,6 +1,6 @@
-"""Why HAProxy's state differs from bender's at this moment, as far as its driver can see.
+"""The reasons why HAProxy's state differs from bender's now, as far as the driver knows them.
 
-`/status` and the report to bender both use this, so that they agree. Nothing here changes anything.
+`/status` and the report to bender both use this module, so that they agree. It changes nothing.
 """
 
 from __future__ import annotations
@@ -12,27 +12,29 @@ from bender.haproxy.core.condition import HELD, LEFT_OUT, REFUSED, UNREACHABLE, 
 from bender.haproxy.core.topology import Topology
 from bender.haproxy.reloader import HaproxyReloader
 
-#: How many frontends a description of HAProxy's configuration names.
+#: The number of frontends that a clause about HAProxy's configuration names.
 NAMED_MAX = 5
 
 
 def current_problems(
-    reloader: HaproxyReloader, *, held: str | None, silence: str, left_out: Mapping[str, str]
+    reloader: HaproxyReloader, *, hold_reason: str | None, silence: str, left_out: Mapping[str, str]
 ) -> Iterator[DriverProblem]:
     """Yield all problems, those about HAProxy as a whole first.
 
-    `held` is the reason why the driver does not change HAProxy, `silence` the reason why HAProxy does not answer; both
-    are empty where they do not apply. `left_out` has, by id, why an object or a part of it cannot be used.
+    `hold_reason` is the reason why the driver does not change HAProxy, `silence` the reason why HAProxy does not
+    answer; either may be empty. `left_out` has, by id, the reason why an object or a part of it cannot be used.
     """
     refusal = reloader.refusal
-    if held:
-        yield DriverProblem(HELD, held, instead=f"HAProxy still uses the configuration in {reloader.files.output}")
+    if hold_reason:
+        yield DriverProblem(
+            HELD, hold_reason, instead=f"HAProxy still uses the configuration in {reloader.files.output}"
+        )
     if silence:
         yield DriverProblem(UNREACHABLE, f"HAProxy {silence}")
-    if reloader.unwritable is not None:
+    if reloader.file_problem is not None:
         instead = "HAProxy has the current members, but would have older ones after a restart"
         yield DriverProblem(
-            UNWRITABLE, reloader.unwritable, instead=instead if refusal is None else served_instead(reloader)
+            UNWRITABLE, reloader.file_problem, instead=instead if refusal is None else served_instead(reloader)
         )
     if refusal is not None and not refusal.unwritten:
         yield DriverProblem(REFUSED, refusal.why, instead=served_instead(reloader))

@@ -15,10 +15,10 @@ from twisted.internet.interfaces import IReactorFDSet, IReactorProcess, IReactor
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-#: Bytes of a program's output that are kept: the first of them say why it failed.
+#: Bytes that are kept of a program's output. The beginning shows why the program failed.
 OUTPUT_BYTES_MAX = 16 * 1024
 
-#: Seconds between two looks at a process, where the system does not report its end.
+#: Seconds between two checks of a process, if the system does not report its end.
 LOOK_S = 0.1
 
 
@@ -35,7 +35,7 @@ class ProgramResult:
 
 
 async def run_program(reactor: IReactorTime, arguments: Sequence[str], within_s: float) -> ProgramResult:
-    """Run a program and wait for its end; it is killed if that takes longer. Raises `CannotRun`."""
+    """Run a program and wait for its end; kill it after `within_s` seconds. Raises `CannotRun`."""
     running = _Running()
     try:
         process = IReactorProcess(reactor).spawnProcess(running, arguments[0], arguments, env=os.environ)
@@ -74,7 +74,7 @@ class _Running(ProcessProtocol):
 
 
 class ProcessWatch:
-    """Calls `on_end` when a process has ended, which need not be a child.
+    """Calls `on_end` when a process has ended. The process need not be a child.
 
     Raises `ProcessLookupError` if there is no such process.
     """

@@ -1,7 +1,7 @@
 """Updates HAProxy's servers to the desired state, in one conversation with one of its processes.
 
-Each conversation reads the actual state first: so it does not matter whether an operator has changed it, or whether the
-process is a new one.
+Each conversation reads the actual state first. So it also corrects what an operator has changed, and updates a new
+process like an old one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from bender.haproxy.core.actual_state import (
     servers_in,
 )
 from bender.haproxy.core.health import Findings
-from bender.haproxy.core.pending_acks import Place
-from bender.haproxy.core.server_commands import CommandPlan, deletion, plan, refusal
+from bender.haproxy.core.pending_acks import ServerKey
+from bender.haproxy.core.server_commands import CommandPlan, deletion_commands, plan_commands, refusal_in
 from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import Pool
 from bender.haproxy.runtime import Conversation
 
-#: Up to this many pools the servers of each are read; beyond it, those of all pools together.
+#: For at most this many pools, the servers of each pool are read by a command; for more, all servers by one command.
 POOLS_MAX = 8
 
 #: HAProxy 2.5 adds servers only in its experimental mode.
@@ -39,17 +39,19 @@ _EXPERIMENTAL = (2, 5)
 class ReconcileOutcome:
     """The state of the pools that were reconciled.
 
-    `leaving` are servers that get no new requests and are to be deleted; of these, `busy` still have requests, and
-    `drained` got new ones until now. `refused` are commands, each with HAProxy's answer; `without_slot` are ids of
-    members for which there is no slot; `last` is how the servers were before, by the name of their pool.
+    - `leaving`: the servers that get no new requests and are to be deleted; `busy`: those of them that still have
+      requests; `newly_drained`: those of them that got new requests until now.
+    - `refused`: the commands that HAProxy refused, each with its answer.
+    - `without_slot`: the ids of members for which there is no slot.
+    - `previous`: the servers before this conversation, by the name of their pool.
     """
 
-    leaving: frozenset[Place]
-    busy: frozenset[Place]
-    drained: frozenset[Place]
+    leaving: frozenset[ServerKey]
+    busy: frozenset[ServerKey]
+    newly_drained: frozenset[ServerKey]
     refused: tuple[str, ...]
     without_slot: tuple[str, ...]
-    last: Mapping[str, Sequence[ActualServer]]
+    previous: Mapping[str, Sequence[ActualServer]]
 
 
 @define
@@ -69,7 +71,7 @@ class Reconciler:
         self._process = process_in(answer)
         return self._process
 
-    async def found(self) -> dict[str, list[ActualServer]]:
+    async def servers(self) -> dict[str, list[ActualServer]]:
         """Return all servers, by the name of their pool."""
         (state,) = await self.conversation.ask(["show servers state"])
         return by_pool(servers_in(state))
@@ -81,27 +83,30 @@ class Reconciler:
     async def reconcile(
         self, pools: Sequence[Pool], servers: Mapping[str, Sequence[DesiredServer]], findings: Findings
     ) -> ReconcileOutcome:
-        """Update the servers of these pools to those given by name of the pool.
+        """Update the servers of these pools to `servers`, by name of the pool.
 
-        `findings` has the servers that a previous process of HAProxy had found down.
+        `findings` has the servers that the previous process of HAProxy had found down.
         """
         there, found = await self._look(pools)
         present = [pool for pool in pools if pool.name in there]
         process = self._answering()
-        last = {pool.name: findings.last(process, pool.name, found.get(pool.name, ())) for pool in present}
+        previous = {pool.name: findings.last_known(process, pool.name, found.get(pool.name, ())) for pool in present}
         plans = {
-            pool.name: plan(pool, servers[pool.name], found.get(pool.name, ()), last[pool.name]) for pool in present
+            pool.name: plan_commands(pool, servers[pool.name], found.get(pool.name, ()), previous[pool.name])
+            for pool in present
         }
         await self._do([command for pool in present for command in plans[pool.name].commands])
         leaving, busy = await self._delete(present, plans, found)
-        out = {(pool, server.name) for pool, servers_ in found.items() for server in servers_ if server.out}
+        out = {(pool, server.name) for pool, servers_ in found.items() for server in servers_ if server.is_out}
         return ReconcileOutcome(
             leaving=frozenset(leaving),
             busy=frozenset(busy),
-            drained=frozenset({(name, each) for name, planned in plans.items() for each in planned.leaving} - out),
+            newly_drained=frozenset(
+                {(name, each) for name, planned in plans.items() for each in planned.leaving} - out
+            ),
             refused=(*self._refused,),
             without_slot=tuple(id_ for planned in plans.values() for id_ in planned.without_slot),
-            last=last,
+            previous=previous,
         )
 
     async def rows(self) -> list[Row]:
@@ -110,7 +115,7 @@ class Reconciler:
         return rows_in(answer)
 
     async def _look(self, pools: Sequence[Pool]) -> tuple[set[str], dict[str, list[ActualServer]]]:
-        """Return the names of HAProxy's pools, and the servers in those of `pools`."""
+        """Return the names of all pools in HAProxy, and by name the servers of `pools`."""
         if len(pools) > POOLS_MAX:
             backends, state = await self.conversation.ask(["show backend", "show servers state"])
             return pools_in(backends), by_pool(servers_in(state))
@@ -122,8 +127,8 @@ class Reconciler:
 
     async def _delete(
         self, pools: Sequence[Pool], plans: Mapping[str, CommandPlan], found: Mapping[str, Sequence[ActualServer]]
-    ) -> tuple[set[Place], set[Place]]:
-        """Delete leaving servers without sessions. Return those that are left, and those of them with sessions."""
+    ) -> tuple[set[ServerKey], set[ServerKey]]:
+        """Delete leaving servers without sessions. Return the servers that remain, and those of them with sessions."""
         left = [pool for pool in pools if plans[pool.name].leaving]
         if not left:
             return set(), set()
@@ -136,7 +141,7 @@ class Reconciler:
         commands = [
             command
             for pool in left
-            for command in deletion(pool, sorted(name for owner, name in idle if owner == pool.name))
+            for command in deletion_commands(pool, sorted(name for owner, name in idle if owner == pool.name))
         ]
         refused = await self._do(commands, report_refusals=False)
         gone = {place for place in idle if f"del server {'/'.join(place)}" not in refused}
@@ -152,7 +157,7 @@ class Reconciler:
         refused = set()
         for command, answer in zip(commands, answers, strict=True):
             self._log.info("{command}: {answer}", command=command, answer=answer)
-            why = refusal(answer)
+            why = refusal_in(answer)
             if why is not None:
                 refused.add(command)
                 if report_refusals:

@@ -1,8 +1,8 @@
-"""Renders, checks and loads the topology that HAProxy is to have.
+"""Renders, checks and loads the desired topology.
 
-A configuration that HAProxy refuses never reaches the file that it would be started with. One that HAProxy accepts but
-cannot start with, because an address is in use, is removed from the file. Both are retried after a while, because the
-cause may be the disk or something else on the machine.
+A configuration that HAProxy refuses is never written into the file with which HAProxy starts. If HAProxy accepts a
+configuration but cannot start with it, because an address is in use, the previous file is restored. Both are retried
+after a while, because the cause may be the disk or something else on the machine.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from bender.haproxy.config_file import ConfigRefused, Files, Unwritable, Written
+from bender.haproxy.config_file import ConfigFiles, ConfigRefused, Unwritable, WrittenConfig
 from bender.haproxy.core.actual_state import HaproxyProcess, Unreadable
 from bender.haproxy.core.custom import without_custom
-from bender.haproxy.core.health import Findings, findings_in, states
-from bender.haproxy.core.listening import ListeningPlace, listened_in
-from bender.haproxy.core.rendering import DESCRIPTION, Rendered, Renderer, Unrenderable
+from bender.haproxy.core.health import Findings, parse_findings, state_file_text
+from bender.haproxy.core.listening import ListeningPlace, listening_places_in
+from bender.haproxy.core.rendering import DESCRIPTION, RenderedConfig, Renderer, Unrenderable
 from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import STATS, Pool, Topology
 from bender.haproxy.reconciler import Reconciler
@@ -33,25 +33,25 @@ from bender.haproxy.supervisor import HaproxyControl, ReloadFailed
 from bender.net.addresses import NoAnswer
 
 #: Seconds between two writes of the file, and between two reloads.
-APART_S = 1.0
+WRITE_INTERVAL_S = 1.0
 
-#: The delay before a reload: a backend's frontend is often set right after it.
-TOGETHER_S = 0.1
+#: The delay before a reload, because a frontend is often set right after its backend.
+RELOAD_DELAY_S = 0.1
 
-#: Time limit for HAProxy to start or reload, and seconds between two looks.
-BEGIN_S_MAX = 10.0
-BEGIN_LOOK_S = 0.02
+#: Time limit for HAProxy to start or reload, and seconds between two checks of that.
+START_S_MAX = 10.0
+START_LOOK_S = 0.02
 
 #: The pause before a refused topology is retried.
-AGAIN_S = 30.0
+RETRY_S = 30.0
 
-#: The pause before a file that could not be written is written again: at first, and at most. A disk may have room again
-#: at any moment.
-WRITE_AGAIN_S_MIN = 1.0
-WRITE_AGAIN_S_MAX = 30.0
+#: The pause before the next attempt to write a file: at first, and at most. A full disk may have room again at any
+#: moment.
+WRITE_RETRY_S_MIN = 1.0
+WRITE_RETRY_S_MAX = 30.0
 
-#: The longest pause after a failed reload: while HAProxy tries one, it may listen nowhere for a second.
-BEGIN_AGAIN_S_MAX = 3600.0
+#: The longest pause after a failed reload. It is long because HAProxy may listen nowhere for a second while it tries.
+RELOAD_RETRY_S_MAX = 3600.0
 
 #: The start of a section with which HAProxy serves clients.
 _LISTENING = re.compile(rf"^\s*(frontend|listen)\s+(?!{STATS}$)", re.MULTILINE)
@@ -61,15 +61,15 @@ ServersIn = Callable[[Topology], Mapping[str, Sequence[DesiredServer]]]
 
 @frozen
 class RefusedTopology:
-    """A topology that HAProxy refused, by its description: the reason, since when, and when it is retried.
+    """A topology that HAProxy refused: its description, the reason, since when, and when to retry it.
 
-    It is `unwritten` if the file could not be written, so that HAProxy was not asked.
+    `unwritten` is True if the file could not be written, so that HAProxy has not read it.
     """
 
     description: str
     why: str
-    at_ms: int
-    again_at: float
+    since_ms: int
+    retry_at: float
     unwritten: bool = False
 
 
@@ -84,26 +84,26 @@ class HaproxyReloader:
         *,
         runtime: Runtime,
         renderer: Renderer,
-        files: Files,
+        files: ConfigFiles,
         control: HaproxyControl,
         servers_in: ServersIn,
         wall_ms: Callable[[], int],
     ) -> None:
         self.files = files
         self.control = control
-        #: The topology that HAProxy is to have, and the one that it has, None if that is not known.
+        #: The topology that HAProxy is to have, and the one that it has; None if the latter is not known.
         self.desired = Topology()
         self.loaded: Topology | None = None
-        self.reloads = 0
+        self.reload_count = 0
         #: How often HAProxy refused a configuration, or could not be started or reloaded with it.
-        self.refusals = 0
+        self.refusal_count = 0
         self.refusal: RefusedTopology | None = None
-        #: When HAProxy loaded its configuration, ms since the epoch; None if not by this driver.
+        #: When HAProxy loaded its configuration, in ms since the epoch; None if this driver has not loaded it.
         self.loaded_ms: int | None = None
         #: Why the file could not be rewritten with new servers; None if it could.
-        self.problem: str | None = None
+        self.rewrite_problem: str | None = None
         #: Why the file cannot be written; None if the last write succeeded, or none was tried.
-        self.unwritten: str | None = None
+        self.write_problem: str | None = None
         #: Why the file with the servers that are down could not be written; None if it could.
         self.states_problem: str | None = None
         #: The last known state of HAProxy's servers, from this driver or the one before it.
@@ -116,15 +116,15 @@ class HaproxyReloader:
         self._servers_in = servers_in
         self.wall_ms = wall_ms
         # Where HAProxy listens by the file that was written last.
-        self._listened: tuple[Written | None, frozenset[ListeningPlace]] = None, frozenset()
+        self._listening_places_cache: tuple[WrittenConfig | None, frozenset[ListeningPlace]] = None, frozenset()
         self._description = ""
-        self._begin_again_s = AGAIN_S
-        self._write_again_s = WRITE_AGAIN_S_MIN
+        self._reload_retry_s = RETRY_S
+        self._write_retry_s = WRITE_RETRY_S_MIN
         # The topology in the file, if this process wrote it or it is the desired one.
         self._file_topology: Topology | None = None
         self._wrote_at = self._loaded_at = -inf
-        # Since when another topology is desired that was not tried yet. Later changes do not postpone it.
-        self._wanted_at: float | None = None
+        # Since when a topology is desired that was not tried yet. Later changes do not postpone the reload.
+        self._desired_since: float | None = None
         self._rewriting: Deferred[None] | None = None
 
     @property
@@ -133,36 +133,39 @@ class HaproxyReloader:
         return self.desired if self.loaded is None else self.loaded
 
     @property
-    def unwritable(self) -> str | None:
-        """The file that cannot be written, and why; None if all can."""
-        return self.unwritten or self.states_problem
+    def file_problem(self) -> str | None:
+        """The file that cannot be written, with the reason; None if all files can be written."""
+        return self.write_problem or self.states_problem
 
-    def has(self, id_: str, process: HaproxyProcess | None) -> bool:
+    def has_applied(self, id_: str, process: HaproxyProcess | None) -> bool:
         """Return True if HAProxy's configuration has the desired parts of one of bender's backends or frontends."""
-        if self.settled(process):
+        if self.is_settled(process):
             return True
         return (
             process is not None and self.loaded is not None and self.loaded.parts_of(id_) == self.desired.parts_of(id_)
         )
 
     @property
-    def listens(self) -> bool:
+    def serves_clients(self) -> bool:
         """Whether HAProxy serves clients by the present file."""
         written = self.files.written
         return written is not None and _LISTENING.search(without_custom(written.text)) is not None
 
     @property
-    def listened(self) -> frozenset[ListeningPlace]:
+    def listening_places(self) -> frozenset[ListeningPlace]:
         """Where HAProxy listens by the present file and by the desired topology."""
         written = self.files.written
-        if self._listened[0] is not written:
-            self._listened = written, frozenset() if written is None else listened_in(written.text)
+        if self._listening_places_cache[0] is not written:
+            self._listening_places_cache = (
+                written,
+                frozenset() if written is None else listening_places_in(written.text),
+            )
         try:
-            return self._listened[1] | self._renderer.listened(self.desired)
+            return self._listening_places_cache[1] | self._renderer.listening_places(self.desired)
         except Unrenderable:  # reported by `set_desired`
-            return self._listened[1]
+            return self._listening_places_cache[1]
 
-    def use(self, renderer: Renderer) -> None:
+    def use_renderer(self, renderer: Renderer) -> None:
         """Render by another template, from the next call of `set_desired` on."""
         self._renderer = renderer
         self._description = ""
@@ -180,29 +183,29 @@ class HaproxyReloader:
             self._refuse("", f"the template {error}", inf)
             return
         if self._description != before:
-            self._begin_again_s = AGAIN_S
+            self._reload_retry_s = RETRY_S
         if self.refusal is not None and self.refusal.description != self._description:
             self.refusal = None
         if self._file_topology is None and self._file_is_desired():
             self._file_topology = topology
         self.observe(process)
         if not self._needs_load(process):
-            self._wanted_at = None
-        elif self._wanted_at is None:
-            self._wanted_at = self._reactor.seconds()
+            self._desired_since = None
+        elif self._desired_since is None:
+            self._desired_since = self._reactor.seconds()
 
     def observe(self, process: HaproxyProcess | None) -> None:
         """Note the process that answers, and whether it runs with the desired topology."""
-        if process is not None and self._runs_desired(process):
+        if process is not None and self._has_desired(process):
             self.loaded = self.desired
             self.refusal = None
 
     def due_at(self, process: HaproxyProcess | None) -> float:
-        """Return when something is to be done; infinity if nothing is."""
+        """Return when to call `do_due_work` next; infinity if nothing is to be done."""
         return min(self._load_at(process), self._rewrite_at())
 
-    async def do_due(self, process: HaproxyProcess | None) -> HaproxyProcess | None:
-        """Do what is due; return the process that was started by that, if one was."""
+    async def do_due_work(self, process: HaproxyProcess | None) -> HaproxyProcess | None:
+        """Load or rewrite the file, whichever is due; return the new process of HAProxy, if there is one."""
         if self._load_at(process) <= self._reactor.seconds():
             return await self._load(process)
         self._begin_rewriting()
@@ -227,14 +230,14 @@ class HaproxyReloader:
     def _load_at(self, process: HaproxyProcess | None) -> float:
         if not self._needs_load(process):
             return inf
-        again_at = self.refusal.again_at if self.refusal is not None else -inf
-        together_at = self._wanted_at + TOGETHER_S if self._wanted_at is not None else -inf
-        return max(self._loaded_at + APART_S, together_at, again_at)
+        retry_at = self.refusal.retry_at if self.refusal is not None else -inf
+        together_at = self._desired_since + RELOAD_DELAY_S if self._desired_since is not None else -inf
+        return max(self._loaded_at + WRITE_INTERVAL_S, together_at, retry_at)
 
     def _rewrite_at(self) -> float:
         due = self.stale and self._file_topology is not None and self._rewriting is None
-        again_s = AGAIN_S if self.unwritten is None else self._write_again_s
-        return self._wrote_at + (APART_S if self.problem is None else again_s) if due else inf
+        again_s = RETRY_S if self.write_problem is None else self._write_retry_s
+        return self._wrote_at + (WRITE_INTERVAL_S if self.rewrite_problem is None else again_s) if due else inf
 
     async def rewrite(self) -> None:
         """Write the present servers into the file, so that HAProxy starts with them."""
@@ -243,25 +246,25 @@ class HaproxyReloader:
             return
         self.stale = False
         servers = self._servers_in(self._file_topology)
-        self.keep_states(self._file_topology.pools, servers)
+        self.save_states(self._file_topology.pools, servers)
         try:
             await self._write(self._renderer.render(self._file_topology, servers))
         except (ConfigRefused, Unrenderable) as error:
             self.stale = True
-            if self.problem != str(error):
+            if self.rewrite_problem != str(error):
                 self._log.error("The configuration file stays unchanged: {why}", why=str(error))
-            self.problem = str(error)
+            self.rewrite_problem = str(error)
         else:
-            self.problem = None
+            self.rewrite_problem = None
 
-    async def _write(self, rendered: Rendered) -> Written | None:
-        """Write the file, as `Files.replace` does, and note whether it can be written."""
+    async def _write(self, rendered: RenderedConfig) -> WrittenConfig | None:
+        """Write the file, as `ConfigFiles.replace` does, and note whether it can be written."""
         try:
             before = await self.files.replace(rendered)
         except Unwritable as error:
-            again = self.unwritten is not None
-            self._write_again_s = min(2 * self._write_again_s, WRITE_AGAIN_S_MAX) if again else WRITE_AGAIN_S_MIN
-            self.unwritten = str(error)
+            again = self.write_problem is not None
+            self._write_retry_s = min(2 * self._write_retry_s, WRITE_RETRY_S_MAX) if again else WRITE_RETRY_S_MIN
+            self.write_problem = str(error)
             raise
         except ConfigRefused:
             self._can_be_written()
@@ -270,14 +273,14 @@ class HaproxyReloader:
         return before
 
     def _can_be_written(self) -> None:
-        if self.unwritten is not None:
+        if self.write_problem is not None:
             self._log.info("{output} can be written again.", output=str(self.files.output))
-        self.unwritten = None
+        self.write_problem = None
 
-    def keep_states(self, pools: Iterable[Pool], servers: Mapping[str, Sequence[DesiredServer]]) -> None:
+    def save_states(self, pools: Iterable[Pool], servers: Mapping[str, Sequence[DesiredServer]]) -> None:
         """Write which of these servers are down, for the next start of HAProxy."""
         try:
-            self.files.keep_states(states(pools, servers, self.findings))
+            self.files.save_states(state_file_text(pools, servers, self.findings))
         except ConfigRefused as error:
             if self.states_problem != str(error):
                 self._log.error(
@@ -288,26 +291,29 @@ class HaproxyReloader:
         else:
             self.states_problem = None
 
-    def settled(self, process: HaproxyProcess | None) -> bool:
+    def is_settled(self, process: HaproxyProcess | None) -> bool:
         """Return True if HAProxy runs with the desired topology."""
-        return process is not None and self._runs_desired(process)
+        return process is not None and self._has_desired(process)
 
     def _needs_load(self, process: HaproxyProcess | None) -> bool:
         """Return True if HAProxy has another topology than the desired one, or would start with another."""
-        return not (self._file_is_desired() if process is None else self._runs_desired(process))
+        return not (self._file_is_desired() if process is None else self._has_desired(process))
 
     def _file_is_desired(self) -> bool:
         return self.files.written is not None and self.files.written.description == self._description
 
-    def _runs_desired(self, process: HaproxyProcess) -> bool:
-        """Return True if it runs with the desired topology: by its description or, without one, by our record."""
+    def _has_desired(self, process: HaproxyProcess) -> bool:
+        """Return True if a process runs with the desired topology.
+
+        Its description shows that. A process without a description is judged by the file and the last load.
+        """
         if process.description.startswith(DESCRIPTION):
             return process.description == self._description
         return self._file_is_desired() and self.loaded in (None, self.desired)
 
     async def _load(self, process: HaproxyProcess | None) -> HaproxyProcess | None:
         self._loaded_at = self._wrote_at = self._reactor.seconds()
-        self._wanted_at = None
+        self._desired_since = None
         topology, description, file_topology = self.desired, self._description, self._file_topology
         self.stale = False
         servers = self._servers_in(topology)
@@ -316,26 +322,26 @@ class HaproxyReloader:
         except (ConfigRefused, Unrenderable) as error:
             self.stale = True
             unwritten = isinstance(error, Unwritable)
-            again_s = self._write_again_s if unwritten else AGAIN_S
+            again_s = self._write_retry_s if unwritten else RETRY_S
             self._refuse(description, str(error), self._reactor.seconds() + again_s, unwritten=unwritten)
             return None
-        self._file_topology, self.problem = topology, None
+        self._file_topology, self.rewrite_problem = topology, None
         if process is not None:
             await self._remember_servers()
-        self.keep_states(topology.pools, servers)
+        self.save_states(topology.pools, servers)
         try:
-            started = await self._begin(process)
+            started = await self._reload(process)
         except ReloadFailed as failed:
-            if self.control.able:
+            if self.control.can_reload:
                 self._file_topology = file_topology
                 self._restore(before, description, str(failed))
                 if process is not None:
-                    self._begin_again_s = min(2 * self._begin_again_s, BEGIN_AGAIN_S_MAX)
+                    self._reload_retry_s = min(2 * self._reload_retry_s, RELOAD_RETRY_S_MAX)
             else:
                 self._refuse(description, str(failed), inf)
             return None
         if process is not None:
-            self.reloads += 1
+            self.reload_count += 1
         if started.description == description or not started.description.startswith(DESCRIPTION):
             self.loaded, self.loaded_ms = topology, self.wall_ms()
         return started
@@ -346,18 +352,18 @@ class HaproxyReloader:
             async with self._runtime.conversation() as conversation:
                 reconciler = Reconciler(conversation)
                 process = await reconciler.process()
-                found = await reconciler.found()
-                self.findings.take(
-                    process, {pool: self.findings.last(process, pool, each) for pool, each in found.items()}
+                found = await reconciler.servers()
+                self.findings.remember(
+                    process, {pool: self.findings.last_known(process, pool, each) for pool, each in found.items()}
                 )
 
-    async def _begin(self, process: HaproxyProcess | None) -> HaproxyProcess:
-        """Make HAProxy load the file; return the process that has. Raises `ReloadFailed`."""
-        self.control.begin()
+    async def _reload(self, process: HaproxyProcess | None) -> HaproxyProcess:
+        """Make HAProxy load the file; return the process that has loaded it. Raises `ReloadFailed`."""
+        self.control.start()
         await self.control.reload(running=process is not None)
-        ends_at = self._reactor.seconds() + BEGIN_S_MAX
+        ends_at = self._reactor.seconds() + START_S_MAX
         while self._reactor.seconds() < ends_at:
-            await deferLater(self._reactor, BEGIN_LOOK_S)
+            await deferLater(self._reactor, START_LOOK_S)
             try:
                 async with self._runtime.conversation() as conversation:
                     started = await Reconciler(conversation).process()
@@ -367,29 +373,29 @@ class HaproxyReloader:
                 if not started.is_the_same(process) and not started.stopping:
                     return started
             await self.control.check()
-        raise ReloadFailed(f"HAProxy did not start within {BEGIN_S_MAX:g} s")
+        raise ReloadFailed(f"HAProxy did not start within {START_S_MAX:g} s")
 
-    def _restore(self, before: Written | None, description: str, why: str) -> None:
+    def _restore(self, before: WrittenConfig | None, description: str, why: str) -> None:
         self.stale = True
         try:
             self.files.restore(before)
         except ConfigRefused as error:
-            self.unwritten = str(error)
+            self.write_problem = str(error)
             why = f"{why}; and {error}"
-        self._refuse(description, why, self._reactor.seconds() + self._begin_again_s)
+        self._refuse(description, why, self._reactor.seconds() + self._reload_retry_s)
 
-    def _refuse(self, description: str, why: str, again_at: float, *, unwritten: bool = False) -> None:
-        at_ms = self.wall_ms()
-        self.refusals += not unwritten
+    def _refuse(self, description: str, why: str, retry_at: float, *, unwritten: bool = False) -> None:
+        since_ms = self.wall_ms()
+        self.refusal_count += not unwritten
         if self.refusal is None or self.refusal.why != why:
             self._log.error("HAProxy keeps its configuration: {why}", why=why)
         elif self.refusal.description == description:
-            at_ms = self.refusal.at_ms
-        self.refusal = RefusedTopology(description, why, at_ms, again_at, unwritten)
+            since_ms = self.refusal.since_ms
+        self.refusal = RefusedTopology(description, why, since_ms, retry_at, unwritten)
 
 
 def _findings(text: str | None) -> Findings:
-    """Return the findings that the previous driver has left in the file; none if it cannot be read."""
+    """Return the findings in the state file of the previous driver; none if the text cannot be read."""
     with suppress(Unreadable):
-        return Findings() if text is None else findings_in(text)
+        return Findings() if text is None else parse_findings(text)
     return Findings()

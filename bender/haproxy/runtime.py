@@ -1,8 +1,8 @@
 """HAProxy's Runtime API, with a connection for each conversation.
 
-A connection that stays open would stay with a process that has been replaced. Commands are sent in portions that fit
-into HAProxy's buffer, and every wait for answers has a limit. Failures raise `NoAnswer`, with a clause about HAProxy.
-A text that is not exactly one command is never sent.
+A connection is not kept open, because it would stay with a process that has been replaced. Commands are sent in
+portions that fit into HAProxy's buffer, and every wait for answers has a time limit. Failures raise `NoAnswer`, with a
+clause about HAProxy. A text that is not exactly one command is never sent.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from bender.net.endpoints import wait_for_answer
 #: Time limit for the connection, and for the answers to one portion of commands. HAProxy takes milliseconds.
 ANSWER_S_MAX = 3.0
 
-#: Bytes of commands that are sent before the first answer. HAProxy's buffer has 16 KiB.
+#: The largest portion of commands in bytes. HAProxy's buffer has 16 KiB.
 PORTION_BYTES_MAX = 8 * 1024
 
-#: Bytes of an answer. `show stat` has some 500 for each server.
+#: The largest answer in bytes. `show stat` returns about 500 bytes for each server.
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 
 #: The end of each answer: HAProxy's prompt for the next command.
@@ -44,7 +44,7 @@ class Runtime:
         self._endpoint = endpoint
 
     def conversation(self) -> Conversation:
-        """Return a conversation with the process that listens now. Use it in an `async with` block."""
+        """Return a conversation with the process that listens at the socket now. Use it in an `async with` block."""
         return Conversation(self._reactor, self._endpoint)
 
     async def ask(self, command: str) -> str:
@@ -64,7 +64,7 @@ class Runtime:
 
 
 class Conversation:
-    """Commands and answers, on one connection."""
+    """Sends commands and receives answers on one connection."""
 
     def __init__(self, reactor: IReactorTime, endpoint: IStreamClientEndpoint) -> None:
         self._reactor = reactor
@@ -150,7 +150,7 @@ class _CommandChannel(Protocol):
         self._lost = True
         while self._awaited:
             _, answered = self._awaited.popleft()
-            if not answered.called:  # else its waiter has given up
+            if not answered.called:  # else its time limit is over
                 answered.errback(reason)
 
 

@@ -1,4 +1,4 @@
-"""Asks a node for the states that operators have set: events do not tell a removed state from a lost one."""
+"""Asks a node for the states that operators have set, because events do not distinguish removed and lost states."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bender.haproxy.core.admin_states import StateAnswer
 from bender.haproxy.driver import Driver
 from bender.net.addresses import NoAnswer
 
-#: Seconds between two looks at the questions for a node.
+#: Seconds between two checks whether questions to a node are due.
 LOOK_S = 0.25
 
 #: Time limit for an answer.
@@ -39,13 +39,13 @@ class _NotSet(msgspec.Struct):
 
 
 class StateSource:
-    """The states of instances, at any node."""
+    """Reads the states of instances from any node."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     async def ask(self, node: str, id_: str) -> StateAnswer:
-        """Ask one node for the state of an instance. Raises `NoAnswer`, also for an unusable answer."""
+        """Return the state of an instance at one node. Raises `NoAnswer`, also for an unusable answer."""
         reply = await self._client.ask(node, "GET", f"{path_of(id_)}/state", within_s=ANSWER_S_MAX)
         if reply.status == HTTPStatus.OK:
             found: _Set = decode_json(reply.body, _Set)
@@ -63,7 +63,7 @@ class StateQuery(Protocol):
 
 
 class StateReader(Service):
-    """Asks the node that a driver follows, for each question of the driver's `AdminStates`."""
+    """Asks the node that a driver follows each question of the driver's `AdminStates`."""
 
     _log = Logger()
 
@@ -99,17 +99,17 @@ class StateReader(Service):
 
     async def _ask(self) -> None:
         driver = self._driver
-        for id_ in driver.desired.registry.operators.to_ask(driver.now()):
-            if driver.watch.node is None or driver.away:
+        for id_ in driver.desired.registry.admin_states.ids_to_ask(driver.now()):
+            if driver.watch.node is None or driver.unreachable_nodes:
                 return
             asked_at = driver.now()
             answer = await self._states.ask(driver.watch.node, id_)
-            driver.desired.answer(id_, answer, asked_at, driver.now())
+            driver.desired.receive_state_answer(id_, answer, asked_at, driver.now())
             driver.wake()
             self._warn_of_loss(id_)
 
     def _warn_of_loss(self, id_: str) -> None:
-        until = self._driver.desired.registry.operators.lost().get(id_)
+        until = self._driver.desired.registry.admin_states.lost().get(id_)
         if until is None:
             self._warned.discard(id_)
         elif id_ not in self._warned:

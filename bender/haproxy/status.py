@@ -1,8 +1,9 @@
-"""The driver's status over HTTP, as JSON but for metrics.
+"""The driver's status over HTTP.
 
-`GET /` or `/status`, `GET /ready` (503 while HAProxy is not as desired), and `GET /metrics`, for Prometheus.
+`GET /` and `GET /status` return the status as JSON, `GET /ready` 200 or, while HAProxy is not as desired, 503, and
+`GET /metrics` the metrics for Prometheus.
 
-Requests change nothing. They show the state at the last check of HAProxy, at most two seconds ago.
+Requests change nothing. They return the state at the last check of HAProxy, at most two seconds ago.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from bender.haproxy.core.actual_state import Row
-from bender.haproxy.core.registry import kept
+from bender.haproxy.core.registry import kept_ids
 from bender.haproxy.driver import Driver
 from bender.haproxy.metrics import driver_families
-from bender.haproxy.reloader import WRITE_AGAIN_S_MAX
+from bender.haproxy.reloader import WRITE_RETRY_S_MAX
 from bender.metrics.exposition import Exposition
 
-#: Time limit for a request, which has no body that matters.
+#: Time limit for a request.
 REQUEST_S_MAX = 30.0
 
 
@@ -39,24 +40,24 @@ def site(driver: Driver, reactor: IReactorTime) -> Site:
 
 
 def readiness(driver: Driver) -> tuple[HTTPStatus, dict[str, Any]]:
-    """Return 200 if HAProxy answers and has had the desired state, and files can be written; else 503 and why.
+    """Return 200 if HAProxy answers and has had the desired state, and files can be written; else 503 and the reason.
 
     A driver that was ready stays ready when HAProxy refuses a configuration: HAProxy keeps the previous one, and its
     members still follow bender.
     """
-    unwritable = driver.reloader.unwritable
-    if driver.ready and not driver.silence and unwritable is None and not driver.has_stopped:
+    file_problem = driver.reloader.file_problem
+    if driver.ready and not driver.silence and file_problem is None and not driver.has_stopped:
         return HTTPStatus.OK, {"ready": True}
     if driver.has_stopped:
         why = "the driver has stopped working because of a defect (see its log): restart it"
     elif not driver.synced:
         why = "no node has sent its full state yet"
-    elif driver.held is not None:
-        why = driver.held
+    elif driver.hold_reason is not None:
+        why = driver.hold_reason
     elif driver.silence:
         why = f"HAProxy {driver.silence}"
-    elif unwritable is not None:
-        why = f"{unwritable}; it is retried with growing pauses of up to {WRITE_AGAIN_S_MAX:g} s"
+    elif file_problem is not None:
+        why = f"{file_problem}; it is retried with growing pauses of up to {WRITE_RETRY_S_MAX:g} s"
     else:
         why = driver.reloader.refusal.why if driver.reloader.refusal is not None else "HAProxy is about to be updated"
     return HTTPStatus.SERVICE_UNAVAILABLE, {"code": "NOT_READY", "message": why}
@@ -75,12 +76,12 @@ def status(driver: Driver) -> dict[str, Any]:
             "cursor": watch.taken.cursor if watch.taken is not None else None,
             "acknowledged": acknowledger.acknowledged.cursor if acknowledger.acknowledged is not None else None,
             "lag": 0.0 if behind is None else round(driver.now() - behind, 3),
-            "away": dict(driver.away),
+            "away": dict(driver.unreachable_nodes),
             "consumer_problem": acknowledger.problem,
         },
         "haproxy": _haproxy(driver),
-        "held": driver.held,
-        "kept": [*kept(registry)],
+        "held": driver.hold_reason,
+        "kept": [*kept_ids(registry)],
         "problems": _problems(driver),
         "frontends": _frontends(driver),
         "backends": _backends(driver),
@@ -88,7 +89,7 @@ def status(driver: Driver) -> dict[str, Any]:
 
 
 def metrics(driver: Driver, accept: str | None) -> tuple[str, bytes]:
-    """Return the driver's metrics in a form that a client accepts, and the media type of that."""
+    """Return the media type and the text of the driver's metrics, in a format that the client accepts."""
     exposition = Exposition(accept)
     ready = readiness(driver)[0] == HTTPStatus.OK
     for _ in exposition.steps(driver_families(driver, len(_problems(driver)), ready=ready)):
@@ -104,18 +105,18 @@ def _haproxy(driver: Driver) -> dict[str, Any]:
         "problem": f"HAProxy {driver.silence}" if driver.silence else None,
         "pid": None if process is None else process.pid,
         "version": None if process is None else ".".join(map(str, process.version)),
-        "starts": reloader.control.starts,
-        "reloads": reloader.reloads,
-        "settled": reloader.settled(process),
-        "refused": None if refusal is None else {"at": refusal.at_ms, "why": refusal.why},
+        "starts": reloader.control.start_count,
+        "reloads": reloader.reload_count,
+        "settled": reloader.is_settled(process),
+        "refused": None if refusal is None else {"at": refusal.since_ms, "why": refusal.why},
         "file": str(reloader.files.output),
-        "file_problem": reloader.problem or reloader.states_problem,
-        "refused_commands": [*driver.refused],
+        "file_problem": reloader.rewrite_problem or reloader.states_problem,
+        "refused_commands": [*driver.refused_commands],
     }
 
 
 def _problems(driver: Driver) -> dict[str, str]:
-    """Return, by id of backends, frontends and registrations, why they or parts of them cannot be used."""
+    """Return by id why backends, frontends and registrations, or parts of them, cannot be used."""
     without = {
         id_: "no usable address is known for its host" for ids in driver.desired.without_address.values() for id_ in ids
     }
@@ -142,7 +143,7 @@ def _backends(driver: Driver) -> dict[str, Any]:
 
 
 def _server(driver: Driver, row: Row) -> dict[str, Any]:
-    """Return one server. Its `id` is null if it has no member, as before it is deleted."""
+    """Return one server. Its `id` is null if the server has no member, because it is about to be deleted."""
     owner = driver.counts.owners.get((row.pool, row.name))
     return {
         "haproxy": f"{row.pool}/{row.name}",
@@ -157,7 +158,7 @@ def _server(driver: Driver, row: Row) -> dict[str, Any]:
 
 
 class _Quiet(Site):
-    """Logs no requests, because monitors send one every few seconds."""
+    """A site that logs no requests, because monitors send one every few seconds."""
 
     noisy = False
 

@@ -1,7 +1,7 @@
 """Starts HAProxy, and reloads it with another configuration.
 
-`HaproxySupervisor` runs it: a master with workers, so that a reload breaks off no request, in a session of its own, so
-that it survives when this process is killed, and the next driver finds it through the master's socket.
+`HaproxySupervisor` runs HAProxy as a master with workers, so that a reload breaks off no request. HAProxy has a session
+of its own, so that it survives when this process is killed; the next driver finds it through the master's socket.
 `ReloadCommand` is for an HAProxy that systemd or another supervisor runs.
 """
 
@@ -26,19 +26,19 @@ from bender.haproxy.runtime import Runtime
 from bender.net.addresses import NoAnswer
 
 #: Seconds before HAProxy is restarted: at first, and at most if it ends again and again.
-AGAIN_S_MIN = 0.05
-AGAIN_S_MAX = 5.0
+RESTART_S_MIN = 0.05
+RESTART_S_MAX = 5.0
 
 #: An HAProxy that ran for this many seconds counts as stable.
-STAYED_S = 10.0
+STABLE_S = 10.0
 
 #: Time limit for the reload command; systemd waits until HAProxy is ready.
-COMMAND_S_MAX = 60.0
+RELOAD_COMMAND_S_MAX = 60.0
 
-#: Characters of its output that are kept when it fails.
+#: Characters of the command's output in the message when it fails.
 OUTPUT_CHARACTERS_MAX = 500
 
-#: Time limits when this process ends: for requests under way, and for HAProxy to end at once.
+#: Time limits at the end of this process: for requests under way, and for HAProxy to end after a stronger signal.
 GRACE_S = 3.0
 END_S_MAX = 1.0
 
@@ -46,7 +46,7 @@ END_S_MAX = 1.0
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 #: The suffix of the master's socket, after the path of the workers' socket.
-MASTER = ".master"
+MASTER_SUFFIX = ".master"
 
 
 class ReloadFailed(Exception):
@@ -56,24 +56,24 @@ class ReloadFailed(Exception):
 class HaproxyControl(Protocol):
     """Starts or reloads HAProxy with the present configuration file."""
 
-    #: How often HAProxy was started here.
-    starts: int
+    #: How often this driver has started HAProxy.
+    start_count: int
 
     @property
-    def able(self) -> bool:
-        """Whether it can; if not, an operator has to."""
+    def can_reload(self) -> bool:
+        """Whether this driver can reload HAProxy; if not, an operator has to."""
 
-    def begin(self) -> None:
-        """Start HAProxy, if that is done here: there is a configuration."""
+    def start(self) -> None:
+        """Start HAProxy if this driver runs it. A configuration file must exist."""
 
     async def reload(self, *, running: bool) -> None:
-        """Make HAProxy, which may be `running`, load it. Raises `ReloadFailed` if that fails at once."""
+        """Make HAProxy, which may be `running`, load the file. Raises `ReloadFailed` if that fails at once."""
 
     async def check(self) -> None:
-        """Raise `ReloadFailed` if it is known by now that HAProxy refused it."""
+        """Raise `ReloadFailed` if HAProxy is known to have refused the file."""
 
-    async def end(self) -> None:
-        """End HAProxy if it was started here, because this process ends."""
+    async def stop(self) -> None:
+        """Stop HAProxy, if this driver runs it, because the driver ends."""
 
 
 class ReloadCommand:
@@ -82,21 +82,21 @@ class ReloadCommand:
     def __init__(self, reactor: IReactorTime, command: str | None) -> None:
         self._reactor = reactor
         self._command = command
-        self.starts = 0
+        self.start_count = 0
 
     @property
-    def able(self) -> bool:
+    def can_reload(self) -> bool:
         return self._command is not None
 
-    def begin(self) -> None:
-        """Do nothing: HAProxy is started elsewhere."""
+    def start(self) -> None:
+        """Do nothing, because another program starts HAProxy."""
 
     async def reload(self, *, running: bool) -> None:
         del running  # the command may be one that starts it
         if self._command is None:
             raise ReloadFailed("neither --reload nor --run is set: reload HAProxy by hand")
         try:
-            ran = await run_program(self._reactor, ["/bin/sh", "-c", self._command], COMMAND_S_MAX)
+            ran = await run_program(self._reactor, ["/bin/sh", "-c", self._command], RELOAD_COMMAND_S_MAX)
         except CannotRun as error:
             raise ReloadFailed(f"--reload {self._command!r} {error}") from error
         if ran.status != 0:
@@ -104,10 +104,10 @@ class ReloadCommand:
             raise ReloadFailed(f"--reload {self._command!r} ended with status {ran.status}{output and f': {output}'}")
 
     async def check(self) -> None:
-        """Do nothing: the outcome is not known here."""
+        """Do nothing, because the outcome is not known here."""
 
-    async def end(self) -> None:
-        """Do nothing: HAProxy keeps running."""
+    async def stop(self) -> None:
+        """Do nothing, because HAProxy keeps running."""
 
 
 class HaproxySupervisor:
@@ -116,42 +116,42 @@ class HaproxySupervisor:
     _log = Logger()
 
     def __init__(self, reactor: IReactorTime, haproxy: str, output: Path, socket: Path, master: Runtime) -> None:
-        self.starts = 0
+        self.start_count = 0
         self.before_start: Callable[[], Awaitable[None]] | None = None
         self.on_start: Callable[[], None] = lambda: None
         self._reactor = reactor
-        self._arguments = [haproxy, "-W", "-S", f"{socket}{MASTER}", "-f", str(output)]
+        self._arguments = [haproxy, "-W", "-S", f"{socket}{MASTER_SUFFIX}", "-f", str(output)]
         self._master = master
         self._pid: int | None = None
-        self._failed = 0
-        self._keeping: Deferred[None] | None = None
+        self._failed_before = 0
+        self._runner: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []
 
     @property
-    def able(self) -> bool:
+    def can_reload(self) -> bool:
         return True
 
-    def begin(self) -> None:
-        if self._keeping is None:
-            self._keeping = Deferred.fromCoroutine(self._keep())
-            self._keeping.addErrback(lambda failure: failure.trap(CancelledError) and None)
+    def start(self) -> None:
+        if self._runner is None:
+            self._runner = Deferred.fromCoroutine(self._keep_running())
+            self._runner.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
     async def reload(self, *, running: bool) -> None:
         if self._pid is None or not running:
             return  # it is about to start anyway
         with suppress(NoAnswer, Unreadable):
-            self._failed = (await self._find()).failed
+            self._failed_before = (await self._read_master()).failed_reloads
         with suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGUSR2)
 
     async def check(self) -> None:
         with suppress(NoAnswer, Unreadable):  # during a reload there is no answer
-            if (await self._find()).failed > self._failed:
+            if (await self._read_master()).failed_reloads > self._failed_before:
                 raise ReloadFailed("HAProxy could not start with it: its own log has the reason")
 
-    async def end(self) -> None:
-        if self._keeping is not None:
-            self._keeping.cancel()
+    async def stop(self) -> None:
+        if self._runner is not None:
+            self._runner.cancel()
         for number, within_s in ((signal.SIGUSR1, GRACE_S), (signal.SIGTERM, END_S_MAX), (signal.SIGKILL, END_S_MAX)):
             if self._pid is None:
                 return
@@ -161,10 +161,10 @@ class HaproxySupervisor:
             with suppress(TimedOut):
                 await ended.addTimeout(within_s, self._reactor)
 
-    async def _find(self) -> Master:
+    async def _read_master(self) -> Master:
         return master_in(await self._master.ask("show proc"))
 
-    async def _keep(self) -> None:
+    async def _keep_running(self) -> None:
         """Keep HAProxy running until this is cancelled."""
         again_s = 0.0
         while True:
@@ -178,20 +178,20 @@ class HaproxySupervisor:
                 self._log.error("HAProxy cannot be started ({error}).", error=error.strerror)
             except Exception:
                 self._log.failure("Running HAProxy failed; trying again.")
-            stayed = self._reactor.seconds() - began_at > STAYED_S
-            again_s = AGAIN_S_MIN if stayed or not again_s else min(2 * again_s, AGAIN_S_MAX)
+            stayed = self._reactor.seconds() - began_at > STABLE_S
+            again_s = RESTART_S_MIN if stayed or not again_s else min(2 * again_s, RESTART_S_MAX)
             self._log.warn("Restarting HAProxy in {seconds:g} s.", seconds=again_s)
 
     async def _run(self) -> None:
         """Adopt the running HAProxy, or start one, and wait for its end."""
         try:
-            pid = (await self._find()).pid
+            pid = (await self._read_master()).pid
             self._log.info("HAProxy already runs as process {pid}, which is kept.", pid=pid)
         except (NoAnswer, Unreadable):
             if self.before_start is not None:
                 await self.before_start()
             pid = self._start()
-            self.starts += 1
+            self.start_count += 1
             self._log.info("Started HAProxy as process {pid}.", pid=pid)
         ProcessWatch(self._reactor, pid, self._ended)
         self._pid = pid

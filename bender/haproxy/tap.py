@@ -1,6 +1,6 @@
-"""`twistd bender-haproxy`: the options, and the one place where a driver is put together.
+"""`twistd bender-haproxy`: the options, and the only place that puts a driver together.
 
-Each mistake in the options ends the process with one sentence.
+A mistake in the options ends the process with a message of one sentence.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from bender.client import Client
 from bender.client.token_source import token_in_file
 from bender.haproxy import core
 from bender.haproxy.acknowledger import Acknowledger
-from bender.haproxy.bind_check import why_not
-from bender.haproxy.certificates import CertificateStore, certificates_beside, find_certificates
-from bender.haproxy.config_file import ConfigRefused, Files, check, check_config_now, lock_output, states_beside
+from bender.haproxy.bind_check import bind_problem
+from bender.haproxy.certificates import CertificateStore, copies_folder_of, find_certificates
+from bender.haproxy.config_file import ConfigFiles, ConfigRefused, check, check_config_now, lock_output, states_file_of
 from bender.haproxy.config_reload import DriverReloader
 from bender.haproxy.core.actual_state import version_in
-from bender.haproxy.core.custom import Custom, located
+from bender.haproxy.core.custom import Custom, with_files_and_lines
 from bender.haproxy.core.desired_state import DesiredState
-from bender.haproxy.core.listening import ListeningPlace, listened_in
+from bender.haproxy.core.listening import ListeningPlace, listening_places_in
 from bender.haproxy.core.rendering import DYNAMIC_SINCE, Renderer, Unrenderable
 from bender.haproxy.core.topology import Topology
 from bender.haproxy.driver import Driver
-from bender.haproxy.machine_files import MachineFiles, custom_in
+from bender.haproxy.machine_files import MachineFiles, read_custom
 from bender.haproxy.name_resolution import AddressResolver
-from bender.haproxy.options import FILE_OPTIONS, OPTIONS, DriverOptions, choose, from_file
+from bender.haproxy.options import FILE_OPTIONS, OPTIONS, DriverOptions, choose, options_in_file
 from bender.haproxy.reloader import HaproxyReloader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.state_reader import StateReader, StateSource
 from bender.haproxy.status import site
-from bender.haproxy.supervisor import MASTER, HaproxyControl, HaproxySupervisor, ReloadCommand
+from bender.haproxy.supervisor import MASTER_SUFFIX, HaproxyControl, HaproxySupervisor, ReloadCommand
 from bender.net.local_addresses import LocalAddresses
 from bender.net.reactor import Reactor
 from bender.process.base_options import BaseOptions
@@ -61,7 +61,7 @@ VERSION_S_MAX = 10.0
 
 
 class DriverCommandLine(BaseOptions):
-    """The options of a driver."""
+    """The command line of a driver."""
 
     program = "bender-haproxy"
     file_options = FILE_OPTIONS
@@ -86,9 +86,9 @@ class DriverCommandLine(BaseOptions):
         return _check(self.validated)
 
     def validate(self) -> DriverOptions:
-        """Return the options as the command line and the files give them now. Raises `OptionError`."""
-        filed = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
-        texts, nodes, flags = from_file(filed)
+        """Return the options from the command line and the present files. Raises `OptionError`."""
+        configured = {} if self["config"] is None else from_toml(self["config"], OPTIONS, self.program)
+        texts, nodes, flags = options_in_file(configured)
         given = {option: self[option] for option in OPTIONS if isinstance(self.get(option), str)}
         printed = frozenset(option for option, (takes, _) in OPTIONS.items() if takes is None and self[option])
         return choose(
@@ -133,14 +133,14 @@ def build_driver(chosen: DriverOptions, version: tuple[int, ...], reactor: React
     client = _client(chosen, reactor)
     addresses = AddressResolver(reactor)
     # An HAProxy that systemd runs may belong to another user, and then addresses cannot be shared.
-    shares = chosen.runs and "noreuseport" not in (chosen.template or "")
+    can_share_binds = chosen.runs and "noreuseport" not in (chosen.template or "")
     desired = DesiredState(
         addresses.address_of,
-        why_not,
-        shares=shares,
-        with_slots=version < DYNAMIC_SINCE,
+        bind_problem,
+        can_share_binds=can_share_binds,
+        uses_slots=version < DYNAMIC_SINCE,
         is_local=LocalAddresses(reactor).has,
-        beside=_own_places(chosen),
+        reserved_places=_own_places(chosen),
     )
     runtime = Runtime(reactor, UNIXClientEndpoint(reactor, str(chosen.socket), ANSWER_S_MAX))
     control = _control(chosen, reactor)
@@ -148,7 +148,7 @@ def build_driver(chosen: DriverOptions, version: tuple[int, ...], reactor: React
         reactor,
         runtime=runtime,
         renderer=_renderer(chosen, version),
-        files=Files(chosen.output, partial(check, reactor, chosen.haproxy)),
+        files=ConfigFiles(chosen.output, partial(check, reactor, chosen.haproxy)),
         control=control,
         servers_in=lambda topology: desired.servers_in(topology, reactor.seconds()),
         wall_ms=lambda: time.time_ns() // 1_000_000,
@@ -181,13 +181,13 @@ def _machine_files(chosen: DriverOptions, driver: Driver, reactor: Reactor) -> M
         written = driver.reloader.files.written
         return "" if written is None else written.text
 
-    return MachineFiles(reactor, CertificateStore(certificates_beside(chosen.output)), driver.use_machine, in_use)
+    return MachineFiles(reactor, CertificateStore(copies_folder_of(chosen.output)), driver.use_machine, in_use)
 
 
 def _use_machine(files: MachineFiles, chosen: DriverOptions) -> None:
     """Apply the options about the machine. Raises `OptionError`."""
     stats = chosen.machine.stats
-    if stats is not None and stats not in files.in_use() and (why := why_not(stats, shared=False)) is not None:
+    if stats is not None and stats not in files.in_use() and (why := bind_problem(stats, shared=False)) is not None:
         raise OptionError(f"--stats {stats} cannot be used, because {why}: choose another port or address.")
     exporter = stats is not None and _has_exporter(chosen.haproxy)
     files.use(evolve(chosen.machine, exporter=exporter), chosen.certificates, chosen.include)
@@ -196,7 +196,7 @@ def _use_machine(files: MachineFiles, chosen: DriverOptions) -> None:
 class DriverService(MultiService):
     """A driver and its status server.
 
-    `lock` keeps other drivers from its files as long as it is open; `option_reloader` changes its options.
+    `lock`, while it is open, keeps other drivers from the files of this one; `option_reloader` changes its options.
     """
 
     lock: IO[str]
@@ -216,17 +216,19 @@ class DriverService(MultiService):
 
 
 def _own_places(chosen: DriverOptions) -> frozenset[ListeningPlace]:
-    """Return where this driver listens itself: no server may be there."""
+    """Return the places at which this driver itself listens, where no server may be."""
     if chosen.status is None or chosen.status.kind == "unix":
         return frozenset()
     bind = f"{chosen.status.interface or '*'}:{chosen.status.port}"
-    return frozenset(evolve(each, owner="the driver serves its --status") for each in listened_in(f"bind {bind}"))
+    return frozenset(
+        evolve(each, owner="the driver serves its --status") for each in listening_places_in(f"bind {bind}")
+    )
 
 
 def _control(chosen: DriverOptions, reactor: Reactor) -> HaproxyControl:
     if not chosen.runs:
         return ReloadCommand(reactor, chosen.reload)
-    master = Runtime(reactor, UNIXClientEndpoint(reactor, f"{chosen.socket}{MASTER}", ANSWER_S_MAX))
+    master = Runtime(reactor, UNIXClientEndpoint(reactor, f"{chosen.socket}{MASTER_SUFFIX}", ANSWER_S_MAX))
     return HaproxySupervisor(reactor, chosen.haproxy, chosen.output, chosen.socket, master)
 
 
@@ -236,7 +238,7 @@ def _renderer(chosen: DriverOptions, version: tuple[int, ...]) -> Renderer:
     if template is None:
         template = resources.files(core).joinpath("haproxy.cfg.j2").read_text("utf-8")
     try:
-        renderer = Renderer(template, str(chosen.socket), str(states_beside(chosen.output)), version)
+        renderer = Renderer(template, str(chosen.socket), str(states_file_of(chosen.output)), version)
         renderer.description(Topology())
     except Unrenderable as error:
         raise OptionError(f"--template {error}.") from error
@@ -244,10 +246,10 @@ def _renderer(chosen: DriverOptions, version: tuple[int, ...]) -> Renderer:
 
 
 def _check(chosen: DriverOptions) -> str:
-    """Make the checks for which HAProxy runs, and return a summary of the options."""
+    """Check the options by running HAProxy, and return a summary of them. Ends the process if they are not valid."""
     for problem in () if chosen.certificates is None else find_certificates(chosen.certificates).problems.values():
         refuse_start(f"--certificates: {problem}.")
-    custom = Custom() if chosen.include is None else custom_in(chosen.include)
+    custom = Custom() if chosen.include is None else read_custom(chosen.include)
     if custom.problem is not None:
         refuse_start(f"--include: {custom.problem}.")
     for file, why in custom.misnamed().items():
@@ -263,7 +265,7 @@ def _check(chosen: DriverOptions) -> str:
         try:
             check_config_now(chosen.haproxy, Path(draft.name))
         except ConfigRefused as error:
-            why = located(str(error), rendered.text)
+            why = with_files_and_lines(str(error), rendered.text)
             refuse_start(f"{chosen.haproxy} refuses the configuration for an empty registry: {why}.")
     return f"nodes {', '.join(chosen.nodes)}, output {chosen.output}, socket {chosen.socket}"
 

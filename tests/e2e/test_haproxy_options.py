@@ -22,7 +22,7 @@ from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from bender.haproxy.bind_check import why_not
+from bender.haproxy.bind_check import bind_problem
 from tests.e2e.balancing import NODES, Driver, Place, driven, together
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node, until
 from tests.e2e.traffic import traffic
@@ -219,8 +219,8 @@ async def test_a_shop(cluster: Cluster, place: Place, log: socket.socket) -> Non
             assert words in await response.content()
 
         # A second HAProxy of this user could share the address, and Prometheus would reach either by chance.
-        assert why_not(f"127.0.0.1:{stats}", shared=False) == "another program listens there"
-        assert why_not(f"127.0.0.1:{stats}") is None
+        assert bind_problem(f"127.0.0.1:{stats}", shared=False) == "another program listens there"
+        assert bind_problem(f"127.0.0.1:{stats}") is None
 
         await at.set("/frontends/www", redirect_https=True, forwardfor=False, log=False)
         status, _, headers = await at.get("/cart?a=1", headers={"Host": "shop.example:8000"})

@@ -15,7 +15,7 @@ from bender.haproxy import core
 from bender.haproxy.core.health import Findings
 from bender.haproxy.core.rendering import Renderer
 from bender.haproxy.core.servers import DesiredServer
-from bender.haproxy.core.settings import backend_of, frontend_of
+from bender.haproxy.core.settings import parse_backend, parse_frontend
 from bender.haproxy.core.topology import Topology, build_topology, slots_for
 from bender.haproxy.reconciler import ReconcileOutcome, Reconciler
 from bender.haproxy.runtime import Runtime
@@ -39,7 +39,7 @@ def shop(place: Place, servers: int) -> tuple[Topology, int]:
     backend = {"name": "shop", "app": "web", "version": "1", "health": {"path": "/health", "interval": 0.2}}
     frontend = {"name": "www", "backend": "shop", "bind": f"127.0.0.1:{port}"}
     slots = {"shop": slots_for(servers, 0)}
-    found, problems = build_topology({"shop": backend_of(backend)}, {"www": frontend_of(frontend)}, slots)
+    found, problems = build_topology({"shop": parse_backend(backend)}, {"www": parse_frontend(frontend)}, slots)
     assert problems == {}
     return found, port
 

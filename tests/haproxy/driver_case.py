@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from bender.client import Event, Stand
 from bender.haproxy import core
-from bender.haproxy.config_file import ConfigRefused, Files
+from bender.haproxy.config_file import ConfigFiles, ConfigRefused
 from bender.haproxy.core.admin_states import StateAnswer
 from bender.haproxy.core.desired_state import DesiredState
 from bender.haproxy.core.registry import ReceivedEvent
@@ -146,16 +146,16 @@ class DriverCase(SynchronousTestCase):
         self.bad = "no such words"
         self.full = False
         self.reload = Reload(self.haproxy)
-        self.begin()
+        self.restart_driver()
 
-    def begin(self, *, reporting: bool = False) -> None:
+    def restart_driver(self, *, reporting: bool = False) -> None:
         """Start a driver, as another process."""
         self.watch, self.acknowledger, self.states = FakeWatch(), FakeAcknowledger(), FakeStates()
         runtime = Runtime(self.clock, Endpoint(self.haproxy))
-        self.files = self.reload.files = Files(self.output, self.check, self.store)
+        self.files = self.reload.files = ConfigFiles(self.output, self.check, self.store)
         addresses = AddressResolver(self.clock)
         version = tuple(map(int, self.version.split(".")))
-        desired = DesiredState(addresses.address_of, with_slots=version < DYNAMIC_SINCE)
+        desired = DesiredState(addresses.address_of, uses_slots=version < DYNAMIC_SINCE)
         self.reloader = HaproxyReloader(
             self.clock,
             runtime=runtime,

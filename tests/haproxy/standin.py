@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from bender.haproxy.config_file import Files
+from bender.haproxy.config_file import ConfigFiles
 from bender.haproxy.supervisor import ReloadFailed
 
 COLUMNS = (
@@ -226,30 +226,30 @@ class Reload:
     """Has a HAProxy load what a file holds, unless a test wants otherwise."""
 
     haproxy: HAProxy
-    able: bool = True
+    can_reload: bool = True
     works: bool = True
-    starts: int = 0
-    reloads: int = 0
-    files: Files | None = None
+    start_count: int = 0
+    reload_count: int = 0
+    files: ConfigFiles | None = None
     ended: bool = False
     problem: str | None = None
 
-    def begin(self) -> None:
-        if not self.starts:
-            self.starts = 1
+    def start(self) -> None:
+        if not self.start_count:
+            self.start_count = 1
             self._load()
 
     async def reload(self, *, running: bool) -> None:
         if self.problem is not None:
             raise ReloadFailed(self.problem)
         if running:
-            self.reloads += 1
+            self.reload_count += 1
             self._load()
 
     async def check(self) -> None:
         """Nothing is known."""
 
-    async def end(self) -> None:
+    async def stop(self) -> None:
         self.ended = True
 
     def _load(self) -> None:

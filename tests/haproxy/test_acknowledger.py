@@ -7,7 +7,7 @@ from twisted.web.server import Site
 
 from bender.client import Stand
 from bender.core.model import RegistrationRequest
-from bender.haproxy.acknowledger import AGAIN_S, Acknowledger
+from bender.haproxy.acknowledger import RETRY_S, Acknowledger
 from tests.client.cluster import ALL, ONE, TWO, ClientCase, Page, Watcher
 
 
@@ -127,7 +127,7 @@ class Telling(ClientCase):
         self.assertIsNone(self.acknowledger.acknowledged)
         self.assertIn("does not answer", str(self.acknowledger.problem))
         self.network.cut = set()
-        self.network.pass_time(2 + 2 * AGAIN_S)
+        self.network.pass_time(2 + 2 * RETRY_S)
         self.assertEqual((self.acknowledger.acknowledged, self.acknowledger.problem), (stand, None))
 
     def test_another_node(self) -> None:

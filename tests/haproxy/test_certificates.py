@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.certificates import CertificateStore, certificates_beside, file_signature, find_certificates
+from bender.haproxy.certificates import CertificateStore, copies_folder_of, file_signature, find_certificates
 
 AUTHORITY = trustme.CA()
 LEAVES = [AUTHORITY.issue_cert(f"shop{number}.example") for number in range(3)]
@@ -135,7 +135,7 @@ class Copies(CertificatesCase):
 
     def test_beside_the_configuration(self) -> None:
         """So two drivers do not share them."""
-        self.assertEqual(certificates_beside(self.folder / "edge.cfg"), self.place)
+        self.assertEqual(copies_folder_of(self.folder / "edge.cfg"), self.place)
 
     def test_a_set(self) -> None:
         """It is where its content says, and this user alone can read it."""

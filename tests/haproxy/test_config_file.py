@@ -7,8 +7,8 @@ from pathlib import Path
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.config_file import ConfigRefused, Files, states_beside
-from bender.haproxy.core.rendering import Rendered
+from bender.haproxy.config_file import ConfigFiles, ConfigRefused, states_file_of
+from bender.haproxy.core.rendering import RenderedConfig
 
 
 class Writing(SynchronousTestCase):
@@ -16,7 +16,7 @@ class Writing(SynchronousTestCase):
         self.output = Path(self.mktemp()).absolute()
         self.checked: list[Path] = []
         self.waiting: Deferred[None] | None = None
-        self.files = Files(self.output, self.check)
+        self.files = ConfigFiles(self.output, self.check)
 
     async def check(self, draft: Path) -> None:
         self.checked.append(draft)
@@ -26,7 +26,7 @@ class Writing(SynchronousTestCase):
             raise ConfigRefused("bad")
 
     def replace(self, text: str) -> Deferred[object]:
-        return Deferred.fromCoroutine(self.files.replace(Rendered(text, f"shape of {text}")))
+        return Deferred.fromCoroutine(self.files.replace(RenderedConfig(text, f"shape of {text}")))
 
     def test_what_is_good_is_there(self) -> None:
         """With a heading that says whose it is, and of what shape; nothing else is left behind."""
@@ -40,15 +40,15 @@ class Writing(SynchronousTestCase):
     def test_the_states_of_servers(self) -> None:
         """They are beside it, and there again for the next driver; they are written only where they are others."""
         self.assertIsNone(self.files.states)
-        self.files.keep_states("one")
-        file = states_beside(self.output)
+        self.files.save_states("one")
+        file = states_file_of(self.output)
         self.assertEqual((file.name, file.read_text()), (f"{self.output.name}.states", "one"))
-        self.assertEqual(Files(self.output, self.check).states, "one")
+        self.assertEqual(ConfigFiles(self.output, self.check).states, "one")
         file.unlink()
-        self.files.keep_states("one")
+        self.files.save_states("one")
         self.assertFalse(file.exists())
-        states_beside(self.output).mkdir()
-        self.assertRaises(ConfigRefused, self.files.keep_states, "two")
+        states_file_of(self.output).mkdir()
+        self.assertRaises(ConfigRefused, self.files.save_states, "two")
         self.assertEqual((self.files.states, [*self.output.parent.glob(".*.draft")]), ("one", []))
 
     def test_what_is_bad_is_not(self) -> None:
@@ -68,10 +68,10 @@ class Writing(SynchronousTestCase):
     def test_it_was_there_before(self) -> None:
         """Of ours it is known which shape it has, and of others nothing."""
         self.successResultOf(self.replace("one"))
-        again = Files(self.output, self.check)
+        again = ConfigFiles(self.output, self.check)
         self.assertEqual(again.written, self.files.written)
         self.output.write_text("# somebody's own\n")
-        self.assertEqual(getattr(Files(self.output, self.check).written, "description", ""), None)
+        self.assertEqual(getattr(ConfigFiles(self.output, self.check).written, "description", ""), None)
 
     def test_back_to_what_was_before(self) -> None:
         """Where there was something."""
@@ -97,6 +97,6 @@ class Writing(SynchronousTestCase):
 
     def test_where_nothing_can_be_written(self) -> None:
         """It is said, and is a refusal like others."""
-        files = Files(self.output / "none" / "cfg", self.check)
-        error = self.failureResultOf(Deferred.fromCoroutine(files.replace(Rendered("a", "b"))), ConfigRefused)
+        files = ConfigFiles(self.output / "none" / "cfg", self.check)
+        error = self.failureResultOf(Deferred.fromCoroutine(files.replace(RenderedConfig("a", "b"))), ConfigRefused)
         self.assertIn("cannot be written", str(error.value))

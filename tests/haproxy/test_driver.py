@@ -7,7 +7,7 @@ from zope.interface import provider
 
 from bender.client import Stand
 from bender.haproxy.core.pending_acks import BUSY_S_MAX
-from bender.haproxy.core.registry import KEPT_S, ReceivedEvent
+from bender.haproxy.core.registry import KEEP_S, ReceivedEvent
 from bender.haproxy.driver import CHECK_S, QUIET_S
 from bender.haproxy.status import status
 from tests.haproxy.driver_case import NODE, SHOP, SYNCED, A, B, C, DriverCase
@@ -20,10 +20,10 @@ class Beginning(DriverCase):
         """Then HAProxy is started, with all of it."""
         self.tell(*SHOP, online(1))
         self.settle(5)
-        self.assertEqual((self.reload.starts, self.output.exists()), (0, False))
+        self.assertEqual((self.reload.start_count, self.output.exists()), (0, False))
         self.tell(SYNCED)
         self.settle(0.5)
-        self.assertEqual((self.reload.starts, self.reload.reloads), (1, 0))
+        self.assertEqual((self.reload.start_count, self.reload.reload_count), (1, 0))
         self.assertEqual(self.servers(), {A: (0, 1)})
         self.assertTrue(self.driver.ready)
         self.assertEqual(self.acknowledger.acknowledged, Stand(NODE, "4"))
@@ -31,14 +31,14 @@ class Beginning(DriverCase):
     def test_another_driver_finds_haproxy_as_it_is(self) -> None:
         """It is told what was missed, and nothing is reloaded."""
         self.serve(1, 2)
-        self.begin()
+        self.restart_driver()
         self.tell(*SHOP, online(2), online(3))
         self.settle(3)
         self.assertEqual(self.haproxy.commands(), [])
         self.tell(SYNCED)
         self.settle(0.1)
         self.assertEqual(self.servers(), {B: (0, 1), C: (0, 1)})
-        self.assertEqual((self.reload.starts, self.reload.reloads), (1, 0))
+        self.assertEqual((self.reload.start_count, self.reload.reload_count), (1, 0))
 
     def test_another_driver_does_not_know_yet_where_hosts_are(self) -> None:
         """Servers whose hosts have names stay while these are looked up, however long that takes."""
@@ -50,7 +50,7 @@ class Beginning(DriverCase):
         self.haproxy.commands()
         self.driver.stopService()
         self.clock.nameResolver.addresses.clear()
-        self.begin()
+        self.restart_driver()
         self.tell(*said)
         self.settle(CHECK_S)
         self.assertEqual((self.haproxy.commands(), [*self.servers()]), ([], ["1:shop.example:1"]))
@@ -58,53 +58,53 @@ class Beginning(DriverCase):
     def test_bender_has_lost_everything(self) -> None:
         """HAProxy is left as it is until somebody sets something up."""
         self.serve(1)
-        self.begin()
+        self.restart_driver()
         self.tell(SYNCED)
         self.settle(10)
         self.assertEqual((self.haproxy.commands(), self.servers()), ([], {A: (0, 1)}))
-        self.assertIn("has no frontend", str(self.driver.held))
+        self.assertIn("has no frontend", str(self.driver.hold_reason))
         self.assertFalse(self.driver.ready)
         self.tell(online(2), *SHOP)
         self.settle(QUIET_S + 0.5)
-        self.assertEqual((self.servers(), self.driver.held), ({B: (0, 1)}, None))
+        self.assertEqual((self.servers(), self.driver.hold_reason), ({B: (0, 1)}, None))
 
     def test_an_operator_removes_the_file(self) -> None:
         """A driver that is held then makes HAProxy serve no frontend, as bender reports it, without a restart."""
         self.serve(1)
-        self.begin()
+        self.restart_driver()
         self.tell(SYNCED)
         self.settle(10)
-        self.assertIn("remove that file", str(self.driver.held))
+        self.assertIn("remove that file", str(self.driver.hold_reason))
         self.output.unlink()
         self.settle(CHECK_S + 1)
-        self.assertEqual((self.driver.held, self.driver.ready), (None, True))
+        self.assertEqual((self.driver.hold_reason, self.driver.ready), (None, True))
         self.assertNotIn("frontend www", self.output.read_text())
         self.assertNotIn("shop", self.haproxy.pools)
 
     def test_bender_is_set_up_again(self) -> None:
         """HAProxy is left as it is until there is a frontend, and nothing more has come for a while."""
         self.serve(1)
-        self.begin()
+        self.restart_driver()
         self.tell(SYNCED, online(1))
         self.settle(1)
         shop, www = SHOP
         self.tell(shop)
         self.settle(2 * QUIET_S)
-        self.assertIn("has no frontend", str(self.driver.held))
+        self.assertIn("has no frontend", str(self.driver.hold_reason))
         self.tell(www)
         self.settle(QUIET_S - 1)
         self.tell(frontend("second", backend="shop", bind="*:81"))
         self.settle(QUIET_S - 1)
-        self.assertIsNotNone(self.driver.held)
-        self.assertEqual(self.reload.reloads, 0)
+        self.assertIsNotNone(self.driver.hold_reason)
+        self.assertEqual(self.reload.reload_count, 0)
         self.settle(2)
-        self.assertIsNone(self.driver.held)
+        self.assertIsNone(self.driver.hold_reason)
         self.assertEqual({door.title for door in self.driver.reloader.topology.doors}, {"www", "second"})
 
     def test_a_file_that_is_not_ours(self) -> None:
         """It is loaded over only when there is something to say."""
         self.output.write_text("frontend x\n")
-        self.begin()
+        self.restart_driver()
         self.tell(SYNCED)
         self.settle(5)
         self.assertEqual(self.output.read_text(), "frontend x\n")
@@ -135,7 +135,7 @@ class Members(DriverCase):
             self.haproxy.commands(),
             [f"set server {name} state drain", f"set server {name} state maint", f"del server {name}"],
         )
-        self.assertEqual((self.reload.reloads, self.acknowledger.acknowledged), (0, Stand(NODE, "7")))
+        self.assertEqual((self.reload.reload_count, self.acknowledger.acknowledged), (0, Stand(NODE, "7")))
 
     def test_one_with_requests(self) -> None:
         """It is deleted when they have ended, and until then bender is not told that it is gone."""
@@ -172,7 +172,7 @@ class Members(DriverCase):
         self.assertEqual(commands[:3], ["add server shopght 1", "set server shopready", "set server shopdrain"])
         self.tell(backend("shop", "changed", version="1"))
         self.assertEqual(self.servers(), {A: (0, 1)})
-        self.assertEqual(self.reload.reloads, 0)
+        self.assertEqual(self.reload.reload_count, 0)
 
     def test_they_are_in_the_file_as_well(self) -> None:
         """Soon, and not more often than once a second."""
@@ -198,14 +198,14 @@ class Members(DriverCase):
         """Looking changes nothing."""
         self.serve(1, 2)
         self.settle(20)
-        self.assertEqual((self.haproxy.commands(), self.reload.reloads), ([], 0))
+        self.assertEqual((self.haproxy.commands(), self.reload.reload_count), ([], 0))
 
     def test_what_haproxy_does_not_carry_out(self) -> None:
         """It is said, and tried again."""
         self.serve(1)
         self.haproxy.on_command = self.delete
         self.tell(online(1, weight=7))
-        self.assertIn("No such server.", self.driver.refused[0])
+        self.assertIn("No such server.", self.driver.refused_commands[0])
         self.haproxy.on_command = lambda _command: None
         self.settle(CHECK_S)
         self.assertEqual(self.servers(), {A: (0, 7)})
@@ -303,10 +303,10 @@ class WithoutBender(DriverCase):
         self.serve(1, 2)
         self.tell(offline(1, "node-lost"))
         self.watch.on_away({NODE: "does not answer"})
-        self.settle(10 * KEPT_S)
+        self.settle(10 * KEEP_S)
         self.assertEqual({*self.servers()}, {A, B})
         self.watch.stand()
-        self.settle(KEPT_S - 1)
+        self.settle(KEEP_S - 1)
         self.assertEqual({*self.servers()}, {A, B})
         self.settle(2)
         self.assertEqual({*self.servers()}, {B})
@@ -319,7 +319,7 @@ class WithoutBender(DriverCase):
         self.assertEqual({*self.servers()}, {A, B, C})
         self.tell(offline(1, "expired"), online(3))
         self.assertEqual({*self.servers()}, {B, C})
-        self.settle(KEPT_S)
+        self.settle(KEEP_S)
         self.assertEqual({*self.servers()}, {C})
 
     def test_configuration_that_is_missing(self) -> None:
@@ -327,7 +327,7 @@ class WithoutBender(DriverCase):
         self.serve(1)
         self.tell(backend("shop", "removed", "missed"), frontend("www", "removed", "missed"))
         self.settle(5)
-        self.assertEqual((self.servers(), self.reload.reloads), ({A: (0, 1)}, 0))
+        self.assertEqual((self.servers(), self.reload.reload_count), ({A: (0, 1)}, 0))
         self.tell(*SHOP)
         self.tell(frontend("www", "removed"), backend("shop", "removed"))
         self.settle(2)
@@ -346,7 +346,7 @@ class WithSlots(DriverCase):
         self.assertEqual(len(self.servers()), 8)
         self.tell(online(2), offline(1, "expired"))
         used = {(each.address, each.port) for each in self.haproxy.pools["shop"].values() if not each.admin & 1}
-        self.assertEqual((used, self.reload.reloads), ({("10.0.0.1", 2)}, 0))
+        self.assertEqual((used, self.reload.reload_count), ({("10.0.0.1", 2)}, 0))
 
     def test_more_members_than_slots(self) -> None:
         """There are more of them after a reload."""
@@ -354,7 +354,7 @@ class WithSlots(DriverCase):
         self.settle(2)
         self.tell(*map(online, range(2, 10)))
         self.settle(2)
-        self.assertEqual((len(self.servers()), self.reload.reloads), (32, 1))
+        self.assertEqual((len(self.servers()), self.reload.reload_count), (32, 1))
         used = {each.port for each in self.haproxy.pools["shop"].values() if not each.admin & 1}
         self.assertEqual(used, {*range(1, 10)})
 
@@ -363,7 +363,7 @@ class Reporting(DriverCase):
     def test_what_haproxy_has_counted(self) -> None:
         """It is told with every look, without what was there before."""
         self.serve(1, 2)
-        self.begin(reporting=True)
+        self.restart_driver(reporting=True)
         self.haproxy.pools["shop"][A].requests = 100
         self.tell(*SHOP, online(1), online(2), SYNCED)
         self.settle(0.1)

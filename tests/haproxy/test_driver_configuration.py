@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bender.client import Stand
 from bender.haproxy.driver import CHECK_S
-from bender.haproxy.reloader import AGAIN_S, BEGIN_S_MAX
+from bender.haproxy.reloader import RETRY_S, START_S_MAX
 from tests.haproxy.driver_case import NODE, SHOP, SYNCED, A, B, DriverCase
 from tests.haproxy.events import backend, frontend, offline, online
 
@@ -21,9 +21,9 @@ class Shapes(DriverCase):
         self.tell(frontend("api", backend="api", bind="*:81"))
         self.haproxy.pools["shop"][A].weight = 9
         self.settle(0.3)
-        self.assertEqual(self.reload.reloads, 1)
+        self.assertEqual(self.reload.reload_count, 1)
         self.assertEqual(self.haproxy.servers("api"), {A: (0, 1)})
-        self.assertEqual(self.reloader.reloads, 1)
+        self.assertEqual(self.reloader.reload_count, 1)
 
     def test_many_in_a_row(self) -> None:
         """Not more than one reload a second."""
@@ -33,7 +33,7 @@ class Shapes(DriverCase):
             self.tell(backend(f"b{i}"))
             self.settle(0.1)
         self.settle(2)
-        self.assertLessEqual(self.reload.reloads, 4)
+        self.assertLessEqual(self.reload.reload_count, 4)
         self.assertIn("b19", self.haproxy.pools)
 
     def test_changes_without_an_end(self) -> None:
@@ -45,7 +45,7 @@ class Shapes(DriverCase):
             self.tell(backend("shop", "changed", canary={"version": "2", "percent": i}), backend(f"b{i}"))
             self.settle(0.05)
         self.assertIn("frontend late", self.output.read_text())
-        self.assertGreaterEqual(self.reload.reloads, 1)
+        self.assertGreaterEqual(self.reload.reload_count, 1)
 
     def test_what_haproxy_refuses(self) -> None:
         """The last good file stays, members go on changing in it, and it is tried again after a while."""
@@ -55,14 +55,14 @@ class Shapes(DriverCase):
         good = self.output.read_text()
         self.tell(backend("bad"))
         self.settle(5)
-        self.assertEqual((self.output.read_text(), self.reload.reloads), (good, 0))
+        self.assertEqual((self.output.read_text(), self.reload.reload_count), (good, 0))
         self.assertEqual(getattr(self.reloader.refusal, "why", ""), "it has bad words")
         self.tell(online(2))
         self.settle(2)
         self.assertIn(f"server {B} ", self.output.read_text())
         self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
         self.assertEqual(len([text for text in self.checked if "backend/bad" in text]), 1)
-        self.settle(AGAIN_S)
+        self.settle(RETRY_S)
         self.assertEqual(len([text for text in self.checked if "backend/bad" in text]), 2)
         self.tell(backend("bad", "removed"))
         self.settle(2)
@@ -81,23 +81,23 @@ class Shapes(DriverCase):
     def test_a_file_that_cannot_be_written(self) -> None:
         """It is said, and tried again after a while."""
         in_the_way = self.change_that_cannot_be_written()
-        self.assertIn("cannot be written", str(self.reloader.problem))
+        self.assertIn("cannot be written", str(self.reloader.rewrite_problem))
         self.tell(backend("api"))
         self.settle(2)
         self.assertIn("cannot be written", getattr(self.reloader.refusal, "why", ""))
         in_the_way.rmdir()
-        self.settle(AGAIN_S)
+        self.settle(RETRY_S)
         self.assertIn("backend api", self.output.read_text())
         self.assertIn("api", self.haproxy.pools)
-        self.assertIsNone(self.reloader.problem)
+        self.assertIsNone(self.reloader.rewrite_problem)
 
     def test_a_file_with_other_servers_that_cannot_be_written(self) -> None:
         """It is written when it can be, though nothing else has changed by then."""
         in_the_way = self.change_that_cannot_be_written()
         in_the_way.rmdir()
-        self.settle(AGAIN_S)
+        self.settle(RETRY_S)
         self.assertIn(f"server {B} ", self.output.read_text())
-        self.assertIsNone(self.reloader.problem)
+        self.assertIsNone(self.reloader.rewrite_problem)
 
     def test_what_haproxy_cannot_begin_with(self) -> None:
         """The file is as it was before; it is tried again after a while, and after twice of that."""
@@ -106,16 +106,16 @@ class Shapes(DriverCase):
         self.reload.works = False
         good = self.output.read_text()
         self.tell(backend("api"))
-        self.settle(BEGIN_S_MAX + 1)
+        self.settle(START_S_MAX + 1)
         self.assertEqual(self.output.read_text(), good)
         self.assertIn("did not start", getattr(self.reloader.refusal, "why", ""))
-        self.assertEqual(self.reload.reloads, 1)
-        self.settle(AGAIN_S + BEGIN_S_MAX)
-        self.assertEqual(self.reload.reloads, 2)
-        self.settle(2 * AGAIN_S - 1)
-        self.assertEqual(self.reload.reloads, 2)
+        self.assertEqual(self.reload.reload_count, 1)
+        self.settle(RETRY_S + START_S_MAX)
+        self.assertEqual(self.reload.reload_count, 2)
+        self.settle(2 * RETRY_S - 1)
+        self.assertEqual(self.reload.reload_count, 2)
         self.reload.works = True
-        self.settle(BEGIN_S_MAX)
+        self.settle(START_S_MAX)
         self.assertIsNone(self.reloader.refusal)
         self.assertIn("api", self.haproxy.pools)
 
@@ -124,12 +124,12 @@ class Shapes(DriverCase):
         self.serve(1)
         self.settle(2)
         good = self.output.read_text()
-        self.begin()
+        self.restart_driver()
         self.reload.works = False
         self.tell(*SHOP, online(1), backend("api"), SYNCED)
         self.settle(1)
         self.assertNotEqual(self.output.read_text(), good)
-        self.settle(BEGIN_S_MAX)
+        self.settle(START_S_MAX)
         self.assertEqual(self.output.read_text(), good)
         self.tell(online(2))
         self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
@@ -138,7 +138,7 @@ class Shapes(DriverCase):
         """It waits for somebody who does, with a file that is ready for that."""
         self.serve(1)
         self.settle(2)
-        self.reload.able, self.reload.problem = False, "by hand"
+        self.reload.can_reload, self.reload.problem = False, "by hand"
         self.tell(backend("api"), online(2))
         self.settle(5)
         self.assertIn("backend api", self.output.read_text())
@@ -183,4 +183,4 @@ class Shapes(DriverCase):
         self.haproxy.load(text)
         self.settle(1.1)
         self.assertEqual(self.servers(), {B: (0, 1)})
-        self.assertEqual(self.reload.reloads, 0)
+        self.assertEqual(self.reload.reload_count, 0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from bender.haproxy.config_file import states_beside
+from bender.haproxy.config_file import states_file_of
 from bender.haproxy.core.admin_states import StateAnswer
-from bender.haproxy.core.registry import ReceivedEvent, kept
+from bender.haproxy.core.registry import ReceivedEvent, kept_ids
 from bender.haproxy.driver import CHECK_S
 from tests.haproxy.driver_case import ID, SHOP, SYNCED, A, B, C, DriverCase
 from tests.haproxy.events import backend, frontend, offline, online
@@ -26,7 +26,7 @@ class Checks(DriverCase):
 
     def down(self) -> list[str]:
         """The servers that HAProxy would begin with as down."""
-        lines = states_beside(self.output).read_text().splitlines()
+        lines = states_file_of(self.output).read_text().splitlines()
         return [line.split()[3] for line in lines[2:]]
 
     def test_what_is_down_is_in_a_file(self) -> None:
@@ -47,7 +47,7 @@ class Checks(DriverCase):
         """What went down a moment ago is in the file; HAProxy is told again where it did not read that."""
         self.tell(frontend("other", backend="shop", bind="*:81"))
         self.settle(1)
-        self.assertEqual((self.reload.reloads, self.down()), (1, [B]))
+        self.assertEqual((self.reload.reload_count, self.down()), (1, [B]))
         self.assertEqual(self.haproxy.commands(), [f"set server shop/{B} health down"])
         self.settle(CHECK_S)
         self.assertEqual((self.haproxy.commands(), self.down()), ([], [B]))
@@ -57,21 +57,21 @@ class Checks(DriverCase):
         self.settle(CHECK_S)
         self.driver.stopService()
         self.haproxy.load(self.output.read_text())
-        self.begin()
+        self.restart_driver()
         self.tell(backend("shop", health={"path": "/health"}), SHOP[1], online(1), online(2), SYNCED)
         self.settle(CHECK_S)
         self.assertEqual((self.haproxy.commands(), self.down()), ([f"set server shop/{B} health down"], [B]))
 
     def test_the_file_cannot_be_written(self) -> None:
         """That is said, and all else goes on."""
-        file = states_beside(self.output)
+        file = states_file_of(self.output)
         file.unlink()
         file.mkdir()
         self.settle(CHECK_S)
         self.assertIn(f"{file} cannot be written", str(self.reloader.states_problem))
         self.tell(frontend("other", backend="shop", bind="*:81"))
         self.settle(1)
-        self.assertEqual(self.reload.reloads, 1)
+        self.assertEqual(self.reload.reload_count, 1)
         file.rmdir()
         self.settle(CHECK_S)
         self.assertEqual((self.reloader.states_problem, self.down()), (None, [B]))
@@ -103,11 +103,11 @@ class States(DriverCase):
     def test_bender_has_lost_it(self) -> None:
         """It stays until its time is over, is among what is kept, and that is said once."""
         self.lose()
-        self.assertEqual((self.out(), [*kept(self.driver.desired.registry)]), (True, [f"{ID}/state"]))
+        self.assertEqual((self.out(), [*kept_ids(self.driver.desired.registry)]), (True, [f"{ID}/state"]))
         self.settle(55)
         self.assertTrue(self.out())
         self.settle(4)
-        self.assertEqual((self.out(), [*kept(self.driver.desired.registry)]), (False, []))
+        self.assertEqual((self.out(), [*kept_ids(self.driver.desired.registry)]), (False, []))
 
     def test_what_a_node_says_positively(self) -> None:
         """That it was removed, in an event or when it is asked; that another one is set; and that it is set again."""
@@ -122,7 +122,7 @@ class States(DriverCase):
             self.assertTrue(self.out())
             self.states.answer = answer
             self.settle(4)
-            self.assertEqual((self.out(), [*kept(self.driver.desired.registry)]), (out, []), answer)
+            self.assertEqual((self.out(), [*kept_ids(self.driver.desired.registry)]), (out, []), answer)
             self.tell(self.changed("up"))
             self.settle(1)
             self.assertFalse(self.out())

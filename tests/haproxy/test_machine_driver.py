@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bender.haproxy.core.custom import Custom, custom_of
+from bender.haproxy.core.custom import Custom, parse_custom
 from bender.haproxy.core.machine_settings import Machine
 from bender.haproxy.driver import CHECK_S
-from bender.haproxy.reloader import AGAIN_S
+from bender.haproxy.reloader import RETRY_S
 from tests.haproxy.driver_case import SHOP, SYNCED, A, B, DriverCase
 from tests.haproxy.events import online
 
@@ -13,7 +13,7 @@ STATS = Machine(stats="127.0.0.1:8404")
 
 
 def adding(file: str, line: str) -> Machine:
-    return Machine(custom=custom_of({file: line}))
+    return Machine(custom=parse_custom({file: line}))
 
 
 class Machines(DriverCase):
@@ -29,16 +29,16 @@ class Machines(DriverCase):
         self.serve(1)
         self.use(adding("global.cfg", "user haproxy"))
         self.assertIn("user haproxy", self.text())
-        self.assertEqual((self.reload.reloads, self.servers()), (1, {A: (0, 1)}))
+        self.assertEqual((self.reload.reload_count, self.servers()), (1, {A: (0, 1)}))
         self.use(adding("global.cfg", "user haproxy"))
-        self.assertEqual(self.reload.reloads, 1)
+        self.assertEqual(self.reload.reload_count, 1)
 
     def test_what_cannot_be_used(self) -> None:
         """It is among the problems, and takes no reload."""
         self.serve(1)
         self.use(Machine(), certificates="there are none")
         self.assertEqual(
-            (self.driver.desired.all_problems, self.reload.reloads), ({"certificates": "there are none"}, 0)
+            (self.driver.desired.all_problems, self.reload.reload_count), ({"certificates": "there are none"}, 0)
         )
         self.use(Machine())
         self.assertEqual(self.driver.desired.all_problems, {})
@@ -57,7 +57,7 @@ class Machines(DriverCase):
         self.assertIn("10.0.0.1:2", self.text())
         self.assertNotIn(self.bad, self.text())
         self.bad = "other words"
-        self.settle(AGAIN_S)
+        self.settle(RETRY_S)
         self.assertIn("no such words", self.text())
         self.assertIsNone(self.reloader.refusal)
 
@@ -69,9 +69,9 @@ class Machines(DriverCase):
         self.assertIn("a.cfg line 1: is nothing", self.reloader.refusal.why)
         self.tell(online(2))
         self.settle(2)
-        self.assertEqual(({*self.servers()}, self.reload.reloads), ({A, B}, 0))
+        self.assertEqual(({*self.servers()}, self.reload.reload_count), ({A, B}, 0))
         self.use(adding("global.cfg", "user haproxy"))
-        self.assertEqual((self.reloader.refusal, self.reload.reloads), (None, 1))
+        self.assertEqual((self.reloader.refusal, self.reload.reload_count), (None, 1))
 
     def test_what_haproxy_cannot_begin_with(self) -> None:
         """It is taken back out of the file, and stays out when that is rewritten."""
@@ -88,22 +88,22 @@ class Machines(DriverCase):
     def test_statistics_alone(self) -> None:
         """They are no frontend that bender could have lost, nor are sections of the operator's."""
         self.driver.stopService()
-        custom = custom_of({"sections.cfg": "listen mine\n    bind 127.0.0.1:1"})
+        custom = parse_custom({"sections.cfg": "listen mine\n    bind 127.0.0.1:1"})
         for _ in range(2):  # the second driver finds the file of the first one
-            self.begin()
+            self.restart_driver()
             self.driver.use_machine(Machine(stats="127.0.0.1:8404", custom=custom), {})
             self.tell(SYNCED)
             self.settle(5)
             self.assertIn("bind 127.0.0.1:8404", self.text())
-            self.assertEqual((self.driver.held, self.driver.ready), (None, True))
+            self.assertEqual((self.driver.hold_reason, self.driver.ready), (None, True))
             self.driver.stopService()
-        self.begin()
+        self.restart_driver()
         self.driver.use_machine(STATS, {})
         self.tell(*SHOP, SYNCED)
         self.settle(5)
         self.driver.stopService()
-        self.begin()
+        self.restart_driver()
         self.driver.use_machine(STATS, {})
         self.tell(SYNCED)
         self.settle(5)
-        self.assertIsNotNone(self.driver.held)
+        self.assertIsNotNone(self.driver.hold_reason)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.certificates import CertificateStore
 from bender.haproxy.core.machine_settings import Log, Machine
-from bender.haproxy.machine_files import LOOK_S, MachineFiles, custom_in
+from bender.haproxy.machine_files import LOOK_S, MachineFiles, read_custom
 from tests.haproxy.test_certificates import chain, whole
 
 MACHINE = Machine(log=Log("stdout"))
@@ -88,8 +88,8 @@ class Watching(SynchronousTestCase):
         """Nothing is rendered then, or a line that forbids something would be missing."""
         (self.include / "a.cfg").write_bytes(b"\xe9")
         (self.include / "notes.txt").write_bytes(b"\xe9")
-        self.assertIn("a.cfg is not UTF-8", str(custom_in(self.include).problem))
-        self.assertIn("cannot be read", str(custom_in(self.folder / "none").problem))
+        self.assertIn("a.cfg is not UTF-8", str(read_custom(self.include).problem))
+        self.assertIn("cannot be read", str(read_custom(self.folder / "none").problem))
 
     def test_other_options(self) -> None:
         """They are taken at once."""

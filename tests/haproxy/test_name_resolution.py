@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.name_resolution import AGAIN_S, ASKED_S, FRESH_S, AddressResolver
+from bender.haproxy.name_resolution import FORGET_S, REFRESH_S, RETRY_S, AddressResolver
 from tests.exchange.network import Network
 
 
@@ -55,10 +55,10 @@ class LookingUp(SynchronousTestCase):
         self.ask()
         self.network.pass_time(1)
         self.names.addresses["shop.example"] = ["10.0.0.1", "10.0.0.2"]
-        self.network.pass_time(FRESH_S)
+        self.network.pass_time(REFRESH_S)
         self.assertEqual((self.ask(), len(self.changed)), ("10.0.0.2", 1))
         self.names.addresses["shop.example"] = ["10.0.0.3"]
-        self.network.pass_time(FRESH_S)
+        self.network.pass_time(REFRESH_S)
         self.assertEqual((self.ask(), len(self.changed)), ("10.0.0.3", 2))
 
     def test_it_is_not_found(self) -> None:
@@ -66,19 +66,19 @@ class LookingUp(SynchronousTestCase):
         self.ask()
         self.network.pass_time(1)
         self.names.addresses["shop.example"] = ["10.0.0.1"]
-        self.network.pass_time(AGAIN_S)
+        self.network.pass_time(RETRY_S)
         self.assertEqual(self.ask(), "10.0.0.1")
         del self.names.addresses["shop.example"]
-        self.network.pass_time(FRESH_S)
+        self.network.pass_time(REFRESH_S)
         self.assertEqual(self.ask(), "10.0.0.1")
 
     def test_nobody_asks_any_more(self) -> None:
         """Then it is not looked up any more."""
         self.names.addresses["shop.example"] = ["10.0.0.1"]
         self.ask()
-        self.network.pass_time(ASKED_S + 2 * FRESH_S)
+        self.network.pass_time(FORGET_S + 2 * REFRESH_S)
         count = len(self.names.asked)
-        self.network.pass_time(ASKED_S)
+        self.network.pass_time(FORGET_S)
         self.assertEqual(len(self.names.asked), count)
         self.assertIsNone(self.ask())
         self.network.pass_time(1)

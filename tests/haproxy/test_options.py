@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.haproxy import config_file
 from bender.haproxy.config_file import lock_output
 from bender.haproxy.core.machine_settings import TIMEOUTS, Log, Machine
-from bender.haproxy.options import OPTIONS, SOCKET_BYTES_MAX, DriverOptions, choose, from_file
+from bender.haproxy.options import OPTIONS, SOCKET_BYTES_MAX, DriverOptions, choose, options_in_file
 from bender.haproxy.tap import DriverCommandLine
 from bender.process.lifecycle import StartRefused
 from bender.process.options import OptionError, RawOption
@@ -250,11 +250,11 @@ class CommandLine(ChoicesCase):
         self.assertIn("--name", str(self.assertRaises(StartRefused, self.parse, "--name=a/b")))
 
 
-class Files(SynchronousTestCase):
+class ConfigFiles(SynchronousTestCase):
     """What a file of TOML says in the form of the command line."""
 
     def given(self, **values: Any) -> tuple[dict[str, str], list[str], frozenset[str]]:
-        texts, nodes, flags = from_file(
+        texts, nodes, flags = options_in_file(
             {name: RawOption(f"{name} in edge.toml", value) for name, value in values.items()}
         )
         return texts, [*nodes], flags

@@ -10,11 +10,11 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.consumers import digest_of
-from bender.haproxy.core.condition import AGAIN_S, HELD, LEFT_OUT, REFUSED, UNREACHABLE, UNWRITABLE
+from bender.haproxy.core.condition import HELD, LEFT_OUT, REFUSED, REPEAT_S, UNREACHABLE, UNWRITABLE
 from bender.haproxy.core.topology import Door, Topology
 from bender.haproxy.driver import CHECK_S
 from bender.haproxy.problems import served_instead
-from bender.haproxy.reloader import WRITE_AGAIN_S_MAX
+from bender.haproxy.reloader import WRITE_RETRY_S_MAX
 from bender.haproxy.status import readiness
 from tests.haproxy.driver_case import SHOP, SYNCED, B, DriverCase
 from tests.haproxy.events import backend, frontend, online
@@ -83,7 +83,7 @@ class FullDisk(TroubleCase):
             problem = self.problems()[UNWRITABLE]
             self.assertEqual((problem["why"], "older ones after a restart" in problem["instead"]), (why, True))
             self.full = False
-            self.settle(WRITE_AGAIN_S_MAX)
+            self.settle(WRITE_RETRY_S_MAX)
         self.assert_ready()
         self.assertIn(f"server {B} ", self.output.read_text())
         self.assertEqual(self.problems(), {})
@@ -115,10 +115,10 @@ class FullDisk(TroubleCase):
         self.assertIn("which has frontend www (*:80)", self.problems()[UNWRITABLE]["instead"])
         self.assertFalse(self.applied("frontend/new"))
         self.full = False
-        self.settle(WRITE_AGAIN_S_MAX + 1)
+        self.settle(WRITE_RETRY_S_MAX + 1)
         self.assert_ready()
         self.assertTrue(self.applied("frontend/new"))
-        self.assertEqual(self.reload.reloads, 1)
+        self.assertEqual(self.reload.reload_count, 1)
 
     def test_the_states_of_servers(self) -> None:
         """Their file is as important: without it HAProxy would begin with all servers up."""
@@ -211,14 +211,14 @@ class Reported(TroubleCase):
         self.assertIn("HAProxy does not answer", self.not_ready())
         self.assertIn("HAProxy does not answer", self.problems()[UNREACHABLE]["why"])
         before = len(self.acknowledger.reports)
-        self.settle(4 * AGAIN_S)
+        self.settle(4 * REPEAT_S)
         self.assertLessEqual(3, len(self.acknowledger.reports) - before)
         self.assertLessEqual(len(self.acknowledger.reports) - before, 5)
 
     def test_bender_has_lost_everything(self) -> None:
         """HAProxy is left as it is, and nothing is applied."""
         self.serve(1)
-        self.begin()
+        self.restart_driver()
         self.tell(backend("shop"), SYNCED)
         self.settle(3)
         self.assertIn("bender has no frontend", self.problems()[HELD]["why"])

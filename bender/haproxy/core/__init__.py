@@ -1,1 +1,1 @@
-"""What is to be done to HAProxy: values and pure functions, to which time is an argument."""
+"""The driver's decisions about HAProxy: values and pure functions, which get the time as an argument."""

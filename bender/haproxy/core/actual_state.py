@@ -1,4 +1,4 @@
-"""HAProxy's actual state, parsed from the answers to commands. Raises `Unreadable` for other answers."""
+"""Parses HAProxy's actual state from its answers to commands. Raises `Unreadable` for unexpected answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrs import frozen
 _MAINT = 0x01 | 0x02 | 0x20 | 0x40
 _DRAIN = 0x08 | 0x10
 
-#: A bit of `srv_check_state`, and all bits of a server that is checked.
+#: A bit of `srv_check_state`, and all bits for a server with health checks.
 _CHECK_ENABLED = 0x04
 CHECK_STATE = 0x02 | _CHECK_ENABLED
 
@@ -20,10 +20,10 @@ CHECK_STATE = 0x02 | _CHECK_ENABLED
 _STOPPED = 0
 _UNKNOWN, _FAILED = 0, 2
 
-#: Values of `check_status` where no check has run, or the last one passed.
+#: Values of `check_status` if no check has run, or the last one passed.
 _WAITING = re.compile(r"INI|OK")
 
-#: A number that `int` takes in any case: it refuses some of the digits of `str.isdigit`, and thousands of them.
+#: A number that `int` always accepts. `int` refuses some digits of `str.isdigit`, and numbers of thousands of digits.
 _DIGITS = re.compile(r"[0-9]{1,18}")
 
 #: The type of a row about a server.
@@ -36,7 +36,7 @@ class Unreadable(ValueError):
 
 @frozen
 class HaproxyProcess:
-    """One process of HAProxy, known by its `pid` and start time. `stopping` is True once it is ending."""
+    """One process of HAProxy, identified by its `pid` and start time. `stopping` is True while it is ending."""
 
     pid: int
     started_at_s: int
@@ -52,8 +52,9 @@ class HaproxyProcess:
 class ActualServer:
     """A server as HAProxy has it. `pool_id` is HAProxy's number of its pool.
 
-    `down` is True if it gets no requests because of its checks or, before the first one, of a command; also in
-    maintenance. `check_status` and `check_result` are HAProxy's numbers for the outcome of the last check.
+    `down` is True if the server gets no requests because of its checks or, before its first check, because of a
+    command; it can be True also in maintenance. `check_status` and `check_result` are HAProxy's numbers for the result
+    of the last check.
     """
 
     pool: str
@@ -71,23 +72,23 @@ class ActualServer:
 
     @property
     def unchecked(self) -> bool:
-        """Whether this process has not checked it yet."""
+        """Whether this process of HAProxy has not checked the server yet."""
         return self.check_result == _UNKNOWN
 
     @property
     def failing(self) -> bool:
-        """Whether its last check failed."""
+        """Whether the last check of the server failed."""
         return self.check_result == _FAILED
 
     @property
-    def out(self) -> bool:
-        """Whether it gets no new requests."""
+    def is_out(self) -> bool:
+        """Whether the server gets no new requests."""
         return self.maint or self.drain
 
 
 @frozen
 class Row:
-    """HAProxy's counts for a server. `sessions` are the present ones, with those in the queue."""
+    """HAProxy's counts for a server. `sessions` is the present number, including the queue."""
 
     pool: str
     name: str
@@ -110,7 +111,7 @@ class Master:
     """The master process, and the number of its failed reloads."""
 
     pid: int
-    failed: int
+    failed_reloads: int
 
 
 def process_in(answer: str) -> HaproxyProcess:
@@ -125,7 +126,7 @@ def process_in(answer: str) -> HaproxyProcess:
             fields.get("Stopping", "0") != "0",
         )
     except (KeyError, ValueError) as error:
-        raise Unreadable(f"gives an unreadable answer to show info: {_shown(answer)}") from error
+        raise Unreadable(f"gives an unreadable answer to show info: {_excerpt(answer)}") from error
 
 
 def version_in(text: str) -> tuple[int, ...]:
@@ -144,15 +145,15 @@ def servers_in(answer: str) -> list[ActualServer]:
     """Parse the answer to `show servers state`."""
     lines = answer.splitlines()
     if len(lines) < 2 or lines[0] != "1":
-        raise Unreadable(f"gives an unreadable answer to show servers state: {_shown(answer)}")
+        raise Unreadable(f"gives an unreadable answer to show servers state: {_excerpt(answer)}")
     names = lines[1].removeprefix("# ").split()
     try:
-        return [_found(dict(zip(names, line.split(), strict=True))) for line in lines[2:] if line]
+        return [_actual_server(dict(zip(names, line.split(), strict=True))) for line in lines[2:] if line]
     except (KeyError, ValueError) as error:
-        raise Unreadable(f"gives an unreadable answer to show servers state: {_shown(answer)}") from error
+        raise Unreadable(f"gives an unreadable answer to show servers state: {_excerpt(answer)}") from error
 
 
-def _found(fields: Mapping[str, str]) -> ActualServer:
+def _actual_server(fields: Mapping[str, str]) -> ActualServer:
     admin = int(fields["srv_admin_state"])
     return ActualServer(
         fields["be_name"],
@@ -171,10 +172,10 @@ def _found(fields: Mapping[str, str]) -> ActualServer:
 
 
 def pools_in(answer: str) -> set[str]:
-    """Parse the answer to `show backend`: the names of all backends."""
+    """Return the names of all backends in the answer to `show backend`."""
     first, _, rest = answer.lstrip().partition("\n")
     if first != "# name":
-        raise Unreadable(f"gives an unreadable answer to show backend: {_shown(answer)}")
+        raise Unreadable(f"gives an unreadable answer to show backend: {_excerpt(answer)}")
     return {*rest.split()}
 
 
@@ -184,7 +185,7 @@ def rows_in(answer: str) -> list[Row]:
     try:
         return [*_rows(read)]
     except (KeyError, ValueError, TypeError, csv.Error) as error:
-        raise Unreadable(f"gives an unreadable answer to show stat: {_shown(answer)}") from error
+        raise Unreadable(f"gives an unreadable answer to show stat: {_excerpt(answer)}") from error
 
 
 def _rows(read: csv.DictReader[str]) -> Iterator[Row]:
@@ -214,9 +215,9 @@ def master_in(answer: str) -> Master:
     for line in answer.splitlines():
         words = line.split()
         if len(words) > 1 and words[1] == "master" and _DIGITS.fullmatch(words[0]):
-            failed = line.partition("[failed:")[2].partition("]")[0].strip()
-            return Master(int(words[0]), int(failed) if _DIGITS.fullmatch(failed) else 0)
-    raise Unreadable(f"gives an unreadable answer to show proc: {_shown(answer)}")
+            failed_reloads = line.partition("[failed:")[2].partition("]")[0].strip()
+            return Master(int(words[0]), int(failed_reloads) if _DIGITS.fullmatch(failed_reloads) else 0)
+    raise Unreadable(f"gives an unreadable answer to show proc: {_excerpt(answer)}")
 
 
 def by_pool(found: Sequence[ActualServer]) -> dict[str, list[ActualServer]]:
@@ -226,5 +227,5 @@ def by_pool(found: Sequence[ActualServer]) -> dict[str, list[ActualServer]]:
     return pools
 
 
-def _shown(answer: str) -> str:
+def _excerpt(answer: str) -> str:
     return repr(answer if len(answer) <= 100 else f"{answer[:97]}…")

@@ -1,9 +1,13 @@
-"""The states that operators have set, kept where bender has lost them.
+"""The states that operators have set. They are kept here even if bender has lost them.
 
-A node that was restarted alone reports an instance as up that an operator has drained or put into maintenance. That is
-no reason to send requests there. A state ends here if an event reports that an operator or its duration has ended it;
-otherwise only if a node reports its end or another state when it is asked, or when its duration is over. An older node,
-which cannot tell a removed state from a lost one, is believed.
+A node that restarts without a peer has lost the states. It reports an instance as up that an operator has drained or
+put into maintenance. That is no reason to send requests to the instance. A state ends here only if
+
+- an event reports that an operator has ended the state, or that its duration is over;
+- a node that is asked reports the end of the state, or another state;
+- the duration of the state is over.
+
+An older node cannot distinguish a removed state from a lost one. Its report of `up` is believed.
 """
 
 from __future__ import annotations
@@ -15,17 +19,17 @@ from attrs import define, field, frozen
 from bender.core.admin_state import LASTING_S
 from bender.core.registration_status import UP, State
 
-#: Seconds between two questions about a state: if its end is not known or bender has lost it, and otherwise. Setting a
-#: state again with another duration makes no event.
+#: Seconds between two questions about a state: `ASK_AGAIN_S` if its end is not known or bender has lost it, else
+#: `LOOK_AGAIN_S`. The latter are necessary because setting a state again with another duration causes no event.
 ASK_AGAIN_S = 2.0
 LOOK_AGAIN_S = 30.0
 
 
 @frozen
 class StateAnswer:
-    """A node's answer about an instance: the state that is set, and the seconds that are left of it.
+    """A node's answer about an instance: the state that is set, and the seconds until it ends.
 
-    Without a state, `removed` is True if one was set and has ended; None if the node cannot tell.
+    If no state is set, `removed` is True if a state was set and has ended, and None if the node does not know.
     """
 
     state: State | None = None
@@ -34,10 +38,10 @@ class StateAnswer:
 
 
 @define
-class _Set:
-    """A state that was set, and until when, if that is known; `lost` if bender has lost it.
+class _KnownState:
+    """A state that was set, and when it ends, if that is known; `lost` is True if bender has lost it.
 
-    `since` is the time of the last event about either.
+    `since` is the time of the last event about the state.
     """
 
     state: State
@@ -49,31 +53,34 @@ class _Set:
 
 @define
 class AdminStates:
-    """The states other than `up`, by ids of registrations, listed or not."""
+    """The states other than `up`, by id of the registration, which need not be listed."""
 
-    _set: dict[str, _Set] = field(factory=dict)
+    _known: dict[str, _KnownState] = field(factory=dict)
 
-    def take(self, id_: str, state: State, now: float, *, certain: bool) -> State:
-        """Return the state that holds after bender reports `state`, which is `certain` if an event has changed it."""
-        before = self._set.get(id_)
+    def receive(self, id_: str, state: State, now: float, *, certain: bool) -> State:
+        """Return the state of an instance after bender reports `state`.
+
+        The report is `certain` if it is an event that an operator, or the end of the duration, has caused.
+        """
+        before = self._known.get(id_)
         if state != UP:
             if before is None or before.state != state or before.lost:
-                self._set[id_] = _Set(state, now, ask_at=now)
+                self._known[id_] = _KnownState(state, now, ask_at=now)
             return state
         if before is None or certain:
-            self._set.pop(id_, None)
+            self._known.pop(id_, None)
             return UP
         if not before.lost:
             before.lost, before.since, before.ask_at = True, now, now
             before.until = now + LASTING_S if before.until is None else before.until
         return before.state
 
-    def answer(self, id_: str, answer: StateAnswer, asked_at: float, now: float) -> State | None:
-        """Process a node's answer to a question of `asked_at`. Return the state that holds if it has changed.
+    def receive_answer(self, id_: str, answer: StateAnswer, asked_at: float, now: float) -> State | None:
+        """Process a node's answer to a question that was sent at `asked_at`. Return the new state, None if unchanged.
 
-        An event that came since then is newer than the answer.
+        The answer is ignored if an event came after the question.
         """
-        known = self._set.get(id_)
+        known = self._known.get(id_)
         if known is None or asked_at < known.since:
             return None
         if answer.state in (None, UP):
@@ -81,32 +88,32 @@ class AdminStates:
                 known.until = now + LASTING_S if known.until is None else known.until
                 known.ask_at = now + ASK_AGAIN_S
                 return None
-            del self._set[id_]
+            del self._known[id_]
             return UP if known.lost or answer.state is not None else None
-        self._set[id_] = _Set(answer.state, known.since, now + answer.left_s, ask_at=now + LOOK_AGAIN_S)
+        self._known[id_] = _KnownState(answer.state, known.since, now + answer.left_s, ask_at=now + LOOK_AGAIN_S)
         return answer.state if answer.state != known.state else None
 
     def lapse(self, now: float) -> Iterator[str]:
         """Yield the ids of instances that are up because the duration of a lost state is over."""
-        for id_, known in [*self._set.items()]:
+        for id_, known in [*self._known.items()]:
             if known.until is None or now < known.until:
                 continue
             if known.lost:
-                del self._set[id_]
+                del self._known[id_]
                 yield id_
-            else:  # it may have been set again, with a longer duration
+            else:  # an operator may have set the state again, with a longer duration
                 known.ask_at = min(known.ask_at, now)
 
     def due_at(self) -> float | None:
-        """Return when the next lost state is over; None if there is none."""
+        """Return when the next lost state ends; None if no state is lost."""
         return min(
-            (known.until for known in self._set.values() if known.lost and known.until is not None), default=None
+            (known.until for known in self._known.values() if known.lost and known.until is not None), default=None
         )
 
-    def to_ask(self, now: float) -> list[str]:
-        """Return the ids of the instances about which a node is to be asked now."""
-        return [id_ for id_, known in self._set.items() if known.ask_at <= now]
+    def ids_to_ask(self, now: float) -> list[str]:
+        """Return the ids of the instances for which a question to a node is due."""
+        return [id_ for id_, known in self._known.items() if known.ask_at <= now]
 
     def lost(self) -> dict[str, float]:
-        """Return the ids of instances whose states bender has lost, with the time until which these are kept."""
-        return {id_: known.until or 0.0 for id_, known in self._set.items() if known.lost}
+        """Return, by id of the instance, when the states that bender has lost end."""
+        return {id_: known.until or 0.0 for id_, known in self._known.items() if known.lost}

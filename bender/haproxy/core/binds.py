@@ -1,7 +1,7 @@
-"""The addresses at which frontends are served.
+"""The addresses at which HAProxy serves frontends.
 
-A frontend loses only an address that HAProxy cannot use: it is served at its others, and left out only if none is left.
-An address with TLS is never served without it.
+If HAProxy cannot use an address of a frontend, it serves the frontend at the other addresses. A frontend without a
+usable address is left out. An address with TLS is never served without TLS.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from bender.haproxy.core.listening import plain
 from bender.haproxy.core.machine_settings import Machine
 from bender.haproxy.core.settings import FrontendSettings
 
-#: How many addresses a problem names. A frontend may have more.
+#: The largest number of addresses that a problem names.
 NAMED_MAX = 5
 
-WhyNot = Callable[[str], str | None]
+BindProblem = Callable[[str], str | None]
 
 
 @frozen
-class _Lack:
-    """Why some addresses of a frontend cannot be used, as a clause, and the field that has them."""
+class _Issue:
+    """The reason why some addresses of a frontend cannot be used, as a clause, and the field with these addresses."""
 
     field: str
     why: str
@@ -33,13 +33,13 @@ def served_frontends(
     frontends: Mapping[str, FrontendSettings],
     problems: dict[str, str],
     holders: Mapping[str, str],
-    why_not: WhyNot,
+    bind_problem: BindProblem,
     machine: Machine,
 ) -> Iterator[FrontendSettings]:
-    """Yield the usable frontends, each with its usable addresses, and add the problems of others by id.
+    """Yield the usable frontends, each with its usable addresses, and add the problems of others to `problems` by id.
 
-    `holders` are the names of frontends by the addresses that they have in HAProxy now, which they keep. `why_not`
-    returns why an address cannot be listened on; it is not asked about those.
+    `holders` has, by address, the name of the frontend that HAProxy serves there now; a frontend keeps these addresses.
+    `bind_problem` returns why HAProxy cannot listen at an address. It is not called for addresses in `holders`.
     """
     usable = {name: frontend for name, frontend in sorted(frontends.items()) if frontend.problem is None}
     possible = {name: _on_machine(frontend, machine) for name, frontend in usable.items()}
@@ -48,16 +48,16 @@ def served_frontends(
         if frontend.problem is not None:
             problems[f"frontend/{name}"] = frontend.problem
             continue
-        binds, lacks = possible[name]
+        binds, issues = possible[name]
         had = []
         for bind in binds:
-            why = _why_lacking(name, bind, taken, holders, why_not)
+            why = _why_unusable(name, bind, taken, holders, bind_problem)
             if why is None:
                 had.append(bind)
             else:
-                lacks.append(_Lack("bind", why))
+                issues.append(_Issue("bind", why))
         left = _without_lost_redirect(evolve(frontend, binds=(*had,)), frontend)
-        found_problems = [*frontend.problems, *_problems_of(left, frontend, lacks)]
+        found_problems = [*frontend.problems, *_issue_texts(left, frontend, issues)]
         if found_problems:
             problems[f"frontend/{name}"] = "; ".join(found_problems)
         if had:
@@ -65,72 +65,75 @@ def served_frontends(
             yield left
 
 
-def beside(held: Collection[str], why_not: WhyNot) -> WhyNot:
-    """Return a `why_not` for addresses beside those in `held`, at which HAProxy listens.
+def problem_beside_listeners(held: Collection[str], bind_problem: BindProblem) -> BindProblem:
+    """Return a `bind_problem` for new addresses, while HAProxy listens at the addresses in `held`.
 
-    If HAProxy's listening may affect the answer for an address, `why_not` is asked without the port: then it only
-    checks that the address is one of this machine.
+    If HAProxy's own listening may change the result for an address, the function calls `bind_problem` with port 0, and
+    so only checks that this machine has the address.
     """
 
     def why(bind: str) -> str | None:
         hidden = any(_overlap(bind, each) for each in held)
-        return why_not(_without_port(bind) if hidden else bind)
+        return bind_problem(_without_port(bind) if hidden else bind)
 
     return why
 
 
-def beside_unknown(may_be_held: Callable[[str], bool], why_not: WhyNot) -> WhyNot:
-    """Return the same for the case that HAProxy's addresses are not all known."""
+def problem_beside_unknown(may_be_held: Callable[[str], bool], bind_problem: BindProblem) -> BindProblem:
+    """Return a `bind_problem` for new addresses, while not all of HAProxy's addresses are known.
+
+    `may_be_held` returns True if HAProxy may listen at an address; then the address has no problem.
+    """
 
     def why(bind: str) -> str | None:
-        return None if may_be_held(bind) else why_not(_without_port(bind))
+        return None if may_be_held(bind) else bind_problem(_without_port(bind))
 
     return why
 
 
 def _without_port(bind: str) -> str:
-    """Return an address with the port 0, which is always free if the address is one of this machine."""
+    """Return an address with port 0, at which a program can always listen if this machine has the address."""
     return f"{bind.rpartition(':')[0]}:0"
 
 
-def _on_machine(frontend: FrontendSettings, machine: Machine) -> tuple[list[str], list[_Lack]]:
-    """Return the addresses that the machine's options allow, and why others are not among them."""
-    binds, lacks = [*frontend.binds], []
+def _on_machine(frontend: FrontendSettings, machine: Machine) -> tuple[list[str], list[_Issue]]:
+    """Return the addresses that the machine's options allow, and the reasons against the other addresses."""
+    binds, issues = [*frontend.binds], []
     if frontend.tls and machine.certificates is None:
         where = _listed(frontend.tls)
         why = f"there is no certificate for {where}: name its file or folder with --certificates"
-        lacks.append(_Lack("tls", why))
+        issues.append(_Issue("tls", why))
         binds = [bind for bind in binds if bind not in frontend.tls]
     if machine.stats in binds:
-        lacks.append(_Lack("bind", f"{machine.stats} is used by --stats"))
+        issues.append(_Issue("bind", f"{machine.stats} is used by --stats"))
         binds.remove(machine.stats)
-    return binds, lacks
+    return binds, issues
 
 
-def _why_lacking(
-    name: str, bind: str, taken: Mapping[str, str], holders: Mapping[str, str], why_not: WhyNot
+def _why_unusable(
+    name: str, bind: str, taken: Mapping[str, str], holders: Mapping[str, str], bind_problem: BindProblem
 ) -> str | None:
     if taken.get(bind, name) != name:
         return f"{bind} is used by frontend/{taken[bind]}"
-    why = None if bind in holders else why_not(bind)
+    why = None if bind in holders else bind_problem(bind)
     return None if why is None else f"cannot listen at {bind}: {why}"
 
 
 def _without_lost_redirect(left: FrontendSettings, frontend: FrontendSettings) -> FrontendSettings:
-    """Remove a redirect to an address of the frontend that is left out, because it would lead nowhere."""
+    """Remove the redirect if it leads to an address of the frontend that is left out."""
     declared, had = ({_port(bind) for bind in tls} for tls in (frontend.tls, {*frontend.tls} & {*left.binds}))
     lost = {str(frontend.redirect_port)} & declared - had
     return evolve(left, redirect_port=None) if lost else left
 
 
-def _problems_of(left: FrontendSettings, frontend: FrontendSettings, lacks: list[_Lack]) -> Iterator[str]:
-    if not lacks:
+def _issue_texts(left: FrontendSettings, frontend: FrontendSettings, issues: list[_Issue]) -> Iterator[str]:
+    if not issues:
         return
     if not left.binds:
-        yield from (f"{each.field}: {each.why}" for each in lacks)
+        yield from (f"{each.field}: {each.why}" for each in issues)
         return
     redirect = ", without its redirect to HTTPS" if left.redirect_port != frontend.redirect_port else ""
-    whys = "; ".join(each.why for each in lacks)
+    whys = "; ".join(each.why for each in issues)
     yield f"frontend/{frontend.name} is served at {_listed(left.binds)} only{redirect}: {whys}"
 
 

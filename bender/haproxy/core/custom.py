@@ -1,9 +1,13 @@
 """The operator's own lines of configuration, from files on HAProxy's machine.
 
-They are never from the registry: a client that may configure a frontend there must not be able to make HAProxy run a
-program. `global.cfg` and `defaults.cfg` go to the end of these sections, `frontend-NAME.cfg` and `backend-NAME.cfg`
-into those of bender's frontends and backends, and `sections.cfg` has whole sections. Each file is rendered between two
-comments, by which a line that HAProxy refuses is found again.
+They never come from the registry, because a client that may configure a frontend in the registry must not be able to
+make HAProxy run a program.
+
+- `global.cfg` and `defaults.cfg` are appended to the sections of these names;
+- `frontend-NAME.cfg` and `backend-NAME.cfg` go into the sections of bender's frontends and backends;
+- `sections.cfg` has whole sections.
+
+Each file is rendered between two comments. They identify the file and line of a line that HAProxy refuses.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ _SECTION = re.compile(
 #: The names of a frontend's rules in the configuration.
 _RULE = re.compile(r"\s*acl\s+(rule[0-9]+)(\s|$)")
 
-#: A misspelled file name: the parts before and after the first character that may be meant as the hyphen.
+#: A misspelled file name: the parts before and after the first character that may stand in place of the hyphen.
 _DIVIDED = re.compile(r"([^-_. ]+)[-_. ](.+\.cfg)")
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
@@ -53,13 +57,13 @@ def _in_order(files: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
 
 @frozen
 class Custom:
-    """The lines of each file, by its name. Nothing may be rendered while there is a `problem`."""
+    """The lines of each file, by its name. No configuration may be rendered while there is a `problem`."""
 
     files: Mapping[str, tuple[str, ...]] = field(factory=dict, converter=_in_order)
     problem: str | None = None
 
     def lines(self, file: str) -> tuple[str, ...]:
-        """Return the lines of a file between two comments; nothing if it has none."""
+        """Return the lines of a file between two comments; an empty tuple if the file has no lines."""
         lines = self.files.get(file)
         return () if not lines else (f"{_BEGIN} {file}", *lines, f"{_END} {file}")
 
@@ -68,7 +72,7 @@ class Custom:
         known = {"frontend": {*frontends}, "backend": {*backends}}
         problems = {}
         for file in self.files:
-            kind, name = place_of(file)
+            kind, name = kind_and_name_of(file)
             if kind in known and name not in known[kind]:
                 problems[file] = f"there is no {kind} {name}"
         return problems | self.misnamed()
@@ -78,8 +82,8 @@ class Custom:
         return {file: why for file in self.files if (why := _why_misnamed(file)) is not None}
 
 
-def custom_of(texts: Mapping[str, str]) -> Custom:
-    """Return the lines of these files, by name, or the `problem` of the first that cannot be used."""
+def parse_custom(texts: Mapping[str, str]) -> Custom:
+    """Return the lines of these files, by name, or the `problem` of the first file that cannot be used."""
     for file, text in sorted(texts.items()):
         problem = next(_problems(file, text), None)
         if problem is not None:
@@ -89,8 +93,11 @@ def custom_of(texts: Mapping[str, str]) -> Custom:
     )
 
 
-def place_of(file: str) -> tuple[str | None, str]:
-    """Return the kind of a file and the name of the frontend or backend that it is for; None for an unknown kind."""
+def kind_and_name_of(file: str) -> tuple[str | None, str]:
+    """Return the kind of a file and the name of its frontend or backend.
+
+    The kind is `global`, `defaults`, `sections`, `frontend` or `backend`, and None for other file names.
+    """
     if file in (GLOBAL, DEFAULTS, SECTIONS):
         return file.removesuffix(SUFFIX), ""
     for kind, prefix in PREFIXES.items():
@@ -99,7 +106,7 @@ def place_of(file: str) -> tuple[str | None, str]:
     return None, ""
 
 
-def file_of(kind: str, name: str) -> str:
+def file_name_of(kind: str, name: str) -> str:
     """Return the name of the file for a frontend or backend."""
     return f"{PREFIXES[kind]}{name}{SUFFIX}"
 
@@ -109,8 +116,8 @@ def without_custom(text: str) -> str:
     return _BLOCK.sub("", text)
 
 
-def located(message: str, text: str) -> str:
-    """Return HAProxy's message about a configuration, with file and line instead of numbers of operator's lines."""
+def with_files_and_lines(message: str, text: str) -> str:
+    """Return HAProxy's message about the configuration `text`, with file names and lines for the operator's lines."""
     lines = text.split("\n")
 
     def name(match: re.Match[str]) -> str:
@@ -126,7 +133,7 @@ def located(message: str, text: str) -> str:
 
 
 def _why_misnamed(file: str) -> str | None:
-    kind, name = place_of(file)
+    kind, name = kind_and_name_of(file)
     if kind is None:
         return f"is not used: the name of a file must be {FORM}{_meant(file)}"
     if kind in PREFIXES:
@@ -138,7 +145,7 @@ def _why_misnamed(file: str) -> str | None:
 
 
 def _meant(file: str) -> str:
-    """Return a suggestion of the nearest name; for a file of one frontend or backend, with the same rest."""
+    """Return a suggestion of the nearest file name, which keeps the name of a frontend or backend."""
     divided = _DIVIDED.fullmatch(file)
     kind = None if divided is None else nearest_name(divided[1], PREFIXES)
     if divided is None or kind is None:
@@ -147,7 +154,7 @@ def _meant(file: str) -> str:
 
 
 def _problems(file: str, text: str) -> Iterator[str]:
-    kind, _ = place_of(file)
+    kind, _ = kind_and_name_of(file)
     begun = False
     for number, line in enumerate(text.split("\n"), 1):
         control = _CONTROL.search(line.removesuffix("\r"))

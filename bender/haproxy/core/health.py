@@ -1,10 +1,12 @@
-"""The servers that must get no requests before one of HAProxy's own checks has found them up.
+"""The servers that must get no requests before one of HAProxy's own checks has found them up ("held back").
 
-A process of HAProxy considers every server up until its checks fail, also one that the previous process had found
-down, and one that was just added. So where a backend has checks, a server that was down stays down when HAProxy
-restarts, and a server that is new, has another address or comes out of maintenance starts as down. HAProxy's checks
-bring it up. If a backend has no other servers, unchecked ones get requests at once: an unchecked server is better than
-none. A server that a check has found down is not.
+A process of HAProxy considers every server up until its checks fail. That includes a server that the previous process
+had found down, and a server that was just added. So if a backend has health checks, the driver makes servers down until
+a check succeeds: those that were down before HAProxy restarted, and those that are new, have another address or come
+out of maintenance.
+
+If a backend has only unchecked servers, they get requests at once, because an unchecked server is better than none. A
+server that a check has found down still gets none.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import define, evolve, field
 
 from bender.haproxy.core.actual_state import CHECK_STATE, ActualServer, HaproxyProcess, servers_in
-from bender.haproxy.core.rendering import placed
+from bender.haproxy.core.rendering import fill_slots
 from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import Pool
 
@@ -29,25 +31,25 @@ _COLUMNS = (
 _UNCHECKED = 1, 0
 
 
-def where(server: DesiredServer | ActualServer) -> tuple[str | None, int]:
-    """Return a server's address and port, by which servers in slots are told apart."""
+def address_and_port(server: DesiredServer | ActualServer) -> tuple[str | None, int]:
+    """Return the address and port of a server, which identify it in a slot."""
     return server.address, server.port
 
 
 def held_back(pool: Pool, desired: Iterable[DesiredServer], last: Iterable[ActualServer]) -> frozenset[str]:
-    """Return the names of the desired servers that are to be down until a check finds them up.
+    """Return the names of the desired servers that must be down until a check finds them up.
 
-    `last` are the servers of the pool as they were read last.
+    `last` has the servers of the pool as they were read last.
     """
     if pool.health is None:
         return frozenset()
     last = [*last]
-    known, named = {where(each): each for each in last}, {each.name: each for each in last}
+    known, named = {address_and_port(each): each for each in last}, {each.name: each for each in last}
     failing: set[str] = set()
     unchecked: set[str] = set()
     serving = False
     for server in desired:
-        before = named.get(server.name) if server.address is None else known.get(where(server))
+        before = named.get(server.name) if server.address is None else known.get(address_and_port(server))
         if server.state == "maint":
             continue
         if before is None or before.maint:
@@ -66,16 +68,20 @@ class Findings:
     process: HaproxyProcess | None = None
     found: dict[str, Sequence[ActualServer]] = field(factory=dict)
 
-    def last(self, process: HaproxyProcess, pool: str, found: Sequence[ActualServer]) -> list[ActualServer]:
-        """Return the last state of the servers of a pool: from `process`, or from the process before it.
+    def last_known(self, process: HaproxyProcess, pool: str, found: Sequence[ActualServer]) -> list[ActualServer]:
+        """Return the servers `found` in `process`, with the previous process's results where it has none yet.
 
-        A process that was started with a state file has the previous state anyway; others do not.
+        A process that was started with a state file has these results itself; other processes do not.
         """
-        before = {} if process.is_the_same(self.process) else {where(each): each for each in self.found.get(pool, ())}
-        return [_resumed(each, before.get(where(each))) for each in found]
+        before = (
+            {}
+            if process.is_the_same(self.process)
+            else {address_and_port(each): each for each in self.found.get(pool, ())}
+        )
+        return [_resumed(each, before.get(address_and_port(each))) for each in found]
 
-    def take(self, process: HaproxyProcess, found: Mapping[str, Sequence[ActualServer]]) -> None:
-        """Remember the servers of some pools. A new process replaces those of all pools."""
+    def remember(self, process: HaproxyProcess, found: Mapping[str, Sequence[ActualServer]]) -> None:
+        """Remember the servers of some pools. If `process` is new, forget the servers of all other pools."""
         if not process.is_the_same(self.process):
             self.process, self.found = process, {}
         self.found |= found
@@ -87,19 +93,19 @@ def _resumed(found: ActualServer, before: ActualServer | None) -> ActualServer:
     return evolve(found, down=True, check_status=before.check_status, check_result=before.check_result)
 
 
-def states(pools: Iterable[Pool], servers: Mapping[str, Sequence[DesiredServer]], findings: Findings) -> str:
-    """Return the state file by which HAProxy starts with the right servers down."""
+def state_file_text(pools: Iterable[Pool], servers: Mapping[str, Sequence[DesiredServer]], findings: Findings) -> str:
+    """Return the text of the state file, from which HAProxy reads at its start which servers are down."""
     lines = ["1", f"# {_COLUMNS}"]
     for pool in pools:
         last = findings.found.get(pool.name, ())
-        beginning = placed(servers[pool.name], pool.slots)
+        beginning = fill_slots(servers[pool.name], pool.slots)
         held = held_back(pool, beginning, last)
-        known = {where(each): each for each in last}
-        lines += [_line(pool, each, known.get(where(each))) for each in beginning if each.name in held]
+        known = {address_and_port(each): each for each in last}
+        lines += [_line(pool, each, known.get(address_and_port(each))) for each in beginning if each.name in held]
     return "\n".join([*lines, ""])
 
 
-def findings_in(text: str) -> Findings:
+def parse_findings(text: str) -> Findings:
     """Return the findings in a state file. Raises `Unreadable`."""
     found: dict[str, list[ActualServer]] = {}
     for each in servers_in(text):

@@ -1,7 +1,7 @@
-"""The places at which HAProxy itself listens, so that it is never one of its own servers.
+"""The places at which HAProxy itself listens, so that HAProxy is never one of its own servers.
 
-A request to such a server would come back to HAProxy, which would send it there again, until no connections are left.
-The places are read from the configuration's text, because a template may listen at more than frontends' addresses.
+A request to such a server would come back to HAProxy, which would forward it again, until no connections are left. The
+places are read from the text of the configuration, because a template may contain more addresses than the frontends.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _Address = IPv4Address | IPv6Address
 
 @frozen
 class ListeningPlace:
-    """A place that must not be a server, because a program listens there; `owner` is a clause about it.
+    """A place at which no server may be, because another program listens there; `owner` is a clause about the program.
 
-    Without an `address` it is every address of this machine, of the given families.
+    A place without an `address` is every address of this machine, of the given families.
     """
 
     owner: str
@@ -41,7 +41,7 @@ class ListeningPlace:
     last_port: int = 0
 
     def is_at(self, address: _Address, is_local: Callable[[str], bool]) -> bool:
-        """Return True if a connection to an address reaches this place, the port apart."""
+        """Return True if a connection to an address reaches this place. The port is not compared."""
         if self.address is not None:
             return str(address) == self.address
         if not (self.ipv4 if address.version == 4 else self.ipv6):
@@ -53,21 +53,21 @@ class ListeningPlace:
 class ListeningPlaces:
     """All places at which HAProxy and its driver listen."""
 
-    listened: frozenset[ListeningPlace] = frozenset()
+    places: frozenset[ListeningPlace] = frozenset()
     _by_port: Mapping[int, tuple[ListeningPlace, ...]] = field(init=False, eq=False, repr=False)
 
     @_by_port.default
     def _find_ports(self) -> Mapping[int, tuple[ListeningPlace, ...]]:
         found: dict[int, tuple[ListeningPlace, ...]] = {}
-        for each in sorted(self.listened, key=lambda each: (each.owner, each.port)):
+        for each in sorted(self.places, key=lambda each: (each.owner, each.port)):
             for port in range(each.port, max(each.port, each.last_port) + 1):
                 found[port] = (*found.get(port, ()), each)
         return found
 
-    def why_not(self, address: str, port: int, is_local: Callable[[str], bool]) -> str | None:
+    def server_conflict(self, address: str, port: int, is_local: Callable[[str], bool]) -> str | None:
         """Return why a server cannot be at this address and port, as a clause; None if it can.
 
-        `is_local` says whether an address is one of this machine.
+        `is_local` returns True if this machine has an address.
         """
         there = self._by_port.get(port)
         if there is None:
@@ -77,17 +77,17 @@ class ListeningPlaces:
         return None if owner is None else f"{address}, port {port}, is where {owner}"
 
 
-def listened_in(text: str) -> frozenset[ListeningPlace]:
-    """Return the places at which HAProxy listens with this configuration, as far as it has plain addresses."""
+def listening_places_in(text: str) -> frozenset[ListeningPlace]:
+    """Return the places at which HAProxy listens with this configuration. Names and variables are left out."""
     return frozenset(
-        listened
+        place
         for words, options in _LINE.findall(text)
         for word in words.strip("'\"").split(",")
-        for listened in _listened(word, v6only="v6only" in options.split())
+        for place in _places_at(word, v6only="v6only" in options.split())
     )
 
 
-def _listened(word: str, *, v6only: bool) -> Iterator[ListeningPlace]:
+def _places_at(word: str, *, v6only: bool) -> Iterator[ListeningPlace]:
     match = _PLACE.fullmatch(word)
     if match is None:
         return
@@ -103,7 +103,7 @@ def _listened(word: str, *, v6only: bool) -> Iterator[ListeningPlace]:
             found = plain(ip_address(address))
         except ValueError:  # a name or a variable, whose address is not known here
             continue
-        if found.is_unspecified:  # IPv6's takes connections of both families, unless it has v6only
+        if found.is_unspecified:  # `::` accepts connections of both families, unless it has v6only
             ipv6 = found.version == 6
             yield ListeningPlace(owner, port, ipv4=not (ipv6 and v6only), ipv6=ipv6, last_port=last_port)
         else:
@@ -111,6 +111,6 @@ def _listened(word: str, *, v6only: bool) -> Iterator[ListeningPlace]:
 
 
 def plain(address: _Address) -> _Address:
-    """Return an address; one of IPv4 that is mapped into IPv6 becomes the one of IPv4."""
+    """Return an address; an IPv4 address that is mapped into IPv6 becomes an IPv4 address."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped

@@ -1,7 +1,7 @@
 """The settings that come from HAProxy's machine, and not from the registry.
 
-These are the driver's options, and the files that they name. They are part of the topology, so settings that HAProxy
-refuses are never in the file that it would be started with, and are retried like any other change.
+They come from the driver's options, and from the files that these name. They are part of the topology. So settings
+that HAProxy refuses are never in the file with which HAProxy starts, and they are retried like any other change.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Log:
 class Machine:
     """All settings of the machine.
 
-    `stats` is the address of the statistics page and the metrics, `exporter` whether HAProxy has metrics, and
-    `certificates` the folder with the certificates for TLS.
+    `stats` is the address of the statistics page and the metrics; `exporter` is True if HAProxy can serve metrics;
+    `certificates` is the folder with the certificates for TLS.
     """
 
     log: Log | None = None

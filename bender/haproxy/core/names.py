@@ -1,7 +1,7 @@
-"""Names that HAProxy accepts, made from any that bender allows.
+"""Makes names that HAProxy accepts from all names that bender allows.
 
-Different objects never get the same name. A name that HAProxy accepts is kept, so that people find it there. Of other
-names, and of long ones, the readable part is kept and a hash is added.
+Different objects never get the same name. A short name that HAProxy accepts is kept, so that people find it in HAProxy.
+Any other name is replaced by its readable part and a hash.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 from base64 import b32encode
 from hashlib import blake2b
 
-#: Characters of a name that is kept as it is, and of the readable part of any other. HAProxy limits only its lines, but
-#: tables for people need short names.
+#: The longest name that is kept, and the longest readable part of any other name, in characters. HAProxy limits only
+#: the length of lines, but tables for people need short names.
 PLAIN_CHARACTERS_MAX = 80
 READABLE_CHARACTERS_MAX = 48
 
@@ -28,7 +28,7 @@ _UNREADABLE = re.compile(r"[^A-Za-z0-9.-]+", re.ASCII)
 def safe(*parts: str) -> str:
     """Return a name for these parts together, of letters, digits, and `_`, `.`, `-` or `:`.
 
-    No other parts, nor another number of them, have the same name.
+    Different parts, or another number of parts, have another name.
     """
     plain = ":".join(parts)
     kept = all(_PLAIN.fullmatch(part) for part in parts) and MARK not in plain

@@ -1,7 +1,7 @@
-"""The positions in bender's events that HAProxy has applied, but for requests at servers that were removed.
+"""The positions in bender's events that HAProxy has applied, except that removed servers may still have requests.
 
-A client that deregisters an instance can wait until no request goes there any more. So an event that removed a server
-is confirmed only when the server has no requests, or a time limit is over.
+A client that deregisters an instance can wait until no request goes to it any more. So an event that has removed a
+server is confirmed only when the server has no requests, or a time limit is over.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from attrs import define, field
 #: Time limit for waiting for the requests at a server that was removed.
 BUSY_S_MAX = 0.25
 
-#: Seconds between two looks at its requests, within that limit and afterwards.
+#: Seconds between two checks of these requests: within that limit, and afterwards.
 LOOK_S = 0.005
 LOOK_LATER_S = 0.25
 
 #: A server, by HAProxy's names of its pool and itself.
-Place = tuple[str, str]
+ServerKey = tuple[str, str]
 
 _Stand = TypeVar("_Stand")
 
@@ -29,17 +29,17 @@ _Stand = TypeVar("_Stand")
 class _Pending(Generic[_Stand]):
     stand: _Stand
     until: float
-    busy: set[Place]
+    busy: set[ServerKey]
 
 
 @define
-class Leaving:
-    """Servers that get no new requests and are to be deleted: since when, and which of them have requests."""
+class LeavingServers:
+    """The servers that get no new requests and are to be deleted: since when, and which of them have requests."""
 
-    since: dict[Place, float] = field(factory=dict)
-    busy: set[Place] = field(factory=set)
+    since: dict[ServerKey, float] = field(factory=dict)
+    busy: set[ServerKey] = field(factory=set)
 
-    def update(self, pools: Iterable[str], leaving: Iterable[Place], busy: Iterable[Place], now: float) -> None:
+    def update(self, pools: Iterable[str], leaving: Iterable[ServerKey], busy: Iterable[ServerKey], now: float) -> None:
         """Set the leaving servers of these pools, and those of them that have requests."""
         looked_at = {*pools}
         kept = {place: since for place, since in self.since.items() if place[0] not in looked_at}
@@ -55,7 +55,7 @@ class Leaving:
         return {pool for pool, _ in self.since}
 
     def next_look_at(self, now: float) -> float | None:
-        """Return when to look again; None if no server leaves."""
+        """Return when to check the requests again; None if no server is leaving."""
         if not self.since:
             return None
         fresh = any(now < since + BUSY_S_MAX for since in self.since.values())
@@ -64,16 +64,19 @@ class Leaving:
 
 @define
 class PendingAcks(Generic[_Stand]):
-    """Positions in bender's events, oldest first, that are applied but for requests at removed servers."""
+    """The applied positions in bender's events that wait for requests at removed servers, oldest first."""
 
     _pending: deque[_Pending[_Stand]] = field(factory=deque)
 
-    def add(self, stand: _Stand, drained: Iterable[Place], now: float) -> None:
-        """Note that HAProxy has applied all events up to this position, by which the servers `drained` were removed."""
+    def add(self, stand: _Stand, drained: Iterable[ServerKey], now: float) -> None:
+        """Note that HAProxy has applied all events up to this position. They have removed the servers `drained`."""
         self._pending.append(_Pending(stand, now + BUSY_S_MAX, {*drained}))
 
-    def take_done(self, busy: Iterable[Place], now: float) -> _Stand | None:
-        """Return the last position that is done; None if there is no new one. The servers `busy` have requests now."""
+    def take_done(self, busy: Iterable[ServerKey], now: float) -> _Stand | None:
+        """Return the last position that can be confirmed; None if there is no new one.
+
+        The servers `busy` have requests now.
+        """
         still = {*busy}
         done = None
         while self._pending:
@@ -89,5 +92,5 @@ class PendingAcks(Generic[_Stand]):
         return bool(self._pending)
 
     def due_at(self) -> float | None:
-        """Return when the time limit of the oldest position is over; None if none is pending."""
+        """Return when the time limit of the oldest position is over; None if no position waits."""
         return self._pending[0].until if self._pending else None

@@ -1,13 +1,15 @@
-"""The registrations, backends and frontends that bender has reported, and that still hold.
+"""The registrations, backends and frontends that bender has reported, and that are still valid.
 
-Without a report from bender HAProxy stays unchanged. An instance is gone if bender reports that it was deregistered
-(also because a check failed) or has expired. If it is hidden because nodes are unreachable, or missing at a node that
-was restarted, it may well be alive: it is kept for a time in which that should clear up, counted only while a node is
-followed. Backends and frontends are kept until an operator removes them, because their loss at all nodes is not meant.
-So are the states that operators have set (`operators`).
+Without a report from bender, HAProxy stays unchanged.
 
-A node may send anything: it may be hostile, defective or of another version. All of it becomes checked values here, by
-the rules that the API has for clients. An event that breaks them changes nothing but `problems`.
+- An instance is removed if bender reports that it was deregistered (also because a check failed) or has expired.
+- An instance may be alive if it is hidden because nodes are unreachable, or missing at a node that was restarted. It is
+  kept for `KEEP_S` seconds. This time runs only while the driver follows a node.
+- Backends and frontends are kept until an operator removes them, because nobody intends their loss at all nodes. States
+  that operators have set (`admin_states`) are kept for the same reason.
+
+A node may send anything, because it may be hostile, defective or of another version. This module makes checked values
+of all that it sends, by the rules that the API has for clients. An event that breaks them changes only `problems`.
 """
 
 from __future__ import annotations
@@ -22,18 +24,18 @@ from bender.core.invalid import Invalid
 from bender.core.model import WEIGHT_MAX, parse_name
 from bender.core.registration_status import UP, State
 from bender.haproxy.core.admin_states import AdminStates, StateAnswer
-from bender.haproxy.core.safe_text import shown
-from bender.haproxy.core.settings import BackendSettings, FrontendSettings, backend_of, frontend_of
+from bender.haproxy.core.safe_text import printable
+from bender.haproxy.core.settings import BackendSettings, FrontendSettings, parse_backend, parse_frontend
 
-#: The reasons of an `offline` event for which an instance is gone.
-GONE = ("expired", "deregistered", "check-failed")
+#: The reasons of an `offline` event for which an instance is removed.
+GONE_REASONS = ("expired", "deregistered", "check-failed")
 
-#: Seconds for which an instance is kept that is not listed for any other reason.
-KEPT_S = 60.0
+#: Seconds for which an instance is kept that is not listed for another reason.
+KEEP_S = 60.0
 
-#: How many problems are kept, and the key of the note that there are more.
+#: The largest number of problems that are kept, and the key of the note that there are more.
 PROBLEMS_MAX = 200
-MORE = "…"
+MORE_PROBLEMS = "…"
 
 Kind = Literal["registration", "backend", "frontend"]
 
@@ -51,7 +53,7 @@ _T = TypeVar("_T", BackendSettings, FrontendSettings)
 
 @frozen
 class ReceivedEvent:
-    """One event as received. `body` is the object that it is about, and may contain anything."""
+    """One event as received. `body` is the object of the event, and may contain anything."""
 
     event: str
     kind: str
@@ -73,7 +75,7 @@ class RegisteredInstance:
     state: State
 
 
-def instance_of(body: Mapping[str, Any]) -> RegisteredInstance:
+def parse_instance(body: Mapping[str, Any]) -> RegisteredInstance:
     """Return the registration in the body of an event. Raises `Invalid`."""
     app, version = (parse_name(field, body.get(field)) for field in ("app", "version"))
     host = body.get("host")
@@ -97,15 +99,15 @@ def _number(field: str, number: object, at_least: int, at_most: int) -> int:
 
 @define
 class Registry:
-    """Registrations, backends and frontends, as they were reported last."""
+    """Registrations, backends and frontends, as bender reported them last."""
 
     backends: dict[str, BackendSettings] = field(factory=dict)
     frontends: dict[str, FrontendSettings] = field(factory=dict)
-    #: Backends and frontends, by id, that bender does not know any more though nobody has removed them.
+    #: The ids of backends and frontends that bender has lost although nobody has removed them.
     missing: set[str] = field(factory=set)
-    #: By id (printable), the problem of the last event about it.
+    #: The problem of the last event about an id, by id in printable form.
     problems: dict[str, str] = field(factory=dict)
-    operators: AdminStates = field(factory=AdminStates)
+    admin_states: AdminStates = field(factory=AdminStates)
     _registrations: dict[str, RegisteredInstance] = field(factory=dict)
     _of_version: dict[tuple[str, str], set[str]] = field(factory=dict)
     _of_app: dict[str, set[str]] = field(factory=dict)
@@ -114,7 +116,7 @@ class Registry:
 
     @property
     def lost(self) -> Mapping[str, float]:
-        """Registrations that bender does not list any more, with the time until which they are kept."""
+        """The ids of registrations that bender does not list any more, with the time until which they are kept."""
         return self._lost
 
     def registrations(self, app: str, version: str) -> list[RegisteredInstance]:
@@ -125,30 +127,30 @@ class Registry:
         """Return the names of the backends that an app serves."""
         return frozenset(self._of_app.get(app, ()))
 
-    def take(self, event: ReceivedEvent, now: float) -> frozenset[str]:
-        """Process an event. Return the names of the backends that it may have changed, themselves or their servers.
+    def receive(self, event: ReceivedEvent, now: float) -> frozenset[str]:
+        """Process an event. Return the names of the backends whose settings or servers it may have changed.
 
         An invalid event changes nothing, and adds its error to `problems`.
         """
         try:
-            changed = self._take(event, now)
+            changed = self._receive(event, now)
         except Invalid as error:
-            self.note(event.id, str(error))
+            self.note_problem(event.id, str(error))
             return frozenset()
-        self.problems.pop(shown(event.id), None)
+        self.problems.pop(printable(event.id), None)
         return changed
 
-    def note(self, id_: str, problem: str) -> None:
-        """Add to `problems` what is wrong with the last event about an id, or from a node."""
-        id_ = shown(id_)
+    def note_problem(self, id_: str, problem: str) -> None:
+        """Add to `problems` a problem of the last event about an id, or from a node."""
+        id_ = printable(id_)
         if id_ in self.problems or len(self.problems) < PROBLEMS_MAX:
-            self.problems[id_] = shown(problem)
+            self.problems[id_] = printable(problem)
         else:
-            self.problems[MORE] = "there are more problems than can be listed"
+            self.problems[MORE_PROBLEMS] = "there are more problems than can be listed"
 
     def due_at(self) -> float | None:
         """Return when the next kept registration or state ends; None if there is none."""
-        at = [*self._lost.values(), *filter(None, [self.operators.due_at()])]
+        at = [*self._lost.values(), *filter(None, [self.admin_states.due_at()])]
         return min(at, default=None)
 
     def lapse(self, now: float) -> frozenset[str]:
@@ -156,40 +158,43 @@ class Registry:
         changed: set[str] = set()
         for id_ in [id_ for id_, until in self._lost.items() if until <= now]:
             changed |= self._remove(id_)
-        for id_ in self.operators.lapse(now):
+        for id_ in self.admin_states.lapse(now):
             changed |= self._set_state(id_, UP)
         return frozenset(changed)
 
-    def answer(self, id_: str, answer: StateAnswer, asked_at: float, now: float) -> frozenset[str]:
-        """Process a node's answer about the state of an instance; return the backends that it serves if it changed."""
-        state = self.operators.answer(id_, answer, asked_at, now)
+    def receive_state_answer(self, id_: str, answer: StateAnswer, asked_at: float, now: float) -> frozenset[str]:
+        """Process a node's answer about the state of an instance.
+
+        Return the names of the backends that the instance serves, if its state has changed.
+        """
+        state = self.admin_states.receive_answer(id_, answer, asked_at, now)
         return frozenset() if state is None else self._set_state(id_, state)
 
-    def heard_again(self, now: float) -> None:
-        """Restart the time of all kept registrations, because a node is followed again after none was."""
-        self._lost = dict.fromkeys(self._lost, now + KEPT_S)
+    def restart_keep_times(self, now: float) -> None:
+        """Restart the time of all kept registrations, because the driver follows a node again."""
+        self._lost = dict.fromkeys(self._lost, now + KEEP_S)
 
-    def _take(self, event: ReceivedEvent, now: float) -> frozenset[str]:
+    def _receive(self, event: ReceivedEvent, now: float) -> frozenset[str]:
         if event.kind not in _GOES:
             raise Invalid("kind", f"must be {', '.join(_GOES)}")
         if event.event == _GOES[event.kind]:
-            return self._take_away(event, now)
+            return self._receive_removal(event, now)
         if event.event not in _APPEARS[event.kind]:
             raise Invalid("event", f"must be {', '.join((*_APPEARS[event.kind], _GOES[event.kind]))}")
         if event.kind == "registration":
-            return self._take_registration(event, now)
+            return self._receive_registration(event, now)
         if event.kind == "backend":
-            return self._set_backend(event, backend_of(event.body))
-        self._set(self.frontends, event, frontend_of(event.body))
+            return self._set_backend(event, parse_backend(event.body))
+        self._set(self.frontends, event, parse_frontend(event.body))
         return frozenset()
 
-    def _take_away(self, event: ReceivedEvent, now: float) -> frozenset[str]:
-        """Remove an object by its id alone, whatever else the event contains."""
+    def _receive_removal(self, event: ReceivedEvent, now: float) -> frozenset[str]:
+        """Remove an object by its id. The event may contain anything else."""
         if event.kind == "registration":
-            if event.reason in GONE:
+            if event.reason in GONE_REASONS:
                 return self._remove(event.id)
             if event.id in self._registrations:
-                self._lost.setdefault(event.id, now + KEPT_S)
+                self._lost.setdefault(event.id, now + KEEP_S)
             return frozenset()
         name = event.id.partition("/")[2]
         objects: dict[str, Any] = self.backends if event.kind == "backend" else self.frontends
@@ -205,12 +210,12 @@ class Registry:
         self._of_app[gone.service.app].discard(name)
         return frozenset({name})
 
-    def _take_registration(self, event: ReceivedEvent, now: float) -> frozenset[str]:
-        instance = instance_of(event.body)
+    def _receive_registration(self, event: ReceivedEvent, now: float) -> frozenset[str]:
+        instance = parse_instance(event.body)
         _require_id(event, instance.id)
         self._lost.pop(event.id, None)
         certain = event.event == "changed" and event.reason == "configured"
-        state = self.operators.take(event.id, instance.state, now, certain=certain)
+        state = self.admin_states.receive(event.id, instance.state, now, certain=certain)
         self._registrations[event.id] = evolve(instance, state=state)
         self._of_version.setdefault((instance.app, instance.version), set()).add(event.id)
         return self.backends_of(instance.app)
@@ -253,6 +258,9 @@ def _require_id(event: ReceivedEvent, id_: str) -> None:
         raise Invalid("id", f"must be {id_}, as the other fields say")
 
 
-def kept(registry: Registry) -> Iterator[str]:
-    """Yield, in order, the ids of all that is kept though bender does not list it; states end in `/state`."""
-    yield from sorted({*registry.missing, *registry.lost, *(f"{id_}/state" for id_ in registry.operators.lost())})
+def kept_ids(registry: Registry) -> Iterator[str]:
+    """Yield, in order, the ids of the objects that are kept although bender does not list them.
+
+    The id of a state is the id of its instance with `/state`.
+    """
+    yield from sorted({*registry.missing, *registry.lost, *(f"{id_}/state" for id_ in registry.admin_states.lost())})

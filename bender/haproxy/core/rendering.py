@@ -1,23 +1,28 @@
-"""Renders the text of HAProxy's configuration by a template: the same bytes for the same state.
+"""Renders the text of HAProxy's configuration from a template. The same state gives the same bytes.
 
 Templates are Jinja2, in a sandbox. A name that does not exist is an error. The variables are
 
-- `doors`, `pools` and `servers` (of each pool, by its name), as in `topology` and `servers`; `nowhere`, by mode the
-  names of the backends that answer 503;
-- `server_states`, the file from which HAProxy reads at its start which servers are down;
-- `description`, to be put into `global`, by which the driver recognizes the configuration that HAProxy runs with, and
-  `socket`, where HAProxy is to listen for commands;
-- `version`, HAProxy's, as numbers;
-- `machine`, the options of the driver, and `custom`, the operator's own lines: `globals`, `defaults` and `sections`,
-  and in `of`, by HAProxy's name, those of each frontend and backend.
+- `doors` (frontends), `pools` (backends) and `servers` (those of each pool, by its name), as in `topology` and
+  `servers`; `nowhere` has, by mode, the names of the backends that answer 503;
+- `server_states` is the file from which HAProxy reads at its start which servers are down;
+- `description` belongs into `global`; the driver recognizes by it the configuration that HAProxy runs with;
+- `socket` is the path at which HAProxy must listen for commands;
+- `version` is HAProxy's version, as numbers;
+- `machine` has the options of the driver;
+- `custom` has the operator's own lines: `globals`, `defaults` and `sections`, and in `of` the lines of each frontend
+  and backend, by HAProxy's name.
 
-The filters are `quoted` (any text as one word), `formatted` (the same, where HAProxy reads a log-format), `condition`
-(of a rule, for an `acl`), `balanced` (the arguments of `balance`), `place` (a server's `address:port`), `parameters`
-(the rest of a server, the same as for one that is added at run time), `duration` (seconds as HAProxy writes them),
-`destination` (of a log, the arguments of `log`) and `https` (the URL to which a frontend redirects).
+The filters are
 
-Everything else that a template prints must be one word (`safe_text`), or nothing is rendered. So that any name can be
-printed, the names for people (`title`, `id`, `version`) are passed as words.
+- `quoted`: any text as one word; `formatted`: the same, for places where HAProxy reads a log-format;
+- `condition`: the test of a rule, for an `acl`; `balanced`: the arguments of `balance`;
+- `place`: a server's `address:port`; `parameters`: the rest of the line of a server, as for a server that is added at
+  run time;
+- `duration`: seconds in HAProxy's notation; `destination`: the arguments of `log`; `https`: the URL to which a frontend
+  redirects.
+
+Everything else that a template prints must be one word (`safe_text`), or rendering fails. The names for people
+(`title`, `id`, `version`) are passed as words, so that a template can print any of them.
 """
 
 from __future__ import annotations
@@ -33,11 +38,11 @@ from markupsafe import Markup
 
 from bender.core.connection_settings import HTTPS_PORT
 from bender.core.routing import Balance, Rule
-from bender.haproxy.core.custom import DEFAULTS, GLOBAL, SECTIONS, file_of
-from bender.haproxy.core.listening import ListeningPlace, listened_in
+from bender.haproxy.core.custom import DEFAULTS, GLOBAL, SECTIONS, file_name_of
+from bender.haproxy.core.listening import ListeningPlace, listening_places_in
 from bender.haproxy.core.machine_settings import Log, Machine
 from bender.haproxy.core.names import address_port
-from bender.haproxy.core.safe_text import Fragment, formatted, quoted, readable, rendered, word
+from bender.haproxy.core.safe_text import Fragment, checked_output, formatted, quoted, readable, word
 from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import NOWHERE, Door, Pool, PoolRoute, Topology
 
@@ -53,7 +58,7 @@ CHECK_APART_MS_MIN = 50
 #: Filters of Jinja2 that mark any text as one that needs no check.
 _TRUSTING = ("safe", "escape", "e", "forceescape", "tojson", "urlize", "xmlattr")
 
-#: Control characters, but for the end of a line and the tab.
+#: Control characters, except the end of a line and the tab.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 #: The first version of HAProxy in which servers can be added, and with the converter `host_only`.
@@ -61,11 +66,11 @@ DYNAMIC_SINCE = (2, 5)
 
 
 class Unrenderable(Exception):
-    """The template cannot be rendered; the message is a clause about it that begins with a verb."""
+    """The template cannot be rendered. The message is a clause about the template that begins with a verb."""
 
 
 @frozen
-class Rendered:
+class RenderedConfig:
     """A configuration. Its `description` identifies its topology."""
 
     text: str
@@ -73,7 +78,7 @@ class Rendered:
 
 
 class Renderer:
-    """Renders by one template. Raises `Unrenderable`, also when it is created."""
+    """Renders one template. All methods raise `Unrenderable`, also the constructor."""
 
     def __init__(self, template: str, socket: str, states: str, version: tuple[int, ...]) -> None:
         self._socket = socket
@@ -82,7 +87,7 @@ class Renderer:
         self._described: tuple[Topology | None, str, frozenset[ListeningPlace]] = None, "", frozenset()
         environment = ImmutableSandboxedEnvironment(
             autoescape=True,  # so that Jinja2 marks the text that a template has put together; see `rendered`
-            finalize=rendered,
+            finalize=checked_output,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -107,26 +112,26 @@ class Renderer:
             raise Unrenderable(f"is not a valid template ({error})") from error
 
     def description(self, topology: Topology) -> str:
-        """Return what identifies a topology rendered by this template."""
+        """Return the text that identifies a topology rendered by this template."""
         return self._describe(topology)[0]
 
-    def listened(self, topology: Topology) -> frozenset[ListeningPlace]:
-        """Return where HAProxy listens with this topology."""
+    def listening_places(self, topology: Topology) -> frozenset[ListeningPlace]:
+        """Return the places at which HAProxy listens with this topology."""
         return self._describe(topology)[1]
 
     def _describe(self, topology: Topology) -> tuple[str, frozenset[ListeningPlace]]:
-        known, description, listened = self._described
-        if known is not topology:  # the last one is asked for again and again
+        known, description, listening_places = self._described
+        if known is not topology:  # the driver needs those of the last topology again and again
             bare = self._render(topology, {}, DESCRIPTION)
             description = f"{DESCRIPTION} {blake2b(bare.encode(), digest_size=12).hexdigest()}"
-            listened = listened_in(bare)
-            self._described = topology, description, listened
-        return description, listened
+            listening_places = listening_places_in(bare)
+            self._described = topology, description, listening_places
+        return description, listening_places
 
-    def render(self, topology: Topology, servers: Mapping[str, Sequence[DesiredServer]]) -> Rendered:
+    def render(self, topology: Topology, servers: Mapping[str, Sequence[DesiredServer]]) -> RenderedConfig:
         """Return the configuration with these servers, by the name of their pool."""
         description = self.description(topology)
-        return Rendered(self._render(topology, servers, description), description)
+        return RenderedConfig(self._render(topology, servers, description), description)
 
     def _render(self, topology: Topology, servers: Mapping[str, Sequence[DesiredServer]], description: str) -> str:
         machine = topology.machine
@@ -137,7 +142,7 @@ class Renderer:
                 doors=[_readable_door(door, machine) for door in topology.doors],
                 pools=[evolve(pool, title=readable(pool.title)) for pool in topology.pools],
                 servers={
-                    pool.name: [*map(_readable_server, placed(servers.get(pool.name, ()), pool.slots))]
+                    pool.name: [*map(_readable_server, fill_slots(servers.get(pool.name, ()), pool.slots))]
                     for pool in topology.pools
                 },
                 nowhere=NOWHERE,
@@ -187,14 +192,14 @@ def _custom(topology: Topology) -> dict[str, object]:
         "defaults": lines(DEFAULTS),
         "sections": lines(SECTIONS),
         "of": {
-            **{door.name: lines(file_of("frontend", door.title)) for door in topology.doors},
-            **{pool.name: lines(file_of("backend", pool.title)) for pool in topology.pools},
+            **{door.name: lines(file_name_of("frontend", door.title)) for door in topology.doors},
+            **{pool.name: lines(file_name_of("backend", pool.title)) for pool in topology.pools},
         },
     }
 
 
 def _readable_door(door: Door, machine: Machine) -> Door:
-    """Return a frontend with names as words, and all arguments of `bind`, so that no template can forget TLS."""
+    """Return a frontend with names as words, and with all arguments of `bind`, so that no template can omit TLS."""
     protocols = " alpn h2,http/1.1" if door.mode == "http" else ""
     tls = f" ssl crt {quoted(machine.certificates)}{protocols}"
     binds = tuple(Fragment(f"{word(bind)}{tls}") if bind in door.tls else bind for bind in door.binds)
@@ -231,7 +236,7 @@ def parameters(server: DesiredServer, pool: Pool) -> Fragment:
 
 
 def duration(seconds: float) -> Fragment:
-    """Return a time as HAProxy writes it, without fractions: in hours or seconds where that is exact."""
+    """Return a time in HAProxy's notation, without fractions: hours or seconds if that is exact, else milliseconds."""
     if seconds % 3600 == 0:
         return Fragment(f"{seconds // 3600:.0f}h")
     return Fragment(f"{seconds:.0f}s" if seconds == int(seconds) else f"{max(1, round(1000 * seconds))}ms")
@@ -243,8 +248,11 @@ def destination(log: Log) -> Fragment:
     return Fragment(f"{quoted(log.target)}{form} {word(log.facility)}")
 
 
-def placed(servers: Sequence[DesiredServer], slots: int) -> Sequence[DesiredServer]:
-    """Return the servers with an address; with `slots`, that many, of which unused ones are in maintenance."""
+def fill_slots(servers: Sequence[DesiredServer], slots: int) -> Sequence[DesiredServer]:
+    """Return the servers that have an address; if `slots` is not 0, as many servers as slots.
+
+    Unused slots are in maintenance.
+    """
     servers = [server for server in servers if server.address is not None]
     if not slots:
         return servers

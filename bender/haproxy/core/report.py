@@ -1,10 +1,10 @@
 """HAProxy's counts since the driver started, across restarts of HAProxy and changes of its servers.
 
-HAProxy's counters start at 0 when it is started or a server is added, and those of a deleted server are gone. So the
-totals are sums of differences.
+HAProxy's counters begin at 0 when HAProxy starts or a server is added, and end when a server is deleted. So the totals
+are sums of differences.
 
-bender refuses a report that is too large. So a report is limited: if many members are down it has the first, and if
-there are many versions it has those that had requests last.
+bender refuses a report that is too large. So a report is limited: it has the first ids of the members that are down,
+and the versions with the latest requests.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from attrs import define, field, frozen
 from bender.core.consumers import REPORT_BYTES_MAX, REPORTED_MAX
 from bender.haproxy.core.actual_state import Row
 from bender.haproxy.core.condition import PROBLEMS_BYTES_MAX, SETTINGS_BYTES_MAX
-from bender.haproxy.core.pending_acks import Place
+from bender.haproxy.core.pending_acks import ServerKey
 from bender.haproxy.core.servers import DesiredServer
 from bender.haproxy.core.topology import Pool
 
-#: Bytes for the counts in a report, beside the driver's condition; the bytes of these for ids of members that are down;
-#: and the bytes of the numbers and punctuation of one count at most.
+#: Bytes for the counts in a report, which also has the driver's condition; the part of these bytes for the ids of
+#: members that are down; and the most bytes of the numbers and punctuation of one count.
 _COUNTS_BYTES_MAX = REPORT_BYTES_MAX - PROBLEMS_BYTES_MAX - SETTINGS_BYTES_MAX - 100
 _DOWN_BYTES_MAX = _COUNTS_BYTES_MAX // 2
 _COUNT_BYTES = 80
@@ -39,7 +39,7 @@ class VersionCount:
 
 @frozen
 class Owner:
-    """The member that a server is, with its backend and version."""
+    """The member of bender to which a server belongs, with its backend and version."""
 
     backend: str
     version: str
@@ -51,52 +51,52 @@ class TrafficCounts:
     """Totals by backend and version, and the servers that are down."""
 
     #: The owners of servers, by HAProxy's names of the pool and the server.
-    owners: dict[Place, Owner] = field(factory=dict)
-    began: bool = False
-    # By backend and version; those with the latest requests are at the end.
+    owners: dict[ServerKey, Owner] = field(factory=dict)
+    has_baseline: bool = False
+    # By backend and version; the versions with the latest requests are at the end.
     _totals: dict[tuple[str, str], VersionCount] = field(factory=dict)
     # The counts of each server when they were read last.
-    _seen: dict[Place, tuple[int, int]] = field(factory=dict)
-    _down: frozenset[Place] = frozenset()
+    _last_counts: dict[ServerKey, tuple[int, int]] = field(factory=dict)
+    _down: frozenset[ServerKey] = frozenset()
 
-    def own(self, pool: Pool, servers: Iterable[DesiredServer]) -> None:
+    def set_owners(self, pool: Pool, servers: Iterable[DesiredServer]) -> None:
         """Note the owners of these servers of a pool."""
         for server in servers:
             self.owners[pool.name, server.name] = Owner(pool.title, server.version, server.id)
 
-    def keep(self, pools: Mapping[str, Iterable[DesiredServer]], leaving: Collection[Place]) -> None:
-        """Forget the servers of these pools that are neither given nor `leaving`, that is, not deleted yet."""
+    def forget_deleted(self, pools: Mapping[str, Iterable[DesiredServer]], leaving: Collection[ServerKey]) -> None:
+        """Forget the servers of these pools that are neither in `pools` nor `leaving`, because they are deleted."""
         kept = {(pool, server.name) for pool, servers in pools.items() for server in servers}
         for place in [place for place in self.owners if place[0] in pools]:
             if place not in kept and place not in leaving:
                 del self.owners[place]
-                self._seen.pop(place, None)
+                self._last_counts.pop(place, None)
 
-    def restarted(self) -> None:
+    def note_restart(self) -> None:
         """Note that HAProxy counts from 0 again."""
-        self._seen = {}
+        self._last_counts = {}
 
-    def take_all(self, rows: Sequence[Row]) -> None:
+    def add_all_rows(self, rows: Sequence[Row]) -> None:
         """Add the counts of all servers since the last call; none at the first call."""
-        if not self.began:
-            self._seen = {(row.pool, row.name): (row.requests, row.errors) for row in rows}
-            self.began = True
-        self.take(rows)
+        if not self.has_baseline:
+            self._last_counts = {(row.pool, row.name): (row.requests, row.errors) for row in rows}
+            self.has_baseline = True
+        self.add_rows(rows)
         self._down = frozenset((row.pool, row.name) for row in rows if row.down)
 
-    def take(self, rows: Iterable[Row]) -> None:
+    def add_rows(self, rows: Iterable[Row]) -> None:
         """Add the counts of some servers."""
-        if self.began:
+        if self.has_baseline:
             for row in rows:
-                self._take(row)
+                self._add_row(row)
 
-    def _take(self, row: Row) -> None:
+    def _add_row(self, row: Row) -> None:
         place = row.pool, row.name
         owner = self.owners.get(place)
         if owner is None:
             return
-        requests, errors = self._seen.get(place, (0, 0))
-        self._seen[place] = row.requests, row.errors
+        requests, errors = self._last_counts.get(place, (0, 0))
+        self._last_counts[place] = row.requests, row.errors
         if row.requests < requests or row.errors < errors:
             requests = errors = 0
         key = owner.backend, owner.version
@@ -124,7 +124,7 @@ class TrafficCounts:
 
 
 def _fitting(ids: Sequence[str]) -> Iterator[str]:
-    """Yield as many ids as a report may have."""
+    """Yield the first ids, as many as a report may have."""
     left_bytes = _DOWN_BYTES_MAX
     for id_ in ids[:REPORTED_MAX]:
         left_bytes -= len(msgspec.json.encode(id_)) + 1

@@ -1,10 +1,11 @@
-"""Checks of all text that is written to HAProxy. Every value of a configuration and every command passes through here.
+"""Checks all text that is written to HAProxy: every value of a configuration, and every command.
 
-Values are checked where they are received, so nothing unsafe should get this far. This module is the second line of
-defence: it does not know where a value comes from, and refuses it if HAProxy could read it as more than one value.
-HAProxy has two languages, that of its configuration and that of its Runtime API. In both, a line end
-begins a new statement, in the second `;` does too; spaces, quotes, backslashes, `#`, `$` and `%` end a word or have a
-meaning inside it.
+Values are also checked where they are received, so no unsafe value should come here. This module is the second line of
+defence. It does not know the origin of a value, and refuses the value if HAProxy could read it as more than one value.
+
+HAProxy has two languages: that of its configuration and that of its Runtime API. In both, the end of a line begins a
+new statement; in the Runtime API, `;` does too. Spaces, quotes, backslashes, `#`, `$` and `%` end a word, or have a
+meaning inside a word.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _COMMAND = re.compile(r"[A-Za-z0-9_./:\[\] -]+", re.ASCII)
 #: The mark of an escape in a readable name.
 _MARK = "="
 
-#: How many characters of a foreign text are shown in the log or the status.
+#: The largest number of characters of a foreign text in the log or the status.
 SHOWN_CHARACTERS_MAX = 300
 
 
@@ -46,20 +47,20 @@ def word(value: Any) -> str:
     """Return a value as one word of HAProxy's configuration. Raises `Unsafe`."""
     text = str(value)
     if _NO_WORD.search(text):
-        raise Unsafe(f'{shown(text)!r} is not one word: use the template filter "quoted"')
+        raise Unsafe(f'{printable(text)!r} is not one word: use the template filter "quoted"')
     return text
 
 
 def quoted(value: Any) -> Fragment:
-    """Return a value as one word of HAProxy's configuration, whatever characters it has. Raises `Unsafe`.
+    """Return a value, which may have any printable characters, as one quoted word of HAProxy's configuration.
 
-    Between single quotes only the quote has a meaning. `;` is written as an escape, for no rendered value may
-    contain it. `%` stays as it is, so this is not for a log-format: see `formatted`.
+    Raises `Unsafe`. Between single quotes only the quote has a meaning. `;` becomes an escape sequence, because no
+    rendered value may contain it. `%` is unchanged, so this is not for a log-format: see `formatted`.
     """
     text = str(value)
     inside = text.replace("'", "'\\''").replace(";", "'\\x3b'")
     if _UNSAFE.search(inside):
-        raise Unsafe(f"{shown(text)!r} has a control character")
+        raise Unsafe(f"{printable(text)!r} has a control character")
     return Fragment(f"'{inside}'")
 
 
@@ -76,17 +77,17 @@ def readable(name: str) -> str:
 
 
 @pass_context
-def rendered(_context: Context, value: Any) -> Markup:
-    """Return what a template prints for a value: one word, or a fragment. Raises `Unsafe`.
+def checked_output(_context: Context, value: Any) -> Markup:
+    """Return the text that a template prints for a value: one word, or a fragment. Raises `Unsafe`.
 
-    Jinja2 calls this for each `{{ … }}`. Text that the template itself has put together from such values, as a macro
-    does, comes as `Markup` and has been checked. So the result is `Markup` too; Jinja2 escapes it no further.
+    Jinja2 calls this function for each `{{ … }}`. Text that the template itself has composed of such values, such as in
+    a macro, is `Markup` and already checked. The result is `Markup` too, so that Jinja2 does not escape it.
     """
     if isinstance(value, Markup):
         return value
     if isinstance(value, Fragment):
         if _UNSAFE.search(value):
-            raise Unsafe(f"{shown(value)!r} has a control character or a semicolon")
+            raise Unsafe(f"{printable(value)!r} has a control character or a semicolon")
     else:
         word(str(value).strip(" "))  # spaces around a word neither end nor begin another statement
     return Markup(value)  # noqa: S704 - nothing here is HTML
@@ -97,7 +98,7 @@ def is_command(text: str) -> bool:
     return _COMMAND.fullmatch(text) is not None
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """Return a foreign text for a log or a status: bounded, with unprintable characters escaped."""
     if len(text) <= SHOWN_CHARACTERS_MAX and text.isprintable():
         return text

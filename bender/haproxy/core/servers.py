@@ -1,7 +1,7 @@
 """The servers of a backend, and the share of the load that each gets now.
 
-`bender.core.members` decides which instances serve, and with what weight, for the API and the driver alike. This module
-adds time: a new server in a backend with `slow_start` begins with a small weight, which grows in steps.
+`bender.core.members` decides for the API and the driver which instances serve, and with which weight. This module adds
+the change over time: a new server in a backend with `slow_start` begins with a small weight, which grows in steps.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from bender.haproxy.core.settings import BackendSettings
 #: The number of steps in which a weight grows.
 STEPS = 10
 
-#: How early a timer may be, because of rounding.
+#: The time by which a timer may be early because of rounding.
 _ROUNDING_S = 1e-6
 
 
 @frozen
 class DesiredServer:
-    """A server that HAProxy is to have. `name` is HAProxy's name of it, `id` bender's id of the member.
+    """A server that HAProxy is to have. `name` is its name in HAProxy, `id` is bender's id of the member.
 
-    `address` is of IPv4 or IPv6, without brackets; None if that of its host is not known. Such a server is not added,
-    but one that exists already keeps its address.
+    `address` is an IPv4 or IPv6 address without brackets; None if the address of the host is not known. A server
+    without one is not added, but an existing server keeps its address.
     """
 
     name: str
@@ -46,7 +46,7 @@ class DesiredServer:
 def desired_servers(
     registry: Registry, backend: BackendSettings, address_of: Callable[[str], str | None]
 ) -> tuple[list[DesiredServer], list[str]]:
-    """Return the servers of a backend, in order of name, with their final weights; and the ids without an address.
+    """Return the servers of a backend, in order of name, with their final weights, and the ids without an address.
 
     `address_of` returns the address of a host, None if it is not known.
     """
@@ -84,23 +84,23 @@ def _server(member: Mapping[str, Any], address: str | None) -> DesiredServer:
 
 @define
 class Ramps:
-    """The start of each server of each backend, for growing weights."""
+    """The time at which each server of each backend was added, from which its weight grows."""
 
     _since: dict[str, dict[str, float]] = field(factory=dict)
 
-    def begin(self, backend: str, servers: Sequence[DesiredServer]) -> None:
-        """Note servers that were there before the driver: they have their full weights."""
+    def start_at_full_weight(self, backend: str, servers: Sequence[DesiredServer]) -> None:
+        """Note the servers that existed before the driver started. They have their full weights."""
         self._since[backend] = {server.name: -inf for server in servers}
 
     def forget(self, backend: str) -> None:
         self._since.pop(backend, None)
 
-    def ramped(
+    def ramp(
         self, backend: str, servers: Sequence[DesiredServer], slow_start_s: float, now: float
     ) -> tuple[list[DesiredServer], float | None]:
-        """Return the servers with their present weights, and when these change next; None if they do not.
+        """Return the servers with their present weights, and when these change next; None if they do not change.
 
-        All weights are scaled up as far as possible, or there would be none between 0 and the 1 that most have.
+        All weights are scaled up as far as possible, because no weight is between 0 and 1, the weight of most members.
         """
         before = self._since.get(backend, {})
         since = self._since[backend] = {server.name: before.get(server.name, now) for server in servers}
@@ -120,5 +120,5 @@ class Ramps:
 
 
 def _steps(past_s: float, step_s: float) -> int:
-    """Return the number of steps done so far; the first is done at once."""
+    """Return the number of steps after `past_s` seconds, from 1 to `STEPS`. The first step is at once."""
     return STEPS if past_s + _ROUNDING_S >= STEPS * step_s else int((past_s + _ROUNDING_S) // step_s) + 1

@@ -1,9 +1,11 @@
-"""Backends and frontends as HAProxy's settings, parsed from the bodies of events.
+"""Parses backends and frontends as settings for HAProxy from the bodies of events.
 
-The parsers are those of the API; yet a stored field may contain anything, because an older node may have accepted it. A
-field that cannot be used becomes a problem, in a sentence. A frontend is then left out as a whole, because half of its
-rules would send requests to wrong backends; a backend is used without the field, because serving it without a health
-check is better than not at all.
+The parsers are those of the API. Still, a stored field may contain anything, because an older node may have accepted
+it. A field that cannot be used becomes a problem, in a sentence.
+
+- A frontend with an unusable `mode`, `bind`, `backend`, `rules`, `tls` or `redirect_https` is left out as a whole,
+  because half of its rules would send requests to wrong backends. Its other fields are left out one by one.
+- A backend is used without the field, because a backend without a health check is better than none.
 """
 
 from __future__ import annotations
@@ -50,11 +52,11 @@ Mode = Literal["http", "tcp"]
 #: The default of `balance`.
 BALANCE = Balance("roundrobin")
 
-#: Algorithms that choose by a hash, and those that need a request of HTTP.
+#: Algorithms that choose a server by a hash, and those that need an HTTP request.
 _HASHED = {"source", "uri", "hdr", "url_param"}
-_OF_REQUESTS = {"uri", "hdr", "url_param"}
+_NEED_REQUESTS = {"uri", "hdr", "url_param"}
 
-#: Bytes of one value in the configuration; a line may have 2,048.
+#: The largest value in the configuration, in bytes; a line may have 2,048 bytes.
 VALUE_BYTES_MAX = 1536
 
 _T = TypeVar("_T")
@@ -81,21 +83,22 @@ class BackendSettings:
 
     @property
     def hashed(self) -> bool:
-        """Whether a hash of the request chooses its server."""
+        """Whether a hash of the request chooses the server."""
         return self.balance.algorithm in _HASHED
 
     @property
-    def of_requests(self) -> bool:
-        """Whether the algorithm needs a request, and not only a connection."""
-        return self.balance.algorithm in _OF_REQUESTS
+    def needs_requests(self) -> bool:
+        """Whether the algorithm needs an HTTP request, and not only a connection."""
+        return self.balance.algorithm in _NEED_REQUESTS
 
 
 @frozen
 class FrontendSettings:
-    """A frontend: where it listens, and the backends for its requests: of the first rule that matches, or `backend`.
+    """A frontend: its addresses (`binds`), and the backends for its requests.
 
-    A frontend with a `problem` cannot be used, and has no other fields. `problems` are about fields that are left out.
-    `tls` are those of `binds` that speak TLS. `redirect_port` is the port of HTTPS to which requests are redirected.
+    A request goes to the backend of the first matching rule, else to `backend`. A frontend with a `problem` cannot be
+    used, and has no other fields. `problems` are about fields that are left out. `tls` has the addresses among `binds`
+    with TLS. `redirect_port` is the HTTPS port to which requests are redirected.
     """
 
     name: str
@@ -113,8 +116,8 @@ class FrontendSettings:
     problem: str | None = None
 
 
-def backend_of(body: Mapping[str, Any]) -> BackendSettings:
-    """Return a backend, without the fields that cannot be used. Raises `Invalid` if it cannot be used at all."""
+def parse_backend(body: Mapping[str, Any]) -> BackendSettings:
+    """Return a backend without the fields that cannot be used. Raises `Invalid` if the backend cannot be used."""
     problems: list[str] = []
     read = _tolerant(body, problems)
     name, app, version = (parse_name(field, body.get(field)) for field in ("name", "app", "version"))
@@ -135,7 +138,7 @@ def backend_of(body: Mapping[str, Any]) -> BackendSettings:
     return BackendSettings(name, service, balance, health, slow_start_s, timeouts, maxconn, (*problems,))
 
 
-def frontend_of(body: Mapping[str, Any]) -> FrontendSettings:
+def parse_frontend(body: Mapping[str, Any]) -> FrontendSettings:
     """Return a frontend, or one with a problem. Raises `Invalid` if it has no name."""
     name = parse_name("name", body.get("name"))
     try:
@@ -152,7 +155,7 @@ def _frontend(name: str, body: Mapping[str, Any]) -> FrontendSettings:
     if rules and mode == "tcp":
         raise Unusable("rules: need mode http")
     for i, rule in enumerate(rules, 1):
-        # The name of a header is always short.
+        # The name of a header needs no check, because it is always short.
         _require_room(f"rules: number {i}", str(rule.host or rule.path or (rule.header or ("", ""))[1]))
     if not binds:
         raise Unusable("bind: is not set yet")
@@ -177,7 +180,7 @@ def _frontend(name: str, body: Mapping[str, Any]) -> FrontendSettings:
 
 
 def _redirect_port(body: Mapping[str, Any], mode: str, tls: tuple[Bind, ...]) -> int | None:
-    """Return the port to redirect to, which may be that of this frontend's own TLS; None for no redirect."""
+    """Return the port to redirect to, which may be the frontend's own port with TLS; None for no redirect."""
     redirect: Any = _read(body, "redirect_https", parse_redirect_https, None)
     if not redirect:
         return None
@@ -195,13 +198,13 @@ def _parse_health(value: Any) -> Health:
 
 
 def _require_room(what: str, text: str) -> None:
-    """Refuse a value that is too long once it is quoted for the configuration."""
+    """Raise `Unusable` if a value, quoted for the configuration, is too long."""
     if len(quoted(text).encode()) > VALUE_BYTES_MAX:
         raise Unusable(f"{what}: takes more than {VALUE_BYTES_MAX} bytes, and does not fit into a line for HAProxy")
 
 
 def _tolerant(body: Mapping[str, Any], problems: list[str]) -> Callable[[str, Callable[[Any], Any], Any], Any]:
-    """Return a reader of optional fields, which adds those that cannot be used to `problems`."""
+    """Return a reader of optional fields. It adds to `problems` the fields that cannot be used."""
 
     def read(field: str, parse: Callable[[Any], Any], default: Any) -> Any:
         try:

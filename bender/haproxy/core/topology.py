@@ -1,7 +1,7 @@
-"""The topology: all of HAProxy's configuration except its servers. Changing it takes a reload.
+"""The topology: all of HAProxy's configuration except its servers. A change of the topology needs a reload.
 
-Frontends and backends get their names for HAProxy here. A backend is rendered once for each mode in which a frontend
-uses it. Requests for a backend that does not exist go to one without servers, which answers 503, so that backends and
+Frontends and backends get their HAProxy names here. A backend is rendered once for each mode in which a frontend uses
+it. Requests for a backend that does not exist go to a backend without servers, which answers 503. So backends and
 frontends can be set in any order.
 """
 
@@ -12,28 +12,28 @@ from collections.abc import Callable, Mapping
 from attrs import field, frozen
 
 from bender.core.routing import Balance, Health, Rule
-from bender.haproxy.core.binds import WhyNot, beside, beside_unknown, served_frontends
+from bender.haproxy.core.binds import BindProblem, problem_beside_listeners, problem_beside_unknown, served_frontends
 from bender.haproxy.core.machine_settings import Machine
 from bender.haproxy.core.names import safe
 from bender.haproxy.core.settings import BALANCE, BackendSettings, FrontendSettings, Mode
 
-#: The backends that answer 503. No other backend can have these names, because a hash follows the mark in those.
+#: The backends that answer 503. No other backend has such a name, because in these a hash follows the mark `__`.
 NOWHERE: Mapping[Mode, str] = {"http": "bender__nowhere", "tcp": "bender__nowhere:tcp"}
 
 #: Suffixes of HAProxy's names for frontends, and for backends in mode tcp: HAProxy has one namespace for both.
 _FRONTEND = ":in"
 _TCP = ":tcp"
 
-#: HAProxy's name for the frontend with its statistics, which is not one of bender's.
+#: HAProxy's name for the frontend with its statistics, which is not a frontend of bender.
 STATS = "bender:stats"
 
-#: The least number of slots of a backend, where servers cannot be added without a reload.
+#: The least number of slots of a backend, if servers cannot be added without a reload.
 SLOTS_MIN = 8
 
 
 @frozen
 class Pool:
-    """A backend of HAProxy's. `title` is bender's name of it."""
+    """A backend in HAProxy's configuration. `name` is its name there, `title` its name in bender."""
 
     name: str
     title: str
@@ -41,7 +41,7 @@ class Pool:
     balance: Balance
     hashed: bool
     health: Health | None
-    #: The number of slots, used or not, where servers cannot be added; else 0.
+    #: The number of slots, used or not; 0 if servers can be added.
     slots: int = 0
     #: By HAProxy's names for them, in seconds.
     timeouts: tuple[tuple[str, float], ...] = ()
@@ -59,10 +59,10 @@ class PoolRoute:
 
 @frozen
 class Door:
-    """A frontend of HAProxy's; `pool` gets the requests that match none of `routes`.
+    """A frontend in HAProxy's configuration. `name` is its name there, `title` its name in bender.
 
-    `tls` are the addresses with TLS, also those that are left out of `binds`. `redirect_port` is the port of HTTPS to
-    which requests without TLS are redirected, None for no redirect.
+    `pool` gets the requests that match none of `routes`. `tls` has the addresses with TLS, also those that are left out
+    of `binds`. `redirect_port` is the HTTPS port to which requests without TLS are redirected, None for no redirect.
     """
 
     name: str
@@ -100,17 +100,18 @@ def build_topology(
     frontends: Mapping[str, FrontendSettings],
     slots_of: Mapping[str, int] | None = None,
     before: Topology | None = None,
-    why_not: WhyNot = lambda _bind: None,
+    bind_problem: BindProblem = lambda _bind: None,
     machine: Machine | None = None,
     is_in_file: Callable[[str], bool] = lambda _bind: False,
 ) -> tuple[Topology, dict[str, str]]:
-    """Return the topology, and by id why backends, frontends or parts of them cannot be used.
+    """Return the topology, and by id the reasons why backends, frontends or parts of them cannot be used.
 
-    `slots_of` has, by the name of a backend, the number of its slots, where servers cannot be added. If several
-    frontends have the same address, the one that has it in the topology `before` keeps it. `why_not` returns why an
-    address cannot be listened on; it is not asked about those of `before`, at which HAProxy itself listens. Without
-    `before`, HAProxy's addresses are unknown: then `why_not` is only asked whether an address is one of this machine,
-    and not about those for which `is_in_file` is true, because HAProxy may listen there.
+    `slots_of` has the number of slots by name of the backend, if servers cannot be added. If several frontends have the
+    same address, the frontend that has it in the topology `before` keeps it. `bind_problem` returns why HAProxy cannot
+    listen at an address. It is not called for the addresses of `before`, at which HAProxy itself listens.
+
+    Without `before`, HAProxy's addresses are not known. Then `bind_problem` only checks that this machine has an
+    address, and is not called if `is_in_file` returns True for the address, because HAProxy may listen there.
     """
     problems: dict[str, str] = {}
     known = dict(sorted(backends.items()))
@@ -121,7 +122,11 @@ def build_topology(
     for file, why in machine.custom.unused(frontends, known).items():
         problems[f"include/{file}"] = why
     owners = {bind: door.title for door in (before or Topology()).doors for bind in door.binds}
-    why_unusable = beside_unknown(is_in_file, why_not) if before is None else beside(owners, why_not)
+    why_unusable = (
+        problem_beside_unknown(is_in_file, bind_problem)
+        if before is None
+        else problem_beside_listeners(owners, bind_problem)
+    )
     usable = [*served_frontends(frontends, problems, owners, why_unusable, machine)]
     modes: dict[str, set[Mode]] = {name: set() for name in known}
     for frontend in usable:
@@ -138,7 +143,7 @@ def build_topology(
 
 
 def slots_for(servers: int, before: int) -> int:
-    """Return the number of slots for a backend: twice as many as `servers` at least, and never fewer than `before`."""
+    """Return the number of slots for a backend: `before` if that is enough, else at least twice `servers`."""
     if servers <= before:
         return before
     slots = SLOTS_MIN
@@ -150,7 +155,7 @@ def slots_for(servers: int, before: int) -> int:
 def _pool(backend: BackendSettings, mode: Mode, problems: dict[str, str], slots: int) -> Pool:
     name = safe(backend.name) + (_TCP if mode == "tcp" else "")
     balance, hashed = backend.balance, backend.hashed
-    if mode == "tcp" and backend.of_requests:
+    if mode == "tcp" and backend.needs_requests:
         known_problems = [problems[key]] if (key := f"backend/{backend.name}") in problems else []
         problems[key] = "; ".join([*known_problems, f"balance: {balance.algorithm} needs mode http"])
         balance, hashed = BALANCE, False

@@ -16,8 +16,8 @@ from bender.haproxy.core.actual_state import (
     rows_in,
     servers_in,
 )
-from bender.haproxy.core.health import findings_in
-from bender.haproxy.core.server_commands import refusal
+from bender.haproxy.core.health import parse_findings
+from bender.haproxy.core.server_commands import refusal_in
 from tests.fuzz.documents import damaged
 
 _INFO = (
@@ -58,7 +58,7 @@ NEAR = damaged(st.sampled_from(_ANSWERS)) | st.tuples(
     st.sampled_from(_ANSWERS), st.sampled_from(["\u00b2", "\u0661", "-1", "9" * 5000, "1_0"]) | st.text(max_size=9)
 ).map(lambda parts: parts[0].replace(b"17", parts[1].encode()))
 
-_PARSERS: tuple[Callable[[str], Any], ...] = (process_in, servers_in, pools_in, rows_in, master_in, findings_in)
+_PARSERS: tuple[Callable[[str], Any], ...] = (process_in, servers_in, pools_in, rows_in, master_in, parse_findings)
 
 EXAMPLES = (*_ANSWERS, "\u00b2 master".encode(), b"9" * 5000 + b" master", b"x" * 200_000)
 
@@ -66,7 +66,7 @@ EXAMPLES = (*_ANSWERS, "\u00b2 master".encode(), b"9" * 5000 + b" master", b"x" 
 def fuzz(sent: bytes) -> None:
     """An answer is refused as `Unreadable`, in a clause of bounded length, or is what the driver knows of HAProxy."""
     text = sent.decode("utf-8", "replace")
-    reason = refusal(text)
+    reason = refusal_in(text)
     assert reason is None or isinstance(reason, str)
     for parse in _PARSERS:
         try:

@@ -14,66 +14,66 @@ class OperatorsCase(SynchronousTestCase):
     """One instance, that was set to maintenance at 10 for a minute."""
 
     def setUp(self) -> None:
-        self.operators = AdminStates()
-        self.operators.take("a", "maint", 10, certain=True)
-        self.operators.answer("a", StateAnswer("maint", 60.0), 10, 10)
+        self.admin_states = AdminStates()
+        self.admin_states.receive("a", "maint", 10, certain=True)
+        self.admin_states.receive_answer("a", StateAnswer("maint", 60.0), 10, 10)
 
     def reported(self, state: str, now: float, *, certain: bool = False) -> str:
-        return self.operators.take("a", state, now, certain=certain)  # type: ignore[arg-type]
+        return self.admin_states.receive("a", state, now, certain=certain)  # type: ignore[arg-type]
 
     def answered(self, answer: StateAnswer, now: float) -> str | None:
-        return self.operators.answer("a", answer, now, now)
+        return self.admin_states.receive_answer("a", answer, now, now)
 
 
 class Events(OperatorsCase):
     def test_where_nothing_was_set(self) -> None:
         """What is reported holds, and nobody is asked."""
-        self.assertEqual(self.operators.take("b", "up", 10, certain=False), "up")
-        self.assertEqual(self.operators.to_ask(10), [])
+        self.assertEqual(self.admin_states.receive("b", "up", 10, certain=False), "up")
+        self.assertEqual(self.admin_states.ids_to_ask(10), [])
 
     def test_an_event_that_says_that_it_has_ended(self) -> None:
         """It is over."""
         self.assertEqual(self.reported("up", 20, certain=True), "up")
-        self.assertEqual((self.operators.lost(), self.operators.to_ask(99)), ({}, []))
+        self.assertEqual((self.admin_states.lost(), self.admin_states.ids_to_ask(99)), ({}, []))
 
     def test_an_event_that_does_not(self) -> None:
         """It holds until its time is over, and a node is asked."""
         self.assertEqual(self.reported("up", 20), "maint")
-        self.assertEqual((self.operators.lost(), self.operators.due_at()), ({"a": 70}, 70))
-        self.assertEqual(self.operators.to_ask(20), ["a"])
-        self.assertEqual([*self.operators.lapse(69)], [])
-        self.assertEqual([*self.operators.lapse(70)], ["a"])
-        self.assertEqual((self.reported("up", 71), self.operators.due_at()), ("up", None))
+        self.assertEqual((self.admin_states.lost(), self.admin_states.due_at()), ({"a": 70}, 70))
+        self.assertEqual(self.admin_states.ids_to_ask(20), ["a"])
+        self.assertEqual([*self.admin_states.lapse(69)], [])
+        self.assertEqual([*self.admin_states.lapse(70)], ["a"])
+        self.assertEqual((self.reported("up", 71), self.admin_states.due_at()), ("up", None))
 
     def test_another_state(self) -> None:
         """It is the one that holds, and it is not known for how long."""
         self.reported("up", 20)
         self.assertEqual(self.reported("drain", 21), "drain")
-        self.assertEqual((self.operators.lost(), self.operators.to_ask(21)), ({}, ["a"]))
+        self.assertEqual((self.admin_states.lost(), self.admin_states.ids_to_ask(21)), ({}, ["a"]))
 
     def test_one_that_was_lost_before_anybody_could_ask(self) -> None:
         """It lasts for as long as one does without a time."""
-        self.operators.take("b", "drain", 10, certain=True)
-        self.operators.take("b", "up", 11, certain=False)
-        self.assertEqual(self.operators.lost(), {"b": 11 + LASTING_S})
+        self.admin_states.receive("b", "drain", 10, certain=True)
+        self.admin_states.receive("b", "up", 11, certain=False)
+        self.assertEqual(self.admin_states.lost(), {"b": 11 + LASTING_S})
 
 
 class Answers(OperatorsCase):
     def test_it_is_set(self) -> None:
         """Then it is asked from time to time, for it may be set for another time, of which no event tells."""
-        self.assertEqual(self.operators.to_ask(9.9 + LOOK_AGAIN_S), [])
-        self.assertEqual(self.operators.to_ask(10 + LOOK_AGAIN_S), ["a"])
+        self.assertEqual(self.admin_states.ids_to_ask(9.9 + LOOK_AGAIN_S), [])
+        self.assertEqual(self.admin_states.ids_to_ask(10 + LOOK_AGAIN_S), ["a"])
         self.assertIsNone(self.answered(StateAnswer("maint", 900.0), 40))
         self.reported("up", 50)
-        self.assertEqual(self.operators.lost(), {"a": 940})
+        self.assertEqual(self.admin_states.lost(), {"a": 940})
 
     def test_the_node_knows_nothing(self) -> None:
         """The state holds, and it is asked again."""
         self.reported("up", 20)
         self.assertIsNone(self.answered(NOT_KNOWN, 20))
-        self.assertEqual(self.operators.to_ask(19.9 + ASK_AGAIN_S), [])
-        self.assertEqual(self.operators.to_ask(20 + ASK_AGAIN_S), ["a"])
-        self.assertEqual(self.operators.lost(), {"a": 70})
+        self.assertEqual(self.admin_states.ids_to_ask(19.9 + ASK_AGAIN_S), [])
+        self.assertEqual(self.admin_states.ids_to_ask(20 + ASK_AGAIN_S), ["a"])
+        self.assertEqual(self.admin_states.lost(), {"a": 70})
 
     def test_the_node_knows_more(self) -> None:
         """That it has ended, that there is another one, or it is an older node, which is believed."""
@@ -85,19 +85,19 @@ class Answers(OperatorsCase):
         ):
             self.setUp()
             self.reported("up", 20)
-            self.assertEqual((self.answered(answer, 20), self.operators.lost()), (state, {}))
+            self.assertEqual((self.answered(answer, 20), self.admin_states.lost()), (state, {}))
 
     def test_what_an_event_has_said_meanwhile(self) -> None:
         """It is newer than the answer."""
         self.reported("up", 20)
         self.reported("drain", 20.2)
-        self.assertIsNone(self.operators.answer("a", StateAnswer(removed=True), 20.1, 20.3))
+        self.assertIsNone(self.admin_states.receive_answer("a", StateAnswer(removed=True), 20.1, 20.3))
         self.assertEqual(self.reported("up", 21), "drain")
 
     def test_an_instance_that_does_not_come_back(self) -> None:
         """Its state is forgotten where its time is over and no node knows of it."""
         self.assertIsNone(self.answered(NOT_KNOWN, 69))
-        self.assertEqual([*self.operators.lapse(70)], [])
-        self.assertEqual(self.operators.to_ask(70), ["a"])
+        self.assertEqual([*self.admin_states.lapse(70)], [])
+        self.assertEqual(self.admin_states.ids_to_ask(70), ["a"])
         self.assertIsNone(self.answered(NOT_KNOWN, 70))
-        self.assertEqual(self.operators.to_ask(999), [])
+        self.assertEqual(self.admin_states.ids_to_ask(999), [])

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.core.binds import beside
+from bender.haproxy.core.binds import problem_beside_listeners
 from bender.haproxy.core.machine_settings import Machine
 from bender.haproxy.core.topology import Door, Topology
 from tests.haproxy.core.test_topology import places, shaped
@@ -23,7 +23,7 @@ class Asking(SynchronousTestCase):
         self.asked: list[str] = []
         self.taken = {"*:81"}
 
-    def why_not(self, bind: str) -> str | None:
+    def bind_problem(self, bind: str) -> str | None:
         self.asked.append(bind)
         if bind.rpartition(":")[0] not in ("*", "127.0.0.1", "127.0.0.2", "[::]", "[::1]"):
             return FOREIGN
@@ -33,7 +33,10 @@ class Asking(SynchronousTestCase):
         """Where a frontend `www` is, and what is wrong, after one that had the addresses `before` in HAProxy."""
         shape_before = shaped(frontend("www", bind=before))[0] if before else None if before is None else Topology()
         found, problems = shaped(
-            frontend("www", bind=bind, **more.pop("fields", {})), before=shape_before, why_not=self.why_not, **more
+            frontend("www", bind=bind, **more.pop("fields", {})),
+            before=shape_before,
+            bind_problem=self.bind_problem,
+            **more,
         )
         return places(found), problems.get("frontend/www")
 
@@ -77,7 +80,7 @@ class Addresses(Asking):
         self.asked.clear()
         held = ("127.0.0.1:80", "[::]:81")
         for bind in ("[::ffff:127.0.0.1]:80", "*:80", "127.0.0.1:81", "127.0.0.2:80"):
-            beside(held, self.why_not)(bind)
+            problem_beside_listeners(held, self.bind_problem)(bind)
         self.assertEqual(self.asked, ["[::ffff:127.0.0.1]:0", "*:0", "127.0.0.1:0", "127.0.0.2:80"])
 
     def test_what_the_file_has(self) -> None:
@@ -101,7 +104,9 @@ class Encrypted(Asking):
     """What is declared to speak TLS never does without, and costs nothing else."""
 
     def door(self, bind: str, **fields: Any) -> tuple[Door, str]:
-        found, problems = shaped(frontend("www", bind=bind, **fields), before=Topology(), why_not=self.why_not)
+        found, problems = shaped(
+            frontend("www", bind=bind, **fields), before=Topology(), bind_problem=self.bind_problem
+        )
         (door,) = found.doors
         return door, problems["frontend/www"]
 
@@ -119,7 +124,7 @@ class Encrypted(Asking):
         self.assertIn("is served at *:80 only, without its redirect to HTTPS: there is no certificate", problem)
         found, problems = shaped(
             frontend("www", bind="*:80,*:81", tls="*:81", redirect_https=True),
-            before=Topology(), why_not=self.why_not, machine=Machine(certificates="/c"),
+            before=Topology(), bind_problem=self.bind_problem, machine=Machine(certificates="/c"),
         )  # fmt: skip
         self.assertEqual(([each.redirect_port for each in found.doors], places(found)), ([None], {"www": ("*:80",)}))
         self.assertIn("without its redirect", problems["frontend/www"])
@@ -131,6 +136,6 @@ class Encrypted(Asking):
         self.assertNotIn("redirect", problem)
         found, _ = shaped(
             frontend("www", bind="*:80,*:443,10.0.0.1:443", tls="*:443,10.0.0.1:443", redirect_https=True),
-            before=Topology(), why_not=self.why_not, machine=Machine(certificates="/c"),
+            before=Topology(), bind_problem=self.bind_problem, machine=Machine(certificates="/c"),
         )  # fmt: skip
         self.assertEqual([(each.redirect_port, each.binds) for each in found.doors], [(443, ("*:80", "*:443"))])

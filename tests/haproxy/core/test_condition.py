@@ -58,20 +58,22 @@ class Problems(SynchronousTestCase):
 
     def test_since_when(self) -> None:
         """A problem lasts since it was there first, whatever it is called meanwhile, and begins anew after its end."""
-        self.condition.note([DriverProblem(REFUSED, "line 3: no", instead="the old one")], 1000)
-        self.condition.note([DriverProblem(REFUSED, "line 4: no"), DriverProblem(LEFT_OUT, "bind", "frontend/a")], 2000)
+        self.condition.set_problems([DriverProblem(REFUSED, "line 3: no", instead="the old one")], 1000)
+        self.condition.set_problems(
+            [DriverProblem(REFUSED, "line 4: no"), DriverProblem(LEFT_OUT, "bind", "frontend/a")], 2000
+        )
         refused = {"kind": "refused", "why": "line 4: no", "since": 1000}
         left_out = {"kind": "left-out", "why": "bind", "since": 2000, "id": "frontend/a"}
         self.assertEqual(self.problems(), [refused, left_out])
-        self.condition.note([], 3000)
+        self.condition.set_problems([], 3000)
         self.assertEqual(self.problems(), [])
-        self.condition.note([DriverProblem(REFUSED, "no", instead="the old one")], 4000)
+        self.condition.set_problems([DriverProblem(REFUSED, "no", instead="the old one")], 4000)
         self.assertEqual(self.problems(), [{"kind": "refused", "why": "no", "since": 4000, "instead": "the old one"}])
 
     def test_a_report_that_fits(self) -> None:
         """However many problems there are, and whatever is in them, a node takes the report."""
         troubles = [DriverProblem(LEFT_OUT, EUROS * 25, f"frontend/{'x' * 200}{n}") for n in range(100)]
-        self.condition.note([DriverProblem(UNREACHABLE, "no answer"), *troubles], 1000)
+        self.condition.set_problems([DriverProblem(UNREACHABLE, "no answer"), *troubles], 1000)
         for number in range(100):
             self.condition.receive(f"backend/{EUROS}{number}", SHOP)
         encoded = msgspec.json.encode(self.condition.report(lambda _id: True))

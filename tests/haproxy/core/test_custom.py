@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.core.custom import Custom, custom_of, file_of, located, place_of, without_custom
+from bender.haproxy.core.custom import (
+    Custom,
+    file_name_of,
+    kind_and_name_of,
+    parse_custom,
+    with_files_and_lines,
+    without_custom,
+)
 
 
-class Files(SynchronousTestCase):
+class ConfigFiles(SynchronousTestCase):
     def problem(self, file: str, text: str) -> str:
-        custom = custom_of({file: text, "defaults.cfg": "option a"})
+        custom = parse_custom({file: text, "defaults.cfg": "option a"})
         self.assertEqual(custom.files, {})
         return str(custom.problem)
 
     def test_their_names(self) -> None:
         """They say what a file is for, whatever a frontend is called."""
-        self.assertEqual(place_of("frontend-my shop.cfg"), ("frontend", "my shop"))
-        self.assertEqual(place_of(file_of("backend", "a.cfg")), ("backend", "a.cfg"))
-        self.assertEqual([place_of("global.cfg")[0], place_of("www.cfg")[0]], ["global", None])
+        self.assertEqual(kind_and_name_of("frontend-my shop.cfg"), ("frontend", "my shop"))
+        self.assertEqual(kind_and_name_of(file_name_of("backend", "a.cfg")), ("backend", "a.cfg"))
+        self.assertEqual([kind_and_name_of("global.cfg")[0], kind_and_name_of("www.cfg")[0]], ["global", None])
 
     def test_files_for_nothing(self) -> None:
         """A name that is wrong is said, for lines that do nothing are not what anybody wants."""
-        custom = custom_of({"frontend-wwww.cfg": "a", "backend-shop.cfg": "a", "www.cfg": "a", "global.cfg": "a"})
+        custom = parse_custom({"frontend-wwww.cfg": "a", "backend-shop.cfg": "a", "www.cfg": "a", "global.cfg": "a"})
         problems = custom.unused(["www"], ["shop"])
         self.assertEqual([*problems], ["frontend-wwww.cfg", "www.cfg"])
         self.assertEqual(problems["frontend-wwww.cfg"], "there is no frontend wwww")
@@ -33,12 +40,12 @@ class Files(SynchronousTestCase):
             "fronted-www.cfg": "frontend-www.cfg", "Backend_my-shop.cfg": "backend-my-shop.cfg",
             "globals.cfg": "global.cfg", "frontends.www.cfg": "frontend-www.cfg",
         }  # fmt: skip
-        found = custom_of(dict.fromkeys((*meant, "zzz.cfg", "frontend-www.cfg", "global.cfg"), "a")).misnamed()
+        found = parse_custom(dict.fromkeys((*meant, "zzz.cfg", "frontend-www.cfg", "global.cfg"), "a")).misnamed()
         self.assertEqual({*found}, {*meant, "zzz.cfg"})
         for file, other in meant.items():
             self.assertTrue(found[file].endswith(f"backend-NAME.cfg, did you mean {other}?"), found[file])
         self.assertTrue(found["zzz.cfg"].endswith("or backend-NAME.cfg"), found["zzz.cfg"])
-        self.assertIn("NAME: must", custom_of({"frontend-.cfg": "a"}).misnamed()["frontend-.cfg"])
+        self.assertIn("NAME: must", parse_custom({"frontend-.cfg": "a"}).misnamed()["frontend-.cfg"])
 
     def test_a_section_where_there_is_one_already(self) -> None:
         """The lines behind it, which are the driver's, would be in that section."""
@@ -47,27 +54,29 @@ class Files(SynchronousTestCase):
                 f"frontend-www.cfg line 2: {keyword.split()[0]} begins a section",
                 self.problem("frontend-www.cfg", f"maxconn 5\n{keyword}\n"),
             )
-        self.assertIsNone(custom_of({"backend-a.cfg": "backend-keyword\nglobals"}).problem)
+        self.assertIsNone(parse_custom({"backend-a.cfg": "backend-keyword\nglobals"}).problem)
 
     def test_lines_before_any_section(self) -> None:
         """In the file that is for sections they would belong to the frontend before them."""
         self.assertIn("sections.cfg line 3: is in no section", self.problem("sections.cfg", "# mine\n\nbind *:1"))
-        self.assertIsNone(custom_of({"sections.cfg": "# mine\n.if true\nlisten x\n  bind *:1\n.endif"}).problem)
+        self.assertIsNone(parse_custom({"sections.cfg": "# mine\n.if true\nlisten x\n  bind *:1\n.endif"}).problem)
 
     def test_the_names_of_rules(self) -> None:
         """HAProxy takes conditions of one name together."""
         self.assertIn("line 1: rule2 is reserved", self.problem("frontend-www.cfg", "acl rule2 path /"))
-        self.assertIsNone(custom_of({"frontend-www.cfg": "acl rules path /"}).problem)
+        self.assertIsNone(parse_custom({"frontend-www.cfg": "acl rules path /"}).problem)
 
     def test_control_characters(self) -> None:
         """The file and the line are named; tabs and the line ends of other systems are none."""
         self.assertIn("global.cfg line 2: has a control character ('\\x00')", self.problem("global.cfg", "a\nb\0"))
-        self.assertEqual(custom_of({"global.cfg": "\ta\r\nb\r\n"}).files, {"global.cfg": ("\ta", "b")})
+        self.assertEqual(parse_custom({"global.cfg": "\ta\r\nb\r\n"}).files, {"global.cfg": ("\ta", "b")})
 
     def test_their_order_does_not_matter(self) -> None:
         """Of the same lines there is one configuration."""
         one, other = {"global.cfg": "a", "defaults.cfg": "b"}, {"defaults.cfg": "b\n", "global.cfg": "a"}
-        self.assertEqual((custom_of(one), [*custom_of(one).files]), (custom_of(other), [*custom_of(other).files]))
+        self.assertEqual(
+            (parse_custom(one), [*parse_custom(one).files]), (parse_custom(other), [*parse_custom(other).files])
+        )
 
 
 class Lines(SynchronousTestCase):
@@ -75,9 +84,11 @@ class Lines(SynchronousTestCase):
         """What HAProxy says of one names the file; what it says of others stays as it is."""
         lines = Custom({"frontend-www.cfg": ("one", "two")}).lines("frontend-www.cfg")
         text = "\n".join(["frontend www", *lines, "    default_backend shop", ""])
-        self.assertEqual(located("parsing [line 4] : unknown", text), "parsing [frontend-www.cfg line 2] : unknown")
+        self.assertEqual(
+            with_files_and_lines("parsing [line 4] : unknown", text), "parsing [frontend-www.cfg line 2] : unknown"
+        )
         for number in (1, 6, 7, 99):
-            self.assertEqual(located(f"[line {number}]", text), f"[line {number}]")
+            self.assertEqual(with_files_and_lines(f"[line {number}]", text), f"[line {number}]")
 
     def test_without_them(self) -> None:
         """What is left is the driver's."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.core.desired_state import BIND_AGAIN_S, DesiredState
-from bender.haproxy.core.listening import listened_in
+from bender.haproxy.core.desired_state import BIND_CHECK_S, DesiredState
+from bender.haproxy.core.listening import listening_places_in
 from bender.haproxy.core.topology import Topology
 from tests.haproxy.events import backend, frontend, online
 
@@ -18,13 +18,13 @@ class Addresses(SynchronousTestCase):
         """Its frontend is there as soon as that is seen, and then nobody looks any more."""
         taken = {"*:80"}
         desired = DesiredState(lambda host: host, lambda bind: "taken" if bind in taken else None)
-        desired.take(frontend("www", bind="*:80"), 10.0)
+        desired.receive(frontend("www", bind="*:80"), 10.0)
         self.assertEqual(desired.topology(Topology(), 10.0).doors, ())
         desired.topology_changed = False
-        self.assertEqual(desired.due_at(), 10.0 + BIND_AGAIN_S)
-        desired.pass_time(10.0 + BIND_AGAIN_S - 0.1)
+        self.assertEqual(desired.due_at(), 10.0 + BIND_CHECK_S)
+        desired.pass_time(10.0 + BIND_CHECK_S - 0.1)
         self.assertFalse(desired.topology_changed)
-        desired.pass_time(10.0 + BIND_AGAIN_S)
+        desired.pass_time(10.0 + BIND_CHECK_S)
         self.assertTrue(desired.topology_changed)
         taken.clear()
         self.assertEqual([door.title for door in desired.topology(Topology(), 15.0).doors], ["www"])
@@ -32,19 +32,21 @@ class Addresses(SynchronousTestCase):
 
     def test_from_the_beginning(self) -> None:
         """Where HAProxy's own addresses do not seem to be taken, which it has need not be known."""
-        for shares, doors in ((True, []), (False, ["www"])):
-            desired = DesiredState(lambda host: host, lambda bind: None if bind == "*:0" else "taken", shares=shares)
-            desired.take(frontend("www", bind="*:80"), 10.0)
+        for can_share_binds, doors in ((True, []), (False, ["www"])):
+            desired = DesiredState(
+                lambda host: host, lambda bind: None if bind == "*:0" else "taken", can_share_binds=can_share_binds
+            )
+            desired.receive(frontend("www", bind="*:80"), 10.0)
             self.assertEqual([door.title for door in desired.topology(None, 10.0).doors], doors)
 
     def test_a_foreign_address_from_the_beginning(self) -> None:
         """It is left out, unless HAProxy may have it already by its file, as one that has moved away since."""
         for file, doors in (("", []), ("frontend www:in\n    bind [::2]:80\n", ["www"])):
             desired = DesiredState(lambda host: host, lambda _bind: "foreign")
-            desired.avoid(listened_in(file))
-            desired.take(frontend("www", bind="[::2]:80"), 10.0)
+            desired.set_listening_places(listening_places_in(file))
+            desired.receive(frontend("www", bind="[::2]:80"), 10.0)
             self.assertEqual([door.title for door in desired.topology(None, 10.0).doors], doors)
-            self.assertEqual(desired.due_at(), None if doors else 10.0 + BIND_AGAIN_S)
+            self.assertEqual(desired.due_at(), None if doors else 10.0 + BIND_CHECK_S)
 
 
 class Itself(SynchronousTestCase):
@@ -52,12 +54,16 @@ class Itself(SynchronousTestCase):
 
     def test_this_machine_s_own_addresses(self) -> None:
         """They count where all of them are listened at, and where the driver tells how things are."""
-        beside = frozenset(evolve(each, owner="operators look") for each in listened_in("bind 10.0.0.1:1732"))
-        desired = DesiredState(lambda host: host, is_local=lambda address: address == "10.0.0.1", beside=beside)
+        reserved_places = frozenset(
+            evolve(each, owner="operators look") for each in listening_places_in("bind 10.0.0.1:1732")
+        )
+        desired = DesiredState(
+            lambda host: host, is_local=lambda address: address == "10.0.0.1", reserved_places=reserved_places
+        )
         for event in (backend("shop"), online(80), online(80, host="10.0.0.2"), online(1732), online(81)):
-            desired.take(event, 0)
+            desired.receive(event, 0)
         desired.changed.clear()
-        desired.avoid(listened_in("bind *:80"))
+        desired.set_listening_places(listening_places_in("bind *:80"))
         self.assertEqual(desired.changed, {"shop"})
         self.assertEqual([each.name for each in desired.servers("shop", 0)], ["1:10.0.0.1:81", "1:10.0.0.2:80"])
         self.assertEqual(
@@ -67,5 +73,5 @@ class Itself(SynchronousTestCase):
                 "registration/web/1/10.0.0.1/80": "10.0.0.1, port 80, is where HAProxy itself listens (bind *:80)",
             },
         )
-        desired.take(backend("shop", "removed"), 0)
+        desired.receive(backend("shop", "removed"), 0)
         self.assertEqual(desired.all_problems, {})

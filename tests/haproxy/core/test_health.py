@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.routing import Health
 from bender.haproxy.core.actual_state import ActualServer, HaproxyProcess, Unreadable
-from bender.haproxy.core.health import Findings, findings_in, held_back, states
+from bender.haproxy.core.health import Findings, held_back, parse_findings, state_file_text
 from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.topology import Pool
 from tests.haproxy.events import server
@@ -75,31 +75,31 @@ class HeldBack(SynchronousTestCase):
 class Remembering(SynchronousTestCase):
     def setUp(self) -> None:
         self.findings = Findings()
-        self.findings.take(ONE, {"shop": [found(1), found(2, **FAILED)], "other": [found(3)]})
+        self.findings.remember(ONE, {"shop": [found(1), found(2, **FAILED)], "other": [found(3)]})
 
     def test_another_process(self) -> None:
         """What it has not checked itself is as the one before had it."""
         fresh = [found(1), found(2)]
-        self.assertEqual(self.findings.last(OTHER, "shop", fresh), [found(1), found(2, **FAILED)])
+        self.assertEqual(self.findings.last_known(OTHER, "shop", fresh), [found(1), found(2, **FAILED)])
         checked = [found(1, **FAILED), found(2, **PASSED)]
-        self.assertEqual(self.findings.last(OTHER, "shop", checked), checked)
+        self.assertEqual(self.findings.last_known(OTHER, "shop", checked), checked)
 
     def test_the_same_process(self) -> None:
         """It is as it says."""
-        self.assertEqual(self.findings.last(ONE, "shop", [found(2)]), [found(2)])
+        self.assertEqual(self.findings.last_known(ONE, "shop", [found(2)]), [found(2)])
 
     def test_what_is_not_there_any_more(self) -> None:
         """It is forgotten with its process."""
-        self.findings.take(ONE, {"shop": [found(1)]})
+        self.findings.remember(ONE, {"shop": [found(1)]})
         self.assertEqual({*self.findings.found}, {"shop", "other"})
-        self.findings.take(OTHER, {"shop": [found(1)]})
+        self.findings.remember(OTHER, {"shop": [found(1)]})
         self.assertEqual({*self.findings.found}, {"shop"})
 
 
 class File(SynchronousTestCase):
     def written(self, pool: Pool, *last: ActualServer, **more: Any) -> str:
         findings = Findings(found={"shop": last})
-        return states([pool], {"shop": desired(1, 2, 3, **more)}, findings)
+        return state_file_text([pool], {"shop": desired(1, 2, 3, **more)}, findings)
 
     def test_what_is_down(self) -> None:
         """A line for each, with what its last check came to; it is read again as it was."""
@@ -111,9 +111,11 @@ class File(SynchronousTestCase):
                 "0 shop 0 3 10.0.0.1 0 0 1 1 0 1 0 0 6 0 0 0 - 3 -",
             ],
         )
-        again = findings_in(text)
+        again = parse_findings(text)
         self.assertEqual([(each.name, each.failing) for each in again.found["shop"]], [("2", True), ("3", False)])
-        self.assertEqual(states([POOL], {"shop": desired(1, 2)}, again).splitlines()[2:], text.splitlines()[2:3])
+        self.assertEqual(
+            state_file_text([POOL], {"shop": desired(1, 2)}, again).splitlines()[2:], text.splitlines()[2:3]
+        )
 
     def test_the_weight_of_one_that_is_drained(self) -> None:
         """It is that which the configuration gives it."""
@@ -127,4 +129,4 @@ class File(SynchronousTestCase):
 
     def test_one_that_cannot_be_read(self) -> None:
         """That is said."""
-        self.assertRaises(Unreadable, findings_in, "1\n# be_id\nno such line\n")
+        self.assertRaises(Unreadable, parse_findings, "1\n# be_id\nno such line\n")

@@ -17,7 +17,7 @@ from bender.haproxy.core.desired_state import DesiredState
 from bender.haproxy.core.machine_settings import Log, Machine
 from bender.haproxy.core.registry import ReceivedEvent
 from bender.haproxy.core.rendering import Renderer
-from bender.haproxy.core.server_commands import deletion, plan
+from bender.haproxy.core.server_commands import deletion_commands, plan_commands
 from tests.effort import effort
 from tests.haproxy.events import HOSTILE, backend, frontend, instance, online
 
@@ -157,7 +157,7 @@ class HostileCase(SynchronousTestCase):
     def desired(self, *events: ReceivedEvent) -> DesiredState:
         desired = DesiredState(lambda host: host if re.fullmatch(r"[0-9a-f.:]+", host) else None, machine=MACHINE)
         for event in (backend("shop"), frontend("www", backend="shop", bind="*:80"), online(1), *events):
-            desired.take(event, 0)
+            desired.receive(event, 0)
         return desired
 
     def lines(self, desired: DesiredState) -> list[str]:
@@ -173,12 +173,12 @@ class HostileCase(SynchronousTestCase):
             servers = desired.servers(pool.title, 0)
             flags = {"maint": True, "drain": False, "checked": False}
             there = [ActualServer(pool.name, 3, server.name, "10.9.9.9", 9, 255, **flags) for server in servers]
-            commands += plan(pool, servers, []).commands
-            commands += plan(pool, servers, there).commands
-            gone = plan(
+            commands += plan_commands(pool, servers, []).commands
+            commands += plan_commands(pool, servers, there).commands
+            gone = plan_commands(
                 pool, [], [ActualServer(pool.name, 3, each.name, "::", 9, 1, False, False, False) for each in servers]
             )
-            commands += [*gone.commands, *deletion(pool, gone.leaving)]
+            commands += [*gone.commands, *deletion_commands(pool, gone.leaving)]
         return commands
 
     def assert_safe(self, desired: DesiredState) -> None:
@@ -238,7 +238,7 @@ class Examples(HostileCase):
         desired = self.desired(ReceivedEvent("changed", "registration", body["id"], "registered", body))
         self.assertEqual([server.weight for server in desired.servers("shop", 0)], [1])
         self.assertEqual([*desired.all_problems], [body["id"]])
-        desired.take(ReceivedEvent("changed", "registration", body["id"], "registered", instance(1, weight=7)), 1)
+        desired.receive(ReceivedEvent("changed", "registration", body["id"], "registered", instance(1, weight=7)), 1)
         self.assertEqual([server.weight for server in desired.servers("shop", 0)], [7])
         self.assertEqual(desired.all_problems, {})
 

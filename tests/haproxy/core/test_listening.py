@@ -6,23 +6,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.core.listening import ListeningPlaces, listened_in
+from bender.haproxy.core.listening import ListeningPlaces, listening_places_in
 
 MINE = {"10.0.0.1", "2001:db8::1"}
 
 
-def why_not(text: str, address: str, port: int) -> str | None:
-    return ListeningPlaces(listened_in(text)).why_not(address, port, MINE.__contains__)
+def bind_problem(text: str, address: str, port: int) -> str | None:
+    return ListeningPlaces(listening_places_in(text)).server_conflict(address, port, MINE.__contains__)
 
 
 class Binds(SynchronousTestCase):
     def assert_at(self, text: str, *places: tuple[str, int]) -> None:
         for address, port in places:
-            self.assertIsNotNone(why_not(text, address, port), (text, address, port))
+            self.assertIsNotNone(bind_problem(text, address, port), (text, address, port))
 
     def assert_not_at(self, text: str, *places: tuple[str, int]) -> None:
         for address, port in places:
-            self.assertIsNone(why_not(text, address, port), (text, address, port))
+            self.assertIsNone(bind_problem(text, address, port), (text, address, port))
 
     def test_every_address_of_ipv4(self) -> None:
         """That is all of this machine and loopback, but neither others nor those of IPv6."""
@@ -58,15 +58,16 @@ class Binds(SynchronousTestCase):
         """Sockets without one, names and variables say nothing, nor does what is no bind."""
         for line in ("bind /run/x", "bind unix@/run/x", "bind abns@x", "bind fd@3", "bind $X:80", "bind a.example:80",
                      "bind quic4@:80", "bind *:0", "bind *:99999", "# bind *:80", "bindx *:80", "bind"):  # fmt: skip
-            self.assertEqual(listened_in(line), frozenset(), line)
+            self.assertEqual(listening_places_in(line), frozenset(), line)
 
     def test_it_is_said_how_that_is_known(self) -> None:
         """By the words of the configuration."""
         self.assertEqual(
-            why_not("bind *:80", "127.0.0.1", 80), "127.0.0.1, port 80, is where HAProxy itself listens (bind *:80)"
+            bind_problem("bind *:80", "127.0.0.1", 80),
+            "127.0.0.1, port 80, is where HAProxy itself listens (bind *:80)",
         )
 
     @given(st.text("bind *:80[]0.,-@ipv46tcp\n' ", max_size=40))
     def test_anything(self, text: str) -> None:
         """Nothing is raised."""
-        ListeningPlaces(listened_in(f"bind {text}")).why_not("127.0.0.1", 80, MINE.__contains__)
+        ListeningPlaces(listening_places_in(f"bind {text}")).server_conflict("127.0.0.1", 80, MINE.__contains__)

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy import core
-from bender.haproxy.core.custom import Custom, custom_of
+from bender.haproxy.core.custom import Custom, parse_custom
 from bender.haproxy.core.machine_settings import TIMEOUTS, Log, Machine
 from bender.haproxy.core.registry import ReceivedEvent, Registry
 from bender.haproxy.core.rendering import Renderer, Unrenderable, duration
@@ -36,7 +36,7 @@ def rendered(
 def shaped(*said: ReceivedEvent, **machine: Any) -> tuple[Topology, dict[str, str]]:
     registry = Registry()
     for each in said:
-        registry.take(each, 0)
+        registry.receive(each, 0)
     return build_topology(registry.backends, registry.frontends, machine=Machine(**machine))
 
 
@@ -193,7 +193,7 @@ class Lines(SynchronousTestCase):
 
     def test_where_they_are(self) -> None:
         """Behind the settings of each section, which they may set again, and before its rules."""
-        custom = custom_of({
+        custom = parse_custom({
             "global.cfg": "user haproxy", "defaults.cfg": "option abortonclose", "sections.cfg": "userlist u",
             "frontend-my shop.cfg": "http-request deny if { path /; }", "backend-shop.cfg": "timeout server 9s",
         })  # fmt: skip
@@ -210,11 +210,11 @@ class Lines(SynchronousTestCase):
 
     def test_what_cannot_be_used(self) -> None:
         """Nothing is rendered, and the file and line are named."""
-        custom = custom_of({"frontend-www.cfg": "backend x"})
+        custom = parse_custom({"frontend-www.cfg": "backend x"})
         error = self.assertRaises(Unrenderable, rendered, SHOP, WWW, custom=custom)
         self.assertIn("frontend-www.cfg line 1", str(error))
 
     def test_files_for_nothing(self) -> None:
         """They are said, and hinder nothing."""
-        found, problems = shaped(SHOP, WWW, custom=custom_of({"frontend-ww.cfg": "x"}))
+        found, problems = shaped(SHOP, WWW, custom=parse_custom({"frontend-ww.cfg": "x"}))
         self.assertEqual((len(found.doors), problems), (1, {"include/frontend-ww.cfg": "there is no frontend ww"}))

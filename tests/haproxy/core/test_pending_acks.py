@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.core.pending_acks import BUSY_S_MAX, LOOK_LATER_S, LOOK_S, Leaving, PendingAcks
+from bender.haproxy.core.pending_acks import BUSY_S_MAX, LOOK_LATER_S, LOOK_S, LeavingServers, PendingAcks
 
 A, B = ("shop", "a"), ("shop", "b")
 
@@ -39,7 +39,7 @@ class Told(SynchronousTestCase):
 class Looking(SynchronousTestCase):
     def test_often_at_first(self) -> None:
         """For as long as bender waits, and then now and again, until it is gone."""
-        leaving = Leaving()
+        leaving = LeavingServers()
         self.assertIsNone(leaving.next_look_at(0))
         leaving.update(["shop"], {A}, {A}, 10)
         self.assertEqual(leaving.next_look_at(10), 10 + LOOK_S)
@@ -51,7 +51,7 @@ class Looking(SynchronousTestCase):
 
     def test_pools_that_were_not_looked_at(self) -> None:
         """They are as they were."""
-        leaving = Leaving()
+        leaving = LeavingServers()
         leaving.update(["shop"], {A}, {A}, 0)
         leaving.update(["api"], {("api", "c")}, (), 1)
         self.assertEqual((leaving.since, leaving.busy), ({A: 0, ("api", "c"): 1}, {A}))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.haproxy.core.registry import KEPT_S, Registry, kept
+from bender.haproxy.core.registry import KEEP_S, Registry, kept_ids
 from tests.haproxy.events import backend, frontend, offline, online
 
 
 class RegistryCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.registry = Registry()
-        self.registry.take(backend("shop"), 0)
-        self.registry.take(online(1), 0)
+        self.registry.receive(backend("shop"), 0)
+        self.registry.receive(online(1), 0)
 
     def ports(self, version: str = "1") -> list[int]:
         return [instance.port for instance in self.registry.registrations("web", version)]
@@ -21,72 +21,72 @@ class RegistryCase(SynchronousTestCase):
 class Instances(RegistryCase):
     def test_one_that_comes_and_goes(self) -> None:
         """It says for which backends that matters."""
-        self.assertEqual(self.registry.take(online(2), 0), {"shop"})
+        self.assertEqual(self.registry.receive(online(2), 0), {"shop"})
         self.assertEqual(self.ports(), [1, 2])
-        self.assertEqual(self.registry.take(offline(1, "deregistered"), 1), {"shop"})
-        self.assertEqual(self.registry.take(offline(2, "expired"), 1), {"shop"})
+        self.assertEqual(self.registry.receive(offline(1, "deregistered"), 1), {"shop"})
+        self.assertEqual(self.registry.receive(offline(2, "expired"), 1), {"shop"})
         self.assertEqual(self.ports(), [])
-        self.registry.take(online(1), 2)
-        self.assertEqual(self.registry.take(offline(1, "check-failed"), 3), {"shop"})
+        self.registry.receive(online(1), 2)
+        self.assertEqual(self.registry.receive(offline(1, "check-failed"), 3), {"shop"})
         self.assertEqual(self.ports(), [])
 
     def test_one_that_is_not_heard_of_is_kept(self) -> None:
         """Until somebody says that it is gone, or a minute has passed."""
         for reason in ("node-lost", "missed"):
-            self.registry.take(online(2), 0)
-            self.assertEqual(self.registry.take(offline(2, reason), 10), frozenset())
-            self.assertEqual((self.ports(), [*kept(self.registry)]), ([1, 2], ["registration/web/1/10.0.0.1/2"]))
-            self.assertEqual(self.registry.due_at(), 10 + KEPT_S)
-            self.assertEqual(self.registry.lapse(9.9 + KEPT_S), frozenset())
-            self.assertEqual(self.registry.lapse(10 + KEPT_S), {"shop"})
+            self.registry.receive(online(2), 0)
+            self.assertEqual(self.registry.receive(offline(2, reason), 10), frozenset())
+            self.assertEqual((self.ports(), [*kept_ids(self.registry)]), ([1, 2], ["registration/web/1/10.0.0.1/2"]))
+            self.assertEqual(self.registry.due_at(), 10 + KEEP_S)
+            self.assertEqual(self.registry.lapse(9.9 + KEEP_S), frozenset())
+            self.assertEqual(self.registry.lapse(10 + KEEP_S), {"shop"})
             self.assertEqual((self.ports(), self.registry.due_at()), ([1], None))
 
     def test_one_that_is_not_heard_of_and_then_gone(self) -> None:
         """It goes at once."""
-        self.registry.take(offline(1, "node-lost"), 10)
-        self.assertEqual(self.registry.take(offline(1, "expired"), 11), {"shop"})
+        self.registry.receive(offline(1, "node-lost"), 10)
+        self.assertEqual(self.registry.receive(offline(1, "expired"), 11), {"shop"})
         self.assertEqual((self.ports(), self.registry.due_at()), ([], None))
 
     def test_one_that_is_heard_of_again(self) -> None:
         """It stays."""
-        self.registry.take(offline(1, "node-lost"), 10)
-        self.registry.take(online(1), 20)
+        self.registry.receive(offline(1, "node-lost"), 10)
+        self.registry.receive(online(1), 20)
         self.assertEqual((self.registry.due_at(), self.ports()), (None, [1]))
 
     def test_without_any_node_no_time_counts(self) -> None:
         """It begins anew when one is followed again."""
-        self.registry.take(offline(1, "node-lost"), 10)
-        self.registry.heard_again(500)
-        self.assertEqual(self.registry.due_at(), 500 + KEPT_S)
+        self.registry.receive(offline(1, "node-lost"), 10)
+        self.registry.restart_keep_times(500)
+        self.assertEqual(self.registry.due_at(), 500 + KEEP_S)
 
     def test_what_goes_twice_or_was_never_there(self) -> None:
         """It changes nothing."""
-        self.registry.take(offline(9, "expired"), 0)
-        self.registry.take(offline(9, "missed"), 0)
+        self.registry.receive(offline(9, "expired"), 0)
+        self.registry.receive(offline(9, "missed"), 0)
         self.assertEqual((self.ports(), self.registry.due_at()), ([1], None))
 
 
 class Configuration(RegistryCase):
     def test_a_backend_is_switched(self) -> None:
         """From then on instances of another app matter to it."""
-        self.registry.take(backend("shop", "changed", app="api"), 0)
-        self.assertEqual(self.registry.take(online(2), 0), frozenset())
+        self.registry.receive(backend("shop", "changed", app="api"), 0)
+        self.assertEqual(self.registry.receive(online(2), 0), frozenset())
         self.assertEqual(self.registry.backends_of("api"), {"shop"})
 
     def test_what_is_removed_goes(self) -> None:
         """Somebody meant it."""
-        self.registry.take(frontend("www"), 0)
-        self.registry.take(backend("shop", "removed"), 0)
-        self.registry.take(frontend("www", "removed"), 0)
+        self.registry.receive(frontend("www"), 0)
+        self.registry.receive(backend("shop", "removed"), 0)
+        self.registry.receive(frontend("www", "removed"), 0)
         self.assertEqual((self.registry.backends, self.registry.frontends), ({}, {}))
         self.assertEqual(self.registry.backends_of("web"), frozenset())
 
     def test_what_is_missing_stays(self) -> None:
         """All nodes have lost it, which nobody has meant."""
-        self.registry.take(frontend("www"), 0)
-        self.registry.take(backend("shop", "removed", "missed"), 0)
-        self.registry.take(frontend("www", "removed", "missed"), 0)
+        self.registry.receive(frontend("www"), 0)
+        self.registry.receive(backend("shop", "removed", "missed"), 0)
+        self.registry.receive(frontend("www", "removed", "missed"), 0)
         self.assertEqual((set(self.registry.backends), set(self.registry.frontends)), ({"shop"}, {"www"}))
-        self.assertEqual([*kept(self.registry)], ["backend/shop", "frontend/www"])
-        self.registry.take(backend("shop"), 0)
-        self.assertEqual([*kept(self.registry)], ["frontend/www"])
+        self.assertEqual([*kept_ids(self.registry)], ["backend/shop", "frontend/www"])
+        self.registry.receive(backend("shop"), 0)
+        self.assertEqual([*kept_ids(self.registry)], ["frontend/www"])

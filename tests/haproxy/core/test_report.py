@@ -24,13 +24,13 @@ def row(requests: int, errors: int = 10, name: str = "a", **more: str) -> Row:
 class Counting(SynchronousTestCase):
     def setUp(self) -> None:
         self.counts = TrafficCounts()
-        self.own("a", "b")
-        self.counts.take_all([row(100)])
+        self.set_owners("a", "b")
+        self.counts.add_all_rows([row(100)])
 
-    def own(self, *names: str, leaving: Sequence[str] = (), version: str = "1") -> None:
+    def set_owners(self, *names: str, leaving: Sequence[str] = (), version: str = "1") -> None:
         servers = [server(name, version=version) for name in names]
-        self.counts.own(POOL, servers)
-        self.counts.keep({"shop:tcp": servers}, {("shop:tcp", name) for name in leaving})
+        self.counts.set_owners(POOL, servers)
+        self.counts.forget_deleted({"shop:tcp": servers}, {("shop:tcp", name) for name in leaving})
 
     def total(self, version: str = "1") -> tuple[int, int]:
         total = self.counts.report()["backends"]["shop"][version]
@@ -38,52 +38,52 @@ class Counting(SynchronousTestCase):
 
     def test_from_the_beginning(self) -> None:
         """What was counted before the driver began does not count."""
-        self.counts.take([row(103, 11), row(7, 1, "b")])
+        self.counts.add_rows([row(103, 11), row(7, 1, "b")])
         self.assertEqual(self.total(), (10, 2))
 
     def test_by_version(self) -> None:
         """Of who leaves as well, as long as he is there."""
-        self.own("c", version="2", leaving=["a"])
-        self.counts.take([row(103), row(5, 1, "c")])
+        self.set_owners("c", version="2", leaving=["a"])
+        self.counts.add_rows([row(103), row(5, 1, "c")])
         self.assertEqual((self.total(), self.total("2")), ((3, 0), (5, 1)))
 
     def test_after_haproxy_has_begun_again(self) -> None:
         """It goes on, and never back."""
-        self.counts.take([row(103)])
-        self.counts.restarted()
-        self.counts.take_all([row(104)])
+        self.counts.add_rows([row(103)])
+        self.counts.note_restart()
+        self.counts.add_all_rows([row(104)])
         self.assertEqual(self.total(), (107, 10))
 
     def test_when_that_was_not_noticed(self) -> None:
         """It is seen by a number that is smaller."""
-        self.counts.take([row(103, 12)])
-        self.counts.take([row(2, 1)])
+        self.counts.add_rows([row(103, 12)])
+        self.counts.add_rows([row(2, 1)])
         self.assertEqual(self.total(), (5, 3))
 
     def test_a_server_that_was_deleted_and_came_back(self) -> None:
         """It counts from 0, and so does HAProxy."""
-        self.counts.take([row(103)])
-        self.own("b")
-        self.own("a", "b")
-        self.counts.take([row(203)])
+        self.counts.add_rows([row(103)])
+        self.set_owners("b")
+        self.set_owners("a", "b")
+        self.counts.add_rows([row(203)])
         self.assertEqual(self.total(), (206, 10))
 
     def test_others_servers(self) -> None:
         """They are nobody's here."""
-        self.counts.take([row(7, 0, "stranger")])
+        self.counts.add_rows([row(7, 0, "stranger")])
         self.assertEqual(self.total(), (0, 0))
 
     def test_more_than_a_report_can_hold(self) -> None:
         """It has what fits into a request, of what is down the first and of versions those that are used now."""
         names = [f"{HOSTILE}{number:04}{'é' * 200}" for number in range(1200)]
         for some in (["x"], names):
-            self.own(*some)
-            self.counts.take_all([row(1, name=name, status="DOWN", check="L4CON") for name in some])
+            self.set_owners(*some)
+            self.counts.add_all_rows([row(1, name=name, status="DOWN", check="L4CON") for name in some])
         for name in names:
-            self.own(name, version=name)
-            self.counts.take_all([row(1, name=name), row(2, name=name)])
-        self.own(*names)
-        self.counts.take_all([row(2, name=name, status="DOWN", check="L4CON") for name in names])
+            self.set_owners(name, version=name)
+            self.counts.add_all_rows([row(1, name=name), row(2, name=name)])
+        self.set_owners(*names)
+        self.counts.add_all_rows([row(2, name=name, status="DOWN", check="L4CON") for name in names])
         report = self.counts.report()
         encoded = msgspec.json.encode(report)
         self.assertLessEqual(len(encoded), REPORT_BYTES_MAX)
@@ -95,22 +95,22 @@ class Counting(SynchronousTestCase):
     def test_many_that_are_down(self) -> None:
         """There are no more of them than bender takes."""
         names = [f"{number:04}" for number in range(1200)]
-        self.own(*names)
-        self.counts.take_all([row(1, name=name, status="DOWN", check="L4CON") for name in names])
+        self.set_owners(*names)
+        self.counts.add_all_rows([row(1, name=name, status="DOWN", check="L4CON") for name in names])
         self.assertEqual(len(self.counts.report()["down"]), REPORTED_MAX)
 
     def test_versions_of_long_ago(self) -> None:
         """They are forgotten when there are very many."""
         for version in map(str, range(2 * REPORTED_MAX)):
-            self.own("a", version=version)
-            self.counts.take([row(int(version) + 200)])
+            self.set_owners("a", version=version)
+            self.counts.add_rows([row(int(version) + 200)])
         self.assertNotIn("5", self.counts.report()["backends"]["shop"])
         self.assertIn("1999", self.counts.report()["backends"]["shop"])
         self.assertLessEqual(len(self.counts.report()["backends"]["shop"]), REPORTED_MAX)
 
     def test_who_is_down(self) -> None:
         """By the word of checks alone, and each once."""
-        self.counts.take_all([row(1, status="DOWN", check="L4CON"), row(1, name="b", status="DOWN", check="")])
+        self.counts.add_all_rows([row(1, status="DOWN", check="L4CON"), row(1, name="b", status="DOWN", check="")])
         self.assertEqual(self.counts.report()["down"], ["registration/a"])
-        self.counts.take_all([row(1)])
+        self.counts.add_all_rows([row(1)])
         self.assertEqual(self.counts.report()["down"], [])

@@ -13,12 +13,12 @@ from bender.haproxy.core.safe_text import (
     Unsafe,
     formatted,
     is_command,
+    printable,
     quoted,
     readable,
-    shown,
     word,
 )
-from bender.haproxy.core.settings import backend_of
+from bender.haproxy.core.settings import parse_backend
 from bender.haproxy.core.topology import Topology, build_topology
 from tests.haproxy.events import HOSTILE, backend, server
 
@@ -65,15 +65,15 @@ class Words(SynchronousTestCase):
 
     def test_shown(self) -> None:
         """What a log has of others' text is bounded and printable."""
-        self.assertEqual(shown("a\x1b[2J\u2028\ud800é"), "a\\x1b[2J\\u2028\\ud800é")
-        self.assertEqual(len(shown("x" * 10_000)), SHOWN_CHARACTERS_MAX)
+        self.assertEqual(printable("a\x1b[2J\u2028\ud800é"), "a\\x1b[2J\\u2028\\ud800é")
+        self.assertEqual(len(printable("x" * 10_000)), SHOWN_CHARACTERS_MAX)
 
 
 class Templates(SynchronousTestCase):
     """A template of somebody's own."""
 
     def render(self, template: str, name: str = HOSTILE, state: str = "up") -> str:
-        found, _ = build_topology({name: backend_of(backend(name).body)}, {})
+        found, _ = build_topology({name: parse_backend(backend(name).body)}, {})
         servers = {pool.name: [server("a", id=HOSTILE, state=state)] for pool in found.pools}
         return Renderer(template, "/run/a b;c.sock", "/states", (2, 6)).render(found, servers).text
 
@@ -136,5 +136,5 @@ class Templates(SynchronousTestCase):
 class Descriptions(SynchronousTestCase):
     def test_as_it_is(self) -> None:
         """It may stand without quotes, as HAProxy takes the rest of the line."""
-        rendered = Renderer("description {{ description }}\n", "/s", "/states", (2, 6)).render(Topology(), {})
-        self.assertEqual(rendered.text, f"description {rendered.description}\n")
+        checked_output = Renderer("description {{ description }}\n", "/s", "/states", (2, 6)).render(Topology(), {})
+        self.assertEqual(checked_output.text, f"description {checked_output.description}\n")

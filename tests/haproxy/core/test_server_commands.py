@@ -19,7 +19,7 @@ from bender.haproxy.core.actual_state import (
     servers_in,
     version_in,
 )
-from bender.haproxy.core.server_commands import CommandPlan, deletion, plan, refusal
+from bender.haproxy.core.server_commands import CommandPlan, deletion_commands, plan_commands, refusal_in
 from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.topology import Pool
 from tests.haproxy.events import server
@@ -38,19 +38,19 @@ def found(name: str, **more: Any) -> ActualServer:
 class Planning(SynchronousTestCase):
     def test_nothing_is_different(self) -> None:
         """Then nothing is done."""
-        self.assertEqual(plan(POOL, [server("a")], [found("a")]).commands, ())
+        self.assertEqual(plan_commands(POOL, [server("a")], [found("a")]).commands, ())
 
     def test_a_new_server(self) -> None:
         """It is added, and made ready."""
         self.assertEqual(
-            plan(POOL, [server("a", address="::1", weight=5)], []).commands,
+            plan_commands(POOL, [server("a", address="::1", weight=5)], []).commands,
             ("add server shop/a [::1]:80 weight 5", "set server shop/a state ready"),
         )
 
     def test_a_new_server_that_is_checked(self) -> None:
         """Its checks begin before it is ready."""
         self.assertEqual(
-            plan(CHECKED, [server("a")], []).commands,
+            plan_commands(CHECKED, [server("a")], []).commands,
             (
                 "add server shop/a 10.0.0.1:80 weight 1 check inter 500ms rise 2 fall 3",
                 "enable health shop/a",
@@ -60,7 +60,7 @@ class Planning(SynchronousTestCase):
 
     def test_a_new_server_beside_others_that_are_checked(self) -> None:
         """It is down before it is ready, and drained until then."""
-        commands = plan(CHECKED, [server("a"), server("b", port=81)], [found("a", checked=True)]).commands
+        commands = plan_commands(CHECKED, [server("a"), server("b", port=81)], [found("a", checked=True)]).commands
         self.assertEqual(
             commands[1:],
             (
@@ -77,39 +77,43 @@ class Planning(SynchronousTestCase):
         commands = ["set server shop/b state drain", "set server shop/b health down", "set server shop/b state ready"]
         for state, expected in (("up", commands), ("drain", commands[:2])):
             desired = [server("a"), server("b", port=81, state=state)]
-            self.assertEqual([*plan(CHECKED, desired, there).commands], expected)
+            self.assertEqual([*plan_commands(CHECKED, desired, there).commands], expected)
 
     def test_one_that_moves_beside_others(self) -> None:
         """It is down before it is at its new address."""
         desired = [server("a"), server("b", port=81)]
         there = [found("a", checked=True), found("b", port=82, checked=True)]
         commands = ("set server shop/b health down", "set server shop/b addr 10.0.0.1 port 81")
-        self.assertEqual(plan(CHECKED, desired, there).commands, commands)
+        self.assertEqual(plan_commands(CHECKED, desired, there).commands, commands)
 
     def test_one_that_another_process_had_found_down(self) -> None:
         """This one is told, unless it knows."""
         desired = [server("a"), server("b", port=81)]
         there = [found("a", checked=True), found("b", port=81, checked=True)]
         last = [there[0], evolve(there[1], down=True, check_result=2)]
-        self.assertEqual(plan(CHECKED, desired, there, last).commands, ("set server shop/b health down",))
-        self.assertEqual(plan(CHECKED, desired, last, last).commands, ())
+        self.assertEqual(plan_commands(CHECKED, desired, there, last).commands, ("set server shop/b health down",))
+        self.assertEqual(plan_commands(CHECKED, desired, last, last).commands, ())
 
     def test_one_that_waits_for_its_checks_when_the_others_go(self) -> None:
         """It takes requests now; one that has failed a check does not."""
         there = [found("a", checked=True), found("b", port=81, checked=True, down=True)]
         for result, commands in ((0, ("set server shop/b health up",)), (2, ())):
             there[1] = evolve(there[1], check_result=result)
-            planned = plan(CHECKED, [server("b", port=81)], there).commands
+            planned = plan_commands(CHECKED, [server("b", port=81)], there).commands
             self.assertEqual(planned, (*commands, "set server shop/a state drain"))
 
     def test_a_new_server_that_is_not_to_be_used(self) -> None:
         """It stays in maintenance, as it begins, or is drained."""
-        self.assertEqual(len(plan(POOL, [server("a", state="maint")], []).commands), 1)
-        self.assertEqual(plan(POOL, [server("a", state="drain")], []).commands[1], "set server shop/a state drain")
+        self.assertEqual(len(plan_commands(POOL, [server("a", state="maint")], []).commands), 1)
+        self.assertEqual(
+            plan_commands(POOL, [server("a", state="drain")], []).commands[1], "set server shop/a state drain"
+        )
 
     def test_what_somebody_else_changed(self) -> None:
         """It is put right, the address first."""
-        commands = plan(CHECKED, [server("a")], [found("a", address="10.9.9.9", weight=7, maint=True)]).commands
+        commands = plan_commands(
+            CHECKED, [server("a")], [found("a", address="10.9.9.9", weight=7, maint=True)]
+        ).commands
         self.assertEqual(
             commands,
             (
@@ -123,29 +127,29 @@ class Planning(SynchronousTestCase):
     def test_a_server_of_whom_nobody_knows_where_it_is(self) -> None:
         """It stays where it is, with the weight that it is to have, and is not added."""
         nowhere = server("a", address=None, weight=3)
-        self.assertEqual(plan(POOL, [nowhere], [found("a")]), CommandPlan(("set server shop/a weight 3",)))
-        self.assertEqual(plan(POOL, [nowhere], []), CommandPlan(()))
+        self.assertEqual(plan_commands(POOL, [nowhere], [found("a")]), CommandPlan(("set server shop/a weight 3",)))
+        self.assertEqual(plan_commands(POOL, [nowhere], []), CommandPlan(()))
 
     def test_states(self) -> None:
         """Each leads to each other."""
         for state, flags in {"up": {}, "drain": {"drain": True}, "maint": {"maint": True}}.items():
             for desired, word in {"up": "ready", "drain": "drain", "maint": "maint"}.items():
-                commands = plan(POOL, [server("a", state=desired)], [found("a", **flags)]).commands
+                commands = plan_commands(POOL, [server("a", state=desired)], [found("a", **flags)]).commands
                 self.assertEqual(commands, () if desired == state else (f"set server shop/a state {word}",))
 
     def test_one_comes_and_one_goes(self) -> None:
         """The new one first; the old one is drained once, and deleted later."""
         desired, old = [server("b")], found("a")
-        first = plan(POOL, desired, [old])
+        first = plan_commands(POOL, desired, [old])
         self.assertEqual((first.commands[-1], first.leaving), ("set server shop/a state drain", ("a",)))
-        then = plan(POOL, desired, [evolve(old, drain=True), found("b")])
+        then = plan_commands(POOL, desired, [evolve(old, drain=True), found("b")])
         self.assertEqual((then.commands, then.leaving), ((), ("a",)))
-        self.assertEqual(deletion(POOL, ["a"]), ["set server shop/a state maint", "del server shop/a"])
+        self.assertEqual(deletion_commands(POOL, ["a"]), ["set server shop/a state maint", "del server shop/a"])
 
     def test_one_that_comes_back_while_it_is_drained(self) -> None:
         """It is made ready again."""
         self.assertEqual(
-            plan(POOL, [server("a")], [found("a", drain=True)]).commands, ("set server shop/a state ready",)
+            plan_commands(POOL, [server("a")], [found("a", drain=True)]).commands, ("set server shop/a state ready",)
         )
 
     def test_what_is_no_refusal(self) -> None:
@@ -158,8 +162,8 @@ class Planning(SynchronousTestCase):
             "no need to change the addr, port changed from '7009' to '8000' by 'stats socket command'\n",
             "IP changed from '::1' to '127.0.0.1', no need to change the port by 'stats socket command'\n",
         ]
-        self.assertEqual([refusal(answer) for answer in done], [None] * len(done))
-        self.assertEqual(refusal("No such\n server.\n"), "No such server.")
+        self.assertEqual([refusal_in(answer) for answer in done], [None] * len(done))
+        self.assertEqual(refusal_in("No such\n server.\n"), "No such server.")
 
 
 class Slots(SynchronousTestCase):
@@ -169,25 +173,25 @@ class Slots(SynchronousTestCase):
         """One that is in maintenance."""
         slots = [found("slot1"), found("slot2", maint=True, address="127.0.0.1", port=1)]
         self.assertEqual(
-            plan(SLOTS, [server("a"), server("b", port=81)], slots).commands,
+            plan_commands(SLOTS, [server("a"), server("b", port=81)], slots).commands,
             ("set server shop/slot2 addr 10.0.0.1 port 81", "set server shop/slot2 state ready"),
         )
 
     def test_a_server_finds_its_slot_again(self) -> None:
         """By its address, also if that is in maintenance."""
         slots = [found("slot1", maint=True, port=5), found("slot2", maint=True)]
-        self.assertEqual(plan(SLOTS, [server("a")], slots).commands, ("set server shop/slot2 state ready",))
+        self.assertEqual(plan_commands(SLOTS, [server("a")], slots).commands, ("set server shop/slot2 state ready",))
 
     def test_one_that_goes_leaves_its_slot(self) -> None:
         """In maintenance, and not deleted."""
         slots = [found("slot1"), found("slot2", maint=True)]
-        planned = plan(SLOTS, [], slots)
+        planned = plan_commands(SLOTS, [], slots)
         self.assertEqual((planned.commands, planned.leaving), (("set server shop/slot1 state drain",), ("slot1",)))
-        self.assertEqual(deletion(SLOTS, ["slot1"]), ["set server shop/slot1 state maint"])
+        self.assertEqual(deletion_commands(SLOTS, ["slot1"]), ["set server shop/slot1 state maint"])
 
     def test_without_a_slot(self) -> None:
         """It is said who has none."""
-        planned = plan(SLOTS, [server("a"), server("b", port=81)], [found("slot1", port=81)])
+        planned = plan_commands(SLOTS, [server("a"), server("b", port=81)], [found("slot1", port=81)])
         self.assertEqual((planned.commands, planned.without_slot), ((), ("registration/a",)))
 
 
@@ -241,7 +245,7 @@ class Answers(SynchronousTestCase):
             "#<PID>          <type>          <reloads>       <uptime>\n"
             "11546           master          3 [failed: 2]   0d00h10m\n"
         )
-        self.assertEqual((master_in(answer).pid, master_in(answer).failed), (11546, 2))
+        self.assertEqual((master_in(answer).pid, master_in(answer).failed_reloads), (11546, 2))
 
     def test_what_cannot_be_read(self) -> None:
         """It says what HAProxy answered."""
@@ -256,6 +260,6 @@ class Answers(SynchronousTestCase):
             (rows_in, "x" * 200_000),
         ):
             self.assertRaises(Unreadable, read, answer)
-        self.assertEqual(master_in("1 master [failed: \u00b2]").failed, 0)
+        self.assertEqual(master_in("1 master [failed: \u00b2]").failed_reloads, 0)
         self.assertRaises(ValueError, version_in, "x.y")
         self.assertEqual(version_in("2.7-dev3"), (2, 7))

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy.core.registry import Registry
 from bender.haproxy.core.servers import Ramps, desired_servers
-from bender.haproxy.core.settings import backend_of
+from bender.haproxy.core.settings import parse_backend
 from tests.haproxy.events import HOSTILE, backend, online, server
 
 
@@ -16,11 +16,11 @@ class Serving(SynchronousTestCase):
     def setUp(self) -> None:
         self.registry = Registry()
         for said in (online(1), online(2, state="drain"), online(3, "2"), online(4, HOSTILE)):
-            self.registry.take(said, 0)
+            self.registry.receive(said, 0)
 
     def by_name(self, **fields: Any) -> dict[str, tuple[int, str]]:
         servers, self.unknown = desired_servers(
-            self.registry, backend_of(backend("shop", **fields).body), self.address_of
+            self.registry, parse_backend(backend("shop", **fields).body), self.address_of
         )
         return {each.name: (each.weight, each.state) for each in servers}
 
@@ -47,7 +47,7 @@ class Serving(SynchronousTestCase):
 
     def test_a_host_without_an_address(self) -> None:
         """It is said, and counts in the weights of all."""
-        self.registry.take(online(5, host="unknown"), 0)
+        self.registry.receive(online(5, host="unknown"), 0)
         self.assertEqual(self.by_name()["1:unknown:5"], (1, "up"))
         self.assertEqual(self.unknown, ["registration/web/1/unknown/5"])
 
@@ -58,11 +58,11 @@ class Growing(SynchronousTestCase):
     def setUp(self) -> None:
         self.ramps = Ramps()
         self.old = server("a")
-        self.ramps.begin("shop", [self.old])
+        self.ramps.start_at_full_weight("shop", [self.old])
 
     def weights(self, now: float, slow_start_s: float = 10, weight: int = 1) -> tuple[list[int], float | None]:
         both = [self.old, server("b", weight=weight)]
-        ramped, next_at = self.ramps.ramped("shop", both, slow_start_s, now)
+        ramped, next_at = self.ramps.ramp("shop", both, slow_start_s, now)
         return [each.weight for each in ramped], next_at
 
     def test_it_grows_in_steps(self) -> None:
@@ -85,7 +85,7 @@ class Growing(SynchronousTestCase):
     def test_a_slow_start_that_is_none(self) -> None:
         """Nobody ever gets more than all, however short it is."""
         for slow_start_s in (5e-324, 1e-300, 1e-7, 1e-6, 9.9e-6):
-            self.ramps.ramped("shop", [self.old], 10, 0)
+            self.ramps.ramp("shop", [self.old], 10, 0)
             self.assertLessEqual(max(self.weights(0, slow_start_s)[0]), 256, slow_start_s)
 
     def test_without_slow_start(self) -> None:
@@ -99,5 +99,5 @@ class Growing(SynchronousTestCase):
     def test_one_that_went_and_came_back(self) -> None:
         """It is new."""
         self.weights(0)
-        self.ramps.ramped("shop", [self.old], 10, 20)
+        self.ramps.ramp("shop", [self.old], 10, 20)
         self.assertEqual(self.weights(30)[0], [256, 25])

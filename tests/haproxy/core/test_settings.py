@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.invalid import Invalid
 from bender.core.members import ServedVersions
 from bender.core.routing import Balance, Canary, FixedServer, Health
-from bender.haproxy.core.settings import BALANCE, FrontendSettings, backend_of, frontend_of
+from bender.haproxy.core.settings import BALANCE, FrontendSettings, parse_backend, parse_frontend
 from tests.haproxy.events import HOSTILE
 
 SHOP = {"name": "shop", "app": "web", "version": "1"}
@@ -24,7 +24,7 @@ ANYTHING = [*NUMBERS, *NESTED, "", "x", "a\nb", "-f /etc/passwd", HOSTILE]
 class Backends(SynchronousTestCase):
     def test_a_backend_that_says_nothing(self) -> None:
         """It shares out in turn, without checks."""
-        backend = backend_of(SHOP)
+        backend = parse_backend(SHOP)
         self.assertEqual((backend.balance, backend.health, backend.slow_start_s), (BALANCE, None, 0))
         self.assertEqual((backend.service, backend.problems), (ServedVersions("web", "1", None, ()), ()))
 
@@ -37,7 +37,7 @@ class Backends(SynchronousTestCase):
             "canary": {"version": "2", "percent": 5},
             "servers": ["Db.example:80"],
         }
-        backend = backend_of({**SHOP, **fields})
+        backend = parse_backend({**SHOP, **fields})
         self.assertEqual(backend.balance, Balance("hdr", "X-User"))
         self.assertEqual((backend.health, backend.slow_start_s), (Health("/health", 0.5), 5))
         self.assertEqual((backend.service.canary, backend.problems), (Canary("2", Fraction(5)), ()))
@@ -45,38 +45,38 @@ class Backends(SynchronousTestCase):
 
     def test_a_canary_of_the_version_itself(self) -> None:
         """It is none, and no problem."""
-        backend = backend_of({**SHOP, "canary": {"version": "1", "percent": 5}})
+        backend = parse_backend({**SHOP, "canary": {"version": "1", "percent": 5}})
         self.assertEqual((backend.service.canary, backend.problems), (None, ()))
 
     def test_a_backend_that_says_nothing_of_use(self) -> None:
         """Without a name, an app and a version that the API would take there is none."""
         for field in ("name", "app", "version"):
             for value in (None, 7, "", "a/b", "a\nb", "\u2028", "x" * 256, ["a"]):
-                error = self.assertRaises(Invalid, backend_of, {**SHOP, field: value})
+                error = self.assertRaises(Invalid, parse_backend, {**SHOP, field: value})
                 self.assertEqual(error.field, field)
 
     def test_balance(self) -> None:
         """What chooses by a hash is told apart, and what needs requests for that."""
         named = ("leastconn", "random(2)", "source", "hdr(X-User)", "url_param(user)", "uri")
-        backends = {balance: backend_of({**SHOP, "balance": balance}) for balance in named}
+        backends = {balance: parse_backend({**SHOP, "balance": balance}) for balance in named}
         hashed = [name for name, backend in backends.items() if backend.hashed]
         self.assertEqual(hashed, ["source", "hdr(X-User)", "url_param(user)", "uri"])
-        self.assertEqual([name for name, backend in backends.items() if backend.of_requests], hashed[1:])
+        self.assertEqual([name for name, backend in backends.items() if backend.needs_requests], hashed[1:])
 
     def test_what_cannot_be_used_is_left_out_and_said(self) -> None:
         """Whatever it is, the backend goes on without it."""
         for value in ANYTHING:
             for field in ("balance", "health", "slow_start", "canary", "servers"):
                 if value != [] or field != "servers":
-                    backend = backend_of({**SHOP, field: value})
+                    backend = parse_backend({**SHOP, field: value})
                     (problem,) = backend.problems
-                    self.assertEqual(evolve(backend, problems=()), backend_of(SHOP))
+                    self.assertEqual(evolve(backend, problems=()), parse_backend(SHOP))
                     self.assertIn(field, problem)
 
     def test_a_health_check_that_haproxy_has_no_room_for(self) -> None:
         """What a path becomes in the configuration counts."""
         for path in ("/" + "'" * 500, "/" + ";" * 500):
-            backend = backend_of({**SHOP, "health": {"path": path}})
+            backend = parse_backend({**SHOP, "health": {"path": path}})
             self.assertEqual((backend.health, len(backend.problems)), (None, 1))
             self.assertTrue(backend.problems[0].startswith("health: path: takes more than 1536 bytes"))
 
@@ -86,7 +86,7 @@ class Frontends(SynchronousTestCase):
         """Its mode is http if it does not say."""
         rules = [{"host": "A.example", "backend": "a"}, {"path": "/b", "backend": HOSTILE},
                  {"header": "X-Beta", "value": HOSTILE, "backend": "b"}]  # fmt: skip
-        frontend = frontend_of({"name": "www", "bind": "*:80,[0::1]:81", "backend": "shop", "rules": rules})
+        frontend = parse_frontend({"name": "www", "bind": "*:80,[0::1]:81", "backend": "shop", "rules": rules})
         self.assertEqual((frontend.mode, frontend.binds, frontend.backend), ("http", ("*:80", "[::1]:81"), "shop"))
         self.assertEqual([(rule.host, rule.path) for rule in frontend.rules],
                          [("a.example", None), (None, "/b"), (None, None)])  # fmt: skip
@@ -112,9 +112,9 @@ class Frontends(SynchronousTestCase):
     def test_a_frontend_without_a_name(self) -> None:
         """There is none."""
         for name in (None, 7, "a/b", "a\nb"):
-            self.assertRaises(Invalid, frontend_of, {"name": name, "bind": "*:80"})
+            self.assertRaises(Invalid, parse_frontend, {"name": name, "bind": "*:80"})
 
     def unusable(self, field: str, body: dict[str, Any]) -> None:
-        frontend = frontend_of({"name": "www", **body})
+        frontend = parse_frontend({"name": "www", **body})
         self.assertEqual(frontend, FrontendSettings("www", problem=frontend.problem))
         self.assertTrue(str(frontend.problem).startswith(field), (body, frontend.problem))

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.haproxy import core
 from bender.haproxy.core.registry import ReceivedEvent, Registry
-from bender.haproxy.core.rendering import Renderer, Unrenderable, placed
+from bender.haproxy.core.rendering import Renderer, Unrenderable, fill_slots
 from bender.haproxy.core.safe_text import quoted
 from bender.haproxy.core.settings import BALANCE
 from bender.haproxy.core.topology import Topology, build_topology, slots_for
@@ -21,7 +21,7 @@ TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
 def shaped(*said: ReceivedEvent, **more: Any) -> tuple[Topology, dict[str, str]]:
     registry = Registry()
     for each in said:
-        registry.take(each, 0)
+        registry.receive(each, 0)
     return build_topology(registry.backends, registry.frontends, **more)
 
 
@@ -147,7 +147,7 @@ class Texts(SynchronousTestCase):
 
     def test_slots(self) -> None:
         """Those that nobody uses are in maintenance."""
-        found = placed([server("a", port=7)], 2)
+        found = fill_slots([server("a", port=7)], 2)
         self.assertEqual([(each.name, each.port, each.state) for each in found],
                          [("slot1", 7, "up"), ("slot2", 1, "maint")])  # fmt: skip
 
