@@ -248,7 +248,7 @@ class ApiChannel(PacedChannel):
 
     def dataReceived(self, data: bytes) -> None:
         # One short request, with nothing before it and nothing after it, needs no turn unless others wait for theirs.
-        busy = self._held or self._passed or self._waitingForTransport or self.site.turns.is_overloaded
+        busy = self._held or self._in_twisted or self._waitingForTransport or self.site.turns.is_overloaded
         free = not busy and self.persistent
         if free and len(data) <= REMEMBERED_BYTES_MAX:
             parsed = self.site.fast_path.take_whole(data)
@@ -291,7 +291,7 @@ class ApiChannel(PacedChannel):
     @property
     def urgency(self) -> Urgency:
         """Return the urgency of the request that is acted upon next."""
-        return urgency_at(self._held, self._at)
+        return urgency_at(self._held, self._offset)
 
     def turned_away(self, method: str, path: str) -> ApiResponse | None:
         """Count a request that has waited too long at an overloaded node, and return its answer; None for any other."""

@@ -1,1 +1,1 @@
-"""Common parts of programs that use a network: addresses, endpoints, connections, HTTP servers."""
+"""Parts that all network programs here share: addresses, endpoints, connections, HTTP clients and servers, limits."""

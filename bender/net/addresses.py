@@ -7,15 +7,15 @@ from __future__ import annotations
 
 
 class NoAnswer(Exception):
-    """There is no answer. The message is a clause about the peer that was asked, and begins with a verb."""
+    """A peer does not answer. The message is a clause that begins with a verb: the peer is its subject."""
 
 
 def host_port(host: str, port: int) -> str:
-    """Return an address as it is written in a URL: with brackets around an IPv6 address."""
+    """Return `host:port` as in a URL, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def split_host_port(address: str) -> tuple[str, int]:
-    """Return the host, without brackets, and the port of a text that `host_port` returned."""
+    """Return the host, without brackets, and the port in a text that `host_port` returned."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)

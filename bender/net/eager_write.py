@@ -1,8 +1,8 @@
-"""Writing to a connection at once, and seeing at once that a client reads.
+"""Write to a connection at once, and set the options of its socket.
 
-Twisted buffers what is written and sends it in its next turn, after the system has said that the socket takes it,
-which it nearly always does. For a small answer that is half of all the work: three system calls where one would do. So
-small writes are sent at once here, and only the bytes that the system does not take then go Twisted's way.
+Twisted buffers what is written, waits until the system reports that the socket is writable, and sends in its next turn.
+The socket is nearly always writable. So a small answer takes three system calls instead of one, which is half of all
+the work. Writers from this module send at once, and pass only the bytes that the system does not accept to Twisted.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from zope.interface import implementer
 
 _TCP_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
-#: Bytes that the system takes of a stream and cannot send yet.
+#: Bytes of a stream that the system buffers before it can send them.
 UNSENT_BYTES_MAX = 64 * 1024
 
-
-#: Seconds between two probes of a connection on which nothing is sent.
-PROBES_APART_S = 15
+#: Seconds between two keep-alive probes of an idle connection.
+PROBE_INTERVAL_S = 15
 
 
 def _tcp_socket(transport: Any) -> socket.socket | None:
-    """Return the socket of a TCP connection, also beneath TLS; None for any other transport."""
+    """Return the socket of a TCP connection, with or without TLS; None for any other transport."""
     if not isinstance(transport, Connection):
         transport = getattr(transport, "transport", None)
     if not isinstance(transport, Connection) or transport.socket.family not in _TCP_FAMILIES:
@@ -38,19 +37,19 @@ def _tcp_socket(transport: Any) -> socket.socket | None:
 
 
 def close_when_unresponsive(transport: Any, seconds: float) -> None:
-    """Have the system end a connection whose other end has confirmed nothing for about this long.
+    """Make the system close a TCP connection whose other end has acknowledged nothing for about `seconds`.
 
-    Without this, a client whose machine or network is gone stays connected for a quarter of an hour if anything is sent
-    to it, else for ever; and one that takes nothing, for ever.
+    Otherwise, if the machine or network of a client fails, the connection lasts for a quarter of an hour after the node
+    sends something, and without an end if it sends nothing. So does the connection of a client that never reads.
     """
     connected = _tcp_socket(transport)
     if connected is None:
         return
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    probes = max(1, round(seconds / PROBES_APART_S) - 1)
+    probes = max(1, round(seconds / PROBE_INTERVAL_S) - 1)
     options = {
-        "TCP_KEEPIDLE": min(PROBES_APART_S, max(1, int(seconds))),
-        "TCP_KEEPINTVL": min(PROBES_APART_S, max(1, int(seconds))),
+        "TCP_KEEPIDLE": min(PROBE_INTERVAL_S, max(1, int(seconds))),
+        "TCP_KEEPINTVL": min(PROBE_INTERVAL_S, max(1, int(seconds))),
         "TCP_KEEPCNT": probes,
         "TCP_USER_TIMEOUT": int(seconds * 1000),
     }
@@ -61,10 +60,10 @@ def close_when_unresponsive(transport: Any, seconds: float) -> None:
 
 
 def limit_unsent(transport: Any) -> None:
-    """Have the system take no more of a stream than `UNSENT_BYTES_MAX` while the client has not read what it has.
+    """Make the system buffer at most `UNSENT_BYTES_MAX` of a stream that the client has not read.
 
-    Without this limit, Linux takes up to 4 MiB, and more of it only when a third of that has been read: a client that
-    reads 1 MB in a second then seems to read nothing in that time. Only for TCP, on systems that have the option.
+    Otherwise Linux buffers up to 4 MiB, and accepts more only when a third of this has been read: a client that reads
+    1 MB in a second then seems to read nothing in that second. Applies to TCP, on systems that have the option.
     """
     option, connected = getattr(socket, "TCP_NOTSENT_LOWAT", None), _tcp_socket(transport)
     if option is not None and connected is not None:
@@ -72,7 +71,7 @@ def limit_unsent(transport: Any) -> None:
 
 
 def unsent_bytes(transport: Any) -> int:
-    """Return the bytes that were written to a connection and that the system has not taken yet, also beneath TLS."""
+    """Return the number of written bytes that are still in the buffer of a connection, with or without TLS."""
     waiting = 0
     if not isinstance(transport, Connection):
         waiting = sum(map(len, getattr(transport, "_appSendBuffer", ())))
@@ -83,7 +82,7 @@ def unsent_bytes(transport: Any) -> int:
 
 
 def eager_writer(transport: Any) -> Callable[[bytes], None]:
-    """Return the function to call in place of `transport.write`; the same but for a bare TCP connection."""
+    """Return a function that writes to a TCP connection at once; `transport.write` itself for any other transport."""
     if not isinstance(transport, Connection):
         write: Callable[[bytes], None] = transport.write
         return write
@@ -91,30 +90,30 @@ def eager_writer(transport: Any) -> Callable[[bytes], None]:
 
 
 class _EagerWriter:
-    __slots__ = ("_connection", "_later")
+    __slots__ = ("_connection", "_write_later")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._later = connection.write  # of this moment: the caller may put this one in its place
+        self._write_later = connection.write  # kept now, because the caller may replace it by `self.write`
 
     def write(self, data: bytes) -> None:
         connection = self._connection
-        # Never before what was written already and waits, and never to a connection that is gone or being closed.
+        # Never sent before bytes that wait in the buffer, and never on a connection that is lost or being closed.
         waits = connection.dataBuffer or connection._tempDataBuffer  # noqa: SLF001 - it has no other name
         if waits or not connection.connected or connection.disconnecting:
-            self._later(data)
+            self._write_later(data)
             return
         try:
             sent = connection.socket.send(data)
-        except OSError:  # it takes nothing now, or is lost, which it finds out in its turn
+        except OSError:  # the socket is full, or the connection is lost, which Twisted detects in its next turn
             sent = 0
         if sent < len(data):
-            self._later(data[sent:])
+            self._write_later(data[sent:])
 
 
 @implementer(IBodyProducer)
 class EagerBody:
-    """The body of a request, written at once: treq's own would ask the global reactor for a turn."""
+    """The body of a request, written at once. The body of treq would use the global reactor."""
 
     def __init__(self, body: bytes) -> None:
         self.length = len(body)
@@ -125,10 +124,10 @@ class EagerBody:
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """All is written already."""
+        """Do nothing: the whole body is already written."""
 
     def resumeProducing(self) -> None:
-        """All is written already."""
+        """Do nothing: the whole body is already written."""
 
     def stopProducing(self) -> None:
-        """All is written already."""
+        """Do nothing: the whole body is already written."""

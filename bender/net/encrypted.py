@@ -1,9 +1,10 @@
-"""Connections with TLS, in both directions, on which small messages do not wait.
+"""Connections with TLS, for clients and servers, on which small messages are not delayed.
 
-Twisted gathers what is written with TLS until its next turn, and what comes of that until the one after. Here it is
-encrypted and sent at once, as `bender.net.eager_write` does it without TLS. And where one whole record came, as a small
-request is, OpenSSL is asked once for what is in it; Twisted would ask again, and for what there is to send: a tenth of
-the time that a renewal takes with TLS.
+Twisted collects what is written until its next turn, encrypts it, and sends the result in the turn after that. Here,
+data are encrypted and sent at once, as `bender.net.eager_write` sends them without TLS.
+
+A small request is usually one whole record. For such a record, this module reads from OpenSSL once. Twisted would read
+a second time, and also ask for data to send, which takes a tenth of the time of a renewal with TLS.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ from bender.net.client_address import host_of
 from bender.net.eager_write import eager_writer
 from bender.tls.connections import tls_clause
 
-#: Seconds that a client has for the handshake.
+#: Seconds in which a client must complete the handshake.
 HANDSHAKE_S_MAX = 10
 
-#: Seconds that a client has to close its side, once all is sent and this side is closed.
+#: Seconds in which a client must close its side, after all data are sent and this side is closed.
 CLOSING_S_MAX = 60
 
 #: Bytes of plaintext in a record (RFC 8446, 5.1).
 RECORD_BYTES_MAX = 16 * 1024
 
-#: Bytes of the head of a record, of which the last two are the length of the rest (RFC 8446, 5.1).
+#: Bytes of the header of a record; the last two are the length of the rest (RFC 8446, 5.1).
 _HEAD_BYTES = 5
 
 #: The first byte that a client sends with TLS: a record of the handshake (RFC 8446, 5.1).
@@ -51,14 +52,17 @@ _HANDSHAKE = b"\x16"
 
 
 class RecordBounds:
-    """Follows the bounds of TLS records in what comes on a connection, from its first byte on."""
+    """Finds the bounds of TLS records in the data of a connection, from its first byte on."""
 
     def __init__(self) -> None:
-        # Bytes of the present record that are still to come; None since a head came in two parts, which is rare.
+        # Bytes of the present record that have not arrived; None after a header arrived in two parts, which is rare.
         self._missing: int | None = 0
 
     def completes_one_record(self, data: bytes) -> bool:
-        """Take what came; return True if it is exactly one record, or the rest of one. False says nothing."""
+        """Return True if `data`, the next data received, are exactly one record or the rest of one record.
+
+        False if they are not, or if the bounds are not known any more.
+        """
         if self._missing is None:
             return False
         at, records = self._missing, int(self._missing > 0)
@@ -70,7 +74,7 @@ class RecordBounds:
 
 
 class _EagerTls(TLSMemoryBIOProtocol):
-    """A connection that sends what is written at once, and reads whole records without delay."""
+    """A connection that sends at once what is written, and reads whole records in one step."""
 
     def makeConnection(self, transport: Any) -> None:
         self._bounds = RecordBounds()
@@ -89,7 +93,7 @@ class _EagerTls(TLSMemoryBIOProtocol):
         self._tlsConnection.bio_write(data)
         try:
             received = self._tlsConnection.recv(RECORD_BYTES_MAX)
-        except (SSL.WantReadError, SSL.ZeroReturnError):  # nothing for the wrapped protocol, or the end
+        except (SSL.WantReadError, SSL.ZeroReturnError):  # no data for the wrapped protocol, or the end of TLS
             self._flushReceiveBIO()
         except SSL.Error:
             self._tlsShutdownFinished(Failure())
@@ -98,15 +102,16 @@ class _EagerTls(TLSMemoryBIOProtocol):
 
 
 class _ListeningTls(_EagerTls):
-    """A connection of a client, whose first byte tells if the client uses TLS."""
+    """A connection of a client. Its first byte shows if the client uses TLS."""
 
     factory: ListeningTls
     _has_received = False
-    #: Set for a client without TLS that is served nevertheless. Then the wrapped protocol speaks as it does with TLS,
-    #: and what it writes passes OpenSSL by.
+    #: Set for a client without TLS that is served nevertheless. The wrapped protocol does not notice this, and its data
+    #: do not pass through OpenSSL.
     _is_plain = False
-    #: Set during the handshake, and while this side is closed.
+    #: Set during the handshake.
     _handshake_timer: IDelayedCall | None = None
+    #: Set after this side was closed, until the client closes its own.
     _closing_timer: IDelayedCall | None = None
 
     def makeConnection(self, transport: Any) -> None:
@@ -146,7 +151,7 @@ class _ListeningTls(_EagerTls):
                 self._note_client(encrypted=True)
 
     def _serves_plain(self) -> bool:
-        """Go on without TLS, where that is allowed; else answer the client and close the connection."""
+        """Return True if the connection continues without TLS; else answer the client and close the connection."""
         transport: Any = self.transport
         if self.factory.note_encryption is None:
             self.factory.note_refusal(host_of(transport.getPeer()), "it does not use TLS")
@@ -185,7 +190,7 @@ class _ListeningTls(_EagerTls):
             super().abortConnection()
 
     def _shutdownTLS(self) -> None:
-        """Close this side, as Twisted does. It would wait for the client to close the other side for ever."""
+        """Close this side, as Twisted does, but limit the time in which the client must close the other side."""
         super()._shutdownTLS()
         if self.connected and self._closing_timer is None:
             self._closing_timer = self.factory.clock.callLater(CLOSING_S_MAX, self._closing_timed_out)
@@ -206,11 +211,11 @@ class _ListeningTls(_EagerTls):
 
 
 class ListeningTls(TLSMemoryBIOFactory):
-    """Makes the connections of `factory` with TLS; `plain_answer` is what a client gets that does not use it.
+    """Makes the connections of `factory` with TLS. A client without TLS is sent `plain_answer`.
 
-    `refused` is called with the host of a client with which no connection is made, and a clause that says why. With
-    `mixed`, clients without TLS are served as well, and it is called with the host of each client that sends, and
-    whether that uses TLS.
+    `note_refusal` is called for each client whose connection fails, with its host and a clause that gives the reason.
+    If `note_encryption` is set, clients without TLS are served as well. It is then called each time a client sends
+    data, with the host of the client and whether the client uses TLS.
     """
 
     protocol = _ListeningTls
@@ -233,7 +238,7 @@ class ListeningTls(TLSMemoryBIOFactory):
 
 
 class _ConnectingTls(TLSMemoryBIOFactory):
-    """Makes connections to servers."""
+    """Makes connections to servers with TLS."""
 
     protocol = _EagerTls
     noisy = False
@@ -242,7 +247,7 @@ class _ConnectingTls(TLSMemoryBIOFactory):
 @implementer(IStreamClientEndpoint)
 @frozen
 class EncryptedEndpoint:
-    """An endpoint whose connections use TLS, as `creator` makes it. They are there before the handshake is."""
+    """An endpoint whose connections use TLS, as `creator` sets it up. It connects before the handshake takes place."""
 
     creator: IOpenSSLClientConnectionCreator
     endpoint: IStreamClientEndpoint

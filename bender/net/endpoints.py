@@ -1,4 +1,4 @@
-"""Connections and requests to a name or an address, in bounded time."""
+"""Connections and requests to a host name or an address, with time limits."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from bender.net.addresses import NoAnswer
 from bender.net.reactor import Reactor
 from bender.tls.connections import tls_clause
 
-#: Seconds for connecting, as in Twisted. Callers with less time pass their own limit.
+#: The default time limit for connecting in seconds, as in Twisted.
 CONNECT_S_MAX = 30.0
 
 
 class ReadyURL(EncodedURL):
-    """A URL that is ASCII from end to end already.
+    """A URL that is completely ASCII, so that it needs no conversion.
 
-    treq would look into it for 25 µs each time, and take an address of IPv6 for a bad name.
+    The conversion in treq takes 25 µs for each request, and refuses IPv6 addresses as bad names.
     """
 
     def to_uri(self) -> ReadyURL:
@@ -34,7 +34,7 @@ class ReadyURL(EncodedURL):
 
 
 def endpoint_of(reactor: Reactor, host: str, port: int, connect_s_max: float = CONNECT_S_MAX) -> IStreamClientEndpoint:
-    """Return the endpoint of a host. An address is not looked up, which would wait behind names without an answer."""
+    """Return the endpoint of a host name or address. An address is not resolved: slow names would delay it."""
     try:
         version = ip_address(host).version
     except ValueError:
@@ -45,9 +45,9 @@ def endpoint_of(reactor: Reactor, host: str, port: int, connect_s_max: float = C
 async def wait_for_answer(
     reactor: IReactorTime, waiting: Deferred[Any], within_s: float, connect_s_max: float | None = None
 ) -> Any:
-    """Wait `within_s` for a request or a connection. Raises `NoAnswer`, or `CancelledError`.
+    """Return the result of `waiting`, a request or a connection. Raises `NoAnswer` after `within_s` or on a failure.
 
-    `connect_s_max` is what connecting may take, if that is less.
+    Raises `CancelledError` if `waiting` is cancelled. `connect_s_max` is the time limit of connecting, if it is less.
     """
     try:
         return await waiting.addTimeout(within_s, reactor, _timed_out)
@@ -65,7 +65,7 @@ async def wait_for_answer(
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Return the cause of a failure of Twisted's web client."""
+    """Return the innermost cause of an error of Twisted's web client."""
     cause: Any = error
     while getattr(cause, "reasons", None):
         cause = cause.reasons[0].value
@@ -74,12 +74,12 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def _timed_out(_result: object, within_s: float) -> None:
-    """Raise `TimedOut`, whatever the request ended in when it was cancelled for that."""
+    """Raise `TimedOut`, whatever the result of the cancelled request is."""
     raise TimedOut(f"{within_s:g} s")
 
 
 def failure_clause(error: BaseException) -> str:
-    """Return the cause of a failure in a few words."""
+    """Return a clause about the cause of a failure, in lower case and without a full stop."""
     clause = tls_clause(error)
     if clause is not None:
         return clause

@@ -1,11 +1,11 @@
-"""A limited number of places, such as connections, shared among clients so that none can keep the others out.
+"""A limited number of places, such as connections, shared among clients so that no client can exclude the others.
 
-As long as there are free places, a client may take as many as it likes: a busy host, a proxy or the address of a whole
-network behind NAT is never limited alone. Where all are taken, a client with fewer places gets the newest place of the
-client with the most; a client that would then have as many as that one gets none. So the greediest loses first, and of
-what it has, what it took last: its older connections, over which instances renew, stay.
+While places are free, a client may take any number: a busy host, a proxy or the address of a network behind NAT is not
+limited. When all places are taken, the client with the most places loses its newest place to a client with fewer. A
+client gets no place if it would then have as many as the client with the most. So the client with the most connections
+loses its newest ones first, and keeps the older ones, over which instances renew.
 
-Every call takes constant time, because it is made for each connection of an attacker.
+Every call takes constant time, because an attacker can cause a call for each connection.
 """
 
 from __future__ import annotations
@@ -14,41 +14,46 @@ from typing import Generic, Protocol, TypeVar
 
 from twisted.logger import Logger
 
-_T = TypeVar("_T")
+_Holder = TypeVar("_Holder")
 
-#: Connections without a place whose clients are sent the reason, on one port; any further one is closed at once.
+#: Connections to one port that have no place and stay open until their clients are sent the reason. Further ones are
+#: closed at once.
 REFUSED_AT_ONCE_MAX = 100
 
 
 class NoPlace(Exception):
-    """All places are taken, and no client has enough of them to lose one."""
+    """All places are taken, and no client has enough places to lose one."""
 
 
-class FairShares(Generic[_T]):
-    """The places that are taken, by holder and client."""
+class FairShares(Generic[_Holder]):
+    """The taken places, by holder (such as a connection) and client."""
 
     def __init__(self, maximum: int) -> None:
-        #: Places; it may be changed at any time, and holders stay where there are more than that.
+        #: The number of places. It may be changed at any time; holders keep their places if it becomes too small.
         self.maximum = maximum
-        #: The most places that were taken at a time, and how often one was refused or taken away.
+        #: The largest number of places that were taken at the same time.
         self.peak = 0
+        #: How often a client was refused, or lost a place.
         self.refused = 0
-        self._clients: dict[_T, str] = {}
-        self._held: dict[str, dict[_T, None]] = {}
-        # The clients by the number of their places, and the largest of these numbers.
+        self._clients: dict[_Holder, str] = {}
+        self._held: dict[str, dict[_Holder, None]] = {}
+        # The clients by their number of places, and the largest of these numbers.
         self._by_number: dict[int, dict[str, None]] = {}
         self._most = 0
 
     @property
     def used(self) -> int:
-        """The number of places that are taken."""
+        """The number of taken places."""
         return len(self._clients)
 
-    def __contains__(self, holder: _T) -> bool:
+    def __contains__(self, holder: _Holder) -> bool:
         return holder in self._clients
 
-    def take(self, holder: _T, client: str) -> _T | None:
-        """Give a client a place; return the holder that has lost its own for that, if any. Raises `NoPlace`."""
+    def take(self, holder: _Holder, client: str) -> _Holder | None:
+        """Give `holder`, which belongs to `client`, a place. Return the holder that loses its place, if any.
+
+        Raises `NoPlace`.
+        """
         loser = None
         if len(self._clients) >= self.maximum:
             self.refused += 1
@@ -63,7 +68,7 @@ class FairShares(Generic[_T]):
         self.peak = max(self.peak, len(self._clients))
         return loser
 
-    def release(self, holder: _T) -> None:
+    def release(self, holder: _Holder) -> None:
         """Free the place of a holder, if it has one."""
         client = self._clients.pop(holder, None)
         if client is None:
@@ -75,7 +80,7 @@ class FairShares(Generic[_T]):
             del self._held[client]
 
     def _count(self, client: str, before: int, after: int) -> None:
-        """Note that the number of a client's places has changed by one."""
+        """Update the counts of places: that of a client has changed by one, from `before` to `after`."""
         if before:
             clients = self._by_number[before]
             del clients[client]
@@ -96,15 +101,15 @@ class Connection(Protocol):
     def abort(self) -> None: ...
 
 
-_C = TypeVar("_C", bound=Connection)
+_AnyConnection = TypeVar("_AnyConnection", bound=Connection)
 
 _log = Logger()
 
 
-def admit(connection: _C, places: FairShares[_C], listener: str) -> _C | None:
-    """Return a new connection if it has got a place, which may end another one; None if it is refused.
+def admit(connection: _AnyConnection, places: FairShares[_AnyConnection], listener: str) -> _AnyConnection | None:
+    """Return `connection` if it gets a place, else None. Another connection may lose its place, and is then aborted.
 
-    Both are logged. `listener` is what the client has connected to, such as `--dns over TCP`.
+    A refused and a lost connection are logged. `listener` is a name for the port in the log, such as `--dns over TCP`.
     """
     try:
         loser = places.take(connection, connection.client)

@@ -1,16 +1,16 @@
 """Share the reactor fairly among connections.
 
-A client that pipelines may leave hundreds of requests in one read. To answer all of them before anything else happens
-would hold up every other client, the sweep and the rounds. So a connection does one piece of its work after another (a
-request, a line, a slice of a list) until its time in this turn of the reactor is over, and goes on in the next turn.
-What all connections together do in one turn is limited as well, because an attacker has more than one.
+A client that pipelines requests may send hundreds in one read. If a node answered all of them at once, every other
+client, the sweep and the rounds would wait. So a connection works in pieces (a request, a line, a slice of a list)
+until its time in this turn of the reactor is over, and continues in the next turn. The time of all connections in one
+turn is limited as well, because an attacker has more than one connection.
 
-A connection that comes back with something new is served before those that have used up their time already: a client
-that renews now and then waits for one turn at the most, whatever the others do.
+A connection with new work is served before connections that have used up their time. So a client that renews now and
+then waits for at most one turn, whatever the others do.
 
-Where more is asked than can be done, the more urgent comes first: peers, then renewals, which must not be missed, then
-changes, and questions last. Nothing starves, because in each turn one worker of those that wait for long gets its time.
-What has waited for too long is answered in the fewest words (`Turns.waited_s`): its client has gone elsewhere, or will.
+When a node is overloaded, urgent work comes first: peers, then renewals, which must not be missed, then changes, then
+queries. No work starves, because in each turn one worker that has waited for long is served. A request that has waited
+for too long gets a short refusal (`Turns.waited_s`), because its client turns to another node anyway.
 """
 
 from __future__ import annotations
@@ -25,22 +25,21 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-#: Seconds that one connection may take in one turn, and the piece of work during which they end.
+#: Seconds after which a worker stops in one turn. The piece of work at that moment is completed.
 WORKER_S_MAX = 0.001
 
-#: Seconds that all connections together may take in one turn. Less would cost more turns, which take 50 µs each.
+#: Seconds that all workers together may take in one turn. Shorter turns would be more turns, each of which takes 50 µs.
 TURN_S_MAX = 0.005
 
-
-#: The reactor lags if its timers are late by this much; requests then wait for their turn by their urgency.
+#: If the timers of the reactor are late by this time, the node is overloaded: requests then wait in order of urgency.
 OVERLOAD_LAG_S = 0.05
 
-#: Seconds after which a worker that waits is served although more urgent ones wait too, one in each turn.
+#: Seconds after which a waiting worker is served before more urgent ones; one such worker in each turn.
 AGED_S = 0.25
 
 
 class Urgency(IntEnum):
-    """What is to be served first when not all can be."""
+    """The order of work when a node is overloaded; the least value is served first."""
 
     PEER = 0
     RENEWAL = 1
@@ -50,7 +49,7 @@ class Urgency(IntEnum):
 
 
 class Worker(Protocol):
-    """A connection, or anything else with work that can be interrupted."""
+    """A connection, or another object whose work consists of pieces."""
 
     @property
     def urgency(self) -> Urgency:
@@ -60,11 +59,11 @@ class Worker(Protocol):
         """Do one piece of work, in a few milliseconds at the most. Return True if there is more to do at once."""
 
     def idle(self) -> None:
-        """Take note that all work is done after it had to wait for a later turn."""
+        """Called when all work is done, if the worker had to wait for a later turn."""
 
 
 class Turns:
-    """Gives workers their time. One for all connections of a node."""
+    """Divides the turns of the reactor among workers. All connections of a node share one instance."""
 
     _log = Logger()
 
@@ -76,32 +75,32 @@ class Turns:
         all_s: float = TURN_S_MAX,
         seconds: Callable[[], float] | None = None,
     ) -> None:
-        """`seconds` is the clock that work is measured with, if not that of the reactor."""
+        """`seconds` is the clock that measures work, by default that of the reactor."""
         self._reactor = reactor
         self._each_s = each_s
         self._all_s = all_s
         self._seconds = seconds
-        # Spent since the last turn that is known to have begun: at least what was spent in this turn.
+        # Time spent since the last turn that is known to have begun: at least the time spent in this turn.
         self._spent_s = 0.0
         self._scheduled = False
-        # Workers that have had no time yet for what is new, with when they came, and those that have used up theirs.
+        # Workers with new work, by urgency, and workers that have used up their time; with the time when each came.
         self._fresh: tuple[OrderedDict[Worker, float], ...] = tuple(OrderedDict() for _ in Urgency)
         self._used: OrderedDict[Worker, float] = OrderedDict()
-        # The one of these queues that each worker which waits is in: every request asks for it.
+        # The queue of each waiting worker, for a fast look-up at every request.
         self._queue_of: dict[Worker, OrderedDict[Worker, float]] = {}
-        #: Whether requests have to wait for their turn, by their urgency, instead of being served as they come.
+        #: Whether requests wait in order of urgency, instead of being served when they arrive.
         self.is_overloaded = False
-        #: Seconds that the worker which is served at present has waited; 0 if it did not have to.
+        #: Seconds for which the worker that is being served has waited; 0 if it did not wait.
         self.waited_s = 0.0
 
     def run(self, worker: Worker) -> None:
-        """Let a worker begin now, or in a later turn if there is no time left in this one."""
+        """Let a worker work now, or in a later turn if no time is left in this turn."""
         if self.is_waiting(worker):
             return
         if self._spent_s < self._all_s and not self.is_overloaded:
             self._serve(worker)
         else:
-            self._put(worker, self._fresh[worker.urgency], self._now())
+            self._enqueue(worker, self._fresh[worker.urgency], self._now())
             self._schedule()
 
     def is_waiting(self, worker: Worker) -> bool:
@@ -109,29 +108,29 @@ class Turns:
         return worker in self._queue_of
 
     def note_lag(self, lag_s: float) -> None:
-        """Note how late the timers of the reactor are at present."""
+        """Update `is_overloaded` from the present lag of the reactor's timers."""
         if lag_s >= OVERLOAD_LAG_S:
             self.is_overloaded = True
         elif not any(self._fresh):
             self.is_overloaded = False
 
     def longest_wait_s(self, least: Urgency) -> float:
-        """Return the seconds for which the first of the workers of this urgency, or a higher one, has waited."""
+        """Return the longest time for which a worker of this urgency or a higher one has waited, in seconds."""
         came_at = min((next(iter(queue.values())) for queue in self._fresh[: least + 1] if queue), default=inf)
         return max(0.0, self._now() - came_at)
 
     def forget(self, worker: Worker) -> None:
-        """Drop the work of a worker that is gone."""
+        """Remove a worker that has no more work, because its connection is lost."""
         queue = self._queue_of.pop(worker, None)
         if queue is not None:
             del queue[worker]
 
     def run_steps(self, steps: Iterator[object]) -> Deferred[None]:
-        """Take all steps of an iterator, each as a piece of work. Fires when the last is taken, or one has failed."""
-        return _Steps(self, steps).done
+        """Exhaust an iterator; each step is a piece of work. Fires after the last step, or with its error."""
+        return _StepWorker(self, steps).done
 
     def _serve(self, worker: Worker) -> bool:
-        """Let a worker work until its time is over. Return True if it waits for another turn now."""
+        """Let a worker work until its time is over. Return True if it now waits for another turn."""
         seconds = self._seconds or self._reactor.seconds
         began = now = seconds()
         more = False
@@ -141,10 +140,10 @@ class Turns:
                 if now >= began + self._each_s:
                     break
         finally:
-            # Each turn as a call of the reactor would double its work; so only when much was spent.
+            # Only if much time was spent: a call of the reactor for every request would double its work.
             self._spent_s += (now if more else seconds()) - began
             if more:
-                self._put(worker, self._used, began)
+                self._enqueue(worker, self._used, began)
             if more or self._spent_s >= self._all_s / 4:
                 self._schedule()
         return more
@@ -155,7 +154,7 @@ class Turns:
             self._reactor.callLater(0, self._next_turn)
 
     def _next_turn(self) -> None:
-        """Serve waiting workers: first one that has used up its time, so that it ends some day, and then all others."""
+        """Serve waiting workers: first one that has used up its time, so that it does not starve, then the others."""
         self._scheduled = False
         self._spent_s = 0.0
         if self._used:
@@ -175,7 +174,7 @@ class Turns:
             self._schedule()
 
     def _aged(self) -> OrderedDict[Worker, float] | None:
-        """Return the queue whose first worker has waited longest, if that is long; None without one."""
+        """Return the queue of the worker that has waited longest, if this is `AGED_S` or more; else None."""
         waiting = [queue for queue in self._fresh if queue]
         if len(waiting) < 2:
             return None
@@ -194,8 +193,8 @@ class Turns:
         worker, _ = self._next(self._used)
         self._serve_next(worker)
 
-    def _put(self, worker: Worker, queue: OrderedDict[Worker, float], came_at: float) -> None:
-        """Let a worker wait in a queue, unless it waits already because something new came while it was served."""
+    def _enqueue(self, worker: Worker, queue: OrderedDict[Worker, float], came_at: float) -> None:
+        """Append a worker to a queue, unless it waits already: new work may arrive while it is being served."""
         if worker not in self._queue_of:
             queue[worker] = came_at
             self._queue_of[worker] = queue
@@ -210,15 +209,15 @@ class Turns:
         try:
             if not self._serve(worker) and not self.is_waiting(worker):
                 worker.idle()
-        except Exception:  # the others go on
+        except Exception:  # the other workers are served all the same
             self._log.failure("Handling the data of a connection failed.")
 
     def _now(self) -> float:
         return (self._seconds or self._reactor.seconds)()
 
 
-class _Steps:
-    """Takes the steps of an iterator as work: of a long list, or of another long answer."""
+class _StepWorker:
+    """A worker that takes the steps of an iterator, for a long list or another long answer."""
 
     urgency = Urgency.QUERY
 

@@ -1,7 +1,8 @@
-"""A limit for the bytes that all connections to a port hold together, of incomplete requests or of unread answers.
+"""A common limit for the memory of all connections to a port, for incomplete requests or for unread answers.
 
-Each connection is limited on its own, but there may be thousands of them. Where all together hold too much, the client
-that holds the most loses its largest, so none can keep others from theirs. The only one there is may have any size.
+Each connection has its own limit, but there may be thousands of connections. If all of them together hold too many
+bytes, the client that holds the most loses its largest connection. So no client can take the memory of the others. A
+single connection may hold any number of bytes.
 """
 
 from __future__ import annotations
@@ -9,26 +10,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-_T = TypeVar("_T")
+_Holder = TypeVar("_Holder")
 
-#: Bytes that one connection may hold without being counted.
+#: A connection that holds fewer bytes is not counted.
 NOTED_BYTES_MIN = 4 * 1024
 
 
-class HeldBytes(Generic[_T]):
-    """The bytes that are held, by client and holder."""
+class HeldBytes(Generic[_Holder]):
+    """The numbers of bytes that are held, by client and holder (such as a connection)."""
 
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
         self.used = self.peak = 0
-        #: How often a holder had to lose what it held.
+        #: How often a holder lost what it held.
         self.refused = 0
-        self._client_of: dict[_T, str] = {}
-        self._held: dict[str, dict[_T, int]] = {}
+        self._client_of: dict[_Holder, str] = {}
+        self._held: dict[str, dict[_Holder, int]] = {}
         self._sums: dict[str, int] = {}
 
-    def note(self, holder: _T, client: str, size: int) -> Sequence[_T]:
-        """Note how many bytes a holder has now; return those that must lose their own if it is too much together."""
+    def note(self, holder: _Holder, client: str, size: int) -> Sequence[_Holder]:
+        """Record that `holder` holds `size` bytes now. Return the holders that must free what they hold."""
         held = self._held.setdefault(client, {})
         more = size - held.get(holder, 0)
         held[holder] = size
@@ -40,18 +41,18 @@ class HeldBytes(Generic[_T]):
             self.forget(holder)
         return () if self.used <= self.maximum else self._make_room()
 
-    def _make_room(self) -> Sequence[_T]:
+    def _make_room(self) -> Sequence[_Holder]:
         losers = []
         while self.used > self.maximum and len(self._client_of) > 1:
             largest = self._held[max(self._sums, key=self._sums.__getitem__)]
-            loser = max(reversed(largest), key=largest.__getitem__)  # of equals the newest
+            loser = max(reversed(largest), key=largest.__getitem__)  # the newest among equals
             self.forget(loser)
             self.refused += 1
             losers.append(loser)
         return losers
 
-    def forget(self, holder: _T) -> None:
-        """Note that a holder has nothing any more."""
+    def forget(self, holder: _Holder) -> None:
+        """Record that `holder` holds nothing any more."""
         client = self._client_of.pop(holder, None)
         if client is None:
             return

@@ -1,4 +1,4 @@
-"""What HTTP clients share: connections that are kept, the endpoint for a URL, and bodies read up to a limit."""
+"""Parts that all HTTP clients share: connection pools, the endpoints of URLs, and the bounded reading of bodies."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from zope.interface import implementer
 from bender.net.endpoints import CONNECT_S_MAX, endpoint_of
 from bender.net.reactor import Reactor
 
-#: Endpoints that one client keeps: making one for a name takes 20 µs. Nodes are few, but they may change addresses.
+#: Endpoints that one client caches: making one for a host name takes 20 µs. Nodes are few, but may change addresses.
 ENDPOINTS_KEPT_MAX = 1000
 
 _Wrap = Callable[[URI, IStreamClientEndpoint], IStreamClientEndpoint]
 
 
 def connection_pool(reactor: Reactor, idle_max: int, idle_s_max: float) -> HTTPConnectionPool:
-    """Return a pool that keeps up to `idle_max` idle connections to one address for `idle_s_max`.
+    """Return a pool that keeps up to `idle_max` idle connections to one address for `idle_s_max` seconds.
 
-    It never sends a request again by itself: the caller must know whether that is right.
+    It never repeats a failed request: only the caller knows whether this is safe.
     """
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = idle_max
@@ -37,7 +37,7 @@ def connection_pool(reactor: Reactor, idle_max: int, idle_s_max: float) -> HTTPC
 @implementer(IAgentEndpointFactory)
 @frozen
 class EndpointFactory:
-    """Gives an agent the endpoint for a URL. `wrap` may put something around that of the address, such as TLS."""
+    """Returns the endpoint of a URL to an agent. `wrap` may add a layer to the endpoint, such as TLS."""
 
     reactor: Reactor
     connect_s_max: float = CONNECT_S_MAX
@@ -58,7 +58,8 @@ class EndpointFactory:
 class BodyCollector(Protocol):
     """Collects the body of a response, and fires `content` with it.
 
-    `content` fails with what `too_long` returns if there are more than `bytes_max`; cancelled, it ends the connection.
+    `content` fails with the result of `too_long` if the body has more than `bytes_max` bytes. Cancelling `content`
+    closes the connection.
     """
 
     def __init__(self, bytes_max: int, too_long: Callable[[], Exception]) -> None:

@@ -1,16 +1,16 @@
-"""HTTP connections that share the reactor: a server answers one request at a time, and then lets others go on.
+"""HTTP connections that share the reactor: a server answers one request, and then lets other connections work.
 
-Twisted's channel answers all requests in what was read before anything else happens, whether the client reads the
-answers or not. Here what was read is held, and acted upon request by request: as long as the client takes the answers,
-and as long as the connection has time in this turn (`bender.net.fair_turns`). Each request goes to Twisted alone, which
-gives back what follows it, unless a server can answer it by itself.
+Twisted's channel answers all requests in the received data at once, even if the client does not read the answers. Here,
+received data are held, and processed request by request: as long as the client reads the answers, and as long as the
+connection has time in this turn (`bender.net.fair_turns`). A subclass may answer a request itself. Any other
+request is passed to Twisted, which returns the data after it.
 
-No client can keep a connection for nothing, or take all of them. A connection is closed when its client has sent
-nothing, not all of a request, or has read nothing of its answer for as long as the site allows. Where all places are
-taken (`bender.net.fair_shares`), a new connection is answered with the reason, and closed.
+No client can keep a connection without using it, or take all connections. A connection is closed when its client has
+sent no complete request, or has read nothing of its answer, for the time that the site allows. If all places are taken
+(`bender.net.fair_shares`), a new connection is answered with the reason, and closed.
 
-Lines end as RFC 9112 (2.2) allows: with a bare LF too, as nginx, Apache, HAProxy and Go read them. Otherwise a client
-that sends them would wait for an answer, and the node for the end of the line.
+A line may also end with a bare LF, as RFC 9112 (2.2) allows and nginx, Apache, HAProxy and Go accept. Otherwise a
+client that sends such lines would wait for an answer, and the node for the end of the line.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from bender.net.fair_shares import REFUSED_AT_ONCE_MAX, FairShares, NoPlace
 from bender.net.fair_turns import Turns, Urgency
 from bender.net.held_bytes import NOTED_BYTES_MIN, HeldBytes
 
-#: Bytes that are held while requests wait for their turn, or for the answer to the one before, and still more is read.
+#: Bytes of waiting requests up to which a connection reads more. They wait for their turn, or for an earlier answer.
 HELD_BYTES_MAX = 64 * 1024
 
-#: Bytes of answers that a connection may hold without being counted, while its client has not read them.
+#: A connection with fewer bytes of unread answers is not counted.
 UNSENT_NOTED_BYTES_MIN = 256 * 1024
 
-#: What answers that are made, or not read yet, may take together.
+#: Bytes that all answers together may take while they are made, sent and read.
 ANSWER_BYTES_MAX = 512 * 1024 * 1024
 
-#: Bytes of heads that Twisted is given at a time.
+#: Bytes of request heads that are passed to Twisted at a time.
 PART_BYTES = 4 * 1024
 
-#: Seconds that a client which gets no place has for its request, and to read the answer.
+#: Seconds in which a client without a place must send its request, and read the answer.
 REFUSED_S_MAX = 2
 
-#: The headers, in lower case, in which browsers say what has made them send a request. No other client sends them.
+#: The headers, in lower case, with which browsers name the page that causes a request. No other client sends them.
 BROWSER_HEADERS = frozenset({b"origin", b"sec-fetch-site"})
 
-# Of a decoder of chunks, where it reads lines.
+# The states in which Twisted's decoder of chunks reads lines.
 _LINES_OF_CHUNKS = ("CHUNK_LENGTH", "TRAILER")
 
 
 class PlainRequest(server.Request):
-    """A request on such a connection, for Klein."""
+    """A request on a `PacedChannel`, for Klein."""
 
     def getRequestHostname(self) -> bytes:
         """Return any name: Klein uses it to build URLs, which are not needed here, and fails on many a Host header."""
@@ -63,53 +63,53 @@ class PlainRequest(server.Request):
 
 
 class PacedChannel(http.HTTPChannel):
-    """One connection. A subclass says what it answers itself, and its site which `turns` it takes."""
+    """One connection. A subclass may answer requests itself; `site.turns` divides the reactor's time."""
 
-    delimiter = b"\n"  # of which a CR before it is no part, see `lineReceived`
+    delimiter = b"\n"  # `lineReceived` removes a CR before it
     MAX_LENGTH = http.HTTPChannel.MAX_LENGTH + 1
     transport: Any
     site: PacedSite
-    #: What was read and is not acted upon yet begins at `_at`.
+    #: Received data. The part before `_offset` is processed.
     _held = b""
-    _at = 0
-    #: Whether a part of a request was read before.
-    _begun = False
-    #: Whether Twisted has had the beginning of a request, and is not done with it.
-    _passed = False
-    #: Whether Twisted is being given something at the moment, and what followed a request in that.
-    _passing = False
-    _given_back = b""
-    #: Whether reading was stopped because too much waits for its turn.
-    _stopped = False
+    _offset = 0
+    #: Whether a part of the next request has been received.
+    _is_partly_read = False
+    #: Whether Twisted has received the beginning of a request, and has not completed it.
+    _in_twisted = False
+    #: Whether data are being passed to Twisted at the moment, and the data after the request, which Twisted returns.
+    _is_feeding = False
+    _returned = b""
+    #: Whether reading is paused because too many bytes wait for their turn.
+    _is_reading_paused = False
     _lost = False
-    #: The client that limits count.
+    #: The client that limits apply to.
     client = UNIX
     #: Whether the connection has no place, and whether its client was sent the reason.
     _placeless = False
-    _refused = False
-    #: Whether anything has come since the time limit was over.
+    _refusal_sent = False
+    #: Whether data have arrived since the time limit was over.
     _received = False
-    #: The bytes that it is noted to hold of requests, and of answers: those that are written, and all others.
+    #: Bytes that count for the limits: of requests, of answers that are written, and of answers that are made.
     _noted_bytes = 0
     _unsent_bytes = 0
     _answer_bytes = 0
-    #: Set while the client reads nothing.
-    _stalling: IDelayedCall | None = None
+    #: Set while the client does not read.
+    _stall_timer: IDelayedCall | None = None
 
     @property
     def urgency(self) -> Urgency:
-        """Return the urgency of the request that is acted upon next."""
+        """The urgency of the next request."""
         raise NotImplementedError
 
     def answer_at_once(self, held: bytes, at: int) -> int | None:
-        """Answer the request that begins at `at`, and return where it ends.
+        """Answer the request that begins at `held[at]`, and return the position of its end.
 
-        Return `at` where more of it has to come first, and None where it is for Twisted.
+        Return `at` if the request is not complete, and None if Twisted is to answer it.
         """
         raise NotImplementedError
 
     def line(self, line: bytes) -> None:
-        """Read a line of the head of a request, without its end."""
+        """Process a line of the head of a request, without its end."""
         super().lineReceived(line)
 
     # What Twisted calls.
@@ -128,42 +128,42 @@ class PacedChannel(http.HTTPChannel):
         if self._placeless:
             self._refuse()
             return
-        if self._passing:
-            self._given_back += data
+        if self._is_feeding:
+            self._returned += data
             return
-        self._held = self._held[self._at :] + data if self._held else data
-        self._at = 0
+        self._held = self._held[self._offset :] + data if self._held else data
+        self._offset = 0
         self.site.turns.run(self)
-        if self._held or self._passed:
+        if self._held or self._in_twisted:
             self._note_held()
-        if len(self._held) - self._at > HELD_BYTES_MAX:
-            self._stopped = True
+        if len(self._held) - self._offset > HELD_BYTES_MAX:
+            self._is_reading_paused = True
             self.transport.pauseProducing()
 
     def pauseProducing(self) -> None:
         super().pauseProducing()
         self._note_unsent(unsent_bytes(self.transport))
-        if self._stalling is None:
-            self._stalling = self.callLater(self.site.timeOut, self._stalled)
+        if self._stall_timer is None:
+            self._stall_timer = self.callLater(self.site.timeOut, self._stalled)
 
     def resumeProducing(self) -> None:
-        self._end_stalling()
+        self._cancel_stall_timer()
         if self._unsent_bytes:
             self._note_unsent(0)
         super().resumeProducing()
-        self._stop_again()
+        self._pause_again()
         self.site.turns.run(self)
 
     def requestDone(self, request: Any) -> None:
-        self._passed = False
+        self._in_twisted = False
         self.paused = True  # Twisted's loop ends here
-        passing, self._passing = self._passing, True
+        passing, self._is_feeding = self._is_feeding, True
         super().requestDone(request)
-        self._stop_again()
-        self._passing = passing
+        self._pause_again()
+        self._is_feeding = passing
         if not passing:
-            self.paused = self._begun = False
-            self._held, self._at, self._given_back = self._given_back + self._held[self._at :], 0, b""
+            self.paused = self._is_partly_read = False
+            self._held, self._offset, self._returned = self._returned + self._held[self._offset :], 0, b""
             self.site.turns.run(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -171,18 +171,18 @@ class PacedChannel(http.HTTPChannel):
         self._held = b""
         self._unsent_bytes = 0
         self.site.turns.forget(self)
-        self.site.leave(self)
-        self._end_stalling()
+        self.site.release(self)
+        self._cancel_stall_timer()
         super().connectionLost(reason)
 
     def loseConnection(self) -> None:
-        """Close once all is sent, and in any case when the client has had its time to read it."""
+        """Close after all data are sent, or when the time limit for the client to read them is over."""
         super().loseConnection()
         if self._abortingCall is None and not self._lost:
             self._abortingCall = self.callLater(self.site.timeOut, self.forceAbortClient)
 
     def timeoutConnection(self) -> None:
-        """Close a connection whose time is over, unless data have waited meanwhile: this node was paused, or busy."""
+        """Close a connection whose time is over, unless data have arrived that the node was too busy to read."""
         self._received = False
         self.callLater(0, self._time_out)
 
@@ -194,15 +194,15 @@ class PacedChannel(http.HTTPChannel):
         decoder: Any = self._transferDecoder
         if self.transport.disconnecting or getattr(decoder, "state", None) not in _LINES_OF_CHUNKS:
             return
-        if b"\n" in decoder._buffer:  # noqa: SLF001 - it takes lines that end with CR LF, and waits for the end of this
+        if b"\n" in decoder._buffer:  # noqa: SLF001 - the decoder waits for CR LF, which does not come
             self._respondToBadRequestAndDisconnect()
 
     # Time limits, places, and bytes.
 
     def _note_held(self) -> None:
-        """Note what is held of requests that have not come completely, if that is not little."""
-        size = len(self._held) - self._at
-        if self._passed and not self._handlingRequest and self.requests:
+        """Record the bytes of incomplete requests that this connection holds, unless they are few."""
+        size = len(self._held) - self._offset
+        if self._in_twisted and not self._handlingRequest and self.requests:
             content = self.requests[-1].content
             size += 0 if content is None else content.tell()
         if size < NOTED_BYTES_MIN:
@@ -222,9 +222,9 @@ class PacedChannel(http.HTTPChannel):
             super().timeoutConnection()
 
     def reserve_answer_bytes(self, size: int) -> bool:
-        """Note how much memory an answer takes while it is made and sent; return False if there is not enough for it.
+        """Reserve the bytes that an answer takes while it is made and sent. Return False if the limit forbids it.
 
-        Then nothing is noted.
+        In that case, nothing is reserved. A size of 0 frees the bytes.
         """
         if self._lost:
             return True
@@ -235,7 +235,7 @@ class PacedChannel(http.HTTPChannel):
         return True
 
     def _note_unsent(self, size: int) -> None:
-        """Note what the client has not read of an answer, if that is not little."""
+        """Record the bytes of answers that the client has not read, unless they are few."""
         size = size if size >= UNSENT_NOTED_BYTES_MIN else 0
         if size != self._unsent_bytes and not self._lost:
             self._unsent_bytes = size
@@ -243,23 +243,23 @@ class PacedChannel(http.HTTPChannel):
                 self.transport.abortConnection()
 
     def _stalled(self) -> None:
-        self._stalling = None
+        self._stall_timer = None
         self._log.info("The client at {peer} does not read: closing its connection.", peer=self.transport.getPeer())
         self.transport.abortConnection()
 
-    def _end_stalling(self) -> None:
-        if self._stalling is not None:
-            self._stalling.cancel()
-            self._stalling = None
+    def _cancel_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def _refuse(self) -> None:
-        """Answer the first bytes of a client without a place, and pass over all others.
+        """Answer the first bytes of a client without a place, and ignore all others.
 
-        The answer would be lost if the connection was closed while the client still sends.
+        The client would not get the answer if the connection was closed while it still sends.
         """
-        if self._refused:
+        if self._refusal_sent:
             return
-        self._refused = True
+        self._refusal_sent = True
         self.write_at_once(self.site.no_place_response())
         if ISSLTransport.providedBy(self.transport):
             self.transport.loseConnection()
@@ -269,69 +269,73 @@ class PacedChannel(http.HTTPChannel):
     # What the turns call.
 
     def work(self) -> bool:
-        """Act on one request."""
+        """Process one request."""
         more = not self._lost and self._act()
         if self._noted_bytes:
             self._note_held()
-        if self._stopped and not self._waitingForTransport and len(self._held) - self._at <= HELD_BYTES_MAX:
-            self._stopped = False
+        if (
+            self._is_reading_paused
+            and not self._waitingForTransport
+            and len(self._held) - self._offset <= HELD_BYTES_MAX
+        ):
+            self._is_reading_paused = False
             self.transport.resumeProducing()
         return more
 
     def idle(self) -> None:
-        """All that is held is acted upon, or has to wait for something else."""
+        """Do nothing: all received requests are processed, or wait for something else."""
 
     def _act(self) -> bool:
-        """Return True if there may be another request to act on."""
+        """Process one request. Return True if there may be another one."""
         if not self._held or self._handlingRequest:
             return False
-        if self.transport.disconnecting or not (self.persistent or self._passed):
-            self._held, self._at = b"", 0  # the client was told that nothing follows
-        elif self._passed:
-            self._pass_on()
+        if self.transport.disconnecting or not (self.persistent or self._in_twisted):
+            self._held, self._offset = b"", 0  # the last answer has announced the end of the connection
+        elif self._in_twisted:
+            self._feed_twisted()
         elif self._waitingForTransport:
             return False
         else:
-            end = self.answer_at_once(self._held, self._at)
+            end = self.answer_at_once(self._held, self._offset)
             if end is None:
-                self._pass_on()
-            elif end == self._at:
-                self._begun = True
+                self._feed_twisted()
+            elif end == self._offset:
+                self._is_partly_read = True
                 return False
             else:
-                self._begun = False
-                self._at = end
-        if self._at == len(self._held):
-            self._held, self._at = b"", 0
+                self._is_partly_read = False
+                self._offset = end
+        if self._offset == len(self._held):
+            self._held, self._offset = b"", 0
         return bool(self._held)
 
-    def _stop_again(self) -> None:
-        """Twisted reads on after an answer."""
-        if self._stopped:
+    def _pause_again(self) -> None:
+        """Pause reading again if necessary, because Twisted resumes it after an answer."""
+        if self._is_reading_paused:
             self.transport.pauseProducing()
 
-    def _pass_on(self) -> None:
-        """Let Twisted go on with what is held, up to the end of a request."""
-        if not self._passed:
-            self._passed = True
-            if not self._begun:  # in the middle of a request a byte now and then buys no more time
+    def _feed_twisted(self) -> None:
+        """Pass held data to Twisted, up to the end of a request."""
+        if not self._in_twisted:
+            self._in_twisted = True
+            if not self._is_partly_read:  # a client that sends a request byte by byte gets no more time
                 self.resetTimeout()
-        # Twisted copies what it has not read yet with each line.
-        part = self._held[self._at : self._at + PART_BYTES if self.line_mode else None]
-        self._at += len(part)
-        self._passing = True
+        # In small parts, because Twisted copies all the data that it has not processed for each line.
+        part = self._held[self._offset : self._offset + PART_BYTES if self.line_mode else None]
+        self._offset += len(part)
+        self._is_feeding = True
         try:
             LineReceiver.dataReceived(self, part)
         finally:
-            self._passing = self.paused = False
-        if not self._passed:
-            self._begun = False
-            self._at -= len(self.clearLineBuffer()) + len(self._given_back)
-            self._given_back = b""
+            self._is_feeding = self.paused = False
+        if not self._in_twisted:
+            self._is_partly_read = False
+            self._offset -= len(self.clearLineBuffer()) + len(self._returned)
+            self._returned = b""
 
 
 class PacedSite(server.Site):
-    """The factory of such connections. It logs no requests: hundreds come in a second, all of them alike."""
+    """Makes `PacedChannel` connections. It logs no requests: hundreds of equal ones arrive in a second."""
 
     noisy = False
     _log = Logger()
@@ -346,9 +350,10 @@ class PacedSite(server.Site):
         connections_max: int,
         held_bytes_max: int,
     ) -> None:
-        """`idle_s_max` are the seconds for which a connection may be idle, and a request may take to arrive.
+        """`idle_s_max` limits the seconds that a connection may be idle, and that a request may take to arrive.
 
-        `connections_max` may be open at a time, and hold `held_bytes_max` of requests that have not come completely.
+        `connections_max` connections may be open at a time, and may together hold `held_bytes_max` of incomplete
+        requests.
         """
         self.turns = turns
         self.places: FairShares[PacedChannel] = FairShares(connections_max)
@@ -358,11 +363,11 @@ class PacedSite(server.Site):
         super().__init__(resource, timeout=idle_s_max, parsePOSTFormSubmission=False, reactor=reactor)
 
     def no_place_response(self) -> bytes:
-        """Return the response to a client for which there is no place."""
+        """Return the response to a client that gets no place."""
         raise NotImplementedError
 
     def admit(self, channel: PacedChannel) -> bool:
-        """Give a new connection a place, if need be that of another one, which is closed; return False without one."""
+        """Give a new connection a place; another one may lose it, and is closed. Return False if there is no place."""
         try:
             loser = self.places.take(channel, channel.client)
         except NoPlace:
@@ -384,7 +389,7 @@ class PacedSite(server.Site):
             loser.transport.abortConnection()
         return True
 
-    def leave(self, channel: PacedChannel) -> None:
+    def release(self, channel: PacedChannel) -> None:
         """Free the place of a connection that is lost."""
         self.places.release(channel)
         self.held.forget(channel)
@@ -392,7 +397,7 @@ class PacedSite(server.Site):
         self._placeless.discard(channel)
 
     def note_unsent(self, channel: PacedChannel, size: int) -> Sequence[PacedChannel]:
-        """Note what an answer takes, and return those that must make room; all but `channel` itself are closed."""
+        """Record the bytes of an answer. Return the connections that exceed the limit; all but `channel` are closed."""
         losers = self.unsent.note(channel, channel.client, size)
         for loser in losers:
             self._log.warn(
@@ -405,7 +410,7 @@ class PacedSite(server.Site):
         return losers
 
     def note_held(self, channel: PacedChannel, size: int) -> None:
-        """Note the bytes that a connection holds, and close the one that must make room for others, if any."""
+        """Record the bytes that a connection holds, and close connections if the limit is exceeded."""
         for loser in self.held.note(channel, channel.client, size):
             self._log.warn(
                 "Requests that have not come completely take more than {bytes} bytes, the maximum, most of them of "
@@ -416,8 +421,8 @@ class PacedSite(server.Site):
             loser.transport.abortConnection()
 
     def log(self, request: http.Request) -> None:
-        """Log nothing, where Twisted would write a line."""
+        """Do nothing. Twisted would log a line."""
 
     def acceptableProtocols(self) -> list[bytes]:
-        """Return HTTP/1.1 alone: Twisted would offer HTTP/2, which knows none of the limits here."""
+        """Return only HTTP/1.1. Twisted would offer HTTP/2, to which the limits of this module do not apply."""
         return [b"http/1.1"]

@@ -9,10 +9,10 @@ from ipaddress import ip_address
 
 from twisted.internet.interfaces import IReactorTime
 
-#: For how long an answer is used. An address that is added meanwhile is noticed after that.
+#: Seconds for which an answer is cached. An address that is added meanwhile is found after this time.
 FRESH_S = 5.0
 
-#: The kernel answers at once.
+#: Seconds to wait for the kernel, which answers at once.
 ANSWER_S_MAX = 0.2
 
 # Constants from Linux's rtnetlink(7).
@@ -25,7 +25,7 @@ _BUFFER_BYTES = 256 * 1024
 
 
 class LocalAddresses:
-    """The addresses of this machine, read again after `FRESH_S`; none where the kernel cannot be asked."""
+    """The addresses of this machine, cached for `FRESH_S`; none if the kernel does not report them."""
 
     def __init__(self, reactor: IReactorTime, ask: Callable[[], frozenset[str]] | None = None) -> None:
         self._reactor = reactor
@@ -34,7 +34,7 @@ class LocalAddresses:
         self._fresh_until = float("-inf")
 
     def has(self, address: str) -> bool:
-        """Return True if an address, in the form of `ipaddress`, is one of this machine."""
+        """Return True if `address`, as text in the form of `ipaddress`, belongs to this machine."""
         now = self._reactor.seconds()
         if now >= self._fresh_until:
             self._known = self._ask()
@@ -43,19 +43,19 @@ class LocalAddresses:
 
 
 def local_addresses() -> frozenset[str]:
-    """Return the addresses of all interfaces; none where the system is not Linux, or does not answer."""
+    """Return the addresses of all interfaces; none if the system is not Linux, or does not answer."""
     if not hasattr(socket, "AF_NETLINK"):
         return frozenset()
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as kernel:
             kernel.settimeout(ANSWER_S_MAX)
             kernel.send(_HEADER.pack(_HEADER.size + _ADDRESS.size, _GET, _REQUEST_DUMP, 1, 0) + bytes(_ADDRESS.size))
-            return frozenset(_answered(kernel))
+            return frozenset(_addresses_from(kernel))
     except OSError:
         return frozenset()
 
 
-def _answered(kernel: socket.socket) -> Iterator[str]:
+def _addresses_from(kernel: socket.socket) -> Iterator[str]:
     while True:
         answer = kernel.recv(_BUFFER_BYTES)
         while len(answer) >= _HEADER.size:
@@ -68,7 +68,7 @@ def _answered(kernel: socket.socket) -> Iterator[str]:
 
 
 def _address_in(attributes: bytes) -> Iterator[str]:
-    """Yield the address of this machine: of a link with both ends, the local one."""
+    """Yield the address of this machine in a message; the local one for a point-to-point link."""
     found: dict[int, bytes] = {}
     while len(attributes) >= _ATTRIBUTE.size:
         size, kind = _ATTRIBUTE.unpack_from(attributes)

@@ -1,4 +1,4 @@
-"""The names of this machine, as it is configured itself. DNS is not asked: its answers may be an attacker's."""
+"""The names of this machine in its own configuration. DNS is not used: its answers may come from an attacker."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 HOSTS_FILE = Path("/etc/hosts")
 
-#: Bytes of the file that are read. Some have a hundred thousand names of advertisers at the end.
+#: Bytes of the file that are read. Some files have a hundred thousand blocked names at the end.
 _FILE_BYTES_MAX = 1024 * 1024
 
 
 def machine_names(host_name: str, hosts_file: Path = HOSTS_FILE) -> frozenset[str]:
-    """Return the host name and all names beside it in `/etc/hosts`, as `box.example.com box`; in lower case."""
+    """Return the host name, and all names in the same lines of `/etc/hosts` (`box.example.com box`), in lower case."""
     own = host_name.lower().removesuffix(".")
     names = {own}
     try:

@@ -1,6 +1,6 @@
-"""The type of the reactor that bender's parts are given.
+"""The type of the reactor that is passed to the parts of bender.
 
-A part that needs only its time takes an `IReactorTime`, so that a test can pass a `Clock`.
+A part that needs only timers takes an `IReactorTime`, so that a test can pass a `Clock`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _Call = Callable[..., Any]
 class Reactor(Protocol):
     """The parts of a reactor that bender uses: `IReactorTime`, and parts of `IReactorTCP` and `IReactorCore`.
 
-    It is a protocol, because the reactors of Twisted and of its tests declare no common interface that has all of it.
-    What few parts need is asked for where it is needed, such as `IReactorProcess(reactor)`.
+    It is a protocol, because the reactors of Twisted and of its tests have no common interface with all these methods.
+    The few users of other methods adapt the reactor themselves, such as `IReactorProcess(reactor)`.
     """
 
-    # Twisted's names, also of the arguments.
+    # The names of methods and arguments are Twisted's.
 
     def seconds(self) -> float: ...
 

@@ -1,4 +1,4 @@
-"""Measures how late the timers of the reactor are: the time for which everything waits that comes to this process."""
+"""Measure how late the timers of the reactor are. All data that arrive at this process wait for as long."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 #: Seconds between two measurements.
-MEASURED_APART_S = 0.05
+MEASURING_INTERVAL_S = 0.05
 
 
 class ReactorLag(Service):
-    """Calls `note` with the lag in seconds, every `MEASURED_APART_S`."""
+    """Calls `note` with the lag in seconds, every `MEASURING_INTERVAL_S`."""
 
     def __init__(self, reactor: IReactorTime, note: Callable[[float], None]) -> None:
         self._reactor = reactor
@@ -22,7 +22,7 @@ class ReactorLag(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._plan()
+        self._schedule()
 
     def stopService(self) -> None:
         super().stopService()
@@ -30,10 +30,10 @@ class ReactorLag(Service):
             self._next.cancel()
             self._next = None
 
-    def _plan(self) -> None:
-        self._due_at = self._reactor.seconds() + MEASURED_APART_S
-        self._next = self._reactor.callLater(MEASURED_APART_S, self._measure)
+    def _schedule(self) -> None:
+        self._due_at = self._reactor.seconds() + MEASURING_INTERVAL_S
+        self._next = self._reactor.callLater(MEASURING_INTERVAL_S, self._measure)
 
     def _measure(self) -> None:
         self._note(self._reactor.seconds() - self._due_at)
-        self._plan()
+        self._schedule()

@@ -1,7 +1,7 @@
 """The rate of requests from each client, limited by a token bucket.
 
-A client that was quiet may send as many requests at once as it may in a second, and then each as soon as the rate
-allows. Counting costs nothing where no limit is set.
+A client with a full bucket may send the requests of one second at once, and then each request as soon as the rate
+allows. Without a limit, counting costs nothing.
 """
 
 from __future__ import annotations
@@ -10,32 +10,33 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-#: Clients that are remembered. With more, those that came first are forgotten, and begin with a full bucket again.
+#: Clients whose buckets are remembered. If there are more, the first ones are forgotten: their buckets are full again.
 CLIENTS_MAX = 100_000
 
 
 class RequestRate:
-    """Counts the requests of clients on a clock."""
+    """Counts and limits the requests of each client. `seconds` is the clock."""
 
     _log = Logger()
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
-        #: Requests a second from one client; 0 sets no limit.
+        #: Requests per second from one client; 0 sets no limit.
         self.per_s = 0.0
-        #: Requests that were refused, and the most that a client has sent in a second.
+        #: The number of requests that were refused.
         self.refused = 0
+        #: The largest number of requests that any client has sent in a second.
         self.peak = 0
-        # When the bucket of each client is full again, and the requests of each in the second that has begun.
+        # The time at which the bucket of each client is full again, and the requests of each client in this second.
         self._full_at: dict[str, float] = {}
         self._second = 0
         self._counts: dict[str, int] = {}
         self._highest_before = 0
-        # The second in which a refusal was logged last.
+        # The last second in which a refusal was logged.
         self._logged_s = -1
 
     def take(self, client: str) -> float:
-        """Count a request; return 0 if the client may send it, else the seconds after which it may send one."""
+        """Count a request. Return 0 if it is within the rate, else the seconds after which the client may send one."""
         if not self.per_s:
             return 0.0
         now = self._seconds()
@@ -57,7 +58,7 @@ class RequestRate:
         return 0.0
 
     def give_back(self, client: str) -> None:
-        """Undo what `take` has counted for a request that is counted again."""
+        """Undo `take` for a request that will be counted again."""
         if client in self._full_at:
             self._full_at[client] -= 1 / self.per_s
         if client in self._counts:
@@ -65,7 +66,7 @@ class RequestRate:
 
     @property
     def highest_recent(self) -> int:
-        """The most requests that any client sent in the last second, or has sent in this one."""
+        """The largest number of requests that any client has sent in the last second or in this one."""
         if self._seconds() >= self._second + 2:
             return 0
         return max(self._highest_before, *self._counts.values(), 0)
@@ -80,7 +81,7 @@ class RequestRate:
         self.peak = max(self.peak, count)
 
     def _forget(self, now: float) -> None:
-        """Forget clients whose buckets are full, once a second, and the first of too many others."""
+        """Forget clients whose buckets are full, and the first clients if there are more than `CLIENTS_MAX`."""
         for client in [each for each, full_at in self._full_at.items() if full_at <= now]:
             del self._full_at[client]
         while len(self._full_at) > CLIENTS_MAX:

@@ -112,7 +112,7 @@ class Connection:
     def held(self) -> int:
         """Bytes that were sent and wait for their turn."""
         channel: Any = self._protocol
-        held: int = len(channel._held) - channel._at
+        held: int = len(channel._held) - channel._offset
         return held
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.net.reactor_lag import MEASURED_APART_S, ReactorLag
+from bender.net.reactor_lag import MEASURING_INTERVAL_S, ReactorLag
 
 
 class Measuring(SynchronousTestCase):
@@ -17,12 +17,12 @@ class Measuring(SynchronousTestCase):
 
     def test_a_reactor_in_time(self) -> None:
         """It is measured all the time, and is 0."""
-        self.reactor.pump([MEASURED_APART_S] * 3)
+        self.reactor.pump([MEASURING_INTERVAL_S] * 3)
         self.assertEqual([round(lag, 9) for lag in self.noted], [0.0] * 3)
 
     def test_a_reactor_that_is_held_up(self) -> None:
         """The lag is the time by which the timer was late."""
-        self.reactor.advance(MEASURED_APART_S + 0.7)
+        self.reactor.advance(MEASURING_INTERVAL_S + 0.7)
         self.assertEqual([round(lag, 9) for lag in self.noted], [0.7])
 
     def test_it_ends(self) -> None:
