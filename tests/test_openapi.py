@@ -22,7 +22,7 @@ from bender.core.timing import TTL_S_MAX
 from bender.node import inquiries
 from bender.node.counters import Counters
 from bender.node.journal import EVENTS_MAX
-from bender.node.node import EVENTS_TOLD_MAX
+from bender.node.node import DIAGNOSIS_EVENTS_MAX
 from bender.protocols.http import routes_of
 from tests.api.conversation import a_node
 
@@ -163,7 +163,7 @@ class Words(SynchronousTestCase):
         self.assertEqual(last["schema"]["maximum"], EVENTS_MAX)
         self.assertEqual(COMPONENTS["parameters"]["MetaFields"]["schema"]["maxProperties"], QUERY_FIELDS_MAX)
 
-        self.assertEqual(SCHEMAS["Account"]["properties"]["events"]["maxItems"], EVENTS_TOLD_MAX)
+        self.assertEqual(SCHEMAS["Account"]["properties"]["events"]["maxItems"], DIAGNOSIS_EVENTS_MAX)
 
     def test_an_account_has_the_fields_that_it_is_told_with(self) -> None:
         """All of them, always; besides, whether the node answered at all."""
@@ -192,7 +192,7 @@ class Words(SynchronousTestCase):
 
     def test_what_was_done_since_the_start_is_what_is_counted(self) -> None:
         """Each number under its name."""
-        self._assert_fields("Tally", *Counters().shown())
+        self._assert_fields("Tally", *Counters().as_fields())
 
     def test_a_status_has_the_fields_that_nodes_show(self) -> None:
         """All of them, always."""

@@ -149,7 +149,7 @@ class _Front:
         self._table = table
 
     async def stream(self, route: Route, request: HttpRequest, path: dict[str, str]) -> Any:
-        self._tally(request, route)
+        self._set_counts(request, route)
         await self._until_ready(request)
         api_request = _api_request(request, path, route)
         try:
@@ -161,7 +161,7 @@ class _Front:
         return self._respond(request, without_command(route, api_request))
 
     def command(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
-        self._tally(request, route)
+        self._set_counts(request, route)
         if not (route.while_not_ready or self._node.ready):
             return self._once_ready(route, request, path)
         answered = answer(self._node, route, _api_request(request, path, route))
@@ -170,10 +170,10 @@ class _Front:
     def _respond(self, request: HttpRequest, response: ApiResponse) -> bytes:
         return respond(request, self._table.formed(response))
 
-    def _tally(self, request: HttpRequest, route: Route) -> None:
+    def _set_counts(self, request: HttpRequest, route: Route) -> None:
         """Note the route for which a request is counted."""
         method = request.method.decode("latin-1")
-        request.tally = self._node.requests.tally(route.name, method, timed=not route.streams)
+        request.counts = self._node.requests.counts_of(route.name, method, timed=not route.streams)
 
     async def _until_ready(self, request: HttpRequest) -> None:
         """Wait until the node is ready; tokens may have been replaced meanwhile."""

@@ -56,8 +56,8 @@ def create(kind: Kind) -> Command:
         kind.require_known(sent)
         name = name_of(sent)
         members_min = _members_min(kind, sent)
-        body = node.limits.entry(partial(kind.body, name, sent), None)
-        if node.configured(kind.key(name)) is not None:
+        body = node.limits.encode_entry(partial(kind.body, name, sent), None)
+        if node.configured_object(kind.key(name)) is not None:
             return refusal_response("CONFLICT", f"{kind.name} {name} exists already: change it with PUT")
         refusal = _refuse_too_few(node, body, members_min) or refuse_harm(node, request, kind, None, body)
         if refusal is not None:
@@ -72,10 +72,10 @@ def put(kind: Kind) -> Command:
     def put(node: Node, request: ApiRequest) -> ApiResponse:
         (name,) = request.path
         key = kind.key(name)
-        existing = node.configured(key)
+        existing = node.configured_object(key)
         sent = parse_object(request.body)
         members_min = _members_min(kind, sent)
-        body = node.limits.entry(partial(kind.body, name, sent), existing)
+        body = node.limits.encode_entry(partial(kind.body, name, sent), existing)
         refusal = (
             refuse_stale(request, existing, key)
             or _refuse_too_few(node, body, members_min)
@@ -131,7 +131,7 @@ def roll_back(kind: Kind) -> Command:
     def roll_back(node: Node, request: ApiRequest) -> ApiResponse:
         key = _key(kind, request)
         model.require_nothing(request.body, "because the node knows the previous setting")
-        existing = node.configured(key)
+        existing = node.configured_object(key)
         if existing is None:
             return _absent(node, kind, request)
         refusal = refuse_stale(request, existing, key)
@@ -165,7 +165,7 @@ def _created(node: Node, kind: Kind, name: str, body: bytes) -> ApiResponse:
 def remove(kind: Kind) -> Command:
     def remove(node: Node, request: ApiRequest) -> ApiResponse:
         key = _key(kind, request)
-        existing = node.configured(key)
+        existing = node.configured_object(key)
         refusal = refuse_stale(request, existing, key)
         if refusal is not None:
             return refusal
@@ -183,18 +183,18 @@ def remove(kind: Kind) -> Command:
 
 def one(kind: Kind) -> Command:
     def one(node: Node, request: ApiRequest) -> ApiResponse:
-        body = node.configured(_key(kind, request))
+        body = node.configured_object(_key(kind, request))
         return _absent(node, kind, request) if body is None else json_response(request, body)
 
     return one
 
 
 def all_of(kind: Kind) -> Command:
-    return lambda node, request: array_response(request, node.configuration(kind.name))
+    return lambda node, request: array_response(request, node.configured_objects(kind.name))
 
 
 def members(node: Node, request: ApiRequest) -> ApiResponse | DeferredResponse:
-    body = node.configured(_key(BACKEND, request))
+    body = node.configured_object(_key(BACKEND, request))
     if body is None:
         return _absent(node, BACKEND, request)
     backend: dict[str, Any] = msgspec.json.decode(body)
@@ -225,9 +225,9 @@ def _absent(node: Node, kind: Kind, request: ApiRequest) -> ApiResponse:
     """Return 404 for an object that does not exist, with the name that was probably meant, or its kind."""
     (name,) = request.path
     other = FRONTEND if kind is BACKEND else BACKEND
-    if node.configured(other.key(name)) is not None:
+    if node.configured_object(other.key(name)) is not None:
         return not_found_response(kind.key(name), f", but there is a {other.key(name)}")
-    bodies = node.configuration(kind.name)
+    bodies = node.configured_objects(kind.name)
     if len(bodies) > NEAREST_AMONG_MAX:
         return not_found_response(kind.key(name))
     return not_found_response(kind.key(name), did_you_mean(name, [_named.decode(body).name for body in bodies]))

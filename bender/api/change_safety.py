@@ -31,7 +31,7 @@ _weight = msgspec.json.Decoder(_Weight)
 _settings = msgspec.json.Decoder(dict[str, Any])
 
 
-class ListedHere:
+class NodeListing:
     """What a node lists at this moment."""
 
     def __init__(self, node: Node) -> None:
@@ -49,16 +49,16 @@ class ListedHere:
         return self._node.claim(id_) is not None
 
     def objects(self, kind: str) -> Iterable[Settings]:
-        return map(_settings.decode, self._node.configuration(kind))
+        return map(_settings.decode, self._node.configured_objects(kind))
 
     def backend(self, name: str) -> Settings | None:
-        body = self._node.configured(BACKEND.key(name))
+        body = self._node.configured_object(BACKEND.key(name))
         return None if body is None else _settings.decode(body)
 
 
 def impact_at(node: Node) -> Impact:
     """Return what judges changes by what a node lists."""
-    return Impact(ListedHere(node))
+    return Impact(NodeListing(node))
 
 
 def refuse_harm(

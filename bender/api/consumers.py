@@ -10,7 +10,7 @@ from bender.core.consumers import ConsumerState, parse_confirmation, same_name
 from bender.core.model import parse_name
 from bender.node.consumer_limits import Origin
 from bender.node.node import Node
-from bender.node.propagation import shared_by
+from bender.node.propagation import shared_consumer_names
 
 
 def confirm(node: Node, request: ApiRequest) -> ApiResponse:
@@ -22,7 +22,7 @@ def confirm(node: Node, request: ApiRequest) -> ApiResponse:
 
 async def list_consumers(node: Node, request: ApiRequest) -> ApiResponse:
     consumers = await node.all_consumers()
-    shared = shared_by(consumers)
+    shared = shared_consumer_names(consumers)
     return array_response(request, [encode(_fields(each, shared)) for each in consumers])
 
 

@@ -100,7 +100,7 @@ class _ServerSent:
     def send(self, entries: Sequence[Entry]) -> None:
         self._request.write(b"".join([b"id: %b\ndata: %b\n" % (each.cursor.encode(), each.line) for each in entries]))
 
-    def caught_up(self) -> None:
+    def on_caught_up(self) -> None:
         """Go on."""
 
     def drop(self) -> None:
@@ -109,9 +109,9 @@ class _ServerSent:
     def end(self) -> None:
         self.done.callback(None)
 
-    def displaced(self, why: str) -> None:
+    def displace(self, reason: str) -> None:
         """End it with a comment: the client comes back with its cursor, and gets 429 as long as there is no place."""
-        self._request.write(b": %b\n\n" % why.encode())
+        self._request.write(b": %b\n\n" % reason.encode())
         self.done.callback(None)
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class _Poll:
             self._request.write(self._body)
             self._body = b""
 
-    def caught_up(self) -> None:
+    def on_caught_up(self) -> None:
         if self._wait_s and not self._separator:
             self._waiting = self._clock.callLater(self._wait_s, self._waited)
         else:
@@ -156,9 +156,9 @@ class _Poll:
         if self._waiting is not None:
             self._waiting.reset(0)
 
-    def displaced(self, why: str) -> None:
+    def displace(self, reason: str) -> None:
         """Answer now, with what there is: the next request of this client gets 429 as long as there is no place."""
-        del why
+        del reason
         if self._waiting is not None:
             self._waiting.cancel()
             self._waited()

@@ -30,7 +30,7 @@ from bender.api.route import Route, RouteTable
 from bender.api.routes import answer
 from bender.net.http_server import BROWSER_HEADERS
 from bender.node.node import Node
-from bender.node.request_counts import RequestTally
+from bender.node.request_counts import RouteCounts
 
 #: Up to this size a request is waited for of which only a part has come, for many clients send the head on its own.
 PART_BYTES_MAX = 8 * 1024
@@ -62,7 +62,7 @@ class ParsedRequest(msgspec.Struct, frozen=True, gc=False):
     route: Route
     api_request: ApiRequest
     path: str
-    tally: RequestTally
+    counts: RouteCounts
 
 
 class FastPath:
@@ -125,8 +125,8 @@ class FastPath:
         self.largest_body = max(self.largest_body, parsed.length)
         api_request = ApiRequest(parsed.method, parsed.names, parsed.query, body, parsed.etags, parsed.encodings)
         api_request.access = self._tokens.access(parsed.token)
-        tally = self._node.requests.tally(parsed.route.name, parsed.method)
-        return ParsedRequest(parsed.route, api_request, parsed.path, tally)
+        counts = self._node.requests.counts_of(parsed.route.name, parsed.method)
+        return ParsedRequest(parsed.route, api_request, parsed.path, counts)
 
     def _parsed(self, head: bytes) -> _Parsed | None:
         """Parse a head with the empty line at its end; return None where the request is for Twisted."""
@@ -167,7 +167,7 @@ class FastPath:
             now = self.answered_at = self._seconds()
             if waited_s:
                 began_at -= waited_s
-            taken.tally.note(answered.status, now - began_at)
+            taken.counts.note(answered.status, now - began_at)
             if answered.status >= 400:
                 answered = self.routes.error_form(answered)
             return self._heads.response(answered, int(now))
@@ -177,7 +177,7 @@ class FastPath:
 
     def refuse(self, taken: ParsedRequest, refusal: ApiResponse, waited_s: float = 0.0) -> bytes:
         """Return the bytes of the refusal of a request, which is not acted upon."""
-        taken.tally.note(refusal.status, waited_s)
+        taken.counts.note(refusal.status, waited_s)
         return self._heads.response(self.routes.error_form(refusal), int(self._seconds()))
 
 

@@ -8,12 +8,12 @@ from bender.node.node import Node
 
 
 def guarded(node: Node, request: ApiRequest) -> ApiResponse:
-    return array_response(request, map(encode, node.guarded()))
+    return array_response(request, map(encode, node.guarded_apps()))
 
 
 def guarded_app(node: Node, request: ApiRequest) -> ApiResponse:
     app = _app(request)
-    found = next((each for each in node.guarded() if each["app"] == app), None)
+    found = next((each for each in node.guarded_apps() if each["app"] == app), None)
     return _no_suspects(node, app) if found is None else json_response(request, encode(found))
 
 

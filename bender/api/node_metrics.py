@@ -127,17 +127,17 @@ def _of_work(node: Node) -> Iterator[Metric]:
 
 
 def _of_requests(node: Node) -> Iterator[Metric]:
-    tallies = sorted(node.requests, key=lambda tally: (tally.route, tally.method))
+    routes = sorted(node.requests, key=lambda each: (each.route, each.method))
     about = "Requests of clients over HTTP that were answered, by route, method and status."
     answered = (
-        ((tally.route, tally.method, str(status)), histogram.count)
-        for tally in tallies
-        for status, histogram in sorted(tally.by_status.items())
+        ((each.route, each.method, str(status)), histogram.count)
+        for each in routes
+        for status, histogram in sorted(each.by_status.items())
     )
     yield counters("http_requests", about, ("route", "method", "code"), answered)
-    failed = sum(histogram.count for tally in tallies for status, histogram in tally.by_status.items() if status == 500)
+    failed = sum(histogram.count for each in routes for status, histogram in each.by_status.items() if status == 500)
     yield counter("http_requests_failed", "Requests that failed because of a defect in bender.", failed)
-    timed = (((tally.route, tally.method), tally.total()) for tally in tallies if tally.timed)
+    timed = (((each.route, each.method), each.total()) for each in routes if each.timed)
     about = "Time from when a request was read to its answer, by route and method; streams of events have none."
     yield histograms("http_request_duration_seconds", about, ("route", "method"), timed)
     counts = node.counters

@@ -121,14 +121,14 @@ def one(node: Node, request: ApiRequest) -> ApiResponse:
     claim = node.claim(key)
     if claim is None or not model.has_meta(claim.body, _meta_wanted(request)):
         return not_found_response(key)
-    return json_response(request, node.shown(claim))
+    return json_response(request, node.registration_json(claim))
 
 
 def set_state(node: Node, request: ApiRequest) -> ApiResponse:
     key = model.registration_key(_instance(request))
     override = parse_override(request.body)
     force = forced(request)
-    if not (force or node.override(key) is not None or node.account(key).says_something):
+    if not (force or node.override(key) is not None or node.diagnose(key).says_something):
         return not_found_response(key)
     harm = impact_at(node).of_state(key, override.state)
     refusal = None if force else refusal_for(node, harm)
@@ -144,7 +144,7 @@ def all_states(node: Node, request: ApiRequest) -> DeferredResponse:
     found: list[bytes] = []
 
     def steps() -> Iterator[None]:
-        for number, key in enumerate(node.keys_of_states(), start=1):
+        for number, key in enumerate(node.keys_with_states(), start=1):
             state = node.override(key)
             if state is not None:  # it may be taken back, or its time over
                 found.append(encode(override_object(key, *state)))
@@ -160,7 +160,7 @@ def one_state(node: Node, request: ApiRequest) -> ApiResponse:
 
 def remove_state(node: Node, request: ApiRequest) -> ApiResponse:
     key = model.registration_key(_instance(request))
-    return ApiResponse(204) if node.take_back_state(key, request.author) else _no_override(node, key)
+    return ApiResponse(204) if node.remove_state(key, request.author) else _no_override(node, key)
 
 
 def _override_response(node: Node, request: ApiRequest, key: str) -> ApiResponse:
@@ -191,10 +191,10 @@ def selected(
     if listings.is_long(app, version):
         long = listings.long_listing(app, version, admits)
         return DeferredResponse(
-            long.steps(), lambda: long_list_response(request, long), listings.held_bytes(app, version)
+            long.steps(), lambda: long_list_response(request, long), listings.long_listing_bytes(app, version)
         )
     claims = (claim for claim in node.claims(app, version) if admits(claim.body))
-    return array_response(request, map(node.shown, claims))
+    return array_response(request, map(node.registration_json, claims))
 
 
 def _instance(request: ApiRequest) -> tuple[str, str, str, str]:

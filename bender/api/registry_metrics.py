@@ -74,7 +74,7 @@ def backend_metrics(node: Node) -> Iterator[Metric | None]:
     members: dict[str, list[int]] = {}
     others, empty, number = [0, 0], 0, 0
     # In order of name, so that the first ones are those with series of their own.
-    for body in node.configuration("backend"):
+    for body in node.configured_objects("backend"):
         backend: dict[str, Any] = msgspec.json.decode(body)
         counted = yield from _members(node, backend, statuses)
         empty += not counted[0]

@@ -224,7 +224,7 @@ def list_response(request: ApiRequest, listing: Listing) -> ApiResponse:
 def long_list_response(request: ApiRequest, listing: LongListing) -> ApiResponse:
     """Return a list that was made in slices, in pieces if there are several."""
     if listing.length is not None and listing.length <= ONE_PIECE_BYTES_MAX:
-        return list_response(request, listing.whole())
+        return list_response(request, listing.as_listing())
     gzipped = gzip_accepted(request)
     headers = _about_list(listing.etag, gzipped=gzipped, deflates=True)
     pieces = listing.gzipped() if gzipped else listing.pieces()
@@ -236,12 +236,14 @@ def listing_response(
 ) -> ApiResponse | DeferredResponse:
     """Return the list of the registrations of an app or version, or of all; a long one is made in slices."""
     if not listings.is_long(app, version):
-        return list_response(request, listings.listing(app, version))
-    kept = listings.kept(app, version)
+        return list_response(request, listings.short_listing(app, version))
+    kept = listings.cached_long_listing(app, version)
     if kept is not None:
         return long_list_response(request, kept)
     long = listings.long_listing(app, version)
-    return DeferredResponse(long.steps(), lambda: long_list_response(request, long), listings.held_bytes(app, version))
+    return DeferredResponse(
+        long.steps(), lambda: long_list_response(request, long), listings.long_listing_bytes(app, version)
+    )
 
 
 def _about_list(tag: str, *, gzipped: bool, deflates: bool) -> Headers:

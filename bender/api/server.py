@@ -31,7 +31,7 @@ from bender.net.eager_write import limit_unsent
 from bender.net.fair_turns import Turns, Urgency
 from bender.net.http_server import PacedChannel, PacedSite, PlainRequest
 from bender.node.limits import DEFAULTS, Limits, LimitUse, NodeLimits
-from bender.node.request_counts import RequestCounts, RequestTally
+from bender.node.request_counts import RequestCounts, RouteCounts
 
 REQUEST_LINE_BYTES_MAX = 8 * 1024
 HEADERS_BYTES_MAX = 16 * 1024
@@ -162,7 +162,7 @@ class HttpRequest(PlainRequest):
     #: What the client may do: nothing, until its token was looked at.
     access: Access = NO_TOKEN
     #: Where it is counted, once its route is known, and when it was read.
-    tally: RequestTally | None = None
+    counts: RouteCounts | None = None
     _read_at: float | None = None
     _received_bytes = 0
     _refused = False
@@ -224,8 +224,8 @@ class HttpRequest(PlainRequest):
         if self._read_at is None:
             return  # it never came completely
         site = self.channel.site
-        tally = self.tally or site.requests.unknown(self.method.decode("latin-1"))
-        tally.note(status, site.reactor.seconds() - self._read_at)
+        counts = self.counts or site.requests.counts_of_unknown_route(self.method.decode("latin-1"))
+        counts.note(status, site.reactor.seconds() - self._read_at)
 
 
 @implementer(IHalfCloseableProtocol)

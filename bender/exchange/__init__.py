@@ -38,7 +38,7 @@ __all__ = ["Exchange"]
 class ExchangingNode(AnsweringNode, SendingNode, LocatingNode, Protocol):
     """The methods of a node that are used here."""
 
-    def peer_problem(self, address: str, problem: str | None, unreachable: bool) -> None: ...
+    def set_peer_problem(self, address: str, problem: str | None, unreachable: bool) -> None: ...
 
 
 class Exchange(MultiService):
@@ -64,7 +64,7 @@ class Exchange(MultiService):
     ) -> None:
         super().__init__()
         wire = Wire(cluster, node.timing.interval_s)
-        problems = PeerProblems(reactor, node.timing.interval_s, node.peer_problem)
+        problems = PeerProblems(reactor, node.timing.interval_s, node.set_peer_problem)
         peers = GossipServer(node, wire, problems).site(reactor, turns)
         #: The connections of peers to this node: their places, and what they hold.
         self.places, self.held = peers.places, peers.held
@@ -90,9 +90,9 @@ class Exchange(MultiService):
         """Carry requests of the node to its peers."""
         self._client.send(requests)
 
-    async def ask_account(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
+    async def ask_diagnosis(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
         """Return what the node at an address knows of an id."""
-        return await self._client.ask_account(address, key)
+        return await self._client.ask_diagnosis(address, key)
 
     async def ask_claims(self, address: str, keys: Sequence[str]) -> list[ClaimLease | None] | None:
         """Return the claims that the node at an address holds of keys, in their order; None without an answer."""

@@ -69,9 +69,9 @@ class SendingNode(Protocol):
 
     def begin_round(self, addresses: Iterable[str] | None = None) -> None: ...
 
-    def answered(self, request: OutgoingMessage, answer: Message) -> None: ...
+    def note_answer(self, request: OutgoingMessage, answer: Message) -> None: ...
 
-    def failed(self, request: OutgoingMessage) -> None: ...
+    def note_failure(self, request: OutgoingMessage) -> None: ...
 
 
 class GossipClient(Service):
@@ -192,7 +192,7 @@ class GossipClient(Service):
         else:
             self._finish(request, answer)
 
-    async def ask_account(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
+    async def ask_diagnosis(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
         """Return what the node at an address knows of an id."""
         answer = await self._ask(address, ACCOUNT_PATH, self._wire.inquiry(key), self._wire.account_in)
         return NoDiagnosis(address, address, answer) if isinstance(answer, str) else answer
@@ -285,8 +285,8 @@ class GossipClient(Service):
     def _report(self, request: OutgoingMessage, answer: Message | None) -> None:
         try:
             if answer is None:
-                self._node.failed(request)
+                self._node.note_failure(request)
             else:
-                self._node.answered(request, answer)
+                self._node.note_answer(request, answer)
         except Exception:
             self._log.failure("Handling the result of a request to {address} failed.", address=request.address)

@@ -39,7 +39,7 @@ SOONER_S = 5
 class LocatingNode(Protocol):
     """The methods of a node that are used here."""
 
-    def located(self, seed: str, addresses: Sequence[str]) -> None: ...
+    def set_seed_addresses(self, seed: str, addresses: Sequence[str]) -> None: ...
 
     def remove_seed(self, seed: str) -> None: ...
 
@@ -85,7 +85,7 @@ class Seeds(Service):
         """Return True if the seed is an address; a name is looked up from now on."""
         host, port = split_host_port(seed)
         if _is_one_machine(host):
-            self._node.located(seed, [seed])
+            self._node.set_seed_addresses(seed, [seed])
             return True
         self._watching[seed] = Deferred.fromCoroutine(self._watch(seed, host, port))
         return False
@@ -111,7 +111,7 @@ class Seeds(Service):
     def _report_addresses(self, seed: str, known: list[str], found: list[str]) -> None:
         self._log.info("{seed} resolves to {addresses}.", seed=seed, addresses=", ".join(found))
         try:
-            self._node.located(seed, found)
+            self._node.set_seed_addresses(seed, found)
             # At the start this is what the node waits for, with a whole interval to the next round.
             self._node.begin_round([address for address in found if address not in known])
         except Exception:

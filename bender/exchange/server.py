@@ -88,13 +88,13 @@ class AnsweringNode(Protocol):
 
     def receive(self, message: Message) -> Message: ...
 
-    def account(self, key: str) -> NodeDiagnosis: ...
+    def diagnose(self, key: str) -> NodeDiagnosis: ...
 
     def claim_leases(self, keys: Iterable[str]) -> list[ClaimLease | None]: ...
 
     def own_report(self) -> NodeReport: ...
 
-    async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]: ...
+    async def wait_for_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]: ...
 
 
 _Subject = TypeVar("_Subject")
@@ -122,10 +122,10 @@ class GossipServer:
         return _respond(request, *self._answer(request.content.read(), request.getClientAddress().host))
 
     @_klein.route(ACCOUNT_PATH, methods=["POST"])
-    def account(self, request: PeerRequest) -> bytes:
+    def diagnose(self, request: PeerRequest) -> bytes:
         """Answer with what this node knows of an id, for a peer that was asked to explain it."""
         wire, node = self._wire, self._node
-        return self._inform(request, wire.inquired, lambda key: wire.account_out(node.account(key)))
+        return self._inform(request, wire.inquired, lambda key: wire.account_out(node.diagnose(key)))
 
     @_klein.route(CLAIMS_PATH, methods=["POST"])
     def claims(self, request: PeerRequest) -> bytes:
@@ -146,7 +146,7 @@ class GossipServer:
             awaited = self._wire.awaited(request.content.read())
         except MessageRefused as refused:
             return _respond(request, *self._refuse(refused, request.getClientAddress().host))
-        consumers = await self._node.awaited_consumers(awaited)
+        consumers = await self._node.wait_for_consumers(awaited)
         return _respond(request, http.OK, MEDIA_TYPE, self._wire.consumers_out(consumers))
 
     def _inform(

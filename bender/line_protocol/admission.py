@@ -113,13 +113,13 @@ class AdmissionGate(Protocol):
         if self._admitted is not None:
             self._admitted.connectionLost(reason)
 
-    def displaced(self, why: str) -> None:
+    def displace(self, reason: str) -> None:
         """End the connection, because another client needs its place."""
         if self._admitted is not None:
-            self._admitted.displaced(why)
+            self._admitted.displace(reason)
             return
         self._stop_waiting()
-        self.transport.write(event_line("error", code="BUSY", message=why))
+        self.transport.write(event_line("error", code="BUSY", message=reason))
         self.transport.loseConnection()
 
     def _admit(self, line: bytes, rest: bytes) -> None:

@@ -200,7 +200,7 @@ class Subscriber(Protocol):
         # Of a single line this is the line itself: the same bytes for every subscriber.
         self._write(b"".join([entry.line for entry in entries]))
 
-    def caught_up(self) -> None:
+    def on_caught_up(self) -> None:
         if not self._acting:
             self._turns.run(self)
 
@@ -216,9 +216,9 @@ class Subscriber(Protocol):
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
-    def displaced(self, why: str) -> None:
+    def displace(self, reason: str) -> None:
         """End the connection, because another client needs its place. Its sessions go on: its client is not gone."""
-        self._refuse("BUSY", why)
+        self._refuse("BUSY", reason)
         self._end_in_time(DISPLACED_S_MAX)
 
     def _note_held(self) -> None:
@@ -291,7 +291,7 @@ class Subscriber(Protocol):
         elif self._line is None:
             # A client that sends no more renews and confirms nothing here; a killed process looks like this.
             self._end_sessions()
-            self._stream.leave()
+            self._stream.end_consumer()
 
     def _stop_reading(self, stop: bool) -> None:
         if stop is not self._stopped:
@@ -361,7 +361,7 @@ class Subscriber(Protocol):
                     Selection(wanted.app, wanted.version, snapshot, wanted.since, wanted.name, wanted.instance)
                 )
             else:
-                self._stream.rest()
+                self._stream.unsubscribe()
         except AccessDenied as error:
             self._write(refusal_line(self._node, error))
         except Invalid as error:
@@ -405,14 +405,14 @@ class Subscriber(Protocol):
             self._sessions[key] = self
             self._graces_s[key] = grace_s
             if key not in self._instances:
-                self._instances[key] = self._node.instance(key)
+                self._instances[key] = self._node.instance_token(key)
 
     def _end_sessions(self) -> None:
         """End the sessions of a client that is gone, unless another instance registered under the id since."""
         by_grace: dict[float, list[str]] = {}
         instances = self._instances.copy()
         for key, grace_s in self._take_sessions():
-            if self._node.instance(key) == instances[key]:
+            if self._node.instance_token(key) == instances[key]:
                 by_grace.setdefault(grace_s, []).append(key)
         for grace_s, keys in by_grace.items():
             self._node.shorten(keys, grace_s)

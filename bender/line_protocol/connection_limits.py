@@ -24,12 +24,12 @@ INCOMPLETE_BYTES_MAX = 64 * 1024 * 1024
 
 
 class PlacedConnection(Protocol):
-    """A connection that may have a place. `lost` is to be called when it is lost; `displaced` ends it."""
+    """A connection that may have a place. `lost` is to be called when it is lost; `displace` ends it."""
 
     lost: Callable[[], None] | None
     client: str
 
-    def displaced(self, why: str) -> None: ...
+    def displace(self, reason: str) -> None: ...
 
 
 _C = TypeVar("_C", bound=PlacedConnection)
@@ -60,7 +60,7 @@ class LinePlaces:
                 places=self._places.maximum,
                 client=loser.client,
             )
-            loser.displaced(
+            loser.displace(
                 f"{self._places.maximum} connections to --events of this node are open, the maximum "
                 f"(--max-connections), most of them from {loser.client}: another client needs the place of this one"
             )
@@ -69,7 +69,7 @@ class LinePlaces:
     def note_held(self, connection: PlacedConnection, client: str, size: int) -> None:
         """Note the bytes that a connection holds of a line; end the one that must make room for others, if any."""
         for loser in self._held.note(connection, client, size):
-            loser.displaced(
+            loser.displace(
                 f"lines that have not come completely take more than {self._held.maximum} bytes at this node, the "
                 "maximum: send shorter lines, or end them"
             )

@@ -1,1 +1,1 @@
-"""One running node: a replica with clocks, a journal of its events, and all that the shells around it call."""
+"""One running node: a replica with clocks, a journal of its events, and everything that the shells call."""

@@ -1,7 +1,7 @@
 """The log lines about the cluster: one for each change, and none for a renewal.
 
-An operator must see from them whether this node was away, since when it is ready, and which peers it hears. A change
-that was over before this node knew of it gets no line.
+They must show an operator whether this node was paused, when it became ready, and which peers it hears. A change that
+was over before this node noticed it gets no line.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ from bender.core.peers import PeerState
 from bender.core.replica import Replica
 from bender.net.addresses import host_port
 
-#: Names of consumers that are remembered for having been logged as shared, and for how long after they were.
+#: How many shared names of consumers are remembered as logged, and for how many seconds after they were last shared.
 CONSUMERS_LOGGED_MAX = 100
 CONSUMERS_LOGGED_APART_S = 600.0
 
-#: Conflicts of registrations that `/status` names one by one, and ids that it names of each.
+#: The most address conflicts that `/status` names one by one, and the most ids that it names for each.
 CONFLICTS_SHOWN_MAX = 20
 CONFLICT_IDS_MAX = 4
 
 
-def shared_addresses(replica: Replica, now: float) -> dict[str, list[str]]:
-    """Return the names of the nodes that advertise the same address while they live, by address."""
+def nodes_by_shared_address(replica: Replica, now: float) -> dict[str, list[str]]:
+    """Return the names of the live nodes that advertise the same address, by address."""
     by_address = replica.peers.sharing_addresses(now)
     own = replica.identity.name
     return {address: sorted(name or own for name in by_address[address]) for address in sorted(by_address)}
 
 
-def shared(names: list[str]) -> str:
-    """Return which nodes share an address, and what to do."""
+def shared_address_problem(names: list[str]) -> str:
+    """Return the problem text for nodes that share an address: their names, and what to do."""
     return f"the nodes {' and '.join(names)} advertise it: give each its own with --advertise"
 
 
-def shared_names(replica: Replica, now: float) -> dict[str, list[str]]:
-    """Return the addresses of the nodes that have the same name while they live, by name."""
+def addresses_by_shared_name(replica: Replica, now: float) -> dict[str, list[str]]:
+    """Return the addresses of the live nodes that have the same name, by name."""
     return replica.peers.sharing_names(replica.identity.name, now)
 
 
-def same_name(addresses: list[str]) -> str:
-    """Return which nodes have the same name, and what to do."""
+def shared_name_problem(addresses: list[str]) -> str:
+    """Return the problem text for nodes that share a name: their addresses, and what to do."""
     return f"the nodes at {' and '.join(addresses)} have the same name: give each its own with --name"
 
 
 def conflict_problems(conflicts: AddressConflicts) -> dict[str, str]:
-    """Return the problems of `/status` about registrations with the same address: the conflicts that began first.
+    """Return the problems in `/status` about registrations with the same address, oldest conflicts first.
 
-    One more line has the number of the others.
+    If there are too many to name, one more entry has the number of the others.
     """
     present = conflicts.present
     problems = {
@@ -65,7 +65,7 @@ def conflict_problems(conflicts: AddressConflicts) -> dict[str, str]:
 
 
 def _conflict(keys: Sequence[str]) -> str:
-    """Return which registrations have the same address, and what to do."""
+    """Return the problem text for registrations with the same address: their ids, and what to do."""
     named, more = keys[:CONFLICT_IDS_MAX], len(keys) - CONFLICT_IDS_MAX
     ids = f"{', '.join(named)} and {more} more" if more > 0 else f"{', '.join(named[:-1])} and {named[-1]}"
     return f"{ids} are all renewed with this address, where only one process can answer: stop renewing the wrong ones"
@@ -77,7 +77,7 @@ def _host_port(address: str) -> str:
 
 
 class ClusterLog:
-    """Looks at a replica from time to time and logs what has changed."""
+    """Compares a replica with its state at the last call, and logs the changes."""
 
     _log = Logger()
 
@@ -86,15 +86,15 @@ class ClusterLog:
         self._monotonic = monotonic
         self._ready = False
         self._states: dict[int, PeerState] = {}
-        self._shared: dict[str, list[str]] = {}
-        self._named: dict[str, list[str]] = {}
-        # By name of consumers, when several were seen last to have it.
-        self._consumers: dict[str, float] = {}
+        self._shared_addresses: dict[str, list[str]] = {}
+        self._shared_names: dict[str, list[str]] = {}
+        # When each name of consumers was last shared.
+        self._last_shared_at: dict[str, float] = {}
         self._guarded: set[str] = set()
         self._invalid: dict[str, str] = {}
 
     def note_readiness(self) -> None:
-        """Call this after everything that may have changed it."""
+        """Log a change of the node's readiness; call this after everything that may have changed it."""
         replica = self._replica
         if replica.ready == self._ready:
             return
@@ -118,7 +118,7 @@ class ClusterLog:
             self._log.info("Ready, {waited:.2f} s after its start or a pause.", waited=replica.readiness.waited_s(now))
 
     def note_peers(self) -> None:
-        """Call this with each sweep."""
+        """Log peers whose state has changed; call this with each sweep."""
         now, peers, before = self._monotonic(), self._replica.peers, self._states
         self._states = {peer.incarnation: peers.state(peer, now) for peer in peers}
         for peer in peers:
@@ -127,16 +127,21 @@ class ClusterLog:
                 self._log.info(_LINES[present], peer=peer.name, address=peer.address)
 
     def note_addresses(self) -> None:
-        """Call this with each sweep."""
-        before, self._shared = self._shared, shared_addresses(self._replica, self._monotonic())
-        for address, names in self._shared.items():
+        """Log addresses that nodes have begun or ceased to share; call this with each sweep."""
+        before, self._shared_addresses = (
+            self._shared_addresses,
+            nodes_by_shared_address(self._replica, self._monotonic()),
+        )
+        for address, names in self._shared_addresses.items():
             if before.get(address) != names:
-                self._log.warn("Address {address} is shared: {problem}.", address=address, problem=shared(names))
-        for address in sorted(before.keys() - self._shared):
+                self._log.warn(
+                    "Address {address} is shared: {problem}.", address=address, problem=shared_address_problem(names)
+                )
+        for address in sorted(before.keys() - self._shared_addresses):
             self._log.info("Address {address} is not shared any more.", address=address)
 
     def note_invalid(self) -> None:
-        """Call this with each sweep."""
+        """Log peers that have begun or ceased to send invalid messages; call this with each sweep."""
         before, self._invalid = self._invalid, self._replica.invalid(self._monotonic())
         for address in self._invalid.keys() - before.keys():
             self._log.warn("Peer {address} {problem}.", address=address, problem=self._invalid[address])
@@ -144,34 +149,36 @@ class ClusterLog:
             self._log.info("No longer the case: peer {address} {problem}.", address=address, problem=before[address])
 
     def note_names(self) -> None:
-        """Call this with each sweep."""
-        before, self._named = self._named, shared_names(self._replica, self._monotonic())
-        for name, addresses in self._named.items():
+        """Log names that nodes have begun or ceased to share; call this with each sweep."""
+        before, self._shared_names = self._shared_names, addresses_by_shared_name(self._replica, self._monotonic())
+        for name, addresses in self._shared_names.items():
             if before.get(name) != addresses:
-                self._log.warn("Node name {name} is shared: {problem}.", name=name, problem=same_name(addresses))
-        for name in sorted(before.keys() - self._named):
+                self._log.warn(
+                    "Node name {name} is shared: {problem}.", name=name, problem=shared_name_problem(addresses)
+                )
+        for name in sorted(before.keys() - self._shared_names):
             self._log.info("Node name {name} is not shared any more.", name=name)
 
     def note_consumers(self, shared: Mapping[str, list[str]]) -> None:
-        """Log each name that several consumers have, with their instances; call this with each sweep.
+        """Log each name that several consumers share, with their instances; call this with each sweep.
 
-        A name is logged again only after it was not shared for a while, and no name while so many are remembered: any
-        client can share names, as often as it likes.
+        A name is logged again only after it was not shared for `CONSUMERS_LOGGED_APART_S`, and no further name is
+        logged while `CONSUMERS_LOGGED_MAX` are remembered: any client can share names as often as it likes.
         """
         now = self._monotonic()
         for name, instances in shared.items():
-            if name not in self._consumers:
-                if len(self._consumers) >= CONSUMERS_LOGGED_MAX:
+            if name not in self._last_shared_at:
+                if len(self._last_shared_at) >= CONSUMERS_LOGGED_MAX:
                     continue
                 problem = consumers.same_name(name, instances)
                 self._log.warn("Consumer name {name} is shared: {problem}.", name=name, problem=problem)
-            self._consumers[name] = now
-        if self._consumers:
-            kept = self._consumers.items()
-            self._consumers = {name: at for name, at in kept if at > now - CONSUMERS_LOGGED_APART_S}
+            self._last_shared_at[name] = now
+        if self._last_shared_at:
+            kept = self._last_shared_at.items()
+            self._last_shared_at = {name: at for name, at in kept if at > now - CONSUMERS_LOGGED_APART_S}
 
     def note_conflicts(self, conflicts: AddressConflicts, changes: ConflictChanges) -> None:
-        """Log the conflicts that have begun or are over; call this with each sweep that finds some."""
+        """Log the address conflicts that have begun or ended; call this with each sweep of a ready node."""
         for address in changes.begun:
             self._log.warn(
                 "Several registrations have the address {address}: {problem}.",
@@ -182,7 +189,7 @@ class ClusterLog:
             self._log.info("Only one registration has the address {address} now.", address=_host_port(address))
 
     def note_guard(self) -> None:
-        """Call this with each sweep."""
+        """Log apps whose members have begun or ceased to be suspect; call this with each sweep."""
         before, self._guarded = self._guarded, self._replica.guarded_apps
         for app in sorted(self._guarded - before):
             self._log.warn(

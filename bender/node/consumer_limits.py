@@ -1,7 +1,7 @@
-"""The consumers that one node knows: where each came from, and how much may be kept of all of them.
+"""The consumers that one node knows, their origins, and the limits of their number and reports.
 
-No client can keep others from being consumers. What one address may have is limited, and where the node has as many as
-it may have, those without a stream make room for others. Nothing here knows what consumers confirm.
+No client can prevent others from being consumers: the consumers of one address are limited, and at the node's limit,
+consumers without a stream are evicted for new ones. This module does not know what consumers confirm.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from bender.core.replica import Full
 from bender.net.client_address import UNIX, client_at, host_of
 from bender.node.journal import Entry
 
-#: Consumers at one node, including those that ended a while ago.
+#: The most consumers at one node, including those that ended a while ago.
 CONSUMERS_MAX = 1000
 
-#: Consumers of one client address, so that it takes several clients to use up the room with streams. A host that runs
-#: a load balancer for each of a hundred teams has half of that.
+#: The most consumers of one client address, so that one client alone cannot fill the node with streams. A host that
+#: runs a load balancer for each of a hundred teams needs half of that.
 CONSUMERS_OF_CLIENT_MAX = 250
 
-#: Bytes of reports at one node, encoded. A peer takes an answer with all of them, and to list them takes a tenth of a
-#: second.
+#: The most bytes of encoded reports at one node: all of them fit an answer to a peer, and listing them takes a tenth of
+#: a second.
 REPORTS_BYTES_MAX = 4 * 1024 * 1024
 
-#: Bytes of the reports of one client address: 17 of the largest that a driver sends, or 250 of 4 KiB.
+#: The most bytes of the reports of one client address: 17 of the largest that a driver sends, or 250 of 4 KiB.
 REPORTS_OF_CLIENT_BYTES_MAX = 1024 * 1024
 
 
-class Selecting(Protocol):
+class EventFilter(Protocol):
     """The events that a stream of a consumer selects."""
 
     @property
@@ -45,14 +45,14 @@ class Selecting(Protocol):
 
 @frozen
 class Origin:
-    """The address that a request or a stream of a consumer came from; without a port if that says nothing."""
+    """The address from which a consumer's request or stream came. `port` is None if it does not identify a program."""
 
     host: str = UNIX
     port: int | None = None
 
     @property
     def client(self) -> str:
-        """The client that quotas count: the address, or its network if it is an IPv6 address."""
+        """The client whose consumers are counted together: the address, or the network of an IPv6 address."""
         return client_at(self.host)
 
     def __str__(self) -> str:
@@ -61,23 +61,27 @@ class Origin:
 
 
 def origin_of(peer: Any) -> Origin:
-    """Return the origin of a connection by its peer's address, as Twisted gives it."""
+    """Return the origin of a connection, from the Twisted address of its other end."""
     return Origin(host_of(peer), getattr(peer, "port", None))
 
 
 @define(eq=False)
-class Known:
-    """What a node knows of one consumer: an instance of a name.
+class KnownConsumer:
+    """One consumer at a node: an instance of a name.
 
-    The client has `given` the instance, or the node made it up of the origin. `began_at` is when it was first here,
-    `alive_at` when anything last came from it, and `seen_at` the same with the ends of its streams, all by the node's
-    clock. `opened` grows with each stream of any consumer. Without streams it is connected until `present_until`, if it
-    never had one.
+    - `sent_instance`: whether the client sent the instance; otherwise the node made it from the origin.
+    - `began_at`: when the consumer was first here; this and the following times are on the node's clock.
+    - `alive_at`: when the client last sent something.
+    - `seen_at`: the same, or the end of its last stream.
+    - `at_ms`: when it last confirmed an event, in ms since the epoch.
+    - `position`: the number of the last event that it has confirmed.
+    - `opened`: the ordinal number of its last stream among those of all consumers.
+    - `present_until`: until when it is connected if it never had a stream.
     """
 
     name: str
     instance: str
-    given: bool
+    sent_instance: bool
     origin: Origin
     began_at: float
     at_ms: int
@@ -86,19 +90,19 @@ class Known:
     seen_at: float = field(init=False)
     position: int | None = None
     report: bytes = b""
-    streams: list[Selecting] = field(factory=list)
+    streams: list[EventFilter] = field(factory=list)
     has_streamed: bool = False
     opened: int = 0
     present_until: float = 0.0
-    #: Whether the roster has it.
-    listed: bool = False
+    #: Whether the table contains it.
+    in_table: bool = False
 
     def __attrs_post_init__(self) -> None:
         self.client = self.origin.client
         self.alive_at = self.seen_at = self.began_at
 
     def is_connected(self, now: float) -> bool:
-        """Whether it has a stream, or never had one and confirmed lately."""
+        """Return True if it has a stream, or if it never had one and has confirmed lately."""
         return bool(self.streams) or (not self.has_streamed and now < self.present_until)
 
 
@@ -106,40 +110,40 @@ class ConsumerTable:
     """All consumers of one node, within the limits."""
 
     def __init__(self) -> None:
-        self._by_name: dict[str, dict[str, Known]] = {}
+        self._by_name: dict[str, dict[str, KnownConsumer]] = {}
         # By client.
         self._held: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
 
-    def __iter__(self) -> Iterator[Known]:
-        """Return all consumers."""
+    def __iter__(self) -> Iterator[KnownConsumer]:
+        """Iterate over all consumers."""
         return (known for instances in self._by_name.values() for known in instances.values())
 
-    def in_order(self) -> list[Known]:
-        """Return all consumers in order of name and then of instance."""
+    def in_order(self) -> list[KnownConsumer]:
+        """Return all consumers, sorted by name and instance."""
         return sorted(self, key=lambda known: (known.name, known.instance))
 
-    def get(self, name: str, instance: str) -> Known | None:
+    def get(self, name: str, instance: str) -> KnownConsumer | None:
         return self._by_name.get(name, {}).get(instance)
 
-    def named(self, name: str) -> list[Known]:
+    def instances_of(self, name: str) -> list[KnownConsumer]:
         """Return all instances of a name."""
         return [*self._by_name.get(name, {}).values()]
 
-    def several(self) -> set[str]:
+    def shared_names(self) -> set[str]:
         """Return the names that more than one instance has."""
         return {name for name, instances in self._by_name.items() if len(instances) > 1}
 
-    def label(self, name: str, origin: Origin) -> str:
-        """Return an instance for a client that gave none: its origin, with a number where that is used already."""
+    def new_instance(self, name: str, origin: Origin) -> str:
+        """Return an instance for a client that sent none: its origin, with a number if that is used already."""
         taken, label, number = self._by_name.get(name, {}), str(origin), 1
         while label in taken:
             number += 1
             label = f"{origin}#{number}"
         return label
 
-    def rename(self, known: Known, instance: str) -> None:
-        """Give a consumer another instance, which no other one of its name has."""
+    def rename(self, known: KnownConsumer, instance: str) -> None:
+        """Change the instance of a consumer; no other consumer of its name may have the new one."""
         instances = self._by_name[known.name]
         del instances[known.instance]
         known.instance = instance
@@ -147,12 +151,13 @@ class ConsumerTable:
 
     # Room for consumers.
 
-    def add(self, known: Known, now: float, *, streaming: bool) -> None:
-        """Add a consumer that will have a stream, or will not; at a limit another one is evicted for it.
+    def add(self, known: KnownConsumer, now: float, *, streaming: bool) -> None:
+        """Add a consumer; at a limit, another consumer is evicted for it. `streaming`: it will have a stream.
 
-        Evicted is one without a stream: of the same client where that has as many as one client may have, else of the
-        client with the most; the one that was not seen for longest. One that is connected gives way to a stream, or to
-        a client that has fewer. Raises `Full` if there is none, and evicts nothing then.
+        The evicted consumer has no stream. It belongs to the same client if this client has its maximum, otherwise to
+        the client with the most consumers, and is the one that was not seen for longest. A connected consumer is
+        evicted only for a stream, or for a client with fewer consumers. Raises `Full` if none can be evicted, and
+        changes nothing then.
         """
         client = known.client
         if self._held[client] >= CONSUMERS_OF_CLIENT_MAX:
@@ -170,17 +175,18 @@ class ConsumerTable:
                 raise Full(f"this node has {CONSUMERS_MAX} consumers, which is the maximum")
             self.remove(victim)
         self._held[client] += 1
-        known.listed = True
+        known.in_table = True
         self._by_name.setdefault(known.name, {})[known.instance] = known
 
-    def _victim(self, candidates: Iterator[Known]) -> Known | None:
-        """Choose the consumer to evict, of those among the candidates that have no stream."""
+    def _victim(self, candidates: Iterator[KnownConsumer]) -> KnownConsumer | None:
+        """Return the consumer to evict among the candidates without a stream; None if all have one."""
         streamless = (each for each in candidates if not each.streams)
         return max(streamless, key=lambda each: (self._held[each.client], -each.seen_at), default=None)
 
-    def remove(self, known: Known) -> None:
+    def remove(self, known: KnownConsumer) -> None:
+        """Remove a consumer and its report."""
         self._drop_report(known)
-        known.listed = False
+        known.in_table = False
         instances = self._by_name[known.name]
         del instances[known.instance]
         if not instances:
@@ -188,7 +194,7 @@ class ConsumerTable:
         _decrease(self._held, known.client, 1)
 
     def forget(self, before: float) -> None:
-        """Remove those without a stream that were last seen before this time."""
+        """Remove the consumers without a stream that were last seen before this time."""
         for known in [each for each in self if each.seen_at < before and not each.streams]:
             self.remove(known)
 
@@ -198,8 +204,8 @@ class ConsumerTable:
     def report_bytes(self) -> int:
         return self._bytes.total()
 
-    def require_room(self, known: Known, report: bytes, now: float) -> None:
-        """Raise `Full` where a client would have more reports than it may have, even without those that are over."""
+    def require_room(self, known: KnownConsumer, report: bytes, now: float) -> None:
+        """Raise `Full` if a report exceeds its client's limit even without the reports of its ended consumers."""
         client = known.client
         over = self._bytes[client] + len(report) - len(known.report) - REPORTS_OF_CLIENT_BYTES_MAX
         if over > 0 and over > sum(len(each.report) for each in self._ended(client, known, now)):
@@ -208,11 +214,12 @@ class ConsumerTable:
                 "the maximum for one client"
             )
 
-    def keep_report(self, known: Known, report: bytes, now: float = 0.0) -> None:
-        """Replace the report of a consumer, where there is room for it; others of the node lose theirs if need be.
+    def keep_report(self, known: KnownConsumer, report: bytes, now: float = 0.0) -> None:
+        """Replace the report of a consumer, for which `require_room` has found room; drop others above the limits.
 
-        Those are, in this order, of consumers of this client that ended, without a stream, of the client whose reports
-        have the most bytes, and not seen for longest. A report that was lost comes again with the next confirmation.
+        Above the limit of the client, reports of its ended consumers are dropped first, longest not seen first. Above
+        the limit of the node, those of consumers without a stream are dropped first, then those of the client with the
+        most bytes of reports. A dropped report comes again with the consumer's next confirmation.
         """
         client = known.client
         self._bytes[client] += len(report)
@@ -226,14 +233,14 @@ class ConsumerTable:
             others = (each for each in self if each.report and each is not known)
             self._drop_report(max(others, key=self._first_to_lose))
 
-    def _ended(self, client: str, known: Known, now: float) -> list[Known]:
+    def _ended(self, client: str, known: KnownConsumer, now: float) -> list[KnownConsumer]:
         """Return the other consumers of a client that are not connected."""
         return [each for each in self if each.client == client and each is not known and not each.is_connected(now)]
 
-    def _first_to_lose(self, known: Known) -> tuple[bool, int, float]:
+    def _first_to_lose(self, known: KnownConsumer) -> tuple[bool, int, float]:
         return not known.streams, self._bytes[known.client], -known.seen_at
 
-    def _drop_report(self, known: Known) -> None:
+    def _drop_report(self, known: KnownConsumer) -> None:
         _decrease(self._bytes, known.client, len(known.report))
         known.report = b""
 

@@ -1,4 +1,4 @@
-"""Counts of what a node has done since its start, to see whether it is still at work."""
+"""Counts of a node's work since its start, which show whether it still makes progress."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from bender.metrics.histogram import Histogram, RecentPeak
 class Counters:
     """The counts; the code that does the work adds to them.
 
-    `requests` are those to peers, rounds and pushes alike: `answered` ones, and those that `failed`. `received` are
-    those of peers. Bytes are those of messages, to and from peers, without what HTTP adds to them. A round or sweep
-    has failed if it raised an unexpected exception, which is in the log.
+    `requests` counts the requests to peers, rounds and pushes alike; `answered` and `failed` count their results.
+    `received` counts the requests from peers. `bytes_sent` and `bytes_received` count the bytes of messages to and from
+    peers, without the bytes that HTTP adds. A round or sweep has failed if it raised an unexpected exception, which is
+    in the log.
 
-    Requests of clients are `unauthorized` without a valid token, `forbidden` where the token does not permit them or a
-    browser sent them for a page of another site, also at the port of peers, and `turned_away` where they waited too
-    long at an overloaded node. `tls_refused` counts the connections of clients whose TLS handshake failed.
+    Requests of clients are `unauthorized` without a valid token. They are `forbidden` if the token does not permit
+    them, or if a browser sent them for a page of another site, also at the port for peers. They are `turned_away` if
+    they waited too long at an overloaded node. `tls_refused` counts the connections of clients whose TLS handshake
+    failed.
 
-    `registered` are the registrations that began here, `renewed` those that were renewed or changed here, by whatever
+    `registered` counts the registrations that began here, `renewed` those that were renewed or changed here, over any
     protocol. Watchers were `dropped` because they did not read their events, and `displaced` because another client
     needed their place.
 
-    `dns_queries` are the messages that came over DNS, `dns_truncated` the answers that were too long for their clients,
-    and `dns_dropped` the messages that got no answer.
+    `dns_queries` counts the messages that came over DNS, `dns_truncated` the answers that were too long for their
+    clients, and `dns_dropped` the messages that got no answer.
     """
 
     rounds: int = 0
@@ -53,30 +55,31 @@ class Counters:
     dns_dropped: int = 0
 
     def count_denied(self, code: str) -> None:
-        """Count a request of a client that was denied with this code, by whatever protocol."""
+        """Count a client's request that was denied with this code, over any protocol."""
         if code == "UNAUTHORIZED":
             self.unauthorized += 1
         else:
             self.forbidden += 1
 
     def count_registration(self, *, created: bool) -> None:
-        """Count a registration that was accepted: it began here or, without `created`, was renewed or changed."""
+        """Count an accepted registration: it began here if `created`, else it was renewed or changed here."""
         if created:
             self.registered += 1
         else:
             self.renewed += 1
 
     def count_tls_refused(self, host: str, clause: str) -> None:
-        """Count a client with which no TLS connection was made. It is not logged: a scan would fill the log."""
+        """Count a client whose TLS handshake failed. It is not logged, because a port scan would fill the log."""
         del host, clause
         self.tls_refused += 1
 
-    def shown(self) -> dict[str, Any]:
+    def as_fields(self) -> dict[str, Any]:
+        """Return the counts by name, as `/status` shows them."""
         return asdict(self)
 
 
 class ReactorLoad:
-    """How late the timers of a node's reactor were: the time for which everything waits that comes to the process."""
+    """The lag of a node's reactor: how late its timers were, and so how long each input of the process waited."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         """`seconds` is the clock of the node."""
@@ -84,6 +87,6 @@ class ReactorLoad:
         self.longest = RecentPeak(seconds)
 
     def note_lag(self, lag_s: float) -> None:
-        """Note how late a timer was."""
+        """Record how late a timer was, in seconds."""
         self.lag.observe(lag_s)
         self.longest.note(lag_s)

@@ -1,7 +1,7 @@
-"""Why an instance is in rotation or not: the accounts of all nodes, and what they amount to in one sentence.
+"""Why an instance is in rotation or not: the diagnoses of all nodes, and their summary in one sentence.
 
-The reader may be in a hurry: the sentence says what is the case, since when, and who could change it. The rest is the
-evidence. Nothing is decided here, and nothing changed.
+The reader may be in a hurry: the sentence states the present state, since when it lasts, and which command changes it.
+The other fields are the evidence. This module decides and changes nothing.
 """
 
 from __future__ import annotations
@@ -19,78 +19,82 @@ from bender.core.reasons import CHECK_FAILED
 from bender.core.registration_status import UP
 from bender.core.timing import in_a_word
 from bender.net.addresses import host_port
-from bender.node.inquiries import gathered, peer_accounts
+from bender.node.inquiries import gather, peer_diagnoses
 from bender.node.node import Node
 
-#: Other registrations with the address of an instance that the sentence names.
+#: The most registrations with the same address that the sentence names.
 SAME_ADDRESS_NAMED_MAX = 4
 
 
 async def explain(node: Node, key: str) -> dict[str, Any] | None:
-    """Return the answer to `GET /explain/…`; None if no node knows anything of the id."""
-    asking: list[Coroutine[Any, Any, Any]] = [peer_accounts(node, key), node.all_consumers()]
-    accounts, consumers = await gathered(asking)
-    # What this node says about it must be of the same moment as its list, which is read below.
-    accounts = [node.account(key), *accounts]
-    answered = [account for account in accounts if isinstance(account, NodeDiagnosis)]
-    if not any(account.says_something for account in answered):
+    """Return the answer to `GET /explain/…`; None if no node knows anything about the id."""
+    asking: list[Coroutine[Any, Any, Any]] = [peer_diagnoses(node, key), node.all_consumers()]
+    diagnoses, consumers = await gather(asking)
+    # This node's diagnosis must be of the same moment as its list, which is read below.
+    diagnoses = [node.diagnose(key), *diagnoses]
+    answered = [diagnosis for diagnosis in diagnoses if isinstance(diagnosis, NodeDiagnosis)]
+    if not any(diagnosis.says_something for diagnosis in answered):
         return None
     shown = node.registration(key)
     found = node.override(key)
     override = None if found is None else override_object(key, *found)
-    checked = _checked(key, consumers)
-    same_address = node.same_address(key)
+    checked = _check_results(key, consumers)
+    same_address = node.ids_with_same_address(key)
     return {
         "id": key,
         "listed": shown is not None,
-        "why": _why(answered, [account for account in accounts if isinstance(account, NoDiagnosis)])
+        "why": _explanation(answered, [diagnosis for diagnosis in diagnoses if isinstance(diagnosis, NoDiagnosis)])
         + _overridden(override)
         + _weight(shown)
-        + _found(checked)
+        + _found_down(checked)
         + _same_address(key, same_address, listed=shown is not None),
         "registration": None if shown is None else msgspec.Raw(shown),
         "word": override,
         "checks": checked,
         "same_address": same_address,
         "backends": _backends(node, key),
-        "nodes": [{"answered": isinstance(account, NodeDiagnosis), **_fields(account)} for account in accounts],
+        "nodes": [{"answered": isinstance(diagnosis, NodeDiagnosis), **_fields(diagnosis)} for diagnosis in diagnoses],
     }
 
 
-def _fields(account: NodeDiagnosis | NoDiagnosis) -> dict[str, Any]:
-    fields: dict[str, Any] = msgspec.to_builtins(account)
+def _fields(diagnosis: NodeDiagnosis | NoDiagnosis) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(diagnosis)
     return fields
 
 
 # The sentence.
 
 
-def _why(accounts: Sequence[NodeDiagnosis], unheard: Sequence[NoDiagnosis]) -> str:
-    """The first account is that of the node which was asked."""
-    asked = accounts[0]
-    sentence = _why_listed(accounts) if asked.listed else _why_not_listed(asked, accounts)
-    others = [account.node for account in accounts if account.listed != asked.listed]
+def _explanation(diagnoses: Sequence[NodeDiagnosis], unanswered: Sequence[NoDiagnosis]) -> str:
+    """Return the first part of the sentence. The first diagnosis is that of the node that the client asked."""
+    asked = diagnoses[0]
+    sentence = _why_listed(diagnoses) if asked.listed else _why_not_listed(asked, diagnoses)
+    others = [diagnosis.node for diagnosis in diagnoses if diagnosis.listed != asked.listed]
     if others:
         sentence += f"; {_and(others)} {'does' if len(others) == 1 else 'do'}{' not' if asked.listed else ''} list it"
-    if unheard:
-        sentence += f"; {_and(each.node for each in unheard)} did not answer"
+    if unanswered:
+        sentence += f"; {_and(each.node for each in unanswered)} did not answer"
     return sentence
 
 
-def _why_listed(accounts: Sequence[NodeDiagnosis]) -> str:
-    asked = accounts[0]
+def _why_listed(diagnoses: Sequence[NodeDiagnosis]) -> str:
+    asked = diagnoses[0]
     if asked.suspect_s is not None:
         lost = f": {_lost(asked)}" if _lost(asked) else ""
         return (
             f"suspect at {asked.node} (node-lost), which does not hear the nodes at which it renewed{lost}; it is "
             f"listed with most of its app for another {in_a_word(asked.suspect_s)} (bender guard end ends that)"
         )
-    held = [(account, account.claim) for account in accounts if account.claim is not None and account.claim.speaks]
+    held = [
+        (diagnosis, diagnosis.claim)
+        for diagnosis in diagnoses
+        if diagnosis.claim is not None and diagnosis.claim.speaks
+    ]
     if not held:
-        holders = [seen.node for seen in accounts[0].sees if seen.counts]
+        holders = [seen.node for seen in diagnoses[0].sees if seen.counts]
         return f"listed because {_and(holders) or 'a node that is about to remove it'} heard from it"
-    account, claim = max(held, key=lambda each: each[1].left_s)
-    return f"listed: {account.node} heard from it {_seconds(claim.renewed_s)} ago, {_left(claim)}"
+    diagnosis, claim = max(held, key=lambda each: each[1].left_s)
+    return f"listed: {diagnosis.node} heard from it {_seconds(claim.renewed_s)} ago, {_left(claim)}"
 
 
 def _left(claim: HeldClaim) -> str:
@@ -99,13 +103,13 @@ def _left(claim: HeldClaim) -> str:
     return f"its ttl of {claim.ttl:g} s is over, and the other nodes are asked whether they heard from it"
 
 
-def _why_not_listed(asked: NodeDiagnosis, accounts: Sequence[NodeDiagnosis]) -> str:
+def _why_not_listed(asked: NodeDiagnosis, diagnoses: Sequence[NodeDiagnosis]) -> str:
     last = next((happened for happened in asked.events if happened.event == "offline"), None)
     since = "" if last is None else f" since {_time(last.at_ms)}"
     lost = _lost(asked)
     if asked.hidden and lost:
         return f"hidden{since} at {asked.node} (node-lost), which does not hear the nodes at which it renewed: {lost}"
-    enders = dict.fromkeys(name for account in accounts for name in account.ended)
+    enders = dict.fromkeys(name for diagnosis in diagnoses for name in diagnosis.ended)
     if (last is not None and last.reason == CHECK_FAILED) or (last is None and asked.check_failed):
         by = f", by a request to {_and(enders)}" if enders else ""
         return f"deregistered{since}{by}, because a check of it failed"
@@ -118,13 +122,13 @@ def _why_not_listed(asked: NodeDiagnosis, accounts: Sequence[NodeDiagnosis]) -> 
     return f"not listed at {asked.node}, which knows nothing of it"
 
 
-def _lost(account: NodeDiagnosis) -> str:
-    """Return the nodes that a node does not hear, and whose claims would count if it did."""
-    return ", ".join(f"{seen.node} ({_ago(seen.heard_s)})" for seen in account.sees if seen.why == "silent")
+def _lost(diagnosis: NodeDiagnosis) -> str:
+    """Return the silent nodes of a diagnosis, whose claims would count if the diagnosing node heard them."""
+    return ", ".join(f"{seen.node} ({_ago(seen.heard_s)})" for seen in diagnosis.sees if seen.why == "silent")
 
 
 def _overridden(override: dict[str, Any] | None) -> str:
-    """Return the part of the sentence about a state that an operator set."""
+    """Return the part of the sentence about the operator's state."""
     if override is None or override["state"] == UP:
         return ""
     means = "no new requests" if override["state"] == "drain" else "no requests"
@@ -133,21 +137,21 @@ def _overridden(override: dict[str, Any] | None) -> str:
 
 
 def _weight(shown: bytes | None) -> str:
-    """A weight of 0 is what its owner wants, or has forgotten."""
+    """Return the part of the sentence about a weight of 0, which its owner has set on purpose or forgotten."""
     weight = None if shown is None else msgspec.json.decode(shown)["weight"]
     return "; its weight is 0, so it gets no traffic" if weight == 0 else ""
 
 
-def _checked(key: str, consumers: Iterable[ConsumerState]) -> list[dict[str, Any]]:
-    """Return the results of the load balancers that report on their checks."""
+def _check_results(key: str, consumers: Iterable[ConsumerState]) -> list[dict[str, Any]]:
+    """Return the result of each load balancer that reports its health checks."""
     finding = [(each, None if each.report is None else each.report.found_down) for each in consumers if each.connected]
     reports = [(each, down) for each, down in finding if down is not None]
     called = labels([(each.name, each.instance) for each, _ in reports])
     return [{"consumer": label, "down": key in down} for label, (_, down) in zip(called, reports, strict=True)]
 
 
-def _found(checked: Sequence[dict[str, Any]]) -> str:
-    """An instance that all find down gets no traffic, though it renews: that alone never takes it away."""
+def _found_down(checked: Sequence[dict[str, Any]]) -> str:
+    """Return the part of the sentence about load balancers that find the instance down; the registry still lists it."""
     down = [check["consumer"] for check in checked if check["down"]]
     if not down:
         return ""
@@ -156,7 +160,7 @@ def _found(checked: Sequence[dict[str, Any]]) -> str:
 
 
 def _same_address(key: str, others: Sequence[str], *, listed: bool) -> str:
-    """Requests for it may go to another app or version: one process alone answers at an address."""
+    """Return the part of the sentence about other registrations with its address, where only one process answers."""
     if not others:
         return ""
     _, _, _, host, port = key.split("/")
@@ -185,15 +189,15 @@ def _and(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-# What it is in rotation for.
+# The backends of the instance.
 
 
 def _backends(node: Node, key: str) -> list[dict[str, Any]]:
-    """Return the backends that send to its version, all or a canary's part, with the frontends before them."""
+    """Return the backends that send requests to the instance's version, as version or canary, with their frontends."""
     _, app, version, _, _ = key.split("/")
-    frontends = [msgspec.json.decode(body) for body in node.configuration("frontend")]
+    frontends = [msgspec.json.decode(body) for body in node.configured_objects("frontend")]
     found = []
-    for backend in map(msgspec.json.decode, node.configuration("backend")):
+    for backend in map(msgspec.json.decode, node.configured_objects("backend")):
         role = _role(backend, app, version)
         if role is not None:
             names = [frontend["name"] for frontend in frontends if frontend.get("backend") == backend["name"]]

@@ -1,7 +1,7 @@
-"""Questions of a node to its peers, about registrations and about themselves, each asked of all of them at once.
+"""Questions that a node sends to all its peers at once, about registrations and about the peers themselves.
 
-Only the node that holds a claim knows how much time it has left, and only a node itself which peers it hears, so a
-complete answer takes those of all nodes. No peer is waited for longer than an interval.
+Only the node that holds a claim knows how much time the claim has left, and only the node itself knows which peers it
+hears. So a complete answer needs the answers of all nodes. A node waits one interval at most for each peer.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from bender.node.propagation import node_names
 _Answer = TypeVar("_Answer")
 
 
-async def gathered(questions: Iterable[Coroutine[Any, Any, _Answer]]) -> list[_Answer]:
-    """Ask everything at once, and return the answers in order. If this is cancelled, or one fails, so are the others.
+async def gather(questions: Iterable[Coroutine[Any, Any, _Answer]]) -> list[_Answer]:
+    """Run coroutines concurrently and return their results in order.
 
-    It raises what the first that fails raises, where Twisted's `gatherResults` would raise `FirstError`: a client that
-    went away must be recognized by its `CancelledError`.
+    If this is cancelled, or one of them raises, the others are cancelled. The exception is raised unchanged, where
+    Twisted's `gatherResults` would raise `FirstError`: a `CancelledError` shows that the client closed its connection.
     """
     asking = [Deferred.fromCoroutine(question) for question in questions]
     try:
@@ -39,26 +39,26 @@ async def gathered(questions: Iterable[Coroutine[Any, Any, _Answer]]) -> list[_A
         raise
 
 
-async def peer_accounts(node: Node, key: str) -> list[NodeDiagnosis | NoDiagnosis]:
-    """Return what each peer that has not left knows of an id."""
+async def peer_diagnoses(node: Node, key: str) -> list[NodeDiagnosis | NoDiagnosis]:
+    """Return the diagnosis of an id from each peer that has not left."""
     asked = _present(node)
-    answers = await gathered(_account_of(node, peer, key) for peer in asked)
+    answers = await gather(_account_of(node, peer, key) for peer in asked)
     return [*map(_named, asked, answers)]
 
 
 async def _account_of(node: Node, peer: Peer, key: str) -> NodeDiagnosis | NoDiagnosis:
     if not node.replica.has_reached(peer.address):
         return NoDiagnosis(peer.name, peer.address, "was never reached from this node")
-    return await node.exchange.ask_account(peer.address, key)
+    return await node.exchange.ask_diagnosis(peer.address, key)
 
 
 def _named(peer: Peer, answer: NodeDiagnosis | NoDiagnosis) -> NodeDiagnosis | NoDiagnosis:
-    """Return an answer with the peer's name, also if there was no answer."""
+    """Return the answer itself, or a missing answer with the peer's name in it."""
     return answer if isinstance(answer, NodeDiagnosis) else msgspec.structs.replace(answer, node=peer.name)
 
 
 class NodeClaim(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "left_s": "left"}):
-    """A claim that the node with this name and address holds; the rest is as in `ClaimLease`."""
+    """A claim, with the name and address of the node that holds it; the other fields are those of `ClaimLease`."""
 
     node: str
     address: str
@@ -68,9 +68,9 @@ class NodeClaim(msgspec.Struct, frozen=True, rename={"ttl_s": "ttl", "left_s": "
 
 
 class ClaimsFound(msgspec.Struct, frozen=True):
-    """The claims of each key that was asked about, longest left first, and the nodes that did not answer.
+    """The claims of each requested key, longest time left first, and the names of the nodes that did not answer.
 
-    Each claim is as of the answer of its node. A peer that was configured and never found is missing under its address.
+    The time left is as of the answer of the claim's node. A seed that was never reached is in `missing` by its address.
     """
 
     claims: dict[str, list[NodeClaim]]
@@ -78,10 +78,10 @@ class ClaimsFound(msgspec.Struct, frozen=True):
 
 
 async def all_claims(node: Node, keys: Sequence[str]) -> ClaimsFound:
-    """Return the claims that this node and its peers hold. A peer that is silent is missing, and is not asked."""
+    """Return the claims of this node and its peers. A silent peer is not asked, and is in `missing`."""
     present = _present(node)
     me, own = node.replica.identity, node.claim_leases(keys)
-    answers = await gathered(_claims_of(node, peer, keys) for peer in present)
+    answers = await gather(_claims_of(node, peer, keys) for peer in present)
     name = node_names(me, present)
     found: dict[str, list[NodeClaim]] = {key: [] for key in keys}
     holders = [(me.name, me.address), *((peer.name, peer.address) for peer in present)]
@@ -102,18 +102,18 @@ async def _claims_of(node: Node, peer: Peer, keys: Sequence[str]) -> list[ClaimL
 
 
 def _most_left(claim: NodeClaim) -> tuple[Any, ...]:
-    """Return what puts claims in order; the name decides between equal times."""
+    """Return the sort key of a claim: the longest time left first, then by name and address."""
     return -claim.left_s, claim.node, claim.address
 
 
 async def all_reports(node: Node) -> list[NodeReport | NoNodeReport]:
-    """Return what this node and its peers report about themselves, in order of name and address.
+    """Return the reports of this node and its peers about themselves, sorted by name and address.
 
-    A peer that is silent is not asked. One that was configured and never found has its address as its name.
+    A silent peer is not asked. A seed that was never reached has its address as its name.
     """
     present = _present(node)
     own = node.own_report()
-    answers = await gathered(_report_of(node, peer) for peer in present)
+    answers = await gather(_report_of(node, peer) for peer in present)
     listed = {peer.address for peer in present}
     unfound = (
         NoNodeReport(seed, seed, "was never reached from this node")
@@ -135,13 +135,13 @@ async def _report_of(node: Node, peer: Peer) -> NodeReport | NoNodeReport:
         answer = await node.exchange.ask_report(peer.address)
     if isinstance(answer, NodeReport):
         if answer.incarnation == peer.incarnation or not _is_listed(node, answer.incarnation):
-            return answer  # in the second case it was started again, and is not known as that yet
+            return answer  # another incarnation: the peer has restarted, and this node does not know it yet
         answer = "another node answers at its address"
     return NoNodeReport(peer.name, peer.address, answer)
 
 
 def _is_listed(node: Node, incarnation: int) -> bool:
-    """Return True if another part of a list of all nodes has this incarnation."""
+    """Return True if this incarnation is this node, or a peer that is still present."""
     peer = node.replica.peers.get(incarnation)
     return incarnation == node.replica.identity.incarnation or (peer is not None and not peer.gone)
 

@@ -1,7 +1,7 @@
-"""The limits of one node that an operator can change, and how far each is used.
+"""The limits of one node that an operator can change, and the use of each.
 
-They bound what clients can make a node keep or do; what peers bring is never refused because of them. Constants that
-nobody needs to change stand beside the code that they bound. docs/limits.md lists all of them.
+They bound the memory and work that clients can cause at a node; data from peers is never refused because of them.
+Constants that nobody needs to change are in the modules that they bound. docs/limits.md lists all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bender.net.request_rate import RequestRate
 
 _T = TypeVar("_T")
 
-#: Seconds that a client may take to send a request, to take what is sent to it, or to send nothing at all.
+#: Seconds that a client may take to send a request or to read an answer, and that its connection may be idle.
 CLIENT_TIMEOUT_S = 60.0
 
 
@@ -27,10 +27,12 @@ CLIENT_TIMEOUT_S = 60.0
 class Limits:
     """Limits of a node, each with the default of its option.
 
-    `connections` are those of clients to each of `--api`, `--events` and `--agent`. `subscribers` receive events, by
-    whatever protocol. `registrations` are those that were accepted at this node. `rate` is the number of requests a
-    second from one client address; 0 sets no limit. `body_bytes` is for every request that does not say otherwise,
-    `entry_bytes` for one registration, backend or frontend as JSON.
+    - `connections`: clients' connections to each of `--api`, `--events` and `--agent`.
+    - `subscribers`: clients that receive events, over any protocol.
+    - `registrations`: registrations that were accepted at this node.
+    - `rate`: requests a second from one client address; 0 sets no limit.
+    - `body_bytes`: the body of a request whose route has no limit of its own.
+    - `entry_bytes`: one registration, backend or frontend as JSON.
     """
 
     connections: int = 10_000
@@ -47,9 +49,9 @@ DEFAULTS = Limits()
 
 @frozen
 class LimitUse:
-    """How far a limit is used: now, at most since the start, and how often it refused something.
+    """The use of a limit: now, its peak since the start, and the number of refusals.
 
-    `maximum` is None where no limit is set. For a limit of a single request, `used` is the largest that was accepted.
+    `maximum` is None if no limit is set. For a limit on single requests, `used` is the largest that was accepted.
     """
 
     maximum: float | None
@@ -57,27 +59,27 @@ class LimitUse:
     peak: float
     refused: int
 
-    def shown(self) -> dict[str, Any]:
-        """Return the fields in `/status`."""
+    def as_fields(self) -> dict[str, Any]:
+        """Return the use as `/status` shows it."""
         return {"max": self.maximum, "used": self.used, "peak": self.peak, "refused": self.refused}
 
 
 class NodeLimits:
-    """The limits of one node as they are at present, and their use.
+    """The present limits of one node, and their use.
 
-    Code that is bound by a limit reads `values` each time, or calls `follow` to be called when they change. Shells add
-    the use of their limits to `uses`, under the name in `/status`.
+    Code that obeys a limit reads `values` each time, or calls `follow` to get each change. Shells add the use of their
+    limits to `uses`, under the name in `/status`.
     """
 
     def __init__(self, values: Limits, seconds: Callable[[], float]) -> None:
         """`seconds` is the clock of the rate of requests."""
         self.values = values
-        #: The requests of clients, by whatever protocol.
+        #: The rate of clients' requests over all protocols.
         self.rate = RequestRate(seconds)
         self.uses: dict[str, Callable[[], LimitUse]] = {}
         #: The number of apps and backends that a protocol cannot express, by the option that switches it on.
         self.left_out: dict[str, Callable[[], int]] = {}
-        # Connections of clients to each port, and of peers, for which there are file descriptors.
+        # The connections for which the process has file descriptors: of clients to each port, and of peers.
         self._connections_fit: int | None = None
         self._peer_connections_fit: int | None = None
         self._followers: list[Callable[[Limits], None]] = []
@@ -88,36 +90,36 @@ class NodeLimits:
         self.follow(self._set_rate)
 
     def follow(self, follower: Callable[[Limits], None]) -> None:
-        """Call a follower with the limits, now and whenever they change."""
+        """Call `follower` with the limits, now and after each change."""
         self._followers.append(follower)
         follower(self.values)
 
     def change(self, values: Limits) -> None:
-        """Set the limits from now on. What is there already stays, also if it is more than they allow."""
+        """Set the limits. Connections, subscribers and registrations above a lower limit stay."""
         self.values = values
         for follower in self._followers:
             follower(values)
 
     def fit_connections(self, clients: int, peers: int) -> None:
-        """Allow no more connections than these, whatever the limits are: of clients to each port, and of peers."""
+        """Allow no more connections than these, whatever the limits: of clients to each port, and of peers."""
         self._connections_fit, self._peer_connections_fit = clients, peers
         self.change(self.values)
 
     def bind_connections(self, name: str, places: FairShares[Any]) -> None:
-        """Keep the number of connections of clients to a port as the limits say, and show their use under a name."""
+        """Apply the limit of clients' connections to the places of a port, and show their use under a name."""
         self.bind(name, places, lambda values: _at_most(values.connections, self._connections_fit))
 
     def bind_peer_connections(self, places: FairShares[Any]) -> None:
-        """Do the same for the connections of peers, the number of which is fixed."""
+        """Apply the number of file descriptors to the places of peers' connections, and show their use."""
         maximum = places.maximum
         self.bind("peer_connections", places, lambda _: _at_most(maximum, self._peer_connections_fit))
 
     def show_held(self, name: str, held: HeldBytes[Any]) -> None:
-        """Show the bytes of what has not come completely under a name."""
+        """Show the use of a limit of held bytes under a name."""
         self.uses[name] = lambda: LimitUse(held.maximum, held.used, held.peak, held.refused)
 
     def bind(self, name: str, places: FairShares[Any], number: Callable[[Limits], int]) -> None:
-        """Keep the number of places as the limits say, and show their use under a name."""
+        """Keep the maximum of `places` at `number(limits)`, and show their use under a name."""
 
         def change(values: Limits) -> None:
             places.maximum = number(values)
@@ -125,10 +127,10 @@ class NodeLimits:
         self.follow(change)
         self.uses[name] = lambda: LimitUse(places.maximum, places.used, places.peak, places.refused)
 
-    # Limits that the node itself keeps to.
+    # Limits that the node itself applies.
 
     def require_room(self, registrations: int) -> None:
-        """Raise `Full` if this node has accepted that many registrations, and may accept no more."""
+        """Raise `Full` if this node, which has accepted this many registrations, may accept no more."""
         maximum = self.values.registrations
         if registrations >= maximum:
             self._registrations_refused += 1
@@ -139,10 +141,10 @@ class NodeLimits:
         if registrations >= self._registrations_peak:
             self._registrations_peak = registrations + 1
 
-    def entry(self, encode: Callable[[_T, int], bytes], what: _T) -> bytes:
-        """Return an entry that `encode` makes of something, within the bytes that are allowed. Raises `TooLarge`."""
+    def encode_entry(self, encode: Callable[[_T, int], bytes], value: _T) -> bytes:
+        """Return `encode(value, bytes_max)`, where `bytes_max` is the limit of an entry. Raises `TooLarge`."""
         try:
-            body = encode(what, self.values.entry_bytes)
+            body = encode(value, self.values.entry_bytes)
         except TooLarge:
             self._entries_refused += 1
             raise
@@ -151,7 +153,7 @@ class NodeLimits:
         return body
 
     def rate_problem(self, client: str) -> str:
-        """Return why a request over the rate is refused."""
+        """Return the message for a client that exceeds the rate of requests."""
         return (
             f"{client} sends more than {self.values.rate:g} requests a second, the maximum for one address "
             "(--max-rate): send fewer, or several renewals in one"
@@ -163,14 +165,17 @@ class NodeLimits:
     # What `/status` shows.
 
     def use_of_registrations(self, registrations: int) -> LimitUse:
+        """Return the use of the limit of registrations, of which this node has accepted this many."""
         peak = max(self._registrations_peak, registrations)
         return LimitUse(self.values.registrations, registrations, peak, self._registrations_refused)
 
     def use_of_rate(self) -> LimitUse:
+        """Return the use of the rate limit: the highest rate of one client address."""
         rate = self.rate
         return LimitUse(self.values.rate or None, rate.highest_recent, rate.peak, rate.refused)
 
     def use_of_entry(self) -> LimitUse:
+        """Return the use of the limit of an entry: the bytes of the largest that was accepted."""
         largest = self._largest_entry_bytes
         return LimitUse(self.values.entry_bytes, largest, largest, self._entries_refused)
 

@@ -1,6 +1,6 @@
 """One node: a replica with a clock and a journal.
 
-This is where time and randomness enter. The shells (HTTP for clients, HTTP among peers, the event listener, the sweep)
+Time and randomness enter the core here. The shells (HTTP for clients, HTTP among peers, the line protocol, the sweep)
 know a node and not each other. A node does no input or output of its own.
 """
 
@@ -41,16 +41,16 @@ from bender.node.propagation import AppliedBy, ChangePropagation, LedgerPropagat
 from bender.node.replica_turn import ReplicaTurn
 from bender.node.request_counts import RequestCounts
 from bender.node.sources import Sources
-from bender.node.status import describe, own_report
+from bender.node.status import node_status, own_report
 
 __all__ = ["Full", "InstanceReplaced", "Node", "NotReady"]
 
-#: Events of one id that a diagnosis of it has.
-EVENTS_TOLD_MAX = 20
+#: The most events of an id in its diagnosis.
+DIAGNOSIS_EVENTS_MAX = 20
 
 
 class InstanceReplaced(Exception):
-    """Another instance has registered under the id since. Nothing was changed."""
+    """Another instance has registered under this id meanwhile. Nothing was changed."""
 
 
 class Node:
@@ -73,16 +73,16 @@ class Node:
         guard_s: float = 0.0,
         exchange: Callable[[Node], PeerExchange] = NoExchange,
     ) -> None:
-        """`name` is for people, `address` the `host:port` where peers reach this node, `seeds` that of some peers.
+        """Create a node that is not ready yet. Its peers reach it at `address`, a `host:port`.
 
-        `api_port` is where clients reach it at that host, 0 if they do not. What would be hidden, and is most of an
-        app, stays listed for `guard_s`. `exchange` makes what reaches the peers of this node.
+        `name` is for people, `seeds` are addresses of peers. Clients reach the node at `api_port` of the same host,
+        or not if it is 0. In a mass loss, members stay listed for `guard_s`. `exchange` connects it to its peers.
         """
         self._clock = clock
         self._sources = sources
         self._waiting: list[Deferred[None]] = []
         self.peer_problems: dict[str, dict[str, str]] = {"peer": {}, "peer-unreachable": {}}
-        #: When the certificates of this node expire, in ms since the epoch, by option; and what is wrong with them.
+        #: Expiry times of this node's certificates, in ms since the epoch, by option; and their problems.
         self.certificates: dict[str, int] = {}
         self.certificate_problems: dict[str, str] = {}
         self.started_at = sources.monotonic()
@@ -102,7 +102,7 @@ class Node:
             self.replica, self.journal, self.consumers, self._ledger_propagation, sources.monotonic
         )
         self.counters = Counters()
-        #: Kept by the shells: the requests of clients over HTTP, and the lag of the reactor.
+        #: The shells update these: the requests of clients over HTTP, and the lag of the reactor.
         self.requests, self.load = RequestCounts(), ReactorLoad(sources.monotonic)
         self.limits = NodeLimits(limits, sources.monotonic)
         self.limits.bind("subscribers", self.journal.places, lambda values: values.subscribers)
@@ -113,18 +113,18 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """Whether this node may answer for the cluster. Notices first whether the node was away."""
+        """Whether this node may answer for the cluster. Checks first whether the node was paused."""
         return self.ready_at(self.now())
 
     def ready_at(self, now: float) -> bool:
-        """Return whether it may do so at a time that `now` has just returned."""
+        """Return whether this node may answer for the cluster, at a time that `now()` has just returned."""
         if self.replica.notice(now):
             return True
-        self._pass_on()  # it may have begun to ask its peers
+        self._pass_on()  # the replica may have begun to ask its peers
         return False
 
     async def until_ready(self) -> None:
-        """Wait for up to an interval on a node that is back from a pause; on any other raise `NotReady` at once."""
+        """Wait for one interval at most until a paused node is ready. Raises `NotReady`, at once on any other node."""
         if self.ready:
             return
         if self.replica.readiness.is_starting or self.replica.has_left:
@@ -147,9 +147,9 @@ class Node:
     # Commands. All raise `NotReady`, and change nothing, on a node that is not ready.
 
     def renew_as_is(self, key: str, terms: bytes, at: float | None = None) -> bool:
-        """Renew an instance that is registered here with these encoded terms, at a time that `now` has just returned.
+        """Renew an instance that is registered here with these encoded terms; return False if it is not.
 
-        Return False if it is not registered so.
+        `at` is a time that `now()` has just returned.
         """
         try:
             renewed = self.replica.renew_as_is(self.now() if at is None else at, key, terms)
@@ -159,33 +159,33 @@ class Node:
         self.counters.renewed += renewed
         return renewed
 
-    def register(self, wanted: RegistrationRequest) -> tuple[bool, bytes]:
+    def register(self, request: RegistrationRequest) -> tuple[bool, bytes]:
         """Register, change or renew an instance. Return True if it was not registered here, and its encoded terms.
 
-        Raises `Full` where too many registrations were made at this node already.
+        Raises `Full` if this node has the maximum number of registrations, and `TooLarge`.
         """
         with self._turn as now:
-            created, terms = self.replica.register(now, wanted.key, partial(self._merged, wanted))
+            created, terms = self.replica.register(now, request.key, partial(self._updated_terms, request))
             self.counters.count_registration(created=created)
             return created, terms
 
-    def _merged(
-        self, wanted: RegistrationRequest, registered: bytes | None, hidden: bytes | None
+    def _updated_terms(
+        self, request: RegistrationRequest, registered: bytes | None, hidden: bytes | None
     ) -> RegistrationUpdate | None:
-        """Return what a registration becomes by a request; None to renew it as it is."""
-        if registered is not None and wanted.says_nothing:
+        """Return the update of a registration by a request; None if the request renews it without a change."""
+        if registered is not None and request.says_nothing:
             return None
         if registered is None:
             self.limits.require_room(self.replica.own_entry_count)
-        terms = wanted.applied_to(
-            # A registration that is hidden here may live elsewhere, and a heal must not give it the defaults.
+        terms = request.applied_to(
+            # A registration that is hidden here may be listed elsewhere: the end of the partition must not reset it.
             registered or hidden,
             ttl_s=self.timing.ttl_s,
             node=self.name,
             now_ms=self._sources.wall_ms(),
         )
-        succeeds = registered is not None and wanted.succeeds(registered)
-        body = self.limits.entry(terms.encode, wanted.key)
+        succeeds = registered is not None and request.succeeds(registered)
+        body = self.limits.encode_entry(terms.encode, request.key)
         return RegistrationUpdate(body, terms.ttl_s, succeeds)
 
     def renew(self, key: str) -> bytes | None:
@@ -196,11 +196,11 @@ class Node:
             return terms
 
     def renew_all(self, ids: Sequence[str]) -> list[str]:
-        """Renew many instances and return the ids that are not registered, as they were spelled."""
+        """Renew many instances. Return the ids that are not registered, as the client spelled them."""
         with self._turn as now:
             unknown = self.replica.renew_all(now, ids)
             if unknown:
-                # Only for these it is worth the time to find out whether they are spelled in another way.
+                # Finding the canonical spelling takes time, so only these ids are looked up by it.
                 spelled = {id_: canonical_id(id_) for id_ in unknown}
                 respelled = [canonical for id_, canonical in spelled.items() if canonical != id_]
                 gone = {*self.replica.renew_all(now, respelled)} if respelled else set()
@@ -215,10 +215,10 @@ class Node:
                 self.replica.shorten(now, key, left_s)
 
     def deregister(self, key: str, *, instance: str | None = None, reason: str | None = None) -> bool:
-        """Deregister an instance; return False if it is not registered. All nodes announce the `reason` if given.
+        """Deregister an instance; return False if it is not registered.
 
-        Raises `InstanceReplaced` if the registration has another token than `instance`. A registration without a token
-        is removed, because it may be this instance's, renewed at a node that knows no tokens.
+        The `reason`, if given, is in the event at all nodes. Raises `InstanceReplaced` if the registration has another
+        token than `instance`. A registration without a token is removed: an older node drops the token on renewal.
         """
         with self._turn as now:
             if not self.replica.notice(now):
@@ -231,38 +231,38 @@ class Node:
             return self.replica.deregister(now, key, reason)
 
     async def until_applied(self, key: str, within_s: float) -> AppliedBy:
-        """Wait until all nodes that are heard, and their consumers, have applied what was done to a key here before.
+        """Wait until all heard nodes, and their consumers, have applied this node's last change of a key.
 
-        Waits for `within_s` at most.
+        Waits for `within_s` seconds at most.
         """
         return await self._change_propagation.until_applied(self.exchange.ask_consumers, key, within_s)
 
     async def all_consumers(self) -> list[ConsumerState]:
         """Return the consumers of all nodes that answer, in order of name."""
-        return await self._change_propagation.consumers(self.exchange.ask_consumers)
+        return await self._change_propagation.all_consumers(self.exchange.ask_consumers)
 
     def shared_consumers(self, name: str | None = None) -> Mapping[str, list[str]]:
-        """Return the instances of each name, or of one, that several connected consumers have, one of them here."""
-        return self._change_propagation.shared(name)
+        """Return the instances of each name that several connected consumers share, one of them here; or of `name`."""
+        return self._change_propagation.shared_consumers(name)
 
-    async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
-        """Return this node's consumers, once they have confirmed what is awaited or its time is over."""
-        return await self._change_propagation.awaited(awaited)
+    async def wait_for_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
+        """Return this node's consumers when all have confirmed the awaited change, or its time limit is over."""
+        return await self._change_propagation.wait_for_own_consumers(awaited)
 
     def configure(self, key: str, body: bytes | None, author: str) -> None:
-        """Set a backend or frontend, or remove it with None. Raises `Full` where too many names were ever used."""
+        """Set a backend or frontend, or remove it if `body` is None. Raises `Full` if too many names were ever used."""
         with self._turn as now:
             self.replica.configure(now, key, body, author, self._sources.wall_ms())
 
     def set_state(self, registration: str, override: Override, author: str) -> None:
-        """Set the state of a registration for an operator. Raises `Full` if too many states are kept."""
+        """Set the operator's state of a registration. Raises `Full` if this node has the maximum number of states."""
         self._set_state(registration, override.state.encode(), author, override.lasts_s)
 
-    def take_back_state(self, registration: str, author: str) -> bool:
-        """Remove the state that an operator set; return False if there is none."""
+    def remove_state(self, registration: str, author: str) -> bool:
+        """Remove the operator's state of a registration; return False if it has none."""
         if self.override(registration) is None:
             return False
-        # Remembered for as long as any node may know the state that it takes back.
+        # The removal is remembered as long as any node may still know the removed state.
         left_s = self.replica.configuration.left_s(key_of_state(registration), self.now())
         self._set_state(registration, None, author, left_s)
         return True
@@ -273,7 +273,7 @@ class Node:
             self.replica.configure(now, key, body, author, self._sources.wall_ms(), lasts_s)
 
     def lift_guard(self, app: str, author: str) -> bool:
-        """Hide the suspect members of an app on all nodes; return False if this node has none."""
+        """Hide the suspect members of an app on all nodes; return False if this node lists none."""
         if app not in self.replica.guarded_apps:
             return False
         with self._turn as now:
@@ -290,116 +290,117 @@ class Node:
     # Reading.
 
     @property
-    def listed(self) -> int:
-        """The number of registrations that are listed."""
+    def listed_count(self) -> int:
+        """The number of listed registrations."""
         return self.replica.view.count
 
     def claim(self, key: str) -> Claim | None:
-        """Return the claim by which a registration is listed; None if it is not listed."""
+        """Return the claim whose terms a registration is listed with; None if it is not listed."""
         return self.replica.view.claim(key)
 
     def registration(self, key: str) -> bytes | None:
-        """Return a registration as clients see it; None if it is not listed."""
+        """Return a registration as JSON for clients; None if it is not listed."""
         claim = self.claim(key)
-        return self.shown(claim) if claim else None
+        return self.registration_json(claim) if claim else None
 
-    def shown(self, claim: Claim) -> bytes:
-        """Return the registration that a claim lists, as clients see it."""
+    def registration_json(self, claim: Claim) -> bytes:
+        """Return the registration of a listed claim as JSON for clients."""
         return self.replica.view.registration(claim)
 
     def registration_status(self, key: str) -> RegistrationStatus:
-        """Return the state of a registration and whether it is suspect, listed or not."""
+        """Return the state of a registration, and whether it is suspect. It need not be listed."""
         return self.replica.view.status(key)
 
     def registration_statuses(self) -> dict[str, RegistrationStatus]:
-        """Return the present status of every registration that is not simply up."""
+        """Return the status of every registration that is suspect or whose state is not `up`."""
         return self.replica.view.statuses()
 
     def all_up(self, app: str, version: str) -> bool:
-        """Whether all listed members of a version are in state `up`."""
+        """Return True if all listed members of a version are in state `up`."""
         return self.replica.view.all_up(app, version)
 
     def override(self, key: str) -> tuple[ConfigSetting, float] | None:
-        """Return the state that an operator set for a registration, and the seconds left of it, or None."""
+        """Return the operator's state of a registration with the seconds that it lasts; None if there is none."""
         return self.replica.expiring_setting(self.now(), key_of_state(key))
 
-    def keys_of_states(self) -> list[str]:
-        """Return in order the ids whose state was ever set and is not forgotten, also of what is not listed."""
+    def keys_with_states(self) -> list[str]:
+        """Return the sorted ids that have, or recently had, an operator's state; they need not be listed."""
         return sorted(filter(None, map(registration_of, self.replica.configuration)))
 
     def claims(self, app: str | None = None, version: str | None = None, *, ordered: bool = True) -> list[Claim]:
-        """Return the claims of all listed registrations, of an app or version if given; in order of id if `ordered`."""
+        """Return the claims of all listed registrations, or of an app or version; sorted by id if `ordered`."""
         if not ordered:
             return [*self.each_claim(app, version)]
         return [claim for group in self.replica.view.groups(app, version) for claim in in_order(group)]
 
     def each_claim(self, app: str | None = None, version: str | None = None) -> Iterator[Claim]:
-        """Return the same claims one by one, in no order. Nothing may change before the last one is read."""
+        """Iterate over the same claims in no particular order. The registry must not change during the iteration."""
         return (claim for group in self.replica.view.groups(app, version) for claim in group.values())
 
-    def instance(self, key: str) -> str | None:
-        """Return the token of the instance that is listed under an id; None if it sent none, or is not listed."""
+    def instance_token(self, key: str) -> str | None:
+        """Return the token of the instance listed under an id; None if it sent no token, or is not listed."""
         claim = self.claim(key)
         return None if claim is None else instance_of(claim.body)
 
-    def configured(self, key: str) -> bytes | None:
+    def configured_object(self, key: str) -> bytes | None:
+        """Return a backend or frontend as JSON; None if it is not set."""
         setting = self.replica.setting(key)
         return setting.body if setting else None
 
     def history(self, key: str) -> tuple[ConfigSetting, ...]:
-        """Return the settings of a configuration key, newest first. A removal has no body."""
+        """Return the settings of a configuration key, newest first. The body of a removal is None."""
         return self.replica.history(key)
 
     def count(self, app: str, version: str | None = None) -> int:
-        """Return the number of listed registrations of a version, or of all of an app."""
+        """Return the number of listed registrations of an app, or of one version of it."""
         return self.replica.view.count_of(app, version)
 
-    def configuration(self, kind: str) -> list[bytes]:
-        """Return all objects of a kind (`backend`, `frontend`) in order of id."""
+    def configured_objects(self, kind: str) -> list[bytes]:
+        """Return all objects of a kind (`backend`, `frontend`) as JSON, sorted by id."""
         return [setting.body for setting in self.replica.settings(kind) if setting.body is not None]
 
-    def guarded(self) -> list[dict[str, Any]]:
-        """Return the apps with suspect members: how many, and for how many seconds at most."""
+    def guarded_apps(self) -> list[dict[str, Any]]:
+        """Return each app with suspect members: their number, and the seconds (at most) that they stay listed."""
         return [
             {"app": each.app, "suspects": each.suspects, "left": round(max(0.0, each.left_s), 3)}
             for each in self.replica.guarded(self.now())
         ]
 
-    def same_address(self, key: str) -> list[str]:
-        """Return the ids of the other registrations that are listed with the host and port of this one."""
+    def ids_with_same_address(self, key: str) -> list[str]:
+        """Return the ids of the other listed registrations with the host and port of this one."""
         return self.replica.same_address(key)
 
     def _ttl_s(self, key: str) -> float:
         claim = self.claim(key)
         return self.timing.ttl_s if claim is None else claim.ttl_s
 
-    def account(self, key: str) -> NodeDiagnosis:
-        """Return all that this node knows of an id."""
-        events = self.journal.happened(key, EVENTS_TOLD_MAX)
+    def diagnose(self, key: str) -> NodeDiagnosis:
+        """Return everything that this node knows about an id."""
+        events = self.journal.past_events(key, DIAGNOSIS_EVENTS_MAX)
         return msgspec.structs.replace(self.replica.account(self.now(), key), events=events)
 
     def claim_leases(self, keys: Iterable[str]) -> list[ClaimLease | None]:
-        """Return this node's own claim of each key, with the time that it has left; None where it holds none."""
+        """Return this node's own claim of each key, with the time it has left; None for a key without one."""
         return claim_leases(keys, self.replica.claims, self.now())
 
     def status(self) -> dict[str, Any]:
-        """Return what `GET /status` shows; durations in seconds."""
-        return describe(self, self.now())
+        """Return the answer to `GET /status`; durations are in seconds."""
+        return node_status(self, self.now())
 
     def own_report(self) -> NodeReport:
-        """Return what this node reports about itself in `GET /nodes` of any node."""
+        """Return this node's own part of the answer to `GET /nodes` at any node."""
         return own_report(self, self.now())
 
     # For the exchange and the sweep.
 
     def begin_round(self, addresses: Iterable[str] | None = None) -> None:
-        """Begin a round: send a heartbeat to `addresses`, or to all peers that are known."""
+        """Begin a round: send a heartbeat to `addresses`, or to all known peers."""
         self.counters.rounds += 1
         with self._turn as now:
             self.replica.round(now, addresses)
 
     def sweep(self, unheard_s: float = 0.0) -> bool:
-        """Do what is due by now; return True if there is more. Requests of clients have waited for `unheard_s`."""
+        """Do the work that is due; return True if there is more. Clients' requests have waited for `unheard_s`."""
         self.counters.sweeps += 1
         with self._turn as now:
             more = self.replica.sweep(now, unheard_s)
@@ -410,47 +411,50 @@ class Node:
         self._cluster_log.note_peers()
         self._cluster_log.note_addresses()
         self._cluster_log.note_names()
-        self._change_propagation.look(self.exchange.ask_consumers)
+        self._change_propagation.look_for_shared_names(self.exchange.ask_consumers)
         self._cluster_log.note_consumers(self.shared_consumers())
         self._cluster_log.note_guard()
         self._cluster_log.note_invalid()
-        if self.replica.ready:  # before that it may list what has ended elsewhere
+        if self.replica.ready:  # a node that is not ready may list registrations that ended elsewhere
             self._cluster_log.note_conflicts(self.conflicts, self.conflicts.look(now))
 
     def receive(self, message: Message) -> Message:
-        """Take in a peer's request and return the answer to it."""
+        """Apply a peer's request and return the answer to it."""
         with self._turn as now:
             received = self.replica.take_in(now, message)
-            self._append_events()  # watchers need not wait for the answer
+            self._append_events()  # watchers get the events before the answer is made
             return self.replica.answer(now, received)
 
-    def answered(self, request: OutgoingMessage, answer: Message) -> None:
+    def note_answer(self, request: OutgoingMessage, answer: Message) -> None:
+        """Apply a peer's answer to a request of this node."""
         self.counters.answered += 1
         with self._turn as now:
             self.replica.answered(now, request, answer)
 
-    def failed(self, request: OutgoingMessage) -> None:
+    def note_failure(self, request: OutgoingMessage) -> None:
+        """Note that a request of this node got no valid answer in time."""
         self.counters.failed += 1
         with self._turn as now:
             self.replica.failed(now, request)
 
     def addresses(self) -> list[str]:
+        """Return the addresses of all peers and seeds to which a round can go."""
         return self.replica.addresses()
 
-    def located(self, seed: str, addresses: Sequence[str]) -> None:
-        """Set the addresses to which a seed's name resolves at present."""
+    def set_seed_addresses(self, seed: str, addresses: Sequence[str]) -> None:
+        """Set the addresses to which a seed's name resolves now."""
         self.replica.located(seed, addresses)
 
     def remove_seed(self, seed: str) -> None:
-        """Stop trying a seed. A peer that was found there stays known for as long as it is heard."""
+        """Send nothing to a seed any more. A peer that was found there stays known while this node hears it."""
         self.replica.remove_seed(seed)
 
     def set_guard_duration(self, guard_s: float) -> None:
-        """Change for how long members stay suspect when most of an app would be hidden; 0 turns the guard off."""
+        """Set the seconds for which members of an app stay suspect in a mass loss; 0 turns the guard off."""
         self.replica.set_guard_duration(guard_s)
 
-    def peer_problem(self, address: str, problem: str | None, unreachable: bool) -> None:
-        """Show a problem of a peer in `/status`, or remove it with None. `unreachable`: it just does not answer."""
+    def set_peer_problem(self, address: str, problem: str | None, unreachable: bool) -> None:
+        """Show a problem of a peer in `/status`; None removes it. `unreachable`: the peer only does not answer."""
         for problems in self.peer_problems.values():
             problems.pop(address, None)
         if problem is not None:
@@ -459,7 +463,7 @@ class Node:
     # Beginning and end of every call.
 
     def now(self) -> float:
-        """Return the time on this node's clock. Notices first whether it must go on as another incarnation."""
+        """Return the time on this node's clock. Begins a new incarnation first if the node must have one."""
         now = self._sources.monotonic()
         if self.replica.surpassed:
             self._log.warn(
@@ -477,14 +481,14 @@ class Node:
             self.journal.append(self.replica.take_events())
 
     def _pass_on(self) -> None:
-        """Pass on what the replica has made: requests, events and its readiness."""
+        """Pass on the replica's new requests, events and readiness."""
         self._cluster_log.note_readiness()
-        # Requests come first: watchers at other nodes wait for them.
+        # Requests go first, because watchers at other nodes wait for them.
         if requests := self.replica.take_requests():
             self.counters.requests += len(requests)
             self.exchange.send(requests)
         self._append_events()
-        self._ledger_propagation.note()
+        self._ledger_propagation.end_finished_waits()
         if self._waiting and self.replica.ready:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:

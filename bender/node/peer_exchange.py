@@ -1,4 +1,4 @@
-"""How a node reaches its peers; the exchange does it over HTTP."""
+"""The interface by which a node reaches its peers; the exchange implements it over HTTP."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from bender.core.node_report import NodeReport
 
 
 class PeerExchange(Protocol):
-    """Carries a node's requests to its peers."""
+    """Sends a node's requests to its peers."""
 
     def send(self, requests: list[OutgoingMessage], /) -> None:
-        """Carry requests. Each is reported to the node once, as answered or failed, and none before this returns."""
+        """Send requests. Each is reported to the node exactly once, as answered or failed, after this call returned."""
 
-    async def ask_account(self, address: str, key: str, /) -> NodeDiagnosis | NoDiagnosis:
-        """Return what the node at an address knows of an id."""
+    async def ask_diagnosis(self, address: str, key: str, /) -> NodeDiagnosis | NoDiagnosis:
+        """Return what the node at an address knows about an id."""
 
     async def ask_claims(self, address: str, keys: Sequence[str], /) -> list[ClaimLease | None] | None:
-        """Return the claims that the node at an address holds of keys, in their order; None without an answer."""
+        """Return the node's claim of each key, in the order of the keys; None if the node does not answer."""
 
     async def ask_report(self, address: str, /) -> NodeReport | str:
-        """Return what the node at an address reports about itself; without an answer the reason, a clause about it."""
+        """Return the node's report about itself; if it does not answer, a clause about the node that says why."""
 
     async def ask_consumers(self, address: str, awaited: Awaited, /) -> tuple[ConsumerState, ...] | None:
-        """Return the consumers of the node at an address when they have acted on something; None without an answer."""
+        """Return the node's consumers when they have applied the awaited change; None if the node does not answer."""
 
 
 class NoExchange:
@@ -40,7 +40,7 @@ class NoExchange:
     def send(self, _requests: list[OutgoingMessage]) -> None:
         pass
 
-    async def ask_account(self, address: str, _key: str) -> NodeDiagnosis | NoDiagnosis:
+    async def ask_diagnosis(self, address: str, _key: str) -> NodeDiagnosis | NoDiagnosis:
         return NoDiagnosis(address, address, "this node has no exchange with peers")
 
     async def ask_claims(self, _address: str, _keys: Sequence[str]) -> list[ClaimLease | None] | None:

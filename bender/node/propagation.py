@@ -1,7 +1,7 @@
-"""How far a change has come: the peers with the ledger of this node, and the nodes and consumers that applied it.
+"""The propagation of a change: which peers have this node's ledger, and which nodes and consumers have applied it.
 
-A node knows only its own consumers, so it asks the others for theirs, and each answers when all of its consumers have
-confirmed the change. A node that turns out to be silent meanwhile is not waited for.
+A node knows only its own consumers, so it asks the other nodes for theirs. Each answers when all of its consumers have
+confirmed the change. The wait for a node ends when the node becomes silent.
 """
 
 from __future__ import annotations
@@ -25,62 +25,61 @@ from bender.core.replica import Replica
 from bender.node.consumers import Consumers
 from bender.node.journal import Journal
 
-#: Asks the node at an address for its consumers; None if it does not answer.
-Ask = Callable[[str, Awaited], Coroutine[Any, Any, tuple[ConsumerState, ...] | None]]
+#: Asks the node at an address for its consumers; returns None if the node does not answer.
+AskConsumers = Callable[[str, Awaited], Coroutine[Any, Any, tuple[ConsumerState, ...] | None]]
 
-#: Seconds between two looks at the consumers of other nodes: at most, and at least, where this node has a new one.
-LOOKS_APART_S = 30.0
-LOOKS_APART_S_MIN = 5.0
+#: Seconds between two questions for the consumers of other nodes, and the same after this node got a new consumer.
+LOOK_INTERVAL_S = 30.0
+LOOK_INTERVAL_S_MIN = 5.0
 
-#: An id without a registration. Peers that are asked about an id leave out the reports of their consumers.
+#: An id without a registration. In an answer about an id, peers leave out the reports of their consumers.
 NO_KEY = "registration/-/-/localhost/1"
 
-#: Seconds by which the last sign of life of a program may seem later than the first one after its restart, because
-#: answers take a while.
+#: Seconds by which a program's last sign of life may seem later than its restart, because answers take a while.
 LATER_S_MAX = 1.0
 
 
 @frozen
 class ReachedPeers:
-    """The peers that have a version, and those that did not confirm it; `unanswered` are seeds never found."""
+    """The peers that have confirmed a version, those that have not, and the seeds that were never reached."""
 
-    having: tuple[Peer, ...]
-    lacking: tuple[Peer, ...]
-    unanswered: tuple[str, ...]
+    confirmed: tuple[Peer, ...]
+    unconfirmed: tuple[Peer, ...]
+    unanswered_seeds: tuple[str, ...]
 
 
 class LedgerPropagation:
     """Waits until the peers of one replica have its ledger, for example before a deregistered instance is stopped.
 
-    What is waited for is looked at after everything that may have brought the peers on; what that costs does not grow
-    with the number of requests that wait.
+    The waits are checked after everything that may have changed the peers' state. The cost of a check does not grow
+    with the number of waits.
     """
 
     def __init__(self, replica: Replica, clock: IReactorTime, monotonic: Callable[[], float]) -> None:
         self._replica = replica
         self._clock = clock
         self._monotonic = monotonic
-        # By the version waited for; the number keeps those in order that wait for the same one.
+        # A heap by version; the number keeps waits for the same version in order.
         self._waiting: list[tuple[int, int, Deferred[None]]] = []
         self._numbers = count()
-        # By the incarnation and version of another node's ledger that is to come.
-        self._expecting: list[tuple[int, int, Deferred[None]]] = []
+        # Waits for a version of another node's ledger: incarnation, version and wait.
+        self._waiting_for_versions: list[tuple[int, int, Deferred[None]]] = []
 
     async def until_reached(self, version: int, within_s: float) -> ReachedPeers:
-        """Wait until all peers that are not silent have this node's ledger up to `version`."""
-        if self._reached() < version and within_s > 0:
+        """Wait until all peers that are not silent have this node's ledger up to `version`, for `within_s` at most."""
+        if self._reached_version() < version and within_s > 0:
             waiting: Deferred[None] = Deferred()
             heappush(self._waiting, (version, next(self._numbers), waiting))
             await self._wait(waiting, within_s)
         return self._split(version)
 
-    async def until_here(self, incarnation: int, version: int, within_s: float) -> bool:
-        """Wait until this node shows another node's ledger at `version`; return True if it does."""
-        if not self._is_here(incarnation, version) and within_s > 0:
+    async def until_shown(self, incarnation: int, version: int, within_s: float) -> bool:
+        """Wait until this node shows another node's ledger at `version`, for `within_s` at most; return if it does."""
+        if not self._is_shown(incarnation, version) and within_s > 0:
             waiting: Deferred[None] = Deferred()
-            self._expecting.append((incarnation, version, waiting))
+            self._waiting_for_versions.append((incarnation, version, waiting))
             await self._wait(waiting, within_s)
-        return self._is_here(incarnation, version)
+        return self._is_shown(incarnation, version)
 
     async def _wait(self, waiting: Deferred[None], within_s: float) -> None:
         giving_up = self._clock.callLater(within_s, _wake, waiting)
@@ -90,30 +89,32 @@ class LedgerPropagation:
             if giving_up.active():
                 giving_up.cancel()
 
-    def note(self) -> None:
-        """Call this after everything that may have changed what this node has and the peers, or who is heard."""
-        if self._expecting:
-            came = [each for each in self._expecting if each[2].called or self._is_here(each[0], each[1])]
-            self._expecting = [each for each in self._expecting if each not in came]
-            for _, _, waiting in came:
+    def end_finished_waits(self) -> None:
+        """End the waits that are over. Call this after each change of the ledgers here, at peers, or of heard peers."""
+        if self._waiting_for_versions:
+            finished = [
+                each for each in self._waiting_for_versions if each[2].called or self._is_shown(each[0], each[1])
+            ]
+            self._waiting_for_versions = [each for each in self._waiting_for_versions if each not in finished]
+            for _, _, waiting in finished:
                 _wake(waiting)
         if not self._waiting:
             return
-        reached = self._reached()
+        reached = self._reached_version()
         while self._waiting and (self._waiting[0][0] <= reached or self._waiting[0][2].called):
             _wake(heappop(self._waiting)[2])
 
     def end(self) -> None:
         """End all waiting, because this node stops."""
-        for _, _, waiting in (*self._waiting, *self._expecting):
+        for _, _, waiting in (*self._waiting, *self._waiting_for_versions):
             _wake(waiting)
-        self._waiting, self._expecting = [], []
+        self._waiting, self._waiting_for_versions = [], []
 
-    def _is_here(self, incarnation: int, version: int) -> bool:
+    def _is_shown(self, incarnation: int, version: int) -> bool:
         return self._replica.ready and self._replica.shows(incarnation, version)
 
-    def _reached(self) -> float:
-        """Return the version up to which all peers that are heard have this node's ledger."""
+    def _reached_version(self) -> float:
+        """Return the version up to which all heard peers have this node's ledger."""
         return self._replica.reached(self._monotonic())
 
     def _split(self, version: int) -> ReachedPeers:
@@ -129,10 +130,10 @@ def _wake(waiting: Deferred[None]) -> None:
 
 @frozen
 class AppliedBy:
-    """The nodes, this one first, and consumers that applied a change, and those that did not confirm it, by name.
+    """The names of the nodes and consumers that have applied a change, this node first, and of those that have not.
 
-    Nodes of the same name have their address after it, and consumers their instance, in parentheses. A peer that was
-    configured and never found has no name, but is missing under its address.
+    Nodes with the same name have their address after it in parentheses, consumers their instance. A seed that was
+    never reached is in `missing` by its address.
     """
 
     nodes: tuple[str, ...]
@@ -142,7 +143,7 @@ class AppliedBy:
 
 @frozen
 class _Found:
-    """A consumer at some node; it was first there at `began_at`, and last alive at `alive_at`, by this node's clock."""
+    """A consumer at some node, first seen there at `began_at` and last at `alive_at`, by this node's clock."""
 
     consumer: ConsumerState
     began_at: float
@@ -162,70 +163,75 @@ class ChangePropagation:
         replica: Replica,
         journal: Journal,
         consumers: Consumers,
-        spreading: LedgerPropagation,
+        ledger_propagation: LedgerPropagation,
         monotonic: Callable[[], float],
     ) -> None:
         self._replica = replica
         self._journal = journal
         self._consumers = consumers
-        self._spreading = spreading
+        self._ledger_propagation = ledger_propagation
         self._monotonic = monotonic
-        # The instances of connected consumers at other nodes by name, as of the last look: when it was, and how many
-        # consumers this node had added by then.
-        self._elsewhere: dict[str, set[str]] = {}
+        # The instances of connected consumers at other nodes by name, as of the last look; the time of that look, and
+        # how many consumers this node had added by then.
+        self._instances_elsewhere: dict[str, set[str]] = {}
         self._looked_at = -inf
         self._looked_after = 0
         self._looking: Deferred[None] | None = None
 
-    async def until_applied(self, ask: Ask, key: str, within_s: float) -> AppliedBy:
-        """Wait for `within_s` at most until all that are not silent have applied what was done to a key here."""
+    async def until_applied(self, ask: AskConsumers, key: str, within_s: float) -> AppliedBy:
+        """Wait until all nodes that are not silent, and their consumers, have applied this node's change of a key.
+
+        Waits for `within_s` at most.
+        """
         replica = self._replica
         version = replica.version
         awaited = Awaited(key, replica.identity.incarnation, version, within_s)
-        own, asking = self._begun(self.awaited(awaited)), self._ask(ask, awaited)
+        own, asking = self._start(self.wait_for_own_consumers(awaited)), self._ask(ask, awaited)
         try:
-            reached = await self._spreading.until_reached(version, within_s)
+            reached = await self._ledger_propagation.until_reached(version, within_s)
             for peer, answer in asking.items():
-                if peer not in reached.having or replica.has_left:
+                if peer not in reached.confirmed or replica.has_left:
                     answer.cancel()
-            found, untold = await _gathered(own, asking)
+            found, unanswered = await _gather_answers(own, asking)
         finally:
             _cancel(own, *asking.values())
-        consumers = [each.consumer for each in _together(found)]
+        consumers = [each.consumer for each in _merge_consumers(found)]
         called = labels([(each.name, each.instance) for each in consumers])
         done = [each.connected and each.applied for each in consumers]
         lacking = dict.fromkeys(label for label, applied in zip(called, done, strict=True) if not applied)
-        name = node_names(replica.identity, [*reached.having, *reached.lacking, *untold])
+        name = node_names(replica.identity, [*reached.confirmed, *reached.unconfirmed, *unanswered])
         return AppliedBy(
-            (name(None), *(name(peer) for peer in reached.having if peer not in untold)),
+            (name(None), *(name(peer) for peer in reached.confirmed if peer not in unanswered)),
             tuple(dict.fromkeys(label for label in called if label not in lacking)),
-            tuple(dict.fromkeys([*map(name, [*reached.lacking, *untold]), *reached.unanswered, *lacking])),
+            tuple(
+                dict.fromkeys([*map(name, [*reached.unconfirmed, *unanswered]), *reached.unanswered_seeds, *lacking])
+            ),
         )
 
-    async def consumers(self, ask: Ask) -> list[ConsumerState]:
-        """Return the consumers of all nodes that answer, in order of name."""
-        own, asking = self._begun(self.awaited(Awaited())), self._ask(ask, Awaited())
+    async def all_consumers(self, ask: AskConsumers) -> list[ConsumerState]:
+        """Return the consumers of all nodes that answer, sorted by name."""
+        own, asking = self._start(self.wait_for_own_consumers(Awaited())), self._ask(ask, Awaited())
         try:
-            found, _ = await _gathered(own, asking)
+            found, _ = await _gather_answers(own, asking)
         finally:
             _cancel(own, *asking.values())
-        return [each.consumer for each in _together(found)]
+        return [each.consumer for each in _merge_consumers(found)]
 
-    def shared(self, name: str | None = None) -> dict[str, list[str]]:
-        """Return the instances of each name of this node that several connected consumers have, by name, or of one.
+    def shared_consumers(self, name: str | None = None) -> dict[str, list[str]]:
+        """Return the instances of each name that several connected consumers share, one of them here; or of `name`.
 
-        Those of other nodes are known as they were at the last look.
+        The consumers of other nodes are those of the last look.
         """
-        candidates = self._consumers.several().union(self._elsewhere) if name is None else {name}
-        here = [*self._consumers.connected(candidates)]
+        candidates = self._consumers.shared_names().union(self._instances_elsewhere) if name is None else {name}
+        here = [*self._consumers.connected_instances(candidates)]
         names = {each for each, _ in here}
-        elsewhere = ((each, instance) for each in names for instance in self._elsewhere.get(each, ()))
+        elsewhere = ((each, instance) for each in names for instance in self._instances_elsewhere.get(each, ()))
         return shared_names(chain(here, elsewhere))
 
-    def look(self, ask: Ask) -> None:
-        """Ask other nodes now and then for consumers with names that are used here, too; call this with each sweep."""
-        now, added = self._monotonic(), self._consumers.added
-        apart_s = LOOKS_APART_S if added == self._looked_after else LOOKS_APART_S_MIN
+    def look_for_shared_names(self, ask: AskConsumers) -> None:
+        """Ask other nodes for their consumers, if the last look is old enough; call this with each sweep."""
+        now, added = self._monotonic(), self._consumers.added_count
+        apart_s = LOOK_INTERVAL_S if added == self._looked_after else LOOK_INTERVAL_S_MIN
         if now < self._looked_at + apart_s or self._looking is not None or not self._consumers.any_connected:
             return
         self._looked_at, self._looked_after = now, added
@@ -233,12 +239,12 @@ class ChangePropagation:
         self._looking.addErrback(self._failed)
         self._looking.addBoth(self._looked)
 
-    async def _look(self, ask: Ask) -> None:
+    async def _look(self, ask: AskConsumers) -> None:
         found = [each for answer in self._ask(ask, Awaited(NO_KEY)).values() for each in await answer or ()]
-        self._elsewhere = {}
+        self._instances_elsewhere = {}
         for each in found:
             if each.consumer.connected:
-                self._elsewhere.setdefault(each.consumer.name, set()).add(each.consumer.instance)
+                self._instances_elsewhere.setdefault(each.consumer.name, set()).add(each.consumer.instance)
 
     def _failed(self, failure: Failure) -> None:
         self._log.failure("Asking other nodes for their consumers failed; trying again.", failure)
@@ -246,31 +252,31 @@ class ChangePropagation:
     def _looked(self, _: None) -> None:
         self._looking = None
 
-    async def awaited(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
-        """Return this node's consumers, once they have confirmed what is awaited or its time is over."""
+    async def wait_for_own_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
+        """Return this node's consumers when all have confirmed the awaited change, or its time limit is over."""
         until = self._monotonic() + awaited.within_s
-        await self._spreading.until_here(awaited.incarnation, awaited.version, awaited.within_s)
+        await self._ledger_propagation.until_shown(awaited.incarnation, awaited.version, awaited.within_s)
         left_s = max(0.0, until - self._monotonic())
-        return await self._consumers.until_applied(awaited.key, self._journal.number, left_s)
+        return await self._consumers.until_applied(awaited.key, self._journal.last_number, left_s)
 
-    def _ask(self, ask: Ask, awaited: Awaited) -> dict[Peer, _Asking]:
-        """Ask the peers that are heard. An address that never answered is not tried: its peer is unknown."""
+    def _ask(self, ask: AskConsumers, awaited: Awaited) -> dict[Peer, _Asking]:
+        """Ask the heard peers. An address that never answered is not asked, because its peer is unknown."""
         now, replica, peers = self._monotonic(), self._replica, self._replica.peers
         heard = (peer for peer in peers if not peers.silent(peer, now))
         return {
-            peer: self._begun(ask(peer.address, awaited)) if replica.has_reached(peer.address) else succeed(None)
+            peer: self._start(ask(peer.address, awaited)) if replica.has_reached(peer.address) else succeed(None)
             for peer in heard
         }
 
-    def _begun(self, asking: Coroutine[Any, Any, tuple[ConsumerState, ...] | None]) -> _Asking:
-        """Return the result of a question; None once it is cancelled."""
+    def _start(self, asking: Coroutine[Any, Any, tuple[ConsumerState, ...] | None]) -> _Asking:
+        """Start a question and return its result; None if it is cancelled or not answered."""
 
         async def unless_cancelled() -> list[_Found] | None:
             try:
                 consumers = await asking
             except CancelledError:
                 return None
-            # No clocks are compared: ages are sent, and counted from here on.
+            # Clocks of nodes differ, so peers send ages, which are converted to times on this node's clock.
             now = self._monotonic()
             return (
                 None if consumers is None else [_Found(each, now - each.age_s, now - each.idle_s) for each in consumers]
@@ -280,7 +286,7 @@ class ChangePropagation:
 
 
 def node_names(identity: Sender, peers: Iterable[Peer]) -> Callable[[Peer | None], str]:
-    """Return what gives the name of a peer, or of this node for None, with its address where several have the name."""
+    """Return a function that returns the name of a peer, or of this node for None; with its address if it is shared."""
     addresses: dict[str, set[str]] = {identity.name: {identity.address}}
     for peer in peers:
         addresses.setdefault(peer.name, set()).add(peer.address)
@@ -292,58 +298,58 @@ def node_names(identity: Sender, peers: Iterable[Peer]) -> Callable[[Peer | None
     return name
 
 
-def shared_by(consumers: Iterable[ConsumerState]) -> dict[str, list[str]]:
-    """Return the instances of the names that several connected consumers have, by name."""
+def shared_consumer_names(consumers: Iterable[ConsumerState]) -> dict[str, list[str]]:
+    """Return the instances of each name that several connected consumers share, by name."""
     return shared_names((each.name, each.instance) for each in consumers if each.connected)
 
 
-async def _gathered(own: _Asking, asking: Mapping[Peer, _Asking]) -> tuple[list[_Found], list[Peer]]:
+async def _gather_answers(own: _Asking, asking: Mapping[Peer, _Asking]) -> tuple[list[_Found], list[Peer]]:
     """Return the consumers of all nodes that answered, and the peers that did not."""
     known = [*(await own or ())]
-    untold = []
+    unanswered = []
     for peer, answer in asking.items():
         consumers = await answer
         known += consumers or ()
-        untold += [peer] if consumers is None else []
-    return known, untold
+        unanswered += [peer] if consumers is None else []
+    return known, unanswered
 
 
-def _together(found: Iterable[_Found]) -> list[_Found]:
-    """Return the consumers of several nodes in order of name, without those that ended and were started again.
+def _merge_consumers(found: Iterable[_Found]) -> list[_Found]:
+    """Return the consumers of several nodes sorted by name, without those that ended and were started again.
 
-    A consumer that went from one node to another is where it is now. One that ended was succeeded by another instance
-    of its name that began after its last sign of life: the program was started again. Where it lived beside that one,
-    there are two programs.
+    A consumer that moved to another node is listed at that node alone. An ended consumer is left out if another
+    instance of its name began after its last sign of life: the program was restarted. If the two overlapped in time,
+    they are two programs, and both are listed.
     """
     of_name: dict[str, list[_Found]] = {}
     for each in found:
         of_name.setdefault(each.consumer.name, []).append(each)
-    return [each for name in sorted(of_name) for each in _not_succeeded(of_name[name])]
+    return [each for name in sorted(of_name) for each in _without_restarted(of_name[name])]
 
 
-def _not_succeeded(found: list[_Found]) -> list[_Found]:
-    """Return the same for one name, in order of instance and node."""
+def _without_restarted(found: list[_Found]) -> list[_Found]:
+    """Return the consumers of one name without the restarted ones, sorted by instance and node."""
     began_at: dict[str, float] = {}
     for each in found:
         instance = each.consumer.instance
         began_at[instance] = min(each.began_at, began_at.get(instance, each.began_at))
-    ended = sorted((each for each in found if not each.consumer.connected), key=_lasting, reverse=True)
+    ended = sorted((each for each in found if not each.consumer.connected), key=_end_order, reverse=True)
     kept = [each for each in found if each.consumer.connected]
     instances = {each.consumer.instance for each in kept}
     last_began_at = max((began_at[instance] for instance in instances), default=-inf)
     for each in ended:
         instance = each.consumer.instance
-        # If its node does not know instances, it cannot be known which one it is.
-        again = instance in instances or (instances and ("" in instances or not instance))
-        if not (again or last_began_at + LATER_S_MAX >= each.alive_at):
+        # A node of an earlier release sends no instance: such a consumer may be any of them.
+        is_restarted = instance in instances or (instances and ("" in instances or not instance))
+        if not (is_restarted or last_began_at + LATER_S_MAX >= each.alive_at):
             kept.append(each)
         instances.add(instance)
         last_began_at = max(last_began_at, began_at[instance])
     return sorted(kept, key=lambda each: (each.consumer.instance, each.consumer.node))
 
 
-def _lasting(found: _Found) -> tuple[float, str, str]:
-    """How long something was alive; the rest decides between equal durations."""
+def _end_order(found: _Found) -> tuple[float, str, str]:
+    """Return the sort key of ended consumers: their last sign of life, then instance and node."""
     return found.alive_at, found.consumer.instance, found.consumer.node
 
 

@@ -1,4 +1,4 @@
-"""The beginning and end of every call of a node into its replica."""
+"""The beginning and end of every call from a node into its replica."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 
 class ReplicaTurn:
-    """A call into the replica: it begins with the time, and ends with passing on what the replica has made.
+    """A context manager for a call into the replica: it returns the time, and passes on new requests and events after.
 
-    Nothing passes on where nothing can have been made: where a node is ready, or renews what is registered as it is.
+    Calls that make neither do without it, to save time: the check of a ready node, and a renewal without a change.
     """
 
     __slots__ = ("_begin", "_end")

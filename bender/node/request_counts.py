@@ -1,7 +1,7 @@
-"""Requests of clients over HTTP: counted by route, method and status, with the time that their answers took.
+"""Counts of clients' HTTP requests by route, method and status, with the time until their answers.
 
-The routes, methods and statuses are few, whatever clients send: a path without a route, and a method that no route
-has, are counted under one name.
+The number of counts is bounded, whatever clients send: all paths without a route are counted under one name, and so
+are all methods that no route has.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bender.metrics.histogram import Histogram
 #: Durations that are added to a histogram together.
 BATCH = 128
 
-#: The route of requests for paths that have none. No route is called so, because each begins with a slash.
+#: The name for all paths without a route. No route has this name, because each begins with a slash.
 UNKNOWN_ROUTE = "unknown"
 
 #: Methods under their own names, and the name of all others.
@@ -21,29 +21,29 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
 OTHER_METHOD = "OTHER"
 
 
-class RequestTally:
-    """The requests for one route by one method.
+class RouteCounts:
+    """Counts of the requests for one route by one method.
 
-    If `timed` is False, the durations say nothing, such as those of event streams, and are not exported.
+    If `timed` is False, the durations are not exported, because they mean nothing: those of event streams, for example.
     """
 
-    __slots__ = ("_by_status", "_took_s", "method", "route", "timed")
+    __slots__ = ("_by_status", "_durations_s", "method", "route", "timed")
 
     def __init__(self, route: str, method: str, *, timed: bool) -> None:
         self.route = route
         self.method = method
         self.timed = timed
         self._by_status: dict[int, Histogram] = {}
-        # Durations that are not in the histograms yet, by status. To add them in batches costs a tenth of adding each.
-        self._took_s: dict[int, list[float]] = {}
+        # Durations that are not in the histograms yet, by status. Adding them in batches takes a tenth of the time.
+        self._durations_s: dict[int, list[float]] = {}
 
-    def note(self, status: int, took_s: float) -> None:
-        """Count an answer."""
+    def note(self, status: int, duration_s: float) -> None:
+        """Count an answer that was given after `duration_s`."""
         try:
-            times = self._took_s[status]
+            times = self._durations_s[status]
         except KeyError:
-            times = self._took_s[status] = []
-        times.append(took_s)
+            times = self._durations_s[status] = []
+        times.append(duration_s)
         if len(times) >= BATCH:
             self._flush(status, times)
 
@@ -57,13 +57,13 @@ class RequestTally:
     @property
     def by_status(self) -> dict[int, Histogram]:
         """A histogram for each status."""
-        for status, times in self._took_s.items():
+        for status, times in self._durations_s.items():
             if times:
                 self._flush(status, times)
         return self._by_status
 
     def total(self) -> Histogram:
-        """Return the times of all answers, whatever their status."""
+        """Return a histogram of all answers, whatever their status."""
         total = Histogram()
         for histogram in self.by_status.values():
             total.add(histogram)
@@ -71,23 +71,23 @@ class RequestTally:
 
 
 class RequestCounts:
-    """The tallies of one node."""
+    """The counts of all routes of one node."""
 
     def __init__(self) -> None:
-        self._tallies: dict[tuple[str, str], RequestTally] = {}
+        self._by_route: dict[tuple[str, str], RouteCounts] = {}
 
-    def __iter__(self) -> Iterator[RequestTally]:
-        """Yield those that have counted something."""
-        return (tally for tally in [*self._tallies.values()] if tally.by_status)
+    def __iter__(self) -> Iterator[RouteCounts]:
+        """Iterate over the counts that are not empty."""
+        return (counts for counts in [*self._by_route.values()] if counts.by_status)
 
-    def tally(self, route: str, method: str, *, timed: bool = True) -> RequestTally:
-        """Return the tally of a route, as it is in the table of routes, and a method."""
+    def counts_of(self, route: str, method: str, *, timed: bool = True) -> RouteCounts:
+        """Return the counts of a method of a route, which is named as in the table of routes."""
         method = method if method in METHODS else OTHER_METHOD
-        found = self._tallies.get((route, method))
+        found = self._by_route.get((route, method))
         if found is None:
-            found = self._tallies[route, method] = RequestTally(route, method, timed=timed)
+            found = self._by_route[route, method] = RouteCounts(route, method, timed=timed)
         return found
 
-    def unknown(self, method: str) -> RequestTally:
-        """Return the tally of requests without a route."""
-        return self.tally(UNKNOWN_ROUTE, method, timed=False)
+    def counts_of_unknown_route(self, method: str) -> RouteCounts:
+        """Return the counts of requests for paths without a route."""
+        return self.counts_of(UNKNOWN_ROUTE, method, timed=False)

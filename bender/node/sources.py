@@ -11,8 +11,8 @@ from attrs import frozen
 class Sources:
     """The clocks and the random numbers of one node.
 
-    `monotonic` gives seconds on a clock that never jumps, best one that goes on while the machine sleeps; `wall_ms`
-    milliseconds since the epoch, shown to people only; `incarnation` 64 random bits.
+    `monotonic` returns seconds on a clock that never jumps, preferably one that runs while the machine sleeps.
+    `wall_ms` returns milliseconds since the epoch, only for people to read. `incarnation` returns 64 random bits.
     """
 
     monotonic: Callable[[], float]

@@ -1,4 +1,4 @@
-"""The state of a node, its peers and their problems, as `GET /status` shows it, and the part that other nodes get."""
+"""The state of a node, its peers and their problems for `GET /status`, and the report for other nodes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from bender.core.diagnosis import heard_s
 from bender.core.messages import AGE_S_MAX, Sender
 from bender.core.node_report import NodeReport, heard_peers
 from bender.core.peers import Peer
-from bender.node.cluster_log import conflict_problems, same_name, shared, shared_addresses, shared_names
+from bender.node.cluster_log import (
+    addresses_by_shared_name,
+    conflict_problems,
+    nodes_by_shared_address,
+    shared_address_problem,
+    shared_name_problem,
+)
 from bender.node.limits import LimitUse
 
 if TYPE_CHECKING:
     from bender.node.node import Node
 
 
-def describe(node: Node, now: float) -> dict[str, Any]:
-    """Return what `GET /status` shows at a time of the node's clock; durations in seconds."""
+def node_status(node: Node, now: float) -> dict[str, Any]:
+    """Return the answer to `GET /status` at a time of the node's clock; durations are in seconds."""
     replica = node.replica
     return {
         "node": node.name,
@@ -41,21 +47,21 @@ def describe(node: Node, now: float) -> dict[str, Any]:
             "held": replica.own_entry_count,
             "watchers": node.journal.listeners,
         },
-        "limits": {name: use.shown() for name, use in limit_uses(node).items()},
-        "since_start": node.counters.shown(),
+        "limits": {name: use.as_fields() for name, use in limit_uses(node).items()},
+        "since_start": node.counters.as_fields(),
         "peers": [
             _peer_status(node, peer, now) for peer in replica.peers if replica.peers.state(peer, now) != "replaced"
         ],
         "problems": {about: text for found in _problems(node, now).values() for about, text in found.items()},
         "left_out": {protocol: count() for protocol, count in node.limits.left_out.items()},
         "unanswered": replica.unanswered(),
-        "guarded": node.guarded(),
+        "guarded": node.guarded_apps(),
         "certificates": {option: {"expires": expires_ms} for option, expires_ms in node.certificates.items()},
     }
 
 
 def own_report(node: Node, now: float) -> NodeReport:
-    """Return what a node reports about itself to others, at a time of its clock."""
+    """Return the report of a node about itself for other nodes, at a time of its clock."""
     replica = node.replica
     me = replica.identity
     return NodeReport(
@@ -73,7 +79,7 @@ def own_report(node: Node, now: float) -> NodeReport:
 
 
 def limit_uses(node: Node) -> dict[str, LimitUse]:
-    """Return the use of all limits, by name and in that order."""
+    """Return the use of all limits by name, sorted by name."""
     uses = {
         "entry": node.limits.use_of_entry(),
         "rate": node.limits.use_of_rate(),
@@ -83,15 +89,15 @@ def limit_uses(node: Node) -> dict[str, LimitUse]:
 
 
 def _problems(node: Node, now: float) -> dict[str, dict[str, str]]:
-    """Return the problems of each kind, by what they are about."""
-    addresses = shared_addresses(node.replica, now).items()
-    names = shared_names(node.replica, now).items()
+    """Return the problems of each kind, each under the name of its subject, such as a peer's address."""
+    addresses = nodes_by_shared_address(node.replica, now).items()
+    names = addresses_by_shared_name(node.replica, now).items()
     programs = node.shared_consumers().items()
     return {
         **node.peer_problems,
         "certificate": node.certificate_problems,
-        "node-address": {address: shared(names) for address, names in addresses},
-        "node-name": {f"node/{name}": same_name(addresses) for name, addresses in names},
+        "node-address": {address: shared_address_problem(names) for address, names in addresses},
+        "node-name": {f"node/{name}": shared_name_problem(addresses) for name, addresses in names},
         "consumer-name": {f"consumer/{name}": consumers.same_name(name, instances) for name, instances in programs},
         "registration-address": conflict_problems(node.conflicts),
         "invalid-peer": node.replica.invalid(now),
@@ -99,9 +105,9 @@ def _problems(node: Node, now: float) -> dict[str, dict[str, str]]:
 
 
 def problems_by_kind(node: Node) -> dict[str, int]:
-    """Return how many problems there are at present, by kind; all kinds are always there."""
+    """Return the number of present problems by kind; a kind without problems has 0."""
     counts = {kind: len(found) for kind, found in _problems(node, node.now()).items()}
-    # `/status` does not name all of these one by one.
+    # `/status` does not name every address conflict.
     return dict(sorted((counts | {"registration-address": len(node.conflicts.present)}).items()))
 
 
@@ -116,7 +122,7 @@ def _peer_status(node: Node, peer: Peer, now: float) -> dict[str, Any]:
     }
 
 
-def api_address(whose: Sender | Peer | NodeReport) -> str | None:
-    """Return the `host:port` where clients reach a node; None if they cannot from another host."""
-    host, _, _ = whose.address.rpartition(":")
-    return f"{host}:{whose.api_port}" if whose.api_port else None
+def api_address(node: Sender | Peer | NodeReport) -> str | None:
+    """Return the `host:port` where clients on other hosts reach a node; None if they cannot."""
+    host, _, _ = node.address.rpartition(":")
+    return f"{host}:{node.api_port}" if node.api_port else None

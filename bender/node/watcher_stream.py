@@ -1,7 +1,7 @@
-"""A subscription on its way to a client, over whatever transport, as fast as the client reads and no faster.
+"""A stream of a subscription's events to one client, over any transport, at the speed at which the client reads.
 
-No client ever slows the node: what it has not read waits in the journal, where it is anyway, and one that does not
-read at all is dropped.
+No client slows the node: the events that a client has not read wait in the journal, which keeps them anyway, and the
+connection of a client that does not read at all is closed.
 """
 
 from __future__ import annotations
@@ -15,37 +15,38 @@ from zope.interface import implementer
 from bender.core.replica import Full
 from bender.net.fair_turns import Turns, Urgency
 from bender.node.consumer_limits import Origin
-from bender.node.consumers import NOWHERE, ConsumerStream
+from bender.node.consumers import LOCAL_ORIGIN, ConsumerStream
 from bender.node.event_selection import Selection
 from bender.node.journal import Entry, event_line
 from bender.node.node import Node
 
-#: Seconds without an event until a tick is sent, so that a cut is noticed and a filtered watcher's cursor moves on.
+#: Seconds without an event until a tick is sent: both ends notice a lost connection, and the cursor of a watcher that
+#: selects few events advances.
 TICK_S = 15
 
-#: What may wait for a client that does not read.
+#: The bytes that may wait for a client that does not read.
 WAITING_BYTES_MAX = 256 * 1024
 
-#: A client that has taken nothing for so long does not read. One that reads may have more waiting, such as the rest of
-#: a snapshot, or of a storm of events that was longer than the limit from the beginning.
+#: Seconds without reading after which a client counts as not reading. More bytes may wait for a client that reads,
+#: such as the rest of a snapshot.
 STALLED_S = 1
 
-#: Written at a time: 10 snapshots at once hold up the reactor for 1 ms per turn.
+#: The bytes of one write: ten snapshots at once occupy the reactor for 1 ms per turn.
 PIECE_BYTES = 32 * 1024
 
-#: What a transport buffers before it asks for a pause. This waits for the client too.
+#: The bytes that a transport buffers before it pauses its producer. These wait for the client too.
 TRANSPORT_BYTES = 64 * 1024
 
-#: Looks per interval at whether a node that was not ready is, as often as it sweeps.
+#: Checks per interval whether a node has become ready: as often as it sweeps.
 LOOKS_PER_INTERVAL = 4
 
 
-#: No app has this name, so a listener to it receives nothing but the notice that the node stops.
+#: No app has this name, so a listener to it receives no events, but is notified when the node stops.
 NO_APP = ""
 
 
-class Owed(Protocol):
-    """The events that a stream sends: a `Subscription`, or one in the form of another protocol.
+class StreamSource(Protocol):
+    """The source of a stream's events: a `Subscription`, or one in the form of another protocol.
 
     The methods are those of `Subscription`.
     """
@@ -54,7 +55,7 @@ class Owed(Protocol):
     def selection(self) -> Selection: ...
 
     @property
-    def opening(self) -> bool: ...
+    def owes_snapshot(self) -> bool: ...
 
     @property
     def cursor(self) -> str: ...
@@ -70,10 +71,10 @@ class Outlet(Protocol):
     """The transport of a stream."""
 
     def send(self, entries: Sequence[Entry]) -> None:
-        """Write these; if that is too much, the stream's `pauseProducing` is called."""
+        """Write events; the transport calls the stream's `pauseProducing` if its buffer is full."""
 
-    def caught_up(self) -> None:
-        """Note that nothing more is owed: the stream is `live`."""
+    def on_caught_up(self) -> None:
+        """Act on the stream having become `live`: nothing more is owed."""
 
     def drop(self) -> None:
         """Close the connection at once, because its client does not read."""
@@ -81,23 +82,30 @@ class Outlet(Protocol):
     def end(self) -> None:
         """Close the connection as soon as possible, because the node stops."""
 
-    def displaced(self, why: str) -> None:
-        """Close the connection at once, because another client needs its place; nothing more is owed."""
+    def displace(self, reason: str) -> None:
+        """Close the connection at once, because another client needs its place. `reason` is for the client."""
 
 
 @implementer(IPushProducer)
 class EventStream:
-    """Follows one subscription after another and sends what they owe to `outlet`; its transport's producer.
+    """Sends the events of a subscription to `outlet`, of whose transport it is the producer.
 
-    A subscription begins where the one before it is `live`, that is, was given all that it was owed: follow another
-    only then, and nothing is missing or there twice. Call `close` when the connection is closed or lost.
+    Follow another subscription only while the stream is `live`, which means that the client was sent everything it was
+    owed: then no event is missing and none is sent twice. Call `close` when the connection is closed or lost.
     """
 
-    #: A snapshot, or what a client has missed. What happens is sent to all at once.
+    #: The urgency of snapshots and missed events. New events are sent at once, without turns.
     urgency = Urgency.QUERY
 
     def __init__(
-        self, node: Node, turns: Turns, clock: IReactorTime, outlet: Outlet, origin: Origin = NOWHERE, *, ticks: bool
+        self,
+        node: Node,
+        turns: Turns,
+        clock: IReactorTime,
+        outlet: Outlet,
+        origin: Origin = LOCAL_ORIGIN,
+        *,
+        ticks: bool,
     ) -> None:
         self.live = False
         self._turns = turns
@@ -106,20 +114,20 @@ class EventStream:
         self._clock = clock
         self._outlet = outlet
         self._origin = origin
-        self._subscription: Owed
+        self._subscription: StreamSource
         self._paused = False
-        # How much more may wait for a client that has stalled, beyond what was counted; None while it reads.
+        # The bytes that may still wait for a stalled client, and the last event that was counted; None while it reads.
         self._room_bytes: int | None = None
         self._counted = 0
         self._stalling: IDelayedCall | None = None
         self._giving_up: IDelayedCall | None = None
         self._looking: IDelayedCall | None = None
         self._ticking = clock.callLater(TICK_S, self._tick) if ticks else None
-        #: What the client is as a consumer; None if it followed last without a name.
+        #: The client's stream as a consumer; None if its present selection has no name.
         self.consumer: ConsumerStream | None = None
 
-    def follow(self, subscription: Owed) -> None:
-        """Give the client what it is owed by this subscription. Raises `Full`."""
+    def follow(self, subscription: StreamSource) -> None:
+        """Send the client the events of this subscription. Raises `Full`, and changes nothing then."""
         selection = subscription.selection
         consumer = None if selection.name is None else self._connect(selection.name, selection)
         try:
@@ -128,7 +136,7 @@ class EventStream:
             if consumer is not None:
                 consumer.end()
             raise
-        self.leave()
+        self.end_consumer()
         self.consumer = consumer
         self._subscription = subscription
         self._resting = False
@@ -138,22 +146,22 @@ class EventStream:
     def _connect(self, name: str, selection: Selection) -> ConsumerStream:
         return self._node.consumers.connect(name, selection, self._origin, selection.instance)
 
-    def rest(self) -> None:
-        """Give a client whose stream is live no more events, until another subscription is followed."""
+    def unsubscribe(self) -> None:
+        """Send no more events to a client whose stream is live, until it follows another subscription."""
         self._node.journal.listen(self, NO_APP)
-        self.leave()
+        self.end_consumer()
         self._resting = True
 
-    def leave(self) -> None:
-        """End the consumer; its client goes on as a watcher."""
+    def end_consumer(self) -> None:
+        """End the client's stream as a consumer; the client remains a watcher."""
         if self.consumer is not None:
             self.consumer.end()
 
     def close(self) -> None:
-        """Forget the client."""
+        """End everything, because the connection is closed or lost."""
         self._node.journal.unlisten(self)
         self._turns.forget(self)
-        self.leave()
+        self.end_consumer()
         self.live = False
         self._paused = True
         self._cancel(self._stalling, self._giving_up, self._looking, self._ticking)
@@ -162,7 +170,7 @@ class EventStream:
     # What the journal calls.
 
     def on_events(self, since: int) -> None:
-        """Pass on what is new, or leave it waiting."""
+        """Send new events, or count them as waiting for a stalled client."""
         if self.live:
             self._subscription.pass_over(since)
             self._give()
@@ -174,14 +182,14 @@ class EventStream:
         """The client whose listeners are counted together."""
         return self._origin.client
 
-    def closed(self) -> None:
+    def end(self) -> None:
         """End the stream, because the node stops."""
         self._outlet.end()
 
-    def displaced(self, why: str) -> None:
+    def displace(self, reason: str) -> None:
         """End the stream, because another client needs its place."""
         self._node.counters.displaced += 1
-        self._outlet.displaced(why)
+        self._outlet.displace(reason)
 
     # What the transport calls.
 
@@ -209,24 +217,24 @@ class EventStream:
     # What the outlet may ask.
 
     def catch_up(self) -> bool:
-        """Send a client at once the events still being sent to others; return True if it has all that it is owed."""
+        """Send the client the events of the present round at once. Return True if it was sent everything it is owed."""
         if self.live and not self._resting:
-            self.on_events(self._node.journal.delivered)
+            self.on_events(self._node.journal.last_delivered)
         return self.live
 
     @property
     def cursor(self) -> str:
-        """The cursor after what was sent to the client; only for a live stream."""
+        """The cursor after the last event that was sent to the client; valid only for a live stream."""
         self._pass_over()
         return self._subscription.cursor
 
     # What the turns call.
 
     def work(self) -> bool:
-        """Send a piece of what is owed. Return True if more is owed, and the transport takes it."""
+        """Send the next piece. Return True if more is owed and the transport takes more."""
         if self._paused:
             return False
-        if self._subscription.opening:
+        if self._subscription.owes_snapshot:
             self.live = False
             if not self._node.ready:
                 self._look_later()
@@ -235,27 +243,27 @@ class EventStream:
         if entries:
             self._send(entries)
             return not self._paused
-        if self._subscription.opening:  # so slow that the journal went on without it
+        if self._subscription.owes_snapshot:  # the client is so slow that the journal has dropped its events
             return True
         if not self.live:
             self.live = True
-            self._outlet.caught_up()
+            self._outlet.on_caught_up()
         return False
 
     def idle(self) -> None:
-        """Do nothing: all is sent, or the transport has enough."""
+        """Do nothing: everything is sent, or the transport's buffer is full."""
 
     # The rest.
 
     def _pass_over(self) -> None:
-        """Note what a client that is given everything at once was not concerned by."""
+        """Pass over events that are not for a client whose stream is live."""
         journal = self._node.journal
-        self._subscription.pass_over(journal.number if self._resting else journal.delivered)
+        self._subscription.pass_over(journal.last_number if self._resting else journal.last_delivered)
 
     def _give(self) -> None:
-        """Send what is owed until that is all, or the transport has enough.
+        """Send what is owed until nothing is owed, or the transport's buffer is full.
 
-        What a client missed, and a snapshot, are sent in turns; what the journal tells all clients of is little.
+        Snapshots and missed events are sent in turns with other work. New events are few, and are sent at once.
         """
         while self.live:
             if not self.work():
@@ -283,24 +291,24 @@ class EventStream:
 
     def _stall(self) -> None:
         self._room_bytes = WAITING_BYTES_MAX - TRANSPORT_BYTES
-        self._counted = self._node.journal.number
+        self._counted = self._node.journal.last_number
         self._wait(self._subscription.owed_bytes(self._room_bytes))
 
     def _count(self, since: int) -> None:
         journal = self._node.journal
-        entries = map(journal.entry, range(max(since, self._counted) + 1, journal.number + 1))
-        self._counted = journal.number
+        entries = map(journal.entry, range(max(since, self._counted) + 1, journal.last_number + 1))
+        self._counted = journal.last_number
         self._wait(sum(entry.size for entry in entries if entry and self._subscription.selection.admits(entry)))
 
     def _wait(self, size: int) -> None:
-        """Let this much more wait for a client that has stalled, or drop it."""
+        """Count more bytes that wait for a stalled client; drop the client if they are too many."""
         assert self._room_bytes is not None
         self._room_bytes -= size
         if self._room_bytes < 0:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Drop a client for which too much waits, or which has taken nothing for too long."""
+        """Drop a client for which too many bytes wait, or that has read nothing for too long."""
         self._node.counters.dropped += 1
         self.close()
         self._outlet.drop()

@@ -194,7 +194,7 @@ class Carrier:
 
     def __init__(self, node: Node, carry: Callable[[Node, list[OutgoingMessage]], None]) -> None:
         self.send = partial(carry, node)
-        self.ask_account: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_account
+        self.ask_diagnosis: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_diagnosis
         self.ask_claims: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_claims
         self.ask_report: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_report
         self.ask_consumers: Callable[..., Coroutine[Any, Any, Any]] = NoExchange(node).ask_consumers
@@ -214,7 +214,7 @@ class Network:
         self._held: list[Callable[[], None]] = []
         self.first = self.start(clock, "first", seeds=("second:1730",), **options)
         self.second = self.start(clock, "second", **options)
-        self.first.located("second:1730", ["second:1730"])
+        self.first.set_seed_addresses("second:1730", ["second:1730"])
 
     def start(self, clock: Clock, name: str, **options: Any) -> Node:
         """A node of this network."""
@@ -233,7 +233,7 @@ class Network:
 
     @staticmethod
     def _deliver(sender: Node, request: OutgoingMessage, receiver: Node) -> None:
-        sender.answered(request, receiver.receive(request.message))
+        sender.note_answer(request, receiver.receive(request.message))
 
     def reconnect(self) -> None:
         """Deliver what was held up."""

@@ -46,4 +46,4 @@ class Guarded(Front):
         """Everything that requests can change, except for what is only counted."""
         node = self.node
         claims = [(claim.key, claim.body) for claim in node.claims()]
-        return node.replica.digest(), node.journal.cursor, claims, [*node.keys_of_states()]
+        return node.replica.digest(), node.journal.cursor, claims, [*node.keys_with_states()]

@@ -309,7 +309,7 @@ class Quotas(ApiCase):
             refused, "2 names of backends and frontends were set from 10.9.9.9, the maximum for one client"
         )
         self.node.configure("backend/other", b"{}", "10.0.0.1")
-        self.assertIsNotNone(self.node.configured("backend/other"))
+        self.assertIsNotNone(self.node.configured_object("backend/other"))
 
     def test_what_it_has_already(self) -> None:
         """It can go on changing and removing what there is."""

@@ -73,7 +73,7 @@ class OfTwoNodes(PairCase):
 
     def test_a_peer_that_was_never_found(self) -> None:
         """It is missing under its address."""
-        self.network.first.located("third:1730", ["third:1730"])
+        self.network.first.set_seed_addresses("third:1730", ["third:1730"])
         self.assertEqual(self.claims(WEB_ID)["missing"], ["third:1730"])
 
     def test_a_peer_that_left(self) -> None:

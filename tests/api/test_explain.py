@@ -38,17 +38,17 @@ class PairCase(SynchronousTestCase):
         self.clock = Clock()
         self.network = Network(self.clock)
         first, second = self.network.first, self.network.second
-        carrier_of(first).ask_account = partial(self.account_of, second)
+        carrier_of(first).ask_diagnosis = partial(self.account_of, second)
         carrier_of(first).ask_consumers = partial(self.consumers_of, second)
         self.pass_time(2)
 
     async def account_of(self, node: Node, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
         if self.network.connected:
-            return node.account(key)
+            return node.diagnose(key)
         return NoDiagnosis(address, address, "does not answer within 1 s")
 
     async def consumers_of(self, node: Node, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
-        return await node.awaited_consumers(awaited)
+        return await node.wait_for_consumers(awaited)
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(int(4 * seconds)):
@@ -162,7 +162,7 @@ class Explaining(PairCase):
             self.pass_time(1)
             self.assertIn(parsed(connection.received())[0].status, (200, 204))
             for node in (self.network.first, self.network.second):
-                last = node.journal.entry(node.journal.number)
+                last = node.journal.entry(node.journal.last_number)
                 assert last is not None
                 self.assertIn(b'"reason":"check-failed"', last.line)
         self.assertIn("deregistered since 20", self.why())
@@ -219,7 +219,7 @@ class Explaining(PairCase):
         self.network.connected = True  # for questions, while nothing is delivered
         self.assertTrue(self.why().endswith("; second does not list it"), self.why())
         first, second = carrier_of(self.network.first), carrier_of(self.network.second)
-        first.ask_account, second.ask_account = second.ask_account, partial(self.account_of, self.network.first)
+        first.ask_diagnosis, second.ask_diagnosis = second.ask_diagnosis, partial(self.account_of, self.network.first)
         why = self.ask("GET", EXPLAIN, to=self.network.second).json["why"]
         self.assertEqual(why, "not listed at second, which knows nothing of it; first does list it")
 
@@ -234,9 +234,9 @@ class Explaining(PairCase):
 
         async def account_later(address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
             await waiting
-            return self.network.second.account(key)
+            return self.network.second.diagnose(key)
 
-        carrier_of(self.network.first).ask_account = account_later
+        carrier_of(self.network.first).ask_diagnosis = account_later
         connection = Connection(site(self.network.first, self.clock))
         connection.send(request("GET", EXPLAIN))
         self.pass_time(12)
@@ -253,7 +253,7 @@ class Explaining(PairCase):
         async def hanging(_address: str, _key: object) -> None:
             await Deferred(cancelled.append)
 
-        carrier_of(self.network.first).ask_account = hanging
+        carrier_of(self.network.first).ask_diagnosis = hanging
         carrier_of(self.network.first).ask_consumers = hanging
         connection = self.send("GET", EXPLAIN)
         connection.lose()

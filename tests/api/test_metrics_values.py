@@ -57,10 +57,10 @@ class State(ValuesCase):
 
     def test_problems(self) -> None:
         """They are counted by kind, and each kind is always there."""
-        self.node.peer_problem("n2:1730", "has an interval of 2 s", unreachable=False)
-        self.node.peer_problem("n3:1730", "does not answer", unreachable=True)
-        self.node.peer_problem("n4:1730", "does not answer", unreachable=True)
-        self.node.peer_problem("n4:1730", None, unreachable=False)
+        self.node.set_peer_problem("n2:1730", "has an interval of 2 s", unreachable=False)
+        self.node.set_peer_problem("n3:1730", "does not answer", unreachable=True)
+        self.node.set_peer_problem("n4:1730", "does not answer", unreachable=True)
+        self.node.set_peer_problem("n4:1730", None, unreachable=False)
         self.node.certificate_problems = {"certificate/tls": "expires", "certificate/peer-tls": "expires"}
         self.node.conflicts.present = {"h/1": ("registration/a/1/h/1", "registration/b/1/h/1")}
         self.assert_values(
@@ -137,7 +137,7 @@ class Counted(ValuesCase):
         }
         values = scraped(self.node)
         self.assertEqual(
-            {name: values[f"bender_{metric}"] for name, metric in shown.items()}, self.node.counters.shown()
+            {name: values[f"bender_{metric}"] for name, metric in shown.items()}, self.node.counters.as_fields()
         )
 
     def test_registrations_and_renewals(self) -> None:

@@ -27,7 +27,7 @@ class GuardCase(SynchronousTestCase):
         self.clock = Clock()
         self.network = Network(self.clock, guard_s=60.0)
         self.node = self.network.first
-        carrier_of(self.node).ask_account = self.account_of
+        carrier_of(self.node).ask_diagnosis = self.account_of
         self.pass_time(2)
         for wanted in ({**WEB, "meta": {"zone": "a"}}, {**WEB, "app": ODD, "port": 8081}):
             self.assertEqual(self.ask("POST", "/registrations", wanted, to=self.network.second).status, 201)

@@ -81,7 +81,7 @@ class OfTwoNodes(PairCase):
     def test_a_peer_that_was_never_found(self) -> None:
         """It is there under its address, in its place; one that is known by now is there once."""
         for seed in ("fourth:1730", "first-of-all:1730", "second:1730"):
-            self.network.first.located(seed, [])
+            self.network.first.set_seed_addresses(seed, [])
         problem = "was never reached from this node"
         first, second, *others = sorted(self.nodes(), key=lambda each: bool(each["answered"]), reverse=True)
         self.assertEqual((first["node"], second["node"]), ("first", "second"))

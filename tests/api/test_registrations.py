@@ -344,7 +344,7 @@ class Instances(ApiCase):
         self.clock.advance(1)
         self.assertEqual(self.register("new").json, new)
         journal = self.node.journal
-        entries = [journal.entry(number) for number in range(1, journal.number + 1)]
+        entries = [journal.entry(number) for number in range(1, journal.last_number + 1)]
         told = [msgspec.json.decode(entry.line) for entry in entries if entry]
         shown = [(each["event"], each["registration"]["instance"]) for each in told]
         self.assertEqual(shown, [("online", "old"), ("changed", "new")])

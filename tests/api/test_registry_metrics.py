@@ -71,7 +71,7 @@ class Apps(RegistryCase):
         self.assertEqual(len(values), NAMES_MAX + 2)
         self.assertEqual(values[f'{{app="{OTHERS}",state="up"}}'], 3 + 1)
         self.assertEqual(values[f'{{app="{OTHERS}",state="drain"}}'], 1)
-        self.assertEqual(sum(values.values()), self.node.listed)
+        self.assertEqual(sum(values.values()), self.node.listed_count)
 
     def test_slices(self) -> None:
         """There are never more looked at than in a slice of a list."""

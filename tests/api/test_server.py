@@ -373,7 +373,7 @@ class Mistakes(ApiCase):
         def fails(*_: object) -> Any:
             raise ZeroDivisionError
 
-        self.patch(self.node.listings, "listing", fails)
+        self.patch(self.node.listings, "short_listing", fails)
         response = self.ask("GET", "/registrations")
         self.assertEqual((response.status, response.json["code"]), (500, "INTERNAL"))
         self.assertNotIn("ZeroDivisionError", response.json["message"])

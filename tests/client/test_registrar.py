@@ -41,7 +41,7 @@ class RegistrarCase(ClientCase):
 
     def offlines(self, host: str = THREE) -> int:
         journal = self.node(host).journal
-        entries = [journal.entry(number) for number in range(1, journal.number + 1)]
+        entries = [journal.entry(number) for number in range(1, journal.last_number + 1)]
         return sum(entry is not None and b'"offline"' in entry.line for entry in entries)
 
 
@@ -97,7 +97,7 @@ class Keeping(RegistrarCase):
         id_ = self.add()
         self.result(self.registrar.remove(id_, reason="check-failed"))
         journal = self.node(THREE).journal
-        last = journal.entry(journal.number)
+        last = journal.entry(journal.last_number)
         assert last is not None
         self.assertIn(b'"offline"', last.line)
         self.assertIn(b'"reason":"check-failed"', last.line)

@@ -157,7 +157,7 @@ class Standing(WatchCase):
         watcher = Watcher(self.client_of_all.watch(name="edge 1"))
         self.addCleanup(self.end, watcher)
         self.network.pass_time(6)
-        names = {host: [each.name for each in self.node(host).consumers.shown()] for host in (ONE, TWO)}
+        names = {host: [each.name for each in self.node(host).consumers.states()] for host in (ONE, TWO)}
         self.assertEqual(names, {ONE: ["edge 1"], TWO: []})
 
     def test_an_instance(self) -> None:
@@ -169,7 +169,7 @@ class Standing(WatchCase):
         self.network.pass_time(6)
         instances = [watcher.watch.instance for watcher in watchers]
         self.assertEqual((len({*instances}), instances[2]), (3, "own"))
-        self.assertCountEqual([each.instance for each in self.node(ONE).consumers.shown()], instances)
+        self.assertCountEqual([each.instance for each in self.node(ONE).consumers.states()], instances)
         self.assertIsNone(self.client_of_all.watch().instance)
 
 

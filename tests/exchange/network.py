@@ -324,7 +324,7 @@ class Double:
         self.on_report()
         return Message(self.sender, ask=7.0)
 
-    def account(self, key: str) -> NodeDiagnosis:
+    def diagnose(self, key: str) -> NodeDiagnosis:
         return NodeDiagnosis(
             node="n1",
             address=self.sender.address,
@@ -345,24 +345,24 @@ class Double:
         me = self.sender
         return NodeReport(1, me.name, me.address, 1729, "0.2.0", True, 123.4, 2**64 - 1, 3, hears)
 
-    async def awaited_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
+    async def wait_for_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
         return (ConsumerState(awaited.key, "n1", connected=True, applied=False, cursor=None, behind=0, at_ms=0),)
 
-    def answered(self, request: OutgoingMessage, answer: Message) -> None:
+    def note_answer(self, request: OutgoingMessage, answer: Message) -> None:
         self.reports.append((request, answer))
         self.on_report()
 
-    def failed(self, request: OutgoingMessage) -> None:
+    def note_failure(self, request: OutgoingMessage) -> None:
         self.reports.append((request, None))
         self.on_report()
 
-    def located(self, seed: str, addresses: Sequence[str]) -> None:
+    def set_seed_addresses(self, seed: str, addresses: Sequence[str]) -> None:
         self.seeds.append((seed, list(addresses)))
 
     def remove_seed(self, seed: str) -> None:
         self.seeds.append((seed, []))
 
-    def peer_problem(self, address: str, problem: str | None, unreachable: bool) -> None:
+    def set_peer_problem(self, address: str, problem: str | None, unreachable: bool) -> None:
         del unreachable
         self.problems[address] = problem
 
@@ -386,7 +386,7 @@ class ExchangeCase(SynchronousTestCase):
         self.network = Network()
         self.node = Double()
         self.wire = Wire("bender", 1.0)
-        self.conditions = PeerProblems(self.network, 1.0, self.node.peer_problem)
+        self.conditions = PeerProblems(self.network, 1.0, self.node.set_peer_problem)
         self.lines: list[str] = []
 
         observer = Lines(self.lines)

@@ -15,7 +15,7 @@ from bender.exchange.transport import PeerTransport
 from bender.exchange.wire import WIRE_VERSION, Wire
 from bender.exchange.wire_errors import Malformed
 from bender.node.event_selection import Selection
-from bender.node.inquiries import ClaimsFound, all_claims, all_reports, peer_accounts
+from bender.node.inquiries import ClaimsFound, all_claims, all_reports, peer_diagnoses
 from tests.exchange.network import LISTED, ExchangeCase, http_answer
 from tests.exchange.test_exchange import KEY, WEB, ExchangeOfNodes
 from tests.exchange.test_server import ServerCase
@@ -36,7 +36,7 @@ class Asked(ServerCase):
         """It is what the node says of it."""
         status, media_type, body = self.call("POST", "/account", self.wire.inquiry(LISTED))
         self.assertEqual((status, media_type), (200, "application/msgpack"))
-        self.assertEqual(self.wire.account_in(body), self.node.account(LISTED))
+        self.assertEqual(self.wire.account_in(body), self.node.diagnose(LISTED))
 
     def test_another_cluster_is_refused(self) -> None:
         """Its ids are not ours."""
@@ -176,10 +176,10 @@ class Asking(ExchangeOfNodes):
         self.pass_time(2, nodes)
         nodes[1].register(WEB)
         self.network.settle()
-        asking = Deferred.fromCoroutine(peer_accounts(nodes[0], KEY))
+        asking = Deferred.fromCoroutine(peer_diagnoses(nodes[0], KEY))
         self.network.settle()
         (other,) = self.successResultOf(asking)
-        own = nodes[0].account(KEY)
+        own = nodes[0].diagnose(KEY)
         assert isinstance(other, NodeDiagnosis)
         self.assertEqual((own.node, own.listed, own.claim), ("10.0.0.1", True, None))
         self.assertEqual((other.node, other.claim is not None, len(other.events)), ("10.0.0.2", True, 1))
@@ -373,7 +373,7 @@ class Answers(ExchangeCase):
         self.stranger(saying, hanging_up=hanging_up)
         poster = PeerTransport(self.network, 1000)
         client = GossipClient(self.network, self.node, self.wire, poster, self.conditions, lambda: 0.5)
-        asking = Deferred.fromCoroutine(client.ask_account("10.0.0.2:1730", LISTED))
+        asking = Deferred.fromCoroutine(client.ask_diagnosis("10.0.0.2:1730", LISTED))
         self.network.pass_time(1)
         answer = self.successResultOf(asking)
         poster.close()

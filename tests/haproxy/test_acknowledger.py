@@ -37,11 +37,11 @@ class Telling(ClientCase):
         """The node knows the consumer, and what it has acknowledged."""
         self.acknowledger.acknowledge(self.up(1))
         self.network.settle()
-        (shown,) = self.node(ONE).consumers.shown()
+        (shown,) = self.node(ONE).consumers.states()
         self.assertEqual((shown.name, shown.connected, shown.behind), ("edge 1", True, 0))
         self.assertEqual(self.acknowledger.acknowledged, self.watcher.watch.taken)
         self.up(2)
-        (shown,) = self.node(ONE).consumers.shown()
+        (shown,) = self.node(ONE).consumers.states()
         self.assertEqual(shown.behind, 1)
 
     def test_another_driver_of_the_same_name(self) -> None:
@@ -57,7 +57,7 @@ class Telling(ClientCase):
         self.assertEqual(self.acknowledger.problem, problem)
         said = [formatEvent(event) for event in logs if "--name" in str(formatEvent(event))]
         self.assertEqual(said, [f"Deregistrations that wait need a confirmation from two programs: {problem}."])
-        behind = {each.instance: each.behind for each in self.node(ONE).consumers.shown()}
+        behind = {each.instance: each.behind for each in self.node(ONE).consumers.states()}
         self.assertEqual(behind, {self.acknowledger.instance: 0, acknowledger.instance: 2})
         self.result(other.watch.aclose())
         self.successResultOf(other.taking)
@@ -71,7 +71,7 @@ class Telling(ClientCase):
         self.acknowledger.report = lambda: {"down": ["a"], "backends": {"shop": {"1": {"requests": 7, "errors": 1}}}}
         self.acknowledger.acknowledge(self.up(1))
         self.network.settle()
-        (shown,) = self.node(ONE).consumers.shown()
+        (shown,) = self.node(ONE).consumers.states()
         assert shown.report is not None
         self.assertEqual(shown.report.found_down, ("a",))
 
@@ -80,12 +80,12 @@ class Telling(ClientCase):
         self.acknowledger.report = lambda: {"problems": [{"kind": "unreachable", "why": "gone", "since": 7}]}
         self.acknowledger.send()
         self.network.settle()
-        self.assertEqual([each.report for each in self.node(ONE).consumers.shown()], [None])
+        self.assertEqual([each.report for each in self.node(ONE).consumers.states()], [None])
         stand = self.up(1)
         self.acknowledger.followed = stand.node
         self.acknowledger.send()
         self.network.settle()
-        (shown,) = self.node(ONE).consumers.shown()
+        (shown,) = self.node(ONE).consumers.states()
         assert shown.report is not None
         self.assertEqual(([each.why for each in shown.report.problems], shown.cursor), (["gone"], None))
         self.assertEqual((self.acknowledger.acknowledged, self.acknowledger.problem), (None, None))
@@ -101,7 +101,7 @@ class Telling(ClientCase):
         self.acknowledger.followed = f"{TWO}:1729"
         self.acknowledger.send()
         self.network.settle()
-        (shown,) = self.node(TWO).consumers.shown()
+        (shown,) = self.node(TWO).consumers.states()
         assert shown.report is not None
         self.assertEqual((shown.report.problems[0].kind, shown.cursor), ("unreachable", None))
 
@@ -141,7 +141,7 @@ class Telling(ClientCase):
         self.assertEqual(stand.node, f"{TWO}:1729")
         self.acknowledger.acknowledge(stand)
         self.network.settle()
-        (shown,) = self.node(TWO).consumers.shown()
+        (shown,) = self.node(TWO).consumers.states()
         self.assertEqual((shown.name, shown.behind), ("edge 1", 0))
 
 

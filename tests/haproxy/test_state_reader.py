@@ -34,7 +34,7 @@ class Asking(ClientCase):
         """Whether it ever was, at any node."""
         self.assertEqual(self.asked(), StateAnswer(removed=False))
         self.node(ONE).set_state(ID, Override("maint", 60.0), "operator")
-        self.node(ONE).take_back_state(ID, "operator")
+        self.node(ONE).remove_state(ID, "operator")
         self.assertEqual([self.asked(node) for node in (ONE, TWO)], [StateAnswer(removed=True)] * 2)
 
     def test_what_is_over(self) -> None:

@@ -276,7 +276,7 @@ class Watcher:
         else:
             assert shown.id in self.online, "a change of what is offline"
 
-    def caught_up(self) -> None:
+    def on_caught_up(self) -> None:
         """Whether it has received the snapshot and is live."""
 
     def drop(self) -> None:
@@ -286,9 +286,9 @@ class Watcher:
     def end(self) -> None:
         self.closed = True
 
-    def displaced(self, why: str) -> None:
+    def displace(self, reason: str) -> None:
         self.closed = True
-        self._faults.add("a watcher was displaced", why)
+        self._faults.add("a watcher was displaced", reason)
 
     def check(self) -> None:
         """Check that it received exactly the instances that are listed, and is not behind."""
@@ -297,8 +297,8 @@ class Watcher:
         if self._whole and self.online != listed:
             wrong = sorted(self.online ^ listed)[:5]
             self._faults.add("a watcher knows something else than what is listed", f"{self._honest.name}: {wrong}")
-        if self._whole and self.number is not None and self.number != journal.number:
-            self._faults.add("a watcher is behind", f"{self._honest.name}: {self.number} of {journal.number}")
+        if self._whole and self.number is not None and self.number != journal.last_number:
+            self._faults.add("a watcher is behind", f"{self._honest.name}: {self.number} of {journal.last_number}")
 
     def close(self) -> None:
         self._stream.close()

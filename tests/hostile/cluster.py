@@ -203,7 +203,7 @@ class Honest:
         self.wire = Wire("bender", timing.interval_s)
 
         def exchange(node: Node) -> GossipClient:
-            self.conditions = PeerProblems(clock, timing.interval_s, node.peer_problem)
+            self.conditions = PeerProblems(clock, timing.interval_s, node.set_peer_problem)
             self.client = GossipClient(clock, node, self.wire, Post(network), self.conditions, chance.random)  # type: ignore[arg-type]
             return self.client
 
@@ -218,7 +218,7 @@ class Honest:
             exchange=exchange,
         )
         for seed in seeds:
-            self.node.located(seed, [seed])
+            self.node.set_seed_addresses(seed, [seed])
         self._faults = faults
         self._network = network
         self._server = GossipServer(self.node, self.wire, self.conditions)
@@ -270,14 +270,14 @@ class Honest:
     async def answer_peer(self, body: bytes, path: str) -> bytes:
         """Return the answer to a request of an honest peer, or a refusal, like `bender.exchange.server`."""
         if path == ACCOUNT_PATH:
-            return self.wire.account_out(self.node.account(self.wire.inquired(body)))
+            return self.wire.account_out(self.node.diagnose(self.wire.inquired(body)))
         if path == CLAIMS_PATH:
             return self.wire.leases_out(self.node.claim_leases(self.wire.claims_inquired(body)))
         if path == NODES_PATH:
             self.wire.check_question(body)
             return self.wire.report_out(self.node.own_report())
         if path == CONSUMERS_PATH:
-            return self.wire.consumers_out(await self.node.awaited_consumers(self.wire.awaited(body)))
+            return self.wire.consumers_out(await self.node.wait_for_consumers(self.wire.awaited(body)))
         status, _, answer = self._server._answer(body, self.address)
         if status != 200:
             refusal = msgspec.json.decode(answer, type=PeerRefusal)

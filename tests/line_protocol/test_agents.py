@@ -72,9 +72,9 @@ class Agents(EventsCase):
         self.assertEqual((answer["renewed"], answer["unknown"]), (1, []))
         agent.lose()
         self.wait(3)
-        self.assertEqual(self.watched.node.listed, 1)
+        self.assertEqual(self.watched.node.listed_count, 1)
         self.wait(4)
-        self.assertEqual(self.watched.node.listed, 0)
+        self.assertEqual(self.watched.node.listed_count, 0)
 
     def test_its_own_events(self) -> None:
         """An agent that also watches hears of what it does, before the answer."""
@@ -116,7 +116,7 @@ class Agents(EventsCase):
             answer = self.tell(agent, **line)
             self.assertEqual((answer["event"], answer["code"]), ("error", code), line)
             self.assertTrue(answer["message"].startswith(field), answer)
-        self.assertEqual(self.watched.node.listed, 0)
+        self.assertEqual(self.watched.node.listed_count, 0)
 
     def test_a_full_node(self) -> None:
         """It says so."""

@@ -155,7 +155,7 @@ class Confirming(EventsCase):
     """Who subscribes with a name acts on what he is told, and says so."""
 
     def consumers(self) -> list[tuple[str, bool, str | None]]:
-        return [(each.name, each.connected, each.cursor) for each in self.watched.node.consumers.shown()]
+        return [(each.name, each.connected, each.cursor) for each in self.watched.node.consumers.states()]
 
     def test_a_consumer(self) -> None:
         """It is known as long as it is connected, and confirms without an answer."""
@@ -314,10 +314,10 @@ class HalfClosed(EventsCase):
         """It can confirm nothing any more, so nobody waits for it; the death of its process looks the same."""
         connected = self.connect()
         connected.subscribe(name="edge", snapshot=True)
-        (consumer,) = self.watched.node.consumers.shown()
+        (consumer,) = self.watched.node.consumers.states()
         self.assertTrue(consumer.connected)
         connected.protocol.readConnectionLost()
-        (consumer,) = self.watched.node.consumers.shown()
+        (consumer,) = self.watched.node.consumers.states()
         self.assertFalse(consumer.connected)
         self.watched.up()
         self.assertEqual(connected.named(), ["synced", "online 80"])

@@ -69,7 +69,7 @@ class Connections(LimitsCase):
         agent.lose()
         self.clock.advance(2)
         self.watched.node.sweep()
-        self.assertEqual(self.watched.node.listed, 1)
+        self.assertEqual(self.watched.node.listed_count, 1)
 
     def test_a_displaced_client_that_reads_nothing(self) -> None:
         """Its connection is cut off after two seconds."""

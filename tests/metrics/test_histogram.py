@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.metrics.histogram import BOUNDS_S, PEAK_S, Histogram, RecentPeak, cumulative_buckets
-from bender.node.request_counts import RequestTally
+from bender.node.request_counts import RouteCounts
 
 
 class Buckets(SynchronousTestCase):
@@ -23,16 +23,16 @@ class Buckets(SynchronousTestCase):
     def test_ends(self) -> None:
         """Nothing is too short or too long."""
         histogram = Histogram()
-        for took_s in (0.0, 1e-9, 1e9):
-            histogram.observe(took_s)
+        for duration_s in (0.0, 1e-9, 1e9):
+            histogram.observe(duration_s)
         self.assertEqual((histogram.counts[0], histogram.counts[-1], histogram.count), (2, 1, 3))
         self.assertEqual(histogram.sum_s, 1e9 + 1e-9)
 
     def test_cumulated(self) -> None:
         """Each bucket has those before it, and the last one all."""
         histogram = Histogram()
-        for took_s in (0.00001, 0.003, 0.004, 20.0):
-            histogram.observe(took_s)
+        for duration_s in (0.00001, 0.003, 0.004, 20.0):
+            histogram.observe(duration_s)
         buckets = dict(cumulative_buckets(histogram))
         self.assertEqual((buckets[0.0025], buckets[0.005], buckets[10.0], buckets[inf]), (1, 3, 3, 4))
         self.assertEqual([*buckets], [*BOUNDS_S, inf])
@@ -40,22 +40,22 @@ class Buckets(SynchronousTestCase):
     def test_bounds_are_in_order(self) -> None:
         self.assertEqual([*BOUNDS_S], sorted({*BOUNDS_S}))
 
-    def test_a_tally_counts_as_a_histogram_does(self) -> None:
+    def test_route_counts_count_as_a_histogram_does(self) -> None:
         """It has the same steps in its own words, for speed."""
-        tally, histogram = RequestTally("/", "GET", timed=True), Histogram()
-        for took_s in (0.0, *BOUNDS_S, *(bound * 1.5 for bound in BOUNDS_S)):
-            tally.note(200, took_s)
-            histogram.observe(took_s)
-        self.assertEqual(tally.by_status[200].counts, histogram.counts)
-        self.assertEqual(tally.by_status[200].sum_s, histogram.sum_s)
+        counts, histogram = RouteCounts("/", "GET", timed=True), Histogram()
+        for duration_s in (0.0, *BOUNDS_S, *(bound * 1.5 for bound in BOUNDS_S)):
+            counts.note(200, duration_s)
+            histogram.observe(duration_s)
+        self.assertEqual(counts.by_status[200].counts, histogram.counts)
+        self.assertEqual(counts.by_status[200].sum_s, histogram.sum_s)
 
     def test_a_total_has_all_statuses(self) -> None:
-        tally = RequestTally("/", "GET", timed=True)
-        tally.note(200, 0.5)
-        tally.note(404, 0.001)
-        total = tally.total()
+        counts = RouteCounts("/", "GET", timed=True)
+        counts.note(200, 0.5)
+        counts.note(404, 0.001)
+        total = counts.total()
         self.assertEqual((total.count, total.sum_s), (2, 0.501))
-        self.assertEqual(tally.by_status[200].count, 1)
+        self.assertEqual(counts.by_status[200].count, 1)
 
 
 class Peak(SynchronousTestCase):

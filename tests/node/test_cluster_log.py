@@ -106,7 +106,7 @@ class Peers(ChronicleCase):
         """The one before was replaced, and is in no status."""
         self.pass_time(3, self.first, self.second)
         again = self.network.start(self.clock, "first", seeds=("second:1730",))
-        again.located("second:1730", ["second:1730"])
+        again.set_seed_addresses("second:1730", ["second:1730"])
         self.network.replace_first(again)
         lines = self.lines(3, again, self.second, of=self.second)
         self.assertEqual(

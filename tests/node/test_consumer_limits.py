@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.replica import Full
 from bender.node import consumer_limits
-from bender.node.consumer_limits import ConsumerTable, Known, Origin, origin_of
+from bender.node.consumer_limits import ConsumerTable, KnownConsumer, Origin, origin_of
 from bender.node.event_selection import Selection
 
 
@@ -20,10 +20,10 @@ class RosterCase(SynchronousTestCase):
         for name, value in (("REPORTS_BYTES_MAX", 100), ("REPORTS_OF_CLIENT_BYTES_MAX", 60)):
             self.patch(consumer_limits, name, value)
 
-    def add(self, name: str, host: str, *, streaming: bool = False, until: float = 0.0) -> Known:
+    def add(self, name: str, host: str, *, streaming: bool = False, until: float = 0.0) -> KnownConsumer:
         """A consumer that is seen now, with a stream, or without one and connected until then."""
         self.now += 1
-        known = Known(name, host, False, Origin(host), self.now, 0, present_until=until)
+        known = KnownConsumer(name, host, False, Origin(host), self.now, 0, present_until=until)
         self.roster.add(known, self.now, streaming=streaming)
         if streaming:
             known.streams.append(Selection())
@@ -93,7 +93,7 @@ class Consumers(RosterCase):
 class Reports(RosterCase):
     """How many bytes."""
 
-    def keep(self, known: Known, size: int) -> None:
+    def keep(self, known: KnownConsumer, size: int) -> None:
         self.roster.require_room(known, b"x" * size, self.now)
         self.roster.keep_report(known, b"x" * size, self.now)
 
@@ -161,6 +161,6 @@ class Origins(SynchronousTestCase):
         """No two of a name are the same."""
         consumer_limits = ConsumerTable()
         for label in ("10.0.0.1", "10.0.0.1#2"):
-            self.assertEqual(consumer_limits.label("edge", Origin("10.0.0.1")), label)
-            consumer_limits.add(Known("edge", label, False, Origin("10.0.0.1"), 0.0, 0), 0.0, streaming=True)
-        self.assertEqual(consumer_limits.label("rim", Origin("10.0.0.1")), "10.0.0.1")
+            self.assertEqual(consumer_limits.new_instance("edge", Origin("10.0.0.1")), label)
+            consumer_limits.add(KnownConsumer("edge", label, False, Origin("10.0.0.1"), 0.0, 0), 0.0, streaming=True)
+        self.assertEqual(consumer_limits.new_instance("rim", Origin("10.0.0.1")), "10.0.0.1")

@@ -32,10 +32,10 @@ class ConsumersCase(SynchronousTestCase):
         return self.consumers.confirm(name, Confirmation(self.journal.cursor, report))
 
     def shown(self) -> list[tuple[str, bool, int]]:
-        return [(each.name, each.connected, each.behind) for each in self.consumers.shown()]
+        return [(each.name, each.connected, each.behind) for each in self.consumers.states()]
 
     def applied(self, key: str = KEY) -> dict[str, bool]:
-        return {each.name: each.applied for each in self.consumers.shown(key, self.journal.number)}
+        return {each.name: each.applied for each in self.consumers.states(key, self.journal.last_number)}
 
 
 @define
@@ -84,7 +84,7 @@ class Confirming(ConsumersCase):
         self.watched.up()
         self.confirm(report=REPORT)
         self.watched.down()
-        event_line = self.consumers.shown()[0]
+        event_line = self.consumers.states()[0]
         cursor = self.journal.cursor_at(1)
         self.assertEqual(event_line, ConsumerState("edge", "n1", True, True, cursor, 1, NOW_MS, REPORT, "unix"))
         self.assertEqual(self.confirm().report, REPORT)
@@ -124,7 +124,7 @@ class Confirming(ConsumersCase):
     def test_who_is_asked_about_a_key(self) -> None:
         """What they report is left out: each deregistration asks, and a report may be long."""
         self.confirm(report=REPORT)
-        self.assertIsNone(self.consumers.shown(KEY, self.journal.number)[0].report)
+        self.assertIsNone(self.consumers.states(KEY, self.journal.last_number)[0].report)
 
     def test_one_that_is_far_behind(self) -> None:
         """That it lacks the last event is found out by a look at that."""
@@ -157,7 +157,7 @@ class Connecting(ConsumersCase):
         self.consumers.connect("edge", Selection()).end()
         self.confirm("edge", REPORT)
         self.consumers.connect("edge", Selection())
-        event_line = self.consumers.shown(KEY, self.journal.number)[0]
+        event_line = self.consumers.states(KEY, self.journal.last_number)[0]
         self.assertEqual((event_line.cursor, event_line.report, event_line.applied), (None, None, False))
 
     def test_without_streams(self) -> None:
@@ -175,7 +175,7 @@ class Connecting(ConsumersCase):
         self.assertEqual(self.shown(), [("edge", True, 0)])
         window.follow(self.watched.node, name="rim")
         self.assertEqual(self.shown(), [("edge", False, 0), ("rim", True, 0)])
-        window.stream.rest()
+        window.stream.unsubscribe()
         self.assertEqual(self.shown(), [("edge", False, 0), ("rim", False, 0)])
         window.follow(self.watched.node, name="rim")
         window.stream.close()
@@ -199,7 +199,7 @@ class Connecting(ConsumersCase):
         self.patch(consumer_limits, "CONSUMERS_MAX", 1)
         self.confirm()
         self.watched.up()
-        waiting = Deferred.fromCoroutine(self.consumers.until_applied(KEY, self.journal.number, 5))
+        waiting = Deferred.fromCoroutine(self.consumers.until_applied(KEY, self.journal.last_number, 5))
         self.assertNoResult(waiting)
         self.consumers.connect("other", Selection(app="api"))
         self.assertEqual([each.name for each in self.successResultOf(waiting)], ["other"])
@@ -218,7 +218,7 @@ class Waiting(ConsumersCase):
     """For all that are connected."""
 
     def wait(self, within_s: float = 5) -> Deferred[tuple[ConsumerState, ...]]:
-        return Deferred.fromCoroutine(self.consumers.until_applied(KEY, self.journal.number, within_s))
+        return Deferred.fromCoroutine(self.consumers.until_applied(KEY, self.journal.last_number, within_s))
 
     def test_nobody(self) -> None:
         """Then there is nothing to wait for."""

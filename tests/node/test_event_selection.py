@@ -46,7 +46,7 @@ class FromNowOn(SubscriptionCase):
         """What happens is owed, if it is for the watcher, and once, but for what it passes over."""
         subscription = self.subscribe(app="web")
         self.watched.up(port=1)
-        subscription.pass_over(self.watched.journal.number)
+        subscription.pass_over(self.watched.journal.last_number)
         subscription.pass_over(0)
         self.watched.up(port=2)
         self.watched.up("api", port=3)
@@ -161,10 +161,10 @@ class Snapshots(SubscriptionCase):
     def test_is_made_when_it_is_taken(self) -> None:
         """Until then the watcher is owed a snapshot and has not begun."""
         subscription = self.subscribe(snapshot=True, app="web")
-        self.assertTrue(subscription.opening)
+        self.assertTrue(subscription.owes_snapshot)
         self.watched.down("web", "1", 1)
         self.assertEqual(named(read(subscription.take(ALL))), ["online 2", "synced"])
-        self.assertFalse(subscription.opening)
+        self.assertFalse(subscription.owes_snapshot)
 
     def test_there_is_no_going_on_after_half_of_it(self) -> None:
         """A cursor from within leads to another whole one."""
@@ -202,7 +202,7 @@ class Since(SubscriptionCase):
         cursor = self.journal.cursor
         self.watched.up(port=2)
         subscription = self.subscribe(since=cursor, snapshot=True)
-        self.assertFalse(subscription.opening)
+        self.assertFalse(subscription.owes_snapshot)
         self.assertEqual(named(read(subscription.take(ALL))), ["online 2", "synced"])
         self.assertEqual(subscription.take(ALL), [])
 
@@ -236,9 +236,9 @@ class ReadingSlowly(SubscriptionCase):
         subscription = self.subscribe(app="web")
         for port in (1, 2, 3, 4):
             self.watched.up(port=port)
-        self.assertFalse(subscription.opening)
+        self.assertFalse(subscription.owes_snapshot)
         self.assertEqual(subscription.take(ALL), [])
-        self.assertTrue(subscription.opening)
+        self.assertTrue(subscription.owes_snapshot)
         self.assertEqual(named(read(subscription.take(ALL)))[:2], ["reset", "online 1"])
 
     def test_at_the_edge(self) -> None:
@@ -263,7 +263,7 @@ class Owing(SubscriptionCase):
         self.watched.up("api")
         self.assertApproximates(subscription.owed_bytes(ALL), 9 * body, 20)
         self.watched.up(port=11)
-        following = self.journal.entry(self.journal.number)
+        following = self.journal.entry(self.journal.last_number)
         assert following is not None
         self.assertApproximates(subscription.owed_bytes(ALL), 9 * body + len(following.line), 20)
         subscription.take(ALL)

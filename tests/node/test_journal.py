@@ -25,28 +25,28 @@ class Ear:
 
     def __init__(self, journal: Journal, app: str | None = None, client: str = "10.0.0.1") -> None:
         self.client = client
-        self.why = ""
+        self.displaced_because = ""
         self.cursors: list[str] = []
         self.ended = 0
         self.then: Callable[[], None] = lambda: None
         self.app = app
         self._journal = journal
-        self._position = journal.number
+        self._position = journal.last_number
 
     def on_events(self, since: int) -> None:
-        for number in range(max(self._position, since) + 1, self._journal.number + 1):
+        for number in range(max(self._position, since) + 1, self._journal.last_number + 1):
             entry = self._journal.entry(number)
             assert entry is not None
             if self.app in (None, entry.app):
                 self.cursors.append(entry.cursor)
-        self._position = self._journal.number
+        self._position = self._journal.last_number
         self.then()
 
-    def closed(self) -> None:
+    def end(self) -> None:
         self.ended += 1
 
-    def displaced(self, why: str) -> None:
-        self.why = why
+    def displace(self, reason: str) -> None:
+        self.displaced_because = reason
 
 
 class JournalCase(SynchronousTestCase):
@@ -57,8 +57,8 @@ class JournalCase(SynchronousTestCase):
     def append(self, *events: ViewEvent) -> list[Entry]:
         """Append, and look at what became of it."""
         self.journal.append(events)
-        first = self.journal.number + 1 - len(events)
-        entries = [self.journal.entry(number) for number in range(first, self.journal.number + 1)]
+        first = self.journal.last_number + 1 - len(events)
+        entries = [self.journal.entry(number) for number in range(first, self.journal.last_number + 1)]
         return [entry for entry in entries if entry is not None]
 
 
@@ -132,10 +132,10 @@ class Cursors(JournalCase):
     def test_before_the_last(self) -> None:
         """It counts back as far as events are held, and only those of an app or a version if one is given."""
         self.journal.append([online(1, "api"), online(2, "web", "2"), online(3, "api"), online(4, "web", "1")])
-        self.assertEqual(self.journal.held_after, 1)
-        self.assertEqual([self.journal.before_last(count) for count in (0, 1, 3, 4, 10_000)], [4, 3, 1, 1, 1])
+        self.assertEqual(self.journal.oldest_position, 1)
+        self.assertEqual([self.journal.position_before_last(count) for count in (0, 1, 3, 4, 10_000)], [4, 3, 1, 1, 1])
         for _ in ("as they happened", "encoded"):
-            before_last = self.journal.before_last
+            before_last = self.journal.position_before_last
             self.assertEqual([before_last(count, "web") for count in (0, 1, 2, 3)], [4, 3, 1, 1])
             self.assertEqual(before_last(2, "api"), 2)
             self.assertEqual(
@@ -148,7 +148,7 @@ class Cursors(JournalCase):
     def test_before_the_last_of_a_backend(self) -> None:
         """It is of no app and of no version."""
         self.journal.append([ViewEvent("created", "backend/web", b"{}", "configured")])
-        self.assertEqual([self.journal.before_last(1, *of) for of in ((), ("web",), (None, "1"))], [0, 1, 1])
+        self.assertEqual([self.journal.position_before_last(1, *of) for of in ((), ("web",), (None, "1"))], [0, 1, 1])
 
     def test_bytes_are_limited_too(self) -> None:
         """Of events of a kilobyte, 2,500 bytes hold two, looked at or not."""
@@ -157,7 +157,7 @@ class Cursors(JournalCase):
             for _ in range(5):
                 self.journal.append([online(body=b"{" + b" " * 800 + b"}")])
                 if look:
-                    self.assertIsNotNone(self.journal.entry(self.journal.number))
+                    self.assertIsNotNone(self.journal.entry(self.journal.last_number))
             held = [self.journal.entry(number) is not None for number in range(1, 6)]
             self.assertEqual(held, [False, False, False, True, True])
 
@@ -268,9 +268,9 @@ class Listening(JournalCase):
             self.journal.listen(ear)
         modest = Ear(self.journal, client="10.0.0.2")
         self.journal.listen(modest, "web")
-        self.assertEqual([bool(ear.why) for ear in greedy], [False, False, True])
+        self.assertEqual([bool(ear.displaced_because) for ear in greedy], [False, False, True])
         self.assertEqual(
-            greedy[2].why,
+            greedy[2].displaced_because,
             "this node has 3 subscribers, the maximum (--max-subscribers), most of them from 10.0.0.1: another client "
             "needs the place of this one",
         )
@@ -300,13 +300,13 @@ class Listening(JournalCase):
             self.journal.listen(ear)
         self.append(online(1))
         self.assertEqual(sum(map(bool, (ear.cursors for ear in ears))), NOTIFIED_AT_ONCE)
-        self.assertEqual((self.journal.delivered, len(self.later)), (0, 1))
+        self.assertEqual((self.journal.last_delivered, len(self.later)), (0, 1))
         self.append(online(2))  # in the middle of the round: those who come later hear of both at once
         self.journal.unlisten(ears[-1])
         while self.later:
             self.later.pop()()
         self.assertEqual({tuple(ear.cursors) for ear in ears[:-1]}, {("k3f9-1", "k3f9-2")})
-        self.assertEqual((ears[-1].cursors, self.journal.delivered), ([], 2))
+        self.assertEqual((ears[-1].cursors, self.journal.last_delivered), ([], 2))
 
     def test_very_many_of_another_app(self) -> None:
         """A round tells nobody of what is not for him, and says of how much that holds."""

@@ -38,61 +38,61 @@ class Short(ListingCase):
         """A list is the same object until something in it changes."""
         self.show("web", 2, 1)
         self.show("api", 3)
-        first = self.listings.listing("web", None)
+        first = self.listings.short_listing("web", None)
         self.assertEqual(self.ports(first.body), [1, 2])
         self.show("api", 4)
-        self.assertIs(self.listings.listing("web", None), first)
+        self.assertIs(self.listings.short_listing("web", None), first)
         self.show("web", 1, body=b'{"weight":2}')
-        self.assertNotEqual(self.listings.listing("web", None).etag, first.etag)
+        self.assertNotEqual(self.listings.short_listing("web", None).etag, first.etag)
         self.show("web", 1, 2, body=None)
-        self.assertEqual(self.listings.listing("web", None).body, b"[]")
-        self.assertEqual(self.ports(self.listings.listing(None, None).body), [3, 4])
+        self.assertEqual(self.listings.short_listing("web", None).body, b"[]")
+        self.assertEqual(self.ports(self.listings.short_listing(None, None).body), [3, 4])
 
     def test_an_operators_word(self) -> None:
         """It is a change of the list."""
         self.show("web", 1, 2)
-        first = self.listings.listing("web", None)
+        first = self.listings.short_listing("web", None)
         self.drain("web", 2)
-        second = self.listings.listing("web", None)
+        second = self.listings.short_listing("web", None)
         self.assertEqual([each["state"] for each in msgspec.json.decode(second.body)], ["up", "drain"])
         self.assertNotEqual(second.etag, first.etag)
 
     def test_what_is_kept_is_bounded(self) -> None:
         """The list that was not asked for for the longest time goes first."""
-        self.patch(listings, "KEPT_BYTES_MAX", 700)
+        self.patch(listings, "CACHE_BYTES_MAX", 700)
         for app in "abcd":
             self.show(app, 1)
-        first, second = (self.listings.listing(app, None) for app in "ab")
-        self.assertIs(self.listings.listing("a", None), first)
+        first, second = (self.listings.short_listing(app, None) for app in "ab")
+        self.assertIs(self.listings.short_listing("a", None), first)
         for app in "cd":
-            self.listings.listing(app, None)
-        self.assertLessEqual(self.listings._kept_bytes, 700)
-        self.assertEqual(self.listings._kept_bytes, sum(each.kept_bytes for _, each in self.listings._kept.values()))
-        self.assertIsNot(self.listings.listing("b", None), second)
+            self.listings.short_listing(app, None)
+        self.assertLessEqual(self.listings._cache_bytes, 700)
+        self.assertEqual(self.listings._cache_bytes, sum(each.cache_bytes for _, each in self.listings._cache.values()))
+        self.assertIsNot(self.listings.short_listing("b", None), second)
 
     def test_the_number_of_those_that_are_kept_is_bounded(self) -> None:
-        self.patch(listings, "KEPT_MAX", 2)
+        self.patch(listings, "CACHED_MAX", 2)
         for app in "abc":
             self.show(app, 1)
-            self.listings.listing(app, None)
-        self.assertEqual([*self.listings._kept], [("b", None), ("c", None)])
-        self.assertEqual(self.listings._kept_bytes, sum(each.kept_bytes for _, each in self.listings._kept.values()))
+            self.listings.short_listing(app, None)
+        self.assertEqual([*self.listings._cache], [("b", None), ("c", None)])
+        self.assertEqual(self.listings._cache_bytes, sum(each.cache_bytes for _, each in self.listings._cache.values()))
 
     def test_names_that_nothing_has(self) -> None:
         """A list of nothing is not kept: any client can ask for any number of them."""
         self.show("web", 1)
         for number in range(10):
-            self.assertEqual(self.listings.listing(f"app-{number}", None).body, b"[]")
-            self.assertEqual(self.listings.listing("web", str(number + 2)).body, b"[]")
-        self.listings.listing("web", "1")
+            self.assertEqual(self.listings.short_listing(f"app-{number}", None).body, b"[]")
+            self.assertEqual(self.listings.short_listing("web", str(number + 2)).body, b"[]")
+        self.listings.short_listing("web", "1")
         self.view.show("registration/web/1/h/1", None, ())
-        self.listings.listing("web", "1")
-        self.assertEqual((self.listings._kept, self.listings._kept_bytes), ({}, 0))
+        self.listings.short_listing("web", "1")
+        self.assertEqual((self.listings._cache, self.listings._cache_bytes), ({}, 0))
 
     def test_gzipped(self) -> None:
         """It inflates to the same."""
         self.show("web", *range(1, 100))
-        shown = self.listings.listing("web", "1")
+        shown = self.listings.short_listing("web", "1")
         self.assertEqual(gzip.decompress(shown.gzipped), shown.body)
         self.assertLess(len(shown.gzipped), len(shown.body) / 5)
 
@@ -188,8 +188,10 @@ class OtherForms(ListingCase):
     def test_the_form(self) -> None:
         """It shows the same registrations, and does not disturb the other lists."""
         self.show("web", 2, 1)
-        self.assertEqual(self.other.listing("web", None).body, b'["registration/web/1/h/1","registration/web/1/h/2"]')
-        self.assertEqual(self.ports(self.listings.listing("web", None).body), [1, 2])
+        self.assertEqual(
+            self.other.short_listing("web", None).body, b'["registration/web/1/h/1","registration/web/1/h/2"]'
+        )
+        self.assertEqual(self.ports(self.listings.short_listing("web", None).body), [1, 2])
 
     def test_half_as_many_are_shown_in_one_go(self) -> None:
         """A longer list is made in slices."""
@@ -228,7 +230,7 @@ class OfOneInstant(ListingCase):
             pass
         body = b"".join(long.pieces())
         self.assertEqual((len(body), long.etag), (long.length, blake2b(body, digest_size=12).hexdigest()))
-        self.assertEqual(long.whole().body, body)
+        self.assertEqual(long.as_listing().body, body)
         return body
 
     def test_the_same(self) -> None:
@@ -238,7 +240,7 @@ class OfOneInstant(ListingCase):
         self.drain("web", 3)
         body = self.made(self.listings.long_listing(None, None))
         self.patch(listings, "AT_ONCE_MAX", 5)
-        self.assertEqual(Listings(self.view, "other").listing(None, None).body, body)
+        self.assertEqual(Listings(self.view, "other").short_listing(None, None).body, body)
 
     def test_selected(self) -> None:
         """So it is with a condition, also where nothing meets it."""
@@ -273,37 +275,37 @@ class OfOneInstant(ListingCase):
         self.show("web", 5, body=None)
         self.show("web", 6)
         self.assertEqual(self.ports(self.made(long)), [1, 2, 3, 4, 5])
-        self.assertIsNone(self.listings.kept(None, None))
+        self.assertIsNone(self.listings.cached_long_listing(None, None))
 
     def test_kept(self) -> None:
         """It is made once until something in it changes, also for clients that ask for it at the same time."""
         self.show("web", 1, 2, 3, 4)
         first, second = (self.listings.long_listing("web", None) for _ in range(2))
         self.assertIs(first, second)
-        self.assertIsNone(self.listings.kept("web", None))
+        self.assertIsNone(self.listings.cached_long_listing("web", None))
         steps = first.steps()
         next(steps)
         self.made(second)
         self.assertEqual([*steps], [])
-        self.assertIs(self.listings.kept("web", None), first)
+        self.assertIs(self.listings.cached_long_listing("web", None), first)
         deflated = b"".join(first.gzipped())
         self.assertEqual(gzip.decompress(deflated), b"".join(first.pieces()))
         self.assertEqual(b"".join(first.gzipped()), deflated)
         self.show("web", 5)
-        self.assertIsNone(self.listings.kept("web", None))
-        self.assertEqual(self.listings._kept_bytes, 0)
+        self.assertIsNone(self.listings.cached_long_listing("web", None))
+        self.assertEqual(self.listings._cache_bytes, 0)
 
     def test_what_is_kept_is_bounded(self) -> None:
         """One that would take most of what is kept is put together each time."""
-        self.patch(listings, "KEPT_BYTES_MAX", 1000)
+        self.patch(listings, "CACHE_BYTES_MAX", 1000)
         self.show("web", 1, 2, 3, 4)
         self.made(self.listings.long_listing("web", None))
-        self.assertIsNone(self.listings.kept("web", None))
-        self.assertEqual((self.listings._kept_bytes, self.listings._making), (0, {}))
+        self.assertIsNone(self.listings.cached_long_listing("web", None))
+        self.assertEqual((self.listings._cache_bytes, self.listings._making), (0, {}))
 
     def test_given_up(self) -> None:
         """Those that nobody takes to the end are forgotten when there are too many."""
-        self.patch(listings, "MAKING_MAX", 2)
+        self.patch(listings, "UNFINISHED_MAX", 2)
         for app in "abc":
             self.show(app, 1, 2, 3, 4)
             next(self.listings.long_listing(app, None).steps())

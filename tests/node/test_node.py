@@ -18,7 +18,7 @@ from bender.core.ledger import Head
 from bender.core.messages import Counter, Message, OutgoingMessage, Sender
 from bender.core.model import RegistrationRequest, registration
 from bender.core.node_report import NodeReport, NoNodeReport
-from bender.node.inquiries import all_claims, all_reports, peer_accounts
+from bender.node.inquiries import all_claims, all_reports, peer_diagnoses
 from tests.api.conversation import Network, a_node
 
 WEB = RegistrationRequest("web", "1", "10.0.0.5", 80)
@@ -51,11 +51,11 @@ class Hidden(SynchronousTestCase):
         """What is not sent keeps its value there too, so a heal changes nothing where it was alive all the time."""
         created, body = self.network.second.register(WEB)
         self.assertEqual((created, decode(body)), (True, decode(self.body)))
-        before = self.network.first.journal.number
+        before = self.network.first.journal.last_number
         self.network.reconnect()
         self.pass_time(2)
         self.assertEqual(self.network.first.registration(WEB.key), registration(WEB.key, self.body))
-        self.assertEqual(self.network.first.journal.number, before)
+        self.assertEqual(self.network.first.journal.last_number, before)
 
     def test_registered_after_it_has_expired(self) -> None:
         """What is gone begins anew."""
@@ -124,7 +124,7 @@ class Surpassed(SynchronousTestCase):
         self.assertEqual(self.node.status()["counts"]["held"], 1)
         for node in (self.network.first, self.node):
             self.assertIsNotNone(node.registration(WEB.key))
-            self.assertEqual([event.event for event in node.journal.happened(WEB.key, 9)], ["online"])
+            self.assertEqual([event.event for event in node.journal.past_events(WEB.key, 9)], ["online"])
         states = [(peer["node"], peer["state"]) for peer in self.network.first.status()["peers"]]
         self.assertEqual(states, [("second", "heard")])
 
@@ -171,7 +171,7 @@ class Unreached(SynchronousTestCase):
     def send(self, requests: list[OutgoingMessage]) -> None:
         pass
 
-    async def ask_account(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
+    async def ask_diagnosis(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
         self.asked.append(address)
         return NoDiagnosis(address, address, "does not answer within 1 s")
 
@@ -189,14 +189,14 @@ class Unreached(SynchronousTestCase):
 
     def test_account(self) -> None:
         """It is named, and not asked."""
-        accounts = self.successResultOf(Deferred.fromCoroutine(peer_accounts(self.node, WEB.key)))
+        accounts = self.successResultOf(Deferred.fromCoroutine(peer_diagnoses(self.node, WEB.key)))
         self.assertEqual(accounts, [NoDiagnosis("n2", "10.0.0.2:1730", "was never reached from this node")])
         self.assertEqual(self.asked, [])
 
     def test_account_when_it_was_found(self) -> None:
         """It is asked even if it does not answer by now."""
         self.node.replica.links.answered("10.0.0.2:1730", 1001)
-        accounts = self.successResultOf(Deferred.fromCoroutine(peer_accounts(self.node, WEB.key)))
+        accounts = self.successResultOf(Deferred.fromCoroutine(peer_diagnoses(self.node, WEB.key)))
         self.assertEqual(accounts, [NoDiagnosis("n2", "10.0.0.2:1730", "does not answer within 1 s")])
 
     def test_claims(self) -> None:

@@ -234,7 +234,7 @@ class NotReading(StreamCase):
             self.assertLessEqual(waiting, WAITING_BYTES_MAX)
             port += 1
             self.up(1, first=port, **KILOBYTE)
-            waiting += len(self.watched.journal.entry(self.watched.journal.number).line)  # type: ignore[union-attr]
+            waiting += len(self.watched.journal.entry(self.watched.journal.last_number).line)  # type: ignore[union-attr]
         self.assertGreater(waiting, WAITING_BYTES_MAX)
 
     def test_is_dropped_when_it_turns_out(self) -> None:

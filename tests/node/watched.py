@@ -52,7 +52,7 @@ class Window:
         self.sent: list[Entry] = []
         self.pieces_left: float = float("inf")
         self.dropped = self.ended = False
-        self.why = ""
+        self.displaced_because = ""
         self.times_caught_up = 0
 
     def follow(self, node: Node, **selection: Any) -> None:
@@ -70,7 +70,7 @@ class Window:
         if self.pieces_left <= 0:
             self.stream.pauseProducing()
 
-    def caught_up(self) -> None:
+    def on_caught_up(self) -> None:
         self.times_caught_up += 1
 
     def drop(self) -> None:
@@ -80,9 +80,9 @@ class Window:
     def end(self) -> None:
         self.ended = True
 
-    def displaced(self, why: str) -> None:
+    def displace(self, reason: str) -> None:
         self.ended = True
-        self.why = why
+        self.reason = reason
 
 
 def never(call: Callable[[], None]) -> None:

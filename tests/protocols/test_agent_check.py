@@ -106,7 +106,7 @@ class AgentCheckCase(SynchronousTestCase):
         self.factory = AgentCheckFactory(self.node, self.clock, self.turns)
 
     def use(self) -> dict[str, Any]:
-        return self.node.limits.uses["agent_connections"]().shown()
+        return self.node.limits.uses["agent_connections"]().as_fields()
 
 
 class Answers(AgentCheckCase):

@@ -79,8 +79,8 @@ class FrameSubscription:
         self._first_piece: list[Entry] = []
 
     @property
-    def opening(self) -> bool:
-        return self._events.opening
+    def owes_snapshot(self) -> bool:
+        return self._events.owes_snapshot
 
     @property
     def cursor(self) -> str:
@@ -99,7 +99,7 @@ class FrameSubscription:
         if self._first_piece:
             piece, self._first_piece = self._first_piece, []
             return piece
-        opening = self._events.opening
+        opening = self._events.owes_snapshot
         taken = [Entry(each.cursor, self._framed(each.line)) for each in self._events.take(bytes_max)]
         if opening:  # the snapshot is of this moment, and so are the ends
             self._owed_ends = self._ends.keys()[::-1]
@@ -177,7 +177,7 @@ class ThalassaSubscriber(Protocol):
         if frames:
             self._write(frames)
 
-    def caught_up(self) -> None:
+    def on_caught_up(self) -> None:
         """Send nothing: axon has no message for the end of a snapshot."""
 
     def drop(self) -> None:
@@ -188,9 +188,9 @@ class ThalassaSubscriber(Protocol):
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
-    def displaced(self, why: str) -> None:
+    def displace(self, reason: str) -> None:
         """End the connection, because another client needs its place."""
-        self._close(why)
+        self._close(reason)
 
     def _close(self, why: str) -> None:
         self._log.info(

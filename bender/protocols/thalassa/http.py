@@ -90,7 +90,7 @@ def _registrations(node: Node, request: ApiRequest) -> Answered:
     pieces = _pieces(node, claims)
     if len(claims) <= PIECE:
         return ApiResponse(200, b"".join(pieces), _HEADERS)
-    held_bytes = node.listings.held_bytes(app, version)
+    held_bytes = node.listings.long_listing_bytes(app, version)
     return DeferredResponse(iter(()), lambda: ApiResponse(200, b"", _HEADERS, pieces), held_bytes)
 
 
@@ -99,7 +99,7 @@ def _pieces(node: Node, claims: Sequence[Claim]) -> Iterator[bytes]:
     now_ms = node.journal.wall_ms()
     before = b"["
     for start in range(0, len(claims), PIECE):
-        registrations = [decode_registration(node.shown(claim)) for claim in claims[start : start + PIECE]]
+        registrations = [decode_registration(node.registration_json(claim)) for claim in claims[start : start + PIECE]]
         shown = [encode_registration(each, now_ms) for each in registrations if each.in_rotation]
         yield before + b",".join(shown) if shown else b" "
         before = b"," if shown else before

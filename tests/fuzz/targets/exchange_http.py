@@ -88,7 +88,7 @@ class _Peer:
     def __init__(self, pieces: list[bytes], *, long: bool = False) -> None:
         clock: Any = Clock()
         self.node = Double()
-        server = GossipServer(self.node, _WIRE, PeerProblems(clock, 1.0, self.node.peer_problem))
+        server = GossipServer(self.node, _WIRE, PeerProblems(clock, 1.0, self.node.set_peer_problem))
         site: PeerSite = server.site(clock)
         if long:
             site.protocol = _LongChannel

@@ -257,7 +257,7 @@ class NotReady(DnsCase):
     def test_after_a_pause(self) -> None:
         """Answers that were kept are not given before the node is ready again."""
         self.start(seeds=("other:1730",))
-        self.node.located("other:1730", [])
+        self.node.set_seed_addresses("other:1730", [])
         for _ in range(30):
             self.clock.advance(0.25)
             self.node.sweep()
@@ -362,7 +362,7 @@ class KeptAnswers(DnsCase):
         self.assertEqual(shown(), both)
         self.state(second, "drain")
         self.assertEqual(shown(), [["10.0.0.1"]] * 2)
-        self.node.take_back_state(second, "operator")
+        self.node.remove_state(second, "operator")
         self.assertEqual(shown(), both)
         self.up("10.0.0.2", weight=0)
         self.assertEqual(shown(), [["10.0.0.1"]] * 2)

@@ -189,7 +189,7 @@ class Live(SubscriberCase):
     def test_out_of_rotation_and_back(self) -> None:
         self.state("drain")
         self.state("maint")
-        self.watched.node.take_back_state(_key(80), "somebody")
+        self.watched.node.remove_state(_key(80), "somebody")
         self.watched.up(weight=0)
         self.watched.up(weight=1)
         self.assertEqual(self.subscribed.named(), [*off(80, 80), *on(80), *off(80), *on(80)])

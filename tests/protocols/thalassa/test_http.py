@@ -154,7 +154,7 @@ class Listing(ThalassaCase):
         self.assertEqual(self.ids("/registrations/web"), ["/web/2.0.0/10.0.0.1/2"])
         self.node.register(RegistrationRequest("web", "2.0.0", "10.0.0.1", 2, weight=0))
         self.assertEqual(self.ids("/registrations/web"), [])
-        self.node.take_back_state("registration/web/1.0.0/10.0.0.1/1", "somebody")
+        self.node.remove_state("registration/web/1.0.0/10.0.0.1/1", "somebody")
         self.assertEqual(self.ids("/registrations/web"), ["/web/1.0.0/10.0.0.1/1"])
 
     def test_a_long_list(self) -> None:
@@ -209,7 +209,7 @@ class Refusing(ThalassaCase):
         )
         self.refused(400, "Bad Request", self.ask("DELETE", path))
         self.refused(400, "Bad Request", self.ask("GET", "/registrations/a%2Fb"))
-        self.assertEqual(self.node.listed, 0)
+        self.assertEqual(self.node.listed_count, 0)
 
     def test_too_much_meta(self) -> None:
         """An entry of a node has a limit; nothing is changed then."""
@@ -265,7 +265,7 @@ class Counting(ThalassaCase):
         self.ask("GET", "/registrations")
         self.ask("GET", "/dbs")
         self.assertEqual(
-            {(tally.route, tally.method): [*tally.by_status] for tally in self.node.requests},
+            {(counts.route, counts.method): [*counts.by_status] for counts in self.node.requests},
             {
                 ("thalassa:/registrations/<name>/<version>/<host>/<port>", "POST"): [200],
                 ("thalassa:/registrations", "GET"): [200],

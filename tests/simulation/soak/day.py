@@ -19,7 +19,7 @@ from bender.exchange.connection_problems import ADDRESSES_MAX
 from bender.metrics.histogram import BOUNDS_S
 from bender.node.consumer_limits import CONSUMERS_MAX
 from bender.node.journal import BYTES_MAX, EVENTS_MAX
-from bender.node.listings import KEPT_BYTES_MAX, KEPT_MAX
+from bender.node.listings import CACHE_BYTES_MAX, CACHED_MAX
 from bender.node.request_counts import BATCH, METHODS
 from tests.simulation.clients import Reach
 from tests.simulation.soak.clients import BACKENDS, Instance, Operators, Town, Watcher
@@ -46,30 +46,30 @@ LEDGERS_MAX = 15
 
 #: Routes with methods and statuses that are counted, whatever clients ask for: each route has its own methods, HEAD,
 #: and a few that it does not have, and each of these some statuses.
-TALLIES_MAX = (len(ROUTES) + 1) * (len(METHODS) + 1)
-STATUSES_MAX = TALLIES_MAX * len(STATUS_OF_CODE)
+ROUTE_COUNTS_MAX = (len(ROUTES) + 1) * (len(METHODS) + 1)
+STATUSES_MAX = ROUTE_COUNTS_MAX * len(STATUS_OF_CODE)
 
 #: Structures with a documented limit, up to which they may fill, by path; `*` is all that begins so.
 LIMITS: Mapping[str, Limited] = {
     "node.journal._entries": Limited(EVENTS_MAX, "events of the journal"),
     "node.journal._entries*": Limited(2 * EVENTS_MAX, "events of the journal, and when they were"),
-    LIST_BYTES: Limited(KEPT_BYTES_MAX, "bytes of lists"),
-    "node.listings._kept*": Limited(2 * KEPT_MAX, "lists, each by app and version"),
+    LIST_BYTES: Limited(CACHE_BYTES_MAX, "bytes of lists"),
+    "node.listings._cache*": Limited(2 * CACHED_MAX, "lists, each by app and version"),
     JOURNAL_BYTES: Limited(BYTES_MAX, "bytes of the journal"),
     LONGEST_HISTORY: Limited(SETTINGS_PER_KEY_MAX, "settings of one name"),
     "node.replica.configuration.*": Limited(3 * SETTINGS_MAX, "settings of all names, each with up to three parts"),
-    "node.consumers._roster._by_name": Limited(CONSUMERS_MAX, "consumers of a node"),
+    "node.consumers._table._by_name": Limited(CONSUMERS_MAX, "consumers of a node"),
     "problems._conditions": Limited(ADDRESSES_MAX, "addresses with problems"),
     # Each shard is there, as two parts, from its first address on.
     "node.conflicts._index._shards[]": Limited(2 * SHARDS, "shards of addresses"),
-    "node.requests._tallies": Limited(TALLIES_MAX, "requests by route and method"),
-    "node.requests._tallies{}": Limited(2 * TALLIES_MAX, "names of routes and methods"),
-    "node.requests._tallies[].by_status": Limited(STATUSES_MAX, "requests by route, method and status"),
-    "node.requests._tallies[].by_status[].counts": Limited(
+    "node.requests._by_route": Limited(ROUTE_COUNTS_MAX, "requests by route and method"),
+    "node.requests._by_route{}": Limited(2 * ROUTE_COUNTS_MAX, "names of routes and methods"),
+    "node.requests._by_route[].by_status": Limited(STATUSES_MAX, "requests by route, method and status"),
+    "node.requests._by_route[].by_status[].counts": Limited(
         (len(BOUNDS_S) + 1) * STATUSES_MAX, "numbers of requests by the time that they took"
     ),
-    "node.requests._tallies[]._took_s": Limited(STATUSES_MAX, "requests by route, method and status"),
-    "node.requests._tallies[]._took_s[]": Limited(BATCH * STATUSES_MAX, "times that are not in a histogram yet"),
+    "node.requests._by_route[]._durations_s": Limited(STATUSES_MAX, "requests by route, method and status"),
+    "node.requests._by_route[]._durations_s[]": Limited(BATCH * STATUSES_MAX, "times that are not in a histogram yet"),
     "node.replica._marks.*": Limited(MARKS_MAX, "times of versions of the ledger"),
     "node.replica.claims.ledger._*": Limited(2 * REMOVALS_REMEMBERED_MAX, "removals, each of two numbers"),
     "node.replica.claims.copies.ledgers[]._*": Limited(
@@ -119,7 +119,7 @@ class Day:
     def _look(self) -> None:
         for name, samples in self.samples.items():
             process = self.cluster.processes[name]
-            samples.append(Sample(self.cluster.now, process.node.listed, measured(process)))
+            samples.append(Sample(self.cluster.now, process.node.listed_count, measured(process)))
         self.cluster.after(self._look_s, self._look)
 
     def run(self, hours: float) -> None:
@@ -142,7 +142,7 @@ def measured(process: Process) -> Counter[str]:
     )
     journal, replica = process.node.journal, process.node.replica
     found[JOURNAL_BYTES] = journal._bytes
-    found[LIST_BYTES] = process.node.listings._kept_bytes
+    found[LIST_BYTES] = process.node.listings._cache_bytes
     found[LONGEST_HISTORY] = max((len(replica.history(key)) for key in replica.configuration), default=0)
     return found
 
@@ -153,7 +153,7 @@ def live(seed: int, hours: float) -> DayOutcome:
     day = Day(seed)
     day.run(hours)
     cluster = day.cluster
-    events = {f"events of {name}": cluster.processes[name].node.journal.number for name in LASTING}
+    events = {f"events of {name}": cluster.processes[name].node.journal.last_number for name in LASTING}
     counts = {
         "requests": cluster.network.sent,
         "clients": day.town.serial,

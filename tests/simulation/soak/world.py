@@ -59,7 +59,7 @@ class Process:
             guard_s=cluster.guard_s,
             exchange=partial(PeerWire, cluster, machine),
         )
-        self.problems = PeerProblems(self.clock, cluster.interval_s, self.node.peer_problem)
+        self.problems = PeerProblems(self.clock, cluster.interval_s, self.node.set_peer_problem)
         self.site = site(self.node, self.clock, turns)
         self.events = EventsFactory(self.node, self.clock, turns)
 
@@ -79,9 +79,9 @@ class PeerWire:
         for request in requests:
             self._send(request)
 
-    async def ask_account(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
+    async def ask_diagnosis(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
         peer = self._reached(address)
-        return peer.node.account(key) if peer else NoDiagnosis(address, address, "does not answer")
+        return peer.node.diagnose(key) if peer else NoDiagnosis(address, address, "does not answer")
 
     async def ask_claims(self, address: str, keys: Sequence[str]) -> list[ClaimLease | None] | None:
         peer = self._reached(address)
@@ -93,7 +93,7 @@ class PeerWire:
 
     async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
         peer = self._reached(address)
-        return await peer.node.awaited_consumers(awaited) if peer else None
+        return await peer.node.wait_for_consumers(awaited) if peer else None
 
 
 class PlainNetwork(Network):
