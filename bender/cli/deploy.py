@@ -17,8 +17,8 @@ from bender.cli.session import Session, following, wall_ms
 from bender.client.objects import describe_serving
 from bender.core.members import canary_of
 from bender.deploy import REQUESTS_MIN, Deploy, DeployPlan, DeployProgress, Observation, Step
-from bender.deploy.analysis import PLAIN_ERRORS_MIN, PLAIN_PERCENT, RequestCount, members
-from bender.deploy.plan import Settings, percentage
+from bender.deploy.analysis import CLEAR_ERRORS_MIN, CLEAR_PERCENT, RequestCount, members_phrase
+from bender.deploy.plan import Settings, percent_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -48,8 +48,8 @@ up_to_a_day = Duration("0s", "24h")
               help="How long to watch the version when it serves alone.")  # fmt: skip
 @click.option("--errors-max", type=click.FloatRange(0, 100), default=2.0, show_default=True, metavar="PERCENT",
               help="By how much the version's error rate may exceed that of the other version. The rates are compared "
-              f"after {REQUESTS_MIN} requests of the step, or earlier if at least {PLAIN_ERRORS_MIN} of them failed "
-              f"and the version's rate is at least {PLAIN_PERCENT:g} percentage points higher. If the other version "
+              f"after {REQUESTS_MIN} requests of the step, or earlier if at least {CLEAR_ERRORS_MIN} of them failed "
+              f"and the version's rate is at least {CLEAR_PERCENT:g} percentage points higher. If the other version "
               f"had fewer than {REQUESTS_MIN} requests in the step, its rate is that of all its requests that load "
               "balancers have reported, also before the step.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
@@ -85,15 +85,15 @@ async def deploy(
         outcome = await (running.rehearse() if more["dry_run"] else running.run())
     except CancelledError:
         progress.stop()
-        screen.error(f"stopped: {running.whereabouts()}")
+        screen.error(f"stopped: {running.describe_state()}")
         raise
     finally:
         progress.stop()
     if screen.as_json:
         screen.json(outcome.backend)
-    elif outcome.done:
+    elif outcome.succeeded:
         screen.say(f"{outcome.text}.")
-    if not outcome.done:
+    if not outcome.succeeded:
         screen.error(outcome.text)
         return NOT_DONE
     screen.aside(f"at {session.client.nodes.last}")
@@ -111,43 +111,46 @@ class _TextProgress(DeployProgress):
         self._bar: Bar | None = None
         self._task: Any = None
 
-    def begins(self, found: Settings, look: Observation) -> None:
+    def on_begin(self, found: Settings, observation: Observation) -> None:
         app, self._serving = found["app"], found["version"]
         self._version = f"{app} {self._plan.version}"
-        self._screen.say(
-            f"{found['id']} serves {describe_serving(found)}; {self._version} has {members(look.members)}."
-        )
+        new = f"{self._version} has {members_phrase(observation.members)}"
+        self._screen.say(f"{found['id']} serves {describe_serving(found)}; {new}.")
 
-    def plans(self, step: Step, number: int, of: int) -> None:
-        gets = "serve alone" if step.switches else f"get {percentage(step.percent)} of the traffic"
+    def on_planned_step(self, step: Step, number: int, of: int) -> None:
+        gets = "serve alone" if step.is_switch else f"get {percent_text(step.percent)} of the traffic"
         watched = f"and be watched for {step.watched_s:g} s"
         self._screen.say(f"{number} of {of}: {self._version} would {gets}, {watched}.")
 
-    def takes(self, step: Step, number: int, of: int) -> None:
+    def on_step(self, step: Step, number: int, of: int) -> None:
         self._step = f"{number} of {of}"
-        gets = "serves alone" if step.switches else f"gets {percentage(step.percent)} of the traffic"
+        gets = "serves alone" if step.is_switch else f"gets {percent_text(step.percent)} of the traffic"
         self._screen.say(f"{self._step}: {self._version} {gets}, and is watched for {step.watched_s:g} s.")
 
-    def sees(self, step: Step, look: Observation, left_s: float) -> None:
-        note = f"{left_s:3.0f} s left, {self._figures(look)}"
+    def on_observation(self, step: Step, observation: Observation, left_s: float) -> None:
+        note = f"{left_s:3.0f} s left, {self._figures(observation)}"
         if self._bar is None:
             self._bar = self._screen.bar()
             if self._bar is None:
                 return
             self._bar.start()
-            self._task = self._bar.add_task(percentage(step.percent), total=step.watched_s, note=note)
+            self._task = self._bar.add_task(percent_text(step.percent), total=step.watched_s, note=note)
         self._bar.update(self._task, completed=step.watched_s - left_s, note=note)
         self._bar.refresh()
 
-    def keeps(self, step: Step, look: Observation) -> None:
+    def on_step_passed(self, step: Step, observation: Observation) -> None:
         self.stop()
-        if not look.members:
+        if not observation.members:
             self._screen.say(f"{self._step}: {self._version} still has no members after {step.watched_s:g} s.")
             return
-        verdict = "good" if look.telling or not look.reported else "no problem, with few requests,"
-        self._screen.say(f"{self._step}: {verdict} after {step.watched_s:g} s, {self._figures(look)}.")
+        verdict = (
+            "good"
+            if observation.has_enough_requests or not observation.has_reports
+            else "no problem, with few requests,"
+        )
+        self._screen.say(f"{self._step}: {verdict} after {step.watched_s:g} s, {self._figures(observation)}.")
 
-    def notes(self, text: str) -> None:
+    def on_note(self, text: str) -> None:
         self._screen.line(self._screen.dim(text))
 
     def stop(self) -> None:
@@ -156,10 +159,14 @@ class _TextProgress(DeployProgress):
             self._bar.stop()
         self._bar = None
 
-    def _figures(self, look: Observation) -> str:
-        down = f", {look.down} unreachable" if look.down else ""
-        errors = f", {_failing(look.errors)} ({self._serving}: {_failing(look.usual)})" if look.reported else ""
-        return f"{members(look.members)}{down}{errors}"
+    def _figures(self, observation: Observation) -> str:
+        down = f", {observation.down} unreachable" if observation.down else ""
+        errors = (
+            f", {_failing(observation.errors)} ({self._serving}: {_failing(observation.baseline)})"
+            if observation.has_reports
+            else ""
+        )
+        return f"{members_phrase(observation.members)}{down}{errors}"
 
 
 class _JsonProgress(DeployProgress):
@@ -168,23 +175,23 @@ class _JsonProgress(DeployProgress):
     def __init__(self, screen: Output) -> None:
         self._screen = screen
 
-    def begins(self, found: Settings, look: Observation) -> None:
+    def on_begin(self, found: Settings, observation: Observation) -> None:
         beside = {} if canary_of(found) is None else {"canary": found["canary"]}
-        self._print("begins", backend=found["id"], serving=found["version"], **beside, **_figures_of(look))
+        self._print("begins", backend=found["id"], serving=found["version"], **beside, **_figures_of(observation))
 
-    def plans(self, step: Step, number: int, of: int) -> None:
+    def on_planned_step(self, step: Step, number: int, of: int) -> None:
         self._print_step("would", step, number, of)
 
-    def takes(self, step: Step, number: int, of: int) -> None:
+    def on_step(self, step: Step, number: int, of: int) -> None:
         self._print_step("step", step, number, of)
 
-    def sees(self, step: Step, look: Observation, left_s: float) -> None:
+    def on_observation(self, step: Step, observation: Observation, left_s: float) -> None:
         """Print nothing: only the outcome of a step is printed."""
 
-    def keeps(self, step: Step, look: Observation) -> None:
-        self._print("well", version=step.version, percent=step.percent, **_figures_of(look))
+    def on_step_passed(self, step: Step, observation: Observation) -> None:
+        self._print("well", version=step.version, percent=step.percent, **_figures_of(observation))
 
-    def notes(self, text: str) -> None:
+    def on_note(self, text: str) -> None:
         self._print("note", message=without_point(text))
 
     def stop(self) -> None:
@@ -201,6 +208,8 @@ def _failing(count: RequestCount) -> str:
     return f"{count.percent:.1f} % of {count.requests} failed" if count.requests else "no requests"
 
 
-def _figures_of(look: Observation) -> dict[str, Any]:
-    figures: dict[str, Any] = {"members": look.members, "down": look.down}
-    return {**figures, "errors": look.errors, "usual": look.usual} if look.reported else figures
+def _figures_of(observation: Observation) -> dict[str, Any]:
+    figures: dict[str, Any] = {"members": observation.members, "down": observation.down}
+    return (
+        {**figures, "errors": observation.errors, "usual": observation.baseline} if observation.has_reports else figures
+    )

@@ -1,7 +1,7 @@
-"""Describe a change by another client in the middle of a deploy.
+"""Describe a change that another client made during a deploy.
 
-The operator who reads it did not make that change. So the text names its author, what serves now, and the command that
-restores what served when the deploy began.
+The operator of the deploy did not make that change. So the text gives its author, the version that serves now, and the
+command that restores the setting from before the deploy.
 """
 
 from __future__ import annotations
@@ -18,45 +18,47 @@ from bender.core.change_description import differences
 from bender.deploy.backend_update import ChangedMeanwhile
 from bender.deploy.plan import Settings, are_same
 
-#: Fields that decide which version serves; changes of other fields stay.
+#: Fields that decide which version serves. The command does not restore other fields.
 _VERSION_FIELDS = ("app", "version", "canary")
 
-#: Fields that are given to a command in other ways than as KEY=VALUE.
+#: Fields that are not given to a command as KEY=VALUE.
 _NAMES = ("id", "resource", "name", "app", "version")
 
 
-async def interruption(client: Client, name: str, found: Settings, mine: Settings, changed: ChangedMeanwhile) -> str:
-    """Return who has `changed` a backend, what serves now and the way back to what was `found`, in a sentence.
+async def describe_conflict(
+    client: Client, name: str, found: Settings, last_set: Settings, changed: ChangedMeanwhile
+) -> str:
+    """Return a sentence with the author of a change, what serves now, and the command that restores `found`.
 
-    `mine` is how the deploy had set it last.
+    `found` are the settings before the deploy, `last_set` the settings that the deploy made last.
     """
-    author = await _author(client, name, changed.seen)
+    author = await _author(client, name, changed.settings)
     by = f"{changed}{f' ({author})' if author else ''}"
     stops = "the deploy stops and changes nothing more"
-    if changed.seen is None:
-        return f"{by}: {stops}; {command(name, found)} creates it again"
-    what = ", ".join(differences(mine, changed.seen)) or "another setting"
-    now = f"{by}: {what}; {stops}: {describe_serving(changed.seen)} serves now"
-    back = {key: found.get(key) for key in _VERSION_FIELDS if found.get(key) != changed.seen.get(key)}
+    if changed.settings is None:
+        return f"{by}: {stops}; {set_command(name, found)} creates it again"
+    what = ", ".join(differences(last_set, changed.settings)) or "another setting"
+    now = f"{by}: {what}; {stops}: {describe_serving(changed.settings)} serves now"
+    back = {key: found.get(key) for key in _VERSION_FIELDS if found.get(key) != changed.settings.get(key)}
     if not back:
         return f"{now}, as before the deploy"
-    return f"{now}; {command(name, back)} restores what served before the deploy"
+    return f"{now}; {set_command(name, back)} restores what served before the deploy"
 
 
-async def _author(client: Client, name: str, seen: Settings | None) -> str:
-    """Return the author of these settings of a backend; an empty text if no history has them."""
+async def _author(client: Client, name: str, settings: Settings | None) -> str:
+    """Return the author of these settings of a backend, or an empty text if its history does not have them."""
     try:
         history = await client.backend_history(name)
     except BenderError:
         return ""
     for setting in history:
-        same = setting.settings is None if seen is None else are_same(setting.settings or {}, seen)
+        same = setting.settings is None if settings is None else are_same(setting.settings or {}, settings)
         if same:
             return setting.author
     return ""
 
 
-def command(name: str, fields: Mapping[str, Any]) -> str:
+def set_command(name: str, fields: Mapping[str, Any]) -> str:
     """Return the command that sets these fields of a backend."""
     words = ["bender", "backend", "set", name]
     for option in ("app", "version"):

@@ -1,7 +1,7 @@
-"""Run a deploy: step after step, with observations between, and a rollback if the version performs worse.
+"""Run a deploy: do step after step, observe the version after each, and roll back if it performs worse.
 
-However it ends, the backend is left in a state that is known and reported: with the new version, as it was found, or as
-another client has set it.
+A deploy reports the state in which it leaves the backend: with the new version, as before the deploy, or as another
+client has set it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from bender.client.objects import describe_serving
 from bender.client.responses import backend_of
 from bender.core.consumers import Report, down_by_most, labels, report_of
 from bender.core.members import canary_of
-from bender.deploy.analysis import Observation, Rates, counts, members, worse
-from bender.deploy.backend_update import ChangedMeanwhile, Hold
-from bender.deploy.conflicting_change import command, interruption
-from bender.deploy.plan import DeployPlan, Settings, Step, are_same, percentage, way_back
+from bender.deploy.analysis import Observation, Rates, counts_by_version, members_phrase, regression
+from bender.deploy.backend_update import BackendUpdate, ChangedMeanwhile
+from bender.deploy.conflicting_change import describe_conflict, set_command
+from bender.deploy.plan import DeployPlan, Settings, Step, are_same, percent_text, rollback_change
 from bender.deploy.recent_change import recent_change
 
-#: Time between two observations; load balancers report every other second.
-LOOK_S = 1.0
+#: Seconds between two observations. Load balancers report every two seconds.
+OBSERVATION_INTERVAL_S = 1.0
 
 
-#: Extra time for drivers that do not have the last step yet, because one may be busy.
-LAST_LOOK_S = 1.0
+#: Extra seconds for drivers that have not applied the last step yet, because they may be busy.
+LAST_STEP_EXTRA_S = 1.0
 
 
 #: The number of versions that a sentence names.
@@ -38,57 +38,60 @@ VERSIONS_LISTED_MAX = 10
 
 
 def takes_traffic(registration: Registration) -> bool:
-    """Return True if an instance gets requests where its version serves."""
+    """Return True if an instance gets requests when its version serves."""
     return registration.state == "up" and bool(registration.weight)
 
 
 class DeployProgress(Protocol):
     """Receives the progress of a deploy."""
 
-    def begins(self, found: Settings, look: Observation) -> None:
-        """The deploy begins: the backend as it was found, and the new version's members."""
+    def on_begin(self, found: Settings, observation: Observation) -> None:
+        """The deploy begins. `found` is the backend before it, and `observation` has the new version's members."""
 
-    def plans(self, step: Step, number: int, of: int) -> None:
-        """A step would be done, and watched."""
+    def on_planned_step(self, step: Step, number: int, of: int) -> None:
+        """A deploy would do this step, and watch it."""
 
-    def takes(self, step: Step, number: int, of: int) -> None:
-        """A step is done, and will be watched."""
+    def on_step(self, step: Step, number: int, of: int) -> None:
+        """This step is done, and will be watched."""
 
-    def sees(self, step: Step, look: Observation, left_s: float) -> None:
-        """The last observation, and how long the step will still be watched."""
+    def on_observation(self, step: Step, observation: Observation, left_s: float) -> None:
+        """A new observation was made. The step will be watched for `left_s` more seconds."""
 
-    def keeps(self, step: Step, look: Observation) -> None:
-        """A step was watched to its end without a problem."""
+    def on_step_passed(self, step: Step, observation: Observation) -> None:
+        """The step was watched for its whole time, and has no problem."""
 
-    def notes(self, text: str) -> None:
-        """Another remark for people, in a sentence."""
+    def on_note(self, text: str) -> None:
+        """There is another remark for people, which is a sentence."""
 
 
 @frozen
 class DeployOutcome:
-    """Whether the version serves as planned, a sentence without its full stop, and the backend as JSON."""
+    """The outcome of a deploy: whether the version serves as planned, and the backend as JSON.
 
-    done: bool
+    `text` is a sentence about it without its full stop.
+    """
+
+    succeeded: bool
     text: str
     backend: bytes
 
 
 @frozen
-class _Prepared:
-    """The steps to do, and how many members the version needs."""
+class _StepsToDo:
+    """The steps to do, and the number of members that the version needs."""
 
-    ahead: Sequence[Step]
-    members_wanted: int
+    remaining_steps: Sequence[Step]
+    members_needed: int
 
 
-class _Worse(Exception):
-    """The version performs worse; the message is a clause that follows its name."""
+class _Regression(Exception):
+    """The version performs worse. The message is a clause that follows the name of the version."""
 
 
 class Deploy:
-    """One deploy. `reports` returns the consumers, with their reports about the traffic.
+    """Deploy a version once. `reports` returns the consumers, with their reports about the traffic.
 
-    `wall_ms` is the wall clock, which shows how long ago another operator has changed the backend.
+    `wall_ms` returns the milliseconds since the epoch, to find how long ago another operator changed the backend.
     """
 
     def __init__(
@@ -106,162 +109,175 @@ class Deploy:
         self._progress = progress
         self._reports = reports
         self._wall_ms = wall_ms
-        self._hold = Hold(reactor, client, plan.name, lambda problem: progress.notes(f"{problem}; retrying."))
+        self._backend = BackendUpdate(
+            reactor, client, plan.name, lambda problem: progress.on_note(f"{problem}; retrying.")
+        )
         self._members_min = 0
         self._rates = Rates()
-        self._look = Observation(0)
+        self._observation = Observation(0)
         # Consumers that have disconnected.
-        self._gone: list[str] = []
+        self._disconnected: list[str] = []
 
     async def run(self) -> DeployOutcome:
-        """Run the deploy. Raises `BenderError` if it could not begin."""
+        """Run the deploy. Raises `BenderError` if the deploy could not begin."""
         prepared = await self._prepare()
         if isinstance(prepared, DeployOutcome):
             return prepared
         try:
-            return await self._do_steps(prepared.ahead, prepared.members_wanted)
+            return await self._do_steps(prepared.remaining_steps, prepared.members_needed)
         except (BenderError, ChangedMeanwhile) as error:
-            return self._failed(await self._left(error))
+            return self._failed(await self._stop_reason(error))
 
     async def rehearse(self) -> DeployOutcome:
-        """Report what would be done, and change nothing. It is done if the deploy could begin. Raises as `run` does."""
+        """Report the steps that `run` would do, and change nothing.
+
+        The outcome is a success if the deploy could begin. Raises the same errors as `run`.
+        """
         prepared = await self._prepare()
         if isinstance(prepared, DeployOutcome):
             return prepared
-        if not self._look.members:
-            self._progress.notes(f"{self._new} has no members: its requests would be answered 503.")
-        for number, step in enumerate(prepared.ahead, start=1):
-            self._progress.plans(step, number, len(prepared.ahead))
-        settings = self._hold.settings
-        for step in prepared.ahead:
+        if not self._observation.members:
+            self._progress.on_note(f"{self._new_version} has no members: its requests would be answered 503.")
+        for number, step in enumerate(prepared.remaining_steps, start=1):
+            self._progress.on_planned_step(step, number, len(prepared.remaining_steps))
+        settings = self._backend.settings
+        for step in prepared.remaining_steps:
             settings = {**settings, **step.change(settings)}
-        serves = self._serving(settings)
-        return DeployOutcome(True, f"Nothing was changed: {self._hold.id} would serve {serves}", self._hold.reply.body)
+        serves = self._describe_serving(settings)
+        return DeployOutcome(
+            True, f"Nothing was changed: {self._backend.id} would serve {serves}", self._backend.reply.body
+        )
 
-    async def _prepare(self) -> _Prepared | DeployOutcome:
-        """Check whether the deploy can begin, and report what is found; return an outcome if nothing is to be done."""
-        await self._hold.find()
-        found = self._hold.found
-        ahead = self._plan.ahead(found)
-        if not ahead:
+    async def _prepare(self) -> _StepsToDo | DeployOutcome:
+        """Check whether the deploy can begin, and report that it does. Return an outcome if there is nothing to do."""
+        await self._backend.find()
+        found = self._backend.found
+        remaining_steps = self._plan.remaining_steps(found)
+        if not remaining_steps:
             return await self._nothing_to_do()
         other = None if self._plan.force else await self._other_operator()
         if other is not None:
             may = "another operator may be deploying"
             return self._failed(f"{other}: {may}; nothing was changed, add --force to begin anyway")
-        await self._client.learn()  # a deploy takes long, and nodes come and go
-        self._look = await self._observe()
-        wanted = self._plan.members_wanted
-        if self._look.members < wanted:
-            return self._failed(f"{self._lacks(wanted)}: nothing was changed{await self._versions_with_members()}")
-        self._members_min = self._look.members
-        self._progress.begins(found, self._look)
+        await self._client.learn()  # a deploy takes long, so that other nodes may have to answer
+        self._observation = await self._observe()
+        members_needed = self._plan.members_needed
+        if self._observation.members < members_needed:
+            return self._failed(
+                f"{self._too_few_members(members_needed)}: nothing was changed{await self._versions_with_members()}"
+            )
+        self._members_min = self._observation.members
+        self._progress.on_begin(found, self._observation)
         self._note_ended_canary()
-        if not self._look.reported:
-            self._progress.notes(
+        if not self._observation.has_reports:
+            self._progress.on_note(
                 "No load balancer reports how many requests fail: the deploy watches only the members."
             )
         self._note_disconnected()
-        return _Prepared(ahead, wanted)
+        return _StepsToDo(remaining_steps, members_needed)
 
-    def whereabouts(self) -> str:
-        """Return how the backend is left if the deploy stops now, and what to do about it, in a sentence."""
+    def describe_state(self) -> str:
+        """Return a sentence about the state of the backend if the deploy stops now, and the commands to continue."""
         name = self._plan.name
-        if self._hold.under_way:
-            return f"a change of {self._hold.id} may have been made: see bender backend history {shlex.quote(name)}"
-        back = self._way_back()
+        if self._backend.has_unknown_outcome:
+            return f"a change of {self._backend.id} may have been made: see bender backend history {shlex.quote(name)}"
+        back = self._rollback_change()
         if not back:
-            return f"{self._hold.id} is unchanged"
-        goes_on = "" if self._hold.settings["version"] == self._plan.version else "the same command continues, and "
-        return f"{self._hold.id} is left with {self._serving()}; {goes_on}{command(name, back)} goes back"
+            return f"{self._backend.id} is unchanged"
+        goes_on = "" if self._backend.settings["version"] == self._plan.version else "the same command continues, and "
+        return (
+            f"{self._backend.id} is left with {self._describe_serving()}; {goes_on}{set_command(name, back)} goes back"
+        )
 
     # The steps.
 
-    async def _do_steps(self, ahead: Sequence[Step], wanted: int) -> DeployOutcome:
+    async def _do_steps(self, remaining_steps: Sequence[Step], members_needed: int) -> DeployOutcome:
         try:
-            for number, step in enumerate(ahead, start=1):
-                await self._take(step, wanted)
-                self._progress.takes(step, number, len(ahead))
-                await self._watch(step)
-                self._progress.keeps(step, self._look)
-        except _Worse as why:
+            for number, step in enumerate(remaining_steps, start=1):
+                await self._do_step(step, members_needed)
+                self._progress.on_step(step, number, len(remaining_steps))
+                await self._watch_step(step)
+                self._progress.on_step_passed(step, self._observation)
+        except _Regression as why:
             return await self._roll_back(str(why))
         self._note_disconnected()
-        serves = f"{self._hold.id} serves {self._serving()}"
-        lacking = [lack.text for lack in await self._lacking(LAST_LOOK_S) if not lack.is_partly_applied]
-        if lacking:
-            return self._failed(f"{serves}, but not everywhere: {'; '.join(lacking)}")
-        return DeployOutcome(True, serves, self._hold.reply.body)
+        serves = f"{self._backend.id} serves {self._describe_serving()}"
+        unapplied = [
+            each.text for each in await self._unapplied_changes(LAST_STEP_EXTRA_S) if not each.is_partly_applied
+        ]
+        if unapplied:
+            return self._failed(f"{serves}, but not everywhere: {'; '.join(unapplied)}")
+        return DeployOutcome(True, serves, self._backend.reply.body)
 
     def _note_disconnected(self) -> None:
-        for name in self._gone:
-            self._progress.notes(
+        for name in self._disconnected:
+            self._progress.on_note(
                 f"{name} has disconnected: if it drives a load balancer, the traffic there stays as it was."
             )
 
-    async def _take(self, step: Step, wanted: int) -> None:
-        condition = {"min_members": wanted} if step.switches and wanted else {}
+    async def _do_step(self, step: Step, members_needed: int) -> None:
+        condition = {"min_members": members_needed} if step.is_switch and members_needed else {}
         try:
-            change = step.change(self._hold.settings)
-            await self._hold.change(change, condition, force=self._plan.allows_no_members)
+            change = step.change(self._backend.settings)
+            await self._backend.change(change, condition, force=self._plan.allows_no_members)
         except Refused as refusal:
             if refusal.code != "CONFLICT":
                 raise
-            raise _Worse("has too few members now") from refusal
-        self._rates = self._rates.from_now()
+            raise _Regression("has too few members now") from refusal
+        self._rates = self._rates.restarted()
         await self._wait_for_drivers()
 
     async def _wait_for_drivers(self) -> None:
-        """Wait until the load balancers have the step. Raises `_Worse` if one of them refuses it."""
-        for lack in await self._lacking(APPLIED_S_MAX):
-            if lack.is_refused:
-                raise _Worse(f"cannot serve everywhere: {lack.text}")
-            self._progress.notes(f"{lack.text}.")
+        """Wait until the load balancers have applied the step. Raises `_Regression` if one of them refuses it."""
+        for unapplied in await self._unapplied_changes(APPLIED_S_MAX):
+            if unapplied.is_refused:
+                raise _Regression(f"cannot serve everywhere: {unapplied.text}")
+            self._progress.on_note(f"{unapplied.text}.")
 
-    async def _lacking(self, within_s: float) -> list[UnappliedChange]:
-        """Return the drivers that do not have the last step."""
-        settings = backend_of(self._hold.reply.json()).settings
+    async def _unapplied_changes(self, within_s: float) -> list[UnappliedChange]:
+        """Return the drivers that have not applied the last step within `within_s`."""
+        settings = backend_of(self._backend.reply.json()).settings
 
         async def consumers() -> Sequence[Consumer]:
-            return await self._hold.patiently(self._reports)
+            return await self._backend.retry_until_answered(self._reports)
 
-        return await wait_until_applied(consumers, self._hold.pause, self._hold.id, settings, within_s)
+        return await wait_until_applied(consumers, self._backend.pause, self._backend.id, settings, within_s)
 
-    async def _watch(self, step: Step) -> None:
+    async def _watch_step(self, step: Step) -> None:
         ends_at = self._reactor.seconds() + step.watched_s
         while (left_s := ends_at - self._reactor.seconds()) > 0:
-            self._progress.sees(step, self._look, left_s)
-            await self._hold.pause(min(LOOK_S, left_s))
-            if await self._hold.is_as_set():
-                self._look = await self._hold.patiently(self._observe)
-                why = worse(self._look, members_min=self._members_min, errors_max=self._plan.errors_max)
+            self._progress.on_observation(step, self._observation, left_s)
+            await self._backend.pause(min(OBSERVATION_INTERVAL_S, left_s))
+            if await self._backend.is_as_set():
+                self._observation = await self._backend.retry_until_answered(self._observe)
+                why = regression(self._observation, members_min=self._members_min, errors_max=self._plan.errors_max)
                 if why is not None:
-                    raise _Worse(why)
+                    raise _Regression(why)
 
     async def _roll_back(self, why: str) -> DeployOutcome:
-        back = self._way_back()
+        back = self._rollback_change()
         if not back:
-            return self._failed(f"{self._new} {why}: nothing was changed")
-        if self._look.members and not await self._hold.patiently(self._can_go_back):
-            left = f"the previous version has no members, so a rollback is impossible, and {self.whereabouts()}"
-            return self._failed(f"{self._new} {why}, but {left}")
+            return self._failed(f"{self._new_version} {why}: nothing was changed")
+        if self._observation.members and not await self._backend.retry_until_answered(self._can_roll_back):
+            left = f"the previous version has no members, so a rollback is impossible, and {self.describe_state()}"
+            return self._failed(f"{self._new_version} {why}, but {left}")
         try:
-            await self._hold.change(back, force=True)  # its members were counted above
+            await self._backend.change(back, force=True)  # the members of the previous version were counted above
         except (BenderError, ChangedMeanwhile) as error:
-            return self._failed(f"{self._new} {why}, but {await self._left(error)}")
-        return self._failed(f"{self._new} {why}: {self._hold.id} is back at {self._serving()}")
+            return self._failed(f"{self._new_version} {why}, but {await self._stop_reason(error)}")
+        return self._failed(f"{self._new_version} {why}: {self._backend.id} is back at {self._describe_serving()}")
 
-    def _way_back(self) -> dict[str, Any]:
-        """Return the change that rolls back; nothing if the backend is unchanged."""
-        if are_same(self._hold.settings, self._hold.found):
+    def _rollback_change(self) -> dict[str, Any]:
+        """Return the change that rolls the backend back; an empty one if it is unchanged."""
+        if are_same(self._backend.settings, self._backend.found):
             return {}
-        back = way_back(self._plan, self._hold.found)
-        return {key: value for key, value in back.items() if self._hold.settings.get(key) != value}
+        back = rollback_change(self._plan, self._backend.found)
+        return {key: value for key, value in back.items() if self._backend.settings.get(key) != value}
 
     # Observations.
 
     async def _other_operator(self) -> str | None:
-        """Return what another operator has just changed; None if there is no such change, or no node answers."""
+        """Return a clause about a recent change by another operator; None if there is none, or no node answers."""
         try:
             history = await self._client.backend_history(self._plan.name)
         except BenderError:
@@ -269,10 +285,10 @@ class Deploy:
         return recent_change(history, self._plan.operator, self._wall_ms())
 
     async def _versions_with_members(self) -> str:
-        """Return the end of a sentence with the versions that could serve; empty if this one has members."""
-        if self._look.members:
+        """Return the end of a sentence with the versions that could serve; empty if the new version has members."""
+        if self._observation.members:
             return ""
-        found = await self._client.registrations(self._hold.found["app"])
+        found = await self._client.registrations(self._backend.found["app"])
         versions = sorted({each.version for each in found if takes_traffic(each)})
         more = f" and {len(versions) - VERSIONS_LISTED_MAX} more" if len(versions) > VERSIONS_LISTED_MAX else ""
         listed = ", ".join(versions[:VERSIONS_LISTED_MAX])
@@ -282,33 +298,33 @@ class Deploy:
         return f"; no other version has members{anyway}"
 
     async def _observe(self) -> Observation:
-        name, version, serving = self._plan.name, self._plan.version, self._hold.found["version"]
-        found = await self._taking_traffic(version)
-        reports = await self._reported()
-        self._rates = self._rates.followed({by: counts(report, name) for by, report in reports.items()})
+        name, version, serving = self._plan.name, self._plan.version, self._backend.found["version"]
+        found = await self._members_taking_traffic(version)
+        reports = await self._current_reports()
+        self._rates = self._rates.with_reports({by: counts_by_version(report, name) for by, report in reports.items()})
         down = len(down_by_most(reports.values(), [each.id for each in found]))
-        errors, usual = self._rates.since(version), self._rates.usual(serving)
-        return Observation(len(found), down, errors, usual, reported=bool(reports))
+        errors, baseline = self._rates.since(version), self._rates.baseline(serving)
+        return Observation(len(found), down, errors, baseline, has_reports=bool(reports))
 
-    async def _taking_traffic(self, version: str) -> list[Registration]:
-        found = await self._client.registrations(self._hold.found["app"], version)
+    async def _members_taking_traffic(self, version: str) -> list[Registration]:
+        found = await self._client.registrations(self._backend.found["app"], version)
         return [each for each in found if takes_traffic(each)]
 
-    async def _can_go_back(self) -> bool:
-        """Return True if the setting from before the deploy has members, so that it would serve."""
-        found = self._hold.found
-        return bool(found.get("servers") or await self._taking_traffic(found["version"]))
+    async def _can_roll_back(self) -> bool:
+        """Return True if the setting from before the deploy would serve, because it has members."""
+        found = self._backend.found
+        return bool(found.get("servers") or await self._members_taking_traffic(found["version"]))
 
-    async def _reported(self) -> Mapping[str, Report]:
-        """Return the current report of each consumer; nothing if nodes do not know reports."""
+    async def _current_reports(self) -> Mapping[str, Report]:
+        """Return the current report of each consumer; none if the node runs a release without reports."""
         try:
             consumers = await self._reports()
         except NotFound:
             return {}
-        called = labels([(each.name, each.instance) for each in consumers])
-        here = {label for label, each in zip(called, consumers, strict=True) if each.connected}
-        self._gone = sorted({*called} - here)
-        # Two nodes may list a consumer that has changed its node; the latest report is at the node that it follows now.
+        consumer_labels = labels([(each.name, each.instance) for each in consumers])
+        here = {label for label, each in zip(consumer_labels, consumers, strict=True) if each.connected}
+        self._disconnected = sorted({*consumer_labels} - here)
+        # Two nodes may list a consumer that has moved from one to the other: the latest report is from the second.
         latest = sorted((each for each in consumers if each.connected), key=lambda each: each.at_ms)
         reports = {f"{each.name}/{each.instance}": report_of(each.report) for each in latest}
         return {name: report for name, report in reports.items() if report is not None and report.is_counting}
@@ -316,40 +332,45 @@ class Deploy:
     # Text.
 
     @property
-    def _new(self) -> str:
-        return f"{self._hold.found['app']} {self._plan.version}"
+    def _new_version(self) -> str:
+        return f"{self._backend.found['app']} {self._plan.version}"
 
-    def _serving(self, settings: Settings | None = None) -> str:
-        """Return what serves now, or by other settings, with the share of the canary."""
-        return describe_serving(self._hold.settings if settings is None else settings)
+    def _describe_serving(self, settings: Settings | None = None) -> str:
+        """Return what serves with these settings (by default the present ones), and the share of the canary."""
+        return describe_serving(self._backend.settings if settings is None else settings)
 
     async def _nothing_to_do(self) -> DeployOutcome:
-        """Return the outcome if there is nothing to do: it is done unless members are missing."""
-        if self._hold.found["version"] == self._plan.version:
-            text = f"{self._hold.id} serves {self._new} already"
+        """Return the outcome of a deploy without steps: a success unless members are missing."""
+        if self._backend.found["version"] == self._plan.version:
+            text = f"{self._backend.id} serves {self._new_version} already"
         else:
-            text = f"{self._hold.id} is already where these steps end: {self._serving()}"
-        wanted = self._plan.members_min or 0
-        self._look = Observation(len(await self._taking_traffic(self._plan.version)) if wanted else 0)
-        if self._look.members < wanted:
-            return self._failed(f"{text}, but {self._lacks(wanted)}")
-        return DeployOutcome(True, text, self._hold.reply.body)
+            text = f"{self._backend.id} is already where these steps end: {self._describe_serving()}"
+        members_needed = self._plan.members_min or 0
+        self._observation = Observation(
+            len(await self._members_taking_traffic(self._plan.version)) if members_needed else 0
+        )
+        if self._observation.members < members_needed:
+            return self._failed(f"{text}, but {self._too_few_members(members_needed)}")
+        return DeployOutcome(True, text, self._backend.reply.body)
 
-    def _lacks(self, wanted: int) -> str:
-        return f"{self._new} has {members(self._look.members)} to take traffic, and needs {wanted}"
+    def _too_few_members(self, members_needed: int) -> str:
+        present = members_phrase(self._observation.members)
+        return f"{self._new_version} has {present} to take traffic, and needs {members_needed}"
 
     def _note_ended_canary(self) -> None:
-        """Note a canary of another version, which the deploy ends."""
-        canary = canary_of(self._hold.found)
+        """Report that the deploy ends a canary of another version, if there is one."""
+        canary = canary_of(self._backend.found)
         if canary is not None and canary.version != self._plan.version:
-            gets = f"which gets {percentage(float(canary.percent))} of the traffic"
-            self._progress.notes(f"The canary {canary.version}, {gets}, ends with the first step.")
+            gets = f"which gets {percent_text(float(canary.percent))} of the traffic"
+            self._progress.on_note(f"The canary {canary.version}, {gets}, ends with the first step.")
 
-    async def _left(self, error: BenderError | ChangedMeanwhile) -> str:
-        """Return why the deploy stops, and what that means for the backend."""
+    async def _stop_reason(self, error: BenderError | ChangedMeanwhile) -> str:
+        """Return a sentence with the reason why the deploy stops, and the state in which it leaves the backend."""
         if isinstance(error, ChangedMeanwhile):
-            return await interruption(self._client, self._plan.name, self._hold.found, self._hold.settings, error)
-        return f"{error}: {self.whereabouts()}"
+            return await describe_conflict(
+                self._client, self._plan.name, self._backend.found, self._backend.settings, error
+            )
+        return f"{error}: {self.describe_state()}"
 
     def _failed(self, text: str) -> DeployOutcome:
-        return DeployOutcome(False, text, self._hold.reply.body)
+        return DeployOutcome(False, text, self._backend.reply.body)

@@ -1,7 +1,7 @@
-"""Plan the steps by which a version comes to serve a backend, and the way back.
+"""Plan the steps of a deploy, and its rollback.
 
-The only state is the backend itself: the remaining steps follow from its settings, so a deploy that was stopped
-continues where it was.
+A deploy has no state except the backend: the remaining steps follow from the backend's settings, so that a deploy that
+was stopped can continue.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ Settings = Mapping[str, Any]
 class DeployPlan:
     """The options of a deploy.
 
-    `steps` are percentages of the traffic that rise; without any the backend is switched at once. Each share is watched
-    for `every_s` seconds, and the switch for `watch_s`. `members_min` is how many members the version has to have, None
-    for one. `errors_max` is by how many per cent of its requests more than of the other version's may fail. `force`
-    lets the version serve without members, and begins although another operator has changed the backend just now.
-    `operator` is the name under which histories show it.
+    `steps` are increasing percentages of the traffic. If there are none, the backend is switched at once. Each step is
+    watched for `every_s` seconds, and the switch to the version for `watch_s`. `members_min` is the number of members
+    that the version must have; None means one. `errors_max` is the largest allowed difference, in percentage points,
+    between the shares of failed requests of the new and the previous version. `force` allows the version to serve
+    without members, and the deploy to begin after a recent change by another operator. `operator` is the name that
+    histories show for the changes of the deploy.
     """
 
     name: str
@@ -46,25 +47,25 @@ class DeployPlan:
         return self.force or self.members_min == 0
 
     @property
-    def members_wanted(self) -> int:
-        """How many members the version needs; one if that is not given, whatever serves now."""
+    def members_needed(self) -> int:
+        """The number of members that the version needs: `members_min`, or one, or none with `force`."""
         if self.members_min is not None:
             return self.members_min
         return 0 if self.force else 1
 
-    def ahead(self, settings: Settings) -> tuple[Step, ...]:
-        """Return the remaining steps for a backend with these settings; none if the deploy is done.
+    def remaining_steps(self, settings: Settings) -> tuple[Step, ...]:
+        """Return the remaining steps for a backend with these settings; none if the deploy is complete.
 
-        Where the version serves, but not alone, one step is left: to end the canary.
+        If the version serves already, but beside a canary, the only step is to end the canary.
         """
         if settings["version"] == self.version:
             return () if canary_of(settings) is None else (self._step(ALL),)
-        there = self.share(settings)
-        percents = [percent for percent in self.steps or (ALL,) if percent > there or percent == ALL]
+        present_share = self.share(settings)
+        percents = [percent for percent in self.steps or (ALL,) if percent > present_share or percent == ALL]
         return tuple(self._step(percent) for percent in percents)
 
     def share(self, settings: Settings) -> float:
-        """Return the share of the traffic that the version gets as canary, in percent."""
+        """Return the share of the traffic that the version gets as a canary, in percent."""
         canary = canary_of(settings)
         return float(canary.percent) if canary is not None and canary.version == self.version else 0.0
 
@@ -74,28 +75,29 @@ class DeployPlan:
 
 @frozen
 class Step:
-    """A share of the traffic for a version, and how long it is watched then."""
+    """A share of the traffic for a version, in percent, and the seconds for which the version is then watched."""
 
     version: str
     percent: float
     watched_s: float
 
     @property
-    def switches(self) -> bool:
+    def is_switch(self) -> bool:
+        """Whether the version gets all of the traffic in this step."""
         return self.percent == ALL
 
     def change(self, settings: Settings) -> dict[str, Any]:
-        """Return the change of a backend with these settings."""
-        if not self.switches:
+        """Return the fields to change in a backend with these settings."""
+        if not self.is_switch:
             return {"canary": {"version": self.version, "percent": self.percent}}
         ended = {"canary": None} if settings.get("canary") is not None else {}
         return {"version": self.version, **ended}
 
 
-def way_back(plan: DeployPlan, found: Settings) -> dict[str, Any]:
-    """Return the change that restores the settings found at the beginning.
+def rollback_change(plan: DeployPlan, found: Settings) -> dict[str, Any]:
+    """Return the fields to change to restore the settings from before the deploy.
 
-    If they had the version as their canary already, from an earlier deploy, the change removes it.
+    If the version was a canary already, because of an earlier deploy, the rollback also removes this canary.
     """
     resumed = plan.share(found) > 0
     return {"version": found["version"], "canary": None if resumed else found.get("canary")}
@@ -106,6 +108,6 @@ def are_same(one: Settings, other: Settings) -> bool:
     return {k: v for k, v in one.items() if v is not None} == {k: v for k, v in other.items() if v is not None}
 
 
-def percentage(percent: float) -> str:
-    """Return a percentage as text."""
+def percent_text(percent: float) -> str:
+    """Return a percentage as text with its sign."""
     return f"{percent:g} %"

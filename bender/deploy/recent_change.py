@@ -1,7 +1,7 @@
-"""Find the last change of a backend, if another operator made it a moment ago and may still be deploying.
+"""Find out whether another operator may be deploying to a backend, by its last change.
 
-Clients choose their names, so this is a question to people and not a lock. A change by a client without a name, such as
-curl, does not count. A change that leaves no canary belongs to a deploy that is over.
+Clients choose their names, so this is a hint for people and not a lock. A change by a client without a name, such as
+curl, does not count. A change that leaves no canary belongs to a deploy that has ended.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from bender.core.authors import name_in
 from bender.core.change_description import differences
 from bender.core.members import canary_of
 
-#: How long after a change of another operator a deploy asks: by default, a deploy watches each step for a minute.
+#: Seconds after a change by another operator within which a deploy does not begin. By default, a deploy watches each
+#: step for a minute.
 RECENT_S = 600.0
 
 
 def recent_change(history: Sequence[Setting], operator: str, now_ms: int) -> str | None:
-    """Return who made the last change of a backend, what and when, in a clause; None if a deploy need not stop for it.
+    """Return a clause with the author, content and age of the last change of a backend, or None if it does not matter.
 
-    `history` has the newest setting first. A deploy need not stop for a change that leaves no canary, that `operator`
-    or a client without a name made, or that is older than `RECENT_S`.
+    `history` has the newest setting first. A change does not matter if it leaves no canary, if `operator` or a client
+    without a name made it, or if it is older than `RECENT_S`.
     """
     if len(history) < 2 or history[1].settings is None:
         return None

@@ -23,33 +23,33 @@ STEPS = DeployPlan("shop", "2", steps=(5, 25, 100), every_s=10, watch_s=5)
 OLD = b'{"id":"backend/shop","resource":"Backend","name":"shop","app":"web","version":"1","meta":{"note":"x"}}'
 
 
-class Told(DeployProgress):
+class ProgressRecorder(DeployProgress):
     """Keeps what it is told, in short."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.seen: list[tuple[float, float]] = []
+        self.observed: list[tuple[float, float]] = []
 
-    def begins(self, found: Settings, look: Observation) -> None:
+    def on_begin(self, found: Settings, look: Observation) -> None:
         self.lines.append(f"begins at {found['version']} with {look.members}")
 
-    def plans(self, step: Step, number: int, of: int) -> None:
+    def on_planned_step(self, step: Step, number: int, of: int) -> None:
         self.lines.append(f"{number}/{of} would take {step.percent:g}")
 
-    def takes(self, step: Step, number: int, of: int) -> None:
+    def on_step(self, step: Step, number: int, of: int) -> None:
         self.lines.append(f"{number}/{of} takes {step.percent:g}")
 
-    def sees(self, step: Step, look: Observation, left_s: float) -> None:
-        self.seen.append((step.percent, left_s))
+    def on_observation(self, step: Step, look: Observation, left_s: float) -> None:
+        self.observed.append((step.percent, left_s))
 
-    def keeps(self, step: Step, look: Observation) -> None:
+    def on_step_passed(self, step: Step, look: Observation) -> None:
         self.lines.append(f"keeps {step.percent:g}")
 
-    def notes(self, text: str) -> None:
+    def on_note(self, text: str) -> None:
         self.lines.append(text)
 
 
-class Edge:
+class LoadBalancer:
     """A load balancer that reports, or none where it is None."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ def consumer(name: str, report: dict[str, Any] | None, *, connected: bool = True
     return Consumer(name, "n1", connected, "x-1", 0, at_ms, report)
 
 
-class Wayward(Client):
+class UnreliableClient(Client):
     """What becomes of its requests is not what normally does.
 
     `on_change` is called before each change is asked for. `losing` answers to changes are lost; none comes if they are
@@ -110,16 +110,16 @@ class DeployCase(ClientCase):
             for port in range(1, count + 1):
                 self.register(version, port)
         self.set(app="web", version="1", meta={"note": "x"})
-        self.told = Told()
-        self.edge = Edge()
-        self.doing: Deferred[DeployOutcome] = Deferred()
+        self.progress = ProgressRecorder()
+        self.load_balancer = LoadBalancer()
+        self.running: Deferred[DeployOutcome] = Deferred()
         self.deploy: Deploy
 
     def register(self, version: str, port: int) -> None:
         self.node(THREE).register(RegistrationRequest("web", version, "10.0.0.9", port, ttl_s=3600.0))
         self.network.settle()
 
-    def lose(self, version: str, port: int) -> None:
+    def deregister(self, version: str, port: int) -> None:
         self.node(THREE).deregister(f"registration/web/{version}/10.0.0.9/{port}")
         self.network.settle()
 
@@ -141,29 +141,31 @@ class DeployCase(ClientCase):
         """How many there were, that at the beginning included."""
         return len(self.result(self.client(THREE).backend_history("shop")))
 
-    def wayward(self) -> Wayward:
-        return Wayward(self.network, [f"{host}:1729" for host in ALL], shuffle=lambda _: None)
+    def unreliable_client(self) -> UnreliableClient:
+        return UnreliableClient(self.network, [f"{host}:1729" for host in ALL], shuffle=lambda _: None)
 
     def begin(self, plan: DeployPlan = STEPS, client: Client | None = None) -> None:
         self.deploy = Deploy(
-            self.network, client or self.client(*ALL), plan, self.told, self.edge.reports, self.wall_ms
+            self.network, client or self.client(*ALL), plan, self.progress, self.load_balancer.reports, self.wall_ms
         )
-        self.doing = Deferred.fromCoroutine(self.deploy.run())
+        self.running = Deferred.fromCoroutine(self.deploy.run())
         self.network.settle()
 
     def wall_ms(self) -> int:
         return int(self.network.seconds() * 1000)
 
     def rehearse(self, plan: DeployPlan = STEPS) -> DeployOutcome:
-        self.deploy = Deploy(self.network, self.client(*ALL), plan, self.told, self.edge.reports, self.wall_ms)
+        self.deploy = Deploy(
+            self.network, self.client(*ALL), plan, self.progress, self.load_balancer.reports, self.wall_ms
+        )
         return self.result(self.deploy.rehearse())
 
     def outcome(self, within_s: float = 0) -> DeployOutcome:
-        if not self.doing.called:
+        if not self.running.called:
             self.network.pass_time(within_s)
-        return self.successResultOf(self.doing)
+        return self.successResultOf(self.running)
 
     def failed(self, within_s: float = 0) -> str:
         outcome = self.outcome(within_s)
-        self.assertFalse(outcome.done)
+        self.assertFalse(outcome.succeeded)
         return outcome.text

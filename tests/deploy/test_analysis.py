@@ -9,56 +9,69 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.consumers import Counted, Report, down_by_most, report_of
-from bender.deploy.analysis import REQUESTS_MIN, Observation, Rates, RequestCount, counts, members, worse
+from bender.deploy.analysis import (
+    REQUESTS_MIN,
+    Observation,
+    Rates,
+    RequestCount,
+    counts_by_version,
+    members_phrase,
+    regression,
+)
 
 LEAST = REQUESTS_MIN
 
 
 class Worse(SynchronousTestCase):
-    def worse(self, look: Observation, **limits: Any) -> str | None:
-        return worse(look, **{"members_min": 3, "errors_max": 2.0, **limits})
+    def regression(self, look: Observation, **limits: Any) -> str | None:
+        return regression(look, **{"members_min": 3, "errors_max": 2.0, **limits})
 
     def test_members(self) -> None:
         """Fewer than there have to be are too few."""
-        self.assertIsNone(self.worse(Observation(3)))
-        self.assertEqual(self.worse(Observation(2)), "has 2 members left of 3")
-        self.assertEqual(self.worse(Observation(0)), "has no members left of 3")
+        self.assertIsNone(self.regression(Observation(3)))
+        self.assertEqual(self.regression(Observation(2)), "has 2 members left of 3")
+        self.assertEqual(self.regression(Observation(0)), "has no members left of 3")
 
     def test_members_that_cannot_be_reached(self) -> None:
         """Most of them are too many, half of them are not."""
-        self.assertIsNone(self.worse(Observation(4, down=2)))
-        self.assertEqual(self.worse(Observation(4, down=3)), "has 4 members, of which 3 cannot be reached")
-        self.assertIsNone(self.worse(Observation(0), members_min=0))
+        self.assertIsNone(self.regression(Observation(4, down=2)))
+        self.assertEqual(self.regression(Observation(4, down=3)), "has 4 members, of which 3 cannot be reached")
+        self.assertIsNone(self.regression(Observation(0), members_min=0))
 
     def test_errors(self) -> None:
         """More than so many per cent more than usual."""
-        usual = RequestCount(1000, 10)
-        self.assertIsNone(self.worse(Observation(3, errors=RequestCount(1000, 30), usual=usual)))
-        why = self.worse(Observation(3, errors=RequestCount(1000, 31), usual=usual))
+        baseline = RequestCount(1000, 10)
+        self.assertIsNone(self.regression(Observation(3, errors=RequestCount(1000, 30), baseline=baseline)))
+        why = self.regression(Observation(3, errors=RequestCount(1000, 31), baseline=baseline))
         self.assertEqual(why, "fails in 3.1 % of its requests, against 1.0 %")
-        self.assertIsNone(self.worse(Observation(3, errors=RequestCount(1000, 31), usual=usual), errors_max=3.0))
-        self.assertIsNone(self.worse(Observation(3, errors=RequestCount(1000, 500), usual=RequestCount(1000, 600))))
+        self.assertIsNone(
+            self.regression(Observation(3, errors=RequestCount(1000, 31), baseline=baseline), errors_max=3.0)
+        )
+        self.assertIsNone(
+            self.regression(Observation(3, errors=RequestCount(1000, 500), baseline=RequestCount(1000, 600)))
+        )
 
     def test_too_few_requests(self) -> None:
         """They say nothing, unless it is plain: some have failed, and far more of them than usual."""
-        self.assertIsNone(self.worse(Observation(3, errors=RequestCount(LEAST - 1, LEAST // 3))))
-        self.assertTrue(self.worse(Observation(3, errors=RequestCount(LEAST, 3))))
-        self.assertIsNone(self.worse(Observation(3, errors=RequestCount(LEAST, 2))))
-        self.assertIsNone(self.worse(Observation(3, errors=RequestCount(4, 4))))
-        why = self.worse(Observation(3, errors=RequestCount(6, 6), usual=RequestCount(4, 0)))
+        self.assertIsNone(self.regression(Observation(3, errors=RequestCount(LEAST - 1, LEAST // 3))))
+        self.assertTrue(self.regression(Observation(3, errors=RequestCount(LEAST, 3))))
+        self.assertIsNone(self.regression(Observation(3, errors=RequestCount(LEAST, 2))))
+        self.assertIsNone(self.regression(Observation(3, errors=RequestCount(4, 4))))
+        why = self.regression(Observation(3, errors=RequestCount(6, 6), baseline=RequestCount(4, 0)))
         self.assertEqual(why, "fails in 100.0 % of its requests, against 0.0 %")
-        self.assertIsNone(self.worse(Observation(3, errors=RequestCount(20, 10), usual=RequestCount(10, 1))))
+        self.assertIsNone(self.regression(Observation(3, errors=RequestCount(20, 10), baseline=RequestCount(10, 1))))
         self.assertEqual(
-            [Observation(3, errors=RequestCount(number)).telling for number in (LEAST - 1, LEAST)], [False, True]
+            [Observation(3, errors=RequestCount(number)).has_enough_requests for number in (LEAST - 1, LEAST)],
+            [False, True],
         )
 
 
 class RatesOverTime(SynchronousTestCase):
     def test_what_was_before_does_not_count(self) -> None:
         """The first that is heard is where counting begins."""
-        rates = Rates().followed({"edge": {"1": RequestCount(500, 50), "2": RequestCount(9, 9)}})
+        rates = Rates().with_reports({"edge": {"1": RequestCount(500, 50), "2": RequestCount(9, 9)}})
         self.assertEqual(rates.since("1"), RequestCount())
-        rates = rates.followed({"edge": {"1": RequestCount(700, 51), "2": RequestCount(9, 9)}})
+        rates = rates.with_reports({"edge": {"1": RequestCount(700, 51), "2": RequestCount(9, 9)}})
         self.assertEqual(
             (rates.since("1"), rates.since("2"), rates.since("3")),
             (RequestCount(200, 1), RequestCount(), RequestCount()),
@@ -66,40 +79,45 @@ class RatesOverTime(SynchronousTestCase):
 
     def test_several_who_report(self) -> None:
         """Their counts are added, also where one came later or is heard of no more."""
-        rates = Rates().followed({"a": {"2": RequestCount(10, 1)}})
-        rates = rates.followed({"a": {"2": RequestCount(20, 2)}, "b": {"2": RequestCount(1000, 100)}})
-        rates = rates.followed({"b": {"2": RequestCount(1005, 101)}})
+        rates = Rates().with_reports({"a": {"2": RequestCount(10, 1)}})
+        rates = rates.with_reports({"a": {"2": RequestCount(20, 2)}, "b": {"2": RequestCount(1000, 100)}})
+        rates = rates.with_reports({"b": {"2": RequestCount(1005, 101)}})
         self.assertEqual(rates.since("2"), RequestCount(15, 2))
 
     def test_who_begins_anew(self) -> None:
         """All that he counts then came since."""
-        rates = Rates().followed({"a": {"2": RequestCount(100, 10)}}).followed({"a": {"2": RequestCount(30, 3)}})
+        rates = (
+            Rates().with_reports({"a": {"2": RequestCount(100, 10)}}).with_reports({"a": {"2": RequestCount(30, 3)}})
+        )
         self.assertEqual(rates.since("2"), RequestCount(30, 3))
 
     def test_from_now(self) -> None:
         """Nothing was counted yet, and nothing is counted twice."""
         rates = (
-            Rates().followed({"a": {"2": RequestCount(10, 1)}}).followed({"a": {"2": RequestCount(20, 2)}}).from_now()
+            Rates()
+            .with_reports({"a": {"2": RequestCount(10, 1)}})
+            .with_reports({"a": {"2": RequestCount(20, 2)}})
+            .restarted()
         )
         self.assertEqual(rates.since("2"), RequestCount())
-        self.assertEqual(rates.followed({"a": {"2": RequestCount(25, 2)}}).since("2"), RequestCount(5, 0))
+        self.assertEqual(rates.with_reports({"a": {"2": RequestCount(25, 2)}}).since("2"), RequestCount(5, 0))
 
     def test_what_is_usual(self) -> None:
         """What was counted meanwhile or, if that is too little, all that there is."""
-        rates = Rates().followed({"a": {"1": RequestCount(1000, 10)}})
-        self.assertEqual(rates.usual("1"), RequestCount(1000, 10))
-        rates = rates.followed({"a": {"1": RequestCount(1000 + LEAST - 1, 10)}})
-        self.assertEqual(rates.usual("1"), RequestCount(1000 + LEAST - 1, 10))
-        rates = rates.followed({"a": {"1": RequestCount(1000 + LEAST, 10)}})
-        self.assertEqual(rates.usual("1"), RequestCount(LEAST, 0))
+        rates = Rates().with_reports({"a": {"1": RequestCount(1000, 10)}})
+        self.assertEqual(rates.baseline("1"), RequestCount(1000, 10))
+        rates = rates.with_reports({"a": {"1": RequestCount(1000 + LEAST - 1, 10)}})
+        self.assertEqual(rates.baseline("1"), RequestCount(1000 + LEAST - 1, 10))
+        rates = rates.with_reports({"a": {"1": RequestCount(1000 + LEAST, 10)}})
+        self.assertEqual(rates.baseline("1"), RequestCount(LEAST, 0))
 
     @given(st.lists(st.integers(0, 50), max_size=20), st.integers(0, 19))
     def test_nothing_is_lost(self, growths: list[int], restarted_at: int) -> None:
         """However often one looks, and though the counts begin anew once, it is what came in all."""
-        rates, total = Rates().followed({"a": {"2": RequestCount()}}), 0
+        rates, total = Rates().with_reports({"a": {"2": RequestCount()}}), 0
         for i, growth in enumerate(growths):
             total = growth if i == restarted_at and total > growth else total + growth
-            rates = rates.followed({"a": {"2": RequestCount(total)}})
+            rates = rates.with_reports({"a": {"2": RequestCount(total)}})
         self.assertEqual(rates.since("2").requests, sum(growths))
 
 
@@ -113,8 +131,8 @@ class Reports(SynchronousTestCase):
     def test_counts_of_a_backend(self) -> None:
         """By version; nothing of one that has had no traffic yet."""
         report = Report(backends={"shop": {"1": Counted(5, 1), "2": Counted(7, 0)}})
-        self.assertEqual(counts(report, "shop"), {"1": RequestCount(5, 1), "2": RequestCount(7, 0)})
-        self.assertEqual(counts(report, "other"), {})
+        self.assertEqual(counts_by_version(report, "shop"), {"1": RequestCount(5, 1), "2": RequestCount(7, 0)})
+        self.assertEqual(counts_by_version(report, "other"), {})
 
     def test_what_is_none(self) -> None:
         """It counts as if nothing was said."""
@@ -143,4 +161,4 @@ class Reports(SynchronousTestCase):
 class Words(SynchronousTestCase):
     def test_numbers_of_members(self) -> None:
         """As people say them."""
-        self.assertEqual([members(n) for n in (0, 1, 2)], ["no members", "1 member", "2 members"])
+        self.assertEqual([members_phrase(n) for n in (0, 1, 2)], ["no members", "1 member", "2 members"])

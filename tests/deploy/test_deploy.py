@@ -18,7 +18,7 @@ class Rehearsing(DeployCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.edge.counts = {}
+        self.load_balancer.counts = {}
 
     def tearDown(self) -> None:
         self.assertEqual((self.shop, self.settings), ({"version": "1"}, 1))
@@ -27,9 +27,9 @@ class Rehearsing(DeployCase):
         """All of them, and what would serve at the end."""
         outcome = self.rehearse()
         text = "Nothing was changed: backend/shop would serve web 2"
-        self.assertEqual((outcome.done, outcome.text), (True, text))
-        self.assertEqual(self.told.lines[0], "begins at 1 with 3")
-        self.assertEqual(self.told.lines[-3:], ["1/3 would take 5", "2/3 would take 25", "3/3 would take 100"])
+        self.assertEqual((outcome.succeeded, outcome.text), (True, text))
+        self.assertEqual(self.progress.lines[0], "begins at 1 with 3")
+        self.assertEqual(self.progress.lines[-3:], ["1/3 would take 5", "2/3 would take 25", "3/3 would take 100"])
         canary = self.rehearse(DeployPlan("shop", "2", steps=(5,)))
         self.assertEqual(
             canary.text, "Nothing was changed: backend/shop would serve web 1 with 5 % of the traffic at 2"
@@ -39,13 +39,13 @@ class Rehearsing(DeployCase):
         """With the sentence that the deploy itself would end with."""
         for plan in (DeployPlan("shop", "2", members_min=4), DeployPlan("shop", "3")):
             outcome = self.rehearse(plan)
-            self.assertFalse(outcome.done)
+            self.assertFalse(outcome.succeeded)
             self.assertIn("to take traffic, and needs", outcome.text)
 
     def test_forced(self) -> None:
         """It could begin, and what that would do is told."""
-        self.assertTrue(self.rehearse(DeployPlan("shop", "3", force=True)).done)
-        self.assertIn("web 3 has no members: its requests would be answered 503.", self.told.lines)
+        self.assertTrue(self.rehearse(DeployPlan("shop", "3", force=True)).succeeded)
+        self.assertIn("web 3 has no members: its requests would be answered 503.", self.progress.lines)
 
 
 class Forced(DeployCase):
@@ -67,18 +67,18 @@ class Going(DeployCase):
         self.begin(DeployPlan("shop", "2", watch_s=5))
         self.assertEqual(self.shop, {"version": "2"})
         self.network.pass_time(4.75)
-        self.assertNoResult(self.doing)
+        self.assertNoResult(self.running)
         outcome = self.outcome(0.25)
-        self.assertEqual((outcome.done, outcome.text), (True, "backend/shop serves web 2"))
+        self.assertEqual((outcome.succeeded, outcome.text), (True, "backend/shop serves web 2"))
         self.assertEqual(outcome.backend, self.result(self.client(ONE).call("GET", "/backends/shop")).body)
-        self.assertEqual(self.told.lines[0], "begins at 1 with 3")
-        self.assertEqual(self.told.lines[2:], ["1/1 takes 100", "keeps 100"])
-        self.assertEqual(self.told.seen, [(100, 5), (100, 4), (100, 3), (100, 2), (100, 1)])
+        self.assertEqual(self.progress.lines[0], "begins at 1 with 3")
+        self.assertEqual(self.progress.lines[2:], ["1/1 takes 100", "keeps 100"])
+        self.assertEqual(self.progress.observed, [(100, 5), (100, 4), (100, 3), (100, 2), (100, 1)])
 
     def test_not_watched(self) -> None:
         """Then it is done as soon as it is switched."""
         self.begin(DeployPlan("shop", "2", watch_s=0))
-        self.assertTrue(self.outcome().done)
+        self.assertTrue(self.outcome().succeeded)
         self.assertEqual(self.shop, {"version": "2"})
 
     def test_in_steps(self) -> None:
@@ -93,9 +93,9 @@ class Going(DeployCase):
         ):
             self.assertEqual(self.shop, shop)
             self.network.pass_time(seconds)
-        self.assertTrue(self.outcome(0.25).done)
+        self.assertTrue(self.outcome(0.25).succeeded)
         self.assertEqual((self.shop, self.settings), ({"version": "2"}, 4))
-        steps = [line for line in self.told.lines if "takes" in line]
+        steps = [line for line in self.progress.lines if "takes" in line]
         self.assertEqual(steps, ["1/3 takes 5", "2/3 takes 25", "3/3 takes 100"])
 
     def test_no_further(self) -> None:
@@ -103,7 +103,7 @@ class Going(DeployCase):
         self.begin(DeployPlan("shop", "2", steps=(25,), every_s=3))
         outcome = self.outcome(3)
         said = "backend/shop serves web 1 with 25 % of the traffic at 2"
-        self.assertEqual((outcome.done, outcome.text, self.shop), (True, said, {"version": "1", "2": 25}))
+        self.assertEqual((outcome.succeeded, outcome.text, self.shop), (True, said, {"version": "1", "2": 25}))
         self.begin(DeployPlan("shop", "2", steps=(25,), every_s=3))
         self.assertIn("already where these steps end", self.outcome().text)
 
@@ -117,7 +117,7 @@ class Going(DeployCase):
         """There is nothing to do, which is said."""
         self.begin(DeployPlan("shop", "1"))
         outcome = self.outcome()
-        self.assertEqual((outcome.done, outcome.text), (True, "backend/shop serves web 1 already"))
+        self.assertEqual((outcome.succeeded, outcome.text), (True, "backend/shop serves web 1 already"))
         self.assertEqual(self.settings, 1)
 
     def test_what_serves_already_with_too_few_members(self) -> None:
@@ -126,7 +126,7 @@ class Going(DeployCase):
         lacks = "web 1 has 2 members to take traffic, and needs 3"
         self.assertEqual(self.failed(), f"backend/shop serves web 1 already, but {lacks}")
         self.begin(DeployPlan("shop", "1", members_min=2))
-        self.assertTrue(self.outcome().done)
+        self.assertTrue(self.outcome().succeeded)
 
     def test_what_serves_but_not_alone(self) -> None:
         """The canary is ended, which leads out of steps that were stopped."""
@@ -138,11 +138,11 @@ class Going(DeployCase):
 
     def test_who_is_gone(self) -> None:
         """Whose traffic stays where it was is told, before and after."""
-        self.edge.counts = {}
+        self.load_balancer.counts = {}
         self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(6)
-        said = [line for line in self.told.lines if line.startswith("gone has disconnected")]
-        self.assertEqual((len(said), self.outcome().done), (2, True))
+        said = [line for line in self.progress.lines if line.startswith("gone has disconnected")]
+        self.assertEqual((len(said), self.outcome().succeeded), (2, True))
 
     def test_load_balancers_of_one_name(self) -> None:
         """The reports of both count, also of the one that was heard before the other."""
@@ -157,7 +157,7 @@ class Going(DeployCase):
                 for at_ms, each in enumerate(counts)
             ]
 
-        self.edge.reports = reports  # type: ignore[method-assign]
+        self.load_balancer.reports = reports  # type: ignore[method-assign]
         self.begin(DeployPlan("shop", "2", steps=(5, 100), every_s=10))
         self.network.pass_time(2)
         errors = 500
@@ -168,15 +168,15 @@ class Going(DeployCase):
         self.set(canary={"version": "3", "percent": 5})
         ends = "The canary 3, which gets 5 % of the traffic, ends with the first step."
         self.rehearse(DeployPlan("shop", "2"))
-        self.assertIn(ends, self.told.lines)
+        self.assertIn(ends, self.progress.lines)
         self.begin(DeployPlan("shop", "2"))
         self.assertEqual(self.shop, {"version": "2"})
-        self.assertEqual(self.told.lines.count(ends), 2)
+        self.assertEqual(self.progress.lines.count(ends), 2)
 
     def test_what_is_not_there(self) -> None:
         """It cannot be begun."""
         self.begin(DeployPlan("nobody", "2"))
-        self.failureResultOf(self.doing, NotFound)
+        self.failureResultOf(self.running, NotFound)
 
 
 class AnotherOperator(DeployCase):
@@ -195,7 +195,7 @@ class AnotherOperator(DeployCase):
         said = self.failed()
         self.assertIn("anna@web1 set canary 10 % of 2, 3 s ago: another operator may be deploying", said)
         self.assertEqual(self.rehearse(plan).text, said)
-        self.assertEqual((self.shop, self.told.lines), ({"version": "1", "2": 10}, []))
+        self.assertEqual((self.shop, self.progress.lines), ({"version": "1", "2": 10}, []))
 
     def test_it_may_be_forced(self) -> None:
         self.sets("anna@web1", canary={"version": "2", "percent": 10})
@@ -205,14 +205,14 @@ class AnotherOperator(DeployCase):
     def test_a_deploy_that_is_over(self) -> None:
         """It left no canary."""
         self.sets("anna@web1", meta={"note": "x"})
-        self.assertTrue(self.rehearse(DeployPlan("shop", "2", operator="bert@web2")).done)
+        self.assertTrue(self.rehearse(DeployPlan("shop", "2", operator="bert@web2")).succeeded)
 
     def test_who_is_no_other(self) -> None:
         """The same operator, one without a name, and one who did that long ago."""
         for author, waits_s in (("bert@web2", 0), (None, 0), ("anna@web1", 601)):
             self.sets(author, canary={"version": "2", "percent": 10})
             self.network.pass_time(waits_s)
-            self.assertTrue(self.rehearse(DeployPlan("shop", "2", operator="bert@web2")).done, author)
+            self.assertTrue(self.rehearse(DeployPlan("shop", "2", operator="bert@web2")).succeeded, author)
             self.sets(None, canary=None)
 
 
@@ -249,7 +249,7 @@ class TooFew(DeployCase):
         self.begin(DeployPlan("shop", "4"))
         self.assertIn("web 4 has no members to take traffic, and needs 1: nothing was changed", self.failed())
         for version, port in (("1", 1), ("1", 2), ("1", 3), ("2", 1), ("2", 2), ("2", 3)):
-            self.lose(version, port)
+            self.deregister(version, port)
         self.begin(DeployPlan("shop", "4"))
         self.assertTrue(
             self.failed().endswith(
@@ -262,8 +262,8 @@ class TooFew(DeployCase):
 
     def test_fewer_when_it_comes_to_the_switch(self) -> None:
         """Nodes know it, and it goes back."""
-        client = self.wayward()
-        client.on_change = lambda change: self.lose("2", 1) if b"min_members" in change else None
+        client = self.unreliable_client()
+        client.on_change = lambda change: self.deregister("2", 1) if b"min_members" in change else None
         self.begin(DeployPlan("shop", "2", steps=(5, 100), every_s=0, members_min=3), client)
         self.assertEqual(self.failed(), "web 2 has too few members now: backend/shop is back at web 1")
         self.assertEqual((self.shop, self.settings), ({"version": "1"}, 3))

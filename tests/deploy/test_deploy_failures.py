@@ -22,17 +22,17 @@ class Worse(DeployCase):
         self.begin(DeployPlan("shop", "2", steps=(5, 25, 100), every_s=10, members_min=1))
         self.network.pass_time(12)
         self.assertEqual(self.shop, {"version": "1", "2": 25})
-        self.lose("2", 1)
+        self.deregister("2", 1)
         self.assertEqual(self.failed(1), "web 2 has 2 members left of 3: backend/shop is back at web 1")
         self.assertEqual(self.shop, {"version": "1"})
-        self.assertNotIn("keeps 25", self.told.lines)
+        self.assertNotIn("keeps 25", self.progress.lines)
 
     def test_members_lost_after_the_switch(self) -> None:
         """It goes back to what it found, another's canary included."""
         self.set(canary={"version": "3", "percent": 5})
         self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(2)
-        self.lose("2", 1)
+        self.deregister("2", 1)
         self.assertIn("is back at web 1", self.failed(1))
         self.assertEqual(self.shop, {"version": "1", "3": 5})
 
@@ -41,55 +41,57 @@ class Worse(DeployCase):
         self.begin()
         self.register("2", 4)
         self.network.pass_time(5)
-        self.lose("2", 4)
-        self.assertTrue(self.outcome(20).done)
+        self.deregister("2", 4)
+        self.assertTrue(self.outcome(20).succeeded)
 
     def test_gone_on_with(self) -> None:
         """It does not go back to an earlier share."""
         self.set(canary={"version": "2", "percent": 5})
         self.begin()
-        self.lose("2", 1)
+        self.deregister("2", 1)
         self.failed(1)
         self.assertEqual(self.shop, {"version": "1"})
 
     def test_errors(self) -> None:
         """When more requests fail than of the other version since the step began."""
-        self.edge.counts = {"1": RequestCount(10_000, 100), "2": RequestCount(0, 0)}
+        self.load_balancer.counts = {"1": RequestCount(10_000, 100), "2": RequestCount(0, 0)}
         self.begin()
-        self.assertNotIn("watches the members alone", " ".join(self.told.lines))
+        self.assertNotIn("watches the members alone", " ".join(self.progress.lines))
         self.network.pass_time(2)
-        self.edge.counts = {"1": RequestCount(12_000, 120), "2": RequestCount(100, 3)}
+        self.load_balancer.counts = {"1": RequestCount(12_000, 120), "2": RequestCount(100, 3)}
         self.network.pass_time(2)
         self.assertEqual(self.shop, {"version": "1", "2": 5})
-        self.edge.counts = {"1": RequestCount(12_000, 120), "2": RequestCount(100, 4)}
+        self.load_balancer.counts = {"1": RequestCount(12_000, 120), "2": RequestCount(100, 4)}
         said = "web 2 fails in 4.0 % of its requests, against 1.0 %: backend/shop is back at web 1"
         self.assertEqual(self.failed(1), said)
         self.assertEqual(self.shop, {"version": "1"})
 
     def test_errors_of_an_earlier_step(self) -> None:
         """Each step is looked at for itself."""
-        self.edge.counts = {"1": RequestCount(10_000, 0), "2": RequestCount(0, 0)}
+        self.load_balancer.counts = {"1": RequestCount(10_000, 0), "2": RequestCount(0, 0)}
         self.begin()
         self.network.pass_time(9)
-        self.edge.counts = {"1": RequestCount(12_000, 0), "2": RequestCount(99, 40)}
+        self.load_balancer.counts = {"1": RequestCount(12_000, 0), "2": RequestCount(99, 40)}
         self.network.pass_time(2)
-        self.edge.counts = {"1": RequestCount(14_000, 0), "2": RequestCount(199, 40)}
+        self.load_balancer.counts = {"1": RequestCount(14_000, 0), "2": RequestCount(199, 40)}
         self.network.pass_time(2)
         self.assertEqual(self.shop, {"version": "1", "2": 25})
 
     def test_members_that_cannot_be_reached(self) -> None:
         """By the load balancer, though they are registered."""
-        self.edge.counts = {}
+        self.load_balancer.counts = {}
         self.begin()
-        self.edge.down = [f"registration/web/2/10.0.0.9/{port}" for port in (1, 2)] + ["registration/web/1/10.0.0.9/1"]
+        self.load_balancer.down = [f"registration/web/2/10.0.0.9/{port}" for port in (1, 2)] + [
+            "registration/web/1/10.0.0.9/1"
+        ]
         self.assertIn("of which 2 cannot be reached: backend/shop is back", self.failed(1))
 
     def test_nobody_to_go_back_to(self) -> None:
         """Then it stays where it is, for it would be worse still; fixed servers are somebody."""
         self.begin(DeployPlan("shop", "2"))
         for port in (1, 2):
-            self.lose("1", port)
-        self.lose("2", 1)
+            self.deregister("1", port)
+        self.deregister("2", 1)
         said = self.failed(1)
         why = "has 2 members left of 3, but the previous version has no members, so a rollback is impossible"
         self.assertIn(why, said)
@@ -97,7 +99,7 @@ class Worse(DeployCase):
         self.assertEqual(self.shop, {"version": "2"})
         self.set(version="1", servers=["10.0.0.9:5"])
         self.begin(DeployPlan("shop", "2"))
-        self.lose("2", 2)
+        self.deregister("2", 2)
         self.assertIn("is back at web 1", self.failed(1))
 
 
@@ -150,11 +152,11 @@ class Others(DeployCase):
         """Between the last look and a step, or the way back."""
         for lost in (False, True):
             self.set(version="1", canary=None)
-            client = self.wayward()
+            client = self.unreliable_client()
             self.begin(STEPS, client)
             client.on_change = self.change
             if lost:
-                self.lose("2", 1)
+                self.deregister("2", 1)
             said = self.failed(11)
             self.assertIn("was changed by another client (me): version 1 → 7", said)
             self.assertEqual("has 2 members left of 3, but" in said, lost)
@@ -174,34 +176,34 @@ class Nodes(DeployCase):
         self.machines[ONE].kill()
         self.network.pass_time(8)
         self.machines[TWO].leave()
-        self.assertTrue(self.outcome(20).done)
+        self.assertTrue(self.outcome(20).succeeded)
         self.assertEqual((self.shop, self.settings), ({"version": "2"}, 4))
 
     def test_an_answer_that_is_lost(self) -> None:
         """What was done is not done again, nor taken for somebody else's."""
-        client = self.wayward()
+        client = self.unreliable_client()
         client.losing = 1
         self.begin(STEPS, client)
         self.assertEqual(self.shop, {"version": "1", "2": 5})
         self.network.pass_time(9)
         client.losing = 2
-        self.assertTrue(self.outcome(20).done)
+        self.assertTrue(self.outcome(20).succeeded)
         self.assertEqual((self.shop, self.settings), ({"version": "2"}, 4))
 
     def test_a_node_that_knows_less(self) -> None:
         """One that has not heard of the last step yet is given time."""
-        client = self.wayward()
+        client = self.unreliable_client()
         self.begin(STEPS, client)
         client.shows = {f"{TWO}:1729": OLD}
         self.machines[ONE].kill()
         self.network.pass_time(3)
-        self.assertNoResult(self.doing)
+        self.assertNoResult(self.running)
         client.shows = {}
-        self.assertTrue(self.outcome(30).done)
+        self.assertTrue(self.outcome(30).succeeded)
 
     def test_a_node_that_never_learns(self) -> None:
         """It knows better."""
-        client = self.wayward()
+        client = self.unreliable_client()
         self.begin(STEPS, client)
         client.shows = {f"{TWO}:1729": OLD}
         self.machines[ONE].kill()
@@ -216,9 +218,9 @@ class Nodes(DeployCase):
             if end.hostAddress.port == 1729:
                 end.abortConnection()
         self.network.pass_time(10)
-        self.assertEqual(len([line for line in self.told.lines if "retrying" in line]), 1)
+        self.assertEqual(len([line for line in self.progress.lines if "retrying" in line]), 1)
         self.network.listening.update(doors)
-        self.assertTrue(self.outcome(40).done)
+        self.assertTrue(self.outcome(40).succeeded)
         self.assertEqual(self.settings, 4)
 
     def test_all_of_them(self) -> None:
@@ -233,9 +235,9 @@ class Nodes(DeployCase):
 
     def test_all_of_them_when_it_is_worse(self) -> None:
         """Both are said."""
-        client = self.wayward()
+        client = self.unreliable_client()
         self.begin(STEPS, client)
-        self.lose("2", 1)
+        self.deregister("2", 1)
         client.on_change = lambda _change: self.network.cut.update(ALL)
         said = self.failed(UNANSWERED_S_MAX + 20)
         self.assertIn("has 2 members left of 3, but", said)
@@ -247,20 +249,20 @@ class Nodes(DeployCase):
         for host in ALL:
             self.machines[host].kill()
         self.begin()
-        self.failureResultOf(self.doing, Unavailable)
+        self.failureResultOf(self.running, Unavailable)
 
     def test_others_are_learned(self) -> None:
         """To be told of one node is enough."""
         self.begin(client=self.client(ONE))
         self.network.pass_time(3)
         self.machines[ONE].kill()
-        self.assertTrue(self.outcome(30).done)
+        self.assertTrue(self.outcome(30).succeeded)
 
 
 class NotAllowed(DeployCase):
     def test_a_step_that_is_refused(self) -> None:
         """It stops, and says how the backend is left."""
-        client = self.wayward()
+        client = self.unreliable_client()
         self.begin(STEPS, client)
         client.refusing = True
         self.assertIn("not you: backend/shop is left with web 1 with 5 % of the traffic at 2; the", self.failed(10))
@@ -270,9 +272,9 @@ class Stopped(DeployCase):
     """By Ctrl-C: the backend is left as it is, and how is said."""
 
     def stopped(self) -> str:
-        self.doing.cancel()
-        self.failureResultOf(self.doing, CancelledError)
-        return self.deploy.whereabouts()
+        self.running.cancel()
+        self.failureResultOf(self.running, CancelledError)
+        return self.deploy.describe_state()
 
     def test_before_anything_was_changed(self) -> None:
         """There is nothing to do about it."""
@@ -300,7 +302,7 @@ class Stopped(DeployCase):
 
     def test_in_the_midst_of_a_change(self) -> None:
         """It is not known whether that was done."""
-        client = self.wayward()
+        client = self.unreliable_client()
         client.hanging = True
         self.begin(STEPS, client)
         said = "a change of backend/shop may have been made: see bender backend history shop"

@@ -20,7 +20,7 @@ class Drivers(DeployCase):
         self.troubles: list[dict[str, Any]] = []
         #: The versions that the driver takes, alone or as a canary.
         self.taken = ["1", "2"]
-        self.edge.reports = self.reports  # type: ignore[method-assign]
+        self.load_balancer.reports = self.reports  # type: ignore[method-assign]
 
     async def reports(self) -> Sequence[Consumer]:
         settings = (await self.client(THREE).backend("shop")).settings
@@ -33,7 +33,7 @@ class Drivers(DeployCase):
         """There is nothing to say, and nothing is waited for."""
         self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(0.1)
-        self.assertIn("1/1 takes 100", self.told.lines)
+        self.assertIn("1/1 takes 100", self.progress.lines)
         self.assertEqual(self.outcome(6).text, "backend/shop serves web 2")
 
     def test_one_refuses(self) -> None:
@@ -49,9 +49,9 @@ class Drivers(DeployCase):
         self.taken = ["1"]
         self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(4)
-        self.assertNotIn("1/1 takes 100", self.told.lines)
+        self.assertNotIn("1/1 takes 100", self.progress.lines)
         self.network.pass_time(4)
-        self.assertEqual(self.told.lines[-2:], ["edge has not applied it after 5 s.", "1/1 takes 100"])
+        self.assertEqual(self.progress.lines[-2:], ["edge has not applied it after 5 s.", "1/1 takes 100"])
         said = "backend/shop serves web 2, but not everywhere: edge has not applied it yet"
         self.assertEqual((self.failed(10), self.shop), (said, {"version": "2"}))
 
@@ -61,4 +61,4 @@ class Drivers(DeployCase):
         self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(8)
         self.taken = ["1", "2"]
-        self.assertTrue(self.outcome(10).done)
+        self.assertTrue(self.outcome(10).succeeded)

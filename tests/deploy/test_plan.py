@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.deploy.plan import DeployPlan, are_same, percentage, way_back
+from bender.deploy.plan import DeployPlan, are_same, percent_text, rollback_change
 
 SHOP: dict[str, Any] = {"id": "backend/shop", "name": "shop", "app": "web", "version": "1"}
 
@@ -18,26 +18,26 @@ def with_canary(version: str, percent: float) -> dict[str, Any]:
 
 
 def percents(plan: DeployPlan, settings: dict[str, Any]) -> list[float]:
-    return [step.percent for step in plan.ahead(settings)]
+    return [step.percent for step in plan.remaining_steps(settings)]
 
 
 class Steps(SynchronousTestCase):
     def test_at_once(self) -> None:
         """Without steps it is one, and watched as long as a switch is."""
-        (step,) = DeployPlan("shop", "2", watch_s=7).ahead(SHOP)
-        self.assertEqual((step.percent, step.watched_s, step.switches), (100, 7, True))
+        (step,) = DeployPlan("shop", "2", watch_s=7).remaining_steps(SHOP)
+        self.assertEqual((step.percent, step.watched_s, step.is_switch), (100, 7, True))
 
     def test_one_after_the_other(self) -> None:
         """Each share is watched as long as was said, and the switch in its own time."""
-        steps = DeployPlan("shop", "2", steps=(5, 25, 100), every_s=60, watch_s=7).ahead(SHOP)
+        steps = DeployPlan("shop", "2", steps=(5, 25, 100), every_s=60, watch_s=7).remaining_steps(SHOP)
         self.assertEqual([(step.percent, step.watched_s) for step in steps], [(5, 60), (25, 60), (100, 7)])
-        self.assertEqual([step.switches for step in steps], [False, False, True])
+        self.assertEqual([step.is_switch for step in steps], [False, False, True])
 
     def test_gone_on_with(self) -> None:
         """What a deploy that was stopped has done already is not done again."""
         plan = DeployPlan("shop", "2", steps=(5, 25, 100))
-        for share, ahead in ((1, [5, 25, 100]), (5, [25, 100]), (24.9, [25, 100]), (25, [100]), (100, [100])):
-            self.assertEqual(percents(plan, with_canary("2", share)), ahead)
+        for share, remaining_steps in ((1, [5, 25, 100]), (5, [25, 100]), (24.9, [25, 100]), (25, [100]), (100, [100])):
+            self.assertEqual(percents(plan, with_canary("2", share)), remaining_steps)
         self.assertEqual(percents(DeployPlan("shop", "2", steps=(5, 25)), with_canary("2", 25)), [])
         self.assertEqual(percents(DeployPlan("shop", "2"), with_canary("2", 25)), [100])
 
@@ -51,40 +51,40 @@ class Steps(SynchronousTestCase):
         self.assertEqual(percents(DeployPlan("shop", "1", steps=(5, 100)), with_canary("2", 5)), [100])
 
     @given(st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True).map(sorted), st.integers(0, 5))
-    def test_stopped_anywhere(self, steps: list[int], done: int) -> None:
+    def test_stopped_anywhere(self, steps: list[int], succeeded: int) -> None:
         """What was done before and what is done after it together are all steps."""
         plan = DeployPlan("shop", "2", steps=tuple(steps))
-        before = [step for step in plan.ahead(SHOP) if not step.switches][:done]
+        before = [step for step in plan.remaining_steps(SHOP) if not step.is_switch][:succeeded]
         settings = SHOP
         for step in before:
             settings = {**settings, **step.change(settings)}
-        after = plan.ahead(settings)
+        after = plan.remaining_steps(settings)
         self.assertEqual([step.percent for step in (*before, *after)], steps)
         for step in after:
             settings = {**settings, **step.change(settings)}
         self.assertEqual(settings["version"], "2" if steps[-1] == 100 else "1")
-        self.assertEqual(plan.ahead(settings), ())
+        self.assertEqual(plan.remaining_steps(settings), ())
 
 
 class Changes(SynchronousTestCase):
     def test_a_share(self) -> None:
         """It is a canary."""
-        (step, *_) = DeployPlan("shop", "2", steps=(2.5, 100)).ahead(SHOP)
+        (step, *_) = DeployPlan("shop", "2", steps=(2.5, 100)).remaining_steps(SHOP)
         self.assertEqual(step.change(SHOP), {"canary": {"version": "2", "percent": 2.5}})
 
     def test_the_switch(self) -> None:
         """It ends a canary, if there is one."""
-        (step,) = DeployPlan("shop", "2").ahead(SHOP)
+        (step,) = DeployPlan("shop", "2").remaining_steps(SHOP)
         self.assertEqual(step.change(SHOP), {"version": "2"})
         self.assertEqual(step.change(with_canary("3", 5)), {"version": "2", "canary": None})
 
     def test_back(self) -> None:
         """To what was found, another's canary included; but not to an earlier share of the same version."""
         plan = DeployPlan("shop", "2")
-        self.assertEqual(way_back(plan, SHOP), {"version": "1", "canary": None})
+        self.assertEqual(rollback_change(plan, SHOP), {"version": "1", "canary": None})
         other = with_canary("3", 50)
-        self.assertEqual(way_back(plan, other), {"version": "1", "canary": other["canary"]})
-        self.assertEqual(way_back(plan, with_canary("2", 5)), {"version": "1", "canary": None})
+        self.assertEqual(rollback_change(plan, other), {"version": "1", "canary": other["canary"]})
+        self.assertEqual(rollback_change(plan, with_canary("2", 5)), {"version": "1", "canary": None})
 
     def test_the_same(self) -> None:
         """What is null is not there."""
@@ -94,4 +94,4 @@ class Changes(SynchronousTestCase):
 
     def test_in_words(self) -> None:
         """Whole numbers have no point."""
-        self.assertEqual([percentage(percent) for percent in (5, 5.0, 2.5)], ["5 %", "5 %", "2.5 %"])
+        self.assertEqual([percent_text(percent) for percent in (5, 5.0, 2.5)], ["5 %", "5 %", "2.5 %"])
