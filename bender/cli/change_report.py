@@ -54,8 +54,8 @@ async def last_member(session: Session, id_: str) -> str | None:
 
     backends = {each.name: declared_fields(each.settings) for each in await session.client.backends()}
     drain = ConfigChange("state", id_, None, {"state": "drain"}, DeclaredState("drain", 60.0))
-    objections, _ = await rehearse(session.client, [drain], Contents(backends, {}, {}, 0))
-    return objections[0].why if objections else None
+    refusals, _ = await rehearse(session.client, [drain], Contents(backends, {}, {}, 0))
+    return refusals[0].reason if refusals else None
 
 
 async def consumers_of(session: Session) -> Sequence[Consumer]:

@@ -17,12 +17,12 @@ from bender.cli.params import Duration
 from bender.cli.session import Session, asking, wall_ms
 from bender.client import BenderError
 from bender.client.objects import current_object
-from bender.declared.apply import Applier, Interrupted, rehearse, too_large
-from bender.declared.config_diff import ChangeSet, ConfigChange, Contents, change_set, exported
+from bender.declared.apply import Applier, Interrupted, find_too_large, rehearse
+from bender.declared.config_diff import ChangeSet, ConfigChange, Contents, change_set, export_document
 from bender.declared.document import Document
-from bender.declared.parser import ParsedFile, Problem, read
+from bender.declared.parser import ParsedFile, Problem, parse_file
 from bender.declared.preflight import PreflightProblem
-from bender.declared.writer import write
+from bender.declared.writer import to_toml
 from bender.net.escaping import escaped
 
 #: Changed objects for which the command waits until load balancers have them; each takes several requests.
@@ -54,17 +54,17 @@ async def export(session: Session) -> int:
     it ends. With --json the output is the same document as JSON. The exit status is 1 if there is nothing to print. The
     registry is empty after all nodes were stopped at once: do not overwrite an older export then.
     """
-    document, notes = exported(await _applier(session).contents())
+    document, notes = export_document(await _applier(session).read_contents())
     if document.is_empty:
         session.screen.error("the registry has no backends, frontends or states: nothing to export")
         return NOT_DONE
     if session.screen.as_json:
         session.screen.json(msgspec.json.encode(_as_json(document)))
     elif session.screen.is_terminal:
-        for line in write(document).splitlines():
+        for line in to_toml(document).splitlines():
             session.screen.say(line)
     else:  # unescaped: a file needs no protection from control characters, and TOML is UTF-8 in every locale
-        click.echo(write(document).encode(), nl=False)
+        click.echo(to_toml(document).encode(), nl=False)
     for note in notes:
         session.screen.warn(note)
     return 0
@@ -146,8 +146,8 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
         does = "add --force to remove everything" if prune else "nothing was changed"
         raise BenderError(f"{file.name} {DECLARES_NOTHING}; {does}")
     applier = _applier(session)
-    await applier.until_ready(wait, lambda why: session.screen.warn(f"{why}; waiting for up to {wait:g} s"))
-    contents = await applier.contents()
+    await applier.wait_until_ready(wait, lambda why: session.screen.warn(f"{why}; waiting for up to {wait:g} s"))
+    contents = await applier.read_contents()
     for note in contents.notes:
         session.screen.warn(note)
     problems = _problems(found, contents, prune=prune)
@@ -156,7 +156,7 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
     changes = change_set(found.document, contents, prune=prune)
     _refuse_to_remove_everything(changes, found.document, force=force)
     _print_changes(session.screen, changes)
-    unfit = await too_large(session.client, changes.changes)
+    unfit = await find_too_large(session.client, changes.changes)
     refused, foreseen = await rehearse(session.client, changes.changes, contents)
     if unfit:
         return _print_refused(session.screen, changes, unfit, "nothing was changed", dry_run=dry_run)
@@ -169,9 +169,9 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
     if dry_run or not changes.changes:
         _conclude(session.screen, changes, foreseen, printed=foreseen, dry_run=dry_run)
         return 0
-    tagged = await applier.tagged(changes)
+    tagged = await applier.with_tags(changes)
     try:
-        warnings = [*dict.fromkeys([*foreseen, *await applier.carry_out(tagged.changes, force=force)])]
+        warnings = [*dict.fromkeys([*foreseen, *await applier.make_changes(tagged.changes, force=force)])]
     except Interrupted as error:
         return _print_interrupted(session.screen, changes, error)
     warnings += await _lacking(session, changes.changes)
@@ -195,7 +195,7 @@ async def _lacking(session: Session, changes: Sequence[ConfigChange]) -> list[st
 
 def _read(file: IO[bytes]) -> ParsedFile:
     try:
-        return read(file.read().decode("utf-8-sig"), wall_ms())
+        return parse_file(file.read().decode("utf-8-sig"), wall_ms())
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         return ParsedFile(Document(), (Problem(line, "the file is not UTF-8, which TOML must be"),))
@@ -207,7 +207,7 @@ def _print_problems(
     """Print the problems of a file, a line each, in the form of compilers, which editors understand."""
     screen.end()
     for problem in problems:
-        click.echo(escaped(problem.located(file)), err=True)
+        click.echo(escaped(problem.with_location(file)), err=True)
     screen.error(f"{file} has {_number(len(problems), 'problem')}{then}")
     return NOT_DONE
 
@@ -234,7 +234,7 @@ def _print_changes(screen: Output, changes: ChangeSet) -> None:
         return
     for change in changes.changes:
         screen.line(screen.coloured(_SIGNS[change.action]), change.id)
-        for each in change.described():
+        for each in change.describe():
             screen.say(f"    {each}")
 
 
@@ -245,10 +245,10 @@ def _conclude(
     if screen.as_json:
         _print_json(screen, changes, () if dry_run else changes.changes, dry_run=dry_run, warnings=warnings)
         return
-    for id_ in changes.over:
+    for id_ in changes.expired:
         screen.warn(f"{id_} has ended already and is left out")
-    if changes.left:
-        screen.say(f"Not in the file and not changed: {', '.join(changes.left)}. --prune removes them.")
+    if changes.undeclared:
+        screen.say(f"Not in the file and not changed: {', '.join(changes.undeclared)}. --prune removes them.")
     if not changes.changes:
         as_declared = f": {_number(changes.unchanged, 'object')} as declared" if changes.unchanged else ""
         screen.say(f"Nothing to change{as_declared}.")
@@ -272,7 +272,10 @@ def _print_refused(
     screen: Output, changes: ChangeSet, refused: Sequence[PreflightProblem], then: str, *, dry_run: bool
 ) -> int:
     """Print the changes that the registry would refuse. Then nothing is changed, the other changes included."""
-    why = [each.why if each.why.startswith(each.change.id) else f"{each.change.id}: {each.why}" for each in refused]
+    why = [
+        each.reason if each.reason.startswith(each.change.id) else f"{each.change.id}: {each.reason}"
+        for each in refused
+    ]
     if screen.as_json:
         _print_json(screen, changes, (), dry_run=dry_run, error="; ".join(why))
     for each in why:
@@ -283,9 +286,9 @@ def _print_refused(
 
 def _print_interrupted(screen: Output, changes: ChangeSet, error: Interrupted) -> int:
     if screen.as_json:
-        _print_json(screen, changes, error.done, dry_run=False, error=str(error))
+        _print_json(screen, changes, error.made, dry_run=False, error=str(error))
     screen.error(str(error))
-    done, left = (", ".join(change.id for change in each) for each in (error.done, error.left))
+    done, left = (", ".join(change.id for change in each) for each in (error.made, error.remaining))
     screen.warn(f"applied: {done or 'nothing'}; not applied: {left}. Apply the file again to continue")
     return NOT_DONE
 
@@ -308,8 +311,8 @@ def _print_json(
         "changes": listed,
         "done": [change.id for change in done],
         "unchanged": changes.unchanged,
-        "left": changes.left,
-        "over": changes.over,
+        "left": changes.undeclared,
+        "over": changes.expired,
         "warnings": warnings,
         "error": error,
     }

@@ -1,7 +1,7 @@
-"""Read a file: return what it declares, and all its problems, each with its line.
+"""Parse a file with declarations: return the document, and all problems of the file with their lines.
 
-The rules for fields are those of the API, checked by the same functions. So a file that passes here has nothing in it
-that a node of this release would refuse for its form.
+The functions of the API check the fields here too. So a node of this release refuses no declaration in a file without
+problems because of its form.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bender.core.object_kinds import Kind
 from bender.core.registration_status import State
 from bender.declared.document import (
     CLOCK_ERROR_MS,
-    IMPLIED,
+    IMPLIED_FIELDS,
     KINDS,
     META,
     META_JSON,
@@ -35,7 +35,7 @@ from bender.declared.document import (
     DeclaredState,
     Document,
     Fields,
-    backends_named,
+    referenced_backends,
 )
 from bender.declared.line_numbers import Path, lines_of
 
@@ -43,25 +43,25 @@ _STATE_FIELDS = ("state", "for", "until")
 _STATE_KEY = "APP/VERSION/HOST/PORT"
 _DAYS_MAX = LASTING_S_MAX / 86_400
 
-_OF_ONE_REQUEST = "is a condition of one request and not a field of a backend: leave it out"
+_IS_CONDITION = "is a condition of one request and not a field of a backend: leave it out"
 
-#: How tomllib says where the syntax is wrong.
-_AT = re.compile(r" \(at line (\d+), column (\d+)\)\Z")
+#: The position of a syntax error in the messages of tomllib.
+_ERROR_POSITION = re.compile(r" \(at line (\d+), column (\d+)\)\Z")
 
-#: A name that stands in for a wrong one, so that what else is wrong is found as well.
-_SOME_NAME = "x"
+#: A valid name that replaces an invalid one, so that other problems of the object are found too.
+_PLACEHOLDER = "x"
 
 
 @frozen
 class Problem:
-    """Something in a file that is wrong: at which line and column (None if unknown), and what."""
+    """A problem of a file, with its line and column; None if they are unknown."""
 
     line: int | None
     text: str
     column: int | None = None
 
-    def located(self, file: str) -> str:
-        """Return the problem as compilers show them: FILE:LINE:COLUMN: TEXT."""
+    def with_location(self, file: str) -> str:
+        """Return the problem in the form of compilers: FILE:LINE:COLUMN: TEXT."""
         return (
             ":".join([file, *(str(each) for each in (self.line, self.column) if each is not None)]) + f": {self.text}"
         )
@@ -69,9 +69,10 @@ class Problem:
 
 @frozen
 class ParsedFile:
-    """What was read: a document, complete if there are no problems.
+    """The declarations of a file, and its problems. `document` is complete if there are no problems.
 
-    `unresolved` has a problem for each backend that a frontend names and the file does not have, by the backend's name.
+    `unresolved` has a problem for each reference of a frontend to a backend that is not in the file, after the name of
+    that backend.
     """
 
     document: Document
@@ -79,10 +80,13 @@ class ParsedFile:
     unresolved: tuple[tuple[str, Problem], ...] = ()
 
 
-def read(text: str, now_ms: int) -> ParsedFile:
-    """Read a file; never raises. `now_ms` is by the wall clock, for the ends of states."""
+def parse_file(text: str, now_ms: int) -> ParsedFile:
+    """Return the declarations and problems of a file's text. Raises nothing.
+
+    `now_ms` is the time by the wall clock, which limits the ends of states.
+    """
     try:
-        return _read(text, now_ms)
+        return _parse(text, now_ms)
     except tomllib.TOMLDecodeError as error:
         problem = _syntax_problem(text, str(error))
     except RecursionError:
@@ -92,7 +96,7 @@ def read(text: str, now_ms: int) -> ParsedFile:
     return ParsedFile(Document(), (problem,))
 
 
-def _read(text: str, now_ms: int) -> ParsedFile:
+def _parse(text: str, now_ms: int) -> ParsedFile:
     content = tomllib.loads(text)
     reader = _Reader(lines_of(text), now_ms)
     document = reader.document(content)
@@ -101,8 +105,8 @@ def _read(text: str, now_ms: int) -> ParsedFile:
 
 
 def _syntax_problem(text: str, message: str) -> Problem:
-    at = _AT.search(message)
-    what = _AT.sub("", message).removesuffix(" (at end of document)")
+    at = _ERROR_POSITION.search(message)
+    what = _ERROR_POSITION.sub("", message).removesuffix(" (at end of document)")
     if at is None:  # at the end of the document
         return Problem(text.count("\n") + 1, f"the file is not TOML: {what} at the end")
     return Problem(int(at[1]), f"the file is not TOML: {what}", int(at[2]))
@@ -118,14 +122,14 @@ class _Reader:
         tables = (*KINDS, STATES)
         for key in content:
             if key not in tables:
-                self._note((key,), f"{key}: is not a table: give {_listed(tables)}{did_you_mean(key, tables)}")
+                self._note((key,), f"{key}: is not a table: give {_joined(tables)}{did_you_mean(key, tables)}")
         objects = {table: self._objects(table, kind, content) for table, kind in KINDS.items()}
         return Document(objects["backends"], objects["frontends"], self._states(content))
 
     def unresolved(self, document: Document) -> Iterator[tuple[str, Problem]]:
         """Yield the references of frontends to backends that the document does not have."""
         for name, fields in document.frontends.items():
-            for path, backend in backends_named(fields):
+            for path, backend in referenced_backends(fields):
                 if backend not in document.backends:
                     near = did_you_mean(backend, document.backends)
                     where = f"{path[0]}: " if len(path) == 1 else f"{path[0]}: number {int(path[1]) + 1}: "
@@ -136,7 +140,7 @@ class _Reader:
         self.problems.append(Problem(self._line(path), text))
 
     def _line(self, path: Path) -> int | None:
-        """Return the line of a path, or else of the nearest that contains it."""
+        """Return the line of a path, or of the nearest table that contains it; None if there is none."""
         return next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
 
     def _tables(self, table: str, content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -158,15 +162,17 @@ class _Reader:
             path = (table, name)
             for condition in kind.conditions:
                 if condition in declared:
-                    self._note((*path, condition), f"{kind.key(name)}: {condition}: {_OF_ONE_REQUEST}")
-            fields = self._plain(path, kind.key(name), self._with_meta(path, kind.key(name), declared))
+                    self._note((*path, condition), f"{kind.key(name)}: {condition}: {_IS_CONDITION}")
+            fields = self._json_fields(path, kind.key(name), self._with_meta(path, kind.key(name), declared))
             for problem in _problems_of(kind, name, fields):
-                self._note((*path, *_about(problem)), f"{kind.key(name)}: {problem}")
-            found[name] = {key: value for key, value in fields.items() if key not in (*IMPLIED, *kind.conditions)}
+                self._note((*path, *_path_in(problem)), f"{kind.key(name)}: {problem}")
+            found[name] = {
+                key: value for key, value in fields.items() if key not in (*IMPLIED_FIELDS, *kind.conditions)
+            }
         return found
 
     def _with_meta(self, path: Path, id_: str, declared: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields, with `meta` for `meta_json`."""
+        """Return the fields with the value of `meta_json` as `meta`."""
         fields = {key: value for key, value in declared.items() if key != META_JSON}
         if META_JSON not in declared:
             return fields
@@ -179,11 +185,11 @@ class _Reader:
             self._note((*path, META_JSON), f"{id_}: {META_JSON}: must be a string with an object in JSON")
         return fields
 
-    def _plain(self, path: Path, id_: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields that JSON can say."""
+    def _json_fields(self, path: Path, id_: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields with values that JSON has, and note a problem for each of the others."""
         plain: dict[str, Any] = {}
         for key, value in fields.items():
-            odd = next(_unlike_json(value), None)
+            odd = next(_problems_for_json(value), None)
             if odd is None:
                 plain[key] = value
             else:
@@ -197,7 +203,7 @@ class _Reader:
         for key, fields in self._tables(STATES, content):
             path = (STATES, key)
             try:
-                id_ = _instance(key)
+                id_ = _registration_key(key)
                 state = self._state(key, fields)
             except Invalid as error:
                 about = () if error.field == "id" else (error.field,)
@@ -215,7 +221,7 @@ class _Reader:
                 self._note((STATES, key, other), f"state of {key}: {other}: {problem}")
         state = fields.get("state")
         if state not in get_args(State):
-            raise Invalid("state", f"must be {_listed([str(each) for each in get_args(State)], 'or')}")
+            raise Invalid("state", f"must be {_joined([str(each) for each in get_args(State)], 'or')}")
         if "for" in fields and "until" in fields:
             raise Invalid("until", "give for or until, not both")
         for_s = _for_s(fields["for"]) if "for" in fields else None
@@ -224,7 +230,7 @@ class _Reader:
 
 
 def _problems_of(kind: Kind, name: str, fields: Mapping[str, Any]) -> Iterator[str]:
-    """Yield all problems of an object, one for each field."""
+    """Yield the problems of an object, one for each field: check it again without each field that has a problem."""
     left = dict(fields)
     while True:
         try:
@@ -232,10 +238,10 @@ def _problems_of(kind: Kind, name: str, fields: Mapping[str, Any]) -> Iterator[s
         except Invalid as error:
             top = error.field if error.field in left else error.field.partition(".")[0]
             yield str(error).replace(f", for there is no {kind.key(name)} yet", "")
-            if top == "name" and "name" not in left and name != _SOME_NAME:
-                name = _SOME_NAME
-            elif top in kind.needs and left.get(top) != _SOME_NAME:
-                left[top] = _SOME_NAME
+            if top == "name" and "name" not in left and name != _PLACEHOLDER:
+                name = _PLACEHOLDER
+            elif top in kind.needs and left.get(top) != _PLACEHOLDER:
+                left[top] = _PLACEHOLDER
             elif left.pop(top, None) is None:
                 return
         except TooLarge as error:
@@ -245,8 +251,8 @@ def _problems_of(kind: Kind, name: str, fields: Mapping[str, Any]) -> Iterator[s
             return
 
 
-def _about(problem: str) -> Path:
-    """What a problem is about, as it begins: `rules: number 2: host: must be …`."""
+def _path_in(problem: str) -> Path:
+    """Return the path of the field in the text of a problem, such as `rules: number 2: host: must be …`."""
     path: Path = ()
     for part in problem.split(": "):
         number = re.fullmatch(r"number (\d+)", part)
@@ -259,7 +265,7 @@ def _about(problem: str) -> Path:
     return path
 
 
-def _instance(key: str) -> str:
+def _registration_key(key: str) -> str:
     parts = key.removeprefix("registration/").split("/")
     if len(parts) != 4:
         raise Invalid("id", f"must be of the form {_STATE_KEY}")
@@ -290,7 +296,7 @@ def _until_ms(value: Any, now_ms: int) -> int:
     return until_ms
 
 
-def _unlike_json(value: Any) -> Iterator[str]:
+def _problems_for_json(value: Any) -> Iterator[str]:
     """Yield a problem for each part of a value that TOML can express and JSON cannot."""
     if isinstance(value, date | time):
         yield f"{value} is a date or time: put it in quotes"
@@ -298,12 +304,12 @@ def _unlike_json(value: Any) -> Iterator[str]:
         yield f"{value} is not a number in JSON: give another value"
     elif isinstance(value, dict):
         for each in value.values():
-            yield from _unlike_json(each)
+            yield from _problems_for_json(each)
     elif isinstance(value, list):
         for each in value:
-            yield from _unlike_json(each)
+            yield from _problems_for_json(each)
 
 
-def _listed(words: Any, last: str = "and") -> str:
+def _joined(words: Any, last: str = "and") -> str:
     *others, end = words
     return f"{', '.join(others)} {last} {end}"

@@ -1,7 +1,7 @@
-"""Find the changes that a node would refuse, before the first of them is made.
+"""Find the changes that a node would refuse, before the first change is made.
 
-A node judges each change by what it lists at that moment (`bender.core.change_safety`). The same judgement is made here
-by what the registry has now, changed in thought, step by step, in the order in which the changes would be made.
+A node judges each change by the objects that it lists at that moment (`bender.core.change_safety`). This module makes
+the same judgements with a simulated registry: it begins with the present contents, and gets one change after the other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bender.core.model import TooLarge
 from bender.core.registration_status import UP
 from bender.core.routing import BACKEND, FRONTEND
 from bender.declared.config_diff import ConfigChange, Contents
-from bender.declared.document import Fields, backends_named
+from bender.declared.document import Fields, referenced_backends
 
 #: An app and a version of it.
 Version = tuple[str, str]
@@ -26,10 +26,10 @@ Version = tuple[str, str]
 
 @frozen
 class PreflightProblem:
-    """A change that a node would refuse, and why."""
+    """A change that a node would refuse, and the reason."""
 
     change: ConfigChange
-    why: str
+    reason: str
 
 
 def versions_concerned(changes: Iterable[ConfigChange], contents: Contents) -> set[Version]:
@@ -41,35 +41,35 @@ def versions_concerned(changes: Iterable[ConfigChange], contents: Contents) -> s
         if change.kind == "backend":
             objects += sides
         elif change.kind == "frontend":
-            names = [name for fields in sides for _, name in backends_named(fields)]
+            names = [name for fields in sides for _, name in referenced_backends(fields)]
             objects += [contents.backends[name] for name in names if name in contents.backends]
         else:
             _, app, version, *_ = change.name.split("/")
             found.add((app, version))
-            objects += [each for each in contents.backends.values() if (app, version) in _versions(each)]
-    return found.union(*map(_versions, objects))
+            objects += [each for each in contents.backends.values() if (app, version) in _versions_of(each)]
+    return found.union(*map(_versions_of, objects))
 
 
-def objections(
+def refusals(
     changes: Iterable[ConfigChange], contents: Contents, registrations: Iterable[Registration]
 ) -> list[PreflightProblem]:
-    """Return what a node would refuse if the changes were made one after the other.
+    """Return the changes that a node would refuse if they were made one after the other.
 
-    `registrations` are the members of at least the versions concerned. A change that would be refused counts as made
-    for those after it, so that each sentence is about one mistake.
+    `registrations` are the members of at least the versions concerned. The changes after a refused change are judged
+    as if it was made, so that each reason is about one mistake.
     """
-    thought = _Thought.of(contents, registrations)
+    simulated = _SimulatedRegistry.of(contents, registrations)
     found = []
     for change in changes:
-        why = _judged(change, thought)
-        if why is not None:
-            found.append(PreflightProblem(change, why))
-        thought.make(change)
+        reason = _refusal_of(change, simulated)
+        if reason is not None:
+            found.append(PreflightProblem(change, reason))
+        simulated.make(change)
     return found
 
 
 def oversized(changes: Iterable[ConfigChange], bytes_max: int) -> Iterator[PreflightProblem]:
-    """Yield the changes after which an object would have more than `bytes_max` bytes of JSON."""
+    """Yield the changes that would leave an object with more than `bytes_max` bytes of JSON."""
     for change in changes:
         if change.kind == "state" or change.after is None:
             continue
@@ -80,15 +80,17 @@ def oversized(changes: Iterable[ConfigChange], bytes_max: int) -> Iterator[Prefl
             yield PreflightProblem(change, str(error))
 
 
-def warnings(changes: Iterable[ConfigChange], contents: Contents, registrations: Iterable[Registration]) -> list[str]:
-    """Return what a node would warn of what is changed, when all is as it is to be; each sentence once.
+def foreseen_warnings(
+    changes: Iterable[ConfigChange], contents: Contents, registrations: Iterable[Registration]
+) -> list[str]:
+    """Return the warnings of nodes about the changed objects after all changes, without duplicates.
 
-    The members are those of now: versions whose instances are not registered yet have none.
+    The present members count, so a version whose instances are not registered yet has none.
     """
-    changes, thought = [*changes], _Thought.of(contents, registrations)
+    changes, simulated = [*changes], _SimulatedRegistry.of(contents, registrations)
     for change in changes:
-        thought.make(change)
-    impact, found = Impact(thought), list[str]()
+        simulated.make(change)
+    impact, found = Impact(simulated), list[str]()
     for change in changes:
         if change.kind == "state":
             continue
@@ -100,11 +102,11 @@ def warnings(changes: Iterable[ConfigChange], contents: Contents, registrations:
     return [*dict.fromkeys(found)]
 
 
-def _judged(change: ConfigChange, thought: _Thought) -> str | None:
-    impact = Impact(thought)
+def _refusal_of(change: ConfigChange, simulated: _SimulatedRegistry) -> str | None:
+    impact = Impact(simulated)
     if change.kind == "state":
         return impact.of_state(change.name, UP if change.state is None else change.state.state)
-    before = thought.named[change.kind].get(change.name)
+    before = simulated.by_kind[change.kind].get(change.name)
     after = None if change.after is None else {**change.after, "name": change.name}
     if change.kind == "backend":
         return impact.of_removal(before or {}) if after is None else impact.of_backend(before, after)
@@ -112,34 +114,38 @@ def _judged(change: ConfigChange, thought: _Thought) -> str | None:
 
 
 @define
-class _Thought:
-    """A registry as it would be after some changes, in the form in which a node's list is judged."""
+class _SimulatedRegistry:
+    """A registry after some changes, with the methods that `Impact` needs to judge a change.
 
-    named: Mapping[str, dict[str, Mapping[str, Any]]]
+    `by_kind` has the settings of backends and frontends by kind and name, `members` the instances of each version, and
+    `states` the states of instances by id.
+    """
+
+    by_kind: Mapping[str, dict[str, Mapping[str, Any]]]
     members: Mapping[Version, list[Registration]]
     states: dict[str, str]
 
     @classmethod
-    def of(cls, contents: Contents, registrations: Iterable[Registration]) -> _Thought:
+    def of(cls, contents: Contents, registrations: Iterable[Registration]) -> _SimulatedRegistry:
         members: dict[Version, list[Registration]] = {}
         states = {}
         for each in registrations:
             members.setdefault((each.app, each.version), []).append(each)
             states[each.id] = each.state
-        named: dict[str, dict[str, Mapping[str, Any]]] = {
+        by_kind: dict[str, dict[str, Mapping[str, Any]]] = {
             kind: {name: {**fields, "name": name} for name, fields in contents.objects(kind).items()}
             for kind in ("backend", "frontend")
         }
-        return cls(named, members, states)
+        return cls(by_kind, members, states)
 
     def make(self, change: ConfigChange) -> None:
-        """Make a change in thought."""
+        """Make a change in the simulated registry."""
         if change.kind == "state":
             self.states[change.name] = UP if change.state is None else change.state.state
         elif change.after is None:
-            self.named[change.kind].pop(change.name, None)
+            self.by_kind[change.kind].pop(change.name, None)
         else:
-            self.named[change.kind][change.name] = {**change.after, "name": change.name}
+            self.by_kind[change.kind][change.name] = {**change.after, "name": change.name}
 
     def taking_traffic(self, app: str, version: str) -> Iterator[str]:
         for each in self.members.get((app, version), ()):
@@ -154,11 +160,11 @@ class _Thought:
         return any(each.id == id_ for each in self.members.get((app, version), ()))
 
     def objects(self, kind: str) -> Iterable[Mapping[str, Any]]:
-        return self.named[kind].values()
+        return self.by_kind[kind].values()
 
     def backend(self, name: str) -> Mapping[str, Any] | None:
-        return self.named["backend"].get(name)
+        return self.by_kind["backend"].get(name)
 
 
-def _versions(backend: Fields) -> set[Version]:
+def _versions_of(backend: Fields) -> set[Version]:
     return {(backend["app"], version) for version in versions_of(backend)}

@@ -1,10 +1,10 @@
-"""Write a document as TOML: the same bytes for the same document, readable, and fit for git.
+"""Write a document as readable TOML. The same document always gives the same bytes, so that it can be kept in git.
 
-Tables come in order of name, fields in the order below, and those that are not in it by the alphabet. Two things need a
-form of their own:
+Tables are in order of name. Fields are in the order of `FIELD_ORDER`, and other fields follow in alphabetical order.
+Two values have a special form:
 
-- The end of a state is a moment (`until`), and not what is left of it: that would differ from export to export, and
-  a file that is applied tomorrow would drain an instance for a day longer than its operator meant.
+- The end of a state is a time (`until`) and not the remaining seconds. These would differ in each export, and a file
+  that is applied a day later would drain an instance for a day longer than its operator wanted.
 - `meta` with a value that TOML does not have (null, an integer of more than 64 bits) is JSON in a string, `meta_json`.
 """
 
@@ -19,8 +19,8 @@ import tomli_w
 
 from bender.declared.document import KINDS, META, META_JSON, STATES, DeclaredState, Document, Fields
 
-#: The order in which fields stand, the most important first.
-ORDER = (
+#: The order of fields, the most important first.
+FIELD_ORDER = (
     "app",
     "version",
     "canary",
@@ -46,7 +46,7 @@ HEADER = """\
 _INTEGERS = range(-(2**63), 2**63)
 
 
-def write(document: Document) -> str:
+def to_toml(document: Document) -> str:
     """Return a document as TOML."""
     parts = [HEADER, *_objects(document), *_states(document.states)]
     return "\n".join(parts)
@@ -59,30 +59,30 @@ def _objects(document: Document) -> Iterator[str]:
 
 
 def _object(table: str, name: str, fields: Fields) -> str:
-    """One backend or frontend, and its rules after all else, each as a table of its own."""
-    ordered = _sorted(_sayable(fields))
-    rules = [_backend_last(rule) for rule in ordered.pop("rules")] if _are_tables(ordered.get("rules")) else []
+    """Return a backend or frontend as TOML. Its rules are at the end, each in its own table."""
+    ordered = _sort_keys(_as_toml(fields))
+    rules = [_backend_last(rule) for rule in ordered.pop("rules")] if _can_be_tables(ordered.get("rules")) else []
     text = tomli_w.dumps({table: {name: ordered}})
     if META_JSON in ordered and "'" not in ordered[META_JSON] and "\x7f" not in ordered[META_JSON]:
         escaped = tomli_w.dumps({META_JSON: ordered[META_JSON]})  # half of its characters would be backslashes
         text = text.replace(f"\n{escaped}", f"\n{META_JSON} = '{ordered[META_JSON]}'\n")
-    return "\n".join([text, *(_element({table: {name: {"rules": rule}}}) for rule in rules)])
+    return "\n".join([text, *(_array_element({table: {name: {"rules": rule}}}) for rule in rules)])
 
 
-def _are_tables(rules: Any) -> bool:
-    """Return True if these are rules, and not what an earlier release may have kept in their place."""
+def _can_be_tables(rules: Any) -> bool:
+    """Return True if these are valid rules: an earlier release may have kept another value under this name."""
     if not isinstance(rules, list) or not rules:
         return False
     return all(isinstance(rule, dict) and all(isinstance(each, str) for each in rule.values()) for rule in rules)
 
 
 def _backend_last(rule: Mapping[str, Any]) -> dict[str, Any]:
-    """A rule as it reads: first what it looks at, and then where it sends to."""
+    """Return a rule with its conditions first and its backend last."""
     return {key: rule[key] for key in sorted(rule, key=lambda key: key == "backend")}
 
 
-def _element(nested: Mapping[str, Any]) -> str:
-    """A table as an element of an array of tables. tomli_w puts short ones into one line, and longer ones not."""
+def _array_element(nested: Mapping[str, Any]) -> str:
+    """Return a table as an element of an array of tables. tomli_w itself would write a short array in one line."""
     header, _, rest = tomli_w.dumps(nested).partition("\n")
     return f"[{header}]\n{rest}"
 
@@ -98,8 +98,8 @@ def _states(states: Mapping[str, DeclaredState]) -> Iterator[str]:
         yield text
 
 
-def _sayable(fields: Fields) -> dict[str, Any]:
-    """Return the fields in a form that TOML has."""
+def _as_toml(fields: Fields) -> dict[str, Any]:
+    """Return the fields in a form that TOML has: `meta` as `meta_json` if it has values that TOML does not have."""
     if _is_toml(fields.get(META, {})):
         return dict(fields)
     others = {key: value for key, value in fields.items() if key != META}
@@ -114,14 +114,14 @@ def _is_toml(value: Any) -> bool:
     return value is not None and (not isinstance(value, int) or value in _INTEGERS)
 
 
-def _sorted(value: Any) -> Any:
-    """Return a value with the keys of its objects in order."""
+def _sort_keys(value: Any) -> Any:
+    """Return a value with the keys of its objects in the order of `FIELD_ORDER`."""
     if isinstance(value, list):
-        return [_sorted(each) for each in value]
+        return [_sort_keys(each) for each in value]
     if not isinstance(value, dict):
         return value
-    return {key: _sorted(value[key]) for key in sorted(value, key=_rank)}
+    return {key: _sort_keys(value[key]) for key in sorted(value, key=_rank)}
 
 
 def _rank(key: str) -> tuple[int, str]:
-    return (ORDER.index(key) if key in ORDER else len(ORDER), key)
+    return (FIELD_ORDER.index(key) if key in FIELD_ORDER else len(FIELD_ORDER), key)

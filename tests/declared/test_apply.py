@@ -12,8 +12,8 @@ from twisted.web.static import Data
 
 from bender.client import Client, Reply, Unavailable
 from bender.core.admin_state import Override
-from bender.declared.apply import Applier, Interrupted, too_large
-from bender.declared.config_diff import ChangeSet, change_set, exported
+from bender.declared.apply import Applier, Interrupted, find_too_large
+from bender.declared.config_diff import ChangeSet, change_set, export_document
 from bender.declared.document import DeclaredState, Document
 from bender.node.limits import Limits
 from tests.client.cluster import ALL, ONE, TWO, ClientCase, Page
@@ -38,17 +38,17 @@ class ApplicationCase(ClientCase):
 
     def compared(self, document: Document, *, prune: bool = False) -> ChangeSet:
         """Return the changes, with their tags."""
-        there = self.result(self.applier.contents())
-        return self.result(self.applier.tagged(change_set(document, there, prune=prune)))
+        there = self.result(self.applier.read_contents())
+        return self.result(self.applier.with_tags(change_set(document, there, prune=prune)))
 
     def apply(self, document: Document, *, prune: bool = False) -> list[str]:
         """Apply a document; returns the ids of what was changed."""
         changes = self.compared(document, prune=prune).changes
-        self.result(self.applier.carry_out(changes, force=False))
+        self.result(self.applier.make_changes(changes, force=False))
         return [change.id for change in changes]
 
     def interrupted(self, changes: ChangeSet) -> Interrupted:
-        return self.failure(self.applier.carry_out(changes.changes, force=False), Interrupted)
+        return self.failure(self.applier.make_changes(changes.changes, force=False), Interrupted)
 
 
 class Applying(ApplicationCase):
@@ -57,7 +57,7 @@ class Applying(ApplicationCase):
         self.assertEqual(
             self.apply(DOCUMENT), ["state/web/1/10.9.9.9/80", "backend/api", "backend/shop", "frontend/www"]
         )
-        found, _ = exported(self.result(self.applier.contents()))
+        found, _ = export_document(self.result(self.applier.read_contents()))
         self.assertEqual((found.backends, found.frontends), (DOCUMENT.backends, DOCUMENT.frontends))
         self.assertEqual(self.result(self.asking.register("web", "1", "10.9.9.9", 80)).state, "drain")
         self.assertEqual(self.apply(DOCUMENT), [])
@@ -65,7 +65,7 @@ class Applying(ApplicationCase):
     def test_all_nodes_are_stopped(self) -> None:
         """What was exported before makes the registry what it was."""
         self.apply(DOCUMENT)
-        document, _ = exported(self.result(self.applier.contents()))
+        document, _ = export_document(self.result(self.applier.read_contents()))
         for host in ALL:
             self.machines[host].kill()
         for host in ALL:
@@ -73,7 +73,7 @@ class Applying(ApplicationCase):
         self.network.pass_time(20)
         self.assertEqual(self.result(self.asking.backends()), [])
         self.apply(document)
-        again, _ = exported(self.result(self.applier.contents()))
+        again, _ = export_document(self.result(self.applier.read_contents()))
         self.assertEqual((again.backends, again.frontends), (document.backends, document.frontends))
         (until, before) = (each.states[ID].until_ms for each in (again, document))
         assert until is not None
@@ -94,7 +94,7 @@ class Applying(ApplicationCase):
             self.apply(Document({"api": {"app": "api", "version": "1"}}), prune=True),
             ["state/web/1/10.9.9.9/80", "frontend/www", "backend/shop"],
         )
-        there = self.result(self.applier.contents())
+        there = self.result(self.applier.read_contents())
         self.assertEqual(({*there.backends}, {*there.frontends}, {*there.states}), ({"api"}, set(), set()))
 
     def test_a_node_of_an_earlier_release(self) -> None:
@@ -104,7 +104,7 @@ class Applying(ApplicationCase):
             page.putChild(kind.encode(), Data(b"[]", "application/json"))
         page.putChild(b"states", Page(404, b'{"code": "NOT_FOUND", "message": "the API has no such path"}'))
         self.network.listenTCP(1729, Site(page), interface="10.0.0.9")
-        found = self.result(self.applies(self.client("10.0.0.9")).contents())
+        found = self.result(self.applies(self.client("10.0.0.9")).read_contents())
         self.assertEqual((found.backends, found.frontends, found.states), ({}, {}, {}))
         self.assertIn("10.0.0.9:1729 is of an earlier release, which does not list operators' states", found.notes[0])
 
@@ -124,12 +124,12 @@ class Sizes(ApplicationCase):
         """It is named before anything is changed, by the limit of the node that answers."""
         large = {"app": "web", "version": "1", "meta": {"text": "x" * 5000}}
         document = Document({"a": {"app": "web", "version": "1"}, "b": large}, {}, {})
-        (problem,) = self.result(too_large(self.asking, self.compared(document).changes))
+        (problem,) = self.result(find_too_large(self.asking, self.compared(document).changes))
         self.assertEqual(problem.change.id, "backend/b")
-        self.assertIn("a backend must not be larger than 4096 bytes of JSON (--max-entry of the node)", problem.why)
+        self.assertIn("a backend must not be larger than 4096 bytes of JSON (--max-entry of the node)", problem.reason)
         for host in ALL:
             self.node(host).limits.change(Limits(entry_bytes=12 * 1024))
-        self.assertEqual(self.result(too_large(self.asking, self.compared(document).changes)), [])
+        self.assertEqual(self.result(find_too_large(self.asking, self.compared(document).changes)), [])
 
 
 class Meanwhile(ApplicationCase):
@@ -144,8 +144,8 @@ class Meanwhile(ApplicationCase):
         changes = self.compared(wanted)
         self.result(self.asking.set_backend("shop", version="3"))
         error = self.interrupted(changes)
-        self.assertEqual([change.id for change in error.done], ["backend/api"])
-        self.assertEqual([change.id for change in error.left], ["backend/shop", "frontend/www"])
+        self.assertEqual([change.id for change in error.made], ["backend/api"])
+        self.assertEqual([change.id for change in error.remaining], ["backend/shop", "frontend/www"])
         self.assertIn("backend/shop: another client has changed", str(error))
         self.assertEqual(self.result(self.asking.backend("shop")).version, "3")
         self.assertEqual(self.result(self.asking.frontend("www")).backend, "shop")
@@ -157,7 +157,7 @@ class Meanwhile(ApplicationCase):
         self.result(self.asking.set_backend("api", app="api", version="1"))
         self.result(self.asking.set_backend("shop", app="web", version="9"))
         error = self.interrupted(changes)
-        self.assertEqual([change.id for change in error.left], ["backend/shop", "frontend/www"])
+        self.assertEqual([change.id for change in error.remaining], ["backend/shop", "frontend/www"])
         self.assertEqual(self.result(self.asking.backend("shop")).version, "9")
 
     def test_removed(self) -> None:
@@ -168,10 +168,10 @@ class Meanwhile(ApplicationCase):
             self.result(self.asking.set_frontend("www", backend=None, rules=None))
             self.result(self.asking.remove_backend(name))
         error = self.interrupted(changes)
-        self.assertEqual(error.left[0].id, "backend/shop")
+        self.assertEqual(error.remaining[0].id, "backend/shop")
         changes = self.compared(Document(), prune=True)
         self.result(self.asking.remove_frontend("www"))
-        self.result(self.applier.carry_out(changes.changes, force=False))
+        self.result(self.applier.make_changes(changes.changes, force=False))
 
     def test_a_state(self) -> None:
         """One that was set or taken back since it was compared stays as it is."""
@@ -192,15 +192,15 @@ class Meanwhile(ApplicationCase):
         for name, fields in (("api", {"version": "2"}), ("new", {"app": "n", "version": "1"})):
             settings: dict[str, Any] = fields
             self.result(self.asking.set_backend(name, **settings))
-        self.result(self.applier.carry_out(changes.changes, force=False))
+        self.result(self.applier.make_changes(changes.changes, force=False))
 
     def test_no_node_answers(self) -> None:
         """It is said what was done until then."""
         changes = self.compared(DOCUMENT)
         for host in ALL:
             self.machines[host].kill()
-        error = self.failure(self.applier.carry_out(changes.changes, force=False), Interrupted, within_s=60)
-        self.assertEqual((error.done, len(error.left)), ((), 4))
+        error = self.failure(self.applier.make_changes(changes.changes, force=False), Interrupted, within_s=60)
+        self.assertEqual((error.made, len(error.remaining)), ((), 4))
 
     def test_all_nodes_stop_meanwhile(self) -> None:
         """What was done until then is reported, also where it cannot be found out whether the last change was made."""
@@ -223,8 +223,8 @@ class Meanwhile(ApplicationCase):
             return reply
 
         self.patch(self.asking.http, "ask", once)
-        error = self.failure(self.applier.carry_out(changes.changes, force=False), Interrupted, within_s=60)
-        self.assertEqual([change.id for change in error.done], ["backend/api"])
+        error = self.failure(self.applier.make_changes(changes.changes, force=False), Interrupted, within_s=60)
+        self.assertEqual([change.id for change in error.made], ["backend/api"])
         self.assertIn("backend/shop: another client has changed", str(error))
 
 
@@ -236,14 +236,14 @@ class Readiness(ApplicationCase):
         for host in (ONE, TWO):
             self.start(host)
         begun = self.network.seconds()
-        self.failure(self.applies(self.client(ONE)).contents(), Unavailable)
+        self.failure(self.applies(self.client(ONE)).read_contents(), Unavailable)
         whys: list[str] = []
-        self.result(self.applier.until_ready(30, whys.append), within_s=30)
+        self.result(self.applier.wait_until_ready(30, whys.append), within_s=30)
         self.assertEqual(whys, ["a node is not ready yet"])
         self.assertTrue(all(self.node(host).ready for host in (ONE, TWO)))
         self.assertLess(self.network.seconds() - begun, 31)
-        self.result(self.applier.contents())
-        self.result(self.applier.until_ready(30, whys.append))
+        self.result(self.applier.read_contents())
+        self.result(self.applier.wait_until_ready(30, whys.append))
         self.assertEqual(len(whys), 1)
 
     def test_it_does_not_wait_for_ever(self) -> None:
@@ -251,9 +251,9 @@ class Readiness(ApplicationCase):
         for host in ALL:
             self.machines[host].kill()
         whys: list[str] = []
-        self.result(self.applier.until_ready(5, whys.append), within_s=20)
+        self.result(self.applier.wait_until_ready(5, whys.append), within_s=20)
         self.assertEqual(whys, ["no node answers yet"])
-        self.failure(self.applier.contents(), Unavailable, within_s=60)
+        self.failure(self.applier.read_contents(), Unavailable, within_s=60)
 
     def test_a_state_from_a_file_ends_in_time(self) -> None:
         """However long it takes until it is set."""

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.client import Word
-from bender.declared.config_diff import ChangeSet, Contents, change_set, exported
+from bender.declared.config_diff import ChangeSet, Contents, change_set, export_document
 from bender.declared.document import DeclaredState, Document
 
 NOW_MS = 1_795_447_942_248
@@ -51,27 +51,27 @@ class Differences(ComparisonCase):
         )
         (change,) = change_set(document, there, prune=False).changes
         self.assertEqual(
-            (change.action, change.described()),
+            (change.action, change.describe()),
             ("change", ["version 1 → 2", "canary 10 % → 20 % of 3", "balance removed (was leastconn)"]),
         )
 
     def test_values_of_another_type(self) -> None:
         """To JSON true is not 1, and a share of 20 is one of 20.0."""
         there = contents({"shop": {**SHOP, "slow_start": 20.0, "meta": {"a": [True]}}})
-        same = Document({"shop": {**SHOP, "slow_start": 20, "meta": {"a": [True]}}})
-        self.assertEqual(self.changes(same, there), [])
+        same_document = Document({"shop": {**SHOP, "slow_start": 20, "meta": {"a": [True]}}})
+        self.assertEqual(self.changes(same_document, there), [])
         (change,) = change_set(
             Document({"shop": {**SHOP, "meta": {"a": [1]}, "slow_start": 20}}), there, prune=False
         ).changes
-        self.assertEqual(change.described(), ["meta with values of another type"])
+        self.assertEqual(change.describe(), ["meta with values of another type"])
 
     def test_what_the_file_does_not_have(self) -> None:
         """It stays and is named; with `prune` it goes."""
         there = contents({"shop": SHOP, "old": SHOP}, {"www": {}}, a_word(ONE, "drain"))
         document = Document({"shop": SHOP})
         found = change_set(document, there, prune=False)
-        left = ("backend/old", "frontend/www", "state/web/1/10.0.0.5/80")
-        self.assertEqual(found, ChangeSet((), 1, left))
+        undeclared = ("backend/old", "frontend/www", "state/web/1/10.0.0.5/80")
+        self.assertEqual(found, ChangeSet((), 1, undeclared))
         self.assertEqual(
             self.changes(document, there, prune=True),
             ["-state/web/1/10.0.0.5/80", "-frontend/www", "-backend/old"],
@@ -138,7 +138,7 @@ class States(ComparisonCase):
         """A state whose time is over is not set; one that is there counts as not in the file."""
         document = Document({}, {}, {ONE: DeclaredState("drain", None, NOW_MS + 999)})
         found = change_set(document, contents(), prune=False)
-        self.assertEqual(found, ChangeSet((), over=("state/web/1/10.0.0.5/80",)))
+        self.assertEqual(found, ChangeSet((), expired=("state/web/1/10.0.0.5/80",)))
         self.assertEqual(
             self.changes(document, contents({}, {}, a_word(ONE, "up")), prune=True), ["-state/web/1/10.0.0.5/80"]
         )
@@ -151,19 +151,19 @@ class Exports(SynchronousTestCase):
         later = contents(
             {"shop": SHOP}, {}, a_word(ONE, "drain", ago_s=100, clock_error_s=120), now_ms=NOW_MS + 100_777
         )
-        document, notes = exported(first)
-        self.assertEqual((exported(later), notes), ((document, []), []))
+        document, notes = export_document(first)
+        self.assertEqual((export_document(later), notes), ((document, []), []))
         self.assertEqual(document.states[ONE].until_ms, (NOW_MS + 3_620_000) // 1000 * 1000)
         self.assertEqual(change_set(document, later, prune=True).changes, ())
 
     def test_the_clock_of_a_node_is_far_off(self) -> None:
         """Then what is left counts, or a state would be taken for over elsewhere."""
-        document, _ = exported(contents({}, {}, a_word(ONE, "drain", clock_error_s=-1_000_000_000)))
+        document, _ = export_document(contents({}, {}, a_word(ONE, "drain", clock_error_s=-1_000_000_000)))
         self.assertEqual(document.states[ONE].until_ms, (NOW_MS + 3_600_000) // 1000 * 1000)
 
     def test_fields_of_an_earlier_release(self) -> None:
         """They are under `meta` in the file, since nodes refuse them, and that is said."""
-        document, notes = exported(contents({"shop": {**SHOP, "owner": "anna", "meta": {"a": 1}}}))
+        document, notes = export_document(contents({"shop": {**SHOP, "owner": "anna", "meta": {"a": 1}}}))
         self.assertEqual(document.backends, {"shop": {**SHOP, "meta": {"a": 1, "owner": "anna"}}})
         self.assertEqual(len(notes), 1)
         self.assertIn("backend/shop has owner from an earlier release", notes[0])
@@ -171,4 +171,4 @@ class Exports(SynchronousTestCase):
     def test_meta_that_is_taken(self) -> None:
         """Nothing of a user's is overwritten: the field stays, and `check` says that it has to be moved."""
         fields = {**SHOP, "owner": "anna", "meta": {"owner": "bert"}}
-        self.assertEqual(exported(contents({"shop": fields}))[0].backends, {"shop": fields})
+        self.assertEqual(export_document(contents({"shop": fields}))[0].backends, {"shop": fields})

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.declared.document import DeclaredState, Document
 from bender.declared.line_numbers import lines_of
-from bender.declared.parser import read
+from bender.declared.parser import parse_file
 
 NOW_MS = 1_796_000_000_000
 
@@ -23,13 +23,13 @@ TOO_DEEP = "the file has too many levels of tables or arrays"
 class ReadingCase(SynchronousTestCase):
     def document(self, text: str) -> Document:
         """Return what a file without problems declares."""
-        found = read(text, NOW_MS)
+        found = parse_file(text, NOW_MS)
         self.assertEqual((found.problems, found.unresolved), ((), ()))
         return found.document
 
     def problems(self, text: str) -> list[str]:
-        found = read(text, NOW_MS)
-        return [problem.located("f") for problem in (*found.problems, *(each for _, each in found.unresolved))]
+        found = parse_file(text, NOW_MS)
+        return [problem.with_location("f") for problem in (*found.problems, *(each for _, each in found.unresolved))]
 
     def wrong(self, text: str, *problems: str) -> None:
         """The file has these problems, each as its line and the beginning of its text."""
@@ -210,7 +210,7 @@ rules = [{ path = "/", backend = "shop" }]
             "5: frontend/www: backend: there is no backend shopp, did you mean shop?",
             "11: frontend/www: rules: number 2: there is no backend nope",
         )
-        self.assertEqual([backend for backend, _ in read(text, NOW_MS).unresolved], ["shopp", "nope"])
+        self.assertEqual([backend for backend, _ in parse_file(text, NOW_MS).unresolved], ["shopp", "nope"])
 
     def test_states(self) -> None:
         """The id, the state, and how long it holds."""

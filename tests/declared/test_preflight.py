@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.client import Registration, Word
 from bender.declared.config_diff import Contents, change_set
 from bender.declared.document import DeclaredState, Document
-from bender.declared.preflight import objections, versions_concerned, warnings
+from bender.declared.preflight import foreseen_warnings, refusals, versions_concerned
 
 SHOP = {"app": "web", "version": "1"}
 
@@ -28,7 +28,7 @@ class RehearsalCase(SynchronousTestCase):
     def refused(self, document: Document, *, prune: bool = False) -> list[str]:
         """Return the ids of the changes that would be refused, each with why."""
         changes = change_set(document, self.there, prune=prune).changes
-        return [f"{each.change.id}: {each.why}" for each in objections(changes, self.there, self.registered)]
+        return [f"{each.change.id}: {each.reason}" for each in refusals(changes, self.there, self.registered)]
 
     def objects(self, document: Document, *ids: str, prune: bool = False) -> None:
         self.assertEqual([each.partition(":")[0] for each in self.refused(document, prune=prune)], [*ids])
@@ -37,8 +37,8 @@ class RehearsalCase(SynchronousTestCase):
 class Refusing(RehearsalCase):
     def test_a_version_without_members(self) -> None:
         """While another one serves, and with the figures that the registry would give."""
-        (why,) = self.refused(Document({"shop": {**SHOP, "version": "2"}}))
-        self.assertIn("backend/shop: backend/shop serves web 1 with 1 member; web 2 has no members", why)
+        (reason,) = self.refused(Document({"shop": {**SHOP, "version": "2"}}))
+        self.assertIn("backend/shop: backend/shop serves web 1 with 1 member; web 2 has no members", reason)
         self.registered.append(instance("2"))
         self.objects(Document({"shop": {**SHOP, "version": "2"}}))
         self.registered[-1] = instance("2", weight=0)
@@ -132,7 +132,7 @@ class Warned(RehearsalCase):
 
     def warned(self, document: Document, *, prune: bool = False) -> list[str]:
         changes = change_set(document, self.there, prune=prune).changes
-        return warnings(changes, self.there, self.registered)
+        return foreseen_warnings(changes, self.there, self.registered)
 
     def test_a_backend_without_members(self) -> None:
         """Also the frontend that sends to it would be warned of, in the same sentence, which is said once."""
@@ -146,8 +146,8 @@ class Warned(RehearsalCase):
 
     def test_what_a_removal_leaves_behind(self) -> None:
         """A frontend that stays, and sends to a backend that goes."""
-        left = ["frontend www sends to backend shop: requests get 503"]
-        self.assertEqual(self.warned(Document({}, {"www": {"backend": "shop"}}), prune=True), left)
+        broken = ["frontend www sends to backend shop: requests get 503"]
+        self.assertEqual(self.warned(Document({}, {"www": {"backend": "shop"}}), prune=True), broken)
         self.assertEqual(self.warned(Document(), prune=True), [])
 
     def test_states_have_no_warnings(self) -> None:

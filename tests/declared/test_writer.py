@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.declared.document import DeclaredState, Document, declared_fields
-from bender.declared.parser import read
-from bender.declared.writer import HEADER, write
+from bender.declared.parser import parse_file
+from bender.declared.writer import HEADER, to_toml
 
 NOW_MS = 1_795_447_900_000
 
@@ -100,28 +100,28 @@ _json = st.recursive(
 class Writing(SynchronousTestCase):
     def test_form(self) -> None:
         """What matters comes first, one table for each object and rule, and nothing depends on the order of keys."""
-        self.assertEqual(write(DOCUMENT), HEADER + WRITTEN)
+        self.assertEqual(to_toml(DOCUMENT), HEADER + WRITTEN)
 
     def test_it_is_read_as_it_was(self) -> None:
         """Except that the end of a state has no fraction of a second."""
-        found = read(write(DOCUMENT), NOW_MS)
+        found = parse_file(to_toml(DOCUMENT), NOW_MS)
         self.assertEqual((found.problems, found.unresolved), ((), ()))
         self.assertEqual((found.document.backends, found.document.frontends), (DOCUMENT.backends, DOCUMENT.frontends))
         self.assertEqual(found.document.states["registration/web/1.2.0/::1/80"].until_ms, 1_795_447_942_000)
-        self.assertEqual(write(found.document), write(DOCUMENT))
+        self.assertEqual(to_toml(found.document), to_toml(DOCUMENT))
 
     def test_a_quote_in_json(self) -> None:
         """It is not the end of the string."""
         for value in ("'", '"', "\x7f", "\n", "\\", "'''"):
             document = Document({"b": {"app": "a", "version": "1", "meta": {"k": value, "n": None}}})
-            self.assertEqual(read(write(document), NOW_MS).document, document)
+            self.assertEqual(parse_file(to_toml(document), NOW_MS).document, document)
 
     @given(st.dictionaries(st.text(max_size=9), _json, max_size=4), st.floats(0, 100) | st.integers(0, 100))
     def test_values(self, meta: dict[str, Any], percent: float) -> None:
         """Whatever a client has put into `meta`, and each share, is the same after a round."""
         fields = {"app": "a", "version": "1", "canary": {"version": "2", "percent": percent}, "meta": meta}
-        text = write(Document({"b": fields}))
-        self.assertEqual(read(text, NOW_MS).document.backends, {"b": fields})
+        text = to_toml(Document({"b": fields}))
+        self.assertEqual(parse_file(text, NOW_MS).document.backends, {"b": fields})
         again = tomllib.loads(text)["backends"]["b"]["canary"]["percent"]
         self.assertEqual((again, type(again)), (percent, type(percent)))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from attrs import evolve
 from hypothesis import strategies as st
 
-from bender.declared.document import IMPLIED, Document
-from bender.declared.parser import read
-from bender.declared.writer import write
+from bender.declared.document import IMPLIED_FIELDS, Document
+from bender.declared.parser import parse_file
+from bender.declared.writer import to_toml
 from tests.fuzz.documents import damaged
 
 BYTES_MAX = 2048
@@ -89,16 +89,16 @@ _NOW_MS = 1_795_447_942_248
 def fuzz(sent: bytes) -> None:
     """A file is a document, or has problems each with its line; a document is the same when it is written and read."""
     text = sent.decode("utf-8", "replace")
-    parsed = read(text, _NOW_MS)
+    parsed = parse_file(text, _NOW_MS)
     lines = text.count("\n") + 1
     for problem in (*parsed.problems, *(problem for _, problem in parsed.unresolved)):
         assert problem.line is None or 1 <= problem.line <= lines, problem
-        assert problem.text and problem.located("FILE").startswith("FILE:"), problem
+        assert problem.text and problem.with_location("FILE").startswith("FILE:"), problem
     if parsed.problems:
         return
     document = parsed.document
-    assert not any(field in IMPLIED for fields in document.backends.values() for field in fields)
-    again = read(write(document), _NOW_MS)
+    assert not any(field in IMPLIED_FIELDS for fields in document.backends.values() for field in fields)
+    again = parse_file(to_toml(document), _NOW_MS)
     assert again.problems == (), again.problems
     assert again.document == _as_written(document), (again.document, document)
 

@@ -14,8 +14,8 @@ from bender.core.model import TooLarge
 from bender.core.object_kinds import Kind, name_of, parse_members_min, parse_object
 from bender.core.routing import BACKEND, FRONTEND
 from bender.declared.document import Document, declared_fields
-from bender.declared.parser import read
-from bender.declared.writer import write
+from bender.declared.parser import parse_file
+from bender.declared.writer import to_toml
 from tests.fuzz.documents import documents_of, json_values
 
 WORDS = (
@@ -91,6 +91,6 @@ def _check(kind: Kind, name: str, sent: dict[str, Any], body: bytes) -> None:
     # What the registry has can be exported and applied again.
     declared = declared_fields(kept)
     document = Document({name: declared}) if kind is BACKEND else Document({}, {name: declared})
-    parsed = read(write(document), 0)
+    parsed = parse_file(to_toml(document), 0)
     assert parsed.problems == (), parsed.problems
     assert parsed.document == document
