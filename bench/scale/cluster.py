@@ -65,7 +65,7 @@ class Node:
         seeds = [_address(other) for other in range(SEEDS)]
         self.replica = Replica(self.identity, TIMING, self.clock(0.0), seeds)
         for seed in seeds:
-            self.replica.located(seed, [seed])
+            self.replica.set_seed_addresses(seed, [seed])
 
     def clock(self, at: float) -> float:
         return self._offset_s + at
@@ -157,7 +157,7 @@ class Cluster(VirtualTime):
 
     def _round(self, node: Node) -> None:
         if node.up:
-            node.replica.round(node.clock(self.now), partners(node.replica.addresses(), self.random.random))
+            node.replica.start_round(node.clock(self.now), partners(node.replica.addresses(), self.random.random))
             self.drain(node)
 
     def _sweep(self, node: Node) -> None:
@@ -228,12 +228,12 @@ class Cluster(VirtualTime):
             self.at(exchange.sent_at + INTERVAL_S, self._fail, exchange)
             return
         node.received_bytes += len(content) + exchange.heads_bytes[1]
-        node.replica.answered(node.clock(self.now), exchange.request, node.wire.decode(content).message)
+        node.replica.receive_answer(node.clock(self.now), exchange.request, node.wire.decode(content).message)
         self.drain(node)
 
     def _fail(self, exchange: Exchange) -> None:
         if exchange.node.up:
-            exchange.node.replica.failed(exchange.node.clock(self.now), exchange.request)
+            exchange.node.replica.note_failure(exchange.node.clock(self.now), exchange.request)
             self.drain(exchange.node)
 
     def _count(self, what: str, body: bytes) -> None:

@@ -77,7 +77,7 @@ class Acquainted:
         for node in self._pair:
             for other in self._senders:
                 if other is not node.identity:
-                    node.links.answered(other.address, other.incarnation)
+                    node.links.note_answer(other.address, other.incarnation)
             self._register(node)
             self._answer_all(node)
         self.round()  # one fetches what it lacks from the other
@@ -118,13 +118,13 @@ class Acquainted:
 
     def _answer(self, node: Replica, request: OutgoingMessage) -> None:
         heads = request.message.heads or {node.identity.incarnation: node.claims.ledger.head}
-        node.answered(self._now, request, Message(self._by_address[request.address], heads))
+        node.receive_answer(self._now, request, Message(self._by_address[request.address], heads))
 
     def round(self) -> tuple[int, float]:
         """Return the bytes of a round's request and answer, and the processor time of both ends."""
         node, other = self._pair
         began = time.process_time()
-        node.round(self._now, [other.identity.address])
+        node.start_round(self._now, [other.identity.address])
         size = sum(self._exchange(request) for request in node.take_requests())
         took_s = time.process_time() - began
         for each in self._pair:
@@ -165,7 +165,7 @@ class Acquainted:
         times_s = [time.process_time()]
         content = other_wire.encode(other.receive(self._now, other_wire.decode(body).message))
         times_s.append(time.process_time())
-        node.answered(self._now, request, wire.decode(content).message)
+        node.receive_answer(self._now, request, wire.decode(content).message)
         times_s.append(time.process_time())
         heard_s, answered_s = (after - before for before, after in pairwise(times_s))
         return len(body) + len(content), heard_s, answered_s

@@ -97,7 +97,7 @@ def start(cluster: Cluster) -> Start:
     began, size = time.process_time(), len(cluster.nodes)
     cluster.run_for(INTERVAL_S)
     ready_s = cluster.now + cluster.wait_until(
-        "all nodes are ready", lambda: all(node.replica.ready for node in cluster.nodes)
+        "all nodes are ready", lambda: all(node.replica.is_ready for node in cluster.nodes)
     )
     started = Start(
         ready_s,
@@ -198,7 +198,7 @@ def die(cluster: Cluster, clients: Clients) -> tuple[float, float]:
     def all_hold_it_silent() -> bool:
         peers = [(each, each.replica.peers.get(node.identity.incarnation)) for each in cluster.up]
         return all(
-            peer is not None and each.replica.peers.silent(peer, each.clock(cluster.now)) for each, peer in peers
+            peer is not None and each.replica.peers.is_silent(peer, each.clock(cluster.now)) for each, peer in peers
         )
 
     silent_s = cluster.wait_until("all nodes hold a dead node silent", all_hold_it_silent)

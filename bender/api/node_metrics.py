@@ -73,7 +73,7 @@ def _of_state(node: Node) -> Iterator[Metric]:
     about = "Registrations that are not listed because the nodes which heard from them are silent."
     yield gauge("registrations_hidden", about, replica.view.hidden_count)
     about = "Claims and ends of this node that are due, and wait until its peers have confirmed that."
-    yield gauge("pending_lapses", about, replica.pending_lapses)
+    yield gauge("pending_lapses", about, replica.pending_lapse_count)
     about = "A digest of the state, as a number: equal on all nodes with the same state."
     yield gauge("state_digest", about, replica.digest() >> _DIGEST_BITS_DROPPED)
     about = "Apps and backends that a protocol cannot express, by the option that switches it on."
@@ -98,7 +98,7 @@ def _of_peers(node: Node) -> Iterator[Metric]:
     yield gauges("peers", about, ("state",), (((state,), states[state]) for state in PEER_STATES))
     lags: dict[tuple[str, str], float] = {}
     for peer in peers:
-        lag_s = None if peer.gone else heard_s(peer, now)
+        lag_s = None if peer.is_gone else heard_s(peer, now)
         if lag_s is not None:
             lags[peer.name, peer.address] = min(lag_s, lags.get((peer.name, peer.address), lag_s))
     about = "Time since a peer was heard; about the interval at most while all is well."

@@ -128,7 +128,7 @@ def set_state(node: Node, request: ApiRequest) -> ApiResponse:
     key = model.registration_key(_instance(request))
     override = parse_override(request.body)
     force = forced(request)
-    if not (force or node.override(key) is not None or node.diagnose(key).says_something):
+    if not (force or node.override(key) is not None or node.diagnose(key).has_content):
         return not_found_response(key)
     harm = impact_at(node).of_state(key, override.state)
     refusal = None if force else refusal_for(node, harm)

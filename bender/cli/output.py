@@ -190,9 +190,9 @@ def ago(at_ms: int) -> str:
 
 def lasted(duration_s: float | None) -> str:
     """Return a duration as a number with a unit, `never` for None."""
-    from bender.core.timing import in_a_word  # noqa: PLC0415 - what prints no durations does without attrs
+    from bender.core.timing import format_duration  # noqa: PLC0415 - what prints no durations does without attrs
 
-    return "never" if duration_s is None else in_a_word(duration_s)
+    return "never" if duration_s is None else format_duration(duration_s)
 
 
 def clock(at_ms: int) -> str:

@@ -94,7 +94,7 @@ class NodeDiagnosis(msgspec.Struct, frozen=True, rename={"suspect_s": "suspect"}
     check_failed: bool = False
 
     @property
-    def says_something(self) -> bool:
+    def has_content(self) -> bool:
         known = self.listed or self.hidden or self.claim is not None
         return known or bool(self.sees or self.ended or self.events)
 
@@ -107,7 +107,7 @@ class NoDiagnosis(msgspec.Struct, frozen=True):
     problem: str
 
 
-class Marks:
+class VersionTimes:
     """When this node's ledger had which version, about: one mark for each heartbeat with which there was a change.
 
     To keep the time with each claim would cost 24 bytes for each of a million.
@@ -134,33 +134,35 @@ class Marks:
 
 
 def diagnose(
-    key: str, me: Sender, claims: Claims, peers: Peers, marks: Marks, now: float, *, ready: bool
+    key: str, node: Sender, claims: Claims, peers: Peers, marks: VersionTimes, now: float, *, ready: bool
 ) -> NodeDiagnosis:
-    """Return what the node `me` knows of `key` at the time `now`."""
+    """Return what the node `node` knows of `key` at the time `now`."""
     entries = claims.index.entries(key)
     ends = [entry for entry in entries if isinstance(entry, End)]
     ended = {root for end in ends for root in end.roots}
     lease = claims.index.lease(key)
     requests = [end for end in ends if end.roots]
     suspect = claims.guard.suspect(key)
-    others = [entry for entry in entries if isinstance(entry, Claim) and entry.node != me.incarnation]
-    names = {me.incarnation: me.name, **{peer.incarnation: peer.name for peer in peers}}
+    others = [entry for entry in entries if isinstance(entry, Claim) and entry.node != node.incarnation]
+    names = {node.incarnation: node.name, **{peer.incarnation: peer.name for peer in peers}}
     return NodeDiagnosis(
-        node=me.name,
-        address=me.address,
+        node=node.name,
+        address=node.address,
         ready=ready,
-        listed=claims.shown(key) is not None,
-        hidden=claims.hidden(key) is not None,
+        listed=claims.listed_claim(key) is not None,
+        hidden=claims.hidden_claim(key) is not None,
         claim=None if lease is None else _held(lease, claims.winner(key, now), marks, now),
         sees=tuple(_seen(claim, peers, ended, now) for claim in others),
         ended=tuple(names.get(end.node, FORGOTTEN) for end in requests),
         check_failed=bool(requests) and all(end.reason == CHECK_FAILED for end in requests),
-        hears=tuple(Heard(peer.name, heard_s(peer, now), peer.gone) for peer in peers if not peers.succeeded(peer)),
+        hears=tuple(
+            Heard(peer.name, heard_s(peer, now), peer.is_gone) for peer in peers if not peers.has_successor(peer)
+        ),
         suspect_s=None if suspect is None else round(max(0.0, suspect.over_at - now), 3),
     )
 
 
-def _held(lease: Lease, winner: Claim | None, marks: Marks, now: float) -> HeldClaim:
+def _held(lease: Lease, winner: Claim | None, marks: VersionTimes, now: float) -> HeldClaim:
     claim = lease.entry
     assert isinstance(claim, Claim)
     return HeldClaim(
@@ -177,7 +179,7 @@ def _seen(claim: Claim, peers: Peers, ended: set[Dot], now: float) -> SeenClaim:
     peer = peers.get(claim.node)
     counts = claim.root not in ended and peers.counts(claim.node, claim.ttl_s, now)
     why = None if counts else "ended" if claim.root in ended else "silent"
-    earlier = peer is not None and peers.succeeded(peer)
+    earlier = peer is not None and peers.has_successor(peer)
     return SeenClaim(peer.name if peer else FORGOTTEN, earlier, claim.rev, counts, why, heard_s(peer, now))
 
 

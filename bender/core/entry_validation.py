@@ -74,8 +74,8 @@ _object = msgspec.json.Decoder(dict[str, Any])
 class Validity:
     """The checks of entries and of settings. Each returns what is wrong, as a clause, or None."""
 
-    of_entry: Callable[[Entry], str | None]
-    of_setting: Callable[[ConfigSetting], str | None]
+    problem_of_entry: Callable[[Entry], str | None]
+    problem_of_setting: Callable[[ConfigSetting], str | None]
 
 
 def problem_of_entry(entry: Entry) -> str | None:

@@ -8,13 +8,13 @@ from math import inf
 from bender.core.index import Index
 from bender.core.leases import Lease, Leases
 from bender.core.ledger import Claim, End, ended_roots
-from bender.core.peers import Peer, Peers, covered
+from bender.core.peers import Peer, Peers, are_known_to_all
 from bender.core.timing import Timing
 
 
-def confirmed_until(asked: Iterable[Peer]) -> float:
+def confirmed_until(confirming: Iterable[Peer]) -> float:
     """Return the time up to which this node has all renewals that the asked peers had received."""
-    return min((peer.echoed for peer in asked), default=inf)
+    return min((peer.echoed_at for peer in confirming), default=inf)
 
 
 class LapseRules:
@@ -31,19 +31,21 @@ class LapseRules:
         """Whether a claim counts: it is this node's own, or its node is heard (rule 5)."""
         return claim.node == self._incarnation or self._peers.counts(claim.node, claim.ttl_s, now)
 
-    def is_over(self, lease: Lease, ended_at: float | None, asked: list[Peer], confirmed: float, now: float) -> bool:
+    def is_over(
+        self, lease: Lease, ended_at: float | None, confirming: list[Peer], confirmed: float, now: float
+    ) -> bool:
         if isinstance(lease.entry, End):
             return self._end_is_over(lease, lease.entry, now)
         if ended_at is not None:
-            return self._ended_is_over(lease.entry, ended_at, asked, now)
+            return self._ended_is_over(lease.entry, ended_at, confirming, now)
         if lease.deadline > now:  # renewed while it was due
             self._leases.seat(lease)
             return False
         if now >= lease.deadline + self._timing.patience_s:
             return True
-        return confirmed >= lease.deadline and self._replaced_everywhere(lease.entry, asked, now)
+        return confirmed >= lease.deadline and self._replaced_everywhere(lease.entry, confirming, now)
 
-    def _replaced_everywhere(self, claim: Claim, asked: list[Peer], now: float) -> bool:
+    def _replaced_everywhere(self, claim: Claim, confirming: list[Peer], now: float) -> bool:
         """Whether every asked peer has the other claims of the key, which have the same rank or a larger one."""
         ended = ended_roots(self._index.entries(claim.key))
         others = [
@@ -52,19 +54,19 @@ class LapseRules:
             if other is not claim and isinstance(other, Claim) and other.root not in ended and self.counts(other, now)
         ]
         followed = all(other.rank >= claim.rank for other in others)
-        return followed and covered((other.dot for other in others), asked)
+        return followed and are_known_to_all((other.dot for other in others), confirming)
 
-    def _ended_is_over(self, claim: Claim, ended_at: float, asked: list[Peer], now: float) -> bool:
+    def _ended_is_over(self, claim: Claim, ended_at: float, confirming: list[Peer], now: float) -> bool:
         """Whether all asked peers have the end of a claim: without it they would take the claim for expired."""
         ends = [end.dot for end in self._index.entries(claim.key) if isinstance(end, End) and claim.root in end.roots]
-        return now >= ended_at + self._timing.patience_s or (bool(ends) and covered(ends, asked))
+        return now >= ended_at + self._timing.patience_s or (bool(ends) and are_known_to_all(ends, confirming))
 
     def _end_is_over(self, lease: Lease, end: End, now: float) -> bool:
         """Whether the time of an end is over, and there has been no claim for it to end for a while before that."""
-        had_none = lease.current
+        had_none = lease.is_current
         entries = self._index.entries(end.key)
-        lease.current = not any(isinstance(other, Claim) and other.root in end.roots for other in entries)
-        if had_none and lease.current:
+        lease.is_current = not any(isinstance(other, Claim) and other.root in end.roots for other in entries)
+        if had_none and lease.is_current:
             return True
         lease.deadline = now + self._timing.patience_s
         self._leases.seat(lease)

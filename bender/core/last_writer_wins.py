@@ -27,7 +27,7 @@ from attrs import evolve
 
 from bender.core.authors import client_of
 from bender.core.ledger import NUMBER_MAX
-from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting, SettingRank, Window
+from bender.core.messages import AGE_S_MAX, ALL_DIGESTS, ConfigSetting, SettingRank, Window
 
 #: Settings kept of each key; the history that people can go back in.
 SETTINGS_PER_KEY_MAX = 20
@@ -249,7 +249,7 @@ class Configuration:
             number for number, (mine, other) in enumerate(zip(self._digests, digests, strict=True)) if mine != other
         ]
 
-    def bucket(self, number: int, known: Collection[int] = (), within: Window = WHOLE) -> list[ConfigSetting]:
+    def bucket(self, number: int, known: Collection[int] = (), within: Window = ALL_DIGESTS) -> list[ConfigSetting]:
         """Return the settings in a bucket whose digests are within a window and not `known`."""
         first, last = within
         return [
@@ -262,15 +262,15 @@ class Configuration:
         """Return the number of settings in a bucket."""
         return len(self._buckets[number])
 
-    def digests(self, number: int, within: Window = WHOLE) -> list[int]:
+    def digests(self, number: int, within: Window = ALL_DIGESTS) -> list[int]:
         """Return the digests of the settings in a bucket, within a window, in order."""
         first, last = within
         return sorted(digest for digest in self._buckets[number] if first <= digest <= last)
 
     def window(self, number: int, first: int) -> Window:
         """Return the window that begins at a digest and has at most `DIGESTS_MAX` of the settings in a bucket."""
-        digests = self.digests(number, (first, WHOLE[1]))
-        return (first, digests[DIGESTS_MAX - 1] if len(digests) > DIGESTS_MAX else WHOLE[1])
+        digests = self.digests(number, (first, ALL_DIGESTS[1]))
+        return (first, digests[DIGESTS_MAX - 1] if len(digests) > DIGESTS_MAX else ALL_DIGESTS[1])
 
 
 def bucket(key: str) -> int:

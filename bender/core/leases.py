@@ -1,10 +1,10 @@
 """Leases: the deadlines of the entries that this node wrote.
 
-A renewal only moves a deadline in memory and does not touch the wheel, which looks at a lease when the deadline it was
-seated with has come, and seats it again if there is time left. So a renewal costs one assignment, and the wheel costs
-each lease one visit per ttl, whatever the number of renewals (a heap that is kept in order costs 3.3 µs at each).
+A renewal only moves a deadline in memory. The wheel visits a lease at the deadline that it had when it was seated, and
+seats it again if the deadline has moved. So a renewal costs one assignment, and the wheel visits each lease once per
+ttl, whatever the number of renewals (a heap kept in order costs 3.3 µs at each renewal).
 
-Nothing here decides that an entry ends. Leases that are due go to `claims`, which asks the peers first.
+This module does not decide when an entry is removed: `claims` asks the peers about the leases that are due.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from bender.core.ledger import Claim, End
 class Lease(msgspec.Struct, eq=False, gc=False):
     """The time that one of this node's own entries has left.
 
-    `current` says that the entry is a claim of the winner's rank, so that a renewal need only move the deadline; or an
-    end that had no claims left to end when it was last looked at. `slot` is where the wheel finds it.
+    `is_current` is True for a claim of the winner's rank, so that a renewal need only move the deadline, and for an end
+    whose claims were all gone when it was last checked. `slot` is its place in the wheel.
     """
 
     entry: Claim | End
     deadline: float
-    current: bool = False
+    is_current: bool = False
     slot: list[Lease] | None = None
 
 
 class Leases:
-    """The wheel that finds the leases of this node's own claims and ends that are due."""
+    """The wheel that finds the due leases of this node's claims and ends."""
 
     def __init__(self, slot_s: float, now: float) -> None:
-        """`slot_s`: how late a lease may be found; a slot is one step of the wheel."""
+        """`slot_s` is the length of one step of the wheel: a lease may be found due so much late."""
         self._slot_s = slot_s
         self._slots: dict[int, list[Lease]] = {}
         self._turned_to = self._slot(now)
-        #: Leases whose deadline has come (None), or whose claim was ended (when an end that names its root was first
-        #: seen), in the order in which that was found.
+        #: Leases whose deadline has come (value None), or whose claim was ended (the time at which this node first had
+        #: an end that names its root), in the order in which they were found.
         self.due: dict[Lease, float | None] = {}
 
     def __len__(self) -> int:
-        """Return the number of leases, with those of ends and those revoked but still seated."""
+        """Return the number of leases, of claims and ends, including revoked ones that are still in the wheel."""
         return sum(map(len, self._slots.values())) + len(self.due)
 
     def __iter__(self) -> Iterator[Lease]:
-        """Yield every lease of an entry that is still there."""
+        """Yield every lease that was not revoked."""
         for slot in self._slots.values():
             yield from (lease for lease in slot if lease.slot is slot and lease not in self.due)
         yield from self.due
@@ -63,26 +63,26 @@ class Leases:
         return lease
 
     def revoke(self, lease: Lease) -> None:
-        """Drop the lease of an entry that was removed."""
+        """Drop the lease of a removed entry."""
         lease.slot = None
         self.due.pop(lease, None)
 
     def seat(self, lease: Lease) -> None:
-        """Look at a lease again when its deadline has come."""
+        """Put a lease into the wheel, which visits it at its present deadline."""
         self.due.pop(lease, None)
         slot = self._slots.setdefault(max(self._slot(lease.deadline), self._turned_to), [])
         slot.append(lease)
         lease.slot = slot
 
     def shorten(self, lease: Lease, deadline: float) -> None:
-        """Move the deadline of a lease nearer; a renewal moves it away again. The lease leaves its former slot."""
+        """Move the deadline of a lease to an earlier time, and the lease to that slot; a renewal prolongs it again."""
         if deadline < lease.deadline:
             lease.deadline = deadline
             if lease not in self.due:
                 self.seat(lease)
 
     def turn(self, now: float, visits_max: int) -> bool:
-        """Move leases due by `now` to `due`, looking at no more than `visits_max` leases; True if there are more."""
+        """Move leases due by `now` to `due`, visiting at most `visits_max`; return True if more are left to visit."""
         until = self._slot(now)
         while self._turned_to < until:
             slot = self._slots.get(self._turned_to)
@@ -100,9 +100,9 @@ class Leases:
         return False
 
     def shift(self, by_s: float, away_s: float) -> None:
-        """Prolong by `by_s` each claim whose ttl is longer than `away_s`, for which this node was away.
+        """Prolong by `by_s` each claim whose ttl is longer than `away_s`, the length of a pause of this node.
 
-        Its instance may have renewed within that time, and could not be heard.
+        The instance may have sent a renewal during the pause, which this node could not receive.
         """
         for lease in self.claims():
             if lease.entry.ttl_s > away_s:

@@ -1,11 +1,11 @@
 """Claims, ends, and the ledger that one incarnation keeps of them.
 
-A ledger is changed by its own incarnation alone; every other node holds a copy and joins the deltas it receives. That
-is the whole CRDT: of two copies the one with the larger version is right, so joining is commutative, associative and
-idempotent by inspection. Everything else here (deltas, pages, removal logs) only makes that join cheap, and each of
-them is shown to equal it by a property test.
+Only its own incarnation changes a ledger; every other node holds a copy and joins the deltas it receives. This is the
+whole CRDT: of two copies the one with the larger version is right, so joining is commutative, associative and
+idempotent. Everything else here (deltas, pages, removal logs) only makes this join cheap; property tests show that each
+has the same result.
 
-This module must never decide whether a claim counts or when it ends: that is `leases` and `replica`.
+This module never decides whether a claim counts or when it is removed: `claims` and `lapse` do.
 """
 
 from __future__ import annotations
@@ -20,25 +20,24 @@ from attrs import evolve, field, frozen
 
 from bender.core.entries import Entries, bits
 
-#: Names one entry for ever: the incarnation that wrote it and the version that added it.
+#: The permanent name of an entry: the incarnation that wrote it and the version that added it.
 Dot = tuple[int, int]
 
 #: Orders the claims of a key: rev, root, ttl in seconds, body.
 Rank = tuple[int, int, int, float, bytes]
 
-#: The largest version, rev or number of heartbeats that nodes exchange. A node that counts one up in a microsecond gets
-#: there in 285 years. What would exceed it because a peer sent such a number is not sent, since all would refuse it.
+#: The largest version, rev or number of heartbeats that nodes exchange. A node that counted one up each microsecond
+#: would reach it in 285 years. If a peer sent such a number, this node sends no larger one: all nodes would refuse it.
 NUMBER_MAX = 2**53
 
-#: How many removals a ledger remembers one by one. A copy that is further behind receives a bit for each older entry
-#: that still lives instead, which costs a scan of the ledger; 1,024 covers 5 s, several rounds, at 200 removals a
-#: second.
+#: How many removals a ledger remembers one by one. A copy that is further behind receives a bit for each living entry
+#: instead, which costs a scan of the ledger. At 200 removals a second, 1,024 cover 5 s, which are several rounds.
 REMOVALS_REMEMBERED_MAX = 1024
 
 # Keeps checksums below 2**64, because MessagePack has no larger numbers.
 _MASK = 2**64 - 1
 
-#: How many of its latest checksums an incarnation remembers, to compare those of copies that are behind: as above.
+#: How many of its latest checksums an incarnation remembers, to compare them with those of copies that are behind.
 CHECKSUMS_REMEMBERED_MAX = 1024
 
 #: Entries in one delta, so that building, decoding and joining it stay far below 20 ms (measured: 5 ms).
@@ -53,9 +52,9 @@ DELTA_BYTES_MAX = 512 * 1024
 class Claim(msgspec.Struct, frozen=True, gc=False):
     """One node's statement that it has heard from the instance that `key` names.
 
-    `body` is opaque here (the registration as JSON), `ttl_s` the lease's length in seconds. The root is the dot of the
-    claim with which the registration began; it stays the same for as long as the registration lasts. `rev` counts the
-    changes of the body and the ttl.
+    `body` is the registration's terms as JSON, which this module does not read. `ttl_s` is the length of the lease in
+    seconds. The root is the dot of the claim with which the registration began; it does not change while the
+    registration lasts. `rev` counts the changes of the body and the ttl.
     """
 
     node: int
@@ -73,7 +72,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def checksum(self) -> int:
-        """The checksum of all fields but node and n. The same at all nodes."""
+        """The checksum of all fields except node and n, the same at all nodes."""
         terms = f"{self.rev} {self.root_node} {self.root_n} {self.ttl_s}"
         return crc32(terms.encode(), crc32(self.body, crc32(self.key.encode())))
 
@@ -87,10 +86,10 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def rank(self) -> Rank:
-        """The order of the claims of a key: the largest rank speaks. Claims of equal rank have equal terms.
+        """The order of the claims of a key: the largest rank wins. Claims of equal rank have equal terms.
 
-        Two changes made at the same moment at two nodes have the same rev and root: every node takes the same one of
-        them, the one whose ttl and body are larger.
+        Two changes made at the same moment at two nodes have the same rev and root: on every node the one with the
+        larger ttl, then the larger body, wins.
         """
         return (self.rev, self.root_node, self.root_n, self.ttl_s, self.body)
 
@@ -98,8 +97,9 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 class End(msgspec.Struct, frozen=True, gc=False):
     """One node's statement that the registrations which began at `roots` were deregistered.
 
-    `ttl_s` is how long the end is kept, `rev` the largest rev known there, so that the next registration has a larger.
-    `reason` is the one that the request gave, None if it gave none, or if a peer of an earlier release passed it on.
+    `ttl_s` is how many seconds the end is kept. `rev` is the largest rev known to its node, so that the next
+    registration gets a larger one. `reason` is that of the request; None if it had none, or if a peer of an earlier
+    release passed the end on.
     """
 
     node: int
@@ -119,10 +119,10 @@ Entry = Claim | End
 
 
 class Copy(msgspec.Struct, frozen=True, gc=False):
-    """A claim sent as the dot of an equal one which the receiver has shown to have: a few bytes instead of many.
+    """A claim sent as the dot of an equal claim which the receiver already has: a few bytes instead of many.
 
-    `checksum` is that of both claims, None if an earlier release sent the copy. By it a receiver finds out that it has
-    another claim under that dot, because two processes wrote as the same incarnation.
+    `checksum` is that of both claims, None if an earlier release sent the copy. It shows a receiver that it has a
+    different claim under that dot, because two processes wrote as the same incarnation.
     """
 
     node: int
@@ -134,12 +134,12 @@ class Copy(msgspec.Struct, frozen=True, gc=False):
 
 @frozen
 class Delta:
-    """The changes of one ledger.
+    """The changes of one ledger, sent from a copy at `version`.
 
-    It comes from a copy at `version`. `added` are the entries living there with `base < n <= reach`, in order of n;
-    `removed` those removed since the version `since`; `live`, in its place, has a bit for every living entry up to
-    `base` (see `Entries.masks`). A delta whose reach ends before its version is a page: its entries are taken ahead of
-    the others. Some of `added` may be copies, which have to be `resolved` first.
+    `added` are the entries living there with `base < n <= reach`, in order of n. `removed` are the n of the entries
+    removed since the version `since`. If `live` is set it replaces `removed`: a bit for every living entry up to `base`
+    (see `Entries.masks`). If `reach` is less than `version`, the delta is a page, and others follow. Some of `added`
+    may be copies, which `with_copies_resolved` replaces.
     """
 
     incarnation: int
@@ -151,8 +151,8 @@ class Delta:
     removed: tuple[int, ...] = ()
     live: dict[int, int] | None = None
 
-    def resolved(self, find: Callable[[int, int], Entry | None]) -> Delta:
-        """Return the delta with claims for its copies, found by node and n. Raises `Gap` if one is not found."""
+    def with_copies_resolved(self, find: Callable[[int, int], Entry | None]) -> Delta:
+        """Return the delta with claims in place of its copies, found by node and n. Raises `Gap` if one is missing."""
         if not self.has_copies:
             return self
         return evolve(self, added=tuple([_resolved(entry, find) for entry in self.added]))
@@ -162,8 +162,8 @@ class Delta:
         return any(isinstance(entry, Copy) for entry in self.added)
 
     @property
-    def whole(self) -> bool:
-        """Whether a copy is complete after this delta: it is the last page, or the only one."""
+    def is_final(self) -> bool:
+        """Whether a copy is complete after this delta: this is the last page, or the only one."""
         return self.reach == self.version
 
 
@@ -176,7 +176,7 @@ class Joined:
 
 
 class Gap(Exception):
-    """The delta builds on a version or claim that this node lacks. Nothing was changed: the next round repairs it."""
+    """The delta needs a version or claim that this node lacks. Nothing was changed: the next round repairs it."""
 
 
 class Outdated(Gap):
@@ -185,9 +185,9 @@ class Outdated(Gap):
 
 @frozen
 class Head:
-    """How far a copy has come: it equals the ledger at `version`, and has the living entries up to `reach`.
+    """The state of a copy: it equals the ledger at `version`, and has the living entries up to `reach`.
 
-    `checksum` is that of its entries; None while a copy is being paged in, and if an earlier release sent the head.
+    `checksum` is that of its entries; None while pages are missing, and if an earlier release sent the head.
     """
 
     version: int = 0
@@ -196,11 +196,11 @@ class Head:
 
 
 class Ledger:
-    """The entries of one incarnation that live, or a copy of them.
+    """The living entries of one incarnation, or a copy of them.
 
-    `version` counts its additions and removals. `reach` is the largest n up to which a copy has every entry that
-    lives; it is ahead of `version` only while a copy is being paged in. `checksum` is the sum, modulo 2**64, of a
-    number for each entry: it depends on the entries here, and not on how they came.
+    `version` counts the additions and removals. `reach` is the largest n up to which a copy has every living entry; it
+    is larger than `version` only while pages are missing. `checksum` is the sum, modulo 2**64, of a number for each
+    entry: it depends on the entries here, and not on the order of their arrival.
     """
 
     __slots__ = (
@@ -223,11 +223,12 @@ class Ledger:
         self.version = 0
         self.reach = 0
         self.checksum = 0
-        # The latest of an incarnation's own, one for each version.
+        # The latest checksums of this node's own ledger, one for each version.
         self._checksums = deque((0,), CHECKSUMS_REMEMBERED_MAX)
-        # The least version that can complete this copy, that of its newest page: older ones have entries removed since.
+        # The least version that can complete this copy: that of its newest page. Older versions have entries that were
+        # removed since.
         self._floor = 0
-        # Entries from before this copy was begun anew, which the new one may have or not.
+        # The n of entries from before this copy was started over; the new copy may have them or not.
         self._unconfirmed: set[int] = set()
         self.entries: Entries[Entry] = Entries()
         self._removals: deque[tuple[int, int]] = deque()
@@ -235,13 +236,13 @@ class Ledger:
 
     @property
     def head(self) -> Head:
-        return Head(self.version, self.reach, self.checksum if self.complete else None)
+        return Head(self.version, self.reach, self.checksum if self.is_complete else None)
 
-    # Only the incarnation itself may do this.
+    # Changes, made only by the incarnation itself.
 
     @property
     def next_n(self) -> int:
-        """The n that the next entry added must carry."""
+        """The n that the next added entry must have."""
         return self.version + 1
 
     def add(self, entry: Entry) -> None:
@@ -261,21 +262,21 @@ class Ledger:
         self._note_removal(n)
         return entry
 
-    def knows(self, head: Head) -> bool:
-        """Whether a copy at `head` may be one of this ledger: its checksum is that of the version, if remembered."""
+    def matches(self, head: Head) -> bool:
+        """Whether a copy at `head` may be a copy of this ledger: the checksums of its version, if remembered, agree."""
         place = head.version - self.version - 1
         remembered = head.checksum is not None and -len(self._checksums) <= place < 0
         return not remembered or self._checksums[place] == head.checksum
 
-    # Copies do this.
+    # Joins, made only by copies.
 
     @property
-    def complete(self) -> bool:
-        """Whether the whole ledger is here. A copy that is being paged in is not passed on."""
+    def is_complete(self) -> bool:
+        """Whether no page is missing. An incomplete copy is not passed on."""
         return self.version >= self._floor
 
     def delta(self, head: Head, entries_max: int = DELTA_ENTRIES_MAX) -> Delta:
-        """Return the delta, or its first page, for a copy at `head`, which is behind this complete one."""
+        """Return the delta, or its first page, for a copy at `head`. This copy must be complete and newer."""
         base = min(head.reach, self.reach)
         newer = self._after(base, entries_max + 1)
         page = _first_page(newer, entries_max)
@@ -289,29 +290,30 @@ class Ledger:
         return Delta(self.incarnation, head.version, base, self.version, self.version, page, (), live)
 
     def join(self, delta: Delta) -> Joined:
-        """Become the larger of this copy and the one that `delta` came from.
+        """Make this copy equal to the one that `delta` came from if that one is newer.
 
-        Raises `Gap` if it does not fit, `Outdated` if pages of this copy are newer. Nothing is changed then.
+        Raises `Gap` if this copy lacks what the delta builds on, `Outdated` if pages of this copy are newer. Nothing is
+        changed then.
         """
-        if not (delta.version > self.version and (delta.whole or delta.reach > self.reach)):
+        if not (delta.version > self.version and (delta.is_final or delta.reach > self.reach)):
             return Joined()
         if self.reach < delta.base:
             raise Gap
-        return self._complete(delta) if delta.whole else self._put_in(delta)
+        return self._complete(delta) if delta.is_final else self._put_in(delta)
 
     def give_up_pages(self) -> None:
-        """Let an older copy complete this one, whose pages no node can complete. Their entries stay until then."""
+        """Let an older copy complete this one, because no node can send the missing pages. Entries stay until then."""
         self.reach = self.version
         self._floor = self.version + 1
         self._unconfirmed = {entry.n for entry in self.entries.above(self.version)}
 
     def start_over(self) -> None:
-        """Let a complete copy be replaced by another one, of this version or a larger one.
+        """Let another copy, of this version or a larger one, replace this complete copy.
 
-        The entries here stay until the whole other copy is here.
+        The entries here stay until the other copy is complete.
         """
         self.version = self.reach = 0
-        self._removals.clear()  # of what the other has, some of them may live
+        self._removals.clear()  # some of these entries may live in the other copy
         self._unconfirmed = {*self.entries}
 
     def _complete(self, delta: Delta) -> Joined:
@@ -360,7 +362,7 @@ class Ledger:
         return removed
 
     def _after(self, base: int, count_max: int) -> list[Entry]:
-        """Return the oldest entries above `base`, at least `count_max` of them if there are as many."""
+        """Return the oldest entries above `base`: all, or at least `count_max` of them."""
         if self.version - base <= count_max:
             return [*takewhile(lambda entry: entry.n > base, self.entries.newest_first())][::-1]
         return [*islice(self.entries.above(base), count_max)]
@@ -372,11 +374,11 @@ class Ledger:
 
     def _note_removals(self, delta: Delta) -> None:
         """Remember the removals of a delta, so that this copy can pass them on."""
-        if delta.live is not None:  # which removals led there is not known
+        if delta.live is not None:  # the single removals are not known
             self._removals.clear()
             self._removals_since = delta.version
             return
-        # Nor are the exact versions known, but `delta.version` is a bound, and naming a removal twice is harmless.
+        # The exact versions are not known, but `delta.version` is a bound, and sending a removal twice is harmless.
         self._removals.extend((delta.version, n) for n in delta.removed)
         while len(self._removals) > self._removals_max:
             self._removals_since = self._removals.popleft()[0]
@@ -385,7 +387,7 @@ class Ledger:
 def _number(entry: Entry) -> int:
     """Return the number that an entry adds to the checksum of its ledger, the same at all nodes.
 
-    It is computed at each change and takes half the time of `Claim.checksum`; n and rev identify the rest.
+    It is computed at each change and takes half the time of `Claim.checksum`; n and rev identify the other fields.
     """
     crc = crc32(entry.key.encode(), entry.rev & 0xFFFFFFFF)
     if isinstance(entry, Claim):

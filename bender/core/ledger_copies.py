@@ -10,7 +10,7 @@ from attrs import evolve
 from bender.core.entry_validation import Validity
 from bender.core.index import Index
 from bender.core.ledger import Claim, Copy, Delta, Entry, Head, Ledger
-from bender.core.peers import Peer, Peers, covered
+from bender.core.peers import Peer, Peers, are_known_to_all
 from bender.core.timing import TTL_S_MAX, Timing
 
 
@@ -25,7 +25,7 @@ class LedgerCopies:
         self.ledgers: dict[int, Ledger] = {incarnation: self.own}
         self.index = Index()
         #: By incarnation: how many of its entries are not valid, and what is wrong with the latest.
-        self.invalid: dict[int, tuple[int, str]] = {}
+        self.invalid_entries: dict[int, tuple[int, str]] = {}
         # By incarnation: when its copy was last begun anew.
         self._started_over_at: dict[int, float] = {}
 
@@ -39,12 +39,12 @@ class LedgerCopies:
 
     def is_forgettable(self, peer: Peer, now: float) -> bool:
         """Whether a peer has been silent for so long that no node needs its ledger any more (rule 8)."""
-        return self._peers.silent(peer, now) and self._peers.forgettable(peer, self.ttl_max_s(peer), now)
+        return self._peers.is_silent(peer, now) and self._peers.is_forgettable(peer, self.ttl_max_s(peer), now)
 
     def join(self, delta: Delta) -> dict[str, None]:
         """Bring a copy up to date and return the keys that changed. Raises `Gap`, and changes nothing, if it cannot."""
         ledger = self.ledgers.get(delta.incarnation) or Ledger(delta.incarnation)
-        joined = ledger.join(delta.resolved(self._entry))
+        joined = ledger.join(delta.with_copies_resolved(self._entry))
         self.ledgers[delta.incarnation] = ledger
         for entry in joined.removed:
             self._take_out(entry)
@@ -56,21 +56,21 @@ class LedgerCopies:
         return {entry.key: None for entry in (*joined.removed, *joined.added)}
 
     def _take_in(self, entry: Entry) -> None:
-        problem = self._validity.of_entry(entry)
+        problem = self._validity.problem_of_entry(entry)
         if problem is None:
             self.index.add(entry)
         else:
-            count, _ = self.invalid.get(entry.node, (0, ""))
-            self.invalid[entry.node] = (count + 1, problem)
+            count, _ = self.invalid_entries.get(entry.node, (0, ""))
+            self.invalid_entries[entry.node] = (count + 1, problem)
 
     def _take_out(self, entry: Entry) -> None:
-        count, problem = self.invalid.get(entry.node, (0, ""))
-        if not count or self._validity.of_entry(entry) is None:
+        count, problem = self.invalid_entries.get(entry.node, (0, ""))
+        if not count or self._validity.problem_of_entry(entry) is None:
             self.index.discard(entry)
         elif count == 1:
-            del self.invalid[entry.node]
+            del self.invalid_entries[entry.node]
         else:
-            self.invalid[entry.node] = (count - 1, problem)
+            self.invalid_entries[entry.node] = (count - 1, problem)
 
     def compare(self, heads: Mapping[int, Head], now: float) -> None:
         """Begin anew with each copy of which another node has the same version and a larger checksum.
@@ -83,7 +83,7 @@ class LedgerCopies:
             if ledger is None or head.version != ledger.version or head.checksum is None or ledger is self.own:
                 continue
             last_at = self._started_over_at.get(incarnation, -inf)
-            if ledger.complete and head.checksum > ledger.checksum and now >= last_at + self._timing.asked_s:
+            if ledger.is_complete and head.checksum > ledger.checksum and now >= last_at + self._timing.confirming_s:
                 self._started_over_at[incarnation] = now
                 ledger.start_over()
 
@@ -101,7 +101,7 @@ class LedgerCopies:
         ledger = self.ledgers.get(node)
         return ledger.entries.get(n) if ledger else None
 
-    def brief(self, delta: Delta, peer: Peer) -> Delta:
+    def with_copies_for(self, delta: Delta, peer: Peer) -> Delta:
         """Return the delta with a copy for each claim that equals one which the peer has shown to have."""
         return evolve(delta, added=tuple([self._brief(entry, peer) for entry in delta.added]))
 
@@ -109,7 +109,7 @@ class LedgerCopies:
         if isinstance(entry, Claim):
             for other in self.index.entries(entry.key):
                 if other is not entry and isinstance(other, Claim) and other.rank == entry.rank:  # noqa: SIM102
-                    if covered((other.dot,), (peer,)):
+                    if are_known_to_all((other.dot,), (peer,)):
                         return other.copied_by(entry.node, entry.n)
         return entry
 
@@ -126,7 +126,7 @@ class LedgerCopies:
         return [
             ledger
             for incarnation, ledger in self.ledgers.items()
-            if ledger.complete and ledger.version > heads.get(incarnation, nothing).version
+            if ledger.is_complete and ledger.version > heads.get(incarnation, nothing).version
         ]
 
     def ttl_max_s(self, peer: Peer) -> float:
@@ -144,6 +144,6 @@ class LedgerCopies:
     def forget(self, incarnation: int) -> Iterable[Entry]:
         """Drop a ledger and return its entries, which are to leave the index."""
         ledger = self.ledgers.pop(incarnation, None)
-        self.invalid.pop(incarnation, None)
+        self.invalid_entries.pop(incarnation, None)
         self._started_over_at.pop(incarnation, None)
         return () if ledger is None else ledger.entries.values()

@@ -1,8 +1,8 @@
 """The messages between nodes: one kind of message, all of its parts optional.
 
-A round is a request with heads and counters; its answer has what the asking node lacks, and a second request what the
-answering node lacks. A push is a request with a delta and settings alone, answered by the heads that result. Bytes,
-wire versions and the cluster's name are handled by `bender.exchange.wire`.
+A round is a request with heads and counters; its answer has the deltas that the asking node lacks, and a second request
+has those that the answering node lacks. A push is a request with only a delta and settings; its answer has the
+resulting heads. `bender.exchange.wire` handles bytes, wire versions and the cluster's name.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from bender.core.ledger import Delta, Head
 
 @frozen
 class Sender:
-    """The sender of a message: an incarnation, its name for people, and `host:port` where others reach its exchange.
+    """The sender of a message: an incarnation, its name for people, and the `host:port` at which peers reach it.
 
-    `api_port` is where clients reach it at the same host, 0 if they cannot from elsewhere.
+    `api_port` is the port for clients at the same host, 0 if clients on other machines cannot reach the node.
     """
 
     incarnation: int
@@ -29,10 +29,10 @@ class Sender:
 
 @frozen
 class Counter:
-    """News of one incarnation: it has counted `beats` heartbeats, the last of them `age_s` seconds ago.
+    """The heartbeat counter of one incarnation: `beats` heartbeats, the last of them `age_s` seconds ago.
 
-    `left` says that it left the cluster with the last one, `ttl_max_s` is the longest ttl of its claims (0 as long as
-    it is heard).
+    `left` is True if it left the cluster with its last heartbeat. `ttl_max_s` is the longest ttl of its claims, 0 while
+    it is heard.
     """
 
     incarnation: int
@@ -45,14 +45,14 @@ class Counter:
     api_port: int = 0
 
 
-#: The largest age of anything that nodes exchange, in seconds. A greater age from a peer is sent as this one.
+#: The largest age that nodes exchange, in seconds. Larger ages are sent as this one.
 AGE_S_MAX = 1e9
 
-#: Digests of settings from the first up to and including the last.
+#: A range of digests of settings: the first and the last, both included.
 Window = tuple[int, int]
 
 #: All digests.
-WHOLE: Window = (0, 2**64 - 1)
+ALL_DIGESTS: Window = (0, 2**64 - 1)
 
 #: The rev, incarnation, time, author, body and duration of a setting; the last two are empty or 0 if it has none.
 SettingRank = tuple[int, int, int, str, bytes, float]
@@ -62,8 +62,8 @@ SettingRank = tuple[int, int, int, str, bytes, float]
 class ConfigSetting:
     """One setting of a configuration key (`backend/NAME`, `frontend/NAME`, `state/…`); `body` is None if removed.
 
-    `at_ms` (milliseconds since the epoch) and `author` are for people, nothing is decided by them. A setting that lasts
-    for `lasts_s` only is sent with its age, the time since it was made: each node counts that on by its own clock.
+    `at_ms` (milliseconds since the epoch) and `author` are for people; no rule depends on them. A setting that ends
+    after `lasts_s` is sent with its age, the time since it was made, which each node continues by its own clock.
     """
 
     key: str
@@ -77,7 +77,7 @@ class ConfigSetting:
 
     @property
     def rank(self) -> SettingRank:
-        """The setting of a key with the largest rank speaks; no two settings that differ have the same rank.
+        """The order of the settings of a key: the largest rank wins. Different settings have different ranks.
 
         An incarnation uses each rev of a key once, unless its machine is cloned or set back to a snapshot.
         """
@@ -88,11 +88,11 @@ class ConfigSetting:
 class Message:
     """A message from one node to another.
 
-    `ask` is a time on the sender's own clock, which comes back as `echo` with everything that the other node had
-    received by then. `digest` is that of the whole configuration, `bucket_digests` those of its parts, and `buckets`
-    lists the parts of which the sender wants everything else: it has the settings in `settings`, and those with a
-    digest in `known`, which lists all that it has within a `window`. An answer that is `partial` lacks some of the
-    settings that are wanted.
+    `ask` is a time on the sender's clock. The other node returns it as `echo` together with everything that it had
+    received by then. `digest` is that of the whole configuration, and `bucket_digests` are those of its buckets.
+    `buckets` are the numbers of the buckets of which the sender requests the settings that it lacks. It has those in
+    `settings`, and those whose digests are in `known`, a complete list within `window`. A `partial` answer lacks some
+    of the requested settings.
     """
 
     sender: Sender
@@ -106,12 +106,12 @@ class Message:
     buckets: tuple[int, ...] = ()
     settings: tuple[ConfigSetting, ...] = ()
     known: tuple[int, ...] = ()
-    window: Window = WHOLE
+    window: Window = ALL_DIGESTS
     partial: bool = False
 
     @property
-    def for_all(self) -> bool:
-        """Whether it means the same to all nodes that have shown to have the same; copies and some settings do not."""
+    def is_same_for_all(self) -> bool:
+        """Whether one message may go to all peers that have the same version: it has no copies and no settings."""
         return not self.settings and not any(delta.has_copies for delta in self.deltas)
 
 
@@ -119,12 +119,12 @@ class Message:
 class OutgoingMessage:
     """A message to be sent to `address`. Its sender reports exactly once: the answer, or that none came in time.
 
-    `limit_s` is how long the sender waits for the answer. `compares` is the ask of the round in which configurations
-    were found to differ, if `message` asks for all that the other node has in the parts that do.
+    `limit_s` is how long the sender waits for the answer. `comparison_ask` is set if `message` requests all settings in
+    which the two configurations differ: the ask of the round that found the difference.
     """
 
     address: str
     message: Message
     limit_s: float
     push: bool = False
-    compares: float | None = None
+    comparison_ask: float | None = None

@@ -104,7 +104,7 @@ class Guard:
     def __init__(self, guard_s: float, window_s: float) -> None:
         """A member is suspect for `guard_s`, never if that is 0; it counts as lost for `window_s`, one ttl."""
         #: Whether there can be suspects, or could be before the duration was changed.
-        self.on = guard_s > 0
+        self.is_on = guard_s > 0
         self._guard_s = guard_s
         self._window_s = window_s
         # All by app: the suspects; members that would be hidden and wait for a judgement; the judgement (True: they
@@ -112,7 +112,7 @@ class Guard:
         # the order in which they were.
         self._suspects: dict[str, dict[str, Suspect]] = {}
         self._undecided: dict[str, dict[str, None]] = {}
-        self._judged: dict[str, bool] = {}
+        self._is_mass_loss_by_app: dict[str, bool] = {}
         self._losses: dict[str, dict[str, Loss]] = {}
         self._census: _Census | None = None
         self._lifted: set[str] = set()
@@ -123,7 +123,7 @@ class Guard:
 
         Their time is shortened where the new duration is shorter, and never lengthened.
         """
-        self.on = self.on or guard_s > 0
+        self.is_on = self.is_on or guard_s > 0
         self._guard_s = guard_s
         return [key for of_app in self._suspects.values() for key in of_app]
 
@@ -131,7 +131,7 @@ class Guard:
         """Return a member that is suspect; None if it is not."""
         return self._suspects.get(app_of(key), {}).get(key) if self._suspects else None
 
-    def waiting_for(self, incarnation: int) -> dict[str, None]:
+    def suspects_held_by(self, incarnation: int) -> dict[str, None]:
         """Return the suspects of which an incarnation may know more."""
         of_apps = self._suspects.values()
         return {key: None for of_app in of_apps for key, suspect in of_app.items() if incarnation in suspect.holders}
@@ -141,14 +141,14 @@ class Guard:
         """The apps that have suspects."""
         return [*self._suspects]
 
-    def guarded(self, now: float) -> list[GuardedApp]:
+    def guarded_apps(self, now: float) -> list[GuardedApp]:
         """Return the apps that have suspects, in order."""
         return [
             GuardedApp(app, len(of_app), max(suspect.over_at for suspect in of_app.values()) - now)
             for app, of_app in sorted(self._suspects.items())
         ]
 
-    def lose(self, key: str, members: int, hidden_at: float, holders: Mapping[int, float], now: float) -> Outcome:
+    def decide_on(self, key: str, members: int, hidden_at: float, holders: Mapping[int, float], now: float) -> Outcome:
         """Return what becomes of a member of which no claim has counted since `hidden_at`.
 
         `members` is the number of members of its app, `holders` is as in `Suspect`.
@@ -157,10 +157,10 @@ class Guard:
         present = self.suspect(key)
         over_at = min(hidden_at + self._guard_s, present.over_at if present else inf)
         is_over = now >= over_at or app in self._lifted
-        if not (present or is_over or app in self._judged):
+        if not (present or is_over or app in self._is_mass_loss_by_app):
             self._undecided.setdefault(app, {})[key] = None
             return "undecided"
-        if is_over or not (present or self._judged[app]):
+        if is_over or not (present or self._is_mass_loss_by_app[app]):
             self.forget(key)
             self._losses.setdefault(app, {})[key] = Loss(now, members)
             return "hidden"
@@ -178,38 +178,38 @@ class Guard:
     # Judging.
 
     @property
-    def undecided(self) -> bool:
+    def has_undecided(self) -> bool:
         """Whether a member waits for a judgement."""
         return bool(self._undecided)
 
     def judge(
-        self, members: Callable[[str], list[str]], out_of_sight: Callable[[str], bool], looks: int, now: float
+        self, members: Callable[[str], list[str]], out_of_sight: Callable[[str], bool], keys_max: int, now: float
     ) -> tuple[int, dict[str, None]]:
-        """Look at up to `looks` members of an app whose members wait for a judgement.
+        """Look at up to `keys_max` members of an app whose members wait for a judgement.
 
-        Return how many were looked at and, once all were, the members that waited: call `lose` for each again.
+        Return how many were looked at and, once all were, the members that waited: call `decide_on` for each again.
         """
         app = next(iter(self._undecided))
         if self._census is None or self._census.app != app:
             self._census = _Census(app, members(app))
         census = self._census
-        looked_at = [*islice(census.left, looks)]
+        looked_at = [*islice(census.left, keys_max)]
         census.out_of_sight += sum(map(out_of_sight, looked_at))
-        if len(looked_at) == looks:
-            return looks, {}
+        if len(looked_at) == keys_max:
+            return keys_max, {}
         self._census = None
         losses = self._losses_within_the_window(app, now)
         before = next((loss.members for loss in losses.values()), census.members)
-        self._judged[app] = self._is_mass_loss(census.out_of_sight + len(losses), before)
+        self._is_mass_loss_by_app[app] = self._is_mass_loss(census.out_of_sight + len(losses), before)
         return len(looked_at), self._undecided.pop(app)
 
     @staticmethod
     def _is_mass_loss(lost: int, members: int) -> bool:
         return 2 * lost > members
 
-    def judged(self) -> None:
+    def forget_judgements(self) -> None:
         """Forget the judgements: members lost from now on are not of the same moment, and are judged anew."""
-        self._judged.clear()
+        self._is_mass_loss_by_app.clear()
         self._census = None
 
     def _losses_within_the_window(self, app: str, now: float) -> dict[str, Loss]:
@@ -221,7 +221,7 @@ class Guard:
 
     # How it ends.
 
-    def over(self, now: float) -> dict[str, None]:
+    def suspects_over(self, now: float) -> dict[str, None]:
         """Return the suspects whose time is over since this was called last."""
         for app in [*self._losses]:
             if not self._losses_within_the_window(app, now):
@@ -238,7 +238,7 @@ class Guard:
                     self._first_over_at = suspect.over_at
         return over
 
-    def lift(self, app: str, *, lifted: bool) -> Iterable[str]:
+    def set_lifted(self, app: str, *, lifted: bool) -> Iterable[str]:
         """Lift the guard from an app, or restore it. Return the members that have to be judged again."""
         if not lifted:
             self._lifted.discard(app)

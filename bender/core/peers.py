@@ -1,7 +1,7 @@
 """The peers: every other incarnation that this node knows, and when it was heard.
 
-A node is heard through its heartbeat counter, directly or relayed, and a counter comes with its age, so that relayed
-counters keep no node alive. Times are this node's own; no other clock is ever looked at.
+A node is heard through its heartbeat counter, which comes from itself or through other nodes. A counter is sent with
+its age, so that passing it on does not make it newer. All times are on this node's clock; clocks are never compared.
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ from bender.core.ledger import Dot
 from bender.core.messages import Counter, Sender
 from bender.core.timing import Timing
 
-#: Incarnations that are known. With ten minutes until one is forgotten, 200 nodes may start ten times each in that
-#: time; a message that names all of them is well below what peers take (`wire_schema.NODES_MAX`).
+#: The largest number of known incarnations. One is forgotten after ten minutes, so 200 nodes may start ten times each
+#: in that time. A message that names all of them is well below what peers accept (`wire_schema.NODES_MAX`).
 PEERS_MAX = 2_000
 
-#: An incarnation that two processes use is ended with this many heartbeats more than either has counted: more than the
-#: other process can make before it receives that counter.
+#: An incarnation that two processes use is ended with this many heartbeats more than either has counted. The other
+#: process cannot make as many before it receives that counter.
 BEATS_BEYOND = 1000
 
-#: How a node sees another incarnation: `replaced` if another incarnation is at its address by now.
+#: The state of another incarnation as a node sees it: `replaced` if another incarnation has its address now.
 PeerState = Literal["heard", "silent", "left", "replaced"]
 
 
 class Peer:
-    """What this node knows of one other incarnation. All times are this node's.
+    """What this node knows of one other incarnation. All times are on this node's clock.
 
-    It has made `beats` heartbeats, the last of them at `heard_at`; `known_beats` and `known_at` are the same with those
-    that are not believed yet because their ledger is not here. A counter that was under way, or waited here while this
-    node was away, seems younger than it is, and never older: of several ages of one heartbeat the largest is right.
-    After a pause of this node both times are taken to be `shift_s` later than they were.
-    `message_at` is when anything last came from it, `echoed` the time of the newest ask that it answered, `agreed` that
-    of the newest ask since which all of its configuration has come, and `heads` are the versions that it has shown to
-    have, by incarnation. `met_at` is when this node first learned of it.
-
-    `left`: its last heartbeat announced that it stops; peers pass that on. `replaced`: another incarnation answered at
-    its address at `replaced_at`. This is a conclusion of this node alone, and any sign of life ends it.
+    - `beats` is the number of its heartbeats, the last of them at `heard_at`. `known_beats` and `known_at` include
+      heartbeats that are not believed yet because this node lacks their ledger. Transport, and a pause of this node,
+      can make a counter seem younger than it is but never older: of several ages of one heartbeat the largest is right.
+    - `shift_s` is by how much both times were moved because of pauses of this node.
+    - `message_at` is when this node last received a message from it, and `met_at` when it first learned of it.
+    - `echoed_at` is the time of the newest ask that it answered, and `agreed_at` that of the newest ask since which
+      this node has all of its settings.
+    - `shown_versions` are the versions of ledgers that its messages have shown it to have, by incarnation.
+    - `left`: its last heartbeat announced that it stops; peers pass this on.
+    - `replaced`: another incarnation answered at its address at `replaced_at`. Only this node has concluded this, and
+      any sign of life from the peer revokes it.
     """
 
     __slots__ = (
         "address",
-        "agreed",
+        "agreed_at",
         "api_port",
         "beats",
-        "echoed",
-        "heads",
+        "echoed_at",
         "heard_at",
-        "hidden_s",
+        "hidden_ttl_s",
         "incarnation",
         "known_at",
         "known_beats",
@@ -60,6 +60,7 @@ class Peer:
         "replaced",
         "replaced_at",
         "shift_s",
+        "shown_versions",
         "ttls",
     )
 
@@ -73,25 +74,25 @@ class Peer:
         self.known_beats = -1
         self.known_at = -inf
         self.message_at = -inf
-        self.echoed = -inf
-        self.agreed = -inf
+        self.echoed_at = -inf
+        self.agreed_at = -inf
         self.met_at = met_at
         self.left = False
         self.replaced = False
         self.replaced_at = -inf
         self.shift_s = 0.0
-        self.heads: dict[int, int] = {}
-        # Claims of a silent node are hidden by their ttl: those up to `hidden_s` are. `ttls` are the distinct ones of
-        # its ledger in order, None where they have to be looked up again.
-        self.hidden_s = -inf
+        self.shown_versions: dict[int, int] = {}
+        # A silent node's claims with a ttl up to `hidden_ttl_s` are hidden. `ttls` are the different ttls of its ledger
+        # in order, None if they have to be collected again.
+        self.hidden_ttl_s = -inf
         self.ttls: list[float] | None = None
 
     @property
-    def gone(self) -> bool:
-        """Whether it has left or was replaced, so that nothing is sent to it and nothing is expected from it."""
+    def is_gone(self) -> bool:
+        """Whether it has left or was replaced: nothing is sent to it or expected from it."""
         return self.left or self.replaced
 
-    def replace(self, at: float) -> None:
+    def mark_replaced(self, at: float) -> None:
         """Note that another incarnation was found at its address."""
         self.replaced, self.replaced_at = True, at
 
@@ -118,7 +119,10 @@ class Peers:
         return self._by_incarnation.get(incarnation)
 
     def meet(self, counter: Counter, now: float) -> None:
-        """Add an incarnation, unless its counter is so old that it would be forgotten at once."""
+        """Add the incarnation of a counter if it is unknown, and note the counter, which need not be believed yet.
+
+        An unknown incarnation is not added if the counter is so old that it would be forgotten at once.
+        """
         peer = self._by_incarnation.get(counter.incarnation)
         if peer is None:
             if counter.age_s >= self._timing.ledger_kept_s(counter.ttl_max_s):
@@ -126,7 +130,7 @@ class Peers:
             peer = Peer(counter.incarnation, counter.name, counter.address, now, counter.api_port)
             peer.left = counter.left
             if counter.address == self._address:  # most likely an earlier start of this node
-                peer.replace(now)
+                peer.mark_replaced(now)
             self._by_incarnation[counter.incarnation] = peer
         known_at = now - counter.age_s + peer.shift_s
         if counter.beats > peer.known_beats:
@@ -134,22 +138,21 @@ class Peers:
         elif counter.beats == peer.known_beats:
             peer.known_at = min(peer.known_at, known_at)
 
-    def dispensable(self, now: float) -> Peer | None:
-        """Return the peer that can best be forgotten early, None if all are needed.
+    def dispensable_peer(self, now: float) -> Peer | None:
+        """Return the peer that can best be forgotten early; None if all are needed.
 
-        It is one that never sent anything to this node itself, or else a silent one; of several, the one that was heard
-        longest ago.
+        This is a peer that never sent this node a message, or else a silent one; of several, the one heard longest ago.
         """
-        candidates = [peer for peer in self if peer.message_at == -inf or self.silent(peer, now)]
+        candidates = [peer for peer in self if peer.message_at == -inf or self.is_silent(peer, now)]
         return min(candidates, key=lambda peer: (peer.message_at > -inf, peer.known_at), default=None)
 
     def forget(self, peer: Peer) -> None:
         del self._by_incarnation[peer.incarnation]
         for other in self:
-            other.heads.pop(peer.incarnation, None)
+            other.shown_versions.pop(peer.incarnation, None)
 
-    def message_from(self, sender: Sender, now: float) -> Peer | None:
-        """Note that something came from `sender`, and return that peer; None if it is not known yet."""
+    def note_message_from(self, sender: Sender, now: float) -> Peer | None:
+        """Note that a message came from `sender`, and return this peer; None if it is not known yet."""
         peer = self._by_incarnation.get(sender.incarnation)
         if peer is not None:
             peer.message_at = now
@@ -157,12 +160,12 @@ class Peers:
             peer.replaced = False
         return peer
 
-    def found(self, address: str, incarnation: int, since: float) -> None:
-        """Note that `incarnation` answered at `address` what it was asked at `since`.
+    def note_answer_at(self, address: str, incarnation: int, since: float) -> None:
+        """Note that `incarnation` answered at `address` to an ask made at `since`.
 
-        An incarnation that had this address before was replaced if nothing was heard from it since. One that is heard
-        beside the other, because two nodes advertise the same address, is taken for replaced only after a pause that
-        no living node makes.
+        An incarnation that had this address before was replaced if nothing was heard from it since. If two nodes that
+        advertise the same address are both heard, either counts as replaced only after a silence that no living node
+        makes.
         """
         answerer = self._by_incarnation.get(incarnation)
         known_since = answerer.met_at if answerer else since
@@ -170,10 +173,10 @@ class Peers:
             if peer.address == address and peer.incarnation != incarnation:
                 last = max(peer.heard_at, peer.message_at)
                 if last < min(since, max(known_since, since - self._timing.pause_s)):
-                    peer.replace(since)
+                    peer.mark_replaced(since)
 
     def hear(self, counter: Counter, now: float) -> bool:
-        """Take in a counter of a known peer; return True if its claims count for longer now."""
+        """Believe a counter of a known peer; return True if the peer's claims count for longer now."""
         peer = self._by_incarnation[counter.incarnation]
         heard_at = now - counter.age_s
         if counter.beats == peer.beats:
@@ -185,55 +188,55 @@ class Peers:
         self.unshift(peer)
         anew = heard_at > peer.heard_at
         peer.heard_at = heard_at
-        # Relayed news seems younger than it is by the time it was under way.
+        # A counter passed on by other nodes seems younger than it is, by its time in transport.
         if heard_at > peer.replaced_at + self._timing.pause_s:
             peer.replaced = False
         return anew
 
-    def succeeded(self, peer: Peer) -> bool:
-        """Whether a peer is gone and another incarnation, maybe this one, has its address."""
-        others = (other for other in self if not other.gone)
-        return peer.gone and (peer.address == self._address or peer.address in {o.address for o in others})
+    def has_successor(self, peer: Peer) -> bool:
+        """Whether a peer is gone and another incarnation, perhaps this node's, has its address."""
+        others = (other for other in self if not other.is_gone)
+        return peer.is_gone and (peer.address == self._address or peer.address in {o.address for o in others})
 
     def state(self, peer: Peer, now: float) -> PeerState:
         """Return how this node sees a peer."""
-        if peer.gone:
-            return "replaced" if peer.replaced or self.succeeded(peer) else "left"
-        return "silent" if self.silent(peer, now) else "heard"
+        if peer.is_gone:
+            return "replaced" if peer.replaced or self.has_successor(peer) else "left"
+        return "silent" if self.is_silent(peer, now) else "heard"
 
-    def sharing_addresses(self, now: float) -> dict[str, list[str]]:
-        """Return the names of the nodes that advertise the same address while they live, by that address.
+    def names_by_shared_address(self, now: float) -> dict[str, list[str]]:
+        """Return the names of living nodes that advertise the same address, by this address.
 
-        This node itself is named by an empty string.
+        An empty string is the name of this node itself.
         """
         shared = {}
-        for address, peers in self._beside_each_other(lambda peer: peer.address, now).items():
+        for address, peers in self._groups_alive_together(lambda peer: peer.address, now).items():
             names = [peer.name for peer in peers] + [""] * (address == self._address)
             if len(names) > 1:
                 shared[address] = sorted(names)
         return shared
 
-    def sharing_names(self, name: str, now: float) -> dict[str, list[str]]:
-        """Return the addresses of the nodes that have the same name while they live, by that name.
+    def addresses_by_shared_name(self, name: str, now: float) -> dict[str, list[str]]:
+        """Return the addresses of living nodes that have the same name, by this name.
 
-        `name` is this node's own. Nodes that have the address in common as well are not among them.
+        `name` is this node's own. Nodes that also have the same address are left out.
         """
         shared = {}
-        for each, peers in self._beside_each_other(lambda peer: peer.name, now).items():
+        for each, peers in self._groups_alive_together(lambda peer: peer.name, now).items():
             addresses = {peer.address for peer in peers} | ({self._address} if each == name else set())
             if len(addresses) > 1:
                 shared[each] = sorted(addresses)
         return shared
 
-    def _beside_each_other(self, key: Callable[[Peer], str], now: float) -> dict[str, list[Peer]]:
-        """Return the peers that live at the same time, by what they have in common; a group may be a single peer.
+    def _groups_alive_together(self, key: Callable[[Peer], str], now: float) -> dict[str, list[Peer]]:
+        """Return the groups of peers with the same key that all live now, by key; a group may be a single peer.
 
-        Two incarnations that were heard a while after each became known live both: a restart looks different, because
-        the earlier incarnation is not heard any more.
+        All of a group live if each was heard a while after the last of them became known. This excludes a restart,
+        after which the earlier incarnation is no longer heard.
         """
         alike: dict[str, list[Peer]] = {}
         for peer in self:
-            if not self.silent(peer, now):
+            if not self.is_silent(peer, now):
                 alike.setdefault(key(peer), []).append(peer)
         beside = {}
         for each, peers in alike.items():
@@ -242,44 +245,44 @@ class Peers:
                 beside[each] = peers
         return beside
 
-    def silent(self, peer: Peer, now: float) -> bool:
-        """Whether a node has not been heard for 3·I, or is gone."""
-        return peer.gone or now >= peer.heard_at + self._timing.silent_s
+    def is_silent(self, peer: Peer, now: float) -> bool:
+        """Whether a peer has not been heard for 3·I, or is gone."""
+        return peer.is_gone or now >= peer.heard_at + self._timing.silent_s
 
     def horizon_s(self, peer: Peer, now: float) -> float:
-        """Return the largest ttl with which a peer's claims no longer count."""
+        """Return the largest ttl, in seconds, with which a peer's claims no longer count."""
         return now - peer.heard_at - self._timing.silent_s
 
     def counts(self, incarnation: int, ttl_s: float, now: float) -> bool:
-        """Whether a claim with `ttl_s` that another incarnation holds still counts (rule 5)."""
+        """Whether a claim with `ttl_s` of another incarnation still counts (rule 5)."""
         peer = self._by_incarnation.get(incarnation)
         return peer is not None and ttl_s > self.horizon_s(peer, now)
 
     def counts_until(self, incarnation: int, ttl_s: float) -> float:
-        """Return until when such a claim counts if its node is not heard any more."""
+        """Return the time until which a claim with `ttl_s` of another incarnation counts if that is not heard again."""
         peer = self._by_incarnation.get(incarnation)
         return -inf if peer is None else peer.heard_at + ttl_s + self._timing.silent_s
 
-    def in_sight(self, incarnation: int, now: float) -> bool:
+    def is_in_sight(self, incarnation: int, now: float) -> bool:
         """Whether another incarnation is known, and not silent."""
         peer = self._by_incarnation.get(incarnation)
-        return peer is not None and not self.silent(peer, now)
+        return peer is not None and not self.is_silent(peer, now)
 
-    def awaited(self, now: float) -> list[Peer]:
+    def awaited_peers(self, now: float) -> list[Peer]:
         """Return the peers that must answer before this node is ready."""
-        return [peer for peer in self if self.lately_alive(peer, now)]
+        return [peer for peer in self if self.was_recently_alive(peer, now)]
 
-    def lately_alive(self, peer: Peer, now: float) -> bool:
-        """Whether a peer is not silent, or would not be if all its counters were believed already."""
-        return not peer.gone and max(peer.known_at, peer.message_at) > now - self._timing.silent_s
+    def was_recently_alive(self, peer: Peer, now: float) -> bool:
+        """Whether a peer is not silent, also counting messages, and counters that are not believed yet."""
+        return not peer.is_gone and max(peer.known_at, peer.message_at) > now - self._timing.silent_s
 
-    def asked(self, now: float) -> list[Peer]:
-        """Return the peers that must answer before a claim lapses: anything came from them within 8·I."""
-        since = now - self._timing.asked_s
-        return [peer for peer in self if not peer.gone and max(peer.heard_at, peer.message_at) > since]
+    def confirming_peers(self, now: float) -> list[Peer]:
+        """Return the peers that must confirm before a claim is removed: those heard, or with a message, within 8·I."""
+        since = now - self._timing.confirming_s
+        return [peer for peer in self if not peer.is_gone and max(peer.heard_at, peer.message_at) > since]
 
     def shift(self, gap_s: float) -> None:
-        """Move the times of all peers by `gap_s`, for which this node was away, until they have been asked."""
+        """Move the times of all peers by `gap_s`, the length of a pause of this node, until `unshift` is called."""
         for peer in self:
             peer.shift_s += gap_s
             peer.heard_at += gap_s
@@ -287,32 +290,32 @@ class Peers:
             peer.message_at += gap_s
 
     def unshift(self, peer: Peer) -> None:
-        """Set the times of a peer back to what they were before a pause of this node."""
+        """Set the `heard_at` and `known_at` of a peer back by the pauses of this node."""
         peer.heard_at -= peer.shift_s
         peer.known_at -= peer.shift_s
         peer.shift_s = 0.0
 
-    def forgettable(self, peer: Peer, ttl_max_s: float, now: float) -> bool:
+    def is_forgettable(self, peer: Peer, ttl_max_s: float, now: float) -> bool:
         """Whether a peer was heard so long ago that no node needs its ledger any more (rule 8)."""
         return now > peer.known_at + self._timing.ledger_kept_s(ttl_max_s)
 
     def version_reached(self, incarnation: int, now: float) -> float:
-        """Return the version of a ledger that every peer that is heard has shown to have; inf if none is heard."""
-        heard = (peer for peer in self if not self.silent(peer, now))
-        return min((peer.heads.get(incarnation, 0) for peer in heard), default=inf)
+        """Return the version of a ledger that all peers but silent ones have; inf if there are no such peers."""
+        heard = (peer for peer in self if not self.is_silent(peer, now))
+        return min((peer.shown_versions.get(incarnation, 0) for peer in heard), default=inf)
 
     def split_by_version(self, incarnation: int, version: int) -> tuple[list[Peer], list[Peer]]:
-        """Return the peers that have shown to have a ledger at `version`, and those that have not."""
-        present = [peer for peer in self if not peer.gone]
-        having = [peer for peer in present if peer.heads.get(incarnation, 0) >= version]
+        """Return the peers that have a ledger at `version`, as far as they have shown, and the others."""
+        present = [peer for peer in self if not peer.is_gone]
+        having = [peer for peer in present if peer.shown_versions.get(incarnation, 0) >= version]
         return having, [peer for peer in present if peer not in having]
 
 
-def covered(dots: Iterable[Dot], peers: Iterable[Peer]) -> bool:
-    """Whether each of `peers` has shown that it has all of `dots`."""
+def are_known_to_all(dots: Iterable[Dot], peers: Iterable[Peer]) -> bool:
+    """Whether each of `peers` has shown that it has the entries of all `dots`."""
     wanted = [*dots]
     return all(
-        peer.incarnation == incarnation or peer.heads.get(incarnation, 0) >= n
+        peer.incarnation == incarnation or peer.shown_versions.get(incarnation, 0) >= n
         for peer in peers
         for incarnation, n in wanted
     )

@@ -21,7 +21,7 @@ class Readiness:
         self._peers = peers
         self._links = links
         self._claims = claims
-        self.is_ready = not (links.seeds or links.expected)
+        self.is_ready = not (links.seeds or links.expected_addresses)
         #: Whether this incarnation has not been ready yet.
         self.is_starting = not self.is_ready
         #: Whether no heartbeat may be sent: after a pause longer than claims live, until this node's own have lapsed.
@@ -30,24 +30,24 @@ class Readiness:
         self.since = now
         #: How long this node was away before it last came back, in seconds; 0 if it never was.
         self.away_s = 0.0
-        claims.holding = not self.is_ready
+        claims.is_frozen = not self.is_ready
 
     def waited_s(self, now: float) -> float:
         """Return how long ago this node started or came back, in seconds."""
         return now - self.since
 
-    def come_back(self, now: float, away_s: float) -> None:
+    def wait_again(self, now: float, away_s: float) -> None:
         """Wait for all peers again, because this node was away for `away_s`."""
         self.is_ready = False
-        self._claims.holding = True
+        self._claims.is_frozen = True
         self.since = now
         self.away_s = away_s
         self.is_mute = self.is_mute or away_s >= self._timing.ttl_s
 
-    def missing(self, now: float) -> list[str]:
+    def unanswered_addresses(self, now: float) -> list[str]:
         """Return the addresses that were awaited since this node started or came back, and did not answer."""
-        silent = [peer.address for peer in self._peers.awaited(now) if peer.echoed < self.since]
-        return [*dict.fromkeys([*self._links.unanswered(), *silent])]
+        silent = [peer.address for peer in self._peers.awaited_peers(now) if peer.echoed_at < self.since]
+        return [*dict.fromkeys([*self._links.unanswered_seeds(), *silent])]
 
     def may_be_late(self, now: float) -> bool:
         """Whether a message that arrives now may have waited for this node while it was away."""
@@ -61,13 +61,13 @@ class Readiness:
         """
         return now >= max(self.since, paged_at) + self._timing.patience_s
 
-    def release(self, now: float, *, overdue: bool) -> None:
+    def unfreeze(self, now: float, *, overdue: bool) -> None:
         """Stop holding back what is listed if all peers have answered, or the wait is `overdue`."""
         all_answered = self.all_answered(now)
         if not (overdue or all_answered):
             return
-        self._claims.holding = False
-        self._claims.informed = all_answered
+        self._claims.is_frozen = False
+        self._claims.all_peers_answered = all_answered
         # Clients could not be answered until now: to them, this node was away for as long.
         waited_s = self.waited_s(now)
         self._claims.leases.shift(waited_s, self.away_s + waited_s)
@@ -76,20 +76,20 @@ class Readiness:
 
     def all_answered(self, now: float) -> bool:
         """Whether every peer this node knows has answered since it came back; at a start, every seed too."""
-        awaited = self._peers.awaited(now)
+        awaited = self._peers.awaited_peers(now)
         if self.is_starting:
-            if self._links.unheard():
+            if self._links.unreached():
                 return False
             # A peer that was found may have sent only a part of its state, or nothing, and be silent by now.
-            found = [self._peers.get(incarnation) for incarnation in self._links.found()]
+            found = [self._peers.get(incarnation) for incarnation in self._links.found_incarnations()]
             if None in found:
                 return False
-            awaited += [peer for peer in found if peer is not None and not peer.gone]
-        return all(peer.echoed >= self.since and peer.agreed >= self.since for peer in awaited)
+            awaited += [peer for peer in found if peer is not None and not peer.is_gone]
+        return all(peer.echoed_at >= self.since and peer.agreed_at >= self.since for peer in awaited)
 
-    def complete(self) -> None:
+    def become_ready(self) -> None:
         """Be ready."""
         self.is_ready = True
         self.is_starting = False
         self.is_mute = False
-        self._links.expected = ()
+        self._links.expected_addresses = ()

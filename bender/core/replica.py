@@ -1,8 +1,8 @@
-"""A whole node without its input and output: commands and messages in; answers, events and messages out.
+"""One node's state and rules, without input and output: the caller passes in commands, messages and the time.
 
-Call `round` every interval and `sweep` at least four times as often, send what `take_requests` returns, and report each
-request once as `answered` or `failed`. All times are seconds on one monotonic clock, handed in with every call; any
-call may be the one that notices that this node was away (rule 6).
+Call `start_round` every interval and `sweep` at least four times as often. Send the requests that `take_requests`
+returns, and report the outcome of each once, to `receive_answer` or `note_failure`. All times are seconds on one
+monotonic clock. Any call with a time may detect that this node was paused (rule 6).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from attrs import evolve
 
 from bender.core.address_conflicts import address_of
 from bender.core.claims import Claims, Merge
-from bender.core.diagnosis import Marks, NodeDiagnosis, diagnose
+from bender.core.diagnosis import NodeDiagnosis, VersionTimes, diagnose
 from bender.core.entry_validation import UNCHECKED, Validity
-from bender.core.gossip import INVALID_KEPT_S, Gossip, TakenRequest
+from bender.core.gossip import INVALID_KEPT_S, AppliedRequest, Gossip
 from bender.core.gossip_targets import Links
 from bender.core.last_writer_wins import KEYS_MAX, Configuration
 from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
@@ -53,11 +53,11 @@ class Replica:
         page_entries_max: int = DELTA_ENTRIES_MAX,
         validity: Validity = UNCHECKED,
     ) -> None:
-        """Begin with `seeds`, addresses of some peers as people wrote them; `located` sets what they resolve to.
+        """Start with `seeds`: addresses of some peers as people wrote them; `set_seed_addresses` resolves them.
 
-        `keys_max` names may be set here, removed ones included, and as many states. Instances that would be hidden,
-        and are most of an app, stay listed for `guard_s`. A message has at most `page_entries_max` entries. `validity`
-        checks entries and settings of peers.
+        `keys_max` limits the names that may be set here, removed names included, and separately the states. If most of
+        an app would be hidden at once, its members stay listed for `guard_s`. A message has at most `page_entries_max`
+        entries. `validity` checks the entries and settings of peers.
         """
         self.timing = timing
         self.guard_s = guard_s
@@ -74,11 +74,11 @@ class Replica:
         now: float,
         seeds: dict[str, tuple[str, ...]],
         expected: Sequence[str],
-        before: int | None = None,
+        previous: int | None = None,
     ) -> None:
-        """Start as an incarnation that has received nothing yet.
+        """Start an incarnation that has received nothing yet.
 
-        `before` is the one in whose place it comes, and `expected` are the addresses of the peers which that one knew.
+        It replaces the incarnation `previous`, if any; `expected` are the addresses of the peers known to that one.
         """
         self.identity = identity
         self.peers = Peers(identity.address, self.timing)
@@ -88,51 +88,51 @@ class Replica:
             self.peers,
             self.view,
             now,
-            before,
+            previous,
             guard_s=self.guard_s,
             validity=self._validity,
         )
         self.links = Links(identity.incarnation, identity.address, seeds)
-        self.links.expected = tuple(expected)
+        self.links.expected_addresses = tuple(expected)
         parts = (self.peers, self.claims, self.configuration, self.links)
         self.gossip = Gossip(identity, *parts, self.timing.interval_s, now, self._page_entries_max, self._validity)
         self.readiness = Readiness(self.timing, self.peers, self.links, self.claims, now)
         self._shown_settings = ShownSettings(self.configuration, self.claims, self.view)
-        # The heartbeats of another process that speaks as this incarnation, if there is one.
+        # The heartbeats of another process that uses this incarnation, if there is one.
         self._surpassed_by: int | None = None
-        self._marks = Marks(now)
+        self._marks = VersionTimes(now)
         self._asked_at = -inf
 
-    def anew(self, incarnation: int, now: float) -> None:
-        """Go on as another incarnation (rule 6): see `outlived` and `surpassed` for when this must be done.
+    def continue_as(self, incarnation: int, now: float) -> None:
+        """Continue as another incarnation (rule 6), as `is_forgotten` and `is_surpassed` require.
 
-        A node that was surpassed takes its claims and ends along, and ends its former incarnation for everybody.
+        A surpassed node keeps its claims and ends, and ends its former incarnation at all nodes.
         """
         gap_s = now - self._noticed_at
         self._noticed_at = now
         before, surpassed_by, leases = self.identity, self._surpassed_by, self.claims.leases
-        # Not the addresses that only other peers reported: a peer may have made them up.
+        # Addresses that only other peers reported are left out: a peer may have made them up.
         reached = self.links.has_reached
-        peers = [each.address for each in self.peers if not each.gone and reached(each.address)]
+        peers = [each.address for each in self.peers if not each.is_gone and reached(each.address)]
         self._begin(evolve(before, incarnation=incarnation), now, self.links.seeds, peers, before.incarnation)
         self.readiness.away_s = gap_s
         if surpassed_by is not None:
-            self.claims.take_along(leases)
+            self.claims.take_over(leases)
             beats = min(surpassed_by + BEATS_BEYOND, NUMBER_MAX)
             ended = Counter(before.incarnation, before.name, before.address, beats, 0.0, left=True)
             self.peers.meet(ended, now)
             self.peers.hear(ended, now)
 
-    def outlived(self, now: float) -> bool:
-        """Whether this node was away for so long that the others have forgotten it, and it must go on `anew`."""
+    def is_forgotten(self, now: float) -> bool:
+        """Whether this node was paused for so long that its peers have forgotten it: call `continue_as`."""
         return now - self._noticed_at > ABSENCE_S_MAX
 
     @property
-    def surpassed(self) -> bool:
-        """Whether another process sends, or once sent, as this incarnation, so that this node must go on `anew`."""
+    def is_surpassed(self) -> bool:
+        """Whether another process uses, or once used, this incarnation: call `continue_as`."""
         return self._surpassed_by is not None
 
-    # Commands. They raise `NotReady`, and change nothing, where this node cannot speak for the cluster.
+    # Commands. They raise `NotReady`, and change nothing, if this node is not ready.
 
     def register(self, now: float, key: str, merge: Merge) -> tuple[bool, bytes]:
         """Register, change or renew an instance as `merge` says. Return True if it was not registered, and its body.
@@ -175,12 +175,9 @@ class Replica:
         self.gossip.push(now)
         return removed
 
-    def shorten(self, now: float, key: str, left_s: float) -> None:
-        """Let this node's claim of an instance lapse in `left_s` unless it is renewed; claims of other nodes stay.
-
-        Possible also while this node is not ready.
-        """
-        self._notice(now)
+    def shorten_lease(self, now: float, key: str, left_s: float) -> None:
+        """Let this node's claim of an instance lapse in `left_s` unless it is renewed, even while it is not ready."""
+        self._notice_pause(now)
         self.claims.shorten(key, now + left_s)
 
     def configure(
@@ -188,8 +185,8 @@ class Replica:
     ) -> None:
         """Set a configuration key, or remove it with None. Raises `Full` beyond the limits for all and for `author`.
 
-        With `lasts_s` it ends by itself after that many seconds. A key always has `lasts_s` or never has it: without it
-        the removal of a key that has it would be kept for ever.
+        A setting with `lasts_s` ends by itself after that many seconds. All settings of a key have `lasts_s`, or none
+        has: the removal of a key is kept forever if it has no `lasts_s`.
         """
         self._require_ready(now)
         rev = self.configuration.rev_next(key)
@@ -201,26 +198,26 @@ class Replica:
         self.gossip.announce(setting, now)
 
     def lift_guard(self, now: float, app: str, author: str, at_ms: int) -> None:
-        """Hide the suspects of an app on all nodes; it has no guard for as long as the guard lasts."""
+        """Hide the suspects of an app on all nodes, and turn its guard off for the guard's duration."""
         self.configure(now, key_of_guard(app), LIFTED, author, at_ms, self.guard_s)
         self._settle(now)
 
     def leave(self, now: float) -> None:
-        """Send a last counter to all peers, which then count this node as silent (rule 7)."""
-        self._notice(now)
+        """Send the last heartbeat to all peers, which then treat this node as silent (rule 7)."""
+        self._notice_pause(now)
         self.readiness.is_ready = False
         self.gossip.leave(now)
         self.gossip.ask(self.addresses(), now)
 
     def _require_ready(self, now: float) -> None:
-        if not self.notice(now):
+        if not self.check_ready(now):
             raise NotReady
 
     # Reading.
 
     @property
-    def ready(self) -> bool:
-        """Whether this node can speak for the cluster."""
+    def is_ready(self) -> bool:
+        """Whether this node can answer clients: all peers have answered since it started or was paused (rule 6)."""
         return self.readiness.is_ready
 
     @property
@@ -230,55 +227,55 @@ class Replica:
 
     @property
     def own_entry_count(self) -> int:
-        """How many claims and ends of this node there are."""
+        """The number of claims and ends that this node wrote."""
         return len(self.claims.ledger.entries)
 
     @property
     def entry_count(self) -> int:
-        """How many claims and ends of all nodes there are."""
+        """The number of claims and ends of all nodes."""
         return sum(len(ledger.entries) for ledger in self.claims.ledgers.values())
 
     @property
-    def pending_lapses(self) -> int:
-        """How many claims and ends of this node are due, and wait until its peers have confirmed that."""
+    def pending_lapse_count(self) -> int:
+        """The number of this node's claims and ends that are due and wait for the peers' confirmation."""
         return len(self.claims.leases.due)
 
     @property
     def has_left(self) -> bool:
         """Whether this node has sent its last heartbeat."""
-        return self.gossip.left
+        return self.gossip.has_left
 
     @property
-    def guarded_apps(self) -> set[str]:
-        """The apps with suspect members."""
+    def guarded_app_names(self) -> set[str]:
+        """The names of the apps with suspect members."""
         return {*self.claims.guard.apps}
 
-    def unanswered(self) -> list[str]:
+    def unanswered_seeds(self) -> list[str]:
         """Return the configured seeds at which no node has answered."""
-        return self.links.unanswered()
+        return self.links.unanswered_seeds()
 
     def has_reached(self, address: str) -> bool:
         """Whether a node ever answered at an address."""
         return self.links.has_reached(address)
 
-    def invalid(self, now: float) -> dict[str, str]:
+    def invalid_input(self, now: float) -> dict[str, str]:
         """Return the problems with what peers send or hold, by their addresses."""
         found = {
             address: f"sends an invalid setting, which is ignored: {problem}"
-            for address, (problem, at) in self.gossip.invalid.items()
+            for address, (problem, at) in self.gossip.invalid_settings.items()
             if now < at + INVALID_KEPT_S
         }
-        for incarnation, (count, problem) in self.claims.copies.invalid.items():
+        for incarnation, (count, problem) in self.claims.copies.invalid_entries.items():
             if (peer := self.peers.get(incarnation)) is not None:
                 found[peer.address] = f"has {count} invalid entries, which are ignored; in one, {problem}"
         return found
 
     def winner(self, now: float, key: str) -> bytes | None:
-        """Return the body that a registration has at this moment, announced or not; None if it is not registered."""
+        """Return the body of a registration, even before the view lists it; None if it is not registered."""
         claim = self.claims.winner(key, now)
         return claim.body if claim else None
 
-    def same_address(self, key: str) -> list[str]:
+    def keys_at_same_address(self, key: str) -> list[str]:
         """Return the keys of the other registrations that are listed with the host and port of this one."""
         return [other for other in self.view.addresses.at(address_of(key)) if other != key]
 
@@ -289,7 +286,7 @@ class Replica:
         return self.view.settings(kind)
 
     def expiring_setting(self, now: float, key: str) -> tuple[ConfigSetting, float] | None:
-        """Return the setting of a key that lasts for a limited time, and the seconds left of it, or None."""
+        """Return the current setting of a key and the seconds left of it; None if no setting with a duration is set."""
         return self.configuration.expiring(key, now)
 
     def history(self, key: str) -> tuple[ConfigSetting, ...]:
@@ -297,77 +294,77 @@ class Replica:
         return self.configuration.settings(key)
 
     def set_guard_duration(self, guard_s: float) -> None:
-        """Change for how long members stay suspect when most of an app would be hidden; 0 turns the guard off."""
+        """Set for how many seconds members stay suspect if most of an app would be hidden; 0 turns the guard off."""
         self.guard_s = guard_s
         self.claims.set_guard_duration(guard_s)
 
-    def guarded(self, now: float) -> list[GuardedApp]:
-        """Return the apps with suspect members."""
-        return self.claims.guard.guarded(now)
+    def guarded_apps(self, now: float) -> list[GuardedApp]:
+        """Return the apps with suspect members, in order of name."""
+        return self.claims.guard.guarded_apps(now)
 
-    def account(self, now: float, key: str) -> NodeDiagnosis:
+    def diagnose(self, now: float, key: str) -> NodeDiagnosis:
         """Return what this node knows of an id."""
-        return diagnose(key, self.identity, self.claims, self.peers, self._marks, now, ready=self.ready)
+        return diagnose(key, self.identity, self.claims, self.peers, self._marks, now, ready=self.is_ready)
 
-    def reached(self, now: float) -> float:
-        """Return the version of this node's own ledger that every peer that is heard has shown to have."""
+    def version_reached(self, now: float) -> float:
+        """Return the version of this node's ledger that every peer has, except silent ones; inf without peers."""
         return self.peers.version_reached(self.identity.incarnation, now)
 
-    def split(self, version: int) -> tuple[list[Peer], list[Peer]]:
-        """Return the peers that have shown to have this node's own ledger at `version`, and those that have not."""
+    def split_peers(self, version: int) -> tuple[list[Peer], list[Peer]]:
+        """Return the peers that have this node's ledger at `version`, as far as they have shown, and the others."""
         return self.peers.split_by_version(self.identity.incarnation, version)
 
-    def shows(self, incarnation: int, version: int) -> bool:
-        """Whether this node has, and shows, a ledger at a version."""
-        is_listed = self.claims.settled and not self.claims.holding
+    def shows_version(self, incarnation: int, version: int) -> bool:
+        """Whether this node has received the ledger of an incarnation up to `version`, and lists its registrations."""
+        is_listed = self.claims.is_settled and not self.claims.is_frozen
         return is_listed and self.claims.copies.head(incarnation).version >= version
 
     def digest(self) -> int:
-        """Return a digest that is equal on all nodes with the same state, as far as it may be passed on.
+        """Return a digest that is equal on all nodes with the same ledgers and configuration.
 
-        The ledger of an incarnation whose heartbeats are not believed may not: it lists nothing.
+        Ledgers of incarnations whose heartbeats are not believed yet are left out: their claims do not count.
         """
         state = repr((self.claims.copies.versions(), self.configuration.digest)).encode()
         return int.from_bytes(blake2b(state, digest_size=8).digest(), "big")
 
     # Time.
 
-    def notice(self, now: float) -> bool:
-        """Notice whether this node was away, as every call does, and return True if it is ready."""
-        self._notice(now)
+    def check_ready(self, now: float) -> bool:
+        """Return True if this node is ready; detect first whether it was paused."""
+        self._notice_pause(now)
         return self.readiness.is_ready
 
-    def _notice(self, now: float) -> None:
+    def _notice_pause(self, now: float) -> None:
         gap_s = now - self._noticed_at
         self._noticed_at = max(self._noticed_at, now)
         if gap_s > self.timing.pause_s:
-            self._return(now, gap_s)
+            self._come_back(now, gap_s)
 
-    def _return(self, now: float, gap_s: float) -> None:
-        """Note that this node was away: peers and instances are not late because of that (rule 6)."""
+    def _come_back(self, now: float, gap_s: float) -> None:
+        """Prolong leases and the times of peers by a pause of this node, and wait for all peers again (rule 6)."""
         self.claims.leases.shift(gap_s, gap_s)
         self.peers.shift(gap_s)
-        if self.gossip.left or not (self.links.seeds or self.peers):
+        if self.gossip.has_left or not (self.links.seeds or self.peers):
             return
-        self.readiness.come_back(now, gap_s)
+        self.readiness.wait_again(now, gap_s)
         self._ask(now)
 
-    def round(self, now: float, addresses: Iterable[str] | None = None) -> None:
-        """Count a heartbeat and send it to `addresses`, or to all that are known. Call it every interval."""
-        self._notice(now)
-        if not (self.readiness.is_mute or self.gossip.left):
+    def start_round(self, now: float, addresses: Iterable[str] | None = None) -> None:
+        """Count a heartbeat and begin a round with `addresses`, or all that are known. Call this every interval."""
+        self._notice_pause(now)
+        if not (self.readiness.is_mute or self.gossip.has_left):
             self.gossip.beat(now)
         self._marks.note(self.claims.ledger.version, now)
-        # Not only when a peer is forgotten: a peer may speak from ever new addresses, and never introduce itself.
+        # In each round, not only when a peer is forgotten: a peer may send each message from another address.
         self.links.forget(self.peers)
         self.gossip.forget_invalid(now - INVALID_KEPT_S)
         self.gossip.ask(self.addresses() if addresses is None else addresses, now)
 
     def sweep(self, now: float, unheard_s: float = 0.0) -> bool:
-        """Do what is due by now, four times an interval or more. Requests, maybe renewals, have waited `unheard_s`."""
-        self._notice(now)
+        """Do due work; return True if there is more. The oldest unread request has waited here for `unheard_s`."""
+        self._notice_pause(now)
         more = self.readiness.is_ready and self.claims.lapse(now - unheard_s)
-        if self.gossip.waiting(now) or not self.readiness.is_ready:
+        if self.gossip.awaits_answers(now) or not self.readiness.is_ready:
             self._ask_again(now)
         self.claims.hide(now)
         for key in self.configuration.due(now):
@@ -379,17 +376,17 @@ class Replica:
         return more
 
     def _settle(self, now: float) -> bool:
-        """Do a slice of what waits, and become ready when nothing does; return True if there is more."""
-        if self.readiness.is_ready and self.claims.settled and not self._shown_settings.are_stale:
+        """Do a slice of the waiting work, and become ready when none is left; return True if there is more."""
+        if self.readiness.is_ready and self.claims.is_settled and not self._shown_settings.are_stale:
             return False
         overdue = self.readiness.is_overdue(now, self.gossip.paged_at)
-        if self.claims.holding:
-            self.readiness.release(now, overdue=overdue)
-        if not self.claims.holding:
+        if self.claims.is_frozen:
+            self.readiness.unfreeze(now, overdue=overdue)
+        if not self.claims.is_frozen:
             self._shown_settings.show_stale(now)
         more = self.claims.settle(now)
-        if not (self.readiness.is_ready or self.claims.holding or self.gossip.left):
-            # What has lapsed meanwhile goes first, or the heartbeat would bring it back to life elsewhere.
+        if not (self.readiness.is_ready or self.claims.is_frozen or self.gossip.has_left):
+            # Remove lapsed claims first: the heartbeat would make them count again at other nodes.
             more = self.claims.lapse(now) or more
             more = self.claims.judge(now) or more
             if overdue or not more:
@@ -397,9 +394,9 @@ class Replica:
         return more
 
     def _become_ready(self, now: float) -> None:
-        self.readiness.complete()
-        # A heartbeat at once: claims of clients that are answered from now on must count at the other nodes.
-        self.round(now)
+        self.readiness.become_ready()
+        # Send a heartbeat at once: claims of clients that are answered from now on must count at the other nodes.
+        self.start_round(now)
 
     def _ask_again(self, now: float) -> None:
         if now >= self._asked_at + self.timing.asks_apart_s:
@@ -419,12 +416,12 @@ class Replica:
 
     # Messages.
 
-    def located(self, seed: str, addresses: Sequence[str]) -> None:
-        """Set the addresses to which a seed resolves at present; none if it does not resolve."""
+    def set_seed_addresses(self, seed: str, addresses: Sequence[str]) -> None:
+        """Set the addresses to which a seed resolves now; pass none if it does not resolve."""
         self.links.seeds[seed] = tuple(addresses)
 
     def remove_seed(self, seed: str) -> None:
-        """Stop trying the addresses of a seed at which no peer is known, and waiting for it at a start."""
+        """Remove a seed: its addresses are no longer tried, except those of known peers, nor waited for at a start."""
         self.links.seeds.pop(seed, None)
         self.links.forget(self.peers)
 
@@ -433,68 +430,68 @@ class Replica:
         return self.links.addresses(self.peers)
 
     def take_requests(self) -> list[OutgoingMessage]:
-        """Return the requests to be sent now. Report each once as `answered` or `failed`."""
+        """Return the requests to send now, each once. Report each outcome to `receive_answer` or `note_failure`."""
         return self.gossip.take_requests()
 
     def take_events(self) -> list[ViewEvent]:
         return self.view.take_events()
 
     def receive(self, now: float, message: Message) -> Message:
-        """Take in a peer's request and return the answer to it."""
-        return self.answer(now, self.take_in(now, message))
+        """Apply a peer's request and return the answer to it."""
+        return self.answer(now, self.apply_request(now, message))
 
-    def take_in(self, now: float, message: Message) -> TakenRequest | None:
-        """Take in a peer's request, after which there may be events. Give the result to `answer` before anything else.
+    def apply_request(self, now: float, message: Message) -> AppliedRequest | None:
+        """Apply a peer's request, which may make events. Pass the result to `answer` before any other call.
 
-        None if this node was surpassed, and has taken in nothing.
+        Return None, and change nothing, if the request shows that this node was surpassed.
         """
-        self._notice(now)
-        if self._is_surpassed(message):
+        self._notice_pause(now)
+        if self._note_surpassed(message):
             return None
-        return self.gossip.take_in(message, now, late=self.readiness.may_be_late(now))
+        return self.gossip.apply_request(message, now, late=self.readiness.may_be_late(now))
 
-    def answer(self, now: float, received: TakenRequest | None) -> Message:
-        """Return the answer to a request that was taken in, and do what it has made possible."""
+    def answer(self, now: float, received: AppliedRequest | None) -> Message:
+        """Return the answer to a request that was applied, and do the work that it has made possible."""
         if received is None:
             return Message(self.identity)
         answer = self.gossip.answer(received, now, ask=not self.readiness.is_ready)
-        self._progress(now, received.settings)
+        self._progress(now, received.new_setting_keys)
         return answer
 
-    def answered(self, now: float, request: OutgoingMessage, answer: Message) -> None:
-        """Take in the answer to a request of this node."""
-        self._notice(now)
+    def receive_answer(self, now: float, request: OutgoingMessage, answer: Message) -> None:
+        """Apply the answer to a request of this node."""
+        self._notice_pause(now)
         if not self._is_own(request):
             return
-        if self._is_surpassed(answer):
-            self.links[request.address].fail(request)
+        if self._note_surpassed(answer):
+            self.links[request.address].note_failure(request)
             return
-        self._progress(now, self.gossip.answered(request, answer, now))
+        self._progress(now, self.gossip.receive_answer(request, answer, now))
 
     def _is_own(self, request: OutgoingMessage) -> bool:
-        """Whether this incarnation made a request, and not the one before it."""
+        """Whether this incarnation made a request, and not the previous one."""
         return request.message.sender.incarnation == self.identity.incarnation
 
-    def _is_surpassed(self, message: Message) -> bool:
-        beats = self.gossip.surpassed(message)
+    def _note_surpassed(self, message: Message) -> bool:
+        beats = self.gossip.surpassing_beats(message)
         if beats is not None:
             self._surpassed_by = max(beats, self._surpassed_by or 0)
         return beats is not None
 
-    def failed(self, now: float, request: OutgoingMessage) -> None:
+    def note_failure(self, now: float, request: OutgoingMessage) -> None:
         """Note that a request of this node was refused, not answered in time, or not answered validly."""
-        self._notice(now)
+        self._notice_pause(now)
         if not self._is_own(request):
             return
-        self.links[request.address].fail(request)
+        self.links[request.address].note_failure(request)
         self._progress(now, ())
 
     def _progress(self, now: float, settings: Iterable[str]) -> None:
-        """Do at once what a message has made possible."""
+        """Do at once the work that a message has made possible."""
         for key in settings:
             self._shown_settings.show(key, now)
         self._settle(now)
         if self.readiness.is_ready:
-            self.claims.end_due(now)
+            self.claims.remove_due(now)
         self.claims.judge(now)
         self.gossip.push(now)

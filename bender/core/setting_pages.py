@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bender.core.gossip_targets import Link
 from bender.core.last_writer_wins import BUCKETS, Configuration, size_of
-from bender.core.messages import WHOLE, ConfigSetting, Window
+from bender.core.messages import ALL_DIGESTS, ConfigSetting, Window
 
 #: Settings in one message, and their bytes.
 SETTINGS_PER_MESSAGE_MAX = 256
@@ -31,14 +31,14 @@ class SettingPages:
         buckets: list[int] = []
         settings: list[ConfigSetting] = []
         size = 0
-        for number in sorted(differing, key=lambda number: (number - link.bucket) % BUCKETS):
+        for number in sorted(differing, key=lambda number: (number - link.next_bucket) % BUCKETS):
             few = len(settings) + self._configuration.count(number) <= self._settings_max
             mine = self._configuration.bucket(number) if few else []  # there may be very many
             size += sum(map(size_of, mine))
             fits = few and size <= SETTINGS_BYTES_MAX
             if fits or not buckets:
                 buckets.append(number)
-                link.bucket = number + 1
+                link.next_bucket = number + 1
             if not fits:
                 break
             settings += mine
@@ -50,11 +50,11 @@ class SettingPages:
         Where nothing is in any of these buckets, that is everything.
         """
         if not buckets or not self._configuration.count(buckets[0]):
-            return WHOLE, ()
+            return ALL_DIGESTS, ()
         number = buckets[0]
-        window = self._configuration.window(number, link.digests.pop(number, 0))
-        if window[1] < WHOLE[1]:
-            link.digests[number] = window[1] + 1
+        window = self._configuration.window(number, link.next_digests.pop(number, 0))
+        if window[1] < ALL_DIGESTS[1]:
+            link.next_digests[number] = window[1] + 1
         return window, tuple(self._configuration.digests(number, window))
 
     def fitting(self, settings: Sequence[ConfigSetting]) -> Sequence[ConfigSetting]:

@@ -28,12 +28,12 @@ class ShownSettings:
 
     def show(self, key: str, now: float) -> None:
         """Show the current setting of a key, or remember to do it once nothing is held back."""
-        if self._claims.holding:
+        if self._claims.is_frozen:
             self._stale[key] = None
             return
         current, app = self._configuration.current(key, now), guarded_app(key)
         if app is not None:
-            self._claims.lift_guard(app, lifted=current is not None)
+            self._claims.set_guard_lifted(app, lifted=current is not None)
         elif key.startswith(SHOWN_KINDS):
             self._view.configure(key, current)
 

@@ -48,7 +48,7 @@ class Timing:
         return 4.5 * self.interval_s
 
     @property
-    def asked_s(self) -> float:
+    def confirming_s(self) -> float:
         """A peer from which anything came within this time is asked before a claim lapses."""
         return 8 * self.interval_s
 
@@ -67,7 +67,7 @@ class Timing:
         return max(self.ttl_s, ttl_max_s) + self.silent_s + LEDGER_KEPT_S
 
 
-def in_a_word(duration_s: float) -> str:
+def format_duration(duration_s: float) -> str:
     """Return a duration for people, as exact as necessary."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if duration_s >= 2 * size:

@@ -17,7 +17,7 @@ from bender.core.members import versions_of
 from bender.core.object_kinds import Kind
 from bender.core.registration_status import UP
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.timing import in_a_word
+from bender.core.timing import format_duration
 from bender.declared.document import CLOCK_ERROR_MS, META, DeclaredState, Document, Fields, is_same_json, time_text
 
 Action = Literal["create", "change", "remove"]
@@ -209,7 +209,7 @@ def _present_state_fields(present_state: Word, contents: Contents) -> Fields:
 def _declared_state_fields(declared: DeclaredState) -> Fields:
     if declared.until_ms is not None:
         return {"state": declared.state, "until": time_text(declared.until_ms)}
-    return {"state": declared.state, "for": in_a_word(declared.lasts_s(0))}
+    return {"state": declared.state, "for": format_duration(declared.lasts_s(0))}
 
 
 def _rank(change: ConfigChange, contents: Contents) -> int:

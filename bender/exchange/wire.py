@@ -37,7 +37,7 @@ from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entries import ROW
 from bender.core.last_writer_wins import BUCKETS
 from bender.core.ledger import Claim, Copy, Delta, End, Entry, Head
-from bender.core.messages import WHOLE, ConfigSetting, Counter, Message, Sender
+from bender.core.messages import ALL_DIGESTS, ConfigSetting, Counter, Message, Sender
 from bender.core.node_report import HeardPeer, NodeReport
 from bender.core.reasons import CHECK_FAILED
 from bender.exchange.wire_errors import (
@@ -407,7 +407,7 @@ def _message_out(message: Message) -> tuple[Any, ...]:
 
 def _is_of_a_part(message: Message) -> bool:
     """Return True if a message is about a part of a bucket of configuration."""
-    return bool(message.known) or message.window != WHOLE or message.partial
+    return bool(message.known) or message.window != ALL_DIGESTS or message.partial
 
 
 def _delta_out(delta: Delta) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from bender.core.claim_leases import KEYS_ASKED_MAX
 from bender.core.hosts import PORT_MAX
 from bender.core.last_writer_wins import BUCKETS, LASTING_S_MAX
 from bender.core.ledger import NUMBER_MAX
-from bender.core.messages import AGE_S_MAX, WHOLE
+from bender.core.messages import AGE_S_MAX, ALL_DIGESTS
 from bender.core.peers import PEERS_MAX
 from bender.core.timing import TTL_S_MAX
 
@@ -230,5 +230,5 @@ class WireMessage(msgspec.Struct, array_like=True, frozen=True):
     settings: Annotated[list[WireSetting], Meta(max_length=ITEMS_MAX)]
     checksums: Annotated[dict[_Incarnation, _Incarnation], Meta(max_length=NODES_MAX)] = {}
     known: Annotated[list[_Incarnation], Meta(max_length=ITEMS_MAX)] = []
-    window: tuple[_Incarnation, _Incarnation] = WHOLE
+    window: tuple[_Incarnation, _Incarnation] = ALL_DIGESTS
     partial: bool = False

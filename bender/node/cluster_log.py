@@ -28,7 +28,7 @@ CONFLICT_IDS_MAX = 4
 
 def nodes_by_shared_address(replica: Replica, now: float) -> dict[str, list[str]]:
     """Return the names of the live nodes that advertise the same address, by address."""
-    by_address = replica.peers.sharing_addresses(now)
+    by_address = replica.peers.names_by_shared_address(now)
     own = replica.identity.name
     return {address: sorted(name or own for name in by_address[address]) for address in sorted(by_address)}
 
@@ -40,7 +40,7 @@ def shared_address_problem(names: list[str]) -> str:
 
 def addresses_by_shared_name(replica: Replica, now: float) -> dict[str, list[str]]:
     """Return the addresses of the live nodes that have the same name, by name."""
-    return replica.peers.sharing_names(replica.identity.name, now)
+    return replica.peers.addresses_by_shared_name(replica.identity.name, now)
 
 
 def shared_name_problem(addresses: list[str]) -> str:
@@ -96,19 +96,19 @@ class ClusterLog:
     def note_readiness(self) -> None:
         """Log a change of the node's readiness; call this after everything that may have changed it."""
         replica = self._replica
-        if replica.ready == self._ready:
+        if replica.is_ready == self._ready:
             return
-        self._ready = replica.ready
+        self._ready = replica.is_ready
         if replica.has_left:
             return
-        if not replica.ready:
+        if not replica.is_ready:
             self._log.info(
                 "This node was paused for {away:.1f} s: it asks its peers for what it missed.",
                 away=replica.readiness.away_s,
             )
             return
         now = self._monotonic()
-        missing = replica.readiness.missing(now)
+        missing = replica.readiness.unanswered_addresses(now)
         if missing:
             self._log.warn(
                 "Ready, but {missing} did not answer: registrations that only they know may be missing here.",
@@ -142,7 +142,7 @@ class ClusterLog:
 
     def note_invalid(self) -> None:
         """Log peers that have begun or ceased to send invalid messages; call this with each sweep."""
-        before, self._invalid = self._invalid, self._replica.invalid(self._monotonic())
+        before, self._invalid = self._invalid, self._replica.invalid_input(self._monotonic())
         for address in self._invalid.keys() - before.keys():
             self._log.warn("Peer {address} {problem}.", address=address, problem=self._invalid[address])
         for address in before.keys() - self._invalid.keys():
@@ -190,7 +190,7 @@ class ClusterLog:
 
     def note_guard(self) -> None:
         """Log apps whose members have begun or ceased to be suspect; call this with each sweep."""
-        before, self._guarded = self._guarded, self._replica.guarded_apps
+        before, self._guarded = self._guarded, self._replica.guarded_app_names
         for app in sorted(self._guarded - before):
             self._log.warn(
                 "Nodes that heard most members of {app} are lost: the members stay listed as suspect (guard).", app=app

@@ -17,7 +17,7 @@ from bender.core.consumers import ConsumerState, labels
 from bender.core.diagnosis import HeldClaim, NodeDiagnosis, NoDiagnosis
 from bender.core.reasons import CHECK_FAILED
 from bender.core.registration_status import UP
-from bender.core.timing import in_a_word
+from bender.core.timing import format_duration
 from bender.net.addresses import host_port
 from bender.node.inquiries import gather, peer_diagnoses
 from bender.node.node import Node
@@ -33,7 +33,7 @@ async def explain(node: Node, key: str) -> dict[str, Any] | None:
     # This node's diagnosis must be of the same moment as its list, which is read below.
     diagnoses = [node.diagnose(key), *diagnoses]
     answered = [diagnosis for diagnosis in diagnoses if isinstance(diagnosis, NodeDiagnosis)]
-    if not any(diagnosis.says_something for diagnosis in answered):
+    if not any(diagnosis.has_content for diagnosis in answered):
         return None
     shown = node.registration(key)
     found = node.override(key)
@@ -83,7 +83,7 @@ def _why_listed(diagnoses: Sequence[NodeDiagnosis]) -> str:
         lost = f": {_lost(asked)}" if _lost(asked) else ""
         return (
             f"suspect at {asked.node} (node-lost), which does not hear the nodes at which it renewed{lost}; it is "
-            f"listed with most of its app for another {in_a_word(asked.suspect_s)} (bender guard end ends that)"
+            f"listed with most of its app for another {format_duration(asked.suspect_s)} (bender guard end ends that)"
         )
     held = [
         (diagnosis, diagnosis.claim)
@@ -133,7 +133,8 @@ def _overridden(override: dict[str, Any] | None) -> str:
         return ""
     means = "no new requests" if override["state"] == "drain" else "no requests"
     by = f" by {override['author']}" if override["author"] else ""
-    return f"; set to {override['state']}{by}, {means} for another {in_a_word(override['left'])} (bender up ends that)"
+    left = format_duration(override["left"])
+    return f"; set to {override['state']}{by}, {means} for another {left} (bender up ends that)"
 
 
 def _weight(shown: bytes | None) -> str:

@@ -16,7 +16,7 @@ from bender.core.claim_leases import ClaimLease
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis, heard_s
 from bender.core.node_report import NodeReport, NoNodeReport
 from bender.core.peers import Peer
-from bender.core.timing import in_a_word
+from bender.core.timing import format_duration
 from bender.node.node import Node
 from bender.node.propagation import node_names
 
@@ -92,11 +92,11 @@ async def all_claims(node: Node, keys: Sequence[str]) -> ClaimsFound:
     for claims in found.values():
         claims.sort(key=_most_left)
     silent = [name(peer) for peer, answer in zip(present, answers, strict=True) if answer is None]
-    return ClaimsFound(found, [*silent, *node.replica.unanswered()])
+    return ClaimsFound(found, [*silent, *node.replica.unanswered_seeds()])
 
 
 async def _claims_of(node: Node, peer: Peer, keys: Sequence[str]) -> list[ClaimLease | None] | None:
-    if node.replica.peers.silent(peer, node.now()) or not node.replica.has_reached(peer.address):
+    if node.replica.peers.is_silent(peer, node.now()) or not node.replica.has_reached(peer.address):
         return None
     return await node.exchange.ask_claims(peer.address, keys)
 
@@ -117,7 +117,7 @@ async def all_reports(node: Node) -> list[NodeReport | NoNodeReport]:
     listed = {peer.address for peer in present}
     unfound = (
         NoNodeReport(seed, seed, "was never reached from this node")
-        for seed in node.replica.unanswered()
+        for seed in node.replica.unanswered_seeds()
         if seed not in listed
     )
     return sorted([own, *answers, *unfound], key=_name_and_address)
@@ -128,9 +128,9 @@ async def _report_of(node: Node, peer: Peer) -> NodeReport | NoNodeReport:
     answer: NodeReport | str
     if not replica.has_reached(peer.address):
         answer = "was never reached from this node"
-    elif replica.peers.silent(peer, now):
+    elif replica.peers.is_silent(peer, now):
         lag_s = heard_s(peer, now)
-        answer = "was never heard" if lag_s is None else f"was not heard for {in_a_word(lag_s)}"
+        answer = "was never heard" if lag_s is None else f"was not heard for {format_duration(lag_s)}"
     else:
         answer = await node.exchange.ask_report(peer.address)
     if isinstance(answer, NodeReport):
@@ -143,7 +143,7 @@ async def _report_of(node: Node, peer: Peer) -> NodeReport | NoNodeReport:
 def _is_listed(node: Node, incarnation: int) -> bool:
     """Return True if this incarnation is this node, or a peer that is still present."""
     peer = node.replica.peers.get(incarnation)
-    return incarnation == node.replica.identity.incarnation or (peer is not None and not peer.gone)
+    return incarnation == node.replica.identity.incarnation or (peer is not None and not peer.is_gone)
 
 
 def _name_and_address(report: NodeReport | NoNodeReport) -> tuple[str, str]:
@@ -152,4 +152,4 @@ def _name_and_address(report: NodeReport | NoNodeReport) -> tuple[str, str]:
 
 def _present(node: Node) -> list[Peer]:
     """Return the peers that have neither left nor been replaced."""
-    return [peer for peer in node.replica.peers if not peer.gone]
+    return [peer for peer in node.replica.peers if not peer.is_gone]

@@ -118,7 +118,7 @@ class Node:
 
     def ready_at(self, now: float) -> bool:
         """Return whether this node may answer for the cluster, at a time that `now()` has just returned."""
-        if self.replica.notice(now):
+        if self.replica.check_ready(now):
             return True
         self._pass_on()  # the replica may have begun to ask its peers
         return False
@@ -212,7 +212,7 @@ class Node:
         """Let instances that are not renewed expire here in `left_s`, whatever their ttl. Never raises `NotReady`."""
         with self._turn as now:
             for key in keys:
-                self.replica.shorten(now, key, left_s)
+                self.replica.shorten_lease(now, key, left_s)
 
     def deregister(self, key: str, *, instance: str | None = None, reason: str | None = None) -> bool:
         """Deregister an instance; return False if it is not registered.
@@ -221,7 +221,7 @@ class Node:
         token than `instance`. A registration without a token is removed: an older node drops the token on renewal.
         """
         with self._turn as now:
-            if not self.replica.notice(now):
+            if not self.replica.check_ready(now):
                 raise NotReady
             existing = None if instance is None else self.replica.winner(now, key)
             if existing is not None and instance_of(existing) not in (None, instance):
@@ -274,7 +274,7 @@ class Node:
 
     def lift_guard(self, app: str, author: str) -> bool:
         """Hide the suspect members of an app on all nodes; return False if this node lists none."""
-        if app not in self.replica.guarded_apps:
+        if app not in self.replica.guarded_app_names:
             return False
         with self._turn as now:
             self.replica.lift_guard(now, app, author, self._sources.wall_ms())
@@ -363,12 +363,12 @@ class Node:
         """Return each app with suspect members: their number, and the seconds (at most) that they stay listed."""
         return [
             {"app": each.app, "suspects": each.suspects, "left": round(max(0.0, each.left_s), 3)}
-            for each in self.replica.guarded(self.now())
+            for each in self.replica.guarded_apps(self.now())
         ]
 
     def ids_with_same_address(self, key: str) -> list[str]:
         """Return the ids of the other listed registrations with the host and port of this one."""
-        return self.replica.same_address(key)
+        return self.replica.keys_at_same_address(key)
 
     def _ttl_s(self, key: str) -> float:
         claim = self.claim(key)
@@ -377,7 +377,7 @@ class Node:
     def diagnose(self, key: str) -> NodeDiagnosis:
         """Return everything that this node knows about an id."""
         events = self.journal.past_events(key, DIAGNOSIS_EVENTS_MAX)
-        return msgspec.structs.replace(self.replica.account(self.now(), key), events=events)
+        return msgspec.structs.replace(self.replica.diagnose(self.now(), key), events=events)
 
     def claim_leases(self, keys: Iterable[str]) -> list[ClaimLease | None]:
         """Return this node's own claim of each key, with the time it has left; None for a key without one."""
@@ -397,7 +397,7 @@ class Node:
         """Begin a round: send a heartbeat to `addresses`, or to all known peers."""
         self.counters.rounds += 1
         with self._turn as now:
-            self.replica.round(now, addresses)
+            self.replica.start_round(now, addresses)
 
     def sweep(self, unheard_s: float = 0.0) -> bool:
         """Do the work that is due; return True if there is more. Clients' requests have waited for `unheard_s`."""
@@ -415,13 +415,13 @@ class Node:
         self._cluster_log.note_consumers(self.shared_consumers())
         self._cluster_log.note_guard()
         self._cluster_log.note_invalid()
-        if self.replica.ready:  # a node that is not ready may list registrations that ended elsewhere
+        if self.replica.is_ready:  # a node that is not ready may list registrations that ended elsewhere
             self._cluster_log.note_conflicts(self.conflicts, self.conflicts.look(now))
 
     def receive(self, message: Message) -> Message:
         """Apply a peer's request and return the answer to it."""
         with self._turn as now:
-            received = self.replica.take_in(now, message)
+            received = self.replica.apply_request(now, message)
             self._append_events()  # watchers get the events before the answer is made
             return self.replica.answer(now, received)
 
@@ -429,13 +429,13 @@ class Node:
         """Apply a peer's answer to a request of this node."""
         self.counters.answered += 1
         with self._turn as now:
-            self.replica.answered(now, request, answer)
+            self.replica.receive_answer(now, request, answer)
 
     def note_failure(self, request: OutgoingMessage) -> None:
         """Note that a request of this node got no valid answer in time."""
         self.counters.failed += 1
         with self._turn as now:
-            self.replica.failed(now, request)
+            self.replica.note_failure(now, request)
 
     def addresses(self) -> list[str]:
         """Return the addresses of all peers and seeds to which a round can go."""
@@ -443,7 +443,7 @@ class Node:
 
     def set_seed_addresses(self, seed: str, addresses: Sequence[str]) -> None:
         """Set the addresses to which a seed's name resolves now."""
-        self.replica.located(seed, addresses)
+        self.replica.set_seed_addresses(seed, addresses)
 
     def remove_seed(self, seed: str) -> None:
         """Send nothing to a seed any more. A peer that was found there stays known while this node hears it."""
@@ -465,15 +465,15 @@ class Node:
     def now(self) -> float:
         """Return the time on this node's clock. Begins a new incarnation first if the node must have one."""
         now = self._sources.monotonic()
-        if self.replica.surpassed:
+        if self.replica.is_surpassed:
             self._log.warn(
                 "Another process runs as this incarnation of this node, or the machine was restored from a snapshot: "
                 "this node continues as a new incarnation and keeps its registrations."
             )
-            self.replica.anew(self._sources.incarnation(), now)
-        elif self.replica.outlived(now):
+            self.replica.continue_as(self._sources.incarnation(), now)
+        elif self.replica.is_forgotten(now):
             self._log.warn("This node was paused for over ten minutes: it continues as a new incarnation.")
-            self.replica.anew(self._sources.incarnation(), now)
+            self.replica.continue_as(self._sources.incarnation(), now)
         return now
 
     def _append_events(self) -> None:
@@ -489,7 +489,7 @@ class Node:
             self.exchange.send(requests)
         self._append_events()
         self._ledger_propagation.end_finished_waits()
-        if self._waiting and self.replica.ready:
+        if self._waiting and self.replica.is_ready:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(None)

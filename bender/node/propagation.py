@@ -111,16 +111,16 @@ class LedgerPropagation:
         self._waiting, self._waiting_for_versions = [], []
 
     def _is_shown(self, incarnation: int, version: int) -> bool:
-        return self._replica.ready and self._replica.shows(incarnation, version)
+        return self._replica.is_ready and self._replica.shows_version(incarnation, version)
 
     def _reached_version(self) -> float:
         """Return the version up to which all heard peers have this node's ledger."""
-        return self._replica.reached(self._monotonic())
+        return self._replica.version_reached(self._monotonic())
 
     def _split(self, version: int) -> ReachedPeers:
         replica = self._replica
-        having, lacking = replica.split(version)
-        return ReachedPeers(tuple(having), tuple(lacking), tuple(replica.unanswered()))
+        having, lacking = replica.split_peers(version)
+        return ReachedPeers(tuple(having), tuple(lacking), tuple(replica.unanswered_seeds()))
 
 
 def _wake(waiting: Deferred[None]) -> None:
@@ -262,7 +262,7 @@ class ChangePropagation:
     def _ask(self, ask: AskConsumers, awaited: Awaited) -> dict[Peer, _Asking]:
         """Ask the heard peers. An address that never answered is not asked, because its peer is unknown."""
         now, replica, peers = self._monotonic(), self._replica, self._replica.peers
-        heard = (peer for peer in peers if not peers.silent(peer, now))
+        heard = (peer for peer in peers if not peers.is_silent(peer, now))
         return {
             peer: self._start(ask(peer.address, awaited)) if replica.has_reached(peer.address) else succeed(None)
             for peer in heard

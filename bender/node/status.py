@@ -54,7 +54,7 @@ def node_status(node: Node, now: float) -> dict[str, Any]:
         ],
         "problems": {about: text for found in _problems(node, now).values() for about, text in found.items()},
         "left_out": {protocol: count() for protocol, count in node.limits.left_out.items()},
-        "unanswered": replica.unanswered(),
+        "unanswered": replica.unanswered_seeds(),
         "guarded": node.guarded_apps(),
         "certificates": {option: {"expires": expires_ms} for option, expires_ms in node.certificates.items()},
     }
@@ -100,7 +100,7 @@ def _problems(node: Node, now: float) -> dict[str, dict[str, str]]:
         "node-name": {f"node/{name}": shared_name_problem(addresses) for name, addresses in names},
         "consumer-name": {f"consumer/{name}": consumers.same_name(name, instances) for name, instances in programs},
         "registration-address": conflict_problems(node.conflicts),
-        "invalid-peer": node.replica.invalid(now),
+        "invalid-peer": node.replica.invalid_input(now),
     }
 
 

@@ -66,7 +66,7 @@ class Cluster:
             validity=VALIDITY if name in self.checking else UNCHECKED,
         )
         for seed in seeds:
-            replica.located(seed, [seed])
+            replica.set_seed_addresses(seed, [seed])
         self.replicas[name] = replica
         self.events[name] = []
         return replica
@@ -75,7 +75,7 @@ class Cluster:
         """One round of everybody with everybody."""
         for name in self.replicas:
             if name not in self.cut:
-                self.replicas[name].round(self.now)
+                self.replicas[name].start_round(self.now)
         self.settle()
 
     def settle(self) -> None:
@@ -90,9 +90,9 @@ class Cluster:
     def carry(self, name: str, request: OutgoingMessage) -> None:
         answer = None if name in self.cut else self.answer(request)
         if answer is None:
-            self.replicas[name].failed(self.now, request)
+            self.replicas[name].note_failure(self.now, request)
         else:
-            self.replicas[name].answered(self.now, request, answer)
+            self.replicas[name].receive_answer(self.now, request, answer)
 
     def answer(self, request: OutgoingMessage) -> Message | None:
         if request.address in self.cut or request.address not in self.replicas:

@@ -57,7 +57,7 @@ class RoundsCase(SynchronousTestCase):
         """Somebody who was heard, and found at its address."""
         self.peers.meet(counter(number, beats, age_s), NOW)
         self.peers.hear(counter(number, beats, age_s), NOW)
-        self.links.answered(f"n{number}:1730", number)
+        self.links.note_answer(f"n{number}:1730", number)
         peer = self.peers.get(number)
         assert peer is not None
         return peer
@@ -72,8 +72,8 @@ class RoundsCase(SynchronousTestCase):
     def receive(
         self, message: Message, at: float = NOW, *, ask: bool = False, late: bool = False
     ) -> tuple[Message, tuple[str, ...]]:
-        received = self.gossip.take_in(message, at, late=late)
-        return self.gossip.answer(received, at, ask=ask), received.settings
+        received = self.gossip.apply_request(message, at, late=late)
+        return self.gossip.answer(received, at, ask=ask), received.new_setting_keys
 
     def asked(self, number: int = 2) -> OutgoingMessage:
         """A round with somebody is under way."""

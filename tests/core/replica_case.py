@@ -29,7 +29,7 @@ class ReplicaCase(SynchronousTestCase):
         """Start with seeds, of which is known where they are."""
         self.replica = Replica(sender(1), Timing(), NOW, seeds)
         for seed in seeds:
-            self.replica.located(seed, [seed])
+            self.replica.set_seed_addresses(seed, [seed])
 
     def meet(self, number: int, at: float = NOW) -> Peer:
         """A peer is heard, and what it was asked because of that is under way no more."""
@@ -49,7 +49,7 @@ class ReplicaCase(SynchronousTestCase):
         counter = Counter(number, f"n{number}", f"n{number}:1730", int(10 * at), 0.0)
         digest = self.replica.configuration.digest
         told = Message(sender(number), {}, (counter,), echo=request.message.ask, digest=digest)
-        self.replica.answered(at, request, told)
+        self.replica.receive_answer(at, request, told)
 
     def peer(self, number: int) -> Peer:
         peer = self.replica.peers.get(number)

@@ -62,7 +62,7 @@ class OfACluster(SynchronousTestCase):
         lease = before.index.lease(KEY)
         assert lease is not None
         before.index.add(newer)
-        lease.current = False
+        lease.is_current = False
         self.assertEqual(self.leases("a"), [ClaimLease(10.0, 10.0, speaks=False)])
 
 

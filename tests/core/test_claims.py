@@ -25,19 +25,21 @@ class Merging:
 class Beginning(ClaimsCase):
     def test_at_first(self) -> None:
         """Nothing is held back, there is no guard, and nobody was heard."""
-        self.assertEqual((self.claims.holding, self.claims.informed, self.claims.guard.on), (False, False, False))
-        self.assertTrue(self.claims.settled)
+        self.assertEqual(
+            (self.claims.is_frozen, self.claims.all_peers_answered, self.claims.guard.is_on), (False, False, False)
+        )
+        self.assertTrue(self.claims.is_settled)
 
     def test_inherited(self) -> None:
         """What the incarnation before knew is remembered for as long as others' ledgers are, by the usual ttl."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         claims = Claims(9, Timing(0.1, 0.5), Peers("n1:1730", Timing()), self.view, NOW, 1)
-        claims.informed = True
-        self.assertFalse(claims.guard.on)
+        claims.all_peers_answered = True
+        self.assertFalse(claims.guard.is_on)
         claims.settle(NOW + Timing(0.1, 0.5).ledger_kept_s(0.0))
-        self.assertFalse(claims.settled)
+        self.assertFalse(claims.is_settled)
         claims.settle(NOW + 600.85)
-        self.assertTrue(claims.settled)
+        self.assertTrue(claims.is_settled)
 
     def test_inherited_and_told(self) -> None:
         """What somebody has told of is not waited for any more."""
@@ -45,10 +47,10 @@ class Beginning(ClaimsCase):
         self.tell(2)
         self.claims.refresh(KEY, NOW)
         claims = Claims(9, Timing(), self.peers, self.view, NOW, 1)
-        self.assertFalse(claims.settled)
+        self.assertFalse(claims.is_settled)
         claims.join(self.others[2].delta(Head()))
         claims.settle(NOW)
-        self.assertTrue(claims.settled)
+        self.assertTrue(claims.is_settled)
 
     def test_inherited_hidden(self) -> None:
         """What it had hidden stays so as long as somebody may tell of it."""
@@ -63,10 +65,10 @@ class Beginning(ClaimsCase):
 
     def test_taken_along_unseen(self) -> None:
         """A claim that was not shown yet is shown by the incarnation that goes on with it."""
-        self.claims.holding = True
+        self.claims.is_frozen = True
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         claims = Claims(9, Timing(), self.peers, self.view, NOW, 1)
-        claims.take_along(self.claims.leases)
+        claims.take_over(self.claims.leases)
         claims.settle(NOW)
         self.assertEqual(self.view.shown(), [KEY])
 
@@ -78,7 +80,7 @@ class Winning(ClaimsCase):
         """It does before anybody has looked at what came."""
         self.hear(2)
         claim = self.tell(2)
-        self.assertEqual((self.claims.winner(KEY, NOW), self.claims.shown(KEY)), (claim, None))
+        self.assertEqual((self.claims.winner(KEY, NOW), self.claims.listed_claim(KEY)), (claim, None))
 
     def test_not_hidden_yet(self) -> None:
         """One that has stopped counting does not, though it is shown for a moment."""
@@ -86,7 +88,7 @@ class Winning(ClaimsCase):
         claim = self.tell(2)
         self.claims.refresh(KEY, NOW)
         self.assertEqual(self.claims.winner(KEY, NOW + 12.9), claim)
-        self.assertEqual((self.claims.winner(KEY, NOW + 13.0), self.claims.shown(KEY)), (None, claim))
+        self.assertEqual((self.claims.winner(KEY, NOW + 13.0), self.claims.listed_claim(KEY)), (None, claim))
 
     def test_largest(self) -> None:
         """Of several that count the one of the largest rank does, wherever it stands."""
@@ -107,7 +109,7 @@ class Winning(ClaimsCase):
         self.claims.refresh(KEY, NOW)
         self.claims.refresh(KEY, NOW + 13.0)
         self.assertEqual(self.happened(), [("online", "registered"), ("offline", "node-lost")])
-        self.assertEqual(self.claims.hidden(KEY), claim)
+        self.assertEqual(self.claims.hidden_claim(KEY), claim)
 
 
 class Registering(ClaimsCase):
@@ -174,7 +176,7 @@ class Registering(ClaimsCase):
         self.hear(2)
         self.end(2, (1, 1))
         self.claims.refresh(KEY, NOW)
-        claim = self.claims.shown(KEY)
+        claim = self.claims.listed_claim(KEY)
         self.assertEqual((claim and claim.body, self.happened()[-1]), (b"new", ("changed", "registered")))
 
     def test_shorter_ttl(self) -> None:
@@ -214,7 +216,7 @@ class RenewingAsIs(ClaimsCase):
     def test_not_current(self) -> None:
         """Its claim does not say what the winner says."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
-        self.lease().current = False
+        self.lease().is_current = False
         self.assertFalse(self.claims.renew_as_is(KEY, BODY, NOW + 4.0))
         self.assertEqual(self.lease().deadline, NOW + TTL_S)
 
@@ -268,7 +270,7 @@ class Following(ClaimsCase):
         self.tell(2, body=b"new", ttl_s=30.0, rev=2, root=(1, 1))
         self.claims.refresh(KEY, NOW + 1.0)
         self.assertEqual(self.own(), [Claim(1, 3, KEY, b"new", 30.0, 2, 1, 1)])
-        self.assertEqual((self.lease().deadline, self.lease().current), (NOW + 30.0, True))
+        self.assertEqual((self.lease().deadline, self.lease().is_current), (NOW + 30.0, True))
         self.assertEqual(self.happened(), [("online", "registered"), ("changed", "registered")])
 
     def test_follows_a_shorter_ttl(self) -> None:
@@ -282,19 +284,19 @@ class Following(ClaimsCase):
     def test_follows_once(self) -> None:
         self.tell(2, root=(1, 1))
         self.claims.refresh(KEY, NOW)
-        self.assertEqual((self.claims.ledger.version, self.lease().current), (1, True))
+        self.assertEqual((self.claims.ledger.version, self.lease().is_current), (1, True))
 
     def test_lower(self) -> None:
         """Not what ranks lower."""
         self.tell(2, body=b"old", root=(0, 9))
         self.claims.refresh(KEY, NOW)
-        self.assertEqual((self.claims.ledger.version, self.lease().current), (1, True))
+        self.assertEqual((self.claims.ledger.version, self.lease().is_current), (1, True))
 
     def test_ended(self) -> None:
         """What was ended is due from that moment on, and no winner to be followed is left."""
         self.end(2, (1, 1))
         self.claims.refresh(KEY, NOW + 1.0)
-        self.assertEqual((self.claims.leases.due, self.lease().current), ({self.lease(): NOW + 1.0}, False))
+        self.assertEqual((self.claims.leases.due, self.lease().is_current), ({self.lease(): NOW + 1.0}, False))
         self.claims.refresh(KEY, NOW + 2.0)
         self.assertEqual(self.claims.leases.due, {self.lease(): NOW + 1.0})
         self.assertEqual(self.happened(), [("online", "registered"), ("offline", "deregistered")])

@@ -31,22 +31,22 @@ class Lapsing(ClaimsCase):
     def test_just_now(self) -> None:
         """A deadline that has just come is over."""
         self.claims.leases.due[self.lease()] = None
-        self.claims.end_due(NOW + 9.9)
+        self.claims.remove_due(NOW + 9.9)
         self.assertEqual((self.is_there(), self.claims.leases.due), (True, {}))
         self.claims.leases.due[self.lease()] = None
-        self.claims.end_due(NOW + 10.0)
+        self.claims.remove_due(NOW + 10.0)
         self.assertFalse(self.is_there())
 
     def test_asked(self) -> None:
         """It waits for an answer to what was asked after its deadline."""
         peer = self.hear(2, NOW + 9.0)
-        self.hear(3, NOW + 9.0).echoed = NOW + 30.0
-        peer.echoed = NOW + 9.9
+        self.hear(3, NOW + 9.0).echoed_at = NOW + 30.0
+        peer.echoed_at = NOW + 9.9
         self.claims.lapse(NOW + 10.25)
-        self.assertEqual((self.is_there(), self.claims.unconfirmed(NOW + 10.25)), (True, True))
-        peer.echoed = NOW + 10.0
-        self.assertFalse(self.claims.unconfirmed(NOW + 10.25))
-        self.claims.end_due(NOW + 10.25)
+        self.assertEqual((self.is_there(), self.claims.awaits_confirmation(NOW + 10.25)), (True, True))
+        peer.echoed_at = NOW + 10.0
+        self.assertFalse(self.claims.awaits_confirmation(NOW + 10.25))
+        self.claims.remove_due(NOW + 10.25)
         self.assertFalse(self.is_there())
 
     def test_asked_about_one(self) -> None:
@@ -54,10 +54,10 @@ class Lapsing(ClaimsCase):
         self.hear(2, NOW + 9.0)
         self.claims.register(OTHER_KEY, update(BODY, TTL_S), NOW)
         self.claims.leases.due[self.lease(OTHER_KEY)] = NOW
-        self.assertFalse(self.claims.unconfirmed(NOW + 10.0))
+        self.assertFalse(self.claims.awaits_confirmation(NOW + 10.0))
         self.claims.leases.due[self.lease()] = None
-        self.assertFalse(self.claims.unconfirmed(NOW + 9.9))
-        self.assertTrue(self.claims.unconfirmed(NOW + 10.0))
+        self.assertFalse(self.claims.awaits_confirmation(NOW + 9.9))
+        self.assertTrue(self.claims.awaits_confirmation(NOW + 10.0))
 
     def test_no_answer(self) -> None:
         """It waits for 4.5·I at most."""
@@ -71,10 +71,10 @@ class Lapsing(ClaimsCase):
         peer = self.hear(2, NOW + 9.0)
         self.claims.lapse(NOW + 10.25)
         self.lease().deadline = NOW + 20.0
-        peer.echoed = NOW + 30.0
+        peer.echoed_at = NOW + 30.0
         self.claims.lapse(NOW + 10.5)
         self.assertEqual((self.is_there(), self.claims.leases.due), (True, {}))
-        self.assertFalse(self.claims.unconfirmed(NOW + 10.5))
+        self.assertFalse(self.claims.awaits_confirmation(NOW + 10.5))
         self.claims.lapse(NOW + 20.25)
         self.assertFalse(self.is_there())
 
@@ -82,10 +82,10 @@ class Lapsing(ClaimsCase):
         """Another claim of the key keeps it until all who were asked have shown that they have that one."""
         two, three = self.hear(2, NOW + 9.0), self.hear(3, NOW + 9.0)
         self.tell(2, root=(1, 1))
-        two.echoed = three.echoed = NOW + 10.0
+        two.echoed_at = three.echoed_at = NOW + 10.0
         self.claims.lapse(NOW + 10.25)
         self.assertTrue(self.is_there())
-        three.heads[2] = 1
+        three.shown_versions[2] = 1
         self.claims.lapse(NOW + 10.25)
         self.assertFalse(self.is_there())
 
@@ -93,7 +93,7 @@ class Lapsing(ClaimsCase):
         """One that says less has to follow first."""
         two = self.hear(2, NOW + 9.0)
         self.tell(2, root=(0, 9))
-        two.echoed = NOW + 10.0
+        two.echoed_at = NOW + 10.0
         self.claims.lapse(NOW + 10.25)
         self.assertTrue(self.is_there())
 
@@ -103,7 +103,7 @@ class Lapsing(ClaimsCase):
         self.tell(2, root=(0, 9))
         self.end(2, (0, 9))
         self.tell(3, root=(0, 8))
-        two.echoed = NOW + 10.0
+        two.echoed_at = NOW + 10.0
         self.claims.lapse(NOW + 10.25)
         self.assertFalse(self.is_there())
 
@@ -124,13 +124,13 @@ class Ending(ClaimsCase):
         """One's own claim goes when all have the end."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         two, three = self.hear(2), self.hear(3)
-        two.echoed = three.echoed = NOW + 90.0
+        two.echoed_at = three.echoed_at = NOW + 90.0
         self.end(2, (1, 1))
         self.claims.refresh(KEY, NOW)
-        self.claims.end_due(NOW + 0.25)
+        self.claims.remove_due(NOW + 0.25)
         self.assertEqual(len(self.own()), 1)
-        three.heads[2] = 1
-        self.claims.end_due(NOW + 0.25)
+        three.shown_versions[2] = 1
+        self.claims.remove_due(NOW + 0.25)
         self.assertEqual(self.own(), [])
 
     def test_own_claim_at_last(self) -> None:
@@ -140,9 +140,9 @@ class Ending(ClaimsCase):
         self.hear(3)
         self.end(2, (1, 1))
         self.claims.refresh(KEY, NOW + 1.0)
-        self.claims.end_due(NOW + 5.4)
+        self.claims.remove_due(NOW + 5.4)
         self.assertEqual(len(self.own()), 1)
-        self.claims.end_due(NOW + 5.5)
+        self.claims.remove_due(NOW + 5.5)
         self.assertEqual(self.own(), [])
 
     def test_the_end_itself(self) -> None:
@@ -256,7 +256,7 @@ class Telling(ClaimsCase):
         for ttl_s, invalid in ((TTL_S_MAX, 0), (TTL_S_MAX + 1, 1)):
             body = b'{"ttl":%.1f,"weight":1,"meta":{},"registered":1,"node":"n2"}' % ttl_s
             self.tell(2, body=body, ttl_s=ttl_s)
-            self.assertEqual(sum(count for count, _ in self.claims.copies.invalid.values()), invalid)
+            self.assertEqual(sum(count for count, _ in self.claims.copies.invalid_entries.values()), invalid)
 
     def test_brief(self) -> None:
         """What says the same as a claim that the receiver has goes as a copy of that."""
@@ -265,15 +265,15 @@ class Telling(ClaimsCase):
         self.tell(4, body=b"new", root=(2, 1))
         peer = self.hear(5)
         told = self.others[3].delta(self.claims.copies.head(9))
-        self.assertEqual(self.claims.copies.brief(told, peer), told)
-        peer.heads[2] = 1
+        self.assertEqual(self.claims.copies.with_copies_for(told, peer), told)
+        peer.shown_versions[2] = 1
         copy = claim.copied_by(3, 1)
         self.assertIsInstance(copy, Copy)
-        self.assertEqual(self.claims.copies.brief(told, peer).added, (copy,))
+        self.assertEqual(self.claims.copies.with_copies_for(told, peer).added, (copy,))
         self.end(6, (9, 9))
         for number in (4, 6):
             other = self.others[number].delta(self.claims.copies.head(9))
-            self.assertEqual(self.claims.copies.brief(other, peer), other)
+            self.assertEqual(self.claims.copies.with_copies_for(other, peer), other)
 
     def test_copy_of_nothing(self) -> None:
         """What is a copy of a claim in a ledger that is not here does not fit."""

@@ -37,13 +37,13 @@ class Hiding(ClaimsCase):
         """What is hidden is not looked at again."""
         self.hide(NOW + 13.0)
         self.claims.hide(NOW + 13.25)
-        self.assertTrue(self.claims.settled)
+        self.assertTrue(self.claims.is_settled)
 
     def test_heard_again(self) -> None:
         self.hide(NOW + 13.0)
         self.hear(2, NOW + 14.0)
-        self.claims.heard_again(self.peer, 11.0, NOW + 14.0)
-        self.assertEqual([*self.claims.stale], [KEY])
+        self.claims.refresh_heard_again(self.peer, 11.0, NOW + 14.0)
+        self.assertEqual([*self.claims.stale_keys], [KEY])
         self.assertEqual(self.hide(NOW + 14.0), [OTHER_KEY, KEY])
         self.assertEqual(self.hide(NOW + 27.0), [OTHER_KEY])
 
@@ -56,23 +56,23 @@ class Hiding(ClaimsCase):
         self.assertEqual(self.hide(NOW + 3.25), [KEY])
         self.assertEqual(self.hide(NOW + 3.5), [])
         self.hear(2, NOW + 4.0)
-        self.claims.heard_again(peer, 2.0, NOW + 4.0)
-        self.assertEqual([*self.claims.stale], [KEY])
+        self.claims.refresh_heard_again(peer, 2.0, NOW + 4.0)
+        self.assertEqual([*self.claims.stale_keys], [KEY])
 
     def test_nothing_to_hide(self) -> None:
         """A peer of which no ledger is here has nothing to hide, to show or to forget."""
         self.begin()
         peer = self.hear(3)
         self.claims.hide(NOW + 20.0)
-        self.claims.heard_again(peer, 17.0, NOW + 20.0)
+        self.claims.refresh_heard_again(peer, 17.0, NOW + 20.0)
         self.claims.forget(peer)
-        self.assertTrue(self.claims.settled)
+        self.assertTrue(self.claims.is_settled)
 
     def test_forgotten(self) -> None:
         """A ledger goes whole, and its entries with it."""
         self.peers.forget(self.peer)
         self.claims.forget(self.peer)
-        self.assertFalse(self.claims.settled)
+        self.assertFalse(self.claims.is_settled)
         self.assertFalse(self.claims.settle(NOW))
         self.assertEqual((self.view.shown(), len(self.claims.index), [*self.claims.ledgers]), ([], 0, [1]))
 
@@ -82,20 +82,20 @@ class Settling(ClaimsCase):
 
     def test_held_back(self) -> None:
         """While nothing may be shown, what changes is put down."""
-        self.claims.holding = True
+        self.claims.is_frozen = True
         self.hear(2)
         self.tell(2)
         self.claims.refresh(KEY, NOW)
         self.assertFalse(self.claims.settle(NOW))
-        self.assertEqual((self.view.shown(), self.claims.settled, self.claims.judge(NOW)), ([], False, False))
-        self.claims.holding = False
+        self.assertEqual((self.view.shown(), self.claims.is_settled, self.claims.judge(NOW)), ([], False, False))
+        self.claims.is_frozen = False
         self.assertFalse(self.claims.settle(NOW))
-        self.assertEqual((self.view.shown(), self.claims.settled), ([KEY], True))
+        self.assertEqual((self.view.shown(), self.claims.is_settled), ([KEY], True))
 
     def test_slices(self) -> None:
         self.hear(2)
         for i in range(KEYS_PER_SLICE + 1):
-            self.claims.stale |= dict.fromkeys([self.tell(2, f"{KEY}{i}").key])
+            self.claims.stale_keys |= dict.fromkeys([self.tell(2, f"{KEY}{i}").key])
         self.assertTrue(self.claims.settle(NOW))
         self.assertEqual(self.view.count, KEYS_PER_SLICE)
         self.assertFalse(self.claims.settle(NOW))
@@ -108,10 +108,10 @@ class Settling(ClaimsCase):
         self.claims.deregister(f"{KEY}0", NOW)
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         claims = Claims(9, Timing(), self.peers, self.view, NOW, 1)
-        claims.take_along(self.claims.leases)
+        claims.take_over(self.claims.leases)
         self.assertTrue(claims.settle(NOW))
         self.assertEqual((len(claims.ledger.entries), self.view.count), (KEYS_PER_SLICE, KEYS_PER_SLICE))
-        self.assertFalse(claims.settled)
+        self.assertFalse(claims.is_settled)
         while claims.settle(NOW):
             pass
         self.assertEqual(len(claims.ledger.entries), KEYS_PER_SLICE + 1)
@@ -142,14 +142,14 @@ class Guarding(ClaimsCase):
         self.told(2, NOW)
         self.told(3, NOW + 2.0)
         self.pass_on_to(NOW + 15.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 15.0), [GuardedApp("web", 1, 20.0)])
+        self.assertEqual(self.claims.guard.guarded_apps(NOW + 15.0), [GuardedApp("web", 1, 20.0)])
 
     def test_beside_an_end(self) -> None:
         """An end of another registration has no part in that."""
         self.told(2, NOW)
         self.end(2, (2, 9))
         self.pass_on_to(NOW + 13.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 13.0), [GuardedApp("web", 1, 20.0)])
+        self.assertEqual(self.claims.guard.guarded_apps(NOW + 13.0), [GuardedApp("web", 1, 20.0)])
 
     def test_where_its_node_has_left(self) -> None:
         """Nobody can be renewing there, so it has expired."""
@@ -167,7 +167,7 @@ class Guarding(ClaimsCase):
         self.assertEqual(self.view.shown(), [first, third])
         self.claims.refresh(second, NOW + 14.0)
         self.pass_on_to(NOW + 18.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 18.0), [GuardedApp("web", 1, 20.0)])
+        self.assertEqual(self.claims.guard.guarded_apps(NOW + 18.0), [GuardedApp("web", 1, 20.0)])
 
     def test_one_of_its_nodes_is_forgotten(self) -> None:
         """That may have a claim still, and so it stays."""
@@ -179,7 +179,7 @@ class Guarding(ClaimsCase):
         self.peers.forget(two)
         self.claims.forget(two)
         self.pass_on_to(NOW + 14.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [GuardedApp("web", 1, 19.0)])
+        self.assertEqual(self.claims.guard.guarded_apps(NOW + 14.0), [GuardedApp("web", 1, 19.0)])
 
     def test_the_last_of_its_nodes_is_forgotten(self) -> None:
         """When the others have let go, it is over when the time of that one was to be."""
@@ -191,7 +191,7 @@ class Guarding(ClaimsCase):
         self.others[3].remove(1)
         self.join(3)
         self.claims.refresh(KEY, NOW + 15.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 15.0), [GuardedApp("web", 1, 18.0)])
+        self.assertEqual(self.claims.guard.guarded_apps(NOW + 15.0), [GuardedApp("web", 1, 18.0)])
 
     def test_heard_of_again_without_its_ledger(self) -> None:
         """Who was forgotten may have the claim still; that of another, which had left, has no part in the time."""
@@ -204,7 +204,7 @@ class Guarding(ClaimsCase):
         self.pass_on_to(NOW + 14.0)
         self.peers.meet(Counter(2, "n2", "n2:1730", 1, 0.0), NOW + 14.0)
         self.claims.refresh(KEY, NOW + 14.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 14.0), [GuardedApp("web", 1, 19.0)])
+        self.assertEqual(self.claims.guard.guarded_apps(NOW + 14.0), [GuardedApp("web", 1, 19.0)])
 
     def test_registered_again_elsewhere(self) -> None:
         """What this node knows of an earlier registration says nothing of this one."""
@@ -212,14 +212,14 @@ class Guarding(ClaimsCase):
         self.claims.deregister(KEY, NOW)
         self.told(2, NOW)
         self.pass_on_to(NOW + 13.0)
-        self.assertEqual(self.claims.guard.guarded(NOW + 13.0), [GuardedApp("web", 1, 20.0)])
+        self.assertEqual(self.claims.guard.guarded_apps(NOW + 13.0), [GuardedApp("web", 1, 20.0)])
 
     def test_beside_one_whose_node_has_left(self) -> None:
         """That is not out of sight: it is known to go, so the other is only half of them."""
         self.told(2, NOW, OTHER_KEY, 20.0).left = True
         self.told(3, NOW)
         self.pass_on_to(NOW + 13.0)
-        self.assertEqual((self.claims.guard.guarded(NOW + 13.0), self.view.shown()), ([], [OTHER_KEY]))
+        self.assertEqual((self.claims.guard.guarded_apps(NOW + 13.0), self.view.shown()), ([], [OTHER_KEY]))
 
     def first_slice(self, size: int) -> dict[str, int]:
         """The suspects of two apps of that size after one call."""
@@ -231,9 +231,9 @@ class Guarding(ClaimsCase):
         while self.claims.settle(NOW + 13.0):
             pass
         self.assertTrue(self.claims.judge(NOW + 13.0))
-        found = {each.app: each.suspects for each in self.claims.guard.guarded(NOW + 13.0)}
+        found = {each.app: each.suspects for each in self.claims.guard.guarded_apps(NOW + 13.0)}
         self.pass_on_to(NOW + 13.0)
-        self.assertEqual([each.suspects for each in self.claims.guard.guarded(NOW + 13.0)], [size, size])
+        self.assertEqual([each.suspects for each in self.claims.guard.guarded_apps(NOW + 13.0)], [size, size])
         return found
 
     def test_slices(self) -> None:

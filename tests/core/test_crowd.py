@@ -46,10 +46,10 @@ class Full(RoundsCase):
         """It goes with the peer, and what it listed too."""
         last = PEERS_MAX + 1
         self.receive(Message(sender(2), {}, (counter(last, 5),), (ledger(last, KEY).delta(Head()),)))
-        self.assertIsNotNone(self.claims.shown(KEY))
+        self.assertIsNotNone(self.claims.listed_claim(KEY))
         self.take(5000)
         self.claims.settle(NOW)
-        self.assertIsNone(self.claims.shown(KEY))
+        self.assertIsNone(self.claims.listed_claim(KEY))
         self.assertEqual(self.claims.copies.head(last), Head())
 
     def test_all_have_spoken(self) -> None:
@@ -82,7 +82,7 @@ class Strangers(RoundsCase):
     def test_reached(self) -> None:
         """One that was found is asked however many others have spoken."""
         self.spoke(range(2, 50))
-        self.links.answered("n99:1730", 99)
+        self.links.note_answer("n99:1730", 99)
         self.assertEqual(self.spoke(range(99, 100)), ["n99:1730"])
 
 
@@ -106,9 +106,9 @@ class Large(RoundsCase):
             cluster.round_with_partners()
         replica = cluster.start("z", 1000, ["n0"])
         began_at = cluster.now
-        replica.round(cluster.now)
+        replica.start_round(cluster.now)
         cluster.settle()
-        while not replica.ready:
+        while not replica.is_ready:
             cluster.now += 0.05
             replica.sweep(cluster.now)
             cluster.settle()
@@ -123,10 +123,10 @@ class Large(RoundsCase):
             cluster.now += 1.0
             for j in range(20):
                 a.receive(cluster.now, Message(evolve(b.identity, address=f"y{i}.{j}")))
-            a.round(cluster.now)
+            a.start_round(cluster.now)
             a.sweep(cluster.now)
             for request in a.take_requests():
-                a.failed(cluster.now, request)
+                a.note_failure(cluster.now, request)
         self.assertLess(len([*a.links]), 4100)
         self.assertIn("b", [link.address for link in a.links])
 
@@ -140,7 +140,7 @@ class Large(RoundsCase):
         cluster.sent.clear()
         for _ in range(3):
             cluster.now += 1.0
-            cluster["a"].round(cluster.now)
+            cluster["a"].start_round(cluster.now)
             cluster.settle()
         asked = [request.address for request in cluster.sent if request.address.startswith("x")]
         self.assertEqual((len(asked), len({*asked})), (60, 60))
@@ -160,7 +160,7 @@ class Acquainting(Cluster):
         """Let all begin rounds; how many ways between two nodes have been found."""
         self.now += 1.0
         for replica in self.replicas.values():
-            replica.round(self.now, partners(replica.addresses(), self.chance))
+            replica.start_round(self.now, partners(replica.addresses(), self.chance))
         self.settle()
         others = ((a.links, b) for a in self.replicas.values() for b in self.replicas if b != a.identity.name)
         return sum(links.has_reached(address) for links, address in others)

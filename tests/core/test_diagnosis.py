@@ -8,7 +8,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.diagnosis import FORGOTTEN, MARKS_MAX, Heard, Marks, NodeDiagnosis, SeenClaim, heard_s
+from bender.core.diagnosis import FORGOTTEN, MARKS_MAX, Heard, NodeDiagnosis, SeenClaim, VersionTimes, heard_s
 from bender.core.ledger import Claim
 from bender.core.messages import Counter, Sender
 from bender.core.peers import Peer
@@ -23,7 +23,7 @@ class Accounts(SynchronousTestCase):
         self.cluster = Cluster("abc")
 
     def account(self, name: str) -> NodeDiagnosis:
-        return self.cluster[name].account(self.cluster.now, KEY)
+        return self.cluster[name].diagnose(self.cluster.now, KEY)
 
     def claim(self, name: str) -> dict[str, Any]:
         claim: dict[str, Any] = to_builtins(self.account(name).claim)
@@ -118,9 +118,9 @@ class Accounts(SynchronousTestCase):
 
     def test_of_what_nobody_knows(self) -> None:
         """It says nothing."""
-        self.assertFalse(self.account("a").says_something)
+        self.assertFalse(self.account("a").has_content)
         self.cluster.register("a")
-        self.assertTrue(all(self.account(name).says_something for name in "abc"))
+        self.assertTrue(all(self.account(name).has_content for name in "abc"))
 
 
 class Reaching(SynchronousTestCase):
@@ -132,14 +132,14 @@ class Reaching(SynchronousTestCase):
 
     def split(self) -> tuple[str, str]:
         replica = self.cluster["a"]
-        having, lacking = replica.split(replica.claims.ledger.version)
+        having, lacking = replica.split_peers(replica.claims.ledger.version)
         return "".join(each.name for each in having), "".join(each.name for each in lacking)
 
     def test_everybody(self) -> None:
         """Peers show with their answers what they have."""
         replica = self.cluster["a"]
         self.assertEqual(self.split(), ("bc", ""))
-        self.assertEqual(replica.reached(self.cluster.now), replica.claims.ledger.version)
+        self.assertEqual(replica.version_reached(self.cluster.now), replica.claims.ledger.version)
 
     def test_somebody_who_is_cut_off(self) -> None:
         """A peer that lacks it is waited for until it is silent, and named afterwards too."""
@@ -147,10 +147,10 @@ class Reaching(SynchronousTestCase):
         self.cluster.deregister("a")
         replica = self.cluster["a"]
         self.assertEqual(self.split(), ("b", "c"))
-        self.assertLess(replica.reached(self.cluster.now), replica.claims.ledger.version)
+        self.assertLess(replica.version_reached(self.cluster.now), replica.claims.ledger.version)
         self.cluster.run(4)
         self.assertEqual(self.split(), ("b", "c"))
-        self.assertEqual(replica.reached(self.cluster.now), replica.claims.ledger.version)
+        self.assertEqual(replica.version_reached(self.cluster.now), replica.claims.ledger.version)
 
     def test_somebody_who_left(self) -> None:
         """There is nobody to wait for."""
@@ -163,14 +163,14 @@ class Reaching(SynchronousTestCase):
 class WhenThingsWere(SynchronousTestCase):
     def test_an_entry_was_added_by_the_heartbeat_after_it(self) -> None:
         """Between two heartbeats one cannot tell."""
-        marks = Marks(100.0)
+        marks = VersionTimes(100.0)
         for version, now in ((3, 101.0), (3, 102.0), (5, 103.0)):
             marks.note(version, now)
         self.assertEqual([marks.added_at(n, 104.0) for n in (1, 3, 4, 5, 6)], [101.0, 101.0, 103.0, 103.0, 104.0])
 
     def test_they_are_bounded(self) -> None:
         """What is old is told less exactly, what is new is not."""
-        marks = Marks(0.0)
+        marks = VersionTimes(0.0)
         for i in range(1, 10 * MARKS_MAX):
             marks.note(i, float(i))
         last = 10 * MARKS_MAX - 1
@@ -200,7 +200,7 @@ class ByHand(SynchronousTestCase):
         self.replica.claims.refresh(KEY, self.now)
 
     def account(self, at: float) -> NodeDiagnosis:
-        return self.replica.account(at, KEY)
+        return self.replica.diagnose(at, KEY)
 
     def test_to_the_millisecond(self) -> None:
         """All times are rounded, and none is less than nothing."""
@@ -232,7 +232,7 @@ class ByHand(SynchronousTestCase):
         self.hear(3, "b").message_at = self.now + 1.0
         former = self.replica.peers.get(2)
         assert former is not None
-        former.replace(self.now)
+        former.mark_replaced(self.now)
         self.assertEqual([heard.left for heard in self.account(self.now).hears], [False])
 
     def test_of_a_node_that_is_forgotten(self) -> None:
@@ -251,13 +251,13 @@ class ByHand(SynchronousTestCase):
         """Whatever it knows of the id is something."""
         nothing = self.account(self.now)
         seen = SeenClaim("b", False, 1, False, "silent", None)
-        self.assertFalse(nothing.says_something)
+        self.assertFalse(nothing.has_content)
         for known in (replace(nothing, sees=(seen,)), replace(nothing, ended=("b",)), replace(nothing, hidden=True)):
-            self.assertTrue(known.says_something)
+            self.assertTrue(known.has_content)
 
     def test_marks(self) -> None:
         """There is one for each version."""
-        marks = Marks(0.0)
+        marks = VersionTimes(0.0)
         for now in (5.0, 6.0):
             marks.note(1, now)
         self.assertEqual((marks.added_at(1, 9.0), len(marks._versions)), (5.0, 2))

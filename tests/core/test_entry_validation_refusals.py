@@ -179,9 +179,11 @@ class Refused(SynchronousTestCase):
 
     def test_unchecked(self) -> None:
         """For tests nothing is refused; nodes have all the checks."""
-        self.assertIsNone(UNCHECKED.of_entry(claim(b"x", "x")))
-        self.assertIsNone(UNCHECKED.of_setting(backend(b"x", "x")))
-        self.assertEqual((VALIDITY.of_entry, VALIDITY.of_setting), (problem_of_entry, problem_of_setting))
+        self.assertIsNone(UNCHECKED.problem_of_entry(claim(b"x", "x")))
+        self.assertIsNone(UNCHECKED.problem_of_setting(backend(b"x", "x")))
+        self.assertEqual(
+            (VALIDITY.problem_of_entry, VALIDITY.problem_of_setting), (problem_of_entry, problem_of_setting)
+        )
 
 
 class RefusedSettings(SynchronousTestCase):

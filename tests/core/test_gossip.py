@@ -26,7 +26,7 @@ class Asking(RoundsCase):
         self.assertEqual((message.sender, message.ask, message.heads), (sender(1), NOW, {1: Head(1, 1)}))
         self.assertEqual(message.counters, (counter(1, 1, 0.5), counter(2, 0, 1.0)))
         self.assertEqual(message.digest, self.configuration.digest)
-        self.assertIn(request, self.links["n2:1730"].rounds)
+        self.assertIn(request, self.links["n2:1730"].open_rounds)
 
     def test_nobody(self) -> None:
         self.gossip.ask([], NOW)
@@ -47,7 +47,7 @@ class Asking(RoundsCase):
         self.gossip.beat(NOW)
         self.gossip.leave(NOW)
         (own,) = self.asked().message.counters
-        self.assertEqual((self.gossip.left, own.left, own.beats), (True, True, 2))
+        self.assertEqual((self.gossip.has_left, own.left, own.beats), (True, True, 2))
 
     def test_a_silent_one(self) -> None:
         """News of a silent node has its longest ttl, and a pause of this node makes it no younger."""
@@ -86,7 +86,7 @@ class Surpassed(RoundsCase):
         ask: float | None = None,
     ) -> int | None:
         counters = () if beats is None else (counter(1, beats), counter(2, 99))
-        return self.gossip.surpassed(Message(sender(1 if own else 2), heads, counters, ask=ask))
+        return self.gossip.surpassing_beats(Message(sender(1 if own else 2), heads, counters, ask=ask))
 
     def test_not(self) -> None:
         self.assertIsNone(self.found())
@@ -113,8 +113,8 @@ class Surpassed(RoundsCase):
         """They are known when they were given up long since."""
         self.gossip.ask(["n1:1730"], NOW)
         (request,) = self.gossip.take_requests()
-        self.links["n1:1730"].fail(request)
-        self.assertIsNone(self.gossip.surpassed(request.message))
+        self.links["n1:1730"].note_failure(request)
+        self.assertIsNone(self.gossip.surpassing_beats(request.message))
 
     def test_another_checksum(self) -> None:
         """A copy that differs at a version which this node remembers, the present or an earlier one, shows it."""
@@ -136,7 +136,7 @@ class Pushing(RoundsCase):
     def test_to_all(self) -> None:
         """What is new goes to all at once, in one message with this node's counter, and once."""
         self.gossip.push(NOW)
-        self.assertEqual([link.pushed for link in self.links], [1, 1])
+        self.assertEqual([link.pushed_version for link in self.links], [1, 1])
         two, three = self.gossip.take_requests()
         self.assertIs(two.message, three.message)
         self.assertEqual((two.address, two.push, two.limit_s), ("n2:1730", True, INTERVAL_S))
@@ -147,7 +147,7 @@ class Pushing(RoundsCase):
 
     def test_from_what_they_have(self) -> None:
         """Each gets what it has not shown to have; who has all gets nothing."""
-        self.two.heads[1], self.three.heads[1] = 1, 0
+        self.two.shown_versions[1], self.three.shown_versions[1] = 1, 0
         self.gossip.push(NOW)
         self.assertEqual(self.sent(), ["n3:1730"])
         self.register(KEY + "1")
@@ -158,30 +158,30 @@ class Pushing(RoundsCase):
 
     def test_to_whom(self) -> None:
         """Not where a request has failed, nobody was found, or who was found has left or is unknown."""
-        self.links["n2:1730"].failed = True
+        self.links["n2:1730"].has_failed = True
         self.three.left = True
         self.links["n4:1730"]
-        self.links.answered("n5:1730", 5)
+        self.links.note_answer("n5:1730", 5)
         self.gossip.push(NOW)
         self.assertEqual(self.sent(), [])
 
     def test_settings(self) -> None:
         """They go with it, and wait while one is under way; not all of many at once."""
         told = [setting(f"backend/b{i}") for i in range(SETTINGS_PER_MESSAGE_MAX + 1)]
-        self.links["n3:1730"].failed = True
+        self.links["n3:1730"].has_failed = True
         for each in told:
             self.configuration.join(each, NOW)
             self.gossip.announce(each, NOW)
         (request,) = self.gossip.take_requests()
         self.assertEqual((request.message.settings, len(request.message.deltas)), ((told[0],), 1))
-        self.assertEqual((len(self.links["n2:1730"].unsent), self.links["n3:1730"].unsent), (256, []))
-        self.two.heads[1] = 1
-        self.links["n2:1730"].succeed(request, NOW)
-        self.links["n2:1730"].unsent.append(told[0])
+        self.assertEqual((len(self.links["n2:1730"].unsent_settings), self.links["n3:1730"].unsent_settings), (256, []))
+        self.two.shown_versions[1] = 1
+        self.links["n2:1730"].note_answer(request, NOW)
+        self.links["n2:1730"].unsent_settings.append(told[0])
         self.gossip.push(NOW)
         (request,) = self.gossip.take_requests()
         self.assertEqual((len(request.message.settings), request.message.deltas), (SETTINGS_PER_MESSAGE_MAX, ()))
-        self.assertEqual(self.links["n2:1730"].unsent, [told[0]])
+        self.assertEqual(self.links["n2:1730"].unsent_settings, [told[0]])
 
     def test_pages(self) -> None:
         """When a page was taken the rest goes with the next push."""
@@ -190,9 +190,9 @@ class Pushing(RoundsCase):
         self.register(KEY, KEY + "1")
         self.gossip.push(NOW)
         (request,) = self.gossip.take_requests()
-        peer.heads[1] = 1
-        self.gossip.answered(request, Message(sender(2), heads={1: Head(1, 1)}), NOW)
-        self.assertEqual(self.links["n2:1730"].pushed, 1)
+        peer.shown_versions[1] = 1
+        self.gossip.receive_answer(request, Message(sender(2), heads={1: Head(1, 1)}), NOW)
+        self.assertEqual(self.links["n2:1730"].pushed_version, 1)
         self.gossip.push(NOW)
         (request,) = self.gossip.take_requests()
         self.assertEqual([entry.n for entry in request.message.deltas[0].added], [2])
@@ -201,8 +201,8 @@ class Pushing(RoundsCase):
         """What was not taken is left to the next round."""
         self.gossip.push(NOW)
         request = self.gossip.take_requests()[0]
-        self.gossip.answered(request, Message(sender(2)), NOW)
-        self.assertEqual(self.links["n2:1730"].pushed, 1)
+        self.gossip.receive_answer(request, Message(sender(2)), NOW)
+        self.assertEqual(self.links["n2:1730"].pushed_version, 1)
         self.gossip.push(NOW)
         self.assertEqual(self.sent(), [])
 
@@ -210,7 +210,7 @@ class Pushing(RoundsCase):
         """A setting that waits for one peer goes to that peer only, whichever link is served first."""
         for number in (2, 3):
             link = self.links[f"n{number}:1730"]
-            link.unsent.append(setting())
+            link.unsent_settings.append(setting())
             self.gossip.push(NOW)
             told = {request.address: request.message.settings for request in self.gossip.take_requests()}
             self.assertEqual([address for address, settings in told.items() if settings], [link.address])
@@ -223,5 +223,5 @@ class Pushing(RoundsCase):
         """That somebody else answers a push replaces nobody: it says nothing of when it was asked."""
         self.gossip.push(NOW)
         request = self.gossip.take_requests()[0]
-        self.gossip.answered(request, Message(sender(9)), NOW + 50.0)
-        self.assertFalse(self.two.gone)
+        self.gossip.receive_answer(request, Message(sender(9)), NOW + 50.0)
+        self.assertFalse(self.two.is_gone)

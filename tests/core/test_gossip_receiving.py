@@ -33,7 +33,7 @@ class Answering(RoundsCase):
         self.assertEqual((answer.ask, answer.bucket_digests, settings), (None, (), ()))
         self.assertEqual(answer.heads, {1: Head(2, 2), 3: Head(1, 1)})
         self.assertEqual(self.sent(), [])
-        self.assertIsNone(self.gossip.surpassed(Message(sender(2), {1: Head(2, 2)})))
+        self.assertIsNone(self.gossip.surpassing_beats(Message(sender(2), {1: Head(2, 2)})))
 
     def test_others_alone(self) -> None:
         """What was passed on of others says nothing of what was sent of one's own."""
@@ -42,7 +42,7 @@ class Answering(RoundsCase):
         self.register(KEY)
         self.tell(ledger(3, KEY, KEY + "1"))
         self.receive(self.greeting(heads={1: Head(1, 1)}))
-        self.assertEqual(self.gossip.surpassed(Message(sender(2), {1: Head(1, 1)})), 0)
+        self.assertEqual(self.gossip.surpassing_beats(Message(sender(2), {1: Head(1, 1)})), 0)
 
     def test_a_page(self) -> None:
         """A page has no echo, and neither has what leaves a ledger out."""
@@ -79,7 +79,7 @@ class Answering(RoundsCase):
         self.meet(2)
         self.register(KEY)
         self.claims.lapse(NOW + TTL_S + 1.0)
-        self.assertTrue(self.gossip.waiting(NOW + TTL_S + 1.0))
+        self.assertTrue(self.gossip.awaits_answers(NOW + TTL_S + 1.0))
         answer, _ = self.receive(self.greeting(), NOW + TTL_S + 1.0)
         self.assertEqual(answer.ask, NOW + TTL_S + 1.0)
 
@@ -93,7 +93,7 @@ class Answering(RoundsCase):
 
     def test_taken_in(self) -> None:
         """Everything is taken in before the answer is made, so that events need not wait for it."""
-        self.gossip.take_in(self.greeting(3), NOW, late=False)
+        self.gossip.apply_request(self.greeting(3), NOW, late=False)
         self.assertEqual((3 in self.peers, self.sent()), (True, []))
 
     def test_late(self) -> None:
@@ -134,7 +134,7 @@ class Taking(RoundsCase):
     """What a message changes."""
 
     def take(self, message: Message, at: float = NOW) -> None:
-        self.gossip.answer(self.gossip.take_in(message, at, late=False), at, ask=False)
+        self.gossip.answer(self.gossip.apply_request(message, at, late=False), at, ask=False)
 
     def test_counters(self) -> None:
         """A counter is believed together with the version of the ledger that it came with."""
@@ -146,7 +146,7 @@ class Taking(RoundsCase):
         self.assertEqual((three.beats, three.known_beats), (-1, 5))
         told = ledger(3, KEY)
         self.take(Message(sender(2), {3: Head(1, 1)}, (counter(3, 5),), (told.delta(Head()),)))
-        self.assertEqual((three.beats, self.claims.shown(KEY)), (5, told.entries[1]))
+        self.assertEqual((three.beats, self.claims.listed_claim(KEY)), (5, told.entries[1]))
         self.take(Message(sender(2), {3: Head(1, 1)}, (counter(3, 6),)))
         self.assertEqual(three.beats, 6)
 
@@ -177,20 +177,20 @@ class Taking(RoundsCase):
         self.meet(3)
         self.take(Message(sender(2), {1: Head(4, 4), 3: Head(7, 8), 9: Head(1, 1)}))
         self.take(Message(sender(2), {1: Head(3, 3), 3: Head(9, 9)}))
-        self.assertEqual(two.heads, {1: 4, 3: 9})
-        two.heads.clear()
+        self.assertEqual(two.shown_versions, {1: 4, 3: 9})
+        two.shown_versions.clear()
         self.take(Message(sender(2), {1: Head(0, 2)}))
-        self.assertEqual(two.heads, {1: 0})
+        self.assertEqual(two.shown_versions, {1: 0})
 
     def test_echo(self) -> None:
         """It counts where all that came with it fitted."""
         two = self.meet(2)
         gap = ledger(2, KEY, KEY + "1").delta(Head(1, 1))
         self.take(Message(sender(2), {}, (), (gap,), echo=NOW))
-        self.assertEqual(two.echoed, float("-inf"))
+        self.assertEqual(two.echoed_at, float("-inf"))
         for echo, known in ((NOW, NOW), (NOW - 1.0, NOW), (NOW + 1.0, NOW + 1.0)):
             self.take(Message(sender(2), {}, echo=echo))
-            self.assertEqual(two.echoed, known)
+            self.assertEqual(two.echoed_at, known)
 
     def test_older_than_the_pages(self) -> None:
         """It is an echo of nothing; once the ledger's own node is silent, what is older may complete the copy."""
@@ -201,10 +201,10 @@ class Taking(RoundsCase):
         self.claims.join(told.delta(Head(), 1))
         for at, head in ((NOW + 5.9, Head(0, 2)), (NOW + 6.0, Head())):
             self.take(Message(sender(2), {}, (), (older,), echo=NOW), at)
-            self.assertEqual((two.echoed, self.claims.copies.head(3)), (float("-inf"), head))
+            self.assertEqual((two.echoed_at, self.claims.copies.head(3)), (float("-inf"), head))
         self.take(Message(sender(2), {}, (), (older,), echo=NOW), NOW + 6.0)
-        self.assertEqual((two.echoed, self.claims.copies.head(3)), (NOW, Head(3, 3)))
-        self.assertFalse(three.gone)
+        self.assertEqual((two.echoed_at, self.claims.copies.head(3)), (NOW, Head(3, 3)))
+        self.assertFalse(three.is_gone)
 
     def test_another_content(self) -> None:
         """Of a version that a peer has with a larger checksum, everything is asked for."""
@@ -235,10 +235,10 @@ class Taking(RoundsCase):
         self.tell(ledger(2, KEY))
         self.claims.refresh(KEY, NOW)
         self.claims.refresh(KEY, NOW + 20.0)
-        self.assertIsNone(self.claims.shown(KEY))
+        self.assertIsNone(self.claims.listed_claim(KEY))
         self.take(Message(sender(2), {2: Head(1, 1)}, (counter(2, 9),)), NOW + 20.0)
         self.claims.settle(NOW + 20.0)
-        self.assertIsNotNone(self.claims.shown(KEY))
+        self.assertIsNotNone(self.claims.listed_claim(KEY))
         self.assertEqual(two.beats, 9)
 
 
@@ -258,23 +258,23 @@ class Invalid(RoundsCase):
             self.send(number, NOW)
         self.send(2, NOW + 1.0)
         self.send(1000, NOW + 2.0)
-        self.assertEqual(len(self.gossip.invalid), INVALID_REMEMBERED_MAX)
-        self.assertNotIn("n3:1730", self.gossip.invalid)
-        self.assertEqual([*self.gossip.invalid][-2:], ["n2:1730", "n1000:1730"])
+        self.assertEqual(len(self.gossip.invalid_settings), INVALID_REMEMBERED_MAX)
+        self.assertNotIn("n3:1730", self.gossip.invalid_settings)
+        self.assertEqual([*self.gossip.invalid_settings][-2:], ["n2:1730", "n1000:1730"])
 
     def test_forgotten(self) -> None:
         """It goes some time after the last one came."""
         self.send(2, NOW)
         self.send(3, NOW + 1.0)
         self.gossip.forget_invalid(NOW)
-        self.assertEqual(self.gossip.invalid, {"n3:1730": ("it is wrong", NOW + 1.0)})
+        self.assertEqual(self.gossip.invalid_settings, {"n3:1730": ("it is wrong", NOW + 1.0)})
 
 
 class Answered(RoundsCase):
     """A peer answers a round, and gets what it lacks in its turn."""
 
     def answer(self, request: OutgoingMessage, message: Message, at: float = NOW) -> list[Message]:
-        self.gossip.answered(request, message, at)
+        self.gossip.receive_answer(request, message, at)
         return [request.message for request in self.gossip.take_requests()]
 
     def message(self, *deltas: Delta, heads: Mapping[int, Head] | None = None, digest: int | None = None) -> Message:
@@ -287,14 +287,14 @@ class Answered(RoundsCase):
         request = self.asked()
         self.assertEqual(self.answer(request, self.message(), NOW + 0.5), [])
         link, former = self.links["n2:1730"], self.peers.get(3)
-        self.assertEqual((link.incarnation, link.rounds, link.answer_s), (2, set(), 0.5))
+        self.assertEqual((link.incarnation, link.open_rounds, link.answer_s), (2, set(), 0.5))
         self.assertEqual(former and former.replaced_at, NOW)
         self.assertIn(2, self.peers)
 
     def test_itself(self) -> None:
         """Where this node itself has answered, nothing else is made of it."""
         request = self.asked()
-        self.assertEqual(self.gossip.answered(request, Message(sender(1), {}, (counter(2, 6),)), NOW), ())
+        self.assertEqual(self.gossip.receive_answer(request, Message(sender(1), {}, (counter(2, 6),)), NOW), ())
         self.assertEqual((self.links["n2:1730"].incarnation, len(self.peers)), (1, 0))
 
     def test_agreed(self) -> None:
@@ -302,13 +302,13 @@ class Answered(RoundsCase):
         two = self.meet(2)
         request = self.asked()
         self.answer(request, self.message(digest=1))
-        self.assertEqual(two.agreed, float("-inf"))
+        self.assertEqual(two.agreed_at, float("-inf"))
         self.answer(request, self.message())
-        self.assertEqual(two.agreed, NOW)
+        self.assertEqual(two.agreed_at, NOW)
         self.gossip.ask(["n2:1730"], NOW - 5.0)
         (earlier,) = self.gossip.take_requests()
         self.answer(earlier, self.message())
-        self.assertEqual(two.agreed, NOW)
+        self.assertEqual(two.agreed_at, NOW)
 
     def test_second_request(self) -> None:
         """It has no heads, and a counter for each ledger in it."""
@@ -362,27 +362,27 @@ class Answered(RoundsCase):
         self.configuration.join(setting(), NOW)
         other = Configuration(1000)
         answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
-        self.gossip.answered(self.asked(), answer, NOW + 0.5)
+        self.gossip.receive_answer(self.asked(), answer, NOW + 0.5)
         (second,) = self.gossip.take_requests()
-        self.assertEqual((second.compares, two.agreed), (NOW, float("-inf")))
-        self.gossip.answered(second, Message(sender(2), {}), NOW + 1.0)
-        self.assertEqual(two.agreed, NOW)
+        self.assertEqual((second.comparison_ask, two.agreed_at), (NOW, float("-inf")))
+        self.gossip.receive_answer(second, Message(sender(2), {}), NOW + 1.0)
+        self.assertEqual(two.agreed_at, NOW)
 
     def test_no_agreement(self) -> None:
         """Not where more differs than was in it, or nothing of that was."""
         self.meet(2)
         self.register(KEY)
-        self.gossip.answered(self.asked(), self.message(), NOW)
+        self.gossip.receive_answer(self.asked(), self.message(), NOW)
         (without,) = self.gossip.take_requests()
         for i in range(2 * SETTINGS_PER_MESSAGE_MAX):
             self.configuration.join(setting(f"backend/b{i}"), NOW)
         other = Configuration(1000)
         answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
-        self.gossip.answered(self.asked(), answer, NOW)
+        self.gossip.receive_answer(self.asked(), answer, NOW)
         (partly,) = self.gossip.take_requests()
-        self.assertEqual((without.message.buckets, len(without.message.deltas), without.compares), ((), 1, None))
+        self.assertEqual((without.message.buckets, len(without.message.deltas), without.comparison_ask), ((), 1, None))
         self.assertGreater(len(partly.message.buckets), 0)
-        self.assertIsNone(partly.compares)
+        self.assertIsNone(partly.comparison_ask)
 
     def test_more_to_come(self) -> None:
         """After a page the next round follows at once; not if it was no news."""
@@ -412,13 +412,13 @@ class Answered(RoundsCase):
         self.begin(page_entries_max=1)
         self.meet(2)
         self.register(KEY, KEY + "1")
-        self.gossip.answered(self.asked(), self.message(), NOW)
+        self.gossip.receive_answer(self.asked(), self.message(), NOW)
         (second,) = self.gossip.take_requests()
         for heads, asks in (({1: Head(0, 1)}, 1), ({}, 0), (None, 0)):
             answer = Message(sender(2), heads)
             self.assertEqual(len(self.answer(second, answer)), asks)
         brought = Message(sender(2), {}, settings=(setting(),))
-        self.assertEqual(self.gossip.answered(second, brought, NOW), ("backend/web",))
+        self.assertEqual(self.gossip.receive_answer(second, brought, NOW), ("backend/web",))
         self.assertEqual(self.sent(), ["n2:1730"])
-        self.assertEqual(self.gossip.answered(second, brought, NOW), ())
+        self.assertEqual(self.gossip.receive_answer(second, brought, NOW), ())
         self.assertEqual(self.sent(), [])

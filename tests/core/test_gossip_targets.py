@@ -43,44 +43,44 @@ class Limits(SynchronousTestCase):
 
     def lose(self, times: int) -> None:
         for _ in range(times):
-            self.link.fail(self.request())
+            self.link.note_failure(self.request())
 
     def test_usually(self) -> None:
-        self.assertEqual(self.link.limit(2.0), 2.0)
-        self.link.succeed(self.request(), 1000.9)
-        self.assertEqual(self.link.limit(2.0), 2.0)
+        self.assertEqual(self.link.time_limit_s(2.0), 2.0)
+        self.link.note_answer(self.request(), 1000.9)
+        self.assertEqual(self.link.time_limit_s(2.0), 2.0)
 
     def test_at_first(self) -> None:
         """Before anything was answered it is the interval, however short."""
-        self.assertEqual(self.link.limit(0.5), 0.5)
+        self.assertEqual(self.link.time_limit_s(0.5), 0.5)
 
     def test_unanswered(self) -> None:
         """As many in a row as loss alone hardly brings about: the peer may be slow."""
         self.lose(3)
-        self.assertEqual(self.link.limit(2.0), 2.0)
+        self.assertEqual(self.link.time_limit_s(2.0), 2.0)
         self.lose(1)
-        self.assertEqual(self.link.limit(2.0), 6.0)
+        self.assertEqual(self.link.time_limit_s(2.0), 6.0)
 
     def test_answered_again(self) -> None:
         """The next ones have twice the time that the last answer took, but no less than an interval."""
         self.lose(9)
-        self.link.succeed(self.request(), 1002.5)
-        self.assertEqual(self.link.limit(2.0), 5.0)
-        self.link.succeed(self.request(), 1000.1)
-        self.assertEqual(self.link.limit(2.0), 2.0)
+        self.link.note_answer(self.request(), 1002.5)
+        self.assertEqual(self.link.time_limit_s(2.0), 5.0)
+        self.link.note_answer(self.request(), 1000.1)
+        self.assertEqual(self.link.time_limit_s(2.0), 2.0)
         self.lose(3)
-        self.assertEqual(self.link.limit(2.0), 2.0)
+        self.assertEqual(self.link.time_limit_s(2.0), 2.0)
 
     def test_at_most(self) -> None:
         """However long the last one took, as after a pause of this node itself."""
-        self.link.succeed(self.request(), 1060.0)
-        self.assertEqual(self.link.limit(2.0), 6.0)
+        self.link.note_answer(self.request(), 1060.0)
+        self.assertEqual(self.link.time_limit_s(2.0), 6.0)
 
     def test_a_push(self) -> None:
         """When it was made is not known, and its answer changes nothing about that time."""
-        self.link.succeed(self.request(), 1002.0)
-        self.link.succeed(self.request(None), 1002.1)
-        self.assertEqual(self.link.limit(2.0), 4.0)
+        self.link.note_answer(self.request(), 1002.0)
+        self.link.note_answer(self.request(None), 1002.1)
+        self.assertEqual(self.link.time_limit_s(2.0), 4.0)
 
 
 class Failing(SynchronousTestCase):
@@ -90,26 +90,26 @@ class Failing(SynchronousTestCase):
         self.links = Links(1, "n1:1730", {})
         self.link = self.links["n2:1730"]
         self.request = OutgoingMessage("n2:1730", Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0)
-        self.link.rounds.add(self.request)
-        self.link.push = self.request
-        self.link.unsent.append(ConfigSetting("backend/b", 1, 1, 0, "ops", b"{}"))
+        self.link.open_rounds.add(self.request)
+        self.link.open_push = self.request
+        self.link.unsent_settings.append(ConfigSetting("backend/b", 1, 1, 0, "ops", b"{}"))
 
     def test_failed(self) -> None:
-        self.link.fail(self.request)
-        self.assertEqual((self.link.rounds, self.link.push, self.link.unsent), (set(), None, []))
-        self.assertTrue(self.link.failed)
+        self.link.note_failure(self.request)
+        self.assertEqual((self.link.open_rounds, self.link.open_push, self.link.unsent_settings), (set(), None, []))
+        self.assertTrue(self.link.has_failed)
 
     def test_another_push(self) -> None:
         """The end of a round is not that of a push."""
         other = OutgoingMessage("n2:1730", Message(Sender(1, "n1", "n1:1730")), 2.0, push=True)
-        self.link.push = other
-        self.link.succeed(self.request, 1001.0)
-        self.assertEqual((self.link.rounds, self.link.push), (set(), other))
+        self.link.open_push = other
+        self.link.note_answer(self.request, 1001.0)
+        self.assertEqual((self.link.open_rounds, self.link.open_push), (set(), other))
 
     def test_answered(self) -> None:
-        self.link.fail(self.request)
-        self.assertIs(self.links.answered("n2:1730", 2), self.link)
-        self.assertEqual((self.link.failed, self.link.incarnation), (False, 2))
+        self.link.note_failure(self.request)
+        self.assertIs(self.links.note_answer("n2:1730", 2), self.link)
+        self.assertEqual((self.link.has_failed, self.link.incarnation), (False, 2))
 
 
 class Where(SynchronousTestCase):
@@ -124,35 +124,35 @@ class Where(SynchronousTestCase):
 
     def test_unanswered(self) -> None:
         """A seed has answered when all its addresses have; one that stands for none has not."""
-        self.links.answered("n2:1730", 2)
-        self.assertEqual(self.links.unanswered(), ["nodes", "nowhere"])
-        self.links.answered("n3:1730", 3)
-        self.assertEqual(self.links.unanswered(), ["nowhere"])
+        self.links.note_answer("n2:1730", 2)
+        self.assertEqual(self.links.unanswered_seeds(), ["nodes", "nowhere"])
+        self.links.note_answer("n3:1730", 3)
+        self.assertEqual(self.links.unanswered_seeds(), ["nowhere"])
 
     def test_expected(self) -> None:
         """What the incarnation before knew is waited for as seeds are."""
-        self.links.expected = ("n4:1730",)
-        self.assertEqual(self.links.unheard(), ["nodes", "nowhere", "n4:1730"])
-        self.links.answered("n4:1730", 4)
-        self.assertEqual(self.links.unheard(), ["nodes", "nowhere"])
+        self.links.expected_addresses = ("n4:1730",)
+        self.assertEqual(self.links.unreached(), ["nodes", "nowhere", "n4:1730"])
+        self.links.note_answer("n4:1730", 4)
+        self.assertEqual(self.links.unreached(), ["nodes", "nowhere"])
         self.assertEqual(self.links.addresses(self.peers), ["n2:1730", "n3:1730", "n4:1730"])
 
     def test_found(self) -> None:
         """All who answered, but for this node itself."""
-        self.links.expected = ("n4:1730",)
+        self.links.expected_addresses = ("n4:1730",)
         for address, incarnation in (("n2:1730", 1), ("n4:1730", 4)):
-            self.links.answered(address, incarnation)
-        self.assertEqual(self.links.found(), {4})
+            self.links.note_answer(address, incarnation)
+        self.assertEqual(self.links.found_incarnations(), {4})
 
     def test_each_once(self) -> None:
         """A round goes to each node once, and none to this one."""
         self.assertEqual(self.links.addresses(self.peers), ["n2:1730", "n3:1730"])
-        self.links.answered("n2:1730", 2)
-        self.links.answered("n3:1730", 2)
+        self.links.note_answer("n2:1730", 2)
+        self.links.note_answer("n3:1730", 2)
         self.meet(2, "n5:1730")
         self.meet(3, "n6:1730")
         self.assertEqual(self.links.addresses(self.peers), ["n2:1730", "n6:1730"])
-        self.links.answered("n2:1730", 1)
+        self.links.note_answer("n2:1730", 1)
         self.assertEqual(self.links.addresses(self.peers), ["n3:1730", "n6:1730"])
 
     def test_not_worth_trying(self) -> None:
@@ -170,18 +170,18 @@ class Where(SynchronousTestCase):
         """Links go when neither seeds nor peers have their address any more."""
         self.meet(4, "n4:1730")
         for number in (2, 4, 5):
-            self.links.answered(f"n{number}:1730", number)
+            self.links.note_answer(f"n{number}:1730", number)
         self.links.forget(self.peers)
         self.assertEqual([link.address for link in self.links], ["n2:1730", "n4:1730"])
 
     def test_not_forgotten(self) -> None:
         """A link stays while something is under way to it, and while a new incarnation waits for who is there."""
         request = OutgoingMessage("n5:1730", Message(Sender(1, "n1", "n1:1730")), 2.0)
-        self.links["n5:1730"].rounds.add(request)
-        self.links["n6:1730"].push = request
-        self.links.expected = ("n7:1730",)
+        self.links["n5:1730"].open_rounds.add(request)
+        self.links["n6:1730"].open_push = request
+        self.links.expected_addresses = ("n7:1730",)
         for number in (7, 8):
-            self.links.answered(f"n{number}:1730", number)
+            self.links.note_answer(f"n{number}:1730", number)
         self.links.forget(self.peers)
         self.assertEqual([link.address for link in self.links], ["n5:1730", "n6:1730", "n7:1730"])
 
@@ -199,11 +199,13 @@ class Unreached(SynchronousTestCase):
 
     def answered(self, *incarnations: int) -> None:
         for i in incarnations:
-            self.links.answered(f"n{i}:1730", i)
+            self.links.note_answer(f"n{i}:1730", i)
 
     def lose(self, *addresses: str) -> None:
         for address in addresses:
-            self.links[address].fail(OutgoingMessage(address, Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0))
+            self.links[address].note_failure(
+                OutgoingMessage(address, Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0)
+            )
 
     def asked(self) -> list[str]:
         return self.links.addresses(self.peers)
@@ -243,7 +245,7 @@ class Unreached(SynchronousTestCase):
             tried = self.asked()[1:]
             for address in tried:
                 request = OutgoingMessage(address, Message(Sender(1, "n1", "n1:1730"), ask=1000.0), 2.0)
-                self.links[address].rounds.add(request)
+                self.links[address].open_rounds.add(request)
             seen += tried
         self.assertEqual(seen, [f"n{i}:1730" for i in range(2, 62)])
 
@@ -257,9 +259,9 @@ class Unreached(SynchronousTestCase):
 
     def test_expected(self) -> None:
         """Those that the incarnation before knew are tried always, as seeds are."""
-        self.links.expected = tuple(f"e{i}:1730" for i in range(30))
+        self.links.expected_addresses = tuple(f"e{i}:1730" for i in range(30))
         self.meet(*range(2, 102))
-        self.assertEqual(self.asked()[:31], ["seed:1730", *self.links.expected])
+        self.assertEqual(self.asked()[:31], ["seed:1730", *self.links.expected_addresses])
         self.assertEqual(len(self.asked()), 62)
 
     def test_one_address_of_many(self) -> None:
@@ -275,4 +277,4 @@ class Unreached(SynchronousTestCase):
         asked = [self.links.may_try(f"n{i}:1730") for i in range(3, 25)]
         self.assertEqual(asked, [True] * 20 + [False] * 2)
         self.assertTrue(self.links.may_try("n2:1730"))
-        self.assertEqual((self.links.tried, UNREACHED_MAX), (22, 20))
+        self.assertEqual((self.links.tried_count, UNREACHED_MAX), (22, 20))

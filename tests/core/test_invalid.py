@@ -50,7 +50,7 @@ class Entries(ClaimsCase):
         self.assertEqual((self.claims.index.entries(KEY), self.view.shown(), self.happened()), ((), [], []))
         self.assertIsNone(self.claims.winner(KEY, NOW))
         self.assertFalse(self.claims.deregister(KEY, NOW))
-        self.assertEqual(self.claims.copies.invalid, {2: (1, BAD_PROBLEM)})
+        self.assertEqual(self.claims.copies.invalid_entries, {2: (1, BAD_PROBLEM)})
 
     def test_any_key(self) -> None:
         """Whatever its key is; also that of an end."""
@@ -62,7 +62,7 @@ class Entries(ClaimsCase):
                 self.refresh(key)
                 self.assertEqual(self.claims.index.entries(key), ())
             self.assertEqual(len(self.claims.ledgers[2].entries), 10)
-            self.assertEqual(self.claims.copies.invalid[2][0], 10)
+            self.assertEqual(self.claims.copies.invalid_entries[2][0], 10)
             self.claims.hide(NOW + 100.0)
             while self.claims.settle(NOW + 100.0):
                 pass
@@ -74,7 +74,7 @@ class Entries(ClaimsCase):
         self.tell(3, body=TERMS)
         self.tell(2, body=BAD, rev=9, root=(3, 1))
         self.refresh(KEY)
-        claim = self.claims.shown(KEY)
+        claim = self.claims.listed_claim(KEY)
         self.assertEqual(claim and (claim.node, claim.body), (3, TERMS))
         self.claims.register(KEY, update(NEWER, TTL_S), NOW)
         self.assertEqual([entry.rev for entry in self.own()], [2])
@@ -86,7 +86,7 @@ class Entries(ClaimsCase):
         self.end(2, (2, 1))
         self.refresh(KEY)
         self.assertEqual(self.happened(), [("online", "registered"), ("offline", "deregistered")])
-        self.assertEqual(self.claims.copies.invalid, {})
+        self.assertEqual(self.claims.copies.invalid_entries, {})
 
     def test_counted(self) -> None:
         """How many there are is known, and what is wrong with the one that came last."""
@@ -95,7 +95,7 @@ class Entries(ClaimsCase):
         self.tell(2, OTHER_KEY + "1", TERMS)
         self.hear(3)
         self.tell(3, body=BAD)
-        self.assertEqual(self.claims.copies.invalid, {2: (2, WORSE_PROBLEM), 3: (1, BAD_PROBLEM)})
+        self.assertEqual(self.claims.copies.invalid_entries, {2: (2, WORSE_PROBLEM), 3: (1, BAD_PROBLEM)})
 
     def test_removed(self) -> None:
         """With the last one nothing is left to report; the others go as always."""
@@ -105,11 +105,11 @@ class Entries(ClaimsCase):
         self.remove(2)
         self.refresh(OTHER_KEY)
         self.assertEqual(self.happened(OTHER_KEY)[-1], ("offline", "expired"))
-        self.assertEqual((self.claims.copies.invalid, len(self.claims.index)), ({2: (2, WORSE_PROBLEM)}, 0))
+        self.assertEqual((self.claims.copies.invalid_entries, len(self.claims.index)), ({2: (2, WORSE_PROBLEM)}, 0))
         self.remove(1)
-        self.assertEqual(self.claims.copies.invalid, {2: (1, WORSE_PROBLEM)})
+        self.assertEqual(self.claims.copies.invalid_entries, {2: (1, WORSE_PROBLEM)})
         self.remove(3)
-        self.assertEqual(self.claims.copies.invalid, {})
+        self.assertEqual(self.claims.copies.invalid_entries, {})
 
     def test_forgotten(self) -> None:
         """With its node."""
@@ -122,7 +122,7 @@ class Entries(ClaimsCase):
         self.claims.forget(peer)
         while self.claims.settle(NOW):
             pass
-        self.assertEqual((self.claims.copies.invalid, len(self.claims.index)), ({}, 0))
+        self.assertEqual((self.claims.copies.invalid_entries, len(self.claims.index)), ({}, 0))
 
     def test_started_over(self) -> None:
         """What another process wrote in its place is checked anew; what is the same is counted once."""
@@ -134,7 +134,7 @@ class Entries(ClaimsCase):
         for key, body in ((KEY, BAD), (OTHER_KEY, TERMS), (OTHER_KEY + "1", WORSE)):
             other.add(Claim(2, other.next_n, key, body, TTL_S, 1, 2, other.next_n))
         self.claims.join(other.delta(self.claims.copies.head(2)))
-        self.assertEqual(self.claims.copies.invalid, {2: (2, WORSE_PROBLEM)})
+        self.assertEqual(self.claims.copies.invalid_entries, {2: (2, WORSE_PROBLEM)})
         self.assertEqual([len(self.claims.index.entries(key)) for key in (KEY, OTHER_KEY, OTHER_KEY + "1")], [0, 1, 0])
 
     def test_copies(self) -> None:
@@ -146,7 +146,7 @@ class Entries(ClaimsCase):
         delta = ledger.delta(Head())
         self.claims.join(type(delta)(3, 0, 0, 1, 1, (of.copied_by(3, 1),)))
         self.assertEqual(self.claims.ledgers[3].entries[1], ledger.entries[1])
-        self.assertEqual(self.claims.copies.invalid[3], (1, BAD_PROBLEM))
+        self.assertEqual(self.claims.copies.invalid_entries[3], (1, BAD_PROBLEM))
         self.assertEqual(self.claims.index.entries(KEY), ())
 
     def test_never_copied(self) -> None:
@@ -154,8 +154,8 @@ class Entries(ClaimsCase):
         self.tell(2, body=BAD)
         self.claims.register(KEY, update(TERMS, TTL_S), NOW)
         peer = self.hear(3)
-        peer.heads[2] = 1
-        delta = self.claims.copies.brief(self.claims.ledger.delta(Head()), peer)
+        peer.shown_versions[2] = 1
+        delta = self.claims.copies.with_copies_for(self.claims.ledger.delta(Head()), peer)
         self.assertFalse(delta.has_copies)
 
 
@@ -218,11 +218,11 @@ class Spread(ClaimsCase):
             self.assertEqual(self.cluster.happened(name), [])
             self.assertEqual(self.cluster.happened(name, OTHER_KEY), [("online", "registered")])
             self.assertEqual(
-                self.cluster[name].invalid(self.cluster.now),
+                self.cluster[name].invalid_input(self.cluster.now),
                 {"c": f"has 1 invalid entries, which are ignored; in one, {BAD_PROBLEM}"},
             )
         self.cluster.deregister("c")
-        self.assertEqual([self.cluster[name].invalid(self.cluster.now) for name in "abc"], [{}, {}, {}])
+        self.assertEqual([self.cluster[name].invalid_input(self.cluster.now) for name in "abc"], [{}, {}, {}])
         self.assertEqual(self.cluster.happened("a"), [])
 
     def test_registered_elsewhere(self) -> None:
@@ -322,8 +322,10 @@ class Settings(ClaimsCase):
         a.receive(now, Message(Sender(3, "c", "c"), settings=(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), good)))
         self.assertEqual(([*a.configuration], a.settings("backend")), (["backend/web"], [good]))
         problem = "sends an invalid setting, which is ignored: its key 'x' is not that of a setting"
-        self.assertEqual((a.invalid(now), a.invalid(now + INVALID_KEPT_S - 0.1)), ({"c": problem}, {"c": problem}))
-        self.assertEqual((INVALID_KEPT_S, a.invalid(now + 60.0)), (60.0, {}))
+        self.assertEqual(
+            (a.invalid_input(now), a.invalid_input(now + INVALID_KEPT_S - 0.1)), ({"c": problem}, {"c": problem})
+        )
+        self.assertEqual((INVALID_KEPT_S, a.invalid_input(now + 60.0)), (60.0, {}))
 
     def test_other_kinds(self) -> None:
         """Those of a later release are kept, passed on, and not shown."""
@@ -333,7 +335,7 @@ class Settings(ClaimsCase):
             self.assertIn("policy/x", self.cluster[name].configuration)
             self.assertIsNone(self.cluster[name].setting("policy/x"))
             self.assertEqual((self.cluster[name].settings("policy"), self.cluster.events[name]), ([], []))
-            self.assertEqual(self.cluster[name].invalid(self.cluster.now), {})
+            self.assertEqual(self.cluster[name].invalid_input(self.cluster.now), {})
 
     def test_agreement_with_the_rest(self) -> None:
         """A node that starts beside a peer with such a setting is ready within a round, with all others."""
@@ -344,18 +346,18 @@ class Settings(ClaimsCase):
         replica = self.cluster.start("z", 26, "c")
         self.cluster.rounds()
         self.cluster.run(1)
-        self.assertEqual((replica.ready, len(replica.settings("backend"))), (True, 1))
+        self.assertEqual((replica.is_ready, len(replica.settings("backend"))), (True, 1))
 
     def test_many_addresses(self) -> None:
         """A hundred are remembered, and of those that are over none, so the next is reported too."""
         a = self.cluster["a"]
         for i in range(INVALID_REMEMBERED_MAX + 50):
             self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")
-        self.assertEqual((len(a.gossip.invalid), INVALID_REMEMBERED_MAX), (100, 100))
+        self.assertEqual((len(a.gossip.invalid_settings), INVALID_REMEMBERED_MAX), (100, 100))
         self.cluster.now += INVALID_KEPT_S
         self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), "d")
-        self.assertEqual([*a.invalid(self.cluster.now)], ["d"])
-        self.assertLessEqual(len(a.gossip.invalid), 100)
+        self.assertEqual([*a.invalid_input(self.cluster.now)], ["d"])
+        self.assertLessEqual(len(a.gossip.invalid_settings), 100)
 
     def test_again(self) -> None:
         """An address that is reported stays so from the last one on."""
@@ -364,5 +366,5 @@ class Settings(ClaimsCase):
             self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")
         self.cluster.now += 30.0
         self.bring(ConfigSetting("y", 1, 3, 0, "ops", b"{}"), "c7")
-        self.assertEqual([*a.invalid(self.cluster.now + 31.0)], ["c7"])
-        self.assertIn("'y'", a.invalid(self.cluster.now + 31.0)["c7"])
+        self.assertEqual([*a.invalid_input(self.cluster.now + 31.0)], ["c7"])
+        self.assertIn("'y'", a.invalid_input(self.cluster.now + 31.0)["c7"])

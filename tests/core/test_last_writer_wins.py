@@ -19,7 +19,7 @@ from bender.core.last_writer_wins import (
     bucket,
     digest_of,
 )
-from bender.core.messages import AGE_S_MAX, WHOLE, ConfigSetting
+from bender.core.messages import AGE_S_MAX, ALL_DIGESTS, ConfigSetting
 from tests.core.settings import DAY_S, NOW, REPLACED_KEPT_S, configured, setting, state
 
 any_setting = st.builds(
@@ -201,7 +201,7 @@ class WindowTests(SynchronousTestCase):
         """All of the digests there are in one window, if these are few."""
         configuration = configured(setting(1), setting(2))
         number = bucket("backend/web")
-        self.assertEqual((configuration.window(number, 0), WHOLE), ((0, 2**64 - 1), (0, 2**64 - 1)))
+        self.assertEqual((configuration.window(number, 0), ALL_DIGESTS), ((0, 2**64 - 1), (0, 2**64 - 1)))
         digests = sorted(map(digest_of, (setting(1), setting(2))))
         self.assertEqual((configuration.digests(number), configuration.count(number)), (digests, 2))
         for within, found in (
@@ -242,11 +242,11 @@ class WindowTests(SynchronousTestCase):
         configuration = Configuration()
         digests: dict[int, ConfigSetting] = {digest: setting(digest) for digest in range(1, DIGESTS_MAX + 1)}
         configuration._buckets[3] = digests
-        self.assertEqual(configuration.window(3, 0), WHOLE)
-        self.assertEqual(configuration.window(3, 1), (1, WHOLE[1]))
+        self.assertEqual(configuration.window(3, 0), ALL_DIGESTS)
+        self.assertEqual(configuration.window(3, 1), (1, ALL_DIGESTS[1]))
         digests[0] = setting(1)
         self.assertEqual(configuration.window(3, 0), (0, DIGESTS_MAX - 1))
-        self.assertEqual(configuration.window(3, 1), (1, WHOLE[1]))
+        self.assertEqual(configuration.window(3, 1), (1, ALL_DIGESTS[1]))
 
 
 class LastingTests(SynchronousTestCase):

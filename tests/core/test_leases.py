@@ -91,7 +91,7 @@ class DueTests(SynchronousTestCase):
 
     def test_not_current(self) -> None:
         """Nobody has seen yet whether a new lease's claim says what the winner says."""
-        self.assertFalse(self.leases.grant(claim("a"), 110.0).current)
+        self.assertFalse(self.leases.grant(claim("a"), 110.0).is_current)
 
     def test_slices(self) -> None:
         """A turn looks at no more leases than it may, and goes on where it stopped."""

@@ -119,9 +119,9 @@ class BeginningAnewTests(SynchronousTestCase):
         copy.join(ledger.delta(copy.head, 2))
         self.assertRaises(Outdated, copy.join, older)
         copy.give_up_pages()
-        self.assertEqual((copy.head, copy.complete, [*copy.entries]), (Head(1, 1), False, [1, 3, 5]))
+        self.assertEqual((copy.head, copy.is_complete, [*copy.entries]), (Head(1, 1), False, [1, 3, 5]))
         self.assertEqual(copy.join(older), Joined((claim(2),), (claim(3), claim(5))))
-        self.assertEqual((copy.head.checksum, copy.complete), (ledger_of(0, 0).checksum, True))
+        self.assertEqual((copy.head.checksum, copy.is_complete), (ledger_of(0, 0).checksum, True))
         self.assertEqual([*copy.entries], [1, 2])
 
     def test_start_over(self) -> None:
@@ -131,12 +131,12 @@ class BeginningAnewTests(SynchronousTestCase):
         older = ledger.delta(Head())
         ledger.add(claim(4, body=b"other"))
         copy.start_over()
-        self.assertEqual((copy.head, copy.complete, [*copy.entries]), (Head(0, 0), False, [2, 3]))
+        self.assertEqual((copy.head, copy.is_complete, [*copy.entries]), (Head(0, 0), False, [2, 3]))
         self.assertRaises(Outdated, copy.join, older)
         self.assertEqual(copy.join(ledger.delta(copy.head, 1)), Joined())
         self.assertEqual(copy.head, Head(0, 2))
         self.assertEqual(copy.join(ledger.delta(copy.head)), Joined((claim(4, body=b"other"),), (claim(3),)))
-        self.assertEqual((copy.head.checksum, copy.complete), (ledger.checksum, True))
+        self.assertEqual((copy.head.checksum, copy.is_complete), (ledger.checksum, True))
 
     def test_other_entry_in_a_place(self) -> None:
         """What has another content under the same number comes in the place of what was here."""
@@ -245,10 +245,10 @@ class ChecksumTests(SynchronousTestCase):
         """A head is compared at one of the latest versions, not at an older one or one that is not there yet."""
         ledger = ledger_of(*[0] * (CHECKSUMS_REMEMBERED_MAX + 1))
         version = ledger.version
-        known = [ledger.knows(Head(v, v, 1)) for v in (1, 2, 3, version, version + 1)]
+        known = [ledger.matches(Head(v, v, 1)) for v in (1, 2, 3, version, version + 1)]
         self.assertEqual(known, [True, False, False, False, True])
-        self.assertTrue(ledger.knows(Head(version, version)))
-        self.assertFalse(Ledger(OWNER).knows(Head(0, 0, 1)))
+        self.assertTrue(ledger.matches(Head(version, version)))
+        self.assertFalse(Ledger(OWNER).matches(Head(0, 0, 1)))
 
     def test_of_a_part(self) -> None:
         """A copy that is being paged in has none."""
@@ -293,7 +293,7 @@ class DeltaTests(SynchronousTestCase):
         reached = []
         while copy.version < ledger.version:
             copy.join(ledger.delta(copy.head, 2))
-            reached.append((copy.head.version, copy.head.reach, copy.complete))
+            reached.append((copy.head.version, copy.head.reach, copy.is_complete))
         self.assertEqual(reached, [(0, 2, False), (0, 4, False), (5, 5, True)])
 
     def test_pages_by_bytes(self) -> None:

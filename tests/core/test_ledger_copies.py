@@ -62,7 +62,7 @@ class Copies(RuleBasedStateMachine):
         """One tells another: copies 0 and 2 are told by the owner, or by copies, 1 only by copies."""
         ledger = self.owner if source == to and source != 1 else self.copies[source]
         head = self.copies[to].head
-        if ledger.complete and ledger.version > head.version:
+        if ledger.is_complete and ledger.version > head.version:
             self.deltas.append(ledger.delta(head, entries_max))
             if not late:
                 self.take(self.copies[to], self.deltas[-1])
@@ -77,7 +77,7 @@ class Copies(RuleBasedStateMachine):
     def begin_anew(self, to: int) -> None:
         """A copy does not wait for the rest of its pages, or takes in everything again."""
         copy = self.copies[to]
-        if copy.complete:
+        if copy.is_complete:
             copy.start_over()
         else:
             copy.give_up_pages()
@@ -98,10 +98,10 @@ class Copies(RuleBasedStateMachine):
     def complete_copies_are_the_ledger_as_it_was(self) -> None:
         for copy in getattr(self, "copies", ()):
             assert [*copy.entries] == sorted(copy.entries)
-            if copy.complete:
+            if copy.is_complete:
                 assert copy.entries == self.history[copy.version]
                 assert copy.checksum == self.checksums[copy.version]
-                assert self.owner.knows(copy.head)
+                assert self.owner.matches(copy.head)
 
     def teardown(self) -> None:
         """From anywhere, a few pages from the owner lead to the owner's state."""
@@ -110,7 +110,7 @@ class Copies(RuleBasedStateMachine):
                 if copy.version < self.owner.version:
                     copy.join(self.owner.delta(copy.head, 1))
             assert copy.entries == self.owner.entries
-            assert copy.complete
+            assert copy.is_complete
 
 
 class CopiesTests(SynchronousTestCase):
@@ -126,9 +126,9 @@ class CopiesTests(SynchronousTestCase):
 def tell(source: Ledger, to: Ledger, entries_max: int) -> None:
     """Bring one copy on as far as another is, page by page, as nodes do where whose ledger it is has gone."""
     told = source.head
-    if source.complete and to.complete and told.version == to.version and (told.checksum or 0) > to.checksum:
+    if source.is_complete and to.is_complete and told.version == to.version and (told.checksum or 0) > to.checksum:
         to.start_over()
-    while source.complete and source.version > to.version:
+    while source.is_complete and source.version > to.version:
         try:
             to.join(source.delta(to.head, entries_max))
         except Outdated:
@@ -161,7 +161,7 @@ class CloneTests(SynchronousTestCase):
                 tell(source, to, 2)
         self.assertEqual([copy.head for copy in copies], [copies[0].head] * 3)
         self.assertEqual([dict(copy.entries) for copy in copies], [dict(copies[0].entries)] * 3)
-        self.assertTrue(all(copy.complete for copy in copies))
+        self.assertTrue(all(copy.is_complete for copy in copies))
 
 
 class CopyTests(SynchronousTestCase):
@@ -176,25 +176,25 @@ class CopyTests(SynchronousTestCase):
 
     def test_resolved(self) -> None:
         """It has the place of its own and all else of the other."""
-        first, second = self.delta.resolved(self.find).added
+        first, second = self.delta.with_copies_resolved(self.find).added
         self.assertEqual((first, second), (claim(1), msgspec.structs.replace(self.of, node=OWNER, n=2)))
 
     def test_copied(self) -> None:
         """A copy has a checksum of what both say, so that nothing else is made of it."""
         copy = self.of.copied_by(OWNER, 2)
         self.assertEqual(copy, Copy(OWNER, 2, 2, 7, self.of.checksum))
-        (entry,) = Delta(OWNER, 1, 1, 2, 2, (copy,)).resolved(self.find).added
+        (entry,) = Delta(OWNER, 1, 1, 2, 2, (copy,)).with_copies_resolved(self.find).added
         assert isinstance(entry, Claim)
         self.assertEqual((entry.root, entry.rank, entry.checksum), ((5, 1), self.of.rank, self.of.checksum))
         self.of = msgspec.structs.replace(self.of, body=b"other")
-        self.assertRaises(Gap, Delta(OWNER, 1, 1, 2, 2, (copy,)).resolved, self.find)
+        self.assertRaises(Gap, Delta(OWNER, 1, 1, 2, 2, (copy,)).with_copies_resolved, self.find)
 
     def test_of_what_is_not_here(self) -> None:
         """Then the delta is a gap, and nothing of it is taken."""
-        self.assertRaises(Gap, self.delta.resolved, lambda node, n: None)
-        self.assertRaises(Gap, self.delta.resolved, lambda node, n: End(2, 7, "k", 18.0, 1, ()))
+        self.assertRaises(Gap, self.delta.with_copies_resolved, lambda node, n: None)
+        self.assertRaises(Gap, self.delta.with_copies_resolved, lambda node, n: End(2, 7, "k", 18.0, 1, ()))
 
     def test_without_copies(self) -> None:
         """Nothing is to be done."""
         delta = Delta(OWNER, 0, 0, 1, 1, (claim(1),))
-        self.assertIs(delta.resolved(self.find), delta)
+        self.assertIs(delta.with_copies_resolved(self.find), delta)

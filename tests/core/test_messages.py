@@ -40,4 +40,4 @@ class ForAll(SynchronousTestCase):
             (Message(SENDER, deltas=(whole, copied)), False),
             (Message(SENDER, deltas=(whole,), settings=(setting,)), False),
         ):
-            self.assertEqual(message.for_all, for_all)
+            self.assertEqual(message.is_same_for_all, for_all)

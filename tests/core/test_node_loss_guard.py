@@ -106,7 +106,7 @@ class Duration(GuardCase):
     def test_in_the_next_incarnation(self) -> None:
         """It is kept."""
         self.cluster["a"].set_guard_duration(7.0)
-        self.cluster["a"].anew(99, self.cluster.now)
+        self.cluster["a"].continue_as(99, self.cluster.now)
         self.assertEqual(self.cluster["a"].guard_s, 7.0)
 
 
@@ -178,11 +178,11 @@ class Ending(SuspectCase):
 
     def test_renewed_here(self) -> None:
         """An instance that comes here goes on with the same registration; the others stay suspect."""
-        before = self.cluster["a"].claims.shown(member(1))
+        before = self.cluster["a"].claims.listed_claim(member(1))
         assert before is not None
         self.assertTrue(self.cluster.renew("a", member(1)))
         self.assertEqual((self.listed(), self.listed("c"), self.told()[2:]), ("1 2? 3", "1 2? 3", ["changed restored"]))
-        after = self.cluster["a"].claims.shown(member(1))
+        after = self.cluster["a"].claims.listed_claim(member(1))
         assert after is not None
         self.assertEqual(after.root, before.root)
 
@@ -194,7 +194,7 @@ class Ending(SuspectCase):
         self.assertEqual(self.told(2)[2:], ["changed registered"])
         self.heal()
         self.run_for(3)
-        shown = self.cluster["b"].claims.shown(member(2))
+        shown = self.cluster["b"].claims.listed_claim(member(2))
         assert shown is not None
         self.assertEqual(shown.body, b'{"new":1}')
 
@@ -230,9 +230,9 @@ class Ending(SuspectCase):
 
     def test_what_is_left(self) -> None:
         """It is told by app, with how many there are and how long it takes at most."""
-        self.assertEqual(self.cluster["a"].guarded(self.cluster.now), [GuardedApp("web", 2, GUARD_S - 0.5)])
+        self.assertEqual(self.cluster["a"].guarded_apps(self.cluster.now), [GuardedApp("web", 2, GUARD_S - 0.5)])
         self.run_for(GUARD_S)
-        self.assertEqual(self.cluster["a"].guarded(self.cluster.now), [])
+        self.assertEqual(self.cluster["a"].guarded_apps(self.cluster.now), [])
 
 
 class Lifting(SuspectCase):
@@ -316,7 +316,7 @@ class ByHand(SynchronousTestCase):
         self.guard = Guard(20.0, 10.0)
 
     def lose(self, number: int, hidden_at: float = 100.0, now: float = 100.0, members: int = 1) -> str:
-        return self.guard.lose(member(number), members, hidden_at, {2: hidden_at}, now)
+        return self.guard.decide_on(member(number), members, hidden_at, {2: hidden_at}, now)
 
     def judge(self, *numbers: int, looks: int = 100, out_of_sight: bool = True) -> tuple[int, list[str]]:
         members = [member(number) for number in numbers]
@@ -325,15 +325,15 @@ class ByHand(SynchronousTestCase):
 
     def test_on(self) -> None:
         """However short it is."""
-        self.assertEqual([Guard(s, 10.0).on for s in (0.0, 0.5)], [False, True])
+        self.assertEqual([Guard(s, 10.0).is_on for s in (0.0, 0.5)], [False, True])
         self.assertEqual(GUARD_S_MAX, 3600.0)
 
     def test_judged(self) -> None:
         """Nobody is a suspect before all was looked at; who waited for that is lost once more."""
-        self.assertEqual((self.lose(1), self.guard.undecided, self.guard.apps), ("undecided", True, []))
+        self.assertEqual((self.lose(1), self.guard.has_undecided, self.guard.apps), ("undecided", True, []))
         self.assertEqual(self.judge(1), (1, [member(1)]))
-        self.assertEqual((self.lose(1), self.guard.undecided, self.guard.apps), ("suspect", False, ["web"]))
-        self.assertEqual(self.guard.guarded(105.0), [GuardedApp("web", 1, 15.0)])
+        self.assertEqual((self.lose(1), self.guard.has_undecided, self.guard.apps), ("suspect", False, ["web"]))
+        self.assertEqual(self.guard.guarded_apps(105.0), [GuardedApp("web", 1, 15.0)])
 
     def test_until_the_last(self) -> None:
         """What is left of the guard is that of the last suspect."""
@@ -342,15 +342,15 @@ class ByHand(SynchronousTestCase):
         self.judge(1, 2)
         self.lose(1, 100.0)
         self.lose(2, 97.0)
-        self.assertEqual(self.guard.guarded(105.0), [GuardedApp("web", 2, 15.0)])
+        self.assertEqual(self.guard.guarded_apps(105.0), [GuardedApp("web", 2, 15.0)])
 
     def test_over(self) -> None:
         """A suspect is hidden when its time has come, which never becomes later."""
         self.lose(1)
         self.judge(1)
         self.lose(1)
-        self.assertEqual((self.lose(1, 110.0, 119.9), self.guard.over(119.9)), ("suspect", {}))
-        self.assertEqual(self.guard.over(120.0), {member(1): None})
+        self.assertEqual((self.lose(1, 110.0, 119.9), self.guard.suspects_over(119.9)), ("suspect", {}))
+        self.assertEqual(self.guard.suspects_over(120.0), {member(1): None})
         self.assertEqual(self.lose(1, 110.0, 120.0), "hidden")
         self.assertEqual(self.guard.apps, [])
 
@@ -358,18 +358,18 @@ class ByHand(SynchronousTestCase):
         """Who is heard of waits for no judgement."""
         self.lose(1)
         self.guard.forget(member(1))
-        self.assertFalse(self.guard.undecided)
+        self.assertFalse(self.guard.has_undecided)
 
     def test_counted_anew(self) -> None:
         """Each judgement counts all members again, and one that takes several calls counts them once."""
         self.lose(1)
         self.assertEqual(self.judge(1, 2, 3, looks=2), (2, []))
         self.assertEqual(self.judge(1, 2, 3, looks=2), (1, [member(1)]))
-        self.guard.judged()
+        self.guard.forget_judgements()
         self.lose(2)
         self.assertEqual(self.judge(1, 2, 3, looks=2), (2, []))
         self.assertEqual(self.judge(1, 2, 3, looks=2), (1, [member(2)]))
-        self.guard.judged()
+        self.guard.forget_judgements()
         self.lose(3)
         self.assertEqual(self.judge(1, 2, 3, out_of_sight=False), (3, [member(3)]))
         self.assertEqual(self.lose(3), "hidden")
@@ -379,7 +379,7 @@ class ByHand(SynchronousTestCase):
         self.lose(1)
         self.judge(1, 2, 3, looks=2)
         self.guard.forget(member(1))
-        self.guard.judged()
+        self.guard.forget_judgements()
         self.lose(2)
         self.assertEqual(self.judge(1, 2, 3, looks=2), (2, []))
 
@@ -392,9 +392,9 @@ class ByHand(SynchronousTestCase):
         for number, at in hidden_at.items():
             self.guard.forget(member(number))
             self.lose(number, at)
-        self.assertEqual([*self.guard.over(125.0)], [member(2)])
+        self.assertEqual([*self.guard.suspects_over(125.0)], [member(2)])
         self.guard.forget(member(2))
-        self.assertEqual([*self.guard.over(130.0)], [member(1)])
+        self.assertEqual([*self.guard.suspects_over(130.0)], [member(1)])
 
     def test_window(self) -> None:
         """What was hidden counts as lost for ten seconds: so long one of three is followed by a mass loss."""
@@ -403,7 +403,7 @@ class ByHand(SynchronousTestCase):
             self.lose(1)
             self.judge(1, 2, 3, out_of_sight=False)
             self.assertEqual(self.lose(1, members=3), "hidden")
-            self.guard.judged()
+            self.guard.forget_judgements()
             self.lose(2, now, now)
             self.guard.judge(lambda app: [member(2), member(3)], lambda key: key == member(2), 100, now)
             self.assertEqual(self.lose(2, now, now), outcome)

@@ -78,7 +78,7 @@ class Forgetting(GuardCase):
     def test_changed(self) -> None:
         """With another body it is the next revision of what was known."""
         self.cluster.register("a", member(1), b"new")
-        shown = self.cluster["a"].claims.shown(member(1))
+        shown = self.cluster["a"].claims.listed_claim(member(1))
         assert shown is not None
         self.assertEqual((shown.body, shown.rev), (b"new", 2))
 
@@ -94,7 +94,7 @@ class AtOnce(GuardCase):
         self.assertTrue(self.cluster.renew("a", member(1)))
         for _ in range(60):
             self.cluster.run(0.25)
-            self.assertFalse(self.cluster["c"].claims.guard.undecided)
+            self.assertFalse(self.cluster["c"].claims.guard.has_undecided)
         self.assertEqual(self.listed("c"), "1?")
 
 
@@ -130,7 +130,7 @@ class Away(GuardCase):
         self.cluster.replicas["a"] = replica
         self.cluster.cut.clear()
         self.cluster.run(6)
-        self.assertEqual((replica.ready, self.listed()), (True, "1? 2?"))
+        self.assertEqual((replica.is_ready, self.listed()), (True, "1? 2?"))
         self.cluster.run(died_at + COUNTS_S + GUARD_S - 0.5 - self.cluster.now)
         self.assertEqual(self.listed(), "1? 2?")
         self.cluster.run(1)
@@ -142,7 +142,7 @@ class Away(GuardCase):
         self.cut("b")
         self.run_for(COUNTS_S + 0.5)
         self.cluster.now += 700.0
-        self.cluster["a"].anew(77, self.cluster.now)
+        self.cluster["a"].continue_as(77, self.cluster.now)
         self.cluster.cut.add("c")
         self.cluster.run(6)
         self.assertEqual(self.listed(), "")

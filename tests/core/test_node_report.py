@@ -18,7 +18,7 @@ class Hears(ContactsCase):
             self.meet(number)
         self.meet(2, beats=6, at=NOW + 5.5)
         self.peers.hear(counter(6, 0.0, 4, left=True), NOW)
-        self.peer(5).replace(NOW)
+        self.peer(5).mark_replaced(NOW)
         self.assertEqual(
             heard_peers(self.peers, NOW + 6),
             (

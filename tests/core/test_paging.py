@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.last_writer_wins import BUCKETS, DIGESTS_MAX, SETTINGS_PER_KEY_MAX, bucket, size_of
 from bender.core.ledger import DELTA_ENTRIES_MAX
-from bender.core.messages import WHOLE, ConfigSetting, Message, OutgoingMessage
+from bender.core.messages import ALL_DIGESTS, ConfigSetting, Message, OutgoingMessage
 from bender.core.setting_pages import SETTINGS_BYTES_MAX, SETTINGS_PER_MESSAGE_MAX
 from bender.exchange import wire
 from tests.core.cluster import Cluster
@@ -58,7 +58,7 @@ class Crowded(Cluster):
         if name in self.asking or name == "z" or request.push:
             super().carry(name, request)
         else:
-            self[name].failed(self.now, request)
+            self[name].note_failure(self.now, request)
 
     def answer(self, request: OutgoingMessage) -> Message | None:
         answer = super().answer(request)
@@ -137,13 +137,13 @@ class PagesTests(SynchronousTestCase):
         cluster.join("a", settings(names(NUMBER, 10)))
         cluster.rounds()
         (plain,) = [request.message for request in cluster.sent if request.message.buckets]
-        self.assertEqual((len(plain.settings), plain.known, plain.window), (10, (), WHOLE))
+        self.assertEqual((len(plain.settings), plain.known, plain.window), (10, (), ALL_DIGESTS))
         self.assertEqual({answer.known for answer in cluster.answers}, {()})
         cluster.join("a", settings(names(NUMBER, 11)[10:]))
         cluster.sent.clear()
         cluster.rounds()
         (named,) = [request.message for request in cluster.sent if request.message.buckets]
-        self.assertEqual((named.settings, named.window, named.buckets), ((), WHOLE, (NUMBER,)))
+        self.assertEqual((named.settings, named.window, named.buckets), ((), ALL_DIGESTS, (NUMBER,)))
         self.assertEqual(named.known, tuple(cluster["a"].configuration.digests(NUMBER)))
 
 
@@ -163,7 +163,7 @@ class BytesTests(SynchronousTestCase):
         cluster.asking = asking
         cluster.answers.clear()
         cluster.join("a", self.halves(numbers, more))
-        cluster[asking].round(cluster.now)
+        cluster[asking].start_round(cluster.now)
         (first,) = cluster[asking].take_requests()
         cluster.carry(asking, first)
         (second,) = cluster[asking].take_requests()
@@ -215,7 +215,7 @@ class WindowsTests(SynchronousTestCase):
         ]
         for number in numbers:
             first, second = [window for of, window in windows if of == (number,)][:2]
-            self.assertEqual((first[0], first[1] + 1, second[1]), (0, second[0], WHOLE[1]))
+            self.assertEqual((first[0], first[1] + 1, second[1]), (0, second[0], ALL_DIGESTS[1]))
         self.assertLess(cluster.longest, MESSAGE_BYTES_MAX)
         self.assertGreater(cluster.longest, 60_000)
 
@@ -228,7 +228,7 @@ class WindowsTests(SynchronousTestCase):
             cluster.rounds()
         windows = [request for request in cluster.sent if request.message.known]
         self.assertEqual([request.message.window[0] == 0 for request in windows], [True, False, True, False])
-        self.assertEqual([request.compares for request in windows], [None] * 4)
+        self.assertEqual([request.comparison_ask for request in windows], [None] * 4)
 
 
 class TurnsTests(SynchronousTestCase):
@@ -271,14 +271,14 @@ class ReadinessTests(SynchronousTestCase):
     def start(self, cluster: Crowded) -> int:
         """Another one starts, beside a; the calls until it is ready."""
         replica = cluster.start("z", 26, "a")
-        replica.round(cluster.now)
+        replica.start_round(cluster.now)
         for count in range(1, 3000):
             requests = replica.take_requests()
             for request in requests:
                 cluster.carry("z", request)
             if not requests:
                 replica.sweep(cluster.now)
-            if replica.ready:
+            if replica.is_ready:
                 return count
         raise AssertionError("it does not become ready")
 
@@ -302,19 +302,19 @@ class ReadinessTests(SynchronousTestCase):
         cluster = Crowded("a", page_entries_max=10)
         cluster.join("a", settings(names(NUMBER, 35)))
         replica = cluster.start("z", 26, "a")
-        replica.round(cluster.now)
+        replica.start_round(cluster.now)
         pages = 0
-        while not replica.ready:
+        while not replica.is_ready:
             (request,) = replica.take_requests()
             answer = cluster.answer(request)
             assert answer is not None
-            replica.answered(cluster.now, request, answer)
+            replica.receive_answer(cluster.now, request, answer)
             if request.message.buckets:
                 pages += 1
                 self.assertEqual(answer.partial, pages < 4, pages)
                 self.assertEqual(len(replica.configuration), min(10 * pages, 35))
                 peer = replica.peers.get(1)
-                self.assertEqual(peer and peer.agreed, float("-inf") if pages < 4 else cluster.now)
+                self.assertEqual(peer and peer.agreed_at, float("-inf") if pages < 4 else cluster.now)
         self.assertEqual((pages, len(replica.settings("backend"))), (4, 35))
 
     def test_waits_while_pages_come(self) -> None:
@@ -322,8 +322,8 @@ class ReadinessTests(SynchronousTestCase):
         cluster = Crowded("a", page_entries_max=10)
         cluster.join("a", settings(names(NUMBER, 95)))
         replica = cluster.start("z", 26, "a")
-        replica.round(cluster.now)
-        while not replica.ready:
+        replica.start_round(cluster.now)
+        while not replica.is_ready:
             cluster.now += 0.7
             replica.sweep(cluster.now)
             for request in replica.take_requests():

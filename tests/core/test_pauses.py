@@ -24,43 +24,43 @@ class Pausing(ReplicaCase):
         self.sent()
 
     def test_gap(self) -> None:
-        self.assertTrue(self.replica.notice(NOW + 1.5))
-        self.assertFalse(self.replica.notice(NOW + 3.125))
+        self.assertTrue(self.replica.check_ready(NOW + 1.5))
+        self.assertFalse(self.replica.check_ready(NOW + 3.125))
         self.assertEqual((self.replica.readiness.away_s, self.replica.readiness.waited_s(NOW + 4.0)), (1.625, 0.875))
         self.assertIn("n2:1730", self.sent())
-        self.assertEqual(self.replica.readiness.missing(NOW + 3.125), ["n2:1730"])
+        self.assertEqual(self.replica.readiness.unanswered_addresses(NOW + 3.125), ["n2:1730"])
 
     def test_noticed_by_all(self) -> None:
         """Whatever this node does next notices it."""
-        self.replica.round(NOW)
+        self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         done: list[Callable[[float], object]] = [
             lambda at: self.answer(request, 2, at),
-            lambda at: self.replica.failed(at, request),
-            self.replica.round,
+            lambda at: self.replica.note_failure(at, request),
+            self.replica.start_round,
             self.replica.sweep,
             self.replica.leave,
             lambda at: self.say(2, at),
         ]
         for do in done:
-            self.replica.readiness.away_s, self.replica.gossip.left = 0.0, False
+            self.replica.readiness.away_s, self.replica.gossip.has_left = 0.0, False
             do(self.replica._noticed_at + 5.0)
             self.assertEqual(self.replica.readiness.away_s, 5.0)
 
     def test_clock_set_back(self) -> None:
         """A clock that goes back makes no gap, neither then nor when it catches up."""
-        self.replica.notice(NOW + 1.0)
-        self.replica.notice(NOW - 5.0)
-        self.assertTrue(self.replica.notice(NOW + 1.5))
+        self.replica.check_ready(NOW + 1.0)
+        self.replica.check_ready(NOW - 5.0)
+        self.assertTrue(self.replica.check_ready(NOW + 1.5))
 
     def test_back(self) -> None:
         """Deadlines move by the gap, and by the time until it is ready again; all else is as late as it was."""
-        self.replica.notice(NOW + 5.0)
+        self.replica.check_ready(NOW + 5.0)
         (lease,) = self.replica.claims.leases
         self.assertEqual((lease.deadline, self.peer(2).heard_at), (NOW + 15.0, NOW + 5.0))
         request = self.replica.take_requests()[0]
         self.answer(request, 2, NOW + 6.0)
-        self.assertTrue(self.replica.ready)
+        self.assertTrue(self.replica.is_ready)
         self.assertEqual((lease.deadline, self.peer(2).shift_s), (NOW + 16.0, 0.0))
 
     def test_much_to_judge(self) -> None:
@@ -76,66 +76,66 @@ class Pausing(ReplicaCase):
         self.replica.receive(NOW, Message(sender(2), {}, counters[:1], (two.delta(Head()),), digest=digest))
         at = NOW + 40.0
         self.replica.take_requests()
-        self.replica.notice(at)
+        self.replica.check_ready(at)
         for n in [*two.entries]:
             two.remove(n)
         deltas = (two.delta(Head(2 * KEYS_PER_SLICE + 1, 2 * KEYS_PER_SLICE + 1)), three.delta(Head()))
         (request,) = self.replica.take_requests()
         told = Message(sender(2), {}, counters, deltas, echo=request.message.ask, digest=digest)
-        self.replica.answered(at, request, told)
-        self.assertFalse(self.replica.ready)
-        while not self.replica.ready:
+        self.replica.receive_answer(at, request, told)
+        self.assertFalse(self.replica.is_ready)
+        while not self.replica.is_ready:
             at += 0.01
             self.replica.sweep(at)
-        self.assertFalse(self.replica.claims.guard.undecided)
-        (guarded,) = self.replica.guarded(at)
+        self.assertFalse(self.replica.claims.guard.has_undecided)
+        (guarded,) = self.replica.guarded_apps(at)
         self.assertEqual(guarded.suspects, 2 * KEYS_PER_SLICE + 1)
 
     def test_back_late(self) -> None:
         """An instance that could not renew for its ttl gets no time back: it renews at another node."""
         self.replica.register(NOW, OTHER_KEY, update(BODY, 8.0))
-        self.replica.notice(NOW + 5.0)
+        self.replica.check_ready(NOW + 5.0)
         request = self.replica.take_requests()[0]
         for at in (6.0, 7.0, 8.0):
-            self.replica.notice(NOW + at)
+            self.replica.check_ready(NOW + at)
         self.answer(request, 2, NOW + 9.0)
         self.assertEqual([lease.deadline for lease in self.replica.claims.leases], [NOW + 19.0, NOW + 13.0])
 
     def test_shorter_than_the_ttl(self) -> None:
         """It goes on counting heartbeats meanwhile."""
-        self.replica.notice(NOW + 9.0)
+        self.replica.check_ready(NOW + 9.0)
         before = self.beats(NOW + 9.0)
-        self.replica.round(NOW + 9.25)
+        self.replica.start_round(NOW + 9.25)
         self.assertEqual(self.beats(NOW + 9.25), before + 1)
 
     def test_as_long_as_the_ttl(self) -> None:
         """It must not be heard before it knows what became of its own."""
-        self.replica.notice(NOW + 10.0)
+        self.replica.check_ready(NOW + 10.0)
         before = self.beats(NOW + 10.0)
-        self.replica.round(NOW + 10.25)
+        self.replica.start_round(NOW + 10.25)
         self.assertEqual(self.beats(NOW + 10.25), before)
-        self.replica.notice(NOW + 12.0)
-        self.replica.round(NOW + 12.0)
+        self.replica.check_ready(NOW + 12.0)
+        self.replica.start_round(NOW + 12.0)
         self.assertEqual(self.beats(NOW + 12.0), before)
         self.replica.gossip.ask(["n2:1730"], NOW + 12.0)
         self.answer(self.replica.take_requests()[0], 2, NOW + 12.0)
-        self.assertEqual((self.replica.ready, self.beats(NOW + 12.0)), (True, before + 1))
-        self.replica.round(NOW + 13.0)
+        self.assertEqual((self.replica.is_ready, self.beats(NOW + 12.0)), (True, before + 1))
+        self.replica.start_round(NOW + 13.0)
         self.assertEqual(self.beats(NOW + 13.0), before + 2)
 
     def test_seeds_that_never_answered(self) -> None:
         """They are waited for at a start alone."""
-        self.replica.located("n9:1730", ["n9:1730"])
-        self.replica.notice(NOW + 5.0)
+        self.replica.set_seed_addresses("n9:1730", ["n9:1730"])
+        self.replica.check_ready(NOW + 5.0)
         request = next(each for each in self.replica.take_requests() if each.address == "n2:1730")
         self.answer(request, 2, NOW + 5.0)
-        self.assertTrue(self.replica.ready)
+        self.assertTrue(self.replica.is_ready)
 
     def test_backlog_of_short_pauses(self) -> None:
         """Whatever is a pause may have left a backlog."""
         self.replica = Replica(sender(1), Timing(0.5), NOW)
         self.meet(2)
-        self.replica.notice(NOW + 0.875)
+        self.replica.check_ready(NOW + 0.875)
         self.say(3, NOW + 0.875)
         self.assertNotIn(3, self.replica.peers)
 
@@ -143,12 +143,12 @@ class Pausing(ReplicaCase):
         self.replica.gossip.ask(["n2:1730"], at)
         request = self.replica.take_requests()[-1]
         for link in self.replica.links:
-            link.rounds.clear()
+            link.open_rounds.clear()
         return request.message.counters[0].beats
 
     def test_backlog(self) -> None:
         """For half an interval requests may have waited here, and introduce nobody."""
-        self.replica.notice(NOW + 5.0)
+        self.replica.check_ready(NOW + 5.0)
         self.say(3, NOW + 5.25)
         self.assertNotIn(3, self.replica.peers)
         self.say(3, NOW + 5.5)
@@ -178,38 +178,38 @@ class Anew(ReplicaCase):
 
     def test_outlived(self) -> None:
         """After more than ten minutes."""
-        self.assertEqual([self.replica.outlived(NOW + s) for s in (600.0, 600.5)], [False, True])
+        self.assertEqual([self.replica.is_forgotten(NOW + s) for s in (600.0, 600.5)], [False, True])
 
     def test_after_an_absence(self) -> None:
         """It waits for those that the one before knew and that had not left, and keeps nothing of it."""
         self.meet(3).left = True
-        self.replica.located("n4:1730", ["n4:1730"])
-        self.replica.anew(9, NOW + 700.0)
+        self.replica.set_seed_addresses("n4:1730", ["n4:1730"])
+        self.replica.continue_as(9, NOW + 700.0)
         self.assertEqual((self.replica.identity, self.replica.readiness.away_s), (Sender(9, "n1", "n1:1730"), 700.0))
-        self.assertEqual(self.replica.links.expected, ("n2:1730",))
+        self.assertEqual(self.replica.links.expected_addresses, ("n2:1730",))
         self.assertEqual((self.replica.claims.ledger.version, len(self.replica.peers)), (0, 0))
-        self.assertFalse(self.replica.notice(NOW + 700.0))
+        self.assertFalse(self.replica.check_ready(NOW + 700.0))
         self.assertEqual(self.sent(), [])
 
     def test_what_nobody_tells_of(self) -> None:
         """What the one before had listed is over when all have answered."""
-        self.replica.anew(9, NOW + 700.0)
+        self.replica.continue_as(9, NOW + 700.0)
         self.replica.take_events()
-        self.replica.round(NOW + 700.0)
+        self.replica.start_round(NOW + 700.0)
         (request,) = self.replica.take_requests()
         self.answer(request, 2, NOW + 700.1)
         self.assertEqual([(e.what, e.reason) for e in self.replica.take_events()], [("offline", "expired")])
-        self.assertEqual(self.replica.links.expected, ())
+        self.assertEqual(self.replica.links.expected_addresses, ())
 
     def test_surpassed(self) -> None:
         """It takes its claims along, and ends the former one for everybody, by more than either can have counted."""
         self.say(2, NOW, heads={1: Head(9, 9)}, beats=99999)
-        self.assertTrue(self.replica.surpassed)
-        self.replica.anew(9, NOW + 0.5)
+        self.assertTrue(self.replica.is_surpassed)
+        self.replica.continue_as(9, NOW + 0.5)
         former = self.peer(1)
         self.assertEqual((former.left, former.heard_at), (True, NOW + 0.5))
         self.assertEqual(former.beats, BEATS_BEYOND)
-        self.assertFalse(self.replica.surpassed)
+        self.assertFalse(self.replica.is_surpassed)
         for _ in range(2):
             self.replica.sweep(NOW + 5.0)
         self.assertEqual([(e.node, e.key) for e in self.replica.claims.ledger.entries.values()], [(9, KEY)])
@@ -222,13 +222,15 @@ class Anew(ReplicaCase):
             answer = self.replica.receive(NOW, Message(sender(3), {}, (counter, Counter(3, "n3", "n3:1730", 1, 0.0))))
             self.assertEqual(answer, Message(sender(1)))
         self.assertNotIn(3, self.replica.peers)
-        self.replica.anew(9, NOW)
+        self.replica.continue_as(9, NOW)
         self.assertEqual(self.peer(1).beats, 1070)
 
     def test_surpassed_by_an_answer(self) -> None:
         """The request has failed, and nothing of its answer is taken."""
-        self.replica.round(NOW)
+        self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
-        self.replica.answered(NOW, request, Message(sender(2), {1: Head(9, 9)}, (Counter(3, "n3", "n3:1730", 1, 0.0),)))
-        self.assertEqual((self.replica.surpassed, self.replica.links["n2:1730"].failed), (True, True))
+        self.replica.receive_answer(
+            NOW, request, Message(sender(2), {1: Head(9, 9)}, (Counter(3, "n3", "n3:1730", 1, 0.0),))
+        )
+        self.assertEqual((self.replica.is_surpassed, self.replica.links["n2:1730"].has_failed), (True, True))
         self.assertNotIn(3, self.replica.peers)

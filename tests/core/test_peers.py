@@ -7,7 +7,7 @@ from math import inf
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.messages import Counter, Sender
-from bender.core.peers import Peer, Peers, covered
+from bender.core.peers import Peer, Peers, are_known_to_all
 from bender.core.timing import Timing
 
 HERE = "n1:1730"
@@ -36,7 +36,7 @@ class ContactsCase(SynchronousTestCase):
         return peer
 
     def message(self, number: int, at: float) -> None:
-        self.peers.message_from(Sender(number, f"n{number}", f"n{number}:1730"), at)
+        self.peers.note_message_from(Sender(number, f"n{number}", f"n{number}:1730"), at)
 
 
 class Meeting(ContactsCase):
@@ -44,7 +44,7 @@ class Meeting(ContactsCase):
         """Nothing is known of a peer but who and where it is."""
         peer = Peer(2, "n2", "n2:1730", NOW)
         self.assertEqual((peer.api_port, peer.left, peer.known_beats), (0, False, -1))
-        self.assertEqual((peer.known_at, peer.hidden_s, peer.ttls), (-inf, -inf, None))
+        self.assertEqual((peer.known_at, peer.hidden_ttl_s, peer.ttls), (-inf, -inf, None))
 
     def test_unheard(self) -> None:
         """Who was met is known, and not heard before its ledger is here."""
@@ -53,8 +53,8 @@ class Meeting(ContactsCase):
         self.assertEqual((peer.name, peer.address, peer.api_port), ("n2", "n2:1730", 1729))
         self.assertEqual((peer.beats, peer.heard_at), (-1, -inf))
         self.assertEqual((peer.known_beats, peer.known_at, peer.met_at), (5, 998.5, NOW))
-        self.assertEqual((peer.message_at, peer.echoed, peer.agreed), (-inf, -inf, -inf))
-        self.assertEqual((peer.gone, peer.shift_s, peer.heads), (False, 0.0, {}))
+        self.assertEqual((peer.message_at, peer.echoed_at, peer.agreed_at), (-inf, -inf, -inf))
+        self.assertEqual((peer.is_gone, peer.shift_s, peer.shown_versions), (False, 0.0, {}))
         self.assertEqual((len(self.peers), 2 in self.peers, 3 in self.peers), (1, True, False))
 
     def test_too_old(self) -> None:
@@ -72,7 +72,7 @@ class Meeting(ContactsCase):
         """An incarnation at this node's address was there before it, and is none that lives."""
         self.peers.meet(Counter(2, "n1", HERE, 5, 0.0, left=False), NOW)
         peer = self.peer(2)
-        self.assertEqual((peer.replaced, peer.replaced_at, peer.gone), (True, NOW, True))
+        self.assertEqual((peer.replaced, peer.replaced_at, peer.is_gone), (True, NOW, True))
 
     def test_newer(self) -> None:
         """Of two heartbeats the later one is known, of two ages of one the larger."""
@@ -97,9 +97,9 @@ class Meeting(ContactsCase):
         """With a peer goes what others have shown to have of it."""
         for number in (2, 3):
             self.meet(number)
-        self.peer(3).heads.update({2: 7, 4: 1})
+        self.peer(3).shown_versions.update({2: 7, 4: 1})
         self.peers.forget(self.peer(2))
-        self.assertEqual((len(self.peers), self.peer(3).heads), (1, {4: 1}))
+        self.assertEqual((len(self.peers), self.peer(3).shown_versions), (1, {4: 1}))
 
 
 class Hearing(ContactsCase):
@@ -128,19 +128,19 @@ class Hearing(ContactsCase):
         """A last counter says so, and a larger one takes it back."""
         peer = self.meet(2)
         self.peers.hear(counter(6, left=True), NOW)
-        self.assertEqual((peer.gone, self.peers.silent(peer, NOW)), (True, True))
+        self.assertEqual((peer.is_gone, self.peers.is_silent(peer, NOW)), (True, True))
         self.peers.hear(counter(6), NOW)
-        self.assertTrue(peer.gone)
+        self.assertTrue(peer.is_gone)
         self.peers.hear(counter(7), NOW)
-        self.assertFalse(peer.gone)
+        self.assertFalse(peer.is_gone)
 
     def test_silent(self) -> None:
         """Three intervals after the last heartbeat."""
         peer = self.meet(2)
-        self.assertFalse(self.peers.silent(peer, NOW + 5.9))
-        self.assertTrue(self.peers.in_sight(2, NOW + 5.9))
-        self.assertTrue(self.peers.silent(peer, NOW + 6.0))
-        self.assertEqual([self.peers.in_sight(number, NOW + 6.0) for number in (2, 9)], [False, False])
+        self.assertFalse(self.peers.is_silent(peer, NOW + 5.9))
+        self.assertTrue(self.peers.is_in_sight(2, NOW + 5.9))
+        self.assertTrue(self.peers.is_silent(peer, NOW + 6.0))
+        self.assertEqual([self.peers.is_in_sight(number, NOW + 6.0) for number in (2, 9)], [False, False])
 
     def test_counting(self) -> None:
         """Claims count for their ttl and three intervals; those of nobody known do not."""
@@ -153,21 +153,21 @@ class Hearing(ContactsCase):
     def test_forgettable(self) -> None:
         """Longer after its last known heartbeat than T + 3·I and ten minutes."""
         peer = self.meet(2)
-        self.assertEqual([self.peers.forgettable(peer, 0.0, NOW + s) for s in (626.0, 626.1)], [False, True])
-        self.assertFalse(self.peers.forgettable(peer, 60.0, NOW + 666.0))
+        self.assertEqual([self.peers.is_forgettable(peer, 0.0, NOW + s) for s in (626.0, 626.1)], [False, True])
+        self.assertFalse(self.peers.is_forgettable(peer, 60.0, NOW + 666.0))
 
 
 class Messages(ContactsCase):
     def test_known(self) -> None:
         """A message is a sign of life, and says where its sender is now."""
         peer = self.meet(2)
-        peer.replace(NOW)
+        peer.mark_replaced(NOW)
         sender = Sender(2, "n2", "n9:1730")
-        self.assertIs(self.peers.message_from(sender, NOW + 1.0), peer)
+        self.assertIs(self.peers.note_message_from(sender, NOW + 1.0), peer)
         self.assertEqual((peer.message_at, peer.address, peer.replaced), (NOW + 1.0, "n9:1730", False))
 
     def test_unknown(self) -> None:
-        self.assertIsNone(self.peers.message_from(Sender(2, "n2", "n2:1730"), NOW))
+        self.assertIsNone(self.peers.note_message_from(Sender(2, "n2", "n2:1730"), NOW))
         self.assertEqual(len(self.peers), 0)
 
 
@@ -175,7 +175,7 @@ class Replacing(ContactsCase):
     """Another incarnation answers at the address of one that was there before."""
 
     def found(self, since: float, number: int = 3) -> bool:
-        self.peers.found("n2:1730", number, since)
+        self.peers.note_answer_at("n2:1730", number, since)
         return self.peer(2).replaced
 
     def test_not_met(self) -> None:
@@ -214,7 +214,7 @@ class Replacing(ContactsCase):
     def test_taken_back(self) -> None:
         """A heartbeat of more than 1.5·I later takes it back."""
         peer = self.meet(2)
-        peer.replace(NOW)
+        peer.mark_replaced(NOW)
         self.peers.hear(counter(6), NOW + 3.0)
         self.assertTrue(peer.replaced)
         self.peers.hear(counter(7), NOW + 3.1)
@@ -225,15 +225,15 @@ class Succeeding(ContactsCase):
     def test_succeeded(self) -> None:
         """A peer is succeeded when it is gone and its address has somebody else, maybe this node."""
         gone, other = self.meet(2), self.meet(3)
-        self.assertFalse(self.peers.succeeded(gone))
+        self.assertFalse(self.peers.has_successor(gone))
         gone.left = True
-        self.assertFalse(self.peers.succeeded(gone))
+        self.assertFalse(self.peers.has_successor(gone))
         other.address = gone.address
-        self.assertEqual((self.peers.succeeded(gone), self.peers.succeeded(other)), (True, False))
+        self.assertEqual((self.peers.has_successor(gone), self.peers.has_successor(other)), (True, False))
         other.left = True
-        self.assertFalse(self.peers.succeeded(gone))
+        self.assertFalse(self.peers.has_successor(gone))
         gone.address = HERE
-        self.assertTrue(self.peers.succeeded(gone))
+        self.assertTrue(self.peers.has_successor(gone))
 
 
 class State(ContactsCase):
@@ -246,7 +246,7 @@ class State(ContactsCase):
         other.address = peer.address
         states.append(self.peers.state(peer, NOW))
         self.assertEqual(states, ["heard", "silent", "left", "replaced"])
-        other.replace(NOW)
+        other.mark_replaced(NOW)
         self.assertEqual(self.peers.state(other, NOW), "replaced")
 
 
@@ -257,7 +257,7 @@ class Sharing(ContactsCase):
         for number, each in zip((3, 2, 4), heard_at, strict=False):
             peer = self.meet(number)
             peer.address, peer.heard_at = address, each
-        return self.peers.sharing_addresses(at)
+        return self.peers.names_by_shared_address(at)
 
     def test_both_live(self) -> None:
         self.assertEqual(self.shared(NOW + 6.1, NOW + 6.5), {"n5:1730": ["n2", "n3"]})
@@ -276,7 +276,7 @@ class Sharing(ContactsCase):
         """It is the later of the two meetings from which time is counted."""
         self.shared(NOW + 6.5, NOW + 6.5)
         self.peer(2).met_at = NOW + 1.0
-        self.assertEqual(self.peers.sharing_addresses(NOW + 7.0), {})
+        self.assertEqual(self.peers.names_by_shared_address(NOW + 7.0), {})
 
     def test_with_this_node(self) -> None:
         self.assertEqual(self.shared(NOW + 6.5, address=HERE), {HERE: ["", "n3"]})
@@ -289,7 +289,7 @@ class SharingNames(ContactsCase):
         for number, address in enumerate(addresses, 2):
             peer = self.meet(number)
             peer.name, peer.address, peer.heard_at = "n", address, heard_at
-        return self.peers.sharing_names(own, NOW + 7.0)
+        return self.peers.addresses_by_shared_name(own, NOW + 7.0)
 
     def test_both_live(self) -> None:
         self.assertEqual(self.shared("n3:1730", "n2:1730"), {"n": ["n2:1730", "n3:1730"]})
@@ -314,21 +314,23 @@ class Waiting(ContactsCase):
     def test_awaited(self) -> None:
         """Those known of, or heard from, within three intervals, whether or not they are believed."""
         self.peers.meet(counter(5), NOW)
-        self.assertEqual(len(self.peers.awaited(NOW + 5.9)), 1)
-        self.assertEqual(self.peers.awaited(NOW + 6.0), [])
+        self.assertEqual(len(self.peers.awaited_peers(NOW + 5.9)), 1)
+        self.assertEqual(self.peers.awaited_peers(NOW + 6.0), [])
         self.message(2, NOW + 4.0)
-        self.assertEqual(len(self.peers.awaited(NOW + 9.9)), 1)
+        self.assertEqual(len(self.peers.awaited_peers(NOW + 9.9)), 1)
         self.peer(2).left = True
-        self.assertEqual(self.peers.awaited(NOW + 5.0), [])
+        self.assertEqual(self.peers.awaited_peers(NOW + 5.0), [])
 
     def test_asked(self) -> None:
         """Those heard, or heard from, within eight."""
         peer = self.meet(2)
-        self.assertEqual((self.peers.asked(NOW + 15.9), self.peers.asked(NOW + 16.0)), ([peer], []))
+        self.assertEqual(
+            (self.peers.confirming_peers(NOW + 15.9), self.peers.confirming_peers(NOW + 16.0)), ([peer], [])
+        )
         self.message(2, NOW + 1.0)
-        self.assertEqual(self.peers.asked(NOW + 16.0), [peer])
+        self.assertEqual(self.peers.confirming_peers(NOW + 16.0), [peer])
         peer.left = True
-        self.assertEqual(self.peers.asked(NOW + 5.0), [])
+        self.assertEqual(self.peers.confirming_peers(NOW + 5.0), [])
 
 
 class Pausing(ContactsCase):
@@ -367,21 +369,21 @@ class Covering(ContactsCase):
     def test_covered(self) -> None:
         """All dots are shown by all peers; one need not show what it wrote itself."""
         two, three = self.meet(2), self.meet(3)
-        two.heads[4], three.heads[4] = 8, 7
-        self.assertTrue(covered([(4, 7)], [two, three]))
-        self.assertFalse(covered([(4, 8)], [two, three]))
-        self.assertFalse(covered([(4, 7), (5, 1)], [two]))
-        self.assertTrue(covered([(2, 9)], [two]))
-        self.assertFalse(covered([(2, 9)], [two, three]))
-        self.assertTrue(covered([], [two]))
-        self.assertTrue(covered([], [two]))
+        two.shown_versions[4], three.shown_versions[4] = 8, 7
+        self.assertTrue(are_known_to_all([(4, 7)], [two, three]))
+        self.assertFalse(are_known_to_all([(4, 8)], [two, three]))
+        self.assertFalse(are_known_to_all([(4, 7), (5, 1)], [two]))
+        self.assertTrue(are_known_to_all([(2, 9)], [two]))
+        self.assertFalse(are_known_to_all([(2, 9)], [two, three]))
+        self.assertTrue(are_known_to_all([], [two]))
+        self.assertTrue(are_known_to_all([], [two]))
 
 
 class Dispensable(ContactsCase):
     """The peer that is forgotten early, if there are too many, is the one that is missed least."""
 
     def dispensable(self, at: float = NOW) -> int | None:
-        peer = self.peers.dispensable(at)
+        peer = self.peers.dispensable_peer(at)
         return None if peer is None else peer.incarnation
 
     def test_none(self) -> None:

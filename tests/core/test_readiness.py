@@ -31,11 +31,11 @@ class Commands(ReplicaCase):
 
     def test_usual(self) -> None:
         """Without seeds a node is ready, was never away, and has no guard."""
-        self.assertTrue(self.replica.notice(NOW))
+        self.assertTrue(self.replica.check_ready(NOW))
         self.assertEqual(
             (self.replica.readiness.away_s, self.replica.guard_s, self.replica.readiness.is_starting), (0.0, 0.0, False)
         )
-        self.assertEqual((self.replica.surpassed, self.replica.readiness.waited_s(NOW + 3.0)), (False, 3.0))
+        self.assertEqual((self.replica.is_surpassed, self.replica.readiness.waited_s(NOW + 3.0)), (False, 3.0))
 
     def test_many(self) -> None:
         """Of many those that are not known are returned, and what is new goes out at once."""
@@ -62,12 +62,12 @@ class Commands(ReplicaCase):
     def test_shortened(self) -> None:
         """A client that is gone has so much time left; a pause is noticed by that, too."""
         self.replica.register(NOW, KEY, update(BODY, TTL_S))
-        self.replica.shorten(NOW + 1.0, KEY, 2.0)
+        self.replica.shorten_lease(NOW + 1.0, KEY, 2.0)
         (lease,) = self.replica.claims.leases
         self.assertEqual(lease.deadline, NOW + 3.0)
         self.meet(2, NOW + 1.0)
-        self.replica.shorten(NOW + 3.0, KEY, 2.0)
-        self.assertFalse(self.replica.ready)
+        self.replica.shorten_lease(NOW + 3.0, KEY, 2.0)
+        self.assertFalse(self.replica.is_ready)
 
     def test_lasting(self) -> None:
         """A word has so much time left, and is over by itself; what lasts for ever is none."""
@@ -88,11 +88,11 @@ class Commands(ReplicaCase):
         self.replica.leave(NOW)
         (request,) = self.replica.take_requests()
         beats = [counter.beats for counter in request.message.counters if counter.left]
-        self.assertEqual((len(beats), self.replica.ready), (1, False))
+        self.assertEqual((len(beats), self.replica.is_ready), (1, False))
         self.replica.sweep(NOW + 1.0)
-        self.replica.round(NOW + 1.0)
+        self.replica.start_round(NOW + 1.0)
         told = [c.beats for each in self.replica.take_requests() for c in each.message.counters if c.incarnation == 1]
-        self.assertEqual(({*told}, self.replica.ready), ({*beats}, False))
+        self.assertEqual(({*told}, self.replica.is_ready), ({*beats}, False))
 
 
 class Starting(ReplicaCase):
@@ -106,16 +106,16 @@ class Starting(ReplicaCase):
             self.replica.sweep(self.replica._noticed_at + 0.25)
 
     def test_answered(self) -> None:
-        self.replica.round(NOW)
+        self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         readiness = self.replica.readiness
         self.assertEqual(
-            (readiness.is_ready, readiness.is_starting, readiness.missing(NOW)),
+            (readiness.is_ready, readiness.is_starting, readiness.unanswered_addresses(NOW)),
             (False, True, ["n2:1730"]),
         )
         self.answer(request, 2, NOW + 0.1)
         self.assertEqual(
-            (readiness.is_ready, readiness.is_starting, readiness.missing(NOW)),
+            (readiness.is_ready, readiness.is_starting, readiness.unanswered_addresses(NOW)),
             (True, False, []),
         )
         self.assertEqual(self.sent(), ["n2:1730"])
@@ -123,17 +123,17 @@ class Starting(ReplicaCase):
     def test_all_of_several(self) -> None:
         """Each of its seeds has to answer, also one that has fallen silent since it gave a part, but none that left."""
         self.begin("n2:1730", "n3:1730")
-        self.replica.round(NOW)
+        self.replica.start_round(NOW)
         two, three = self.replica.take_requests()
         self.answer(two, 2, NOW)
-        self.assertFalse(self.replica.ready)
+        self.assertFalse(self.replica.is_ready)
         part = Message(sender(3), {}, (Counter(3, "n3", "n3:1730", 1, 0.0),), digest=self.replica.configuration.digest)
-        self.replica.answered(NOW, three, part)
+        self.replica.receive_answer(NOW, three, part)
         self.sweep_until(4.25)
-        self.assertFalse(self.replica.ready)
+        self.assertFalse(self.replica.is_ready)
         self.peer(3).left = True
         self.replica.sweep(NOW + 4.25)
-        self.assertTrue(self.replica.ready)
+        self.assertTrue(self.replica.is_ready)
 
     def test_settings_wait(self) -> None:
         """What is set meanwhile is shown when it is ready, and once."""
@@ -151,50 +151,54 @@ class Starting(ReplicaCase):
 
     def test_much_to_show(self) -> None:
         """It is not ready before all is shown that has come."""
-        self.replica.round(NOW)
+        self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
-        self.replica.claims.stale |= {f"{KEY}{i}": None for i in range(KEYS_PER_SLICE + 1)}
+        self.replica.claims.stale_keys |= {f"{KEY}{i}": None for i in range(KEYS_PER_SLICE + 1)}
         self.answer(request, 2, NOW)
-        self.assertFalse(self.replica.ready)
+        self.assertFalse(self.replica.is_ready)
         self.replica.sweep(NOW)
-        self.assertTrue(self.replica.ready)
+        self.assertTrue(self.replica.is_ready)
 
     def test_much_to_forget(self) -> None:
         """Nor before all is gone that goes with a forgotten node."""
-        self.replica.round(NOW)
+        self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         claims = [Claim(9, n + 1, f"{KEY}{n}", BODY, TTL_S, 1, 9, n + 1) for n in range(KEYS_PER_SLICE + 1)]
         self.replica.claims._forgotten = [*claims]
         self.answer(request, 2, NOW)
-        self.assertFalse(self.replica.ready)
+        self.assertFalse(self.replica.is_ready)
         self.replica.sweep(NOW)
-        self.assertTrue(self.replica.ready)
+        self.assertTrue(self.replica.is_ready)
 
     def test_not_agreed(self) -> None:
         """One that has another configuration has not told all."""
-        self.replica.round(NOW)
+        self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         counter = Counter(2, "n2", "n2:1730", 1, 0.0)
-        self.replica.answered(NOW, request, Message(sender(2), {}, (counter,), echo=request.message.ask, digest=1))
-        self.assertFalse(self.replica.ready)
+        self.replica.receive_answer(
+            NOW, request, Message(sender(2), {}, (counter,), echo=request.message.ask, digest=1)
+        )
+        self.assertFalse(self.replica.is_ready)
 
     def test_not_echoed(self) -> None:
         """One that has given a page has not told all."""
-        self.replica.round(NOW)
+        self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         counter = Counter(2, "n2", "n2:1730", 1, 0.0)
-        self.replica.answered(
+        self.replica.receive_answer(
             NOW, request, Message(sender(2), {}, (counter,), digest=self.replica.configuration.digest)
         )
-        self.assertEqual((self.replica.ready, self.replica.readiness.missing(NOW)), (False, ["n2:1730"]))
+        self.assertEqual(
+            (self.replica.is_ready, self.replica.readiness.unanswered_addresses(NOW)), (False, ["n2:1730"])
+        )
 
     def test_found_but_not_met(self) -> None:
         """One that was found and says nothing of itself is still waited for."""
-        self.replica.round(NOW)
+        self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         digest = self.replica.configuration.digest
-        self.replica.answered(NOW, request, Message(sender(2), {}, echo=request.message.ask, digest=digest))
-        self.assertFalse(self.replica.ready)
+        self.replica.receive_answer(NOW, request, Message(sender(2), {}, echo=request.message.ask, digest=digest))
+        self.assertFalse(self.replica.is_ready)
 
     def test_no_answer(self) -> None:
         """It asks every quarter of an interval, and then no more."""
@@ -203,37 +207,37 @@ class Starting(ReplicaCase):
             self.replica.sweep(NOW + quarter / 4)
             asked += [request.message.ask for request in self.replica.take_requests()]
             for link in self.replica.links:
-                link.rounds.clear()
-        self.assertEqual((len(asked), self.replica.ready), (18, False))
+                link.open_rounds.clear()
+        self.assertEqual((len(asked), self.replica.is_ready), (18, False))
         self.replica.sweep(NOW + 4.1)
-        self.assertEqual((self.sent(), self.replica.ready), ([], False))
+        self.assertEqual((self.sent(), self.replica.is_ready), ([], False))
         self.replica.sweep(NOW + 4.5)
-        self.assertTrue(self.replica.ready)
+        self.assertTrue(self.replica.is_ready)
         self.sent()
         self.replica.sweep(NOW + 4.75)
         self.assertEqual(self.sent(), [])
 
     def test_failed(self) -> None:
         """That nobody answers is enough to find out that its patience is over."""
-        self.replica.round(NOW)
+        self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         self.sweep_until(4.25)
-        self.replica.failed(NOW + 4.5, request)
-        self.assertTrue(self.replica.ready)
+        self.replica.note_failure(NOW + 4.5, request)
+        self.assertTrue(self.replica.is_ready)
 
     def test_pages(self) -> None:
         """While pages come it waits on."""
         self.replica.gossip.paged_at = NOW + 3.0
         self.sweep_until(7.25)
-        self.assertFalse(self.replica.ready)
+        self.assertFalse(self.replica.is_ready)
         self.sweep_until(7.5)
-        self.assertTrue(self.replica.ready)
+        self.assertTrue(self.replica.is_ready)
 
     def test_becoming_ready(self) -> None:
         """It counts a heartbeat at once, so that its claims count elsewhere."""
         self.sweep_until(4.25)
         for link in self.replica.links:
-            link.rounds.clear()
+            link.open_rounds.clear()
         self.sweep_until(4.5)
         counters = [c for request in self.replica.take_requests() for c in request.message.counters]
         self.assertEqual(max(counter.beats for counter in counters), 1)
@@ -242,31 +246,31 @@ class Starting(ReplicaCase):
 class Reading(ReplicaCase):
     def test_reached(self) -> None:
         """The version that all have shown, but for those that are silent."""
-        self.assertEqual(self.replica.reached(NOW), inf)
+        self.assertEqual(self.replica.version_reached(NOW), inf)
         for number in (2, 3):
             self.meet(number)
-        self.assertEqual(self.replica.reached(NOW), 0)
-        self.peer(2).heads[1], self.peer(3).heads[1] = 4, 7
-        self.assertEqual(self.replica.reached(NOW), 4)
+        self.assertEqual(self.replica.version_reached(NOW), 0)
+        self.peer(2).shown_versions[1], self.peer(3).shown_versions[1] = 4, 7
+        self.assertEqual(self.replica.version_reached(NOW), 4)
         self.peer(2).left = True
-        self.assertEqual(self.replica.reached(NOW), 7)
+        self.assertEqual(self.replica.version_reached(NOW), 7)
 
     def test_split(self) -> None:
         """Those that have it, those that have not, and not those that are gone."""
         two, three, four = (self.meet(number) for number in (2, 3, 4))
-        two.heads[1] = 4
+        two.shown_versions[1] = 4
         four.left = True
-        self.assertEqual(self.replica.split(4), ([two], [three]))
-        self.assertEqual(self.replica.split(5), ([], [two, three]))
-        self.assertEqual(self.replica.split(1), ([two], [three]))
-        self.assertEqual(self.replica.split(0), ([two, three], []))
+        self.assertEqual(self.replica.split_peers(4), ([two], [three]))
+        self.assertEqual(self.replica.split_peers(5), ([], [two, three]))
+        self.assertEqual(self.replica.split_peers(1), ([two], [three]))
+        self.assertEqual(self.replica.split_peers(0), ([two, three], []))
 
     def test_shows(self) -> None:
         """What is here and nothing waits to be shown."""
         self.replica.register(NOW, KEY, update(BODY, TTL_S))
-        self.assertEqual([self.replica.shows(1, version) for version in (0, 1, 2)], [True, True, False])
-        self.replica.claims.stale[KEY] = None
-        self.assertFalse(self.replica.shows(1, 1))
+        self.assertEqual([self.replica.shows_version(1, version) for version in (0, 1, 2)], [True, True, False])
+        self.replica.claims.stale_keys[KEY] = None
+        self.assertFalse(self.replica.shows_version(1, 1))
 
     def test_digest(self) -> None:
         """It is another one after each change, also one that is not to be shown yet, and nothing said says nothing."""
@@ -284,18 +288,18 @@ class Reading(ReplicaCase):
         cluster = Cluster("ab")
         cluster.register("a")
         cluster.cut = {"a"}
-        self.assertIsNone(cluster["b"].claims.hidden(KEY))
+        self.assertIsNone(cluster["b"].claims.hidden_claim(KEY))
         cluster.run(TTL_S + 4.0)
-        hidden = cluster["b"].claims.hidden(KEY)
+        hidden = cluster["b"].claims.hidden_claim(KEY)
         self.assertEqual((cluster["b"].winner(cluster.now, KEY), hidden and hidden.body), (None, BODY))
 
     def test_partners(self) -> None:
         """A round goes to all, or to those that are named."""
         for number in (2, 3):
             self.meet(number)
-        self.replica.round(NOW)
+        self.replica.start_round(NOW)
         self.assertEqual(self.sent(), ["n2:1730", "n3:1730"])
-        self.replica.round(NOW, ["n3:1730"])
+        self.replica.start_round(NOW, ["n3:1730"])
         self.assertEqual(self.sent(), ["n3:1730"])
 
 
@@ -320,10 +324,10 @@ class Forgetting(ReplicaCase):
     def test_failed(self) -> None:
         """A request that failed is not repeated at once."""
         self.meet(2)
-        self.replica.round(NOW)
+        self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
-        self.replica.failed(NOW, request)
-        self.assertEqual((self.replica.links["n2:1730"].failed, self.sent()), (True, []))
+        self.replica.note_failure(NOW, request)
+        self.assertEqual((self.replica.links["n2:1730"].has_failed, self.sent()), (True, []))
 
     def test_many(self) -> None:
         """A sweep says whether there is more to do at once."""

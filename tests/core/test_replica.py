@@ -280,7 +280,7 @@ class RoundTests(SynchronousTestCase):
         cluster.start("b", 9, "ab")
         cluster.rounds()
         del cluster.sent[:]
-        cluster["a"].round(cluster.now)
+        cluster["a"].start_round(cluster.now)
         self.assertEqual([request.address for request in cluster["a"].take_requests()], ["b"])
 
     def test_one_push_at_a_time(self) -> None:
@@ -306,7 +306,7 @@ class RoundTests(SynchronousTestCase):
         """A peer that does not answer gets no more than four rounds to answer at a time."""
         cluster = Cluster("ab")
         for _ in range(10):
-            cluster["a"].round(cluster.now)
+            cluster["a"].start_round(cluster.now)
         self.assertEqual(len(cluster["a"].take_requests()), 4)
 
 
@@ -358,7 +358,7 @@ class Life(RuleBasedStateMachine):
         self.now += gap_s
         for key in self.bodies:
             self.deadlines[key] += gap_s
-        self.replica.notice(self.now)
+        self.replica.check_ready(self.now)
 
     @invariant()
     def lists_what_lives(self) -> None:
@@ -389,14 +389,14 @@ class StrangersTests(SynchronousTestCase):
         """An incarnation that follows asks those that were found before, and not all that a peer has made up."""
         cluster = Cluster("ab", seeds=False)
         replica = cluster["a"]
-        cluster["b"].located("a", ["a"])
+        cluster["b"].set_seed_addresses("a", ["a"])
         cluster.rounds()
         cluster.rounds()
         crowd = tuple(Counter(100 + number, "x", f"x{number}", 1, 0.0) for number in range(50))
         replica.receive(cluster.now, Message(Sender(99, "x", "x"), counters=crowd))
         cluster.settle()
-        replica.anew(7, cluster.now)
-        self.assertEqual(replica.links.expected, ("b",))
+        replica.continue_as(7, cluster.now)
+        self.assertEqual(replica.links.expected_addresses, ("b",))
 
 
 class UnknownTests(SynchronousTestCase):

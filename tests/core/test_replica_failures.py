@@ -51,7 +51,7 @@ class LossTests(SynchronousTestCase):
         self.cluster.cut = {"a"}
         peer = self.cluster["b"].peers.get(1)
         assert peer is not None
-        self.assertTrue(self.cluster["b"].peers.silent(peer, self.cluster.now))
+        self.assertTrue(self.cluster["b"].peers.is_silent(peer, self.cluster.now))
         self.assertIn("b", self.cluster.listed())
         self.assertRaises(NotReady, self.cluster["a"].renew, self.cluster.now, KEY)
 
@@ -82,11 +82,11 @@ class LossTests(SynchronousTestCase):
         self.cluster.run(30.0)
         self.cluster.now += 601.0
         replica = self.cluster["a"]
-        self.assertTrue(replica.outlived(self.cluster.now))
-        replica.anew(99, self.cluster.now)
+        self.assertTrue(replica.is_forgotten(self.cluster.now))
+        replica.continue_as(99, self.cluster.now)
         self.cluster.cut = set()
         self.cluster.run(3.0)
-        self.assertTrue(replica.ready)
+        self.assertTrue(replica.is_ready)
         self.assertEqual(replica.identity.incarnation, 99)
         self.assertEqual(self.cluster.happened("a"), [("online", "registered"), ("offline", "expired")])
 
@@ -96,9 +96,9 @@ class LossTests(SynchronousTestCase):
         self.cluster.cut = {"b", "c"}
         self.cluster.now += 601.0
         replica = self.cluster["a"]
-        replica.anew(99, self.cluster.now)
+        replica.continue_as(99, self.cluster.now)
         self.cluster.run(5.0)
-        self.assertTrue(replica.ready)
+        self.assertTrue(replica.is_ready)
         for key in (KEY, KEY + "80"):
             self.assertEqual(self.cluster.happened("a", key)[-1], ("offline", "node-lost"))
         self.cluster.run(TTL_S + 3 + 600)
@@ -124,13 +124,13 @@ class PauseTests(SynchronousTestCase):
         """A message is enough to notice it."""
         self.cluster.now += 3.0
         self.cluster["a"].receive(self.cluster.now, Message(Sender(2, "b", "b")))
-        self.assertFalse(self.cluster["a"].ready)
+        self.assertFalse(self.cluster["a"].is_ready)
 
     def test_alone(self) -> None:
         """A node without any peers need not wait for anybody."""
         single = Cluster("x", seeds=False)
         single.now += 100.0
-        self.assertTrue(single["x"].notice(single.now))
+        self.assertTrue(single["x"].check_ready(single.now))
 
     def test_what_it_missed(self) -> None:
         """Events wait until it knows everything, and are the difference then."""
@@ -155,7 +155,7 @@ class PauseTests(SynchronousTestCase):
         """An input with an earlier time than the one before does not make the next gap longer."""
         a, now = self.cluster["a"], self.cluster.now
         for later_s in (1.0, 0.5, 2.25):
-            self.assertTrue(a.notice(now + later_s))
+            self.assertTrue(a.check_ready(now + later_s))
 
 
 class ReadinessTests(SynchronousTestCase):
@@ -163,23 +163,23 @@ class ReadinessTests(SynchronousTestCase):
 
     def test_single(self) -> None:
         """A node without seeds is ready at once."""
-        self.assertTrue(Cluster("a", seeds=False)["a"].ready)
+        self.assertTrue(Cluster("a", seeds=False)["a"].is_ready)
 
     def test_not_before_the_seeds(self) -> None:
         """A node waits for each of its seeds, five intervals at most."""
         cluster = Cluster("a", seeds=False)
         replica = cluster.start("b", 2, "abz")
         cluster.run(4.25)
-        self.assertFalse(replica.ready)
-        self.assertEqual(replica.links.unanswered(), ["z"])
+        self.assertFalse(replica.is_ready)
+        self.assertEqual(replica.links.unanswered_seeds(), ["z"])
         cluster.run(0.5)
-        self.assertTrue(replica.ready)
+        self.assertTrue(replica.is_ready)
 
     def test_unlocated_seed(self) -> None:
         """A seed whose name means nothing at present is waited for as well."""
         replica = Cluster("a", seeds=False).start("b", 2, "")
-        replica.located("some.name:1730", [])
-        self.assertEqual(replica.links.unanswered(), ["some.name:1730"])
+        replica.set_seed_addresses("some.name:1730", [])
+        self.assertEqual(replica.links.unanswered_seeds(), ["some.name:1730"])
 
     def test_knows_everything(self) -> None:
         """When a node becomes ready it knows registrations and configuration, however many."""
@@ -190,12 +190,12 @@ class ReadinessTests(SynchronousTestCase):
             cluster["a"].configure(cluster.now, f"backend/b{i}", b"{}", "ops", 0)
         cluster.settle()
         replica = cluster.start("b", 2, "a")
-        replica.round(cluster.now)
+        replica.start_round(cluster.now)
         cluster.settle()
         for _ in range(20):
             if replica.sweep(cluster.now):
                 cluster.settle()
-        self.assertTrue(replica.ready)
+        self.assertTrue(replica.is_ready)
         self.assertEqual((replica.view.count, len(replica.settings("backend"))), (2500, 600))
         self.assertEqual(replica.digest(), cluster["a"].digest())
 
@@ -205,15 +205,15 @@ class ReadinessTests(SynchronousTestCase):
         for i in range(7000):
             cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", update(BODY, 60.0))
         replica = cluster.start("b", 2, "a")
-        replica.round(cluster.now)
+        replica.start_round(cluster.now)
         seconds = 0
-        while not replica.ready and seconds < 20:
+        while not replica.is_ready and seconds < 20:
             seconds += 1
             cluster.now += 1.0
             one, *others = replica.take_requests()
             cluster.carry("b", one)
             for request in others:
-                replica.failed(cluster.now, request)
+                replica.note_failure(cluster.now, request)
             while replica.sweep(cluster.now):
                 pass
         self.assertEqual((replica.view.count, seconds > 6), (7000, True))
@@ -226,32 +226,32 @@ class AnewTests(SynchronousTestCase):
         self.cluster = Cluster("ab")
         self.a, self.b = self.cluster["a"], self.cluster["b"]
         self.cluster.register("b")
-        self.a.round(self.cluster.now)
+        self.a.start_round(self.cluster.now)
         (self.question,) = self.a.take_requests()
         self.answer = self.b.receive(self.cluster.now, self.question.message)
         self.cluster.now += 1.0
-        self.a.anew(9, self.cluster.now)
+        self.a.continue_as(9, self.cluster.now)
 
     def test_waits_for_peers(self) -> None:
-        self.assertFalse(self.a.notice(self.cluster.now))
+        self.assertFalse(self.a.check_ready(self.cluster.now))
         self.cluster.run(1.0)
-        self.assertTrue(self.a.notice(self.cluster.now))
+        self.assertTrue(self.a.check_ready(self.cluster.now))
 
     def test_waits_for_peers_that_are_no_seeds(self) -> None:
         """A node without seeds waits for the peers that the incarnation before it knew."""
         cluster = Cluster("ab", seeds=False)
-        cluster["b"].located("a", ["a"])
+        cluster["b"].set_seed_addresses("a", ["a"])
         cluster["b"].links.seeds["a"] = ("a",)
         cluster.rounds()
         self.assertEqual(len(cluster["a"].peers), 1)
         cluster.now += 700.0
-        cluster["a"].anew(9, cluster.now)
-        self.assertFalse(cluster["a"].notice(cluster.now))
+        cluster["a"].continue_as(9, cluster.now)
+        self.assertFalse(cluster["a"].check_ready(cluster.now))
 
     def test_nobody_could_say(self) -> None:
         """A peer asks, and none of its answers arrive: what is registered there is lost, and not expired."""
         self.cluster.now += self.cluster.timing.interval_s
-        self.b.round(self.cluster.now)
+        self.b.start_round(self.cluster.now)
         for request in self.b.take_requests():
             self.a.receive(self.cluster.now, request.message)
         self.assertEqual({peer.incarnation for peer in self.a.peers}, {1, 2})
@@ -259,11 +259,11 @@ class AnewTests(SynchronousTestCase):
             self.cluster.now += self.cluster.timing.interval_s / 4
             self.a.sweep(self.cluster.now)
         events = [(event.what, event.reason) for event in self.a.take_events()]
-        self.assertEqual((self.a.ready, events), (True, [("offline", "node-lost")]))
+        self.assertEqual((self.a.is_ready, events), (True, [("offline", "node-lost")]))
 
     def test_answers_to_the_one_before(self) -> None:
         """They are not for it: it is not ready for that, and nobody is unreachable."""
-        self.a.answered(self.cluster.now, self.question, self.answer)
-        self.assertEqual((self.a.notice(self.cluster.now), len(self.a.peers)), (False, 0))
-        self.a.failed(self.cluster.now, self.question)
-        self.assertFalse(self.a.links["b"].failed)
+        self.a.receive_answer(self.cluster.now, self.question, self.answer)
+        self.assertEqual((self.a.check_ready(self.cluster.now), len(self.a.peers)), (False, 0))
+        self.a.note_failure(self.cluster.now, self.question)
+        self.assertFalse(self.a.links["b"].has_failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.timing import ABSENCE_S_MAX, TTL_INTERVALS_MIN, TTL_S_MAX, Timing, in_a_word
+from bender.core.timing import ABSENCE_S_MAX, TTL_INTERVALS_MIN, TTL_S_MAX, Timing, format_duration
 
 
 class Durations(SynchronousTestCase):
@@ -18,7 +18,7 @@ class Durations(SynchronousTestCase):
     def test_in_intervals(self) -> None:
         timing = Timing(2.0, 20.0)
         self.assertEqual((timing.pause_s, timing.silent_s, timing.patience_s), (3.0, 6.0, 9.0))
-        self.assertEqual((timing.asked_s, timing.end_kept_s), (16.0, 16.0))
+        self.assertEqual((timing.confirming_s, timing.end_kept_s), (16.0, 16.0))
         self.assertEqual((timing.backlog_s, timing.asks_apart_s), (1.0, 0.5))
 
     def test_kept(self) -> None:
@@ -31,9 +31,9 @@ class InAWord(SynchronousTestCase):
     """A duration is told in the largest unit of which it has two."""
 
     def test_seconds(self) -> None:
-        self.assertEqual([in_a_word(s) for s in (0.25, 60.0, 119.9)], ["0.2 s", "60.0 s", "119.9 s"])
+        self.assertEqual([format_duration(s) for s in (0.25, 60.0, 119.9)], ["0.2 s", "60.0 s", "119.9 s"])
 
     def test_larger_units(self) -> None:
-        self.assertEqual([in_a_word(s) for s in (120.0, 7199.0)], ["2 min", "120 min"])
-        self.assertEqual([in_a_word(s) for s in (7200.0, 172_799.0)], ["2 h", "48 h"])
-        self.assertEqual([in_a_word(s) for s in (172_800.0, 864_000.0)], ["2 d", "10 d"])
+        self.assertEqual([format_duration(s) for s in (120.0, 7199.0)], ["2 min", "120 min"])
+        self.assertEqual([format_duration(s) for s in (7200.0, 172_799.0)], ["2 h", "48 h"])
+        self.assertEqual([format_duration(s) for s in (172_800.0, 864_000.0)], ["2 d", "10 d"])

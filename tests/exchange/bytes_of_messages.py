@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bender.core.entries import ROW
 from bender.core.last_writer_wins import BUCKETS
 from bender.core.ledger import NUMBER_MAX, Claim, Copy, Delta, End, Entry, Head
-from bender.core.messages import WHOLE, ConfigSetting, Counter, Message, Sender
+from bender.core.messages import ALL_DIGESTS, ConfigSetting, Counter, Message, Sender
 from bender.core.reasons import CHECK_FAILED
 from bender.exchange.wire import Wire
 
@@ -145,6 +145,6 @@ messages = st.builds(
         st.builds(ConfigSetting, keys, numbers, incarnations, numbers, names, st.none() | bodies), max_size=4
     ).map(tuple),
     known=st.lists(incarnations, max_size=4).map(tuple),
-    window=st.just(WHOLE) | st.tuples(incarnations, incarnations),
+    window=st.just(ALL_DIGESTS) | st.tuples(incarnations, incarnations),
     partial=st.booleans(),
 )

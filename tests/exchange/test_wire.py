@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.consumers import ConsumerState, Report
 from bender.core.entries import Entries
 from bender.core.ledger import Claim, Copy, Delta, End, Entry
-from bender.core.messages import WHOLE, ConfigSetting, Message
+from bender.core.messages import ALL_DIGESTS, ConfigSetting, Message
 from bender.core.reasons import CHECK_FAILED
 from bender.exchange import wire_schema
 from bender.exchange.wire import Received, Wire
@@ -95,11 +95,11 @@ class RoundTrip(SynchronousTestCase):
         older = opened(FULL)
         del older[PAYLOAD[0]][KNOWN[1] :]
         message = spoken().decode(encoded(older)).message
-        self.assertEqual(message, evolve(FULL, known=(), window=WHOLE, partial=False))
+        self.assertEqual(message, evolve(FULL, known=(), window=ALL_DIGESTS, partial=False))
 
     def test_nothing_of_windows(self) -> None:
         """They are named where there is something to name alone."""
-        plain = evolve(FULL, known=(), window=WHOLE, partial=False)
+        plain = evolve(FULL, known=(), window=ALL_DIGESTS, partial=False)
         self.assertEqual(len(opened(plain)[4]), KNOWN[1])
         for message in (
             evolve(plain, known=(1,)),

@@ -62,7 +62,7 @@ _STARTED_WHILE_CUT_OFF = (Step(4.0, "islands", (0,), 40.0), Step(4.5, "kill", (0
 _CUT = (Step(4.0, "islands", (0,), 7.0),)
 
 DEFECTS = {
-    "P1": Defect(("P1",), [(Gossip, "_join", around(_takes_none))], ("n1",)),
+    "P1": Defect(("P1",), [(Gossip, "_join_deltas", around(_takes_none))], ("n1",)),
     "P2": Defect(("P2",), _mutation("a renewal elsewhere makes no claim")),
     # No answer counts, and patience has no end.
     "P3": Defect(("P3",), [(claims, "confirmed_until", instead(lambda asked: -inf)), *_mutation("endless patience")]),

@@ -72,11 +72,13 @@ class _Plain:
 
     def _leases(self, leases: Leases) -> Any:
         due = leases.due
-        return sorted(self.all((lease.entry.n, lease.deadline, lease.current, due.get(lease, 0))) for lease in leases)
+        return sorted(
+            self.all((lease.entry.n, lease.deadline, lease.is_current, due.get(lease, 0))) for lease in leases
+        )
 
     def _link(self, link: Link) -> Any:
         failures = min(link.failures, FAILURES_IN_A_ROW)
-        return [link.incarnation, link.pushed, link.failed, failures, link.push is None]
+        return [link.incarnation, link.pushed_version, link.has_failed, failures, link.open_push is None]
 
     def _heard(self, heard: Peer | Counter) -> Any:
         own = self._beats.get(heard.incarnation, 0)

@@ -36,7 +36,7 @@ class Fault:
 
 def _ends_what_it_hides(original: Callable[..., Any], claims: Claims, key: str, now: float) -> Any:
     original(claims, key, now)
-    claim = claims.hidden(key)
+    claim = claims.hidden_claim(key)
     ended = [root for entry in claims.index.entries(key) if isinstance(entry, End) for root in entry.roots]
     if claim is not None and claim.root not in ended:
         claims._end(key, claim.ttl_s + claims._timing.end_kept_s, claim.rev, (claim.root,), now)

@@ -58,7 +58,7 @@ class Node:
         self.under_way: list[tuple[float, OutgoingMessage]] = []
         self.replica = Replica(Sender(incarnation, name, name), TIMING, now, peers)
         for peer in peers:
-            self.replica.located(peer, [peer])
+            self.replica.set_seed_addresses(peer, [peer])
 
     def requests(self, address: str) -> list[tuple[float, OutgoingMessage]]:
         return [sent for sent in self.under_way if sent[1].address == address]
@@ -95,9 +95,9 @@ class World:
     def steps(self) -> Iterator[Step]:
         """All steps that are possible now."""
         for name, node in self.nodes.items():
-            if node.replica.ready and node.replica.winner(self.now, KEY) is None:
+            if node.replica.is_ready and node.replica.winner(self.now, KEY) is None:
                 yield "register", name
-            elif node.replica.ready:
+            elif node.replica.is_ready:
                 yield from ((kind, name) for kind in ("change", "shorten", "renew", "deregister", "stay"))
             yield "restart", name
         for sender, receiver in permutations(self.names, 2):
@@ -164,7 +164,7 @@ class World:
             request = requests[0][1]
             answer = peer.replica.receive(self.now, request.message)
             self._collect(receiver)
-            node.replica.answered(self.now, request, answer)
+            node.replica.receive_answer(self.now, request, answer)
             self._collect(sender)
 
     def tick(self) -> None:
@@ -183,12 +183,12 @@ class World:
                 while node.replica.sweep(self.now):
                     pass
                 if with_round:
-                    node.replica.round(self.now)
+                    node.replica.start_round(self.now)
                 self._collect(name)
                 if delivers:
                     self._deliver_all()
             self._fail_what_is_lost()
-            ready = [name for name, node in self.nodes.items() if node.replica.ready]
+            ready = [name for name, node in self.nodes.items() if node.replica.is_ready]
             calm = delivers and not self.cut_links and len(ready) == len(self.nodes)
             self.promises.passed(self.now, self._groups(ready), calm=calm, exchanged=delivers and with_round)
 
@@ -219,7 +219,7 @@ class World:
         for node in self.nodes.values():
             while lost := [sent for sent in node.under_way if self._is_lost(node, *sent)]:
                 node.under_way.remove(lost[0])
-                node.replica.failed(self.now, lost[0][1])
+                node.replica.note_failure(self.now, lost[0][1])
                 self._collect(node.name)
 
     def _is_lost(self, node: Node, sent_at: float, request: OutgoingMessage) -> bool:

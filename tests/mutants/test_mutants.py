@@ -68,7 +68,7 @@ class Attempts(SynchronousTestCase):
         """A test that fails on a mutant kills it; the function in this process is unchanged."""
         test = "tests.core.test_gossip_targets.Limits.test_answered_again"
         outcome = self.attempt(
-            "gossip_targets", "Link.succeed: now - request.message.ask -> now + request.message.ask", test
+            "gossip_targets", "Link.note_answer: now - request.message.ask -> now + request.message.ask", test
         )
         self.assertEqual(outcome, Outcome("unit", test))
 
@@ -81,7 +81,7 @@ class Attempts(SynchronousTestCase):
     def test_survived(self) -> None:
         test = "tests.core.test_gossip_targets.Limits.test_unanswered"
         outcome = self.attempt(
-            "gossip_targets", "Link.succeed: now - request.message.ask -> now + request.message.ask", test
+            "gossip_targets", "Link.note_answer: now - request.message.ask -> now + request.message.ask", test
         )
         self.assertEqual(outcome, Outcome("survived"))
 

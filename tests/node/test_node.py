@@ -195,7 +195,7 @@ class Unreached(SynchronousTestCase):
 
     def test_account_when_it_was_found(self) -> None:
         """It is asked even if it does not answer by now."""
-        self.node.replica.links.answered("10.0.0.2:1730", 1001)
+        self.node.replica.links.note_answer("10.0.0.2:1730", 1001)
         accounts = self.successResultOf(Deferred.fromCoroutine(peer_diagnoses(self.node, WEB.key)))
         self.assertEqual(accounts, [NoDiagnosis("n2", "10.0.0.2:1730", "does not answer within 1 s")])
 
@@ -204,7 +204,7 @@ class Unreached(SynchronousTestCase):
         for missing in (["n2"], []):
             found = self.successResultOf(Deferred.fromCoroutine(all_claims(self.node, [WEB.key])))
             self.assertEqual(([each.node for each in found.claims[WEB.key]], found.missing), (["n1"], missing))
-            self.node.replica.links.answered("10.0.0.2:1730", 1001)
+            self.node.replica.links.note_answer("10.0.0.2:1730", 1001)
         self.assertEqual(self.asked, ["10.0.0.2:1730"])
 
     def test_nodes(self) -> None:
@@ -212,12 +212,12 @@ class Unreached(SynchronousTestCase):
         for problem in ("was never reached from this node", "does not answer within 1 s"):
             found = self.successResultOf(Deferred.fromCoroutine(all_reports(self.node)))
             self.assertEqual(found, [self.node.own_report(), NoNodeReport("n2", "10.0.0.2:1730", problem)])
-            self.node.replica.links.answered("10.0.0.2:1730", 1001)
+            self.node.replica.links.note_answer("10.0.0.2:1730", 1001)
         self.assertEqual(self.asked, ["10.0.0.2:1730"])
 
     def test_nodes_where_it_was_never_heard(self) -> None:
         """It is not asked: it answered, but nothing that it sent is here yet."""
-        self.node.replica.links.answered("10.0.0.2:1730", 1001)
+        self.node.replica.links.note_answer("10.0.0.2:1730", 1001)
         (peer,) = self.node.replica.peers
         peer.beats, peer.heard_at = -1, -inf
         found = self.successResultOf(Deferred.fromCoroutine(all_reports(self.node)))
@@ -230,7 +230,7 @@ class Unreached(SynchronousTestCase):
         self.assertEqual((self.asked, applied.nodes, applied.missing), ([], ("n1",), ("n2",)))
 
     def test_applied_when_it_was_found(self) -> None:
-        self.node.replica.links.answered("10.0.0.2:1730", 1001)
+        self.node.replica.links.note_answer("10.0.0.2:1730", 1001)
         applied = self.successResultOf(Deferred.fromCoroutine(self.node.until_applied(WEB.key, 5)))
         self.assertEqual((self.asked, applied.nodes, applied.missing), (["10.0.0.2:1730"], ("n1", "n2"), ()))
 

@@ -82,7 +82,7 @@ class Node:
 
     @property
     def is_ready(self) -> bool:
-        return self.replica.ready
+        return self.replica.is_ready
 
     @property
     def digest(self) -> int:
@@ -113,11 +113,11 @@ class Node:
 
     def peers(self, at: float) -> Iterator[tuple[Peer, bool]]:
         now = self.clock(at)
-        return ((peer, self.replica.peers.silent(peer, now)) for peer in self.replica.peers)
+        return ((peer, self.replica.peers.is_silent(peer, now)) for peer in self.replica.peers)
 
     def lacks_pages(self) -> bool:
         # For good, where the ledger's own node died between two pages.
-        return not all(ledger.complete for ledger in self.replica.claims.ledgers.values())
+        return not all(ledger.is_complete for ledger in self.replica.claims.ledgers.values())
 
     def seed_addresses(self, seed: str) -> Iterable[str]:
         return self.replica.links.seeds[seed]
@@ -212,7 +212,7 @@ class Cluster(VirtualTime):
         """Let all nodes resolve the name of a seed again."""
         for node in self.nodes.values():
             if node.up and name in node.seeds:
-                node.replica.located(name, [self.nodes[name].address])
+                node.replica.set_seed_addresses(name, [self.nodes[name].address])
 
     def _move(self, node: Node, address: str) -> None:
         self._at.pop(node.address, None)
@@ -237,7 +237,7 @@ class Cluster(VirtualTime):
         node.replica = self.new_replica(node, identity)
         for seed in node.seeds:
             known = self.nodes.get(seed)
-            node.replica.located(seed, [known.address if known else seed])
+            node.replica.set_seed_addresses(seed, [known.address if known else seed])
         self._begin_life(node)
         self.weather.began(node.name, node.life, self.now)
         self._begin_loops(node)
@@ -357,8 +357,8 @@ class Cluster(VirtualTime):
         node.replica.take_requests()
         # The connections of before are no more.
         for link in [*node.replica.links]:
-            for request in [*link.rounds, *filter(None, [link.push])]:
-                node.replica.failed(self.clock(node), request)
+            for request in [*link.open_rounds, *filter(None, [link.open_push])]:
+                node.replica.note_failure(self.clock(node), request)
         self.drain(node)
         self._begin_loops(node)
 
@@ -367,12 +367,12 @@ class Cluster(VirtualTime):
     def clock(self, node: Node) -> float:
         """A node's time for its next input; one that was away for very long goes on as another incarnation first."""
         now = node.clock(self.now)
-        if node.replica.surpassed or node.replica.outlived(now):
-            before, takes_along = node.life, node.replica.surpassed
+        if node.replica.is_surpassed or node.replica.is_forgotten(now):
+            before, takes_along = node.life, node.replica.is_surpassed
             if takes_along and not before.doubled:
                 self.history.fail("P1", f"{before} goes on as another incarnation, though it was always the only one")
             self.history.life_ended(node.life)
-            node.replica.anew(self.random.getrandbits(64), now)
+            node.replica.continue_as(self.random.getrandbits(64), now)
             self._begin_life(node)
             node.life.inherit(before)
             if takes_along:
@@ -401,7 +401,7 @@ class Cluster(VirtualTime):
     def round(self, node: Node, boot: int) -> None:
         if node.boot != boot or not node.running:
             return
-        node.replica.round(self.clock(node), partners(node.replica.addresses(), self.random.random))
+        node.replica.start_round(self.clock(node), partners(node.replica.addresses(), self.random.random))
         if not (node.life.muted or node.left):
             node.life.beats.append(self.now)
         self.drain(node)
@@ -424,11 +424,11 @@ class Cluster(VirtualTime):
                 suspect = " suspect" if event.status.suspect else ""
                 self.say(f"{node.life} announces {event.what} {event.key} {event.body!r} {event.reason}{suspect}")
             self.oracle.event(node, event)
-        if node.life.away and replica.ready:
+        if node.life.away and replica.is_ready:
             self.oracle.became_ready(node)
         for request in replica.take_requests():
             self.network.send(node, request)
-        if node.waiting and replica.ready:
+        if node.waiting and replica.is_ready:
             waiting, node.waiting = node.waiting, []
             for client in waiting:
                 client()
@@ -439,7 +439,9 @@ def _copied(replica: Replica) -> Replica:
     leases = replica.claims.leases
     originals = {id(lease): lease for slot in leases._slots.values() for lease in slot}
     originals |= {id(lease): lease for lease in leases.due}
-    memo: dict[int, Any] = {key: Lease(lease.entry, lease.deadline, lease.current) for key, lease in originals.items()}
+    memo: dict[int, Any] = {
+        key: Lease(lease.entry, lease.deadline, lease.is_current) for key, lease in originals.items()
+    }
     for lease in originals.values():
         memo[id(lease.entry)] = lease.entry
     for state in get_args(State):  # there is one object for each, and they are told apart by identity

@@ -40,7 +40,7 @@ def _state(node: Node, history: History, remembered: set[int]) -> tuple[object, 
     replica = node.replica
     ledgers = replica.claims.ledgers
     return (
-        replica.ready,
+        replica.is_ready,
         tuple(sorted((i, ledger.version) for i, ledger in ledgers.items() if ledger.version and i in remembered)),
         # What is suspect here another node may have hidden, or never listed.
         tuple(
@@ -96,10 +96,10 @@ def _left(cluster: Cluster, node: Node) -> dict[str, int]:
         "own entries": len(claims.ledger.entries) - ends,
         "leases": len(claims.leases) - ends,
         "slots": max(0, len(claims.leases._slots) - ends),
-        "stale": len(claims.stale),
+        "stale": len(claims.stale_keys),
         "suspects": len(claims.guard._suspects),
-        "guard": len(claims.guard._undecided) + len(claims.guard._judged) + len(claims.guard._losses),
-        "requests": sum(len(link.rounds) for link in node.replica.links) > 8 * len(cluster.nodes),
+        "guard": len(claims.guard._undecided) + len(claims.guard._is_mass_loss_by_app) + len(claims.guard._losses),
+        "requests": sum(len(link.open_rounds) for link in node.replica.links) > 8 * len(cluster.nodes),
     }
 
 
@@ -120,7 +120,7 @@ def check_forgotten(cluster: Cluster) -> None:
             "entries": len(claims.index),
             "hidden": len(node.replica.view._hidden),
             "forgotten": len(claims._forgotten),
-            "heads": sum(len({*peer.heads} - living) for peer in node.replica.peers),
+            "heads": sum(len({*peer.shown_versions} - living) for peer in node.replica.peers),
         }
         if any(left.values()):
             cluster.history.fail("memory", f"{node.life} has not forgotten {left}")

@@ -166,7 +166,7 @@ class Faults:
     def set_back(self) -> None:
         """Set a machine back to a snapshot of its memory."""
         node = self._some()
-        if node is not None and node.replica.ready and not node.life.doubled:
+        if node is not None and node.replica.is_ready and not node.life.doubled:
             kept = self.cluster.snapshot(node.name)
             self.cluster.after(self._lasting(0.5, 8), self._set_back, node, node.boot, kept)
 
@@ -177,7 +177,7 @@ class Faults:
     def clone(self) -> None:
         """Let a copy of a machine's memory run beside it for a while."""
         node, name = self._some(), f"clone{len(self.cluster.nodes)}"
-        if node is not None and node.replica.ready and not node.life.doubled and self.reach.sides is None:
+        if node is not None and node.replica.is_ready and not node.life.doubled and self.reach.sides is None:
             clone = self.cluster.clone(node.name, name)
             # Its address leads to the other: nobody can ask it anything.
             cut = Cut(frozenset((other, name) for other in self.cluster.nodes if other != name), initiating=True)

@@ -34,7 +34,7 @@ class Wanted:
 
 def when_ready(cluster: Cluster, node: Node, then: Callable[[bool], None]) -> None:
     """Call `then` with True once the node is ready, with False if that takes too long (503)."""
-    ready = node.replica.notice(cluster.clock(node))
+    ready = node.replica.check_ready(cluster.clock(node))
     cluster.drain(node)
     if ready or node.replica.readiness.is_starting or node.left:
         then(ready)
@@ -91,7 +91,7 @@ def renew(cluster: Cluster, node: Node, key: str) -> bool:
     """PUT; False if there is nothing to renew. Raises NotReady."""
     now = cluster.clock(node)
     replica = node.replica
-    if not replica.notice(now):
+    if not replica.check_ready(now):
         cluster.drain(node)
         raise NotReady
     version = replica.claims.ledger.version
@@ -110,7 +110,7 @@ def shorten(cluster: Cluster, node: Node, key: str, left_s: float) -> None:
     now = cluster.clock(node)
     cluster.say(f"session of {key} ends at {node.name}, with {left_s:g} s")
     cluster.history.session_ended(node.life, key, cluster.now + left_s)
-    node.replica.shorten(now, key, left_s)
+    node.replica.shorten_lease(now, key, left_s)
     cluster.drain(node)
 
 
@@ -118,7 +118,7 @@ def deregister(cluster: Cluster, node: Node, key: str, instance: int = 0, reason
     """DELETE, of one instance if it says which, and why; False if that is not known. Raises NotReady."""
     now = cluster.clock(node)
     replica = node.replica
-    if not replica.notice(now):
+    if not replica.check_ready(now):
         cluster.drain(node)
         raise NotReady
     existing = replica.winner(now, key) if instance else None
@@ -139,7 +139,7 @@ def configure(cluster: Cluster, node: Node, key: str, body: bytes | None, lasts_
     """PUT or DELETE of a backend or frontend, or of what an operator says of an instance. Raises NotReady."""
     now = cluster.clock(node)
     replica = node.replica
-    if not replica.notice(now):
+    if not replica.check_ready(now):
         cluster.drain(node)
         raise NotReady
     replica.configure(now, key, body, "somebody", int(cluster.now * 1000), lasts_s)
@@ -152,7 +152,7 @@ def lift_guard(cluster: Cluster, node: Node, app: str) -> None:
     """DELETE of the guard of an app. Raises NotReady."""
     now = cluster.clock(node)
     replica = node.replica
-    if not replica.notice(now):
+    if not replica.check_ready(now):
         cluster.drain(node)
         raise NotReady
     replica.lift_guard(now, app, "somebody", int(cluster.now * 1000))

@@ -107,9 +107,9 @@ class Network:
         now = cluster.clock(target)
         message = exchange.request.message
         answered = target.replica.receive(now, message)
-        answer = Answer(target.life, answered, cluster.now, ignored=target.replica.surpassed)
+        answer = Answer(target.life, answered, cluster.now, ignored=target.replica.is_surpassed)
         if target.life is not exchange.life:
-            if any(not delta.whole for delta in message.deltas):
+            if any(not delta.is_final for delta in message.deltas):
                 target.life.paged_at = cluster.now
             self._heard(target, exchange.life, exchange.may, cluster.now - exchange.sent_at, message)
         sender = exchange.node.name
@@ -133,14 +133,14 @@ class Network:
             return  # its node hears nothing of an answer that comes too late
         now = self._cluster.clock(node)
         exchange.over = True
-        node.replica.answered(now, request, answer.message)
+        node.replica.receive_answer(now, request, answer.message)
         self._cluster.weather.answered(node.name, exchange.to, exchange.sent_at, self._cluster.now)
         if answer.life is not node.life:
-            if answer.message.partial or any(not delta.whole for delta in answer.message.deltas):
+            if answer.message.partial or any(not delta.is_final for delta in answer.message.deltas):
                 node.life.paged_at = self._cluster.now
             self._heard(node, answer.life, answer.may, self._cluster.now - answer.made_at, answer.message)
             doubtful = exchange.life.doubled or answer.life.doubled
-            if not (doubtful or answer.ignored or node.replica.surpassed):
+            if not (doubtful or answer.ignored or node.replica.is_surpassed):
                 self._learned(exchange, answer)
         self._cluster.drain(node)
 
@@ -163,7 +163,7 @@ class Network:
             return
         now = self._cluster.clock(node)
         exchange.over = True
-        node.replica.failed(now, exchange.request)
+        node.replica.note_failure(now, exchange.request)
         self._cluster.weather.unanswered(node.name, exchange.to, exchange.sent_at)
         self._cluster.drain(node)
 
@@ -200,7 +200,7 @@ class Network:
                 # Nothing was noted where one of the two was doubled then.
                 compared, settings = self._compared.pop(exchange.request, (None, frozenset()))
                 # Pages share a part only, of which nothing need be known.
-                whole = exchange.request.compares is not None and not (message.known or answer.message.partial)
+                whole = exchange.request.comparison_ask is not None and not (message.known or answer.message.partial)
                 if compared is other and whole:  # and not another incarnation, which answered in its place
                     _share_settings(life, other, exchange.settings | settings)
             return

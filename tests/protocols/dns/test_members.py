@@ -113,7 +113,7 @@ class ManyMembers(DnsCase):
         self.many(300)
         self.turns.is_overloaded = True
         answers = self.later("web.app.bender.")
-        self.node.replica.readiness.come_back(self.clock.seconds(), 60.0)
+        self.node.replica.readiness.wait_again(self.clock.seconds(), 60.0)
         self.clock.pump([0.0] * 3)
         self.assertEqual(answers[0].rcode(), dns.rcode.SERVFAIL)
 

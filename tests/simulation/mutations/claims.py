@@ -81,7 +81,7 @@ def _shorter_without_a_trace(original: Changed, claims: Claims, *arguments: Any,
 
 
 def _nothing_follows(claims: Claims, lease: Lease, winner: Claim | None, entries: Iterable[Entry], now: float) -> None:
-    lease.current = winner is not None and _rank(lease) == winner.rank
+    lease.is_current = winner is not None and _rank(lease) == winner.rank
     ended = isinstance(lease.entry, Claim) and lease.entry.root in ended_roots(entries)
     if ended and claims.leases.due.get(lease) is None:
         claims.leases.due[lease] = now
@@ -176,12 +176,12 @@ def _largest_of_all(claims: Claims, entries: tuple[Entry, ...], now: float) -> C
 
 def _ends_go_with_their_node(original: Changed, claims: Claims, entry: Entry) -> bool:
     peer = claims._peers.get(entry.node)
-    return bool(original(claims, entry)) and not (peer is not None and peer.gone)
+    return bool(original(claims, entry)) and not (peer is not None and peer.is_gone)
 
 
 MUTATIONS = {
     "a renewal elsewhere begins a registration": mutation(
-        "1", (Claims, "_hear_from", instead(_renewed_as_new)), first_seed=85
+        "1", (Claims, "_renew_claim", instead(_renewed_as_new)), first_seed=85
     ),
     "a renewal elsewhere makes no claim": mutation("1", (Claims, "renew", around(_renewed_in_another_place))),
     "every renewal makes a claim": mutation("1", (Claims, "renew", around(_claimed_at_every_renewal))),

@@ -58,13 +58,13 @@ def _judged_by_the_first_slice(
 
 def _judged_anew_for_each_slice(original: Changed, claims: Claims, now: float) -> Any:
     more = original(claims, now)
-    if not claims.guard.undecided:
-        claims.guard.judged()
+    if not claims.guard.has_undecided:
+        claims.guard.forget_judgements()
     return more
 
 
 MUTATIONS = {
-    "the guard never ends": mutation("9", (Guard, "over", around(_never_over)), first_seed=23),
+    "the guard never ends": mutation("9", (Guard, "suspects_over", around(_never_over)), first_seed=23),
     "the guard holds up what is known": mutation(
         "9",
         (Claims, "_unheard", around(_suspects_what_is_gone)),
@@ -98,14 +98,14 @@ MUTATIONS = {
     ),
     "the time of a suspect is not shortened": mutation(
         "9",
-        (Guard, "lose", around(_over_when_it_was_to_be)),
+        (Guard, "decide_on", around(_over_when_it_was_to_be)),
         shown_by=scenarios.the_time_of_a_suspect_is_shortened_when_holders_change,
     ),
     "nobody lifts the guard": mutation(
-        "9", (Guard, "lift", instead(lambda *_, **__: ())), shown_by=scenarios.a_guard_is_lifted_for_a_while
+        "9", (Guard, "set_lifted", instead(lambda *_, **__: ())), shown_by=scenarios.a_guard_is_lifted_for_a_while
     ),
     "the guard stays lifted": mutation(
-        "9", (Guard, "lift", around(_lifted_for_good)), shown_by=scenarios.a_guard_is_lifted_for_a_while
+        "9", (Guard, "set_lifted", around(_lifted_for_good)), shown_by=scenarios.a_guard_is_lifted_for_a_while
     ),
     "a mass loss is judged by a slice of it": mutation(
         "9",

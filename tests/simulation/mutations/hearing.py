@@ -59,9 +59,9 @@ def _knowing_the_time(original: Changed, gossip: Gossip, message: Message, now: 
 
 
 def _stays_hidden(original: Changed, claims: Claims, peer: Peer, horizon_s: float, now: float) -> None:
-    hidden_s = peer.hidden_s
+    hidden_s = peer.hidden_ttl_s
     original(claims, peer, horizon_s, now)
-    peer.hidden_s = hidden_s
+    peer.hidden_ttl_s = hidden_s
 
 
 def _asked_twice_without_counters(original: Changed, gossip: Gossip, link: Link, message: Message, *rest: Any) -> None:
@@ -92,12 +92,12 @@ MUTATIONS = {
     "ledgers are looked at one by one": mutation(
         "5",
         (Claims, "join", around(_looked_at_one_by_one)),
-        (Gossip, "_take", around(_knowing_the_time)),
+        (Gossip, "_apply", around(_knowing_the_time)),
         shown_by=scenarios.a_message_is_looked_at_as_a_whole,
     ),
     "a time limit of 1·I": mutation(
         "5",
-        (Link, "limit", instead(lambda link, interval_s: interval_s)),
+        (Link, "time_limit_s", instead(lambda link, interval_s: interval_s)),
         shown_by=scenarios.nodes_whose_answers_take_long_hear_each_other,
     ),
     "silent after 1·I": mutation("5", timing("silent_s", lambda timing: timing.interval_s)),
@@ -107,7 +107,7 @@ MUTATIONS = {
     ),
     "second requests without counters": mutation(
         "5",
-        (Gossip, "_send", around(_asked_twice_without_counters)),
+        (Gossip, "_add_request", around(_asked_twice_without_counters)),
         shown_by=scenarios.a_second_request_brings_counters,
     ),
     "counters of nodes that were not heard": mutation(
@@ -117,7 +117,7 @@ MUTATIONS = {
     ),
     "what was hidden once is not hidden again": mutation(
         "5",
-        (Claims, "heard_again", around(_stays_hidden)),
+        (Claims, "refresh_heard_again", around(_stays_hidden)),
         shown_by=scenarios.an_instance_that_was_restored_is_hidden_again,
     ),
 }

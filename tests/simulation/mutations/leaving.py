@@ -22,7 +22,7 @@ def _says_no_good_bye(original: Changed, gossip: Gossip, now: float) -> Any:
 
 
 def _passes_on_its_conclusions(original: Changed, gossip: Gossip, peer: Peer, now: float) -> Any:
-    return evolve(original(gossip, peer, now), left=peer.gone)
+    return evolve(original(gossip, peer, now), left=peer.is_gone)
 
 
 def _replaced_in_spite_of_a_message(original: Changed, peers: Peers, sender: Sender, now: float) -> Any:
@@ -36,7 +36,7 @@ def _replaced_in_spite_of_a_message(original: Changed, peers: Peers, sender: Sen
 
 def _gone_with_its_node(original: Changed, peers: Peers, incarnation: int, ttl_s: float, now: float) -> Any:
     peer = peers.get(incarnation)
-    return peer is not None and not peer.gone and original(peers, incarnation, ttl_s, now)
+    return peer is not None and not peer.is_gone and original(peers, incarnation, ttl_s, now)
 
 
 def _meets_the_forgotten(original: Changed, peers: Peers, counter: Counter, now: float) -> None:
@@ -60,7 +60,7 @@ def _keeps_its_longest_ttl_to_itself(original: Changed, gossip: Gossip, peer: Pe
 def _replaced_by_any_answer(peers: Peers, address: str, incarnation: int, since: float) -> None:
     for peer in peers:
         if peer.address == address and peer.incarnation != incarnation:
-            peer.replace(since)
+            peer.mark_replaced(since)
 
 
 def _stays_where_it_was(original: Changed, peers: Peers, sender: Sender, now: float) -> Any:
@@ -79,7 +79,7 @@ MUTATIONS = {
     ),
     "a message does not show that its node lives": mutation(
         "7",
-        (Peers, "message_from", around(_replaced_in_spite_of_a_message)),
+        (Peers, "note_message_from", around(_replaced_in_spite_of_a_message)),
         shown_by=scenarios.a_message_from_a_node_shows_that_it_was_not_replaced,
     ),
     "claims go with their node": mutation("7", (Peers, "counts", around(_gone_with_its_node))),
@@ -88,7 +88,7 @@ MUTATIONS = {
         (Claims, "_may_be_renewed", instead(lambda *_: True)),
         shown_by=scenarios.what_stops_after_a_node_left_has_expired,
     ),
-    "nothing is forgotten": mutation("8", (Peers, "forgettable", instead(lambda *_: False)), first_seed=21),
+    "nothing is forgotten": mutation("8", (Peers, "is_forgettable", instead(lambda *_: False)), first_seed=21),
     "the forgotten come back": mutation(
         "8", (Peers, "meet", around(_meets_the_forgotten)), shown_by=scenarios.who_was_forgotten_is_not_met_again
     ),
@@ -109,12 +109,12 @@ MUTATIONS = {
     ),
     "any answer replaces the others at its address": mutation(
         "7",
-        (Peers, "found", instead(_replaced_by_any_answer)),
+        (Peers, "note_answer_at", instead(_replaced_by_any_answer)),
         shown_by=scenarios.a_late_answer_of_an_earlier_start_replaces_nobody,
     ),
     "nodes do not move": mutation(
         "7",
-        (Peers, "message_from", around(_stays_where_it_was)),
+        (Peers, "note_message_from", around(_stays_where_it_was)),
         shown_by=scenarios.a_node_that_moved_is_asked_at_its_new_address,
     ),
     "all ledgers are kept for as long": mutation(

@@ -19,7 +19,7 @@ from tests.simulation.mutations.mutation import Changed, around, instead, mutati
 from tests.simulation.patches import patched
 from tests.simulation.scenarios import pauses as scenarios
 
-_notice = Replica._notice
+_notice = Replica._notice_pause
 
 
 def _sweep_notices(original: Changed, replica: Replica, now: float) -> Any:
@@ -28,9 +28,9 @@ def _sweep_notices(original: Changed, replica: Replica, now: float) -> Any:
 
 
 def _shown_while_holding(original: Changed, claims: Claims, key: str, now: float) -> None:
-    holding, claims.holding = claims.holding, False
+    holding, claims.is_frozen = claims.is_frozen, False
     original(claims, key, now)
-    claims.holding = holding
+    claims.is_frozen = holding
 
 
 def _ready_at_once(original: Changed, readiness: Readiness, now: float) -> Any:
@@ -43,18 +43,18 @@ def _started_at_once(original: Changed, readiness: Readiness, now: float) -> Any
 
 def _ready_after_one(original: Changed, readiness: Readiness, now: float) -> Any:
     since = readiness.since
-    return original(readiness, now) or any(peer.echoed >= since for peer in readiness._peers)
+    return original(readiness, now) or any(peer.echoed_at >= since for peer in readiness._peers)
 
 
 def _ready_without_agreement(readiness: Readiness, now: float) -> bool:
-    if readiness.is_starting and readiness._links.unanswered():
+    if readiness.is_starting and readiness._links.unanswered_seeds():
         return False
-    return all(peer.echoed >= readiness.since for peer in readiness._peers.awaited(now))
+    return all(peer.echoed_at >= readiness.since for peer in readiness._peers.awaited_peers(now))
 
 
 def _ready_without_seeds(readiness: Readiness, now: float) -> bool:
     since = readiness.since
-    return all(peer.echoed >= since and peer.agreed >= since for peer in readiness._peers.awaited(now))
+    return all(peer.echoed_at >= since and peer.agreed_at >= since for peer in readiness._peers.awaited_peers(now))
 
 
 def _shifts_once(original: Changed, leases: Leases, by_s: float, away_s: float) -> None:
@@ -89,14 +89,14 @@ def _ready_without_telling(original: Changed, replica: Replica, now: float) -> N
 
 def _agreed_for_good(original: Changed, readiness: Readiness, now: float) -> Any:
     for peer in readiness._peers:
-        if peer.agreed > -inf:
-            peer.agreed = max(peer.agreed, readiness.since)
+        if peer.agreed_at > -inf:
+            peer.agreed_at = max(peer.agreed_at, readiness.since)
     return original(readiness, now)
 
 
 def _whole_with_whole_deltas(original: Changed, *arguments: Any) -> Any:
     lacking = original(*arguments)
-    return evolve(lacking, whole=all(delta.whole for delta in lacking.deltas))
+    return evolve(lacking, is_all=all(delta.is_final for delta in lacking.deltas))
 
 
 def _one_address_of_a_seed_is_enough(original: Changed, links: Links) -> list[str]:
@@ -111,12 +111,12 @@ def _beats_while_mute(original: Changed, readiness: Readiness, now: float, away_
 
 
 def _ready_without_a_beat(replica: Replica, now: float) -> None:
-    replica.readiness.complete()
+    replica.readiness.become_ready()
 
 
 def _beats_before_it_lapses(original: Changed, replica: Replica, now: float) -> Any:
     lapse = replica.claims.lapse
-    if not replica.ready:
+    if not replica.is_ready:
         replica.claims.lapse = lambda now: False  # type: ignore[method-assign]
     try:
         return original(replica, now)
@@ -168,7 +168,7 @@ def _stays_itself(replica: Replica, now: float) -> bool:
 
 MUTATIONS = {
     "only sweeps notice a pause": mutation(
-        "6", (Replica, "_notice", instead(lambda *_: None)), (Replica, "sweep", around(_sweep_notices))
+        "6", (Replica, "_notice_pause", instead(lambda *_: None)), (Replica, "sweep", around(_sweep_notices))
     ),
     "ready at once after a pause": mutation("6", (Readiness, "all_answered", around(_ready_at_once)), first_seed=85),
     "ready at once after a start": mutation("6", (Readiness, "all_answered", around(_started_at_once))),
@@ -193,7 +193,7 @@ MUTATIONS = {
     "others gain a pause for good": mutation("6", (Peers, "unshift", instead(lambda *_: None))),
     "heartbeats after a long pause": mutation(
         "6",
-        (Readiness, "come_back", around(_beats_while_mute)),
+        (Readiness, "wait_again", around(_beats_while_mute)),
         shown_by=scenarios.what_died_before_a_long_pause_stays_dead,
     ),
     "ready without a heartbeat": mutation("6", (Replica, "_become_ready", instead(_ready_without_a_beat))),
@@ -219,12 +219,12 @@ MUTATIONS = {
     ),
     "strangers who waited are not asked": mutation(
         "6",
-        (Gossip, "take_in", around(_does_not_ask_who_waited)),
+        (Gossip, "apply_request", around(_does_not_ask_who_waited)),
         shown_by=scenarios.who_came_during_a_pause_is_met_after_it,
     ),
     "what waited is believed": mutation(
         "6",
-        (Gossip, "take_in", around(_believes_what_waited)),
+        (Gossip, "apply_request", around(_believes_what_waited)),
         shown_by=scenarios.what_waited_during_a_long_absence_brings_back_nobody,
     ),
     "nobody asks back": mutation(
@@ -235,12 +235,12 @@ MUTATIONS = {
     ),
     "the same incarnation after ten minutes": mutation(
         "6",
-        (Replica, "outlived", instead(_stays_itself)),
+        (Replica, "is_forgotten", instead(_stays_itself)),
         shown_by=scenarios.what_waited_during_a_long_absence_brings_back_nobody,
     ),
     "what was hidden stays hidden": mutation(
         "6",
-        (Claims, "heard_again", instead(lambda *_: None)),
+        (Claims, "refresh_heard_again", instead(lambda *_: None)),
         shown_by=scenarios.an_instance_hidden_before_a_pause_is_restored_after_it,
     ),
     "what is due loses a pause": mutation(
@@ -255,7 +255,7 @@ MUTATIONS = {
     ),
     "heartbeats after a second pause": mutation(
         "6",
-        (Readiness, "come_back", around(_mute_after_the_last_pause_alone)),
+        (Readiness, "wait_again", around(_mute_after_the_last_pause_alone)),
         shown_by=scenarios.a_second_pause_does_not_let_a_node_beat,
     ),
     "nobody is told of the heartbeat of a node that is ready": mutation(
@@ -275,7 +275,7 @@ MUTATIONS = {
     ),
     "one address of a seed is enough": mutation(
         "6",
-        (Links, "unanswered", around(_one_address_of_a_seed_is_enough)),
+        (Links, "unanswered_seeds", around(_one_address_of_a_seed_is_enough)),
         shown_by=scenarios.all_addresses_of_a_seed_are_waited_for,
     ),
 }

@@ -26,15 +26,15 @@ def _shown_unchecked(copies: LedgerCopies, entry: Entry) -> None:
 
 
 def _joined_without_what_is_invalid(original: Changed, copies: LedgerCopies, delta: Delta) -> Any:
-    check = copies._validity.of_entry
+    check = copies._validity.problem_of_entry
     valid = tuple(entry for entry in delta.added if isinstance(entry, Copy) or check(entry) is None)
     return original(copies, evolve(delta, added=valid))
 
 
 def _forgotten_and_reported(original: Changed, claims: Claims, peer: Peer) -> None:
-    invalid = {**claims.copies.invalid}
+    invalid = {**claims.copies.invalid_entries}
     original(claims, peer)
-    claims.copies.invalid = invalid
+    claims.copies.invalid_entries = invalid
 
 
 def _compared_always(original: Changed, copies: LedgerCopies, heads: Any, now: float) -> None:
@@ -56,12 +56,12 @@ def _never_partial(original: Changed, of: Gossip, request: Message, now: float) 
 
 
 def _from_the_first(original: Changed, of: SettingPages, link: Link, differing: Any) -> Any:
-    link.bucket = 0
+    link.next_bucket = 0
     return original(of, link, differing)
 
 
 def _the_first_window(original: Changed, of: SettingPages, link: Link, buckets: Any) -> Any:
-    link.digests.clear()
+    link.next_digests.clear()
     return original(of, link, buckets)
 
 
@@ -91,7 +91,7 @@ MUTATIONS = {
     ),
     "settings are not checked": mutation(
         "peers",
-        (Gossip, "_valid", instead(_all_valid)),
+        (Gossip, "_valid_settings", instead(_all_valid)),
         shown_by=scenarios.a_setting_that_cannot_be_used_is_left_out,
     ),
     "revs without end": mutation(
@@ -136,7 +136,9 @@ MUTATIONS = {
         shown_by=scenarios.a_crowded_bucket_is_there_before_readiness,
     ),
     "nothing is brought of crowded buckets": mutation(
-        "peers", (Gossip, "_bring", instead(lambda *_: None)), shown_by=scenarios.a_crowded_bucket_is_brought
+        "peers",
+        (Gossip, "_push_lacking_settings", instead(lambda *_: None)),
+        shown_by=scenarios.a_crowded_bucket_is_brought,
     ),
     "buckets always from the first": mutation(
         "peers",

@@ -14,7 +14,7 @@ from bender.core.last_writer_wins import Configuration
 from bender.core.ledger import Claim, Copy, Delta, Entry, Ledger
 from bender.core.ledger_copies import LedgerCopies
 from bender.core.messages import ConfigSetting, Message
-from bender.core.peers import Peer, covered
+from bender.core.peers import Peer, are_known_to_all
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.patches import patched
 from tests.simulation.scenarios import state as scenarios
@@ -45,13 +45,13 @@ def _brief_by_root(copies: LedgerCopies, entry: Entry | Copy, peer: Peer) -> Ent
     if isinstance(entry, Claim):
         others = [other for other in copies.index.entries(entry.key) if isinstance(other, Claim) and other is not entry]
         for other in others:
-            if other.root == entry.root and covered((other.dot,), (peer,)):
+            if other.root == entry.root and are_known_to_all((other.dot,), (peer,)):
                 return other.copied_by(entry.node, entry.n)
     return entry
 
 
 def _pushed_upon_the_last_push(original: Changed, gossip: Gossip, link: Link, peer: Peer, now: float) -> Any:
-    with patched([(Gossip, "_shown", instead(lambda *_: link.pushed))]):
+    with patched([(Gossip, "_version_shown_by", instead(lambda *_: link.pushed_version))]):
         return original(gossip, link, peer, now)
 
 

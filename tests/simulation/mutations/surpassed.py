@@ -21,17 +21,17 @@ def _own_questions_are_not_told_apart(original: Changed, gossip: Gossip, message
 MUTATIONS = {
     "a node set back to a snapshot goes on": mutation(
         "10",
-        (Gossip, "surpassed", instead(lambda *_: None)),
+        (Gossip, "surpassing_beats", instead(lambda *_: None)),
         shown_by=scenarios.a_node_set_back_to_a_snapshot_begins_anew,
     ),
     "questions in one's own name are overlooked": mutation(
         "10",
-        (Gossip, "surpassed", around(_own_questions_are_not_told_apart)),
+        (Gossip, "surpassing_beats", around(_own_questions_are_not_told_apart)),
         shown_by=scenarios.a_clone_begins_anew,
     ),
     "checksums are not compared": mutation(
         "10",
-        (Ledger, "knows", instead(lambda *_: True)),
+        (Ledger, "matches", instead(lambda *_: True)),
         shown_by=scenarios.a_node_whose_clone_was_heard_begins_anew,
     ),
     "contents of one version are not compared": mutation(
@@ -41,7 +41,7 @@ MUTATIONS = {
     ),
     "claims go with a surpassed incarnation": mutation(
         "10",
-        (Claims, "take_along", instead(lambda *_: None)),
+        (Claims, "take_over", instead(lambda *_: None)),
         shown_by=scenarios.a_node_that_begins_anew_takes_its_claims_along,
     ),
 }

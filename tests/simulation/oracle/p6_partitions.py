@@ -85,7 +85,7 @@ class Partitions:
         peers = [(peer, silent) for peer, silent in node.peers(self._history.now) if peer.incarnation in holders]
         if node.life.incarnation in holders or not all(silent for _, silent in peers):
             return False
-        return key in node.life.suspects or not all(peer.gone for peer, _ in peers)
+        return key in node.life.suspects or not all(peer.is_gone for peer, _ in peers)
 
     def _guarded_for_certain(self, life: Life, record: Record) -> float:
         """Until when a life must show what it suspects now, by what it knows for certain of the holders."""

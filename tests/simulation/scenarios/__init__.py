@@ -127,11 +127,11 @@ class Lossy(ByHand):
 
     def carry(self, name: str, request: OutgoingMessage) -> None:
         if self.loses(name, request):
-            self.replicas[name].failed(self.now, request)
+            self.replicas[name].note_failure(self.now, request)
         else:
             super().carry(name, request)
 
     def lose(self, name: str) -> None:
         """Lose all that a node has to send at present."""
         for request in self.replicas[name].take_requests():
-            self.replicas[name].failed(self.now, request)
+            self.replicas[name].note_failure(self.now, request)

@@ -14,7 +14,7 @@ def a_counter_without_its_ledger_is_not_believed() -> None:
     cluster.run(20.0)
     cluster.cut = set()
     c, a = cluster["c"], cluster["a"]
-    a.round(cluster.now)
+    a.start_round(cluster.now)
     for request in a.take_requests():
         if request.address == "c":
             c.receive(cluster.now, request.message)
@@ -67,7 +67,7 @@ def a_ledger_brings_its_counter() -> None:
     cluster.renew("a")
     cluster.run(9.75)
     cluster.cut = set()
-    cluster["b"].round(cluster.now)
+    cluster["b"].start_round(cluster.now)
     cluster.settle()
     cluster.now += 0.05
     cluster.renew("b")
@@ -113,7 +113,7 @@ def a_second_request_brings_counters() -> None:
         cluster.run(9.0)
         cluster.renew("c")
     cluster.cut = set()
-    cluster["a"].round(cluster.now)
+    cluster["a"].start_round(cluster.now)
     cluster.settle()
     assert cluster.listed() == "abc", f"only {cluster.listed()} list it"
 
@@ -123,10 +123,10 @@ def a_node_that_was_not_heard_is_no_news() -> None:
     cluster = ByHand("ab")
     cluster.register("b")
     c = cluster.start("c", 3, "")
-    cluster["a"].round(cluster.now)
+    cluster["a"].start_round(cluster.now)
     (question,) = cluster["a"].take_requests()
     c.receive(cluster.now, question.message)
     assert 2 in c.peers, "c does not know b"
-    c.round(cluster.now)
+    c.start_round(cluster.now)
     counters = [counter for request in c.take_requests() for counter in request.message.counters]
     assert counters and all(counter.beats >= 0 for counter in counters), f"c sends {counters}"

@@ -15,15 +15,15 @@ def the_answer_to_an_older_question_is_none() -> None:
     cluster.register("a")
     cluster.run(TTL_S - 0.1)
     a, b = cluster["a"], cluster["b"]
-    a.round(cluster.now)
+    a.start_round(cluster.now)
     (question,) = a.take_requests()
     answer = b.receive(cluster.now, question.message)
     assert b.renew(cluster.now, KEY)
     for push in b.take_requests():
-        b.failed(cluster.now, push)
+        b.note_failure(cluster.now, push)
     cluster.now += 0.3
     a.sweep(cluster.now)
-    a.answered(cluster.now, question, answer)
+    a.receive_answer(cluster.now, question, answer)
     assert a.view.claim(KEY) is not None, "a took an older answer for one"
     cluster.run(1.0)
     assert cluster.listed() == "ab"
@@ -133,12 +133,12 @@ def a_claim_without_its_ledger_was_not_seen() -> None:
     cluster.renew("b")
     cluster.run(0.75)
     a, c = cluster["a"], cluster["c"]
-    c.round(cluster.now)
+    c.start_round(cluster.now)
     for request in c.take_requests():
         if request.address == "a":
-            c.answered(cluster.now, request, a.receive(cluster.now, request.message))
+            c.receive_answer(cluster.now, request, a.receive(cluster.now, request.message))
     for request in c.take_requests():
-        c.failed(cluster.now, request)
+        c.note_failure(cluster.now, request)
     head = c.claims.copies.head(2)
     assert (head.version, head.reach) == (0, 3), f"c has {head}"
     cluster.run(1.5)
@@ -172,13 +172,13 @@ def a_node_that_sent_anything_is_waited_for() -> None:
     cluster.run(9.5)
     cluster.cut = set()
     a, c = cluster["a"], cluster["c"]
-    c.round(cluster.now)
+    c.start_round(cluster.now)
     for request in c.take_requests():
         if request.address == "a":
             a.receive(cluster.now, request.message)
     for request in a.take_requests():
-        a.failed(cluster.now, request)
-    asked = [peer.incarnation for peer in a.peers.asked(cluster.now + 0.1)]
+        a.note_failure(cluster.now, request)
+    asked = [peer.incarnation for peer in a.peers.confirming_peers(cluster.now + 0.1)]
     assert c.identity.incarnation in asked, "a does not wait for c"
 
 
@@ -190,13 +190,13 @@ def an_answer_that_does_not_fit_is_none() -> None:
     cluster.run(2.0)
     b.register(cluster.now, KEY + "1", update(BODY, TTL_S))
     for push in b.take_requests():
-        b.failed(cluster.now, push)
+        b.note_failure(cluster.now, push)
     cluster.now += 0.1
-    a.round(cluster.now)
+    a.start_round(cluster.now)
     (question,) = a.take_requests()
     answer = b.receive(cluster.now, question.message)
     assert answer.deltas and answer.echo == cluster.now, "b does not answer"
     deltas = tuple(evolve(delta, base=delta.base + 5, since=delta.since + 5) for delta in answer.deltas)
-    a.answered(cluster.now, question, evolve(answer, deltas=deltas))
+    a.receive_answer(cluster.now, question, evolve(answer, deltas=deltas))
     (peer,) = a.peers
-    assert peer.echoed < cluster.now, "a took what did not fit for an answer"
+    assert peer.echoed_at < cluster.now, "a took what did not fit for an answer"

@@ -46,7 +46,7 @@ def who_was_forgotten_is_not_met_again() -> None:
     cluster.now += 1.0
     a.sweep(cluster.now)
     assert 3 not in a.peers
-    b.round(cluster.now)
+    b.start_round(cluster.now)
     for request in b.take_requests():
         if request.address == "a":
             assert 3 in {counter.incarnation for counter in request.message.counters}
@@ -113,7 +113,7 @@ def that_a_node_was_replaced_is_not_passed_on() -> None:
     cluster = ByHand("ab")
     b = another_node_at_the_address_of_b(cluster)
     c = cluster.start("c", 3, "a")
-    c.round(cluster.now)
+    c.start_round(cluster.now)
     cluster.settle()
     peer = c.peers.get(b.identity.incarnation)
     assert peer is not None and not peer.left, "c believes that b has left"
@@ -123,11 +123,11 @@ def a_message_from_a_node_shows_that_it_was_not_replaced() -> None:
     """a takes b for replaced, and is asked by b: from then on a lapse at a waits for b's word."""
     cluster = ByHand("ab")
     b, a = another_node_at_the_address_of_b(cluster), cluster["a"]
-    b.round(cluster.now)
+    b.start_round(cluster.now)
     for request in b.take_requests():
         if request.address == "a":
             a.receive(cluster.now, request.message)
-    asked = [peer.incarnation for peer in a.peers.asked(cluster.now)]
+    asked = [peer.incarnation for peer in a.peers.confirming_peers(cluster.now)]
     assert b.identity.incarnation in asked, "a does not wait for b"
 
 
@@ -135,24 +135,24 @@ def a_late_answer_of_an_earlier_start_replaces_nobody() -> None:
     """The b of before answered a's question, and the answer comes when the next b was heard already."""
     cluster = ByHand("ab")
     a = cluster["a"]
-    a.round(cluster.now)
+    a.start_round(cluster.now)
     (question,) = a.take_requests()
     answer = cluster["b"].receive(cluster.now, question.message)
     cluster.now += 0.1
-    cluster.start("b", 9, "ab").round(cluster.now)
+    cluster.start("b", 9, "ab").start_round(cluster.now)
     cluster.settle()
     cluster.now += 0.1
-    a.answered(cluster.now, question, answer)
+    a.receive_answer(cluster.now, question, answer)
     peer = a.peers.get(9)
-    assert peer is not None and not peer.gone, "a takes the present b for replaced"
+    assert peer is not None and not peer.is_gone, "a takes the present b for replaced"
 
 
 def a_node_that_moved_is_asked_at_its_new_address() -> None:
     """b goes on at another address, from which it asks a."""
     cluster = ByHand("ab", seeds=False)
     a, b = cluster["a"], cluster.replicas.pop("b")
-    b.located("a", ["a"])
-    b.round(cluster.now)
+    b.set_seed_addresses("a", ["a"])
+    b.start_round(cluster.now)
     (question,) = b.take_requests()
     a.receive(cluster.now, question.message)
     a.receive(cluster.now, evolve(question.message, sender=evolve(b.identity, address="x")))

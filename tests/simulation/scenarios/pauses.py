@@ -12,11 +12,11 @@ def configuration_comes_before_readiness() -> None:
     cluster = ByHand("a", seeds=False)
     cluster["a"].configure(cluster.now, "backend/web", b"{}", "ops", 0)
     b = cluster.start("b", 2, "a")
-    b.round(cluster.now)
-    while not b.ready:
+    b.start_round(cluster.now)
+    while not b.is_ready:
         for request in b.take_requests():
             cluster.carry("b", request)
-            assert b.setting("backend/web") or not b.notice(cluster.now), "ready, and knows no backend"
+            assert b.setting("backend/web") or not b.check_ready(cluster.now), "ready, and knows no backend"
         b.sweep(cluster.now)
 
 
@@ -26,8 +26,8 @@ def an_echo_comes_with_everything() -> None:
     for i in range(2500):
         cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", update(BODY, TTL_S))
     b = cluster.start("b", 2, "a")
-    b.round(cluster.now)
-    while not b.ready:
+    b.start_round(cluster.now)
+    while not b.is_ready:
         for request in b.take_requests():
             cluster.carry("b", request)
         while b.sweep(cluster.now):
@@ -83,7 +83,7 @@ def news_at_the_end_of_a_pause_keeps_nobody_from_being_waited_for() -> None:
     stage.run(3.5)
     stage.resume("c")
     stage.run(2)
-    assert not stage["c"].replica.ready, "c is ready without word from a"
+    assert not stage["c"].replica.is_ready, "c is ready without word from a"
     stage.run(3)
 
 
@@ -92,13 +92,13 @@ def settings_outlive_the_incarnation_that_held_them_back() -> None:
     cluster = ByHand("a", seeds=False)
     cluster["a"].configure(cluster.now, "backend/web", b"{}", "ops", 0)
     b = cluster.start("b", 2, "az")
-    b.round(cluster.now)
+    b.start_round(cluster.now)
     cluster.settle()
-    assert not b.notice(cluster.now)
+    assert not b.check_ready(cluster.now)
     cluster.now += 700.0
-    b.anew(99, cluster.now)
+    b.continue_as(99, cluster.now)
     cluster.run(6.0)
-    assert b.ready
+    assert b.is_ready
     assert b.setting("backend/web"), "b does not show what it has"
 
 
@@ -229,7 +229,7 @@ def a_node_tells_at_once_that_it_is_ready() -> None:
     stage.run(29.6)
     stage.crash("c")
     stage.resume("a")
-    while not stage["a"].replica.ready:
+    while not stage["a"].replica.is_ready:
         stage.run(0.01)
     stage.run(0.05)
     stage.expect("b: online registered, offline node-lost, online restored")
@@ -246,11 +246,11 @@ def configuration_is_agreed_on_again_after_a_pause() -> None:
         cluster.lose("a")
     a.configure(cluster.now, "backend/web", b"{}", "ops", 0)
     cluster.lose("a")
-    assert not b.notice(cluster.now), "b has not noticed its pause"
-    while not b.ready:
+    assert not b.check_ready(cluster.now), "b has not noticed its pause"
+    while not b.is_ready:
         for request in b.take_requests():
             cluster.carry("b", request)
-            assert b.setting("backend/web") or not b.ready, "ready, and knows no backend"
+            assert b.setting("backend/web") or not b.is_ready, "ready, and knows no backend"
         cluster.now += 0.05
         b.sweep(cluster.now)
 
@@ -265,8 +265,8 @@ def an_echo_comes_with_all_ledgers() -> None:
     cluster.cut = {"c"}
     cluster.run(4.5)
     b = cluster.start("b", 9, "a")
-    b.round(cluster.now)
-    while not b.ready:
+    b.start_round(cluster.now)
+    while not b.is_ready:
         for request in b.take_requests():
             cluster.carry("b", request)
         b.sweep(cluster.now)
@@ -278,10 +278,10 @@ def all_addresses_of_a_seed_are_waited_for() -> None:
     """A seed stands for b, which answers, and for z, which does not."""
     cluster = ByHand("b", seeds=False)
     a = cluster.start("a", 7, "s")
-    a.located("s", ["b", "z"])
-    a.round(cluster.now)
+    a.set_seed_addresses("s", ["b", "z"])
+    a.start_round(cluster.now)
     cluster.settle()
     cluster.now += 0.3
     a.sweep(cluster.now)
     cluster.settle()
-    assert not a.ready, "ready without z"
+    assert not a.is_ready, "ready without z"

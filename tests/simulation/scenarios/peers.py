@@ -48,7 +48,7 @@ def what_cannot_be_used_leaves_with_its_node() -> None:
     cluster = _beside_a_peer()
     cluster.cut = {"c"}
     cluster.run(700)
-    assert not cluster["a"].claims.copies.invalid, "a reports what nobody has"
+    assert not cluster["a"].claims.copies.invalid_entries, "a reports what nobody has"
 
 
 def _beside_a_peer() -> ByHand:
@@ -209,8 +209,8 @@ def a_crowded_bucket_is_there_before_readiness() -> None:
     cluster = Lossy("a", page_entries_max=10)
     _join(cluster, "a", _named(7, 35))
     replica = cluster.start("z", 26, "a")
-    replica.round(cluster.now)
-    while not replica.ready:
+    replica.start_round(cluster.now)
+    while not replica.is_ready:
         cluster.settle()
         replica.sweep(cluster.now)
     assert len(replica.settings("backend")) == 35, f"z is ready with {len(replica.settings('backend'))} of 35"

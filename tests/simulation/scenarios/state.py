@@ -14,9 +14,9 @@ def a_copy_is_of_what_is_there() -> None:
     delta = Delta(2, 0, 0, 1, 1, (Copy(2, 1, 1, 1),))
     ledger = Ledger(2)
     try:
-        ledger.join(delta.resolved(lambda node, n: None))
+        ledger.join(delta.with_copies_resolved(lambda node, n: None))
     except Gap:
-        ledger.join(delta.resolved(lambda node, n: of))
+        ledger.join(delta.with_copies_resolved(lambda node, n: of))
     assert [entry.key for entry in ledger.entries.values()] == [KEY], "the copy is not there"
 
 
@@ -26,7 +26,7 @@ def a_copy_says_what_it_is_of() -> None:
     other = Claim(1, 1, KEY, BODY + b" ", TTL_S, 2, 1, 1)
     delta = Delta(2, 0, 0, 1, 1, (of.copied_by(2, 1),))
     try:
-        delta.resolved(lambda node, n: other)
+        delta.with_copies_resolved(lambda node, n: other)
     except Gap:
         return
     raise AssertionError("a copy was made of something else")
@@ -62,10 +62,10 @@ def a_push_builds_on_what_was_shown() -> None:
     a, b = cluster["a"], cluster["b"]
     a.register(cluster.now, KEY, update(BODY, TTL_S))
     (first,) = a.take_requests()
-    a.failed(cluster.now, first)
-    a.round(cluster.now)
+    a.note_failure(cluster.now, first)
+    a.start_round(cluster.now)
     (question,) = a.take_requests()
-    a.answered(cluster.now, question, b.receive(cluster.now, question.message))
+    a.receive_answer(cluster.now, question, b.receive(cluster.now, question.message))
     a.take_requests()
     a.register(cluster.now, OTHER_KEY, update(BODY, TTL_S))
     (second,) = a.take_requests()
@@ -81,7 +81,7 @@ def pages_that_nobody_asked_for_follow_each_other_at_once() -> None:
     for i in range(20):
         cluster.register("a", f"{KEY}{i}")
     cluster.cut = set()
-    cluster["a"].round(cluster.now)
+    cluster["a"].start_round(cluster.now)
     cluster.settle()
     assert cluster["b"].view.count == 20, f"b lists {cluster['b'].view.count} of 20"
 
@@ -118,10 +118,10 @@ def _dies_while_paging(had_by_b: int) -> Lossy:
         cluster.loses = lambda asker, request, reached=reached: request.address not in reached  # type: ignore[misc]
         for i in range(a.view.count, count):
             cluster.register("a", f"{KEY}{i}")
-    c.round(cluster.now)
+    c.start_round(cluster.now)
     for request in c.take_requests():
         if request.address == "a":
-            c.answered(cluster.now, request, a.receive(cluster.now, request.message))
+            c.receive_answer(cluster.now, request, a.receive(cluster.now, request.message))
     c.take_requests()
     cluster.cut = {"a"}
     cluster.loses = lambda asker, request: False
