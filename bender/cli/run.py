@@ -28,7 +28,7 @@ from bender.core.invalid import Invalid
 from bender.core.timing import Timing
 from bender.net.escaping import escaped, escaped_lines
 from bender.net.reactor import Reactor
-from bender.run import CannotStart, CommandSupervisor, ProcessGroup, RunPlan, on_child_ended
+from bender.run import CannotStart, CommandSupervisor, ProcessGroup, RunPlan, call_on_child_exit
 
 #: Signals that are passed on, or end the command. A signal that was ignored when this process began stays ignored.
 SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGTSTP")
@@ -134,7 +134,8 @@ async def run(session: Session, arguments: Sequence[str], **options: Any) -> int
         number = getattr(signal, name)
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(
-                number, lambda got, _frame: IReactorFromThreads(session.reactor).callFromThread(runner.signalled, got)
+                number,
+                lambda got, _frame: IReactorFromThreads(session.reactor).callFromThread(runner.handle_signal, got),
             )
     try:
         return await runner.done
@@ -147,7 +148,7 @@ def _start(reactor: Reactor, arguments: Sequence[str], on_end: Callable[[int], N
     # The token is for the registry; the command, and all that it starts, could print it or be made to.
     environment = {name: value for name, value in os.environ.items() if name != TOKEN}
     command = ProcessGroup(arguments, environment, on_end)
-    on_child_ended(IReactorFromThreads(reactor), command.reap)
+    call_on_child_exit(IReactorFromThreads(reactor), command.reap)
     return command
 
 

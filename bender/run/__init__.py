@@ -1,11 +1,11 @@
-"""Run a command whose instance is registered for as long as it serves.
+"""Run a command, and keep its instance registered as long as it serves.
 
-`CommandSupervisor` joins the parts: the command, its checks, and its registration. The command comes first: a registry
-that is unreachable, is slow or refuses never keeps it from starting, continuing or ending.
+`CommandSupervisor` combines the parts: the command, its checks, and its registration. The command has priority: it
+starts, continues and ends even if the registry is unreachable, is slow or refuses the instance.
 """
 
 from bender.run.plan import RunPlan
-from bender.run.process_group import CannotStart, ProcessGroup, on_child_ended
+from bender.run.process_group import CannotStart, ProcessGroup, call_on_child_exit
 from bender.run.supervisor import CommandSupervisor
 
-__all__ = ["CannotStart", "CommandSupervisor", "ProcessGroup", "RunPlan", "on_child_ended"]
+__all__ = ["CannotStart", "CommandSupervisor", "ProcessGroup", "RunPlan", "call_on_child_exit"]

@@ -1,4 +1,4 @@
-"""Run coroutines beside others: a failure in one is logged, and ends nothing else."""
+"""Run coroutines in the background. A failure in one is logged, and does not end the others."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from twisted.logger import Logger
 _log = Logger()
 
 
-def in_background(doing: Coroutine[Any, Any, None]) -> Deferred[None]:
+def in_background(coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
     """Start a coroutine, and return a Deferred that can be cancelled and never fails."""
-    return Deferred.fromCoroutine(doing).addErrback(_failed)
+    return Deferred.fromCoroutine(coroutine).addErrback(_log_failure)
 
 
-def _failed(failure: Any) -> None:
+def _log_failure(failure: Any) -> None:
     if not failure.check(CancelledError, ConnectingCancelledError):
         _log.failure("Unexpected error; the command continues.", failure)

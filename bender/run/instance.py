@@ -1,8 +1,8 @@
 """Keep the instance registered while it serves, at the address where it serves.
 
-It is registered as soon as its port answers, or its page, unless the process that answers is known to be another one
-than the command. It is deregistered while its checks fail, and moves with the address of this machine. As long as it is
-not registered, the log gives the reason from time to time.
+The instance is registered when its port or its health page answers, unless the process that answers is certainly not
+the command. It is deregistered while its checks fail, and registered at the new address when the address of this
+machine changes. While it is not registered, the log gives the reason from time to time.
 """
 
 from __future__ import annotations
@@ -28,50 +28,50 @@ from bender.run.port_holder import Holder, Holding, PortHolder
 from bender.run.registry_view import RegistryView
 from bender.run.reminders import Reminder
 
-#: The first pause between two checks before the instance serves for the first time, and the factor by which the pause
-#: grows up to `check_apart_s`: an instance that starts in a second is registered in the same second, and one that takes
-#: a minute is checked about thirty times.
-LOOK_S = 0.1
-LOOK_GROWTH = 1.3
+#: Seconds of the first pause between two checks before the instance serves for the first time, and the factor by which
+#: the pause grows up to `check_apart_s`. An instance that starts in a second is registered in the same second, and an
+#: instance that takes a minute is checked about thirty times.
+FIRST_CHECK_PAUSE_S = 0.1
+CHECK_PAUSE_GROWTH = 1.3
 
-#: A port that answers at once may belong to another process, so that the command is about to fail: the wait for that.
-DOUBT_S = 1.0
+#: Seconds to wait if the port answers at once: it may belong to another process, and the command may be about to fail.
+EARLY_ANSWER_WAIT_S = 1.0
 
-#: Seconds between two looks at the holder of the port while the instance is registered, if the holder is not certain to
-#: be the command: each look can take some milliseconds of the processor.
-LOOK_AGAIN_S = 60.0
+#: Seconds between two searches for the holder of the port while the instance is registered, if the holder is not
+#: certainly the command. Each search can take some milliseconds of processor time.
+HOLDER_CHECK_INTERVAL_S = 60.0
 
-#: Holders of the port that are not certain to be a process of the command.
-_UNSURE = (Holder.UNKNOWN, Holder.OTHER_SINCE, Holder.OTHER_BEFORE_IT)
+#: Holders of the port that may or may not be a process of the command.
+_UNCERTAIN_HOLDERS = (Holder.UNKNOWN, Holder.OTHER_SINCE, Holder.OTHER_BEFORE_IT)
 
-#: Time between two checks whether the reason is due to be logged.
-REMIND_S = 0.5
+#: Seconds between two checks whether the reason should be logged.
+REMINDER_CHECK_INTERVAL_S = 0.5
 
-#: Time limit for the registry beyond the wait that was asked for; then the command comes first.
+#: Seconds that the registry has to answer, in addition to the requested wait. After that, the command has priority.
 REGISTRY_S_MAX = 3.0
 
 
-#: Ports at which the command listens that are named in one line.
-_PORTS_MAX = 3
+#: The largest number of ports that one line names.
+_NAMED_PORTS_MAX = 3
 
 
 @frozen
 class _Obstacle:
-    """The reason that keeps the instance out: as a clause, and as the beginning of a sentence."""
+    """The reason why the instance cannot be registered, as a clause and as the beginning of a sentence."""
 
     reason: str
     sentence: str
 
     @classmethod
     def of(cls, clause: str) -> _Obstacle:
-        """Return the obstacle of a clause."""
+        """Return the obstacle with a reason that is a whole clause."""
         return cls(clause, clause[:1].upper() + clause[1:])
 
 
 class InstanceKeeper:
-    """Keeps the instance of a plan registered while it serves, from `start` to `stop`.
+    """Keep the instance of a plan registered while it serves, from `start` to `stop`.
 
-    `command` returns the numbers of all processes of the command, or None where they are not known.
+    `command_pids` returns the ids of all processes of the command, or None if they are unknown.
     """
 
     _log = Logger()
@@ -81,58 +81,58 @@ class InstanceKeeper:
         reactor: Reactor,
         client: Client,
         plan: RunPlan,
-        command: Callable[[], Iterable[int] | None],
+        command_pids: Callable[[], Iterable[int] | None],
         port: PortHolder,
         address: LocalAddress,
     ) -> None:
         self._reactor = reactor
         self._plan = plan
-        self._command = command
+        self._command_pids = command_pids
         self._port = port
         self._address = address
         self._registrar = Registrar(client)
         self._registry = RegistryView(client)
         self._id: str | None = None
-        #: Whether it has served at any time.
+        #: Whether the instance has served at any time.
         self.has_served = False
-        # The reason that keeps the instance out of the registry, if it is known here and not to the registrar.
+        # The reason why the instance is not registered, if it is not one that the registrar knows.
         self._obstacle: str | None = None
-        self._is_registered = self._was_registered = self._was_warned = False
+        self._is_registered = self._was_registered = self._has_warned = False
         self._holding = Holding(Holder.UNKNOWN)
-        self._look_at = 0.0
+        self._next_holder_check_at = 0.0
         self._reminder = Reminder(reactor, self._log_reason)
-        self._doing: list[Deferred[None]] = []
+        self._tasks: list[Deferred[None]] = []
 
     def start(self) -> None:
         self._registrar.startService()
-        self._doing = [in_background(self._serve()), in_background(self._remind())]
+        self._tasks = [in_background(self._keep_registered()), in_background(self._log_reminders())]
 
     def stop(self) -> None:
-        """Stop checking and logging; the registration stays as it is."""
-        for doing in self._doing:
+        """Stop checking and logging. The registration does not change."""
+        for doing in self._tasks:
             doing.cancel()
 
     @property
     def is_kept(self) -> bool:
-        """Return True while it is registered, or about to be."""
+        """Whether the instance is registered or will be soon."""
         return self._id is not None
 
     @property
     def is_registered(self) -> bool:
-        """Return True while a node has confirmed the registration and it was not deregistered."""
+        """Whether a node has confirmed the registration, and the instance was not deregistered since."""
         return self._is_registered
 
     @property
-    def never_registered(self) -> str | None:
-        """The reason why it was never registered, as a clause; None if it was."""
+    def never_registered_reason(self) -> str | None:
+        """The reason why the instance was never registered, as a clause; None if it was registered."""
         if self._was_registered:
             return None
-        return self._reason() or "no node has confirmed it yet"
+        return self._unregistered_reason() or "no node has confirmed it yet"
 
     async def deregister(self, wait_s: float, reason: str | None = None, *, is_logged: bool = False) -> None:
-        """Deregister it in bounded time; wait at most `wait_s` until all nodes have removed it.
+        """Deregister the instance in bounded time, and wait at most `wait_s` until all nodes have removed it.
 
-        `reason` is as in `Client.deregister`. With `is_logged` a success is not logged again.
+        `reason` is as in `Client.deregister`. If `is_logged` is True, a success is not logged again.
         """
         id_, self._id = self._id, None
         if id_ is None:
@@ -141,24 +141,25 @@ class InstanceKeeper:
         try:
             await self._remove(id_, wait_s, was_registered=was_registered, reason=reason, is_logged=is_logged)
         except CancelledError:
-            self._id, self._is_registered = id_, was_registered  # it may still be listed, and `leave` deregisters it
+            # It may still be listed, so `deregister_finally` has to deregister it.
+            self._id, self._is_registered = id_, was_registered
             raise
 
-    async def leave(self) -> None:
-        """Deregister it for good."""
+    async def deregister_finally(self) -> None:
+        """Deregister the instance, and stop the registrar."""
         await self.deregister(0)
         await self._registrar.stopService()
 
-    # While it runs.
+    # Checks and registration.
 
-    async def _serve(self) -> None:
+    async def _keep_registered(self) -> None:
         """Keep the instance registered while it serves, at the current address of this machine."""
         if self._plan.host is not None:
-            await self._serve_at(self._plan.host)
+            await self._keep_registered_at(self._plan.host)
             return
-        host = await self._address.find(self._note)
+        host = await self._address.find(self._note_obstacle)
         while True:
-            serving = in_background(self._serve_at(host))
+            serving = in_background(self._keep_registered_at(host))
             try:
                 before, host = host, await self._next_address(host)
             finally:
@@ -170,14 +171,14 @@ class InstanceKeeper:
                 in_background(self._remove(id_, 0, was_registered=was_registered))
 
     async def _next_address(self, host: str) -> str:
-        """Return the next address, when this one is gone or the instance serves at the other one too."""
+        """Wait until the machine loses this address, or the instance also serves at another one; return the other."""
         while True:
-            found = await self._address.change(host)
+            found = await self._address.wait_for_change(host)
             if not self._address.is_local(host) or await self._obstacle_at(found) is None:
                 return found
 
-    async def _serve_at(self, host: str) -> None:
-        await self._until_served(host)
+    async def _keep_registered_at(self, host: str) -> None:
+        await self._wait_until_served(host)
         self.has_served = True
         self._register(host)
         passed = failed = 0
@@ -201,20 +202,20 @@ class InstanceKeeper:
                     self._log.info("The instance serves again and is registered again.")
                 self._register(host)
 
-    async def _until_served(self, host: str) -> None:
+    async def _wait_until_served(self, host: str) -> None:
         where = host_port(host, self._plan.port)
         self._obstacle = f"{where} has not answered yet"
         obstacle = await self._obstacle_at(host)
         if obstacle is None and self._holding.holder in (Holder.UNKNOWN, Holder.OTHER_SINCE):
-            # The command can hardly answer this soon.
+            # The command itself can hardly answer so early.
             self._log.warn("{where} answered before the command could: is another process running there?", where=where)
-            await deferLater(self._reactor, DOUBT_S)
+            await deferLater(self._reactor, EARLY_ANSWER_WAIT_S)
             obstacle = await self._obstacle_at(host)
-        wait_s = LOOK_S
+        wait_s = FIRST_CHECK_PAUSE_S
         while obstacle is not None:
             self._obstacle = obstacle.reason
             await deferLater(self._reactor, wait_s)
-            wait_s = min(wait_s * LOOK_GROWTH, self._plan.check_apart_s)
+            wait_s = min(wait_s * CHECK_PAUSE_GROWTH, self._plan.check_apart_s)
             obstacle = await self._obstacle_at(host)
         if self._holding.holder is Holder.OTHER_BEFORE_IT:
             self._log.warn(
@@ -222,18 +223,20 @@ class InstanceKeeper:
             )
 
     async def _obstacle_at(self, host: str) -> _Obstacle | None:
-        """Return the obstacle to registering it at a host, if there is one.
+        """Return the reason why the instance cannot be registered at a host, or None.
 
-        Without a page the port is tried only as long as the instance is not registered.
+        If the plan has no health page, the port is checked only while the instance is not registered.
         """
         if self._id is None or self._plan.check_path is not None:
-            problem = await self._problem(self._check(host))
+            problem = await self._failure_of(self._check(host))
             if problem is not None:
                 return _Obstacle(self._describe(host, problem), f"The instance {problem}")
         now = self._reactor.seconds()
-        if not self._plan.any_process and (self._id is None or now >= self._look_at):
-            self._holding = self._port.look(host, self._command)
-            self._look_at = now + LOOK_AGAIN_S if self._holding.holder in _UNSURE else now
+        if not self._plan.any_process and (self._id is None or now >= self._next_holder_check_at):
+            self._holding = self._port.find_holder(host, self._command_pids)
+            self._next_holder_check_at = (
+                now + HOLDER_CHECK_INTERVAL_S if self._holding.holder in _UNCERTAIN_HOLDERS else now
+            )
         if self._holding.holder is Holder.OTHER:
             return _Obstacle.of(self._holding.clause)
         return await self._other_app_at(host) if self._id is None else None
@@ -241,7 +244,7 @@ class InstanceKeeper:
     async def _other_app_at(self, host: str) -> _Obstacle | None:
         """Return the obstacle if another app is registered at the address, and the command may not hold the port.
 
-        Where the command holds the port, the other registration is one that has not ended yet.
+        If the command holds the port, the other registration is an old one that has not ended yet.
         """
         if self._holding.holder not in (Holder.OTHER_SINCE, Holder.OTHER_BEFORE_IT):
             return None
@@ -258,7 +261,7 @@ class InstanceKeeper:
             return TcpCheck(self._reactor, host, plan.port, plan.check_s_max)
         return HttpCheck(self._reactor, host, plan.port, plan.check_path, plan.check_s_max)
 
-    async def _problem(self, check: Check) -> CheckFailed | None:
+    async def _failure_of(self, check: Check) -> CheckFailed | None:
         try:
             await check.check()
         except CheckFailed as failed:
@@ -271,7 +274,7 @@ class InstanceKeeper:
         return None
 
     def _describe(self, host: str, problem: CheckFailed) -> str:
-        """Return the problem as a sentence without its end, with the place where the command listens instead."""
+        """Return a sentence about the problem without its full stop, with the address at which the command listens."""
         port = self._plan.port
         text = f"{host_port(host, port)} {problem}"
         if not isinstance(problem, RefusesConnections):
@@ -279,7 +282,7 @@ class InstanceKeeper:
         addresses = self._port.bound_addresses()
         if addresses:
             return f"{text}: port {port} is bound to {', '.join(addresses)}"
-        ports = [str(each) for each in self._port.other_ports(self._command)[:_PORTS_MAX]]
+        ports = [str(each) for each in self._port.other_ports(self._command_pids)[:_NAMED_PORTS_MAX]]
         return f"{text}, but the command listens at {', '.join(ports)}" if ports else text
 
     def _register(self, host: str) -> None:
@@ -298,10 +301,10 @@ class InstanceKeeper:
             await self._warn_of_loopback(id_.split("/")[3])
 
     async def _warn_of_loopback(self, host: str) -> None:
-        """Print a warning, once, if the address is of this machine alone and the registry is not."""
-        if self._was_warned or not is_loopback(host) or not await self._registry.has_other_machines():
+        """Log one warning if only this machine can reach the address, and the registry has nodes on others."""
+        if self._has_warned or not is_loopback(host) or not await self._registry.has_other_machines():
             return
-        self._was_warned = True
+        self._has_warned = True
         what = (
             "give --host, or name a node by its IP address in --node"
             if self._plan.host is None
@@ -312,7 +315,7 @@ class InstanceKeeper:
     async def _remove(
         self, id_: str, wait_s: float, *, was_registered: bool, reason: str | None = None, is_logged: bool = False
     ) -> None:
-        """Deregister an id. Log nothing about an id that was never registered."""
+        """Deregister an id, and log the outcome unless the id was never registered."""
         removing = Deferred.fromCoroutine(self._registrar.remove(id_, reason=reason, wait_s=wait_s or None))
         level = LogLevel.warn
         try:
@@ -338,20 +341,20 @@ class InstanceKeeper:
         if was_registered:
             self._log.emit(level, "{id} {outcome}", id=id_, outcome=outcome)
 
-    # The log while it is not registered.
+    # The log while the instance is not registered.
 
-    def _note(self, obstacle: str) -> None:
+    def _note_obstacle(self, obstacle: str) -> None:
         self._obstacle = obstacle
 
-    async def _remind(self) -> None:
+    async def _log_reminders(self) -> None:
         while True:
-            await deferLater(self._reactor, REMIND_S)
-            reason = self._reason()
+            await deferLater(self._reactor, REMINDER_CHECK_INTERVAL_S)
+            reason = self._unregistered_reason()
             if reason is not None:
                 self._reminder.note(reason)
 
-    def _reason(self) -> str | None:
-        """Return why it is not registered, as a clause; None if it is, or is about to be."""
+    def _unregistered_reason(self) -> str | None:
+        """Return the reason why the instance is not registered, as a clause; None if it is, or will be soon."""
         if self._obstacle is None and self._id is not None and not self._is_registered and self._registrar.problem:
             return f"no node answers: {self._registrar.problem}"
         return self._obstacle

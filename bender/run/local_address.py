@@ -1,7 +1,7 @@
-"""Find the address from which this machine reaches a node, where others reach the instance.
+"""Find the address of this machine at which others reach the instance: its local address in a connection to a node.
 
-It may change while the command runs: a lease of DHCP ends, a container is attached to another network, a machine wakes
-up elsewhere. So the route to the node is looked up again from time to time, which sends nothing.
+The address may change while the command runs: a DHCP lease ends, a container is attached to another network, a machine
+wakes up in another place. So the route to the node is looked up again from time to time, which sends no packets.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from bender.net.addresses import NoAnswer, split_host_port
 from bender.net.endpoints import endpoint_of, wait_for_answer
 from bender.net.reactor import Reactor
 
-#: Time limit for a connection to one node, and the pause before all nodes are tried again.
+#: Time limit for a connection to one node, and seconds before all nodes are tried again.
 CONNECT_S_MAX = 2.0
 RETRY_S = 1.0
 
 #: Seconds between two looks at whether the address has changed.
-LOOK_AGAIN_S = 5.0
+LOOK_INTERVAL_S = 5.0
 
 
 def route_to(host: str) -> str | None:
-    """Return the address from which this machine would reach another one; None if there is no way to it."""
+    """Return the local address for connections to a host, or None if there is no route to it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, 9))  # of a datagram socket: nothing is sent
+            probe.connect((host, 9))  # this sends nothing, because it is a datagram socket
             address: str = probe.getsockname()[0]
     except OSError:
         return None
@@ -52,7 +52,7 @@ def is_local_address(host: str) -> bool:
 
 
 class LocalAddress:
-    """Find the address, and notice when it changes. `route` is as `route_to`."""
+    """Find the address of this machine, and notice when it changes. `route` has the form of `route_to`."""
 
     def __init__(
         self,
@@ -68,11 +68,11 @@ class LocalAddress:
         self.is_local = is_local
         self._node: str | None = None
 
-    async def find(self, note: Callable[[str], None]) -> str:
-        """Return the address as soon as a node can be reached. Until then `note` is called with the reasons."""
+    async def find(self, on_problem: Callable[[str], None]) -> str:
+        """Wait until a node can be reached, and return the address. Until then, call `on_problem` with the reasons."""
         factory = Factory.forProtocol(Connection)
         factory.noisy = False
-        note("no node has answered yet")
+        on_problem("no node has answered yet")
         while True:
             problems = {}
             for node in self._client.nodes.in_turn():
@@ -84,17 +84,17 @@ class LocalAddress:
                     continue
                 local: str = connection.transport.getHost().host
                 peer: str = connection.transport.getPeer().host
-                # If the table of routes has another address, it does not decide, and is useless later.
+                # If the routing table has another address, it cannot be used later to notice a change.
                 self._node = peer if self._route(peer) == local else None
                 connection.transport.loseConnection()
                 return local
-            note(f"no node answers: {Unavailable(problems)}")
+            on_problem(f"no node answers: {Unavailable(problems)}")
             await deferLater(self._reactor, RETRY_S)
 
-    async def change(self, address: str) -> str:
-        """Wait until the address differs from this one, and return it."""
+    async def wait_for_change(self, address: str) -> str:
+        """Wait until the address of this machine differs from this one, and return the new address."""
         while True:
-            await deferLater(self._reactor, LOOK_AGAIN_S)
+            await deferLater(self._reactor, LOOK_INTERVAL_S)
             found = self._route(self._node) if self._node else None
             if found not in (None, address):
                 return str(found)

@@ -1,6 +1,6 @@
 """The options of `bender run`, and the check whether nodes accept them.
 
-Options are checked here, without a node, by the functions with which nodes check requests, so a wrong option is found
+The functions with which nodes check requests also check the options here, without a node. So an invalid option is found
 before the command starts. This module does no I/O.
 """
 
@@ -19,19 +19,19 @@ from bender.core.model import ENTRY_BYTES_BOUND, TooLarge, parse_registration
 from bender.core.routing import parse_health
 from bender.core.timing import TTL_INTERVALS_MIN, Timing
 
-#: The host that is validated if the plan has none.
+#: A host for the check of a plan without a host.
 _ANY_HOST = "127.0.0.1"
 
 
 @frozen
 class RunPlan:
-    """What to register and how to check it. Durations are in seconds.
+    """The instance to register, its checks, and the time limits at its end. Durations are in seconds.
 
-    Without a `host` it is the local address of the connection to a node. With a `check_path` the instance is checked by
-    HTTP every `check_apart_s`, deregistered after `fall` checks in a row that fail, and registered again after `rise`
-    that do not. `wait_s` is how long nodes may take to know that it is deregistered, `drain_s` how long the command
-    goes on after that, and `kill_s` how long it may take to end after the signal, as long as it likes if that is None.
-    With `any_process` a process that the command did not start may hold the port.
+    If `host` is None, the local address of the connection to a node is registered. If there is a `check_path`, the
+    instance is checked by HTTP every `check_apart_s`, deregistered after `fall` failed checks in a row, and registered
+    again after `rise` successful checks in a row. At the end, nodes have `wait_s` to apply the deregistration. Then the
+    command continues for `drain_s` before it gets the signal, and `kill_s` later it is killed; None means never. If
+    `any_process` is True, a process that the command did not start may hold the port.
     """
 
     app: str
@@ -52,16 +52,16 @@ class RunPlan:
     any_process: bool = False
 
     def require_valid(self, interval_s: float = Timing().interval_s) -> None:
-        """Raise `Invalid` for a field that nodes with this interval between rounds refuse.
+        """Raise `Invalid` if nodes with this interval between rounds refuse the instance.
 
-        The `field` of the error is the one of the API (`ttl`, `host`, …), or `check`.
+        The `field` of the error is the name of the field in the API (`ttl`, `host`, …), or `check`.
         """
-        if self.ttl_s is not None and not isfinite(self.ttl_s):  # which JSON cannot say
+        if self.ttl_s is not None and not isfinite(self.ttl_s):  # JSON does not have such a number
             raise Invalid("ttl", "must be a number of seconds")
         sent = self.spec_at(self.host or _ANY_HOST).fields()
-        wanted = parse_registration(msgspec.json.encode(sent), Timing(interval_s=interval_s))
+        request = parse_registration(msgspec.json.encode(sent), Timing(interval_s=interval_s))
         try:
-            wanted.applied_to(None, ttl_s=Timing().ttl_s, node="", now_ms=0).encode(wanted.key, ENTRY_BYTES_BOUND)
+            request.applied_to(None, ttl_s=Timing().ttl_s, node="", now_ms=0).encode(request.key, ENTRY_BYTES_BOUND)
         except TooLarge as error:
             raise Invalid("meta", str(error)) from error
         if self.check_path is not None:
@@ -73,7 +73,7 @@ class RunPlan:
 
     @property
     def needs_short_interval(self) -> bool:
-        """Return True if the ttl is so short that only nodes with another interval than the default accept it."""
+        """Whether the ttl is so short that only nodes with an interval below the default accept it."""
         return self.ttl_s is not None and 0 < self.ttl_s < TTL_INTERVALS_MIN * Timing().interval_s
 
 

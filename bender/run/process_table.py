@@ -1,6 +1,6 @@
-"""The processes of this machine and what they hold open, as Linux reports them in /proc.
+"""The processes of this machine and their open sockets, as Linux reports them in /proc.
 
-On other systems nothing is known: there are no descendants, and no process can be named.
+On other systems, the table is empty: no process has descendants or a name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ZOMBIE = "Z"
 
 @frozen
 class Process:
-    """A process that runs. Its children are those with its number as their `parent`."""
+    """A running process. `parent` is the process id of its parent, and `group` the id of its process group."""
 
     pid: int
     parent: int
@@ -36,36 +36,33 @@ class Process:
 
 @frozen
 class ProcessTable:
-    """The processes under `root`, which is /proc but in tests."""
+    """The processes under `root`, which is /proc except in tests."""
 
     root: Path = Path("/proc")
 
-    def is_own(self) -> bool:
-        """Return True if this process finds itself there: after `unshare --pid`, /proc may be that of others."""
+    def shows_this_process(self) -> bool:
+        """Return True if the table has this process. After `unshare --pid`, /proc may be that of another namespace."""
         try:
             return os.readlink(self.root / "self") == str(os.getpid())  # noqa: PTH115
         except OSError:
             return False
 
     def processes(self) -> dict[int, Process]:
-        """Return all processes that run, by their numbers."""
+        """Return all running processes by their ids."""
         found = {}
         with suppress(OSError):
-            for name in os.listdir(self.root):  # noqa: PTH208 - a third of the time, for what is done often
+            for name in os.listdir(self.root):  # noqa: PTH208 - it takes a third of the time, and is done often
                 process = self._process(name) if name.isdecimal() else None
                 if process is not None:
                     found[process.pid] = process
         return found
 
     def children(self, pid: int) -> list[Process]:
-        """Return the processes that have this one as their parent."""
+        """Return the processes whose parent is this process."""
         return [process for process in self.processes().values() if process.parent == pid]
 
-    def descendants(self, pid: int, except_: Collection[int] = ()) -> list[Process]:
-        """Return all descendants of a process; parents come first.
-
-        Those in `except_` are left out, with their descendants.
-        """
+    def descendants(self, pid: int, excluded: Collection[int] = ()) -> list[Process]:
+        """Return all descendants of a process, parents first, without those in `excluded` and their descendants."""
         children: dict[int, list[Process]] = {}
         for process in self.processes().values():
             children.setdefault(process.parent, []).append(process)
@@ -73,15 +70,15 @@ class ProcessTable:
         waiting = [pid]
         while waiting:
             for child in children.pop(waiting.pop(0), ()):
-                if child.pid not in except_:
+                if child.pid not in excluded:
                     found.append(child)
                     waiting.append(child.pid)
         return found
 
     def sockets(self, pid: int) -> dict[int, int] | None:
-        """Return the sockets that a process holds open, each inode with its descriptor there.
+        """Return the descriptors of the sockets that a process holds open, by inode.
 
-        Returns None if this process may not read that.
+        Returns None if this process may not read them.
         """
         folder = self.root / str(pid) / "fd"
         found = {}
@@ -97,15 +94,15 @@ class ProcessTable:
             return None
         return found
 
-    def holds(self, pid: int, descriptor: int, inode: int) -> bool:
-        """Return True if a process holds a socket open as this descriptor."""
+    def has_socket(self, pid: int, descriptor: int, inode: int) -> bool:
+        """Return True if this descriptor of a process is the socket with this inode."""
         try:
             return os.readlink(self.root / str(pid) / "fd" / str(descriptor)) == f"socket:[{inode}]"  # noqa: PTH115
         except OSError:
             return False
 
     def holder(self, inodes: Collection[int]) -> Process | None:
-        """Return a process that holds one of these sockets open, if this process may read that."""
+        """Return a process that holds one of these sockets open, or None if this process cannot find one."""
         for pid, process in sorted(self.processes().items()):
             if (self.sockets(pid) or {}).keys() & {*inodes}:
                 return process
@@ -116,7 +113,7 @@ class ProcessTable:
             text = (self.root / pid / "stat").read_text("utf-8", "replace")
         except OSError:  # it has ended
             return None
-        before, _, after = text.rpartition(")")  # the name may have any character, a parenthesis too
+        before, _, after = text.rpartition(")")  # the name may have any character, even a parenthesis
         try:
             state, parent, group, *_ = after.split()
         except ValueError:
@@ -125,7 +122,7 @@ class ProcessTable:
 
 
 def adopt_orphans() -> bool:
-    """Become the parent of all descendants whose own parent ends; return False on systems that do not support it."""
+    """Become the parent of all descendants whose parent ends. Return False if the system does not support this."""
     if sys.platform != "linux":
         return False
     with suppress(OSError, AttributeError):

@@ -1,7 +1,7 @@
-"""Decide when to log why the instance is not registered: after a while, then more and more rarely.
+"""Decide when to log the reason why the instance is not registered: first after some seconds, then less often.
 
-A service takes a moment to start, so the first moments are not worth a line. Afterwards an operator who looks at the
-log has to find the reason in it, but a service that waits for days must not fill the disk.
+A service needs some time to start, so the reason is not logged at once. Later, an operator who reads the log must find
+the reason in it, but a service that waits for days must not fill the disk.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 #: Seconds from the start to the first line, and between any two lines.
-APART_S = 5.0
+LINE_INTERVAL_S = 5.0
 
-#: Seconds after which a reason that has not changed is repeated: once, and from then on.
+#: Seconds after which an unchanged reason is logged again: the first time, and each time after that.
 FIRST_REPEAT_S = 60.0
 REPEAT_S = 600.0
 
 
 class Reminder:
-    """Passes reasons on to `log`: after 5 s, again after one minute, then every ten; a new one within 5 s.
+    """Pass a reason on to `log` after 5 s, again after one minute, and then every ten minutes.
 
-    `clock` has the method `seconds`.
+    A new reason is passed on within 5 s. `clock` has the method `seconds`.
     """
 
     def __init__(self, clock: IReactorTime, log: Callable[[str], None]) -> None:
@@ -32,8 +32,8 @@ class Reminder:
         self._repeat_s = FIRST_REPEAT_S
 
     def note(self, reason: str) -> None:
-        """Log the reason if it is due. Call this about once a second with the present reason."""
-        apart_s = self._repeat_s if reason == self._reason else APART_S
+        """Log the reason if it is time to. Call this about once a second with the present reason."""
+        apart_s = self._repeat_s if reason == self._reason else LINE_INTERVAL_S
         if self._clock.seconds() >= self._logged_at + apart_s:
             self.note_logged(reason)
             self._log(reason)

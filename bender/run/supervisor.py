@@ -1,9 +1,9 @@
-"""Order the steps between a command and its registration.
+"""Supervise a command and its registration from the start to the end of the command.
 
-The instance is registered once it serves, and deregistered before it stops: first a node removes it, then all nodes
-have removed it, then requests under way may end (`drain_s`), and only then the command gets the signal. A second signal
-skips the remaining steps. Whatever the registry does, the end of the command is noticed at once, and its status is
-returned. When the command has ended, the processes that it started are ended, too.
+The instance is registered when it serves, and deregistered before the command ends. After a signal, the instance is
+deregistered first, then all nodes remove it, then requests that have begun may complete (`drain_s`), and only then the
+command gets the signal. A second signal skips the remaining steps. The end of the command is noticed at once, even if
+the registry does not answer, and its status is returned. After that, the processes that the command started are ended.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from bender.run.port_holder import PortHolder
 from bender.run.process_group import suspend
 from bender.run.process_table import Process
 
-#: These end the command, after its instance; all others that can be are passed on at once.
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+#: Signals that end the command, after its instance was deregistered. Other signals are passed on at once.
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
-#: Time between two checks whether all processes that the command started have ended.
-REST_LOOK_S = 0.1
+#: Seconds between two checks whether all processes that the command started have ended.
+REMAINING_CHECK_INTERVAL_S = 0.1
 
-#: Time limit for processes that the command leaves running when it ends by itself, unless `kill_s` is given.
-REST_S_MAX = 10.0
+#: Seconds that processes have to end that the command leaves running when it ends by itself, if `kill_s` is None.
+REMAINING_S_MAX = 10.0
 
 
 class RunningCommand(Protocol):
-    """A command that runs; see `ProcessGroup`."""
+    """A running command: see `ProcessGroup`."""
 
     @property
     def can_follow(self) -> bool: ...
@@ -47,16 +47,17 @@ class RunningCommand(Protocol):
     def processes(self) -> Sequence[Process]: ...
     def follow(self) -> None: ...
     def signal(self, number: int) -> None: ...
-    def end_rest(self) -> Sequence[Process]: ...
+    def end_remaining(self) -> Sequence[Process]: ...
 
 
-Exited = Callable[[int], None]
+#: A function that takes the exit status of the command.
+OnExit = Callable[[int], None]
 
 
 class CommandSupervisor:
-    """Runs one command as planned. `done` fires with the status to end with.
+    """Run one command as planned. `done` fires with the exit status for this process.
 
-    The caller passes signals to `signalled`.
+    The caller passes the signals that this process gets to `handle_signal`.
     """
 
     _log = Logger()
@@ -66,15 +67,16 @@ class CommandSupervisor:
         reactor: Reactor,
         client: Client,
         plan: RunPlan,
-        start: Callable[[Exited], RunningCommand],
+        start: Callable[[OnExit], RunningCommand],
         *,
         port: PortHolder | None = None,
         address: LocalAddress | None = None,
         suspend: Callable[[], None] = suspend,
     ) -> None:
-        """Start the command by calling `start` with a function that takes its status. Raises what `start` raises.
+        """Start the command by a call of `start`, which gets a function for the exit status. Errors of it are raised.
 
-        `port` knows which process holds the port, `address` the address of this machine, and `suspend` stops it.
+        `port` finds the process that holds the port, `address` finds the address of this machine, and `suspend` stops
+        this process.
         """
         self.done: Deferred[int] = Deferred()
         self._reactor = reactor
@@ -85,12 +87,12 @@ class CommandSupervisor:
         self._preparing: Deferred[None] | None = None
         self._signals: list[int] = []
         self._started_at = reactor.seconds()
-        self._drains = self._was_registered_then = False
+        self._is_draining = self._was_registered_at_signal = False
         self._is_followed = self._is_over = False
         self._kill_at: float | None = None
         address = address or LocalAddress(reactor, client)
         self._instance = InstanceKeeper(reactor, client, plan, self._pids, self._port, address)
-        self.command = start(self._exited)
+        self.command = start(self._note_exit)
         self._instance.start()
 
     def _pids(self) -> list[int] | None:
@@ -98,29 +100,29 @@ class CommandSupervisor:
             return None
         return [process.pid for process in self.command.processes()]
 
-    # Its end, by a signal.
+    # The end of the command by a signal.
 
-    def signalled(self, number: int) -> None:
-        """Act upon a signal that this process got."""
+    def handle_signal(self, number: int) -> None:
+        """Act on a signal that this process has got."""
         if number == signal.SIGTSTP:
-            self.command.signal(signal.SIGSTOP)  # which an orphaned process group does not ignore
+            self.command.signal(signal.SIGSTOP)  # an orphaned process group would ignore SIGTSTP
             self._suspend()
             return
-        if number not in ENDING:
+        if number not in ENDING_SIGNALS:
             self.command.signal(number)
             return
         self._signals.append(number)
         if self._is_over:
             self.command.signal(number)
         elif self._ending is None:
-            self._ending = in_background(self._end())
+            self._ending = in_background(self._end_command())
         elif self._preparing is not None:
-            self._preparing.cancel()  # a second signal means hurry
+            self._preparing.cancel()  # a second signal skips the remaining steps
         else:
             self.command.signal(number)
 
-    async def _end(self) -> None:
-        """Deregister the instance, and then end the command by the signal that came last."""
+    async def _end_command(self) -> None:
+        """Deregister the instance, and then send the last signal to the command."""
         self._instance.stop()
         preparing = self._preparing = Deferred.fromCoroutine(self._prepare())
         with suppress(CancelledError):
@@ -137,40 +139,46 @@ class CommandSupervisor:
 
     async def _prepare(self) -> None:
         if self._instance.is_kept:
-            self._was_registered_then = self._instance.is_registered
+            self._was_registered_at_signal = self._instance.is_registered
             await self._instance.deregister(self._plan.wait_s)
-            self._drains = True
+            self._is_draining = True
             await deferLater(self._reactor, self._plan.drain_s)
 
-    # Its end, by itself.
+    # The end of the command by itself.
 
-    def _exited(self, status: int) -> None:
-        """Note that the command has exited, or a process that it had left in the background."""
+    def _note_exit(self, status: int) -> None:
+        """Note that the command has exited, or a process that it has left in the background."""
         if self._is_over:
             return
-        rest = self.command.processes()
-        if not self._goes_on(status, rest):
+        remaining = self.command.processes()
+        if not self._continues_in_background(status, remaining):
             self._is_over = True
             self._log_unexpected_end(status)
             self._instance.stop()
             for doing in (self._preparing, self._ending):
                 if doing is not None:
                     doing.cancel()
-            in_background(self._leave()).addBoth(lambda _: self.done.callback(status))
+            in_background(self._finish()).addBoth(lambda _: self.done.callback(status))
         elif not self._is_followed:
             self._is_followed = True
             self.command.follow()
-            self._log.info("The command has gone into the background and is followed there: {rest}.", rest=_names(rest))
+            self._log.info(
+                "The command has gone into the background and is followed there: {rest}.", rest=_names_of(remaining)
+            )
 
     def _log_unexpected_end(self, status: int) -> None:
-        """Log an end before the command was registered, by a signal, or before --drain was over."""
+        """Log the end of the command if it was never registered, if a signal ended it, or if --drain was not over."""
         if self._signals:
-            early = _early(self._plan.drain_s, drains=self._drains) if self._preparing is not None else None
-            if early is not None and self._was_registered_then:
-                self._log.warn("The command ended {early} (under systemd, set KillMode=mixed).", early=early)
+            interrupted_step = (
+                _interrupted_step(self._plan.drain_s, is_draining=self._is_draining)
+                if self._preparing is not None
+                else None
+            )
+            if interrupted_step is not None and self._was_registered_at_signal:
+                self._log.warn("The command ended {early} (under systemd, set KillMode=mixed).", early=interrupted_step)
             return
         by = _signal_name(self.command.ended_by)
-        reason = self._instance.never_registered
+        reason = self._instance.never_registered_reason
         if reason is not None:
             after_s = self._reactor.seconds() - self._started_at
             how = f"was ended by {by}" if by else f"ended with status {status}" if status else "ended"
@@ -183,18 +191,18 @@ class CommandSupervisor:
         elif by is not None:
             self._log.warn("The command was ended by {by}.", by=by)
 
-    def _goes_on(self, status: int, rest: Sequence[Process]) -> bool:
+    def _continues_in_background(self, status: int, remaining: Sequence[Process]) -> bool:
         """Return True if the command continues in a process that it has left running.
 
-        A command that goes into the background exits with 0, and leaves a process that serves or is about to.
+        A command that goes into the background exits with 0, and leaves a process that serves or will serve soon.
         """
-        if not rest:
+        if not remaining:
             return False
         if self._signals:
             return self._is_followed
         if not self._is_followed and status != 0:
             return False
-        if self._instance.has_served and not self._port.is_held_by(process.pid for process in rest):
+        if self._instance.has_served and not self._port.is_held_by(process.pid for process in remaining):
             return False
         if not self.command.can_follow:
             self._log.error(
@@ -204,32 +212,32 @@ class CommandSupervisor:
             return False
         return True
 
-    async def _leave(self) -> None:
-        await self._instance.leave()
-        await self._end_rest()
+    async def _finish(self) -> None:
+        await self._instance.deregister_finally()
+        await self._end_remaining()
 
-    async def _end_rest(self) -> None:
-        """End the processes that the command has left running, and wait for that."""
+    async def _end_remaining(self) -> None:
+        """End the processes that the command has left running, and wait until they have ended."""
         now = self._reactor.seconds()
-        limit_s = self._plan.kill_s if self._signals or self._plan.kill_s is not None else REST_S_MAX
+        limit_s = self._plan.kill_s if self._signals or self._plan.kill_s is not None else REMAINING_S_MAX
         kill_at = self._kill_at or (None if limit_s is None else now + limit_s)
         while True:
-            ending = self.command.end_rest()
+            ending = self.command.end_remaining()
             if ending:
-                self._log.info("The command has left {rest} running: ending it.", rest=_names(ending))
-            rest = self.command.processes()
-            if not rest:
+                self._log.info("The command has left {rest} running: ending it.", rest=_names_of(ending))
+            remaining = self.command.processes()
+            if not remaining:
                 return
             if kill_at is not None and self._reactor.seconds() >= kill_at:
-                self._log.warn("{rest} did not end in time: killed.", rest=_names(rest))
+                self._log.warn("{rest} did not end in time: killed.", rest=_names_of(remaining))
                 self.command.signal(signal.SIGKILL)
                 kill_at = None
-            await deferLater(self._reactor, REST_LOOK_S)
+            await deferLater(self._reactor, REMAINING_CHECK_INTERVAL_S)
 
 
-def _early(drain_s: float, *, drains: bool) -> str | None:
-    """Return which step the end of the command preceded while it was being stopped, if that matters."""
-    if drains:
+def _interrupted_step(drain_s: float, *, is_draining: bool) -> str | None:
+    """Return a phrase with the step that the end of the command interrupted; None if that does not matter."""
+    if is_draining:
         return "before --drain was over" if drain_s else None
     return "before it was deregistered" + (", so --drain had no effect" if drain_s else "")
 
@@ -243,12 +251,12 @@ def _signal_name(number: int | None) -> str | None:
         return f"signal {number}"
 
 
-#: Processes that are named in one line.
+#: The largest number of processes that one line names.
 _NAMED_MAX = 3
 
 
-def _names(processes: Sequence[Process]) -> str:
-    """Return their names for a sentence, of a few of them."""
+def _names_of(processes: Sequence[Process]) -> str:
+    """Return the names of some processes for a sentence, and the number of the others."""
     names = [str(process) for process in processes[:_NAMED_MAX]]
     more = len(processes) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")

@@ -46,7 +46,7 @@ class Running:
     def signal(self, number: int) -> None:
         self.signals.append(number)
 
-    def end_rest(self) -> list[Process]:
+    def end_remaining(self) -> list[Process]:
         found = [process for process in self.rest if process not in self.told_rest]
         self.told_rest += found
         return found
@@ -68,16 +68,16 @@ class Port(PortHolder):
         self.is_held_by_rest = True
         self.looks = 0
 
-    def look(self, host: str, command: Callable[[], Iterable[int] | None]) -> Holding:
-        del host, command
+    def find_holder(self, host: str, command_pids: Callable[[], Iterable[int] | None]) -> Holding:
+        del host, command_pids
         self.looks += 1
         return self.holding
 
     def bound_addresses(self) -> list[str]:
         return self.bound
 
-    def other_ports(self, command: Callable[[], Iterable[int] | None]) -> list[int]:
-        del command
+    def other_ports(self, command_pids: Callable[[], Iterable[int] | None]) -> list[int]:
+        del command_pids
         return self.others
 
     def is_held_by(self, processes: Iterable[int]) -> bool:

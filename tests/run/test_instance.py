@@ -100,7 +100,7 @@ class Moving(ReportingCase):
             self.begin_at(address)
             self.network.pass_time(8)
             self.assertEqual(self.hosts(), [address])
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(1)
         self.assertEqual((self.hosts(), self.command.signals), ([], [signal.SIGTERM]))
 
@@ -322,7 +322,7 @@ class NeverRegistered(ReportingCase):
         self.run_it(ttl_s=2)
         self.serve()
         self.network.pass_time(3)
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(1)
         self.assertEqual([line for line in self.lines if "deregistered" in line], [])
 
@@ -342,7 +342,7 @@ class NeverRegistered(ReportingCase):
         self.serve()
         self.network.pass_time(2)
         self.result(self.client(ONE).deregister(ID))
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(1)
         self.assertEqual(self.lines[-1], f"{ID} was no longer registered.")
 

@@ -48,7 +48,7 @@ class HolderCase(TableCase):
         self.run_process(pid, 1, name, inodes)
 
     def look(self, command: Iterable[int] | None = (10, 11)) -> Holding:
-        return self.holder.look(HOST, lambda: command)
+        return self.holder.find_holder(HOST, lambda: command)
 
 
 class Concluding(HolderCase):
@@ -141,7 +141,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.look(), Holding(Holder.COMMAND))
         self.hold(50, 2, name="nginx")
         self.listen(("0500000A", 8080, 1), ("0100007F", 8080, 2))
-        self.assertEqual(self.holder.look("127.0.0.1", lambda: [10]), Holding(Holder.OTHER_SINCE))
+        self.assertEqual(self.holder.find_holder("127.0.0.1", lambda: [10]), Holding(Holder.OTHER_SINCE))
 
     def test_while_its_socket_is_open(self) -> None:
         """Nothing else is read."""

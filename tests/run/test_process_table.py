@@ -62,11 +62,11 @@ class Families(TableCase):
 
     def test_a_table_of_others(self) -> None:
         """In a process namespace of its own, this process is not the one of that number here."""
-        self.assertFalse(self.table.is_own())
+        self.assertFalse(self.table.shows_this_process())
         (self.root / "self").unlink()
-        self.assertFalse(self.table.is_own())
+        self.assertFalse(self.table.shows_this_process())
         (self.root / "self").symlink_to(str(os.getpid()))
-        self.assertTrue(self.table.is_own())
+        self.assertTrue(self.table.shows_this_process())
 
     def test_no_table(self) -> None:
         """Nothing is known."""
@@ -88,7 +88,9 @@ class Sockets(TableCase):
     def test_whether_one_is_still_open(self) -> None:
         """The same socket as the same descriptor of the same process."""
         self.run_process(5, 1, sockets=(100, 101))
-        held = [self.table.holds(*each) for each in ((5, 2, 101), (5, 2, 100), (5, 3, 101), (5, 0, 101), (6, 2, 101))]
+        held = [
+            self.table.has_socket(*each) for each in ((5, 2, 101), (5, 2, 100), (5, 3, 101), (5, 0, 101), (6, 2, 101))
+        ]
         self.assertEqual(held, [True, False, False, False, False])
 
     def test_who_holds_a_socket(self) -> None:

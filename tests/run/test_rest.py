@@ -82,7 +82,7 @@ class Background(ReportingCase):
     def test_by_a_signal(self) -> None:
         """All of it is waited for, and the status of the last one is returned."""
         self.exit_into_background()
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.assertEqual(self.command.signals, [signal.SIGTERM])
         self.command.rest = [DAEMON]
         self.command.end(0)
@@ -144,12 +144,12 @@ class Rest(ReportingCase):
     def test_after_a_signal(self) -> None:
         """It has as long as it likes, unless that was said; another signal is passed on."""
         self.run_it()
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.command.rest = self.command.told_rest = [DAEMON]  # they are of the group that got the signal
         self.command.end(128 + signal.SIGTERM)
         self.network.pass_time(100)
         self.assertNoResult(self.done)
-        self.runner.signalled(signal.SIGQUIT)
+        self.runner.handle_signal(signal.SIGQUIT)
         self.assertEqual(self.command.signals, [signal.SIGTERM, signal.SIGQUIT])
         self.command.rest = []
         self.network.pass_time(1)
@@ -158,7 +158,7 @@ class Rest(ReportingCase):
     def test_after_a_signal_with_a_limit(self) -> None:
         """The limit counts from the signal."""
         self.run_it(kill_s=5)
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(3)
         self.command.rest = self.command.told_rest = [DAEMON]
         self.command.end(143)
@@ -175,7 +175,7 @@ class Suspending(ReportingCase):
     def test_all_is_stopped(self) -> None:
         """The command first, by a signal that it cannot ignore; and all goes on together."""
         self.run_it()
-        self.runner.signalled(signal.SIGTSTP)
+        self.runner.handle_signal(signal.SIGTSTP)
         self.assertEqual((self.command.signals, self.suspended), ([signal.SIGSTOP], 1))
-        self.runner.signalled(signal.SIGCONT)
+        self.runner.handle_signal(signal.SIGCONT)
         self.assertEqual((self.command.signals, self.suspended), ([signal.SIGSTOP, signal.SIGCONT], 1))

@@ -249,7 +249,7 @@ class Reporting(ReportingCase):
     def test_when_it_ends(self) -> None:
         """Nothing is said of what was to be registered once the command is told to end."""
         self.run_it()
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.assertEqual(self.lines_in(10), [])
 
 
@@ -319,7 +319,7 @@ class Ends(ReportingCase):
             self.network.pass_time(2)
             self.assertTrue(self.listed())
             self.lines.clear()
-            self.runner.signalled(signal.SIGTERM)
+            self.runner.handle_signal(signal.SIGTERM)
             if passed_s:
                 self.network.pass_time(passed_s)
             self.command.end(143, 15)
@@ -328,6 +328,6 @@ class Ends(ReportingCase):
     def test_one_that_is_told_to_end(self) -> None:
         """That it was never registered does not matter then."""
         self.run_it(drain_s=3)
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(1)
         self.assertEqual(self.end(143, 15), [])

@@ -26,7 +26,7 @@ class Faults(RunnerCase):
         self.serve()
         self.network.pass_time(1)
         self.runner._instance._registrar.remove = self.broken  # type: ignore[method-assign]
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.settle()
         self.assertEqual(self.command.signals, [signal.SIGTERM])
         self.command.end(3)
@@ -50,7 +50,7 @@ class Ending(RunnerCase):
     def test_the_registry_is_told_first(self) -> None:
         """All nodes have it before the command gets the signal."""
         self.begin()
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.assertEqual(self.command.signals, [])
         self.network.settle()
         self.assertEqual([self.listed(host) for host in ALL], [False] * 3)
@@ -65,7 +65,7 @@ class Ending(RunnerCase):
     def test_what_is_under_way_may_end(self) -> None:
         """For as long as was said."""
         self.begin(drain_s=3)
-        self.runner.signalled(signal.SIGINT)
+        self.runner.handle_signal(signal.SIGINT)
         self.network.pass_time(2.5)
         self.assertEqual((self.listed(), self.command.signals), (False, []))
         self.network.pass_time(1)
@@ -75,7 +75,7 @@ class Ending(RunnerCase):
         """It is waited for as long as was said, and no longer."""
         self.begin(wait_s=1)
         self.network.cut = {TWO}
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(0.5)
         self.assertEqual(self.command.signals, [])
         self.network.pass_time(1)
@@ -85,7 +85,7 @@ class Ending(RunnerCase):
         """Another one is told before the command gets the signal."""
         self.begin(wait_s=2, ttl_s=60)
         self.network.cut = {ONE}
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         for _ in range(100):
             if self.command.signals:
                 break
@@ -97,7 +97,7 @@ class Ending(RunnerCase):
         self.begin(ttl_s=60)
         self.network.cut = {ONE}
         for _ in range(2):
-            self.runner.signalled(signal.SIGTERM)
+            self.runner.handle_signal(signal.SIGTERM)
         self.network.settle()
         self.assertEqual((self.listed(), self.command.signals), (True, [signal.SIGTERM]))
         self.command.end(0)
@@ -110,7 +110,7 @@ class Ending(RunnerCase):
         self.network.cut = {ONE}
         self.page.code = 500
         self.network.pass_time(0.5)
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.settle()
         self.assertEqual(self.command.signals, [])
         self.network.pass_time(5)
@@ -120,7 +120,7 @@ class Ending(RunnerCase):
         """The command gets its signal all the same."""
         self.begin(wait_s=1)
         self.network.cut = {*ALL}
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(4.5)
         self.assertEqual(self.command.signals, [signal.SIGTERM])
         self.command.end(1)
@@ -130,18 +130,18 @@ class Ending(RunnerCase):
     def test_said_twice(self) -> None:
         """A second signal ends all waiting, and the command gets the last signal that came."""
         self.begin(drain_s=60)
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(1)
-        self.runner.signalled(signal.SIGINT)
+        self.runner.handle_signal(signal.SIGINT)
         self.network.settle()
         self.assertEqual(self.command.signals, [signal.SIGINT])
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.assertEqual(self.command.signals, [signal.SIGINT, signal.SIGTERM])
 
     def test_before_it_served(self) -> None:
         """There is nothing to wait for, and it is not registered any more."""
         self.run_it(drain_s=60)
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.settle()
         self.assertEqual(self.command.signals, [signal.SIGTERM])
         self.serve()
@@ -151,9 +151,9 @@ class Ending(RunnerCase):
     def test_one_that_does_not_end(self) -> None:
         """It is killed if that was said."""
         self.begin(kill_s=2)
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(1.5)
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.assertEqual(self.command.signals, [signal.SIGTERM] * 2)
         self.network.pass_time(1)
         self.assertEqual(self.command.signals, [signal.SIGTERM, signal.SIGTERM, signal.SIGKILL])
@@ -161,15 +161,15 @@ class Ending(RunnerCase):
     def test_one_that_takes_its_time(self) -> None:
         """It is not killed if nothing was said."""
         self.begin()
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(100)
         self.assertEqual(self.command.signals, [signal.SIGTERM])
 
     def test_other_signals(self) -> None:
         """They are passed on at once, and change nothing."""
         self.begin()
-        self.runner.signalled(signal.SIGHUP)
-        self.runner.signalled(signal.SIGUSR1)
+        self.runner.handle_signal(signal.SIGHUP)
+        self.runner.handle_signal(signal.SIGUSR1)
         self.assertEqual((self.command.signals, self.listed()), ([signal.SIGHUP, signal.SIGUSR1], True))
 
 
@@ -208,7 +208,7 @@ class ItsOwnEnd(RunnerCase):
         self.serve()
         self.network.pass_time(1)
         self.network.cut = {ONE}
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.command.end(0)
         self.network.pass_time(2)
         self.assertEqual((self.listed(), self.successResultOf(self.done)), (False, 0))
@@ -218,7 +218,7 @@ class ItsOwnEnd(RunnerCase):
         self.run_it(drain_s=60)
         self.serve()
         self.network.pass_time(1)
-        self.runner.signalled(signal.SIGTERM)
+        self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(1)
         self.command.end(0)
         self.network.settle()
