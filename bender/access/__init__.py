@@ -1,4 +1,4 @@
-"""Access control: the tokens of a node, and what each permits.
+"""Access control: the tokens of a node, and the requests that each token permits.
 
-It decides who may do something; the shells ask it before they do it. It must never keep, log or show a secret.
+The shells call it before they serve a request. It must never store, log or show a secret.
 """

@@ -1,7 +1,7 @@
-"""Credentials: where clients put their token in a request.
+"""Find the token of a client in the headers of a request.
 
-Other programs have habits of their own: Eureka's clients send Basic with the token as the password, Prometheus a bare
-`Authorization: TOKEN`, clients of Consul `X-Consul-Token`.
+Clients of other registries send it in other forms: Eureka's clients send Basic credentials with the token as the
+password, Prometheus sends `Authorization: TOKEN` without a scheme, and clients of Consul send `X-Consul-Token`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 
-#: The headers in which a token may come, in lower case. The first that is sent decides.
+#: The headers that may have a token, in lower case. If both are sent, only the first one counts.
 AUTHORIZATION = b"authorization"
 CONSUL_TOKEN = b"x-consul-token"
 
 
 def token_in(authorization: bytes | None, consul_token: bytes | None) -> bytes | None:
-    """Return the token that is in the headers of a request; None if there is none.
+    """Return the token in the headers of a request; None if there is none.
 
-    A header that has several values, or a scheme that is not known, has no token that is valid: all of it is returned.
+    A header with several values, or with an unknown scheme, has no valid token: the whole header is returned.
     """
     if authorization is None:
         return consul_token

@@ -1,8 +1,9 @@
-"""Changes that web pages of other sites ask for: they are refused.
+"""Refuse changes that web pages of other sites request (cross-site request forgery).
 
-A browser sends whatever a page tells it to, to any address that it can reach, such as a node on the same machine. The
-page cannot read the answer, but a change would be made. Browsers say where a page is from, in `Sec-Fetch-Site` (since
-2023) and `Origin`; other clients send neither. The rules are those of `http.CrossOriginProtection` in Go 1.25.
+A web page can make a browser send any request to any address that the browser can reach, such as a node on the same
+machine. The page cannot read the answer, but the node would make the change. Browsers send the origin of the page in
+`Sec-Fetch-Site` (since 2023) and `Origin`; other clients send neither header. The rules are those of
+`http.CrossOriginProtection` in Go 1.25.
 """
 
 from __future__ import annotations
@@ -10,24 +11,24 @@ from __future__ import annotations
 from bender.access.tokens import AccessDenied
 from bender.core.model import shown_name
 
-#: Methods that change nothing. Without CORS, which no answer here allows, pages of other sites cannot read what comes.
+#: Methods that change nothing. Pages of other sites cannot read the answers, because no answer of a node permits CORS.
 _SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
-#: Values of `Sec-Fetch-Site` for a page of the node itself, and for what the user has typed.
+#: Values of `Sec-Fetch-Site` for a page of the node itself, and for an address that the user has typed.
 _OWN_PAGES = frozenset({b"same-origin", b"none"})
 
 
 class CrossOrigin(AccessDenied):
-    """A page of another site asks for a change. The message names the site."""
+    """A page of another site requests a change. The message names the site."""
 
     code = "FORBIDDEN"
 
 
 def require_same_origin(method: bytes, fetch_site: bytes | None, origin: bytes | None, host: bytes | None) -> None:
-    """Raise `CrossOrigin` where a page of another site asks for a change.
+    """Raise `CrossOrigin` if a page of another site requests a change.
 
-    The others are the values of the headers `Sec-Fetch-Site`, `Origin` and `Host`, None where there is none. A header
-    that was sent several times has its values joined by commas, which equals nothing.
+    `fetch_site`, `origin` and `host` are the values of the headers `Sec-Fetch-Site`, `Origin` and `Host`; None without
+    the header. The values of a header that was sent several times are joined by commas, so they equal no valid value.
     """
     if method in _SAFE_METHODS or (fetch_site in _OWN_PAGES if fetch_site else not origin):
         return

@@ -1,9 +1,11 @@
-"""The names under which browsers may reach a node that protects nothing but its address.
+"""Check the name in `Host`, to protect a node on a local address against DNS rebinding.
 
-A web page may read the answers of its own site only. If the name of a site begins to resolve to 127.0.0.1 once its page
-is loaded (DNS rebinding), the node is that site for a browser, and the page may read and change everything. Only `Host`
-then shows the name, so a name that is not the node's is refused. The attack needs a name in DNS: no page of others has
-an address for a name, or `localhost`, or a name without a dot.
+A web page may read only the answers of its own site. An attacker can make the name of a site resolve to 127.0.0.1 after
+its page is loaded (DNS rebinding). For the browser, the node is then that site, and the page may read and change
+everything. Only the `Host` header shows the foreign name, so the node refuses names that are not its own.
+
+The attack needs a name in DNS. So the node accepts addresses, `localhost` and names without a dot, because no page of
+another site has such a name.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from bender.access.tokens import AccessDenied, Tokens
 from bender.core.model import shown_name
 
-#: Values of `Host` that were accepted and are remembered: clients send the same few.
-_REMEMBERED_MAX = 1024
+#: Accepted values of `Host` that are cached: clients send the same few values.
+_CACHED_MAX = 1024
 
-#: Clients without a name are not browsers.
+#: A request without a name, which does not come from a browser.
 _NO_HOST = (None, b"")
 
 #: A name of 253 characters, a dot, a colon and a port.
@@ -28,7 +30,7 @@ _HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z._-]+
 
 
 class HostRefused(AccessDenied):
-    """The `Host` of a request is not a name of the node. The message shows it, and how to allow it."""
+    """The `Host` of a request is not a name of the node. The message has the name, and says how to allow it."""
 
     code = "FORBIDDEN"
 
@@ -36,26 +38,26 @@ class HostRefused(AccessDenied):
 class HostCheck:
     """The check of `Host` at one endpoint.
 
-    A token protects better than a name, so there is no check while tokens are required, unless it is made `always`.
+    A token protects better than a name. So while tokens are required, all names are accepted, unless `always` is set.
     """
 
     def __init__(self, names: Iterable[str], tokens: Tokens, *, always: bool = False) -> None:
-        """`names` are those of the node, in lower case and without a final dot."""
+        """`names` are the names of the node, in lower case and without a final dot."""
         self._names = frozenset(names)
         self._tokens = tokens
         self._always = always
-        #: Values that are accepted, to look them up without a call: those that clients have sent, and no header.
+        #: Accepted values, for a look-up without a call: those that clients have sent, and None for no header.
         self.accepted: set[bytes | None] = {*_NO_HOST}
 
     def permits(self, host: bytes | None) -> bool:
-        """Return True if a request with this `Host`, None without one, may be answered.
+        """Return True if a request with this `Host` (None without the header) may be answered.
 
-        A header that was sent several times has its values joined by commas, which is not a name.
+        The values of a header that was sent several times are joined by commas, so they are not a name.
         """
         return host in self.accepted or self._accept(host or b"")
 
     def require(self, host: bytes | None) -> None:
-        """Raise `HostRefused` where a request with this `Host` may not be answered."""
+        """Raise `HostRefused` if a request with this `Host` must not be answered."""
         if not self.permits(host):
             shown = shown_name((host or b"").decode("latin-1"))
             raise HostRefused(
@@ -68,7 +70,7 @@ class HostCheck:
             return True
         if not self._is_own(host):
             return False
-        if len(self.accepted) >= _REMEMBERED_MAX:
+        if len(self.accepted) >= _CACHED_MAX:
             self.accepted.intersection_update(_NO_HOST)
         self.accepted.add(host)
         return True

@@ -1,7 +1,7 @@
-"""The tokens of a node, and what the client that sends one may do.
+"""The tokens of a node, and the requests that each token permits.
 
-A node keeps the SHA-256 of each token and not the token itself, so its file gives no token away. Tokens are random and
-long, which is why a plain hash is enough. Texts about tokens, such as a `repr` in a traceback, do not have the hash.
+A node stores the SHA-256 of each token instead of the token, so that nobody can read tokens in its file. A plain hash
+is enough, because tokens are random and long. The `repr` of a token, as in a traceback, does not contain the hash.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from bender.core.scopes import ALL_SCOPES, REGISTER, Scopes
 
 
 class AccessDenied(Exception):
-    """The client may not do something. `code` is that of the API."""
+    """The client may not make a request. `code` is the error code of the API."""
 
     code: str
 
 
 class Unauthorized(AccessDenied):
-    """The client has sent no token that is valid. The message is a clause about that, without the token."""
+    """The client has sent no valid token. The message is a clause about this, without the token."""
 
     code = "UNAUTHORIZED"
 
 
 class Forbidden(AccessDenied):
-    """The token that the client has sent does not permit the request. The message names it and its scopes."""
+    """The token of the client does not permit the request. The message has the name of the token and its scopes."""
 
     code = "FORBIDDEN"
 
 
 @frozen
 class Token:
-    """One token: `sha256` is the hash of the secret, in bytes."""
+    """A token. `sha256` is the hash of the secret, in bytes."""
 
     name: str
     sha256: bytes = field(repr=False)
@@ -44,9 +44,9 @@ class Token:
 
 @frozen
 class Access:
-    """What a client may do. `name` is that of its token; None at a node that requires none.
+    """What a client may do. `name` is the name of its token; None at a node that requires no tokens.
 
-    A client without a valid token has a `refusal`, which each of these methods raises.
+    For a client without a valid token, `refusal` is a clause with the reason, and each method raises `Unauthorized`.
     """
 
     name: str | None = None
@@ -55,30 +55,30 @@ class Access:
     refusal: str | None = None
 
     def require_valid(self) -> None:
-        """Raise `Unauthorized` without a valid token."""
+        """Raise `Unauthorized` if the client has no valid token."""
         if self.refusal is not None:
             raise Unauthorized(self.refusal)
 
     def require_read(self) -> None:
-        """Raise `Unauthorized` or `Forbidden` where the client may not read."""
+        """Raise `Unauthorized` or `Forbidden` if the client may not read."""
         self._require(self.scopes.read, "read")
 
     def require_configure(self) -> None:
-        """Raise `Unauthorized` or `Forbidden` where the client may not change backends, frontends and states."""
+        """Raise `Unauthorized` or `Forbidden` if the client may not change backends, frontends and states."""
         self._require(self.scopes.configure, "configure")
 
     def require_register(self, app: str) -> None:
-        """Raise `Unauthorized` or `Forbidden` where the client may not register, renew or deregister this app."""
+        """Raise `Unauthorized` or `Forbidden` if the client may not register, renew or deregister this app."""
         self._require(self.scopes.register(app), f"{REGISTER}{app}")
 
     def require_register_some(self) -> None:
-        """Raise `Unauthorized` or `Forbidden` where the client may register no app at all."""
+        """Raise `Unauthorized` or `Forbidden` if the client may not register any app."""
         self._require(self.scopes.register_some, f"{REGISTER}APP")
 
     def require_register_ids(self, ids: Iterable[str]) -> None:
-        """Raise `Unauthorized` or `Forbidden` where the client may not register, renew or deregister the apps in ids.
+        """Raise `Unauthorized` or `Forbidden` if the client may not register, renew or deregister the apps in `ids`.
 
-        A text that is not an id names no app, and is not registered either.
+        A text that is not an id is ignored: it has no app, and cannot be registered.
         """
         self.require_register_some()
         if not self.scopes.register_all:
@@ -91,7 +91,7 @@ class Access:
             raise Forbidden(f"the token {self.name} does not have the scope {scope}: its scopes are {self.scopes}")
 
 
-#: At a node that requires no token.
+#: The access of all clients at a node that requires no tokens.
 UNRESTRICTED = Access()
 
 _NO_SCOPES = Scopes(())
@@ -108,7 +108,7 @@ _UNKNOWN_TOKEN = Access(
 
 
 class Tokens:
-    """The tokens that a node accepts at present; None where it requires none."""
+    """The tokens that a node accepts at present; None if the node requires no tokens."""
 
     def __init__(self, tokens: Sequence[Token] | None = None) -> None:
         self._tokens = tokens
@@ -117,22 +117,22 @@ class Tokens:
 
     @property
     def required(self) -> bool:
-        """Return True if clients must send a token."""
+        """True if clients must send a token."""
         return self._tokens is not None
 
     def access(self, secret: bytes | None) -> Access:
-        """Return what a client may do that sends this token, or none."""
+        """Return the access of a client that sends this token; None for a client without a token."""
         if self._tokens is None:
             return UNRESTRICTED
         return NO_TOKEN if secret is None else self._access(sha256(secret).digest())
 
     def current_access(self, access: Access) -> Access:
-        """Return what a client may do now that was given `access` before the tokens were replaced."""
+        """Return the present access of a client that got `access` before the tokens were replaced."""
         if self._tokens is None:
             return UNRESTRICTED
         if not access.sha256:
             return NO_TOKEN
-        # What is looked up is a hash of this node's own file, so the time that it takes tells a client nothing.
+        # The hash is from the node's own file, so the time of the look-up reveals nothing to a client.
         token = self._by_hash.get(access.sha256)
         return _UNKNOWN_TOKEN if token is None else _granted(token)
 
@@ -153,7 +153,7 @@ class Tokens:
         self._listeners.pop(listener, None)
 
     def _access(self, digest: bytes) -> Access:
-        """Return the access of a hash. It compares all tokens in constant time, so the time tells nothing of them."""
+        """Return the access for a hash. All tokens are compared in constant time, so the time reveals nothing."""
         found = _UNKNOWN_TOKEN
         for token in self._tokens or ():
             if compare_digest(token.sha256, digest):

@@ -1,4 +1,4 @@
 """Counts and histograms of nodes and drivers as plain numbers, and their text for Prometheus.
 
-Counting costs next to nothing; metrics are made of the numbers when they are asked for.
+Counting costs next to nothing, because metrics are made from the numbers only when a client requests them.
 """

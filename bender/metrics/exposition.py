@@ -1,7 +1,7 @@
-"""The text of metrics, in the forms that Prometheus understands; made in slices, because it may be long.
+"""The text of metrics in the formats of Prometheus. It is made in steps, because it may be long.
 
-prometheus-client decides on the form and writes it. Each family of metrics is written by itself, a large one in parts,
-so that other work has its turn in between.
+The library prometheus-client selects and writes the format. Each family of metrics is written in a step of its own, and
+a large family in several steps, so that other work has its turn between them.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from prometheus_client.utils import floatToGoString
 from bender import __version__
 from bender.metrics.histogram import Histogram, cumulative_buckets
 
-#: Of the label values that users choose, such as names of apps, so many have series of their own: the first in order of
-#: name, which are the same on all nodes. The others are summed up.
+#: The number of label values chosen by users, such as names of apps, that have their own series: the first ones in
+#: order of names, which are the same on all nodes. The values of the others are summed.
 NAMES_MAX = 1_000
 
-#: The label value of their sum. No name has a slash in it.
+#: The label value of this sum. No name contains a slash.
 OTHERS = "/others"
 
-#: Samples that are written in one step, in about a millisecond.
+#: Samples in one step, which takes about a millisecond.
 SLICE_SAMPLES = 200
 
-#: The end of the text in OpenMetrics.
+#: The last line of the OpenMetrics format.
 _EOF = b"# EOF\n"
 
 
 class Exposition:
-    """The metrics as one client takes them: take all `steps`, then there are the `pieces` of the text."""
+    """The text of metrics for one client. Exhaust `steps`; afterwards `pieces` has the text."""
 
     def __init__(self, accept: str | None) -> None:
-        """`accept` is the header of the request."""
+        """`accept` is the `Accept` header of the request; None without one."""
         self._encode, self.content_type = _encoder(accept)
         self._pieces: list[bytes] = []
 
     def steps(self, families: Iterable[Metric | None]) -> Iterator[None]:
-        """Write these families, each in one step or more. None stands for a slice of the work for one of them."""
+        """Write these families, each in one step or more. None is a step of work before a family is complete."""
         for family in families:
             if family is None:
                 yield
@@ -49,7 +49,7 @@ class Exposition:
                 yield
 
     def _part(self, family: Metric, at: int) -> bytes:
-        """Return the text of the samples in a slice that begins at `at`, with the comments before the first."""
+        """Return the text of the samples from `at` on, up to `SLICE_SAMPLES`; with the comments if `at` is 0."""
         part = Metric(family.name, family.documentation, family.type, family.unit)
         part.samples = family.samples[at : at + SLICE_SAMPLES]
         text = self._encode(_OneFamily(part)).removesuffix(_EOF)
@@ -65,7 +65,7 @@ class Exposition:
 
 
 class _OneFamily:
-    """A registry that has one family."""
+    """A registry with one family, as prometheus-client needs it."""
 
     def __init__(self, family: Metric) -> None:
         self._family = family
@@ -75,28 +75,30 @@ class _OneFamily:
 
 
 def _encoder(accept: str | None) -> tuple[Callable[[_OneFamily], bytes], str]:
-    """Return what writes metrics, and its media type. A malformed header is ignored."""
+    """Return the function that writes metrics, and its media type. A malformed header is ignored."""
     if accept is not None and accept.isascii() and accept.isprintable():
         try:
             return choose_encoder(accept)
-        except (TypeError, ValueError):  # a version that is none
+        except (TypeError, ValueError):  # a malformed version
             pass
     return generate_latest, CONTENT_TYPE_PLAIN_0_0_4
 
 
-# Families. Names are without `bender_`, and those of counters without `_total`.
+# Families. `name` is without `bender_`, for a counter also without `_total`. `about` is the help text.
 
 
 def gauge(name: str, about: str, value: float) -> Metric:
+    """Return a gauge with one value."""
     return GaugeMetricFamily(f"bender_{name}", about, value=value)
 
 
 def counter(name: str, about: str, value: float) -> Metric:
+    """Return a counter with one value."""
     return CounterMetricFamily(f"bender_{name}", about, value=value)
 
 
 def gauges(name: str, about: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]) -> Metric:
-    """Return a family with a value for each tuple of label values."""
+    """Return gauges, one for each tuple of label values."""
     family = GaugeMetricFamily(f"bender_{name}", about, labels=labels)
     for each, value in values:
         family.add_metric(each, value)
@@ -104,7 +106,7 @@ def gauges(name: str, about: str, labels: Sequence[str], values: Iterable[tuple[
 
 
 def counters(name: str, about: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]) -> Metric:
-    """Return the same for counters."""
+    """Return counters, one for each tuple of label values."""
     family = CounterMetricFamily(f"bender_{name}", about, labels=labels)
     for each, value in values:
         family.add_metric(each, value)
@@ -114,7 +116,7 @@ def counters(name: str, about: str, labels: Sequence[str], values: Iterable[tupl
 def histograms(
     name: str, about: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], Histogram]]
 ) -> Metric:
-    """Return the same for histograms of durations."""
+    """Return histograms of durations, one for each tuple of label values."""
     family = HistogramMetricFamily(f"bender_{name}", about, labels=labels)
     for each, histogram in values:
         buckets = [(floatToGoString(bound), float(count)) for bound, count in cumulative_buckets(histogram)]
@@ -123,18 +125,18 @@ def histograms(
 
 
 def build_info(program: str) -> Metric:
-    """Return the metric that tells the version of a program."""
+    """Return the metric with the version of a program."""
     about = "The version of the program; the value is always 1."
     return gauges("build_info", about, ("program", "version"), [((program, __version__), 1)])
 
 
 def process_metrics() -> Iterator[Metric]:
-    """Yield what prometheus-client knows of this process and of Python's collector of cycles."""
+    """Yield the metrics of prometheus-client about this process and Python's garbage collector."""
     registry = CollectorRegistry()
     yield from ProcessCollector(registry=registry).collect()
     yield from GCCollector(registry=registry).collect()
 
 
 def names_with_series(names: Iterable[str]) -> list[str]:
-    """Return the names that have series of their own, in order."""
+    """Return the names that have their own series, sorted."""
     return sorted(names)[:NAMES_MAX]

@@ -1,4 +1,4 @@
-"""Durations, counted by how long they were. Nothing here knows Prometheus."""
+"""Histograms of durations, and the peak of a value. This module is independent of Prometheus."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 #: client that waits for other nodes up to a minute.
 BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
-#: The first of them. Nearly all requests are below it, and are counted without a search.
+#: The first bound. Nearly all requests are below it, and are counted without a search.
 FIRST_S = BOUNDS_S[0]
 
 #: `RecentPeak` covers at least this many seconds, and at most twice as many.
@@ -17,7 +17,7 @@ PEAK_S = 60.0
 
 
 class Histogram:
-    """Counts of durations: `counts` by bucket, the last one for all that are longer than the last bound."""
+    """Counts of durations by bucket. The last count is for durations above the last bound. `sum_s` is their sum."""
 
     __slots__ = ("counts", "sum_s")
 
@@ -26,7 +26,7 @@ class Histogram:
         self.sum_s = 0.0
 
     def observe(self, took_s: float) -> None:
-        """Count a duration."""
+        """Count a duration in seconds."""
         self.sum_s += took_s
         if took_s <= FIRST_S:
             self.counts[0] += 1
@@ -34,7 +34,7 @@ class Histogram:
             self.counts[bisect_left(BOUNDS_S, took_s)] += 1
 
     def observe_all(self, times_s: Sequence[float]) -> None:
-        """Count several durations, one at least."""
+        """Count several durations in seconds, at least one."""
         if max(times_s) <= FIRST_S:
             self.counts[0] += len(times_s)
             self.sum_s += sum(times_s)
@@ -55,16 +55,16 @@ class Histogram:
 
 
 class RecentPeak:
-    """The largest of the values of the last minute or two."""
+    """The largest value of the last minute or two."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
-        """`seconds` is the clock."""
+        """`seconds` is a clock that does not jump."""
         self._seconds = seconds
         self._began_at = seconds()
         self._present = self._before = 0.0
 
     def note(self, value: float) -> None:
-        """Take in a value."""
+        """Record a value."""
         self._pass_time()
         self._present = max(self._present, value)
 
@@ -83,7 +83,7 @@ class RecentPeak:
 
 
 def cumulative_buckets(histogram: Histogram, bounds: Sequence[float] = BOUNDS_S) -> list[tuple[float, int]]:
-    """Return each bound with the number of durations up to it; the last bound is infinite."""
+    """Return each bound with the number of durations up to this bound; the last bound is infinite."""
     total, buckets = 0, []
     for bound, count in zip((*bounds, float("inf")), histogram.counts, strict=True):
         total += count

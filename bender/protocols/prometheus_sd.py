@@ -1,8 +1,8 @@
 """HTTP service discovery of Prometheus (`http_sd_configs`): registrations as targets.
 
-Every registration that is listed is a target, also one that is drained, in maintenance or suspect: an instance without
-traffic is still monitored, and its labels let people choose otherwise. Prometheus drops a whole list for one field or
-label that it does not accept, so all of a registration is made to fit.
+Every listed registration is a target, also in the states `drain` and `maint` and as a suspect: an instance without
+traffic is still monitored, and operators can filter by its labels. Prometheus drops a whole list because of one invalid
+field or label, so all data of a registration are converted to valid labels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bender.node.node import Node
 
 PATH = "/sd/prometheus"
 
-#: The fields of a query, each of which selects registrations.
+#: The query parameters, each of which selects registrations.
 SELECTED_BY = ("app", "version")
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]")
@@ -35,15 +35,15 @@ class _TargetGroup(msgspec.Struct):
 
 
 def routes(node: Node) -> list[Route]:
-    """Return the route at which Prometheus asks a node for targets."""
+    """Return the route from which Prometheus gets the targets of a node."""
     listings = node.listings.in_form(TARGET_GROUPS)
     return [Route(PATH, {"GET": lambda _node, request: _targets(listings, request)}, query={"GET": SELECTED_BY})]
 
 
 def _targets(listings: Listings, request: ApiRequest) -> Answered:
-    """Return the targets of an app, of a version, or all.
+    """Return the targets of an app, of a version, or of all apps.
 
-    An unknown field is refused: a filter that is misspelled would make everything a target.
+    An unknown parameter is refused, because a misspelled filter would return all targets.
     """
     sent = fields(request)
     require_known(sent, SELECTED_BY, changes=True)
@@ -52,7 +52,7 @@ def _targets(listings: Listings, request: ApiRequest) -> Answered:
 
 
 def target_group(key: str, body: bytes, status: RegistrationStatus) -> bytes:
-    """Return a registration as a group of one target, in JSON; `body` are its encoded terms."""
+    """Return a registration as JSON of a group with one target; `body` has the encoded terms."""
     _, app, version, host, port = key.split("/")
     terms = Terms.decode(body)
     labels = {
@@ -72,10 +72,10 @@ def target_group(key: str, body: bytes, status: RegistrationStatus) -> bytes:
 
 
 def meta_labels(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the labels of a registration's `meta`, in order of its keys. A value that is not text is shown as JSON.
+    """Yield the labels of a registration's `meta`, in order of its keys. A value that is not text becomes JSON.
 
-    A character that the name of a label cannot have becomes `_`. Of keys that then have the same name, one that has it
-    already keeps it; the others, in order, end in `_2`, `_3`, or the next number that is free.
+    A character that is invalid in the name of a label becomes `_`. If two keys then have the same name, a key that
+    needs no change keeps it. The others get the suffix `_2`, `_3`, or the next free number, in order.
     """
     if meta:
         for key, name in _label_names(meta).items():
@@ -84,12 +84,12 @@ def meta_labels(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _label_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return the end of the label's name for each key."""
+    """Return the last part of the label's name for each key."""
     in_order = sorted(keys)
     plain = {key: _NOT_IN_NAMES.sub("_", key) for key in in_order}
     taken = {key for key in in_order if plain[key] == key}
     names = {}
-    # The number of the next name to try for keys that meet: without it, many of them would take the square of the time.
+    # The next number to try for each name. Without it, the time would grow with the square of the number of such keys.
     next_number: dict[str, int] = {}
     for key in in_order:
         name = plain[key]
@@ -103,5 +103,5 @@ def _label_names(keys: Iterable[str]) -> dict[str, str]:
     return names
 
 
-#: Each takes about 4 µs, eight times as long as the API's own form.
+#: A target group takes about 4 µs, eight times as long as a registration in the form of the API.
 TARGET_GROUPS = ListForm(target_group, cost=8)

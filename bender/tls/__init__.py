@@ -1,1 +1,1 @@
-"""TLS: certificates and keys in files, connections with peers and clients, and what goes wrong with them in words."""
+"""TLS: certificates and keys in files, connections with peers and clients, and clauses about their errors."""

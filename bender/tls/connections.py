@@ -1,8 +1,8 @@
-"""Connections with TLS on Twisted: who is accepted on which certificate.
+"""Connections with TLS on Twisted, and the certificates that they accept.
 
-Peers show each other certificates of the same authority, whatever names these have; an attacker without one gets no
-further than the handshake. Nodes show clients a certificate, which those check with its names. TLS is 1.2 or later.
-Certificates can be replaced while a node runs: connections that are open keep the ones they began with.
+Peers present certificates of the same CA to each other. The names in these certificates do not matter; the handshake of
+an attacker without such a certificate fails. Nodes present a certificate to clients, which check its CA and names. TLS
+must be 1.2 or later. Certificates can be replaced while a node runs; open connections continue with the old ones.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _PEER = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
 
 
 class PeerTlsMode(Enum):
-    """Which peers a node speaks to with TLS, and from which it takes messages without TLS, while a cluster changes."""
+    """Use of TLS among peers. `ALLOW` and `PREFER` are for the time in which a cluster changes to TLS."""
 
-    #: It sends without TLS, and takes both.
+    #: Send without TLS; accept messages with and without TLS.
     ALLOW = "allow"
-    #: It sends with TLS, and takes both.
+    #: Send with TLS; accept messages with and without TLS.
     PREFER = "prefer"
-    #: It sends with TLS, and takes nothing else.
+    #: Send with TLS; accept only messages with TLS.
     REQUIRE = "require"
 
 
 class CertificateRefused(SSL.Error):
-    """The certificate of the other side was not accepted; `clause` says why. It has the form of OpenSSL's errors."""
+    """The certificate of the other side is not accepted, for the reason in `clause`. Formed like OpenSSL's errors."""
 
     def __init__(self, clause: str) -> None:
         super().__init__([("bender", "verify", clause)])
@@ -53,7 +53,7 @@ class CertificateRefused(SSL.Error):
 
 
 def tls_clause(error: BaseException) -> str | None:
-    """Return what went wrong in words; None for an error that is not TLS's."""
+    """Return a clause about an error of TLS; None for any other error."""
     if isinstance(error, CertificateRefused):
         return error.clause
     if isinstance(error, VerificationError):
@@ -74,7 +74,7 @@ def _refuse_unless_signed(
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ClientsTls:
-    """What a node shows to clients. Raises `ValueError` where OpenSSL does not take a certificate."""
+    """TLS for the connections of clients to a node. Raises `ValueError` if OpenSSL refuses the certificate."""
 
     def __init__(self, identity: TlsIdentity) -> None:
         self._context = context_of(identity)
@@ -84,13 +84,13 @@ class ClientsTls:
         return SSL.Connection(self._context, None)
 
     def replace(self, identity: TlsIdentity) -> None:
-        """Use these files from now on, for the connections to come."""
+        """Use another certificate for new connections."""
         self._context = context_of(identity)
 
 
 @implementer(IOpenSSLServerConnectionCreator, IOpenSSLClientConnectionCreator)
 class PeersTls:
-    """What a node shows to its peers and asks of them. Raises `ValueError` as `ClientsTls` does."""
+    """TLS for connections between peers, in both directions. Raises `ValueError` if OpenSSL refuses the certificate."""
 
     def __init__(self, identity: TlsIdentity) -> None:
         self._context = context_of(identity)
@@ -102,13 +102,13 @@ class PeersTls:
     clientConnectionForTLS = serverConnectionForTLS
 
     def replace(self, identity: TlsIdentity) -> None:
-        """Use these files from now on, for the connections to come."""
+        """Use another certificate for new connections."""
         self._context = context_of(identity)
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class NodeTls:
-    """What a client of bender asks of the node at a host: a certificate of these authorities with its name."""
+    """TLS for the connections of a client to a host, whose certificate must be signed by a CA and have its name."""
 
     def __init__(self, host: str, authorities: list[Certificate]) -> None:
         self._host = host
@@ -133,17 +133,17 @@ class NodeTls:
         return True
 
     def _is_named_in(self, certificate: crypto.X509) -> bool:
-        """Return True if a certificate is for the host. One with a name that no host can have is for none."""
+        """Return True if the host is in the names of a certificate. A certificate with an invalid name has no names."""
         try:
-            wanted = DNS_ID(self._host) if self._named else IPAddress_ID(self._host)
-            verify_service_identity(extract_patterns(certificate), obligatory_ids=[wanted], optional_ids=[])
+            required = DNS_ID(self._host) if self._named else IPAddress_ID(self._host)
+            verify_service_identity(extract_patterns(certificate), obligatory_ids=[required], optional_ids=[])
         except (VerificationError, CertificateError, ValueError):
             return False
         return True
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:
-    """Return the host names and addresses that a certificate is for; none if its list of them cannot be read."""
+    """Return the host names and addresses in a certificate; none if their list is malformed."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):
@@ -152,7 +152,7 @@ def names_of(certificate: x509.Certificate) -> list[str]:
 
 
 def context_of(identity: TlsIdentity) -> SSL.Context:
-    """Return what OpenSSL makes of a certificate, its key and the authorities. Raises `ValueError`."""
+    """Return the OpenSSL context for an identity. Raises `ValueError` if OpenSSL refuses its certificate or key."""
     first, *others = [crypto.X509.from_cryptography(each) for each in identity.chain]
     authorities = [Certificate(crypto.X509.from_cryptography(each)) for each in identity.authorities]
     trust: dict[str, Any] = {"trustRoot": trustRootFromCertificates(authorities)} if authorities else {}
@@ -166,7 +166,7 @@ def context_of(identity: TlsIdentity) -> SSL.Context:
         )
         context = options.getContext()
         if authorities:
-            # Of the context: an error that is raised for a connection alone is lost in pyOpenSSL.
+            # On the context, because pyOpenSSL loses errors of a callback that is set on a connection.
             context.set_verify(_PEER, _refuse_unless_signed)
     except (SSL.Error, crypto.Error) as error:
         clause = tls_clause(error) or "no reason given"

@@ -1,6 +1,7 @@
 """The certificate and key of a node, as files in a directory: `cert.pem`, `key.pem`, and `ca.pem` for peers.
 
-All of it is checked when it is read, so that what a node uses is whole: nothing is replaced by files that do not fit.
+All files are checked together when they are read. So a node never replaces its certificate by files that do not fit
+together.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ KEY_FILE = "key.pem"
 AUTHORITY_FILE = "ca.pem"
 AUTHORITY_KEY_FILE = "ca-key.pem"
 
-#: No certificate or key is as long.
+#: Bytes that are read of a file. No certificate or key is longer.
 FILE_BYTES_MAX = 1024 * 1024
 
 
 @frozen
 class TlsIdentity:
-    """A certificate with the others of its chain, the key, and the authorities that peers must have. All in PEM.
+    """A certificate with its chain, its key, and the CAs that sign the certificates of peers, all in PEM.
 
-    Two are equal if their files have the same content. `expires` is when the first of the certificates is no longer
-    valid, in UTC, and `expiring` the file that has it; `begins` is since when all of them are.
+    Two identities are equal if their files have the same content. `valid_from` and `expires_at` are the times in UTC
+    from and until which all certificates are valid; `expiring_file` has the certificate that expires first.
     """
 
     directory: str = field(eq=False)
@@ -43,17 +44,19 @@ class TlsIdentity:
 
     @property
     def chain(self) -> list[x509.Certificate]:
+        """The certificate, followed by the others of its chain."""
         return x509.load_pem_x509_certificates(self.chain_pem)
 
     @property
     def authorities(self) -> list[x509.Certificate]:
+        """The certificates of the CAs; none if `ca.pem` was not loaded."""
         return x509.load_pem_x509_certificates(self.authorities_pem) if self.authorities_pem else []
 
 
 def load_identity(directory: str, *, authorities: bool) -> TlsIdentity:
-    """Return what the files in a directory hold, with `ca.pem` only where `authorities` are needed.
+    """Return the identity in the files of a directory. `ca.pem` is read only if `authorities` is True.
 
-    Raises `ValueError` with a clause that names the file and what is wrong with it.
+    Raises `ValueError` with a clause about the file that is wrong.
     """
     folder = Path(directory)
     chain_pem, chain = _certificates(folder / CERTIFICATE_FILE)
@@ -77,7 +80,7 @@ def load_identity(directory: str, *, authorities: bool) -> TlsIdentity:
 
 
 def require_signed(identity: TlsIdentity) -> None:
-    """Raise `ValueError` if no authority of an identity has signed its chain: peers, which have the same, refuse it."""
+    """Raise `ValueError` if no CA of an identity has signed its chain. Peers with the same CAs would refuse it."""
     for certificate in identity.chain:
         for authority in identity.authorities:
             with suppress(ValueError, TypeError, InvalidSignature):

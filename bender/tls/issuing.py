@@ -1,7 +1,7 @@
-"""Issuing certificates for a cluster: a CA of its own, and certificates for its machines that the CA signs.
+"""Issue certificates for a cluster: a CA for this cluster, and certificates for its machines.
 
-A certificate of such a CA makes its holder a peer, so the CA is for one cluster alone, and signs nothing else. Files
-are replaced as a whole, and keys can be read by their owner only.
+The holder of a certificate of this CA can be a peer. So the CA must be used for one cluster only, and sign no other
+certificates. Files are replaced as a whole, and only their owner can read keys.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bender.tls.identity import AUTHORITY_FILE, AUTHORITY_KEY_FILE, CERTIFICATE_FILE, KEY_FILE
 
-#: How long a CA is valid.
+#: The period of validity of a CA.
 AUTHORITY_LASTS = timedelta(days=3650)
 
-#: A certificate is valid from this long before it was made: clocks of machines differ.
+#: Validity begins by this much earlier than now, because clocks of machines differ.
 BEFORE_NOW = timedelta(hours=1)
 
-#: Characters of a common name (X.520); longer names stand among the alternative names alone.
+#: Characters of a common name (X.520). A longer name is complete only in the alternative names.
 _COMMON_NAME_MAX = 64
 
 _MODE_OF_KEYS = 0o600
@@ -52,7 +52,7 @@ class Authority:
         return self.certificate.public_bytes(Encoding.PEM)
 
     def is_in(self, path: Path) -> bool:
-        """Return True if a file of certificates has this one, alone or among others."""
+        """Return True if a file has the certificate of this CA, perhaps among others."""
         try:
             return self.certificate in x509.load_pem_x509_certificates(path.read_bytes())
         except ValueError:
@@ -60,7 +60,7 @@ class Authority:
 
 
 def make_authority(name: str, now: datetime) -> Authority:
-    """Return a new CA."""
+    """Return a new CA with this common name. Its validity begins at `now`."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:_COMMON_NAME_MAX])])
     usage = _usage(key_cert_sign=True, crl_sign=True)
@@ -100,8 +100,8 @@ def load_authority(directory: Path) -> Authority:
 def issue(authority: Authority, hosts: Sequence[str], now: datetime, lasts: timedelta) -> tuple[bytes, bytes]:
     """Return a new certificate for host names and addresses, and its key, both in PEM.
 
-    It is for both ends of a connection: a node shows it to its clients, and to its peers, as it asks and is asked. It
-    does not last longer than the CA. Raises `ValueError` with a clause where the CA has expired.
+    The certificate is for both ends of a connection, because a node uses it as the server and as the client of its
+    peers. It does not last longer than the CA. Raises `ValueError` with a clause if the CA has expired.
     """
     if authority.certificate.not_valid_after_utc <= now:
         expired = authority.certificate.not_valid_after_utc
@@ -178,7 +178,7 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write a file that is never there in part, nor with other permissions. The owner of one before it stays."""
+    """Write a file as a whole and with its final permissions. As root, keep the owner of a file that is replaced."""
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:

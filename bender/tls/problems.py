@@ -1,14 +1,14 @@
-"""What goes wrong with TLS, in words: OpenSSL has numbers and names of functions.
+"""Describe errors of TLS in words, in place of OpenSSL's numbers and names of functions.
 
-Texts are clauses about the other side, such as "its certificate has expired". This module imports no library of TLS,
-because every command of `bender` may need it.
+Descriptions are clauses about the other side, such as "its certificate has expired". This module imports no TLS
+library, because every command of `bender` may import it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-#: Why the verification of a certificate failed (X509_V_ERR_… in OpenSSL's x509_vfy.h).
+#: Clauses about the verification of certificates, by error number (X509_V_ERR_… in OpenSSL's x509_vfy.h).
 _VERIFICATION = {
     9: "its certificate is not valid yet: compare the clocks",
     10: "its certificate has expired",
@@ -29,7 +29,7 @@ _VERIFICATION = {
     79: "its certificate is signed by a certificate that is not a CA's",
 }
 
-#: What the other side has sent as its reason, or what OpenSSL found, by a part of OpenSSL's text in lower case.
+#: Parts of OpenSSL's texts in lower case, about alerts from the other side or own errors, with the clause for each.
 _REASONS = (
     ("alert unknown ca", "it does not accept this side's certificate: another CA has signed it"),
     ("alert certificate expired", "it does not accept this side's certificate: it has expired"),
@@ -50,17 +50,17 @@ _REASONS = (
 
 
 def verification_clause(code: int, text: str = "") -> str:
-    """Return why a certificate was not accepted, by OpenSSL's number; `text` is its own text of that."""
+    """Return the reason why a certificate is not accepted, from OpenSSL's error number and, if known, its text."""
     return _VERIFICATION.get(code) or f"its certificate is not accepted ({text.lower() or f'OpenSSL error {code}'})"
 
 
 def names_clause(names: Sequence[str]) -> str:
-    """Return that a certificate is for other hosts, these."""
+    """Return the clause that a certificate is for other hosts, which are `names`."""
     shown = ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
     return f"its certificate is for other hosts: {shown or 'it names none'}"
 
 
 def reason_clause(reason: str) -> str:
-    """Return why a connection failed, by OpenSSL's reason."""
+    """Return the reason why a connection failed, from OpenSSL's text."""
     folded = reason.replace("_", " ").lower()
     return next((clause for part, clause in _REASONS if part in folded), f"TLS failed ({folded or 'no reason given'})")

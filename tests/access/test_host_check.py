@@ -88,7 +88,7 @@ class Names(SynchronousTestCase):
         for number in range(2000):
             self.check.permits(b"n%d" % number)
             self.check.permits(b"n%d.example" % number)
-            self.assertLessEqual(len(self.check.accepted), host_check._REMEMBERED_MAX)
+            self.assertLessEqual(len(self.check.accepted), host_check._CACHED_MAX)
         self.assertTrue(all(not host or b"." not in host for host in self.check.accepted))
         self.assertTrue(self.check.permits(None))
 

@@ -284,7 +284,7 @@ class Connections(AgentCheckCase):
         check.send(WEB_LINE)
         check.send(b"x" * LINE_BYTES_MAX)
         self.assertEqual(check.outcome(), (b"", False))
-        self.assertEqual(check.protocol._read, WEB_LINE)
+        self.assertEqual(check.protocol._received, WEB_LINE)
         self.clock.advance(0)
         self.assertEqual(check.outcome(), (b"ready up 300%\n", True))
 

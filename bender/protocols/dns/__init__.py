@@ -1,5 +1,5 @@
 """DNS: the registry as the zone `bender.`, for programs that find servers by name.
 
-`message` and `records` read and make bytes, and `names` knows the names. `members` and `responder` ask a node;
-`datagrams`, `connections` and `service` speak to clients.
+`message` parses queries, `records` encodes records and answers, and `names` maps names to apps and backends. `members`
+and `responder` get the data of a node. `datagrams`, `connections` and `service` exchange messages with clients.
 """

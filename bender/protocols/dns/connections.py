@@ -1,7 +1,7 @@
-"""DNS over TCP (RFC 7766): messages with their length before them, any number on one connection.
+"""DNS over TCP (RFC 7766): each message follows its length, and a connection may have any number of messages.
 
-Queries are answered in the order in which they came. A client that does not read its answers is not read from, and one
-that does not send a whole query within `--client-timeout` is disconnected.
+Queries are answered in their order. While a client does not read its answers, the node reads no more queries from it. A
+client that does not send a complete query within `--client-timeout` is disconnected.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from bender.node.node import Node
 from bender.protocols.dns.message import Rcode
 from bender.protocols.dns.responder import Responder
 
-#: Bytes of a query. A name has 255, and what clients add to it is not much more.
+#: Bytes of the longest query. A name has at most 255, and clients add little to it.
 QUERY_BYTES_MAX = 4096
 
-#: Bytes that are read while queries wait for their turn, before the client has to wait.
+#: Bytes of waiting queries up to which a connection reads more.
 HELD_BYTES_MAX = 16 * 1024
 
-#: Bytes of answers that clients have not read, on all connections together.
+#: Bytes of unread answers on all connections together.
 UNREAD_BYTES_MAX = 64 * 1024 * 1024
 
 _LENGTH_BYTES = 2
 
 
 class DnsConnections(ServerFactory):
-    """The connections to one port."""
+    """Makes the connections to one port, and limits them."""
 
     noisy = False
 
@@ -66,25 +66,25 @@ class DnsConnections(ServerFactory):
         return connection
 
     def forget(self, connection: DnsConnection) -> None:
-        """Note that a connection is lost."""
+        """Free the place and the bytes of a connection that is lost."""
         self._places.release(connection)
         self._unread.forget(connection)
         self._open.discard(connection)
 
     def note_unread(self, connection: DnsConnection, client: str, size: int) -> None:
-        """Note the bytes that a client has not read, and end the connections that must make room for others."""
+        """Record the bytes that a client has not read, and close connections if the limit is exceeded."""
         for loser in self._unread.note(connection, client, size):
             loser.abort()
 
     def end(self) -> None:
-        """Close all connections, after what was sent on them."""
+        """Close each connection after its answers are sent."""
         for connection in [*self._open]:
             connection.end()
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class DnsConnection(Protocol):
-    """One connection."""
+    """One connection of a client."""
 
     urgency = Urgency.QUERY
     transport: Any
@@ -92,11 +92,13 @@ class DnsConnection(Protocol):
     def __init__(self, factory: DnsConnections, client: str) -> None:
         self._connections = factory
         self._held = bytearray()
-        self._idle: IDelayedCall | None = None
+        self._idle_timer: IDelayedCall | None = None
         self.client = client
-        # In this order: a query waits for its answer; `work` is running; the client does not read; it has sent EOF; the
-        # connection is lost or closing.
-        self._answering = self._working = self._full = self._ended = self._closed = False
+        self._answering = False  # a query waits for its answer
+        self._working = False  # `work` is running
+        self._is_write_blocked = False  # the client does not read
+        self._has_eof = False  # the client sends no more
+        self._closed = False  # the connection is lost or closing
 
     # What Twisted calls.
 
@@ -108,7 +110,7 @@ class DnsConnection(Protocol):
         timeout_s = self._connections.node.limits.values.client_timeout_s
         close_when_unresponsive(self.transport, timeout_s)
         self._write = eager_writer(self.transport)
-        self._idle = self._connections.clock.callLater(timeout_s, self._idled)
+        self._idle_timer = self._connections.clock.callLater(timeout_s, self._idle_timed_out)
         self.transport.registerProducer(self, streaming=True)
 
     def dataReceived(self, data: bytes) -> None:
@@ -118,39 +120,39 @@ class DnsConnection(Protocol):
             self.transport.pauseProducing()
 
     def readConnectionLost(self) -> None:
-        """Take note that the client sends no more. It may still read."""
-        self._ended = True
+        """Close the connection after the last answer: the client sends no more, but may still read."""
+        self._has_eof = True
         self._connections.turns.run(self)
 
     def writeConnectionLost(self) -> None:
-        """Only comes where this side ends its sending alone, which it never does."""
+        """Never called, because this side never closes its sending direction alone."""
 
     def connectionLost(self, reason: object = None) -> None:
         del reason
         self._close()
         self._connections.forget(self)
 
-    # What the transport calls, as it does for any producer: when the client reads too little, and when it reads again.
+    # What the transport calls, as for any producer: when the client does not read fast enough, and when it reads again.
 
     def pauseProducing(self) -> None:
-        self._full = True
+        self._is_write_blocked = True
         self.transport.pauseProducing()
         self._connections.note_unread(self, self.client, unsent_bytes(self.transport))
 
     def resumeProducing(self) -> None:
-        self._full = False
+        self._is_write_blocked = False
         self._connections.note_unread(self, self.client, 0)
         if not self._closed:
             self.transport.resumeProducing()
             self._connections.turns.run(self)
 
     def stopProducing(self) -> None:
-        """The connection is lost, which `connectionLost` is called for."""
+        """Do nothing: `connectionLost` is called, too."""
 
     # What the factory calls.
 
     def end(self) -> None:
-        """Close the connection after what was sent on it."""
+        """Close the connection after its answers are sent."""
         self._close()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
@@ -164,13 +166,13 @@ class DnsConnection(Protocol):
 
     def work(self) -> bool:
         """Answer one query."""
-        if self._closed or self._answering or self._full:
+        if self._closed or self._answering or self._is_write_blocked:
             return False
-        query = self._next()
+        query = self._next_query()
         if query is None:
-            self._settle()
+            self._continue_or_close()
             return False
-        self._reset_idle()
+        self._reset_idle_timer()
         self._connections.node.counters.dns_queries += 1
         self._answering = self._working = True
         if self._connections.node.limits.rate.take(self.client):
@@ -181,12 +183,12 @@ class DnsConnection(Protocol):
         return not self._answering
 
     def idle(self) -> None:
-        """All queries are answered, or have to wait."""
+        """Do nothing: all queries are answered, or wait."""
 
     # The rest.
 
-    def _next(self) -> bytes | None:
-        """Return the next query that is complete; None if there is none."""
+    def _next_query(self) -> bytes | None:
+        """Return the next complete query; None if there is none."""
         held = self._held
         if len(held) < _LENGTH_BYTES:
             return None
@@ -213,27 +215,27 @@ class DnsConnection(Protocol):
         if not self._working:
             self._connections.turns.run(self)
 
-    def _settle(self) -> None:
-        """Read on, or end a connection whose client sends no more and has all answers."""
+    def _continue_or_close(self) -> None:
+        """Read more queries, or close the connection if the client sends no more and has all answers."""
         if self._closed:
             return
-        if self._ended:
+        if self._has_eof:
             self.end()
-        elif not self._full:
+        elif not self._is_write_blocked:
             self.transport.resumeProducing()
 
-    def _reset_idle(self) -> None:
-        if self._idle is not None:
-            self._idle.reset(self._connections.node.limits.values.client_timeout_s)
+    def _reset_idle_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.reset(self._connections.node.limits.values.client_timeout_s)
 
-    def _idled(self) -> None:
-        self._idle = None
+    def _idle_timed_out(self) -> None:
+        self._idle_timer = None
         self.abort()
 
     def _close(self) -> None:
         self._closed = True
         self._held.clear()
         self._connections.turns.forget(self)
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None

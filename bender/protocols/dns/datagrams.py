@@ -1,12 +1,13 @@
 """DNS over UDP.
 
-A query that has a kept answer is answered at once. Others wait for a turn, after renewals and changes. A query is
-dropped if too many wait, or if it has waited for longer than clients do; its client asks again, or asks another server.
+A query with a cached answer is answered at once. Other queries wait for their turn, after renewals and changes. A query
+is dropped if too many queries wait, or if it has waited for longer than clients do: its client repeats the query, or
+sends it to another server.
 
-The source address of a datagram may be forged. An answer is therefore never longer than its client allows and, beyond
-this machine, never long enough to be fragmented. Beyond `--max-rate`, the answer is empty and truncated, which makes a
-real client use TCP. Queries over UDP have a rate of their own, so that forged ones cannot use up what the client at
-that address may ask in other ways.
+The source address of a datagram may be forged. An answer is therefore never longer than its client permits. An answer
+to another machine is also short enough that it is not fragmented. Above `--max-rate`, the answer is empty and
+truncated, which makes a real client use TCP. Queries over UDP have their own rate, so that forged queries do not use up
+the rate of other requests from the same address.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ from bender.node.limits import Limits, LimitUse
 from bender.node.node import Node
 from bender.protocols.dns.responder import Responder
 
-#: Queries that wait for their turn. The system keeps some hundreds besides.
+#: Queries that wait for their turn. The system buffers some hundreds more.
 WAITING_MAX = 1000
 
-#: Bytes that the system is asked to keep of queries that were not read yet: some 1,300 with what each takes beside.
+#: Bytes of the system's buffer for queries that are not read yet: with overhead, it is enough for some 1,300 queries.
 RECEIVED_BYTES_MAX = 1024 * 1024
 
-#: Seconds after which resolvers ask again.
+#: Seconds after which resolvers repeat a query.
 WAITED_S_MAX = 1.0
 
 _Address = tuple[str, int]
 
 
 class DatagramQueries(DatagramProtocol):
-    """Answers the queries that come to one port."""
+    """Answers the queries that arrive at one port."""
 
     noisy = False
     urgency = Urgency.QUERY
@@ -51,12 +52,12 @@ class DatagramQueries(DatagramProtocol):
     def __init__(self, node: Node, responder: Responder, turns: Turns, clock: IReactorTime) -> None:
         self._node = node
         self._rate = RequestRate(clock.seconds)
-        node.limits.follow(self._follow)
+        node.limits.follow(self._apply_limits)
         node.limits.uses["dns_rate"] = self._use_of_rate
         self._responder = responder
         self._turns = turns
         self._clock = clock
-        # Each with its address and the time at which it came.
+        # Each query with its source address and its time of arrival.
         self._waiting: deque[tuple[bytes, _Address, float]] = deque()
 
     def logPrefix(self) -> str:
@@ -64,7 +65,7 @@ class DatagramQueries(DatagramProtocol):
 
     def startProtocol(self) -> None:
         if isinstance(self.transport, Port):
-            # The system takes what it allows. It keeps queries while the node does something else.
+            # The buffer holds queries while the node is busy. The system may lower its size.
             self.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES_MAX)
         self._send = _sender(self.transport)
 
@@ -77,16 +78,16 @@ class DatagramQueries(DatagramProtocol):
         if self._rate.per_s and self._rate.take(client_at(addr[0])):
             self._answer(addr, self._responder.over_rate_answer(datagram))
             return
-        known = self._responder.known(datagram)
-        if known is not None:
-            self._answer(addr, known)
+        cached_answer = self._responder.cached_answer(datagram)
+        if cached_answer is not None:
+            self._answer(addr, cached_answer)
         elif len(self._waiting) >= WAITING_MAX:
             self._node.counters.dns_dropped += 1
         else:
             self._waiting.append((datagram, addr, self._clock.seconds()))
             self._turns.run(self)
 
-    def _follow(self, limits: Limits) -> None:
+    def _apply_limits(self, limits: Limits) -> None:
         self._rate.per_s = limits.rate
 
     def _use_of_rate(self) -> LimitUse:
@@ -106,7 +107,7 @@ class DatagramQueries(DatagramProtocol):
         return bool(self._waiting)
 
     def idle(self) -> None:
-        """All queries are answered."""
+        """Do nothing: all queries are answered."""
 
     def _answer(self, address: _Address, answer: bytes | None) -> None:
         if answer is None or self.transport is None:
@@ -114,12 +115,12 @@ class DatagramQueries(DatagramProtocol):
             return
         try:
             self._send(answer, address)
-        except (OSError, OverflowError):  # the socket is full, or the address is one to which nothing can be sent
+        except (OSError, OverflowError):  # the socket is full, or the system cannot send to this address
             self._node.counters.dns_dropped += 1
 
 
 def _sender(transport: Any) -> Callable[[bytes, _Address], object]:
-    """Return the function that sends a datagram. Twisted's own looks at each address first, which takes 3 µs."""
+    """Return a function that sends a datagram. That of Twisted first checks the address, which takes 3 µs."""
     if isinstance(transport, Port):
         sendto: Callable[[bytes, _Address], object] = transport.socket.sendto
         return sendto

@@ -1,7 +1,8 @@
-"""The records of the members of apps and backends: made again after a change, long sets in slices.
+"""The DNS records of the members of apps and backends, cached until a change. Long sets are made in slices.
 
-Members are those that take traffic: a weight of 0, `drain` and `maint` leave an instance out, in every type of record,
-because not all clients regard weights. A suspect takes traffic like any other member: that is what the guard is for.
+Only members that take traffic have records: an instance with the weight 0, or in the state `drain` or `maint`, has none
+of any type, because not all clients regard weights. A suspect takes traffic like any other member, because the guard
+keeps it listed for this purpose.
 """
 
 from __future__ import annotations
@@ -20,30 +21,30 @@ from bender.net.fair_turns import Turns
 from bender.node.listings import AT_ONCE_MAX, portions
 from bender.protocols.dns.records import AAAA, EMPTY, A, RecordRing, Target, record_of_qname, srv_record, target
 
-#: Record sets that are kept: their number, and the bytes that all of them take.
-KEPT_MAX = 1000
-KEPT_BYTES_MAX = 16 * 1024 * 1024
+#: Cached record sets: their number, and the bytes that all of them take.
+CACHED_MAX = 1000
+CACHED_BYTES_MAX = 16 * 1024 * 1024
 
-#: More records than that do not fit into any message: the smallest has 16 bytes.
+#: The largest number of records that fits into a message: the smallest record has 16 bytes.
 RECORDS_MAX = 4096
 
-#: Bytes of a record set beside its records.
-OWN_BYTES = 1000
+#: Bytes that a record set takes besides its records.
+OVERHEAD_BYTES = 1000
 
-#: Queries that wait for records which are made in slices.
+#: Queries that may wait for records that are made in slices.
 WAITING_MAX = 1000
 
-
-#: Takes records, or None if making them failed.
-Use = Callable[["MemberRecords | None"], None]
+#: Receives records, or None if an error occurred while they were made.
+RecordsCallback = Callable[["MemberRecords | None"], None]
 
 
 @frozen
 class MemberSource:
-    """What the records of an app or a backend are made of, and the state of the view that they are right for.
+    """The data from which the records of an app or a backend are made, and the state of the view at that time.
 
-    `key` is `app/NAME` or `backend/NAME`. `stamp` stands for the state of the app. A backend has its JSON as `body`,
-    and its members by `service`; an app has all versions.
+    `key` is `app/NAME` or `backend/NAME`. `stamp` changes with each change of the app's registrations. `body` is the
+    JSON of a backend, and `service` says which versions are its members; both are None for an app, which has all
+    versions.
     """
 
     key: str
@@ -57,62 +58,65 @@ class MemberSource:
         return (None,) if self.service is None else self.service.versions
 
     def is_current(self, view: View) -> bool:
-        """Return True if nothing of it has changed."""
+        """Return True if the registrations and the backend are still the same in `view`."""
         if view.stamp(self.app) != self.stamp:
             return False
         return self.body is None or _body(view, self.key) is self.body
 
 
 class MemberRecords:
-    """The records of an app or a backend. They are right as long as their `source` is."""
+    """The records of an app or a backend. They are valid as long as `source` is current."""
 
     __slots__ = ("addresses", "services", "size", "source", "targets")
 
-    def __init__(self, source: MemberSource, serving: _Serving) -> None:
+    def __init__(self, source: MemberSource, collected: _RecordCollector) -> None:
         self.source = source
         #: Address records by their type.
-        self.addresses = {type_: RecordRing([*records]) for type_, records in serving.addresses.items()}
-        self.services = RecordRing([*serving.services.values()][:RECORDS_MAX])
-        #: The hosts of the services that are addresses.
-        self.targets = tuple(serving.targets)[:RECORDS_MAX]
-        self.size = self.services.kept_bytes + sum(ring.kept_bytes for ring in self.addresses.values()) + OWN_BYTES
+        self.addresses = {type_: RecordRing([*records]) for type_, records in collected.addresses.items()}
+        self.services = RecordRing([*collected.services.values()][:RECORDS_MAX])
+        #: The hosts in the SRV records that are addresses.
+        self.targets = tuple(collected.targets)[:RECORDS_MAX]
+        self.size = (
+            self.services.memory_bytes + sum(ring.memory_bytes for ring in self.addresses.values()) + OVERHEAD_BYTES
+        )
 
     def of_type(self, type_: int) -> RecordRing:
         """Return the address records of a type."""
         return self.addresses.get(type_, EMPTY)
 
 
-class _Serving:
-    """The members that take traffic, as records."""
+class _RecordCollector:
+    """Collects the records of the members that take traffic."""
 
     def __init__(self) -> None:
         self.addresses: dict[int, dict[bytes, None]] = {A: {}, AAAA: {}}
-        # By host and port, because versions of an app may be registered with the same ones.
+        # By host and port, because two versions of an app may have the same host and port.
         self.services: dict[tuple[str, int], bytes] = {}
         self.targets: dict[Target, None] = {}
 
     def add(self, host: str, port: int, weight: int) -> None:
+        """Add the records of a member, unless its weight is 0."""
         if not weight:
             return
-        to = target(host)
-        self.services[host, port] = srv_record(to, port, weight)
-        if to.type_:
-            self.targets[to] = None
-            records = self.addresses[to.type_]
+        host_target = target(host)
+        self.services[host, port] = srv_record(host_target, port, weight)
+        if host_target.type_:
+            self.targets[host_target] = None
+            records = self.addresses[host_target.type_]
             if len(records) < RECORDS_MAX:
-                records[record_of_qname(to.type_, to.packed)] = None
+                records[record_of_qname(host_target.type_, host_target.packed)] = None
 
 
 @define
 class _Construction:
-    """Records that are being made of a source, and the callbacks that wait for them."""
+    """Records that are being made from a source, and the callbacks that wait for them."""
 
     source: MemberSource
-    uses: list[Use]
+    callbacks: list[RecordsCallback]
 
 
 class MemberRecordsCache:
-    """The records of the apps and backends of a view. They are found under its keys: `app/NAME` and `backend/NAME`."""
+    """The records of the apps and backends of a view, by key: `app/NAME` or `backend/NAME`."""
 
     _log = Logger()
 
@@ -120,68 +124,68 @@ class MemberRecordsCache:
         self._view = view
         self._turns = turns
         # In order of their last use.
-        self._kept: dict[str, MemberRecords] = {}
-        self._kept_bytes = 0
-        # The latest construction of each key, and the number of callbacks that wait for any.
+        self._cached: dict[str, MemberRecords] = {}
+        self._cached_bytes = 0
+        # The latest construction for each key, and the number of callbacks that wait for any construction.
         self._running: dict[str, _Construction] = {}
         self._waiting = 0
 
-    def kept(self, key: str) -> MemberRecords | None:
-        """Return records that were made before and are still right."""
-        found = self._kept.pop(key, None)
+    def cached(self, key: str) -> MemberRecords | None:
+        """Return the cached records for a key, if they are still valid; else None."""
+        found = self._cached.pop(key, None)
         if found is None:
             return None
         if found.source.is_current(self._view):
-            self._kept[key] = found
+            self._cached[key] = found
             return found
-        self._kept_bytes -= found.size
+        self._cached_bytes -= found.size
         return None
 
-    def take(self, key: str, use: Use) -> bool:
-        """Call `use` with the records of an app or a backend that exists: at once, or after others had their turns.
+    def provide(self, key: str, callback: RecordsCallback) -> bool:
+        """Call `callback` with the records of an existing app or backend, at once or in a later turn.
 
-        With None, if making them failed. Return False, and never call it, if too many others wait.
+        It is called with None if an error occurred. If too many callbacks wait, return False and never call it.
         """
-        kept = self.kept(key)
-        if kept is not None:
-            use(kept)
+        cached = self.cached(key)
+        if cached is not None:
+            callback(cached)
             return True
         running = self._running.get(key)
         if running is not None and running.source.is_current(self._view):
-            return self._wait(running, use)
+            return self._wait(running, callback)
         source = self.source(key)
         made: list[MemberRecords] = []
-        steps = self.making(source, made)
+        steps = self.construction_steps(source, made)
         if sum(self._view.count_of(source.app, version) for version in source.versions) <= AT_ONCE_MAX:
             for _ in steps:
                 pass
-            use(made[0])
+            callback(made[0])
             return True
         running = _Construction(source, [])
-        if not self._wait(running, use):
+        if not self._wait(running, callback):
             return False
         self._running[key] = running
         taken = self._turns.run_steps(steps)
         taken.addErrback(lambda failure: self._log.failure("Making the records of {key} failed.", failure, key=key))
-        taken.addCallback(lambda _: self._made(running, made[0] if made else None))
+        taken.addCallback(lambda _: self._complete(running, made[0] if made else None))
         return True
 
-    def _wait(self, running: _Construction, use: Use) -> bool:
+    def _wait(self, running: _Construction, callback: RecordsCallback) -> bool:
         if self._waiting >= WAITING_MAX:
             return False
         self._waiting += 1
-        running.uses.append(use)
+        running.callbacks.append(callback)
         return True
 
-    def _made(self, running: _Construction, records: MemberRecords | None) -> None:
+    def _complete(self, running: _Construction, records: MemberRecords | None) -> None:
         if self._running.get(running.source.key) is running:
             del self._running[running.source.key]
-        self._waiting -= len(running.uses)
-        for use in running.uses:
-            use(records)
+        self._waiting -= len(running.callbacks)
+        for callback in running.callbacks:
+            callback(records)
 
     def source(self, key: str) -> MemberSource:
-        """Return what the records of an app or a backend that exists are made of."""
+        """Return the source of the records of an app or a backend, which must exist."""
         kind, _, name = key.partition("/")
         if kind == "app":
             return MemberSource(key, name, self._view.stamp(name))
@@ -190,14 +194,14 @@ class MemberRecordsCache:
         service = service_of(msgspec.json.decode(body))
         return MemberSource(key, service.app, self._view.stamp(service.app), body, service)
 
-    def making(self, source: MemberSource, made: list[MemberRecords]) -> Iterator[None]:
-        """Yield while records are made, and append them to `made` at the end.
+    def construction_steps(self, source: MemberSource, made: list[MemberRecords]) -> Iterator[None]:
+        """Make records in steps, and append them to `made` in the last step.
 
-        Each step takes less than a millisecond, but for two that look at all members of a version: copying their
-        references, 10 ns for each, and sharing a backend's traffic with its canary, 1 µs for each.
+        Each step takes less than a millisecond, except two that process all members of a version: copying references
+        takes 10 ns for each member, and dividing the traffic of a backend with a canary takes 1 µs for each member.
         """
-        serving, service = _Serving(), source.service
-        # Weights are shared with a canary in order of id, as everywhere else: what is rounded up depends on the order.
+        collected, service = _RecordCollector(), source.service
+        # Weights are divided with a canary in order of ids, as everywhere else: rounding depends on the order.
         has_canary = service is not None and service.canary is not None
         members: tuple[list[tuple[str, int]], ...] = ([], [])
         request: tuple[list[int], list[int]] = ([], [])
@@ -216,21 +220,21 @@ class MemberRecordsCache:
             request[0].extend([1] * len(fixed))
             effective = effective_weights(service, *request)
         for number, ((host, port), weight) in enumerate(zip(chain(*members), chain(*effective), strict=True), 1):
-            serving.add(host, port, weight)
+            collected.add(host, port, weight)
             if number % AT_ONCE_MAX == 0:
                 yield
-        records = MemberRecords(source, serving)
+        records = MemberRecords(source, collected)
         if source.is_current(self._view):
-            self._keep(source.key, records)
+            self._cache(source.key, records)
         made.append(records)
         yield
 
-    def _keep(self, key: str, records: MemberRecords) -> None:
-        before = self._kept.pop(key, None)
-        self._kept_bytes += records.size - (0 if before is None else before.size)
-        self._kept[key] = records
-        while len(self._kept) > KEPT_MAX or self._kept_bytes > KEPT_BYTES_MAX:
-            self._kept_bytes -= self._kept.pop(next(iter(self._kept))).size
+    def _cache(self, key: str, records: MemberRecords) -> None:
+        before = self._cached.pop(key, None)
+        self._cached_bytes += records.size - (0 if before is None else before.size)
+        self._cached[key] = records
+        while len(self._cached) > CACHED_MAX or self._cached_bytes > CACHED_BYTES_MAX:
+            self._cached_bytes -= self._cached.pop(next(iter(self._cached))).size
 
 
 def _host_and_port(claim: Claim) -> tuple[str, int]:

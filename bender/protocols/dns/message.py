@@ -1,7 +1,7 @@
-"""Queries as they come, and the beginnings of the answers to them (RFC 1035, RFC 6891).
+"""Parse queries, and encode the beginnings of answers (RFC 1035, RFC 6891).
 
-A query is read completely before anything else is done with it, and whatever its bytes are, the only exception is
-`MalformedQuery`. An answer repeats the question as it came, because clients check the case of its letters.
+A query is parsed completely before it is processed. Whatever its bytes are, the only exception is `MalformedQuery`. An
+answer repeats the question as it was received, because clients check the case of its letters.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from struct import error as struct_error
 
 import msgspec
 
-#: Bytes of a message over UDP that every client takes, and the least that a client can set with EDNS.
+#: Bytes of a message over UDP that every client accepts; also the least limit that a client can set with EDNS.
 UDP_BYTES_WITHOUT_EDNS = 512
 
-#: Bytes of a datagram that clients are told to send at most, and get at most from other machines: no usual path
-#: fragments it.
+#: Bytes of the longest datagram that the node announces to clients, and sends to other machines: usual networks do not
+#: fragment it.
 PAYLOAD_BYTES = 1232
 
 #: Bytes of a name on the wire, with the lengths of its labels.
@@ -29,7 +29,7 @@ QUERY = 0
 
 RESPONSE, AUTHORITATIVE, TRUNCATED = 0x8000, 0x0400, 0x0200
 
-#: The option of EDNS that says that a server is not ready (RFC 8914).
+#: The EDNS option with the error "Not Ready" (RFC 8914).
 NOT_READY = b"\x00\x0f\x00\x02\x00\x0e"
 
 #: "Recursion desired" and "checking disabled", which an answer repeats.
@@ -48,7 +48,7 @@ _flags = Struct("!H")
 
 
 class Rcode(IntEnum):
-    """The outcome of a query."""
+    """Response codes."""
 
     NOERROR = 0
     FORMERR = 1
@@ -60,9 +60,9 @@ class Rcode(IntEnum):
 
 
 class MalformedQuery(Exception):
-    """The message is not a query that can be understood.
+    """A message is not a valid query.
 
-    `answer` is to be sent, which is never longer than the message; None if nothing is.
+    `answer` is the answer to send, which is never longer than the message; None if the message gets no answer.
     """
 
     def __init__(self, answer: bytes | None) -> None:
@@ -71,7 +71,7 @@ class MalformedQuery(Exception):
 
 
 class Edns(msgspec.Struct, frozen=True, gc=False):
-    """The EDNS record of a query: the bytes that its client takes over UDP, and whether it has options."""
+    """The EDNS record of a query. `payload_bytes` is the longest message over UDP that the client accepts."""
 
     payload_bytes: int
     version: int
@@ -80,7 +80,10 @@ class Edns(msgspec.Struct, frozen=True, gc=False):
 
 
 class Query(msgspec.Struct, frozen=True):
-    """A query. `labels` are those of the name in lower case, from left to right; `question` is all of it as it came."""
+    """A query. `labels` are the labels of its name in lower case, from left to right.
+
+    `question` has the bytes of the question as they were received.
+    """
 
     flags: int
     question: bytes
@@ -91,13 +94,13 @@ class Query(msgspec.Struct, frozen=True):
 
     @property
     def zone_pointer(self) -> bytes:
-        """Return a pointer to the last label of the name (RFC 1035, 4.1.4), which is that of the zone."""
+        """A pointer to the last label of the name (RFC 1035, 4.1.4), which is the name of the zone."""
         return (0xC000 | HEADER_BYTES + len(self.question) - 4 - 2 - len(self.labels[-1])).to_bytes(2, "big")
 
     def head(self, rcode: Rcode, flags: int = 0, counts: tuple[int, int, int] = (0, 0, 0)) -> bytes:
-        """Return an answer from after its id up to its records.
+        """Return the part of an answer between its id and its records.
 
-        `counts` are the records of the three sections, without the one that `opt` returns.
+        `counts` are the numbers of records in the three sections, without the record that `opt` returns.
         """
         answers, authorities, additional = counts
         own = RESPONSE | flags | self.flags & _REPEATED | rcode & 15
@@ -118,7 +121,7 @@ def parse(message: bytes) -> Query:
     if len(message) < HEADER_BYTES:
         raise MalformedQuery(None)
     id_, flags, questions, answers, authorities, additional = _head.unpack_from(message)
-    if flags & RESPONSE:  # two servers that answer answers would never end
+    if flags & RESPONSE:  # two servers that answer answers would send messages without an end
         raise MalformedQuery(None)
     if flags & _OPCODE != QUERY:
         raise MalformedQuery(_bare(id_, flags, Rcode.NOTIMP))
@@ -129,7 +132,7 @@ def parse(message: bytes) -> Query:
 
 
 class _Unreadable(Exception):
-    """A part of a message does not have its form."""
+    """A part of a message is malformed."""
 
 
 def _query(message: bytes, flags: int, questions: int, others: int, additional: int) -> Query:
@@ -151,7 +154,7 @@ def _bare(id_: bytes, flags: int, rcode: Rcode) -> bytes:
 
 
 def _name(message: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
-    """Return the labels of the name at a place, which has no pointers, and the place after it."""
+    """Return the labels of the name at `at`, in lower case, and the position after it. Pointers are not accepted."""
     labels: list[bytes] = []
     begin, end = at, len(message)
     while at < end:
@@ -169,7 +172,7 @@ def _name(message: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
 
 
 def _records(message: bytes, at: int, others: int, additional: int) -> tuple[Edns | None, int]:
-    """Return the EDNS record among the additional, and the place after all records. The other records are ignored."""
+    """Return the EDNS record in the additional section, and the position after all records. Ignore other records."""
     edns = None
     for number in range(others + additional):
         owner = at
@@ -184,7 +187,7 @@ def _records(message: bytes, at: int, others: int, additional: int) -> tuple[Edn
 
 
 def _after_name(message: bytes, at: int) -> int:
-    """Return the place after a name, which may end with a pointer."""
+    """Return the position after the name at `at`, which may end with a pointer."""
     end = len(message)
     while at < end:
         length = message[at]

@@ -1,4 +1,4 @@
-"""The names of the zone `bender.`, and what each of them names."""
+"""The names of the zone `bender.`, and the app, backend or address that each name belongs to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bender.core.name_lookup import LABEL_BYTES_MAX
 #: The only zone that is served.
 ZONE = (b"bender",)
 
-#: Bytes of the longest name of a backend: `_NAME._tcp.backend.bender.` takes 23 more, and may have 255.
+#: Bytes of the longest name of a backend with DNS names: `_NAME._tcp.backend.bender.` has 23 more, and at most 255.
 NAME_BYTES_MAX = 232
 
 #: Hexadecimal digits of an address of IPv4 and of IPv6 in a name.
@@ -23,7 +23,7 @@ Kind = Literal["app", "backend"]
 
 @frozen
 class NamedMembers:
-    """An app or a backend that has members, by its name in lower case. It need not exist."""
+    """An app or a backend, by its name in lower case. It may not exist."""
 
     kind: Kind
     name: str
@@ -31,11 +31,12 @@ class NamedMembers:
 
 @frozen
 class NameOwner:
-    """The owner of records by its name.
+    """The owner of records: a name of the zone.
 
-    `addresses` and `services` are the members of which it has address records and SRV records; `address` is one
-    that the name consists of. The owner exists if one of the two does, if `exists` is set, or if the name of an app or
-    a backend ends with a dot and `above`, because a dot in such a name separates labels.
+    `addresses` and `services` are the apps or backends whose members it has address records and SRV records for;
+    `address` is the address that the name consists of. The name exists if `addresses` or `services` exists, or if
+    `exists` is set. It also exists if the name of an app or a backend ends with a dot and `above`, because a dot in
+    such a name separates labels.
     """
 
     addresses: NamedMembers | None = None
@@ -52,7 +53,7 @@ _NEVER = NameOwner()
 
 
 def owner_of(labels: tuple[bytes, ...]) -> NameOwner | None:
-    """Return the owner with a name, of labels in lower case; None if the name is outside of the zone."""
+    """Return the owner with these labels, in lower case; None if the name is outside of the zone."""
     if labels[-1:] != ZONE:
         return None
     match labels[:-1]:
@@ -73,7 +74,7 @@ def owner_of(labels: tuple[bytes, ...]) -> NameOwner | None:
 
 
 def has_owner(name: str) -> bool:
-    """Return True if a service of an app or a backend with this name can be asked for, in any way of writing dots."""
+    """Return True if an app or a backend with this name has a name in DNS for SRV queries."""
     encoded = name.encode()
     if len(encoded) <= LABEL_BYTES_MAX:
         return True
@@ -100,7 +101,7 @@ def _named(kind: Kind, labels: list[bytes]) -> NamedMembers | None:
 
 
 def _address(digits: bytes) -> bytes | None:
-    """Return the address with these hexadecimal digits, 4 or 16 bytes; None if there is none."""
+    """Return the 4 or 16 bytes of an address from hexadecimal digits; None if the digits are not an address."""
     if len(digits) not in _DIGITS or digits.translate(None, b"0123456789abcdef"):
         return None
     return bytes.fromhex(digits.decode())

@@ -1,7 +1,8 @@
-"""Records on the wire, and answers made of them that never cut one (RFC 1035, RFC 2181, RFC 2782).
+"""Encode records, and answers with whole records (RFC 1035, RFC 2181, RFC 2782).
 
-Each answer begins at a random record and wraps around, so that clients which take the first record share the load. All
-these rotations are slices of the records written twice, so that a kept answer can still vary.
+Each answer begins at a random record and wraps around, because many clients use the first record: so they are
+distributed among all. The records are stored twice in a row, and each rotation is a slice of them. So even a cached
+answer varies.
 """
 
 from __future__ import annotations
@@ -19,18 +20,19 @@ from bender.protocols.dns.message import AUTHORITATIVE, HEADER_BYTES, IN, TRUNCA
 
 A, NS, SOA, HINFO, AAAA, SRV, ANY = 1, 2, 6, 13, 28, 33, 255
 
-#: Types that ask for a zone, or that are not for questions (RFC 6895, 3.1): TKEY, TSIG, IXFR, AXFR, MAILB, MAILA.
+#: Types that transfer a zone, or are not for queries (RFC 6895, 3.1): TKEY, TSIG, IXFR, AXFR, MAILB, MAILA.
 REFUSED_TYPES = frozenset(range(249, 255))
 
-#: Seconds for which others may keep a record. None, because a change of the registry counts at once.
+#: Seconds for which resolvers may cache a record: 0, because a change of the registry takes effect at once.
 TTL_S = 0
-#: The same for the absence of a record: a storm of queries for it ends at the next resolver.
+#: Seconds for which resolvers may cache that a record does not exist, so that a storm of queries stays at the resolver.
 NEGATIVE_TTL_S = 1
-#: The same for what never changes: the address that a name consists of, and the name of the zone's server.
+#: Seconds for which resolvers may cache records that never change: the address that a name consists of, and the name of
+#: the zone's server.
 FIXED_TTL_S = 3600
 
-#: Hosts whose records are remembered: to make one takes 2 µs.
-_HOSTS_REMEMBERED = 8192
+#: Hosts whose records are cached: to make a record takes 2 µs.
+_HOSTS_CACHED = 8192
 
 WEIGHT_MAX = 65_535
 
@@ -49,10 +51,11 @@ ANY_HINFO = b"\x07RFC8482\x00"
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
-    """A host in records. `name` is its name in SRV, on the wire.
+    """A host as the target of SRV records. `name` is its encoded name.
 
-    `type_` and `packed` are those of its address record, `label` is the name of that up to the zone, and `record` all
-    after the name. They are empty for a host that is a name.
+    For a host that is an address, `type_` and `packed` are the type and the data of its address record, `label` is the
+    encoded name of this record up to the zone, and `record` is the record after its name. They are empty for any other
+    host.
     """
 
     name: bytes
@@ -62,7 +65,7 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     record: bytes = b""
 
 
-@lru_cache(_HOSTS_REMEMBERED)
+@lru_cache(_HOSTS_CACHED)
 def target(host: str) -> Target:
     """Return a host, which is an address or a DNS name in canonical form, as a target."""
     family, type_ = (AF_INET6, AAAA) if ":" in host else (AF_INET, A)
@@ -85,17 +88,17 @@ def record(type_: int, ttl_s: int, rdata: bytes) -> bytes:
 
 
 def record_of_qname(type_: int, rdata: bytes, ttl_s: int = TTL_S) -> bytes:
-    """Return a record of the name in the question."""
+    """Return a record whose name is the name in the question."""
     return _QNAME_POINTER + record(type_, ttl_s, rdata)
 
 
 def srv_record(to: Target, port: int, weight: int) -> bytes:
-    """Return a record of a service; `weight` is from 0 to 256. The name in it is not compressed (RFC 2782)."""
+    """Return an SRV record; `weight` is from 0 to 256. The name in it is not compressed (RFC 2782)."""
     return record_of_qname(SRV, _srv.pack(0, min(weight * 256, WEIGHT_MAX), port) + to.name)
 
 
 class RecordRing:
-    """Records of one name and type, in an order that may begin with any of them."""
+    """Records of one name and type, which can be returned in an order that begins at any record."""
 
     __slots__ = ("_longest", "_records", "_starts", "count")
 
@@ -107,22 +110,22 @@ class RecordRing:
 
     @property
     def size(self) -> int:
-        """Return the bytes of all records."""
+        """The bytes of all records."""
         return len(self._records) // 2
 
     @property
-    def kept_bytes(self) -> int:
-        """Return the bytes of memory that it takes."""
+    def memory_bytes(self) -> int:
+        """The bytes of memory that the ring takes."""
         return len(self._records) + self._starts.itemsize * len(self._starts)
 
     def fitting_count(self, room: int) -> int:
-        """Return the number of records that fit into some bytes, whatever the first of them is."""
+        """Return the number of records that fit into `room` bytes, whatever the first record is."""
         if self.size <= room:
             return self.count
         return min(self.count - 1, max(0, room) // self._longest)
 
     def slice_from(self, number: int, place: float) -> bytes:
-        """Return a number of records that follow each other. `place` (0 ≤ place < 1) selects the first."""
+        """Return `number` consecutive records. `place` (0 ≤ place < 1) selects the first record."""
         first = int(place * self.count)
         return self._records[self._starts[first] : self._starts[first + number]]
 
@@ -131,7 +134,7 @@ EMPTY = RecordRing(())
 
 
 class Answer:
-    """An answer without its id, to be sent any number of times."""
+    """An answer without its id. It can be sent any number of times."""
 
     __slots__ = ("_head", "_number", "_ring", "_tail", "truncated")
 
@@ -144,21 +147,21 @@ class Answer:
 
     @property
     def size(self) -> int:
-        """Return the bytes of memory that it keeps, also those of records that it shares with other answers.
+        """The bytes of memory that the answer takes, including records that it shares with other answers.
 
-        Those of records that are out of date would otherwise be counted nowhere.
+        Otherwise, records that are not current any more would not be counted at all.
         """
-        return len(self._head) + len(self._tail) + self._ring.kept_bytes
+        return len(self._head) + len(self._tail) + self._ring.memory_bytes
 
     def message(self, id_: bytes, place: float) -> bytes:
-        """Return it as the answer to a query with an id; `place` is as for `RecordRing.some`."""
+        """Return the message that answers a query with this id; `place` is as for `RecordRing.slice_from`."""
         if not self._number:
             return id_ + self._head + self._tail
         return id_ + self._head + self._ring.slice_from(self._number, place) + self._tail
 
 
 def answer(query: Query, ring: RecordRing, additional: Iterable[Target], bytes_max: int) -> Answer:
-    """Return an answer with whole records, as many as fit. Additional records are left out first."""
+    """Return an answer with the whole records that fit. Additional records are left out first."""
     opt = query.opt()
     room = bytes_max - HEADER_BYTES - len(query.question) - len(opt)
     number = ring.fitting_count(room)
@@ -179,23 +182,23 @@ def answer(query: Query, ring: RecordRing, additional: Iterable[Target], bytes_m
 
 
 def negative_answer(query: Query, rcode: Rcode = Rcode.NOERROR) -> Answer:
-    """Return the answer that a name has no such record, or does not exist (NXDOMAIN): see RFC 2308."""
+    """Return the answer that a name has no such record, or (NXDOMAIN) that the name does not exist (RFC 2308)."""
     zone = query.zone_pointer
     head = query.head(rcode, AUTHORITATIVE, (0, 1, 0))
     return Answer(head, tail=zone + record(SOA, NEGATIVE_TTL_S, soa(zone)) + query.opt())
 
 
 def answer_without_records(query: Query, rcode: Rcode, flags: int = 0, options: bytes = b"") -> Answer:
-    """Return an answer with an outcome and no records."""
+    """Return an answer with a response code and no records."""
     return Answer(query.head(rcode, flags), tail=query.opt(rcode, options))
 
 
 def soa(zone: bytes) -> bytes:
-    """Return the data of the zone's SOA record. No server copies the zone, so its number stays the same."""
+    """Return the data of the zone's SOA record. No server copies the zone, so the serial number never changes."""
     numbers = _soa.pack(1, 3600, 600, 86_400, NEGATIVE_TTL_S)
     return server_name(zone) + b"\x0ahostmaster" + zone + numbers
 
 
 def server_name(zone: bytes) -> bytes:
-    """Return the name of the zone's server; `zone` is a pointer to the zone's own."""
+    """Return the encoded name of the zone's server; `zone` is a pointer to the name of the zone."""
     return b"\x02ns" + zone

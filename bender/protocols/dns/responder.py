@@ -1,7 +1,7 @@
-"""Answers queries, with answers that were given before as long as they are right.
+"""Answer queries. Answers are cached until a change makes them invalid.
 
-An answer is kept under the bytes of its query after the id, so that a repeated query costs three comparisons. Records
-are cached separately, so that queries that differ in case or EDNS options share them.
+The cache finds an answer by the bytes of its query after the id, so that a repeated query costs three comparisons.
+Records are cached separately, so that queries with another case or other EDNS options share them.
 """
 
 from __future__ import annotations
@@ -47,29 +47,29 @@ from bender.protocols.dns.records import (
     soa,
 )
 
-#: Answers that are kept for one transport, and the bytes that each of them takes, summed up: the oldest go first.
-KEPT_MAX = 10_000
-KEPT_BYTES_MAX = 16 * 1024 * 1024
+#: Cached answers of one transport, and the bytes that all of them take. The oldest answers are removed first.
+CACHED_MAX = 10_000
+CACHED_BYTES_MAX = 16 * 1024 * 1024
 
 Respond = Callable[[bytes | None], None]
 
 
 @frozen
 class AnswerLimit:
-    """The bytes of the longest answer, and whether a client can ask for shorter ones, as over UDP."""
+    """The bytes of the longest answer, and whether the client limits them further, as over UDP."""
 
     bytes_max: int
     client_decides: bool
 
     def bytes_for(self, query: Query) -> int:
-        """Return the bytes that the answer to a query may have."""
+        """Return the largest number of bytes of the answer to a query."""
         if not self.client_decides:
             return self.bytes_max
         return min(self.bytes_max, UDP_BYTES_WITHOUT_EDNS if query.edns is None else query.edns.payload_bytes)
 
 
-class _Kept:
-    """An answer, and what it was made of."""
+class _CachedAnswer:
+    """An answer, with the records and the version of the names from which it was made."""
 
     __slots__ = ("answer", "names_version", "records")
 
@@ -98,28 +98,30 @@ class Responder:
         self._random = random
         self._server_address = server_address
         self._app_names, self._backend_names = self._view.app_names, self._view.backend_names
-        self._kept: dict[bytes, _Kept] = {}
-        self._kept_bytes = 0
+        self._cached: dict[bytes, _CachedAnswer] = {}
+        self._cached_bytes = 0
 
-    def known(self, message: bytes) -> bytes | None:
-        """Return the answer to a query that was answered before, if that is right; else None."""
-        kept = self._kept.get(message[2:])
-        if kept is None:
+    def cached_answer(self, message: bytes) -> bytes | None:
+        """Return the cached answer to a query, if it is still valid; else None."""
+        cached = self._cached.get(message[2:])
+        if cached is None:
             return None
-        records = kept.records
-        if kept.names_version != self._names_version or not (records is None or records.source.is_current(self._view)):
+        records = cached.records
+        if cached.names_version != self._names_version or not (
+            records is None or records.source.is_current(self._view)
+        ):
             self._forget(message[2:])
             return None
         if not self._node.ready:
             return None
-        self._node.counters.dns_truncated += kept.answer.truncated
-        return kept.answer.message(message[:2], self._random())
+        self._node.counters.dns_truncated += cached.answer.truncated
+        return cached.answer.message(message[:2], self._random())
 
     def respond(self, message: bytes, respond: Respond) -> None:
-        """Call `respond` with the answer to a message, or with None if there is none: at once, or later."""
-        known = self.known(message)
-        if known is not None:
-            respond(known)
+        """Call `respond` with the answer to a message, at once or later; with None if the message gets no answer."""
+        cached_answer = self.cached_answer(message)
+        if cached_answer is not None:
+            respond(cached_answer)
             return
         try:
             query = parse(message)
@@ -129,13 +131,14 @@ class Responder:
         found = self._find(message, query)
         if isinstance(found, Answer):
             self._send(message, found, respond)
-        elif not self._members.take(found, partial(self._answer, message, query, respond)):
+        elif not self._members.provide(found, partial(self._answer_from_records, message, query, respond)):
             respond(None)
 
     def over_rate_answer(self, message: bytes, rcode: Rcode = Rcode.NOERROR) -> bytes | None:
-        """Return the answer to a client over its rate, never longer than the query; None if the message gets no answer.
+        """Return the answer to a client above its rate; None if the message gets no answer.
 
-        It has an error code, or else is empty and truncated, which makes the client use TCP.
+        The answer is never longer than the query. It has `rcode` if this is an error; otherwise it is empty and
+        truncated, which makes the client use TCP.
         """
         try:
             query = parse(message)
@@ -145,11 +148,11 @@ class Responder:
 
     @property
     def _names_version(self) -> int:
-        """A number that differs after each change of the names that exist."""
+        """A number that differs after each change of the existing names."""
         return self._app_names.version + self._backend_names.version
 
     def _find(self, message: bytes, query: Query) -> Answer | str:
-        """Return the answer to a query, or the key of the members whose records it is made of."""
+        """Return the answer to a query, or the key of the app or backend whose records the answer needs."""
         if query.edns is not None and query.edns.version:
             return answer_without_records(query, Rcode.BADVERS)
         owner = owner_of(query.labels)
@@ -157,19 +160,19 @@ class Responder:
             return answer_without_records(query, Rcode.REFUSED)
         if not self._node.ready:
             return answer_without_records(query, Rcode.SERVFAIL, options=NOT_READY)
-        addresses, services = self._key(owner.addresses), self._key(owner.services)
+        addresses, services = self._existing_key(owner.addresses), self._existing_key(owner.services)
         if addresses is not None and query.type_ in (A, AAAA):
             return addresses
         if services is not None and query.type_ == SRV:
             return services
         if not (owner.exists or addresses or services or self._is_above(owner.above)):
             return negative_answer(query, Rcode.NXDOMAIN)
-        fixed = self._fixed(query, owner)
-        self._keep(message, query, fixed, None)
+        fixed = self._answer_without_members(query, owner)
+        self._cache(message, query, fixed, None)
         return fixed
 
-    def _fixed(self, query: Query, owner: NameOwner) -> Answer:
-        """Return the answer about a name that exists, and has no members, or is not asked for their records."""
+    def _answer_without_members(self, query: Query, owner: NameOwner) -> Answer:
+        """Return the answer about an existing name to a query for other records than those of members."""
         record = None
         zone = query.zone_pointer
         if query.type_ == ANY:
@@ -186,7 +189,9 @@ class Responder:
             return negative_answer(query)
         return answer(query, RecordRing((record,)), (), self._limit.bytes_for(query))
 
-    def _answer(self, message: bytes, query: Query, respond: Respond, records: MemberRecords | None) -> None:
+    def _answer_from_records(
+        self, message: bytes, query: Query, respond: Respond, records: MemberRecords | None
+    ) -> None:
         """Answer a query with the records of members."""
         if records is None or not self._node.ready:
             self._send(message, answer_without_records(query, Rcode.SERVFAIL, options=NOT_READY), respond)
@@ -195,16 +200,16 @@ class Responder:
             ring, additional = records.services, records.targets
         else:
             ring, additional = records.of_type(query.type_), ()
-        made = answer(query, ring, additional, self._limit.bytes_for(query)) if ring.count else negative_answer(query)
-        self._keep(message, query, made, records)
-        self._send(message, made, respond)
+        reply = answer(query, ring, additional, self._limit.bytes_for(query)) if ring.count else negative_answer(query)
+        self._cache(message, query, reply, records)
+        self._send(message, reply, respond)
 
-    def _send(self, message: bytes, made: Answer, respond: Respond) -> None:
-        self._node.counters.dns_truncated += made.truncated
-        respond(made.message(message[:2], self._random()))
+    def _send(self, message: bytes, reply: Answer, respond: Respond) -> None:
+        self._node.counters.dns_truncated += reply.truncated
+        respond(reply.message(message[:2], self._random()))
 
-    def _key(self, members: NamedMembers | None) -> str | None:
-        """Return the key of members that exist; else None."""
+    def _existing_key(self, members: NamedMembers | None) -> str | None:
+        """Return the key of an app or a backend if it exists; else None."""
         if members is None:
             return None
         name = self._names(members).find(members.name)
@@ -216,17 +221,17 @@ class Responder:
     def _names(self, members: NamedMembers) -> NameLookup:
         return self._app_names if members.kind == "app" else self._backend_names
 
-    def _keep(self, message: bytes, query: Query, made: Answer, records: MemberRecords | None) -> None:
-        if query.edns is not None and query.edns.has_options:  # mostly a cookie, which differs each time
+    def _cache(self, message: bytes, query: Query, reply: Answer, records: MemberRecords | None) -> None:
+        if query.edns is not None and query.edns.has_options:  # usually a cookie, which differs in each query
             return
         key = message[2:]
         self._forget(key)
-        self._kept[key] = _Kept(made, records, self._names_version)
-        self._kept_bytes += len(key) + made.size
-        while len(self._kept) > KEPT_MAX or self._kept_bytes > KEPT_BYTES_MAX:
-            self._forget(next(iter(self._kept)))
+        self._cached[key] = _CachedAnswer(reply, records, self._names_version)
+        self._cached_bytes += len(key) + reply.size
+        while len(self._cached) > CACHED_MAX or self._cached_bytes > CACHED_BYTES_MAX:
+            self._forget(next(iter(self._cached)))
 
     def _forget(self, key: bytes) -> None:
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self._kept_bytes -= len(key) + kept.answer.size
+        cached = self._cached.pop(key, None)
+        if cached is not None:
+            self._cached_bytes -= len(key) + cached.answer.size

@@ -1,4 +1,4 @@
-"""Listens for DNS over UDP and TCP at one address."""
+"""The service that listens for DNS over UDP and TCP at one address."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ MESSAGE_BYTES_MAX = 65_535
 #: Bytes of datagrams that are read in one turn of the reactor: some 80 queries, which take a millisecond.
 READ_BYTES_MAX = 4096
 
-#: Bytes of a datagram that are read. What is cut off by that is malformed.
+#: Bytes of a datagram that are read. A longer query is cut off, and is then malformed.
 QUERY_BYTES_MAX = 4096
 
 
 def _count_left_out(view: View) -> int:
-    """Return the number of apps and backends that cannot be asked for."""
+    """Return the number of apps and backends that have no name in DNS for SRV queries."""
     names = (*view.app_names.long_names, *view.backend_names.long_names)
     return sum(not has_owner(name) for name in names)
 
@@ -84,7 +84,7 @@ class DnsService(Service):
         self._listen()
 
     def _listen(self) -> None:
-        """Listen, unless it does so already. Raises `CannotListenError`."""
+        """Open the ports, unless they are open. Raises `CannotListenError`."""
         if self._listening:
             return
         tcp: Any = self._reactor.listenTCP(self._port, self._connections, self._backlog, self._interface)

@@ -1,5 +1,5 @@
-"""Thalassa, the registry that inspired bender: its HTTP API and its event socket, each at a port of its own.
+"""Thalassa, the registry that inspired bender: its HTTP API and its event socket, each at its own port.
 
-`registrations` has the forms of both, and `axon` the frames of the socket; they are pure. `http` and `events` serve
-them.
+`registrations` converts registrations for both, and `axon` encodes the frames of the socket; they are pure. `http` and
+`events` serve the two ports.
 """

@@ -1,12 +1,12 @@
-"""Frames of axon 1.0, by which Thalassa publishes: a message of several parts in one frame, and nothing else.
+"""Frames of axon 1.0, the protocol with which Thalassa publishes events. Each frame is a message of several parts.
 
-A frame is a zero byte, the length of what follows in three bytes, most significant first, and the parts. Each part is a
-byte of the value 1, which stands for binary data, its length in three bytes, and its bytes.
+A frame has a zero byte, the length of the rest in three bytes, most significant first, and the parts. Each part has a
+byte with the value 1, which means binary data, its length in three bytes, and its bytes.
 """
 
 from __future__ import annotations
 
-#: The first byte of a frame of several parts, and of a part of plain bytes, above the three bytes of the length.
+#: The first byte of a frame, and of a part; in a part it is shifted above the three bytes of the length.
 _FRAME = 0
 _PART = 1 << 24
 

@@ -1,8 +1,8 @@
-"""Thalassa's event socket: every connection is a subscriber of axon, which is sent `online` and `offline` for all.
+"""Thalassa's event socket: every connection is a subscriber of axon, and gets `online` and `offline` for all instances.
 
-A subscriber selects events itself and sends nothing. First it gets what it may have missed: `offline` for instances
-that ended in the last minutes, then `online` for all that are listed. It gets nothing that the node does not know for
-certain: nothing before the node is ready, and no `offline` because the node leaves.
+A subscriber filters the events itself and sends nothing. First it gets the events that it may have missed: `offline`
+for instances that went offline in the last minutes, then `online` for all listed instances. It gets only events that
+are certain: nothing before the node is ready, and no `offline` because the node leaves.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from bender.node.watcher_stream import EventStream
 from bender.protocols.thalassa.recent_ends import RecentEnds
 from bender.protocols.thalassa.registrations import event_frame, offline_frame
 
-#: Bytes that a subscriber may send, which are not looked at: axon's subscribers send none.
+#: Bytes that a subscriber may send. They are ignored: axon's subscribers send none.
 RECEIVED_BYTES_MAX = 64 * 1024
 
-#: Events whose frames are kept for the other subscribers: most events are sent to all of them at once.
+#: Events whose frames are cached, because most events are sent to all subscribers at once.
 FRAMES_KEPT = 256
 
 
 class ThalassaEvents(Factory):
-    """Serves the events of `node` to every connection, in turns with all other work (`turns`)."""
+    """Sends the events of `node` to every connection. `turns` divides the reactor's time."""
 
     noisy = False
 
@@ -46,8 +46,8 @@ class ThalassaEvents(Factory):
         self._turns = turns or Turns(reactor)
         self._ends = RecentEnds(reactor.seconds)
         node.journal.observe(self._ends.observe)
-        #: Return the frame of an event, which is made once for all subscribers.
-        self.framed = lru_cache(FRAMES_KEPT)(event_frame)
+        #: Returns the frame of an event, which is made once for all subscribers.
+        self.frame_of = lru_cache(FRAMES_KEPT)(event_frame)
         self._places: FairShares[ThalassaSubscriber] = FairShares(node.limits.values.connections)
         node.limits.bind_connections("thalassa_event_connections", self._places)
 
@@ -55,27 +55,28 @@ class ThalassaEvents(Factory):
         return "--thalassa events"
 
     def buildProtocol(self, addr: IAddress | None) -> ThalassaSubscriber | None:
-        """Return the protocol of a new connection; None, which closes it, where there is no place for it."""
+        """Return the protocol of a new connection; None, which closes the connection, if there is no place for it."""
         origin = origin_of(addr)
-        owed = partial(FrameSubscription, self._node, self._ends, self.framed)
-        subscriber = ThalassaSubscriber(self._node, self._turns, self._reactor, origin, owed)
+        subscribe = partial(FrameSubscription, self._node, self._ends, self.frame_of)
+        subscriber = ThalassaSubscriber(self._node, self._turns, self._reactor, origin, subscribe)
         subscriber.lost = partial(self._places.release, subscriber)
         return admit(subscriber, self._places, "the events of --thalassa")
 
 
 class FrameSubscription:
-    """The frames that a node owes a subscriber: the events of a subscription to everything, after a snapshot.
+    """The frames that a node must send to a subscriber: a snapshot of all registrations, then all events.
 
-    With each snapshot it owes `offline` for the recent ends, before it goes on with what followed the snapshot.
+    Before each snapshot, the subscriber gets `offline` for the recent ends.
     """
 
-    def __init__(self, node: Node, ends: RecentEnds, framed: Callable[[bytes], bytes]) -> None:
+    def __init__(self, node: Node, ends: RecentEnds, frame_of: Callable[[bytes], bytes]) -> None:
         self.selection = Selection(snapshot=True)
         self._events = Subscription(node, self.selection)
         self._ends = ends
-        self._framed = framed
-        # The ends that are still owed, backwards, and the first piece of the snapshot, which follows them.
-        self._owed_ends: list[str] = []
+        self._frame_of = frame_of
+        # The ids of recent ends that are still to be sent, in reverse order, and the first piece of the snapshot, which
+        # follows them.
+        self._ends_to_send: list[str] = []
         self._first_piece: list[Entry] = []
 
     @property
@@ -90,39 +91,39 @@ class FrameSubscription:
         self._events.pass_over(number)
 
     def take(self, bytes_max: int) -> list[Entry]:
-        """Return the next piece owed, of about `bytes_max`. If empty, nothing is owed, unless `opening`.
+        """Return the next entries to send, of about `bytes_max`. Unless `owes_snapshot`, none means that all is sent.
 
-        Other events than those of registrations are entries without bytes.
+        An event that is not about a registration is an entry without bytes.
         """
-        if self._owed_ends:
+        if self._ends_to_send:
             return self._take_ends(bytes_max)
         if self._first_piece:
             piece, self._first_piece = self._first_piece, []
             return piece
-        opening = self._events.owes_snapshot
-        taken = [Entry(each.cursor, self._framed(each.line)) for each in self._events.take(bytes_max)]
-        if opening:  # the snapshot is of this moment, and so are the ends
-            self._owed_ends = self._ends.keys()[::-1]
-            if self._owed_ends:
+        owed_snapshot = self._events.owes_snapshot
+        taken = [Entry(each.cursor, self._frame_of(each.line)) for each in self._events.take(bytes_max)]
+        if owed_snapshot:  # the snapshot was made just now, so these are the ends before it
+            self._ends_to_send = self._ends.keys()[::-1]
+            if self._ends_to_send:
                 self._first_piece = taken
                 return self._take_ends(bytes_max)
         return taken
 
     def owed_bytes(self, enough: int) -> int:
-        ends = sum(map(len, self._owed_ends[:enough]))
+        ends = sum(map(len, self._ends_to_send[:enough]))
         return ends + sum(entry.size for entry in self._first_piece) + self._events.owed_bytes(enough)
 
     def _take_ends(self, bytes_max: int) -> list[Entry]:
         taken: list[Entry] = []
         size = 0
-        while self._owed_ends and size < bytes_max:
-            taken.append(Entry("", offline_frame(self._owed_ends.pop())))
+        while self._ends_to_send and size < bytes_max:
+            taken.append(Entry("", offline_frame(self._ends_to_send.pop())))
             size += taken[-1].size
         return taken
 
 
 class ThalassaSubscriber(Protocol):
-    """One connection. It ends where too much waits for a client that does not read; axon connects again by itself."""
+    """One connection. It is closed if its client does not read its events; axon then connects again."""
 
     _log = Logger()
     transport: Any  # ITransport, and a consumer and a producer as well, as all of Twisted's are
@@ -135,10 +136,10 @@ class ThalassaSubscriber(Protocol):
         turns: Turns,
         clock: IReactorTime,
         origin: Origin,
-        owed: Callable[[], FrameSubscription],
+        subscribe: Callable[[], FrameSubscription],
     ) -> None:
         self._node = node
-        self._owed = owed
+        self._subscribe = subscribe
         self.client = origin.client
         self._origin = origin
         self._received_bytes = 0
@@ -155,7 +156,7 @@ class ThalassaSubscriber(Protocol):
         self._write = eager_writer(self.transport)
         self.transport.registerProducer(self._stream, streaming=True)
         try:
-            self._stream.follow(self._owed())
+            self._stream.follow(self._subscribe())
         except Full as error:
             self._close(str(error))
 

@@ -1,7 +1,7 @@
-"""Thalassa's HTTP API, on a port of its own: it has paths of bender's API, with other answers.
+"""Thalassa's HTTP API, on its own port: it has some paths of bender's API, but other answers.
 
-Thalassa's client checks the status alone. After any but 200, it sends the same again when its next update is due. It
-knows one node, and never asks another.
+Thalassa's client checks only the status. After any status but 200, it sends the same request again at its next update.
+It knows one node, and never sends a request to another.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bender.node.event_selection import ORDERED_MAX
 from bender.node.node import Node
 from bender.protocols.thalassa.registrations import decode_registration, encode_registration, parse_update
 
-#: Registrations of a list in one piece: they take about 1 ms.
+#: Registrations in one piece of a list: a piece takes about 1 ms.
 PIECE = 128
 
 _JSON = (b"Content-Type", b"application/json; charset=utf-8")
@@ -58,7 +58,7 @@ def thalassa_site(
 
 
 def error_form(response: ApiResponse) -> ApiResponse:
-    """Return an error of the API as Thalassa has it: without a message where there is no such path or method."""
+    """Return an error of the API in the form of Thalassa: without a message for an unknown path or method."""
     status = 404 if response.status == 405 else response.status
     error: dict[str, int | str] = {"code": status, "error": HTTPStatus(status).phrase}
     if status != 404:
@@ -71,8 +71,8 @@ def _update(node: Node, request: ApiRequest) -> ApiResponse:
     repeated = request.repeated
     if repeated is None:
         app, version, host, port = request.path
-        wanted = parse_update((app, version, host, port), request.body, node.timing)
-        repeated = request.repeated = RepeatedRequest(wanted.key, _HEADERS, wanted)
+        requested = parse_update((app, version, host, port), request.body, node.timing)
+        repeated = request.repeated = RepeatedRequest(requested.key, _HEADERS, requested)
     repeated.register(node)
     return _DONE
 
@@ -95,29 +95,29 @@ def _registrations(node: Node, request: ApiRequest) -> Answered:
 
 
 def _pieces(node: Node, claims: Sequence[Claim]) -> Iterator[bytes]:
-    """Yield the list of those that are in rotation; each piece is made when it is asked for."""
+    """Yield the JSON list of the registrations in rotation. Each piece is made when it is requested."""
     now_ms = node.journal.wall_ms()
     before = b"["
     for start in range(0, len(claims), PIECE):
         registrations = [decode_registration(node.registration_json(claim)) for claim in claims[start : start + PIECE]]
-        shown = [encode_registration(each, now_ms) for each in registrations if each.in_rotation]
-        yield before + b",".join(shown) if shown else b" "
-        before = b"," if shown else before
+        encoded = [encode_registration(each, now_ms) for each in registrations if each.in_rotation]
+        yield before + b",".join(encoded) if encoded else b" "
+        before = b"," if encoded else before
     yield b"]" if before == b"," else b"[]"
 
 
-def _status(node: Node, _asked: ApiRequest) -> ApiResponse:
+def _status(node: Node, _request: ApiRequest) -> ApiResponse:
     uptime_s = int(node.now() - node.started_at)
-    shown = {"name": "bender", "version": __version__, "uptime": uptime_s, "ready": node.ready}
-    return ApiResponse(200, _encode(shown), _HEADERS)
+    status = {"name": "bender", "version": __version__, "uptime": uptime_s, "ready": node.ready}
+    return ApiResponse(200, _encode(status), _HEADERS)
 
 
-#: What stands before a path where its requests are counted, because the API has some of these paths, too.
-_COUNTED_AS = "thalassa:"
+#: The prefix of paths in metrics, because the API has some of these paths, too.
+_METRIC_PREFIX = "thalassa:"
 
 
 def _route(path: str, commands: Mapping[str, Command], **more: Any) -> Route:
-    return Route(path, commands, name=_COUNTED_AS + path, **more)
+    return Route(path, commands, name=_METRIC_PREFIX + path, **more)
 
 
 _ROUTES = (

@@ -1,7 +1,8 @@
 """The instances that went offline in the last ten minutes, for subscribers that come back.
 
-Aqueduct removes an instance only when it gets an `offline`, and never asks again. It may have missed some while its
-connection was cut, and does not say since when. So each new subscriber gets those of the last minutes.
+Aqueduct removes an instance only when it gets an `offline` event, and never requests the list again. It may miss events
+while its connection is cut, and does not send the time of the cut. So each new subscriber gets the `offline` events of
+the last minutes.
 """
 
 from __future__ import annotations
@@ -13,30 +14,30 @@ from bender.core.view import ViewEvent
 #: Seconds for which a subscriber may be disconnected and still miss nothing.
 KEPT_S = 600.0
 
-#: Instances that are kept, each in some 150 bytes: 80 that end every second for ten minutes.
+#: Instances that are remembered, each in some 150 bytes: enough for 80 ends per second in ten minutes.
 KEPT_MAX = 50_000
 
 
 class RecentEnds:
     """The instances that are offline now and were online in the last `KEPT_S`.
 
-    `observe` is to be called for each event of the node's journal. `seconds` is a clock that does not jump.
+    Call `observe` for each event of the node's journal. `seconds` is a clock that does not jump.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
-        # In order of the time.
+        # In order of time.
         self._ended_at: dict[str, float] = {}
 
     def observe(self, event: ViewEvent) -> None:
-        """Note an event; of those of backends and frontends, none is an end."""
+        """Record an event. Events of backends and frontends never end an instance."""
         self._ended_at.pop(event.key, None)
         if event.what == "offline":
             self._ended_at[event.key] = self._seconds()
             self._forget_oldest()
 
     def keys(self) -> list[str]:
-        """Return the ids of these instances, those that went first at the beginning."""
+        """Return the ids of these instances, in the order in which they went offline."""
         self._forget_oldest()
         return [*self._ended_at]
 

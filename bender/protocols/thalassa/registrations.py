@@ -1,10 +1,11 @@
-"""Registrations as Thalassa's programs send and show them.
+"""Registrations in the form of Thalassa's programs.
 
-Thalassa has one object beside the path of an instance, `meta`. `secondsToExpire` in it is the ttl; bender keeps the
-rest as the meta of the registration. Both are shown together again, and so are those that came another way.
+A request of Thalassa has the path of an instance and one object, `meta`. `secondsToExpire` in this object is the ttl;
+bender stores the rest as the meta of the registration. In answers, they are one object again, also for registrations
+that were not made by a client of Thalassa.
 
-Thalassa knows no weights and states. Its load balancer, Aqueduct, sends traffic to all instances that are listed. So an
-instance that is drained, in maintenance or of weight 0 is not listed, and offline.
+Thalassa has neither weights nor states. Its load balancer, Aqueduct, sends traffic to all listed instances. So an
+instance with the weight 0, or in the state `drain` or `maint`, is not listed, and its event is `offline`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _ID_BEGINS_AT = len("registration")
 
 
 class ListedRegistration(msgspec.Struct):
-    """The fields of a registration, as bender shows it, that are needed here."""
+    """The fields of a registration in the JSON of bender that are used here."""
 
     id: str
     app: str
@@ -42,7 +43,7 @@ class ListedRegistration(msgspec.Struct):
 
     @property
     def in_rotation(self) -> bool:
-        """Whether it gets traffic."""
+        """Whether the instance gets traffic."""
         return self.weight > 0 and self.state not in AWAY
 
 
@@ -53,7 +54,7 @@ class _Event(msgspec.Struct):
 
 
 class _Online(msgspec.Struct):
-    """A registration as Thalassa shows it."""
+    """A registration in the JSON of Thalassa."""
 
     name: str
     version: str
@@ -71,10 +72,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def parse_update(path: tuple[str, str, str, str], body: bytes, timing: Timing) -> RegistrationRequest:
-    """Return the registration that a path and a body ask for. Raises `Invalid`.
+    """Return the registration that a path and a body request. Raises `Invalid`.
 
-    It replaces ttl and meta as a whole. A ttl that nodes do not accept becomes the nearest that they accept, because
-    Thalassa takes any, and its client would send the same again for ever.
+    Its ttl and meta replace those of an earlier registration. An invalid ttl becomes the nearest valid one, because
+    Thalassa accepts any ttl, and its client would repeat a refused request without an end.
     """
     instance = parse_registration_at(path, b"", timing)
     meta = _meta(body)
@@ -88,7 +89,7 @@ def _meta(body: bytes) -> dict[str, Any]:
 
 
 def _ttl_s(seconds: object, timing: Timing) -> float:
-    """Return the ttl for `secondsToExpire`. Zero and its like are the default in Thalassa, and text may be a number."""
+    """Return the ttl for `secondsToExpire`. 0 and empty values mean the default, and text is accepted."""
     if not seconds:
         return timing.ttl_s
     number = nan
@@ -101,12 +102,12 @@ def _ttl_s(seconds: object, timing: Timing) -> float:
 
 
 def decode_registration(registration: bytes) -> ListedRegistration:
-    """Return a registration from the JSON in which bender shows it."""
+    """Return a registration from the JSON of bender."""
     return _listed.decode(registration)
 
 
 def encode_registration(registration: ListedRegistration, last_known_ms: int) -> bytes:
-    """Return a registration as JSON in Thalassa's form; `last_known_ms` is when it was known to be online."""
+    """Return a registration as JSON of Thalassa; `last_known_ms` is the time at which it was online."""
     ttl_s = registration.ttl
     meta = registration.meta | {SECONDS_TO_EXPIRE: int(ttl_s) if ttl_s == int(ttl_s) else ttl_s}
     if not meta.get(HOSTNAME):
@@ -130,7 +131,7 @@ def thalassa_id(key: str) -> str:
 
 
 def offline_frame(key: str) -> bytes:
-    """Return the frame for an instance that is not online any more."""
+    """Return the frame for an instance that went offline."""
     return frame(thalassa_id(key).encode(), b"offline")
 
 

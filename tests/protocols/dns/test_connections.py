@@ -55,7 +55,7 @@ class Connection:
             length = int.from_bytes(received[:2], "big")
             answers.append(dns.message.from_wire(received[2 : 2 + length]))
             received = received[2 + length :]
-        if self.transport.producer is not None and self.protocol._full:
+        if self.transport.producer is not None and self.protocol._is_write_blocked:
             self.transport.producer.resumeProducing()
         return answers
 

@@ -41,7 +41,7 @@ class ManyMembers(DnsCase):
     def test_many_in_slices(self) -> None:
         """The records are made step by step; who asks meanwhile gets the same, and then they are kept."""
         self.many(1000)
-        steps = [*self.members.making(self.members.source("app/web"), [])]
+        steps = [*self.members.construction_steps(self.members.source("app/web"), [])]
         self.assertGreaterEqual(len(steps), 4)
         self.members = self.members.__class__(self.node.replica.view, self.turns)
         self.over_tcp = self.responder(self.over_tcp._limit)
@@ -57,12 +57,12 @@ class ManyMembers(DnsCase):
         """What is made of members that change meanwhile is sent, and not kept."""
         self.many(300)
         made: list[MemberRecords] = []
-        steps: Iterator[None] = self.members.making(self.members.source("app/web"), made)
+        steps: Iterator[None] = self.members.construction_steps(self.members.source("app/web"), made)
         self.assertEqual(len([*islice(steps, 1)]), 1)
         self.up("10.9.9.9")
         self.assertEqual(len([*steps]), 3)
         self.assertEqual(made[0].addresses[1].count, 300)
-        self.assertEqual((self.members._kept, self.members._kept_bytes), ({}, 0))
+        self.assertEqual((self.members._cached, self.members._cached_bytes), ({}, 0))
 
     def test_a_query_after_a_change_meanwhile(self) -> None:
         """It does not get the answer to an earlier one."""
@@ -76,7 +76,7 @@ class ManyMembers(DnsCase):
         self.assertEqual(len(addresses(after[0])), 299)
         self.assertNotIn("10.0.0.5", addresses(after[0]))
         self.assertEqual((self.members._running, self.members._waiting), ({}, 0))
-        self.assertEqual(len(self.members._kept), 1)
+        self.assertEqual(len(self.members._cached), 1)
 
     def test_a_backend_that_is_removed_meanwhile(self) -> None:
         """The query came while it existed, so it gets its members."""
@@ -122,7 +122,7 @@ class ManyMembers(DnsCase):
         self.many(300)
         self.turns.is_overloaded = True
         answers = self.later("web.app.bender.")
-        self.members.making = lambda *_: iter([])  # type: ignore[method-assign]
+        self.members.construction_steps = lambda *_: iter([])  # type: ignore[method-assign]
         self.members._view.status = lambda _: 1 / 0  # type: ignore[assignment, return-value, method-assign]
         self.clock.pump([0.0] * 3)
         self.assertEqual(answers[0].rcode(), dns.rcode.SERVFAIL)
@@ -147,13 +147,13 @@ class ManyMembers(DnsCase):
 class KeptRecords(DnsCase):
     def test_bounds(self) -> None:
         """Those that were used longest ago give way."""
-        for number in range(members.KEPT_MAX + 1):
+        for number in range(members.CACHED_MAX + 1):
             self.up(app=f"app{number}")
-            self.members.take(f"app/app{number}", lambda _: None)
-            self.members.kept("app/app0")
-        self.assertIsNone(self.members.kept("app/app1"))
-        self.assertIsNotNone(self.members.kept("app/app0"))
-        self.assertEqual(len(self.members._kept), members.KEPT_MAX)
+            self.members.provide(f"app/app{number}", lambda _: None)
+            self.members.cached("app/app0")
+        self.assertIsNone(self.members.cached("app/app1"))
+        self.assertIsNotNone(self.members.cached("app/app0"))
+        self.assertEqual(len(self.members._cached), members.CACHED_MAX)
 
     def test_answers_of_earlier_records(self) -> None:
         """What answers keep alive of records that are out of date is counted, and limited."""
@@ -164,10 +164,10 @@ class KeptRecords(DnsCase):
             self.node.set_state(id_, Override("drain" if number % 2 else "up", 60.0), "operator")
             name = "".join(c.upper() if number >> at & 1 else c for at, c in enumerate("registrar.app.bender."))
             self.ask(name, tcp=True)
-        kept = self.over_tcp._kept
+        kept = self.over_tcp._cached
         self.assertEqual(len({id(each.records) for each in kept.values()}), 300)
-        self.assertGreater(self.over_tcp._kept_bytes, 300 * 200 * len("cTTLLaddr"))
-        self.patch(responder, "KEPT_BYTES_MAX", self.over_tcp._kept_bytes)
+        self.assertGreater(self.over_tcp._cached_bytes, 300 * 200 * len("cTTLLaddr"))
+        self.patch(responder, "CACHED_BYTES_MAX", self.over_tcp._cached_bytes)
         self.ask("registrar.app.BENDER.", tcp=True)
         self.assertLessEqual(len(kept), 300)
 
@@ -175,7 +175,7 @@ class KeptRecords(DnsCase):
         """What is kept is counted, and forgotten when it is wrong."""
         id_ = self.up()
         self.ask("web.app.bender.")
-        self.assertGreater(self.members._kept_bytes, 0)
+        self.assertGreater(self.members._cached_bytes, 0)
         self.node.set_state(id_, Override("drain", 60.0), "operator")
-        self.assertIsNone(self.members.kept("app/web"))
-        self.assertEqual((self.members._kept, self.members._kept_bytes), ({}, 0))
+        self.assertIsNone(self.members.cached("app/web"))
+        self.assertEqual((self.members._cached, self.members._cached_bytes), ({}, 0))

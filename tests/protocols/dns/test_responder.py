@@ -9,7 +9,7 @@ import dns.rcode
 import dns.rdatatype
 
 from bender.protocols.dns.message import Rcode
-from bender.protocols.dns.responder import KEPT_MAX, AnswerLimit
+from bender.protocols.dns.responder import CACHED_MAX, AnswerLimit
 from tests.protocols.dns.dns_case import DnsCase, addresses, is_truncated, query, services
 
 SOA = "bender. 1 IN SOA ns.bender. hostmaster.bender. 1 3600 600 86400 1"
@@ -323,26 +323,26 @@ class Sizes(DnsCase):
 class KeptAnswers(DnsCase):
     """No answer is given that was right before."""
 
-    def known(self, name: str, kind: str = "A") -> bool:
+    def is_cached(self, name: str, kind: str = "A") -> bool:
         """Return True if a query is answered by what was kept."""
-        return self.over_udp.known(query(name, kind).to_wire()) is not None
+        return self.over_udp.cached_answer(query(name, kind).to_wire()) is not None
 
     def test_kept(self) -> None:
         self.up()
-        self.assertFalse(self.known("web.app.bender."))
+        self.assertFalse(self.is_cached("web.app.bender."))
         for name in ("web.app.bender.", "0a000005.addr.bender.", "bender.", "app.bender."):
             self.ask(name)
-            self.assertTrue(self.known(name), name)
+            self.assertTrue(self.is_cached(name), name)
 
     def test_not_kept(self) -> None:
         """Random names and options would push out what is asked for again."""
         self.up()
         for name in ("nothing.app.bender.", "example."):
             self.ask(name)
-            self.assertFalse(self.known(name), name)
+            self.assertFalse(self.is_cached(name), name)
         sent = query("web.app.bender.", options=[dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"12345678")])
         self.answer(sent)
-        self.assertIsNone(self.over_udp.known(sent.to_wire()))
+        self.assertIsNone(self.over_udp.cached_answer(sent.to_wire()))
 
     def test_every_change(self) -> None:
         """Each change is seen by the next query: of the registry, a state, a backend, and of names."""
@@ -401,8 +401,8 @@ class KeptAnswers(DnsCase):
     def test_bounds(self) -> None:
         """The oldest answers give way to new ones."""
         sent = query("00000000.addr.bender.").to_wire()
-        for number in range(KEPT_MAX + 10):
+        for number in range(CACHED_MAX + 10):
             self.over_udp.respond(sent.replace(b"00000000", b"%08x" % number), lambda _: None)
-        self.assertFalse(self.known("00000000.addr.bender."))
-        self.assertTrue(self.known(f"{KEPT_MAX + 9:08x}.addr.bender."))
-        self.assertEqual(len(self.over_udp._kept), KEPT_MAX)
+        self.assertFalse(self.is_cached("00000000.addr.bender."))
+        self.assertTrue(self.is_cached(f"{CACHED_MAX + 9:08x}.addr.bender."))
+        self.assertEqual(len(self.over_udp._cached), CACHED_MAX)

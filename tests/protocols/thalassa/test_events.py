@@ -220,10 +220,10 @@ class Live(SubscriberCase):
         """All subscribers get the same bytes."""
         other = self.connect()
         other.messages()
-        made = self.factory.framed.cache_info().misses
+        made = self.factory.frame_of.cache_info().misses
         self.watched.up(port=81)
         self.assertEqual(self.subscribed.transport.value(), other.transport.value())
-        self.assertEqual(self.factory.framed.cache_info().misses, made + 1)
+        self.assertEqual(self.factory.frame_of.cache_info().misses, made + 1)
 
     def test_a_client_that_is_gone(self) -> None:
         """It has no timers left, and is told nothing."""
