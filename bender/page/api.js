@@ -3,10 +3,10 @@
 const TOKEN_KEY = "bender.token";
 const AUTHOR_KEY = "bender.author";
 
-/** What the page takes for granted before the node has told what the token may do. */
+/** The access that the page assumes before the node has answered what the token may do. */
 const ONLY_READING = { required: false, token: null, scopes: ["read"] };
 
-/** Give up on an answer after this time, unless the request asks for more. */
+/** Time limit for an answer, unless the request sets another one. */
 const TIME_LIMIT_MS = 10_000;
 
 /** The node answered with an error. `code` and the message are those of the API. */
@@ -24,10 +24,10 @@ export class Unreachable extends Error {}
 export class Api extends EventTarget {
   #token = read(sessionStorage, TOKEN_KEY);
 
-  /** What the token of this page may do; until the node was asked, only to read. */
+  /** What the token of this page may do; only to read until the node has answered that. */
   access = ONLY_READING;
 
-  /** The name that settings made here get in the history, if the user gives one. */
+  /** The name of the user in the history of settings that are made here; empty without one. */
   get author() {
     return read(localStorage, AUTHOR_KEY) ?? "";
   }
@@ -40,7 +40,7 @@ export class Api extends EventTarget {
     return this.#token;
   }
 
-  /** Use another token, as long as this tab is open; null forgets it. */
+  /** Use another token while this tab is open; null forgets it. */
   set token(token) {
     this.#token = token;
     this.access = ONLY_READING;
@@ -74,21 +74,21 @@ export class Api extends EventTarget {
   /** Send a request; return `{status, body, headers}`. Throws `ApiError` and `Unreachable`. */
   async request(method, path, { body, headers = {}, timeoutMs = TIME_LIMIT_MS } = {}) {
     const token = this.#token;
-    const sent = { ...this.headers(), ...headers };
-    if (method !== "GET" && this.author) sent["X-Bender-As"] = encodeURIComponent(this.author);
+    const allHeaders = { ...this.headers(), ...headers };
+    if (method !== "GET" && this.author) allHeaders["X-Bender-As"] = encodeURIComponent(this.author);
     const response = await this.fetch(path, {
       method,
-      headers: body === undefined ? sent : { ...sent, "Content-Type": "application/json" },
+      headers: body === undefined ? allHeaders : { ...allHeaders, "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: AbortSignal.timeout(timeoutMs),
     });
-    const answer = await parsed(response);
+    const answer = await parseBody(response);
     if (!response.ok) this.#refuse(new ApiError(response.status, answer), token);
     if (answer === null && response.status !== 204) throw new Unreachable("the answer of the node was cut off");
     return { status: response.status, body: answer, headers: response.headers };
   }
 
-  /** Fetch without looking at the answer. Throws `Unreachable`. */
+  /** Return a response without reading it. Throws `Unreachable`. */
   async fetch(path, options) {
     try {
       return await fetch(new URL(path, document.baseURI), { ...options, cache: "no-store", redirect: "error" });
@@ -102,7 +102,7 @@ export class Api extends EventTarget {
     return this.#token === null ? {} : { Authorization: `Bearer ${this.#token}` };
   }
 
-  /** Throw an error; where it is that of the present token, all who wait for another one are told. */
+  /** Throw an error. Dispatch `unauthorized` first if the node refuses the present token. */
   #refuse(error, token) {
     if (error.code === "UNAUTHORIZED" && token === this.#token)
       this.dispatchEvent(new CustomEvent("unauthorized", { detail: error }));
@@ -116,12 +116,12 @@ export function pathOf(id, prefix = null) {
   return [prefix ?? `${kind}s`, ...names.map(encodeURIComponent)].join("/");
 }
 
-async function parsed(response) {
+async function parseBody(response) {
   const text = await response.text().catch(() => "");
   try {
     return text ? JSON.parse(text) : null;
   } catch {
-    return null; // not bender's answer, but that of something between
+    return null; // the answer of a proxy, and not of bender
   }
 }
 
@@ -146,6 +146,6 @@ function write(storage, key, value) {
     if (value === null) storage.removeItem(key);
     else storage.setItem(key, value);
   } catch {
-    // It lasts as long as the page.
+    // The value lasts as long as the page.
   }
 }

@@ -1,43 +1,43 @@
-// Questions: for a token, and before what takes traffic away.
+// Dialogs: the question for a token, and the confirmation of changes.
 
 import { ApiError } from "./api.js";
 import { h, render } from "./dom.js";
 
-/** Advice in the node's refusals that is for other clients: the dialog has buttons instead. */
+/** Advice in the node's refusals for other clients. The dialog has buttons for the same purpose. */
 const FOR_OTHERS = /:? ?nothing was changed|; add \?force [^)]*\)/gi;
 
-const STALE = "Somebody else has changed it while this was open. Close this, and look at it again.";
+const STALE = "Another user changed this setting while the dialog was open. Close the dialog and see the new setting.";
 
 const NO_ANSWER =
-  "The node does not answer, so it is not known whether anything has changed. Close this, and look at it again, " +
-  "here or at another node.";
+  "The node does not answer, so the change may or may not be made. Close the dialog and check the result, here or at " +
+  "another node.";
 
 /**
- * Ask before something is done, and do it: `act({force, choice})` is called when the user confirms. What the node
- * refuses is shown in the dialog; if it would do it when forced (409), the user may choose that.
+ * Ask the user to confirm a change, and make it: `act({force, choice})` is called after the confirmation. A refusal of
+ * the node is displayed in the dialog. If the node accepts the change with `force` (409), the user may choose that.
  *
- * `lines` returns sentences that say what will happen, as things are, `choice` is a question with options, as
- * `{label, value, options}` with pairs of a value and a text, and `author` the API if the change is in a history.
- * Resolve to true if it was done.
+ * `lines` returns sentences about the effect of the change in the present state. `choice` is a question with options,
+ * as `{label, value, options}` with pairs of a value and a text. `author` is the API if a history contains the change.
+ * Resolve to true if the change was made.
  */
 export function confirm({ title, lines, button, danger = false, act, author = null, choice = null }) {
   return new Promise((resolve) => {
     const dialog = h("dialog", { class: "dialog", "aria-labelledby": "dialog-title" });
-    let refused = null;
+    let refusal = null;
     let chosen = choice?.value;
     let busy = false;
     let done = false;
     let acting = null;
 
-    const doIt = async () => {
+    const makeChange = async () => {
       busy = true;
       draw();
       try {
-        await act({ force: refused?.code === "CONFLICT", choice: chosen });
+        await act({ force: refusal?.code === "CONFLICT", choice: chosen });
         done = true;
         dialog.close();
       } catch (error) {
-        refused = error;
+        refusal = error;
       }
       busy = false;
       if (done) return;
@@ -47,12 +47,12 @@ export function confirm({ title, lines, button, danger = false, act, author = nu
 
     const submit = (event) => {
       event.preventDefault();
-      if (!busy) acting = doIt();
+      if (!busy) acting = makeChange();
     };
 
     const draw = () => {
-      const forced = refused?.code === "CONFLICT";
-      const hopeless = refused !== null && !forced;
+      const forced = refusal?.code === "CONFLICT";
+      const isFinal = refusal !== null && !forced;
       const verb = busy ? "Working…" : forced ? `${button} anyway` : button;
       const kind = danger || forced ? "danger" : "primary";
       const form = { method: "dialog", onsubmit: submit };
@@ -62,16 +62,16 @@ export function confirm({ title, lines, button, danger = false, act, author = nu
         h("form", form, [
           h("h2", { id: "dialog-title" }, title),
           lines().map((line) => h("p", {}, line)),
-          refused && h("p", { class: "refusal", role: "alert" }, refusalText(refused)),
-          choice && !hopeless && choiceField(choice, chosen, choose),
-          author && !hopeless && authorField(author),
+          refusal && h("p", { class: "refusal", role: "alert" }, refusalText(refusal)),
+          choice && !isFinal && choiceField(choice, chosen, choose),
+          author && !isFinal && authorField(author),
           h("div", { class: "buttons" }, [
             h(
               "button",
               { type: "button", autofocus: danger, disabled: busy, onclick: () => dialog.close() },
-              hopeless ? "Close" : "Cancel",
+              isFinal ? "Close" : "Cancel",
             ),
-            !hopeless &&
+            !isFinal &&
               h(
                 "button",
                 { type: "submit", class: kind, autofocus: !danger, "aria-disabled": busy ? "true" : null },
@@ -84,7 +84,7 @@ export function confirm({ title, lines, button, danger = false, act, author = nu
 
     draw();
     dialog.addEventListener("cancel", (event) => busy && event.preventDefault());
-    // A browser may close it all the same: what is done is told nevertheless.
+    // A browser may close the dialog during the change. The result is returned nevertheless.
     open(dialog, () => Promise.resolve(acting).then(() => resolve(done)));
   });
 }
@@ -114,7 +114,7 @@ function authorField(api) {
 
 let asking = null;
 
-/** Ask for a token; `problem` says why the last one does not do. There is one question at a time. */
+/** Ask the user for a token; `problem` is the reason why the node refuses the last one. Show one dialog at a time. */
 export function askToken(api, problem) {
   asking ??= new Promise((resolve) => {
     const dialog = h("dialog", { class: "dialog", "aria-labelledby": "dialog-title" });
@@ -132,9 +132,9 @@ export function askToken(api, problem) {
       h("form", { method: "dialog", onsubmit: submit }, [
         h("h2", { id: "dialog-title" }, "This node requires a token"),
         api.token !== null && h("p", { class: "refusal", role: "alert" }, sentence(problem)),
-        h("p", {}, "Tokens are in the file of --tokens, by their hashes: whoever runs the node has yours."),
+        h("p", {}, "Ask the operator of the node for a token. The node itself has only hashes of the tokens."),
         h("label", { class: "field" }, h("span", {}, "Token"), input),
-        h("p", { class: "hint" }, "It is kept until this tab is closed."),
+        h("p", { class: "hint" }, "The page keeps the token until you close this tab."),
         h("div", { class: "buttons" }, [
           h("button", { type: "button", onclick: () => dialog.close() }, "Not now"),
           h("button", { type: "submit", class: "primary" }, "Use this token"),

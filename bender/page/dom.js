@@ -1,24 +1,24 @@
-// Elements from plain values, and the smallest change from one tree of elements to another.
+// Makes elements from plain values, and changes one tree of elements into another with few operations.
 //
-// Text only ever becomes text: nothing here parses markup, so a name with "<script>" in it is shown as it is.
+// Text always becomes text. No function here parses markup, so a name that contains "<script>" is displayed unchanged.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-// Set as properties, because a Content-Security-Policy without 'unsafe-inline' does not run attributes.
+// These are set as properties, because a Content-Security-Policy without 'unsafe-inline' forbids attributes.
 const HANDLERS = ["onclick", "oninput", "onchange", "onkeydown", "onsubmit"];
 const PROPERTIES = [...HANDLERS, "value", "checked", "disabled"];
 
 /** Return an element. `attributes` that are null or false are left out; children may be nested, null or text. */
 export function h(name, attributes = {}, ...children) {
-  return filled(document.createElement(name), attributes, children);
+  return fill(document.createElement(name), attributes, children);
 }
 
 /** Return an element of SVG. */
 export function svg(name, attributes = {}, ...children) {
-  return filled(document.createElementNS(SVG, name), attributes, children);
+  return fill(document.createElementNS(SVG, name), attributes, children);
 }
 
-function filled(element, attributes, children) {
+function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (PROPERTIES.includes(name)) continue;
     if (value !== null && value !== undefined && value !== false) {
@@ -40,14 +40,14 @@ function append(element, children) {
   }
 }
 
-/** Make the children of an element like these; what is the same stays, with its focus, selection and scroll offset. */
+/** Make the children of an element like these. Equal nodes stay, with their focus, selection and scroll position. */
 export function render(element, ...children) {
   const fresh = element.cloneNode(false);
   append(fresh, children);
   morphChildren(element, fresh);
 }
 
-/** Make an element like a fresh one, and return the one that is in the document then. */
+/** Make an element like a fresh one, or replace it; return the element that is in the document afterwards. */
 export function morph(old, fresh) {
   if (old.nodeName !== fresh.nodeName || keyOf(old) !== keyOf(fresh)) {
     old.replaceWith(fresh);
@@ -60,14 +60,14 @@ export function morph(old, fresh) {
   morphAttributes(old, fresh);
   morphChildren(old, fresh);
   for (const name of PROPERTIES) {
-    // What the user types is not a number or a word yet.
+    // The user may not have finished typing a number or a word.
     const isTyped = name === "value" && old === document.activeElement && old.matches("input");
     if (name in old && old[name] !== fresh[name] && !isTyped) old[name] = fresh[name];
   }
   return old;
 }
 
-/** The style stays: scripts set it, as a property, for a Content-Security-Policy refuses it as an attribute. */
+/** Copy all attributes except the style, which scripts set as a property because of the Content-Security-Policy. */
 function morphAttributes(old, fresh) {
   for (const { name } of [...old.attributes]) {
     if (name !== "style" && !fresh.hasAttribute(name)) old.removeAttribute(name);
@@ -102,7 +102,7 @@ function morphChildren(old, fresh) {
   }
 }
 
-/** Return the node at a place, if it is one without a key. */
+/** Return the node at a place, if it has no key. */
 function unkeyed(place) {
   return place !== null && keyOf(place) === null ? place : null;
 }

@@ -1,21 +1,21 @@
-// The events that the page knows: those before it was opened, as far as it asked for them, and those since.
+// The events that the page has: those since it was opened, and earlier ones that it has loaded from the node.
 
-/** The oldest are dropped beyond this, so that the page does not grow. */
+/** Beyond this number the oldest events are dropped, so that the page does not use more and more memory. */
 const EVENTS_MAX = 5_000;
 
-/** The events of before that are asked for at the beginning. */
+/** The number of earlier events that the page loads when it is opened. */
 const EARLIER = 500;
 
-/** How many of the node's events can be asked for. */
+/** The number of events that a node can return. */
 export const EARLIER_MAX = 10_000;
 
 const KINDS = { online: "online", offline: "offline", changed: "changed", created: "settings", removed: "settings" };
 
 /** Dispatches `change` after new events. */
 export class EventLog extends EventTarget {
-  /** In order, the oldest first. */
+  /** The events in order of time, the oldest first. */
   events = [];
-  /** The number of all events that came while the page was open. */
+  /** The number of events that came since the page was opened. */
   total = 0;
   #api;
   #cursors = new Set();
@@ -25,7 +25,7 @@ export class EventLog extends EventTarget {
     this.#api = api;
   }
 
-  /** Take what the node sends; only what happened, not the list that it begins with. */
+  /** Add events of the stream, but not the snapshot at its beginning. */
   apply(events) {
     const happened = events.filter((event) => event.event in KINDS && !event.snapshot);
     if (!happened.length) return;
@@ -35,14 +35,14 @@ export class EventLog extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Ask for events of before. Throws as `Api.get`. */
+  /** Load the last events that the node has. Throws the errors of `Api.get`. */
   async loadEarlier(last = EARLIER) {
     const { events } = await this.#api.get(`events?last=${last}`, { timeoutMs: 20_000 });
     const before = events.filter((event) => event.event in KINDS && !this.#cursors.has(event.cursor));
     const now = this.events;
     this.events = [];
     this.#add(before);
-    // Later events may have come by the stream while the answer was under way.
+    // Later events may have come by the stream while the answer was under way; so sort all of them.
     this.events = [...this.events, ...now].sort((a, b) => a.at - b.at);
     this.#trim(Math.max(EVENTS_MAX, last));
     this.dispatchEvent(new Event("change"));
@@ -56,7 +56,7 @@ export class EventLog extends EventTarget {
     }
   }
 
-  /** Drop the oldest, some at a time. */
+  /** Drop the oldest events, at least 500 at a time. */
   #trim(max = EVENTS_MAX) {
     if (this.events.length <= max + 500) return;
     for (const event of this.events.splice(0, this.events.length - max)) this.#cursors.delete(event.cursor);
@@ -68,12 +68,12 @@ export function kindOf(event) {
   return event.registration ? KINDS[event.event] : "settings";
 }
 
-/** Return what an event is about: a registration, a backend or a frontend. */
+/** Return the registration, backend or frontend of an event. */
 export function subjectOf(event) {
   return event.registration ?? event.backend ?? event.frontend;
 }
 
-/** Return what happened, in words: "offline, expired". */
+/** Return a description of an event: "offline, expired". */
 export function whatOf(event) {
   const { event: kind, reason, registration } = event;
   if (kind === "changed" && reason === "configured" && registration)
@@ -81,7 +81,7 @@ export function whatOf(event) {
   return [event.event, event.registration && event.reason].filter(Boolean).join(", ");
 }
 
-/** Return the setting that a backend or frontend has from an event on, in words; empty for registrations. */
+/** Return a description of the setting that a backend or frontend has after an event; empty for registrations. */
 export function settingOf({ event, backend, frontend }) {
   if (event === "removed") return "";
   if (frontend) return `to ${frontend.backend ?? "no backend"}`;

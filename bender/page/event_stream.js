@@ -1,19 +1,20 @@
 // Server-sent events from a response, as the HTML standard defines their format (section 9.2.6).
 //
-// The browser's own EventSource sends no Authorization header and tells no status, so the page reads them by `fetch`.
+// The page reads events with `fetch`. The browser's EventSource sends no Authorization header, and does not report the
+// status of a response.
 
-/** A line longer than this is not from bender, whose entries have 4 KiB. */
+/** A longer line is not from bender, because bender's entries have at most 4 KiB. */
 const LINE_CHARACTERS_MAX = 1024 * 1024;
 
-/** Yield the events of a body in batches, one for each piece that is read: arrays of `{id, data}`. */
-export async function* batches(body) {
+/** Yield the events of a body, `{id, data}`, as an array for each piece of the body. */
+export async function* eventBatches(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   const parser = new Parser();
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      yield parser.take(value);
+      yield parser.feed(value);
     }
   } finally {
     reader.cancel().catch(() => undefined);
@@ -25,8 +26,8 @@ export class Parser {
   #id = "";
   #data = [];
 
-  /** Return the events that are complete with this text. */
-  take(text) {
+  /** Add a text, and return the events that are complete now. */
+  feed(text) {
     const events = [];
     const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
     this.#rest = lines.pop();
@@ -41,14 +42,14 @@ export class Parser {
       this.#data = [];
       return;
     }
-    const [field, value] = split(line);
+    const [field, value] = fieldOf(line);
     if (field === "data") this.#data.push(value);
     else if (field === "id") this.#id = value;
   }
 }
 
 /** Return the name and value of a line. A comment has an empty name. */
-function split(line) {
+function fieldOf(line) {
   const colon = line.indexOf(":");
   if (colon < 0) return [line, ""];
   return [line.slice(0, colon), line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1)];

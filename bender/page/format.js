@@ -4,7 +4,7 @@ const MINUTE_S = 60;
 const HOUR_S = 60 * MINUTE_S;
 const DAY_S = 24 * HOUR_S;
 
-/** A space at which no line is broken. */
+/** A space without a line break. */
 const NBSP = "\u00a0";
 
 const grouped = new Intl.NumberFormat("en");
@@ -19,7 +19,7 @@ export function count(value, singular, plural = `${singular}s`) {
   return `${number(value)} ${value === 1 ? singular : plural}`;
 }
 
-/** Return a duration in seconds in its largest unit: "0.4 s", "12 s", "5 min", "3 h", "2 d". It is never broken. */
+/** Return a duration in seconds in its largest unit: "0.4 s", "12 s", "5 min", "3 h", "2 d", without a line break. */
 export function duration(seconds) {
   if (seconds < 9.95) return `${Math.max(0, seconds).toFixed(1)}${NBSP}s`;
   if (seconds < 2 * MINUTE_S) return `${Math.round(seconds)}${NBSP}s`;
@@ -28,13 +28,13 @@ export function duration(seconds) {
   return `${Math.round(seconds / DAY_S)}${NBSP}d`;
 }
 
-/** Return how long ago a time was; both in milliseconds since the epoch. Clocks of machines may differ by a little. */
+/** Return how long ago a time was, in ms since the epoch. A time in the future counts as now, as clocks may differ. */
 export function ago(atMs, nowMs = Date.now()) {
   const seconds = Math.max(0, (nowMs - atMs) / 1000);
   return seconds < 1 ? "now" : `${duration(Math.floor(seconds)).replace(".0", "")} ago`;
 }
 
-/** Return the local time of day of a moment, with milliseconds if they are wanted. */
+/** Return the local time of day of a time in ms since the epoch; with milliseconds if `millis` is true. */
 export function clock(atMs, { millis = false } = {}) {
   const at = new Date(atMs);
   const two = (value, digits = 2) => String(value).padStart(digits, "0");
@@ -42,12 +42,12 @@ export function clock(atMs, { millis = false } = {}) {
   return millis ? `${text}.${two(at.getMilliseconds(), 3)}` : text;
 }
 
-/** Return the local time of a moment, with the date if it is not of the last day. */
+/** Return the local time of day, with the date if the time is more than a day away. */
 export function moment(atMs, options = {}) {
   return Math.abs(Date.now() - atMs) < DAY_S * 1000 ? clock(atMs, options) : dateTime(atMs);
 }
 
-/** Return the local date and time of a moment. */
+/** Return the local date and time of a time in ms since the epoch. */
 export function dateTime(atMs) {
   const at = new Date(atMs);
   const two = (value) => String(value).padStart(2, "0");
@@ -69,17 +69,17 @@ export function list(names) {
   return names.length < 2 ? (names[0] ?? "") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }
 
-/** Return the host and port of a registration as one text; an address of IPv6 gets its brackets. */
+/** Return the host and port of a registration as one text, an IPv6 address in brackets. */
 export function hostPort({ host, port }) {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** Return a value of `meta` as text: text as it is, and everything else as JSON. */
+/** Return a value of `meta` as text: a string unchanged, everything else as JSON. */
 export function metaText(value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-/** Return a value of a setting as text: a list with commas, and an object as its keys, each with its value. */
+/** Return a value of a setting as text: a list with commas, an object as its keys and values. */
 export function settingText(value) {
   if (value === null || value === undefined) return "none";
   if (Array.isArray(value)) return value.map(settingText).join(", ");

@@ -1,4 +1,4 @@
-// What is above each view: which node this is, how it is, where one can go, and the search.
+// The header above each view: the node and its state, the links to the views, the search, and the rates.
 
 import { sentence } from "./dialogs.js";
 import { h, render } from "./dom.js";
@@ -11,11 +11,11 @@ const TITLES = { now: "Now", deploys: "Deploys", cluster: "Cluster", events: "Ev
 
 const THEMES = { auto: "◐ Auto", light: "○ Light", dark: "● Dark" };
 
-/** The search waits for the next key, so that ten thousand rows are not searched for each letter of a word. */
+/** The search begins after this pause in typing, so that not each letter searches ten thousand rows. */
 const TYPING_MS = 120;
 
-/** Keys are text in these. */
-const TYPED_IN = "input:not([type=checkbox], [type=range]), select, textarea, dialog";
+/** Elements in which keys are text, and not shortcuts. */
+const TEXT_FIELDS = "input:not([type=checkbox], [type=range]), select, textarea, dialog";
 
 export class Header {
   #page;
@@ -25,7 +25,7 @@ export class Header {
   #tools = h("div", { class: "tools" });
   #search;
   #events = new Series(60);
-  #counted = 0;
+  #countedTotal = 0;
   #typing = null;
 
   constructor(page, element) {
@@ -37,13 +37,13 @@ export class Header {
       autocomplete: "off",
       spellcheck: "false",
       value: page.router.query,
-      oninput: () => this.#typed(),
+      oninput: () => this.#searchSoon(),
       onkeydown: (event) => this.#searchKey(event),
     });
     const search = h("div", { class: "search" }, this.#search, h("kbd", { "aria-hidden": "true" }, "/"));
     element.append(this.#brand, this.#nav, search, this.#rates, this.#tools);
     document.addEventListener("keydown", (event) => this.#key(event));
-    setInterval(() => this.#second(), 1000);
+    setInterval(() => this.#measureEvents(), 1000);
     this.update();
   }
 
@@ -58,12 +58,12 @@ export class Header {
     );
     render(this.#tools, this.#themeButton(), this.#tokenButton());
     if (document.activeElement !== this.#search) this.#search.value = router.query;
-    this.#search.placeholder = `Search ${router.searched}`;
+    this.#search.placeholder = `Search ${router.searchTarget}`;
     this.#search.setAttribute("aria-label", this.#search.placeholder);
     this.#drawRates();
   }
 
-  /** The node, its cluster, and how the connection to it is. */
+  /** Return the node, its cluster, and the state of the connection to it. */
   #node() {
     const { live, status } = this.#page;
     if (!status.body) return null;
@@ -99,7 +99,7 @@ export class Header {
     if (api.token !== null) {
       const forget = () => {
         api.token = null;
-        location.reload(); // nothing that the token has shown stays
+        location.reload(); // so that no data stays that needed the token
       };
       const title = api.access.token && `The token is ${api.access.token}`;
       return h("button", { type: "button", class: "quiet", title, onclick: forget }, "Forget token");
@@ -108,10 +108,10 @@ export class Header {
     return live.state === "refused" && h("button", { type: "button", class: "quiet", onclick: ask }, "Enter token");
   }
 
-  #second() {
+  #measureEvents() {
     const { log } = this.#page;
-    this.#events.push(log.total - this.#counted);
-    this.#counted = log.total;
+    this.#events.push(log.total - this.#countedTotal);
+    this.#countedTotal = log.total;
     if (!document.hidden) this.#drawRates();
   }
 
@@ -127,7 +127,7 @@ export class Header {
     );
   }
 
-  #typed() {
+  #searchSoon() {
     clearTimeout(this.#typing);
     this.#typing = setTimeout(() => this.#page.router.search(this.#search.value.trim()), TYPING_MS);
   }
@@ -147,9 +147,9 @@ export class Header {
     event.preventDefault();
   }
 
-  /** `/` searches, 1 to 4 switch views, and the view may have keys of its own, wherever the focus is. */
+  /** Handle a shortcut, wherever the focus is: `/` searches, 1 to 4 switch views, and the view may have own keys. */
   #key(event) {
-    if (event.target.closest?.(TYPED_IN) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest?.(TEXT_FIELDS) || event.ctrlKey || event.metaKey || event.altKey) return;
     const view = Object.keys(TITLES)[Number(event.key) - 1];
     if (event.key === "/") {
       this.#search.focus();
@@ -168,21 +168,22 @@ function badge(problems) {
   return h("span", { class: "badge", title: count(problems, "problem") }, problems, unseen);
 }
 
-/** Return a number with the line of its last minute; a dash where it is not known. */
+/** Return a rate with a line of its last minute; a dash if the rate is not known. */
 function figure(series, unit, known) {
   const mean = known ? series.mean(5) : null;
-  const shown = h("b", {}, mean === null ? "–" : rate(mean));
-  return h("span", { class: "figure", title: `${unit}, the last minute` }, sparkline(series.values), shown, ` ${unit}`);
+  const value = h("b", {}, mean === null ? "–" : rate(mean));
+  const title = `${unit} in the last minute`;
+  return h("span", { class: "figure", title }, sparkline(series.values), value, ` ${unit}`);
 }
 
-/** Show above the view that the node does not answer, since when, and where else to look. */
+/** Show above the view that the node does not answer, since when, and which other nodes have the page. */
 export function connectionBanner(page, element) {
   const { live, status } = page;
   const node = status.body?.node ?? "The node";
   const since = clock(live.since);
   const text = {
-    lost: `${node} is unreachable since ${since}: what you see is from before. Trying again every few seconds.`,
-    "not-ready": `${node} is not ready: it has not heard from all of its peers yet.`,
+    lost: `${node} is unreachable since ${since}: the page shows its last data, and reconnects every few seconds.`,
+    "not-ready": `${node} is not ready: not all of its peers have answered yet.`,
     refused: page.api.token === null ? `${node} requires a token.` : sentence(live.problem ?? ""),
   }[live.state];
   document.body.classList.toggle("stale", Boolean(text));
@@ -192,6 +193,6 @@ export function connectionBanner(page, element) {
   const links = others.map(({ node: name, url }) => h("a", { href: url + location.hash }, name));
   const again = h("button", { type: "button", onclick: () => live.reconnect() }, "Try now");
   const enter = h("button", { type: "button", onclick: () => page.askToken() }, "Enter token");
-  const elsewhere = links.length > 0 && h("span", {}, "Open this at another node: ", commas(links));
+  const elsewhere = links.length > 0 && h("span", {}, "Open this view at another node: ", commas(links));
   return render(element, h("span", {}, text), live.state === "refused" ? enter : [elsewhere, again]);
 }

@@ -1,6 +1,6 @@
-// How an instance is: whether it takes traffic, and if not, why.
+// The status of an instance: whether it takes traffic, and if not, why.
 
-/** Return `{text, dot, takesTraffic}` of an entry of the registry; `traffic` knows what load balancers find down. */
+/** Return `{text, dot, takesTraffic}` of an entry of the registry; `traffic` has the reports of load balancers. */
 export function statusOf({ registration, gone, change }, traffic) {
   if (gone) return { text: change.reason, dot: "bad", takesTraffic: false };
   const { state = "up", weight, suspect, id } = registration;
@@ -11,7 +11,10 @@ export function statusOf({ registration, gone, change }, traffic) {
   return { text: "up", dot: "ok", takesTraffic: true };
 }
 
-/** Return the members of a version as `{online, taking, reasons}`; the reasons are why the others take no traffic. */
+/**
+ * Return `{online, taking, reasons}` of a version: the number of listed members, the number of those that take traffic,
+ * and the reasons why the others do not.
+ */
 export function membersOf(registry, traffic, app, version) {
   const reasons = new Map();
   let online = 0;
@@ -26,7 +29,7 @@ export function membersOf(registry, traffic, app, version) {
   return { online, taking, reasons: [...reasons].map(([text, sum]) => `${sum} ${text}`) };
 }
 
-/** Return the names of the backends that have no member or fixed server which takes their traffic. */
+/** Return the names of the backends without a fixed server and without a member that takes their traffic. */
 export function unserved(registry, traffic) {
   const found = [];
   for (const { name, app, version, canary, servers } of registry.backends.values()) {

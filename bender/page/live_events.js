@@ -1,15 +1,15 @@
-// The events of the node, for as long as the page is open: it resumes where it was, and says how the connection is.
+// The node's events, as long as the page is open. After a lost connection the stream resumes without a gap.
 
 import { ApiError } from "./api.js";
-import { batches } from "./event_stream.js";
+import { eventBatches } from "./event_stream.js";
 
-/** A node sends at least a tick every 15 s; with nothing for this long, the connection is dead. */
+/** A node sends at least a tick every 15 s, so a connection without data for this time is dead. */
 const SILENCE_MS = 20_000;
 
 const RETRY_MS_MIN = 250;
 const RETRY_MS_MAX = 5_000;
 
-/** A page that nobody sees gives its connection back after this: a browser has only six for one host. */
+/** A hidden page closes its connection after this time, because a browser has only six connections for one host. */
 const HIDDEN_MS = 30_000;
 
 /**
@@ -35,10 +35,10 @@ export class LiveEvents extends EventTarget {
     api.addEventListener("token", () => this.reconnect());
     document.addEventListener("visibilitychange", () => this.#visibilityChanged());
     window.addEventListener("online", () => this.state === "hidden" || this.reconnect());
-    if (document.hidden) this.#visibilityChanged(); // it was opened behind another page
+    if (document.hidden) this.#visibilityChanged(); // the page was opened in the background
   }
 
-  /** Connect now, whatever it waits for. */
+  /** Connect now, without waiting for the next attempt. */
   reconnect() {
     clearTimeout(this.#timer);
     this.#aborter?.abort();
@@ -46,51 +46,51 @@ export class LiveEvents extends EventTarget {
     this.#follow(aborter).catch((error) => this.#ended(aborter, error));
   }
 
-  /** End the connection, because the node does not answer elsewhere: one that hangs closes nothing. */
+  /** End the connection, because the node does not answer other requests. A node that hangs does not close it. */
   drop() {
     this.#aborter?.abort(new Error("the node does not answer"));
   }
 
   async #follow(aborter) {
     const resume = this.#cursor === null ? {} : { "Last-Event-ID": this.#cursor };
-    const silence = new Silence(aborter);
+    const silenceTimer = new SilenceTimer(aborter);
     try {
       const response = await this.#api.fetch("events?snapshot=true", {
         headers: { ...this.#api.headers(), Accept: "text/event-stream", ...resume },
         signal: aborter.signal,
       });
       if (!response.ok) throw new ApiError(response.status, await response.json().catch(() => null));
-      for await (const events of batches(response.body)) {
-        silence.ended();
-        if (events.length) this.#take(events);
+      for await (const events of eventBatches(response.body)) {
+        silenceTimer.restart();
+        if (events.length) this.#receive(events);
       }
       throw new Error("the node closed the connection");
     } finally {
-      silence.stop();
+      silenceTimer.stop();
     }
   }
 
-  #take(events) {
+  #receive(events) {
     this.#cursor = events.at(-1).id;
     this.#failures = 0;
-    if (this.state !== "live") this.#become("live");
+    if (this.state !== "live") this.#setState("live");
     this.dispatchEvent(new CustomEvent("batch", { detail: events.map((event) => JSON.parse(event.data)) }));
   }
 
   #ended(aborter, error) {
     if (aborter !== this.#aborter) return; // another connection has taken its place
     if (error.code === "UNAUTHORIZED" || error.code === "FORBIDDEN") {
-      this.#become("refused", error.message);
+      this.#setState("refused", error.message);
       this.#api.dispatchEvent(new CustomEvent("unauthorized", { detail: error }));
       return;
     }
     const waitMs = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** this.#failures) * (0.5 + Math.random() / 2);
     this.#failures += 1;
-    this.#become(error.code === "NOT_READY" ? "not-ready" : "lost", error.message);
+    this.#setState(error.code === "NOT_READY" ? "not-ready" : "lost", error.message);
     this.#timer = setTimeout(() => this.reconnect(), waitMs);
   }
 
-  #become(state, problem = null) {
+  #setState(state, problem = null) {
     if (state !== this.state) this.since = Date.now();
     this.state = state;
     this.problem = problem;
@@ -102,7 +102,7 @@ export class LiveEvents extends EventTarget {
     if (document.hidden) {
       this.#hideTimer = setTimeout(() => this.#hide(), HIDDEN_MS);
     } else if (this.state === "hidden") {
-      this.#become("connecting");
+      this.#setState("connecting");
       this.reconnect();
     }
   }
@@ -112,22 +112,22 @@ export class LiveEvents extends EventTarget {
     const aborter = this.#aborter;
     this.#aborter = null;
     aborter?.abort();
-    this.#become("hidden");
+    this.#setState("hidden");
   }
 }
 
-/** Aborts a connection on which nothing comes. */
-class Silence {
+/** Aborts a connection that delivers no data for `SILENCE_MS`. */
+class SilenceTimer {
   #timer;
   #aborter;
 
   constructor(aborter) {
     this.#aborter = aborter;
-    this.ended();
+    this.restart();
   }
 
-  /** Something came. */
-  ended() {
+  /** Start the time again, because data came. */
+  restart() {
     this.stop();
     this.#timer = setTimeout(() => this.#aborter.abort(new Error("nothing came for 20 s")), SILENCE_MS);
   }

@@ -1,4 +1,4 @@
-// The page: what it knows of the registry, and which view shows it.
+// The page: its data about the registry, and the view that shows the data.
 
 import { Api } from "./api.js";
 import { askToken } from "./dialogs.js";
@@ -20,10 +20,10 @@ import { NowView } from "./views/now.js";
 
 const STATUS_MS = 2_000;
 
-/** What load balancers find down is part of every view; the views that show more of them ask more often. */
+/** Every view needs the reports of load balancers; views that show more of the reports ask more often. */
 const CONSUMERS_MS = 4_000;
 
-/** Changes are drawn together, at most this often: ten times a second is as fast as anybody reads. */
+/** Changes are drawn together, at most this often, because nobody reads faster than ten times a second. */
 const DRAW_MS = 100;
 
 class Page {
@@ -44,8 +44,8 @@ class Page {
   ];
   #drawing = null;
   #unserved = null;
-  // Whether the user was asked for another token than the present one.
-  #asked = false;
+  // Whether the page has asked the user for another token since the token changed.
+  #askedForToken = false;
 
   constructor() {
     this.header = new Header(this, document.getElementById("header"));
@@ -56,7 +56,7 @@ class Page {
       events: new EventsView(this),
       explain: new ExplainView(this),
     };
-    // The address belongs to the views, so the link over the header only moves the focus.
+    // The fragment of the address selects the view, so the link above the header only moves the focus.
     document.querySelector(".skip").addEventListener("click", (event) => {
       event.preventDefault();
       this.#main.focus();
@@ -74,12 +74,12 @@ class Page {
     return this.#unserved;
   }
 
-  /** Say something to users of screen readers. */
+  /** Announce a text to users of screen readers. */
   announce(text) {
     this.#announcer.textContent = text;
   }
 
-  /** Ask for a token, because there is none or the node does not accept it. */
+  /** Ask the user for a token, because there is none or the node does not accept it. */
   askToken(problem = this.live.problem ?? "") {
     return askToken(this.api, problem);
   }
@@ -100,11 +100,11 @@ class Page {
       log.apply(detail);
     });
     live.addEventListener("state", () => this.#connectionChanged());
-    // Views ask the node again and again: the user is asked once for each token that is refused, and for none.
-    api.addEventListener("token", () => (this.#asked = false));
+    // Views send requests again and again, but the page asks the user only once about each refused or missing token.
+    api.addEventListener("token", () => (this.#askedForToken = false));
     api.addEventListener("unauthorized", ({ detail }) => {
-      if (!this.#asked) this.askToken(detail.message);
-      this.#asked = true;
+      if (!this.#askedForToken) this.askToken(detail.message);
+      this.#askedForToken = true;
     });
     api.addEventListener("access", () => this.draw());
     for (const source of [registry, traffic]) source.addEventListener("change", () => (this.#unserved = null));
@@ -121,7 +121,7 @@ class Page {
     if (this.live.state !== "live") return this.draw();
     this.status.ask();
     this.traffic.ask();
-    // What is missing is not worth a message: without the answer, the page offers no changes and no earlier events.
+    // Failures need no message: without these answers, the page offers no changes and shows no earlier events.
     this.api.loadAccess().catch(() => undefined);
     this.log.loadEarlier().catch(() => undefined);
     this.draw();
@@ -139,9 +139,9 @@ class Page {
       this.view = next;
       this.#main.replaceChildren(next.element);
       this.#main.dataset.view = this.router.view;
-      // What had the focus is gone; at the beginning, the first key finds the way to the content.
+      // The element with the focus was removed. The first view does not take the focus, so that Tab begins at the top.
       if (!isFirst && !document.activeElement.matches("input, dialog *")) this.#main.focus({ preventScroll: true });
-      next.shown?.();
+      next.attached?.();
     }
     next.show(this.router);
     next.update();

@@ -1,14 +1,14 @@
-// Pieces that several views are made of.
+// Parts that several views use.
 
 import { h } from "./dom.js";
 import { duration, metaText } from "./format.js";
 
-/** Return a dot: `ok`, `warn`, `bad`, `accent` or `idle`. The shapes differ too, for those who do not see colours. */
+/** Return a dot: `ok`, `warn`, `bad`, `accent` or `idle`. The shapes differ too, for users who do not see colours. */
 export function dot(state) {
   return h("span", { class: `dot ${state}`, "aria-hidden": "true" });
 }
 
-/** Return a table that scrolls sideways where it is too wide; `label` names it. Rows are elements. */
+/** Return a table that scrolls sideways if it is too wide; `label` is its name. Rows are elements. */
 export function table(label, titles, rows, attributes = {}) {
   const heads = titles.map((title) => h("th", { scope: "col" }, title));
   const head = h("thead", {}, h("tr", {}, heads));
@@ -21,7 +21,7 @@ export function tableRow(key, title, cells) {
   return h("tr", { "data-key": key }, h("th", { scope: "row" }, title), cells);
 }
 
-/** Return pairs of a name and a content, which may be null, as a list. */
+/** Return pairs of a name and a content as a list. A pair may be null, and is then left out. */
 export function facts(pairs, attributes = { class: "facts card" }) {
   const items = pairs
     .filter(Boolean)
@@ -29,7 +29,7 @@ export function facts(pairs, attributes = { class: "facts card" }) {
   return h("dl", attributes, items);
 }
 
-/** Return controls that can be used while the node answers, and are switched off as long as it does not. */
+/** Return controls that are disabled while the page is not connected to the node. */
 export function controls(page, attributes, ...children) {
   return h("fieldset", { ...attributes, disabled: page.live.state !== "live" }, children);
 }
@@ -39,7 +39,7 @@ export function commas(elements) {
   return elements.map((element, index) => [index > 0 && ", ", element]);
 }
 
-/** Return the time that is left of a ttl, both in seconds, as a bar and in words. */
+/** Return the remaining time of a ttl, both in seconds, as a bar and as text. */
 export function timeLeft(left, ttl) {
   return [
     h("meter", {

@@ -1,18 +1,18 @@
-// Asks the node for something again and again, as long as somebody looks at it.
+// Repeats requests to the node while the page is visible.
 
-/** Return an async function that calls `ask`; who calls it while an answer is under way gets that one. */
+/** Return an async function that calls `ask`. Calls before its answer has come share that answer. */
 export function shared(ask) {
   let asking = null;
   return () => (asking ??= ask().finally(() => (asking = null)));
 }
 
-/** Calls `ask`, an async function, every `everyMs` while it is on and the page is visible; never twice at a time. */
+/** Calls `ask`, an async function, every `everyMs` after `start`, while the page is visible; never twice at a time. */
 export class Poll {
   #ask;
   #everyMs;
   #on = false;
   #asking = false;
-  #again = false;
+  #repeat = false;
   #timer = null;
 
   constructor(everyMs, ask) {
@@ -34,10 +34,10 @@ export class Poll {
     clearTimeout(this.#timer);
   }
 
-  /** Ask now, and from now on. While an answer is under way, ask once more after it: it may be of before. */
+  /** Call `ask` now. If a call is under way, call it once more afterwards, because that answer may be too old. */
   async now() {
     clearTimeout(this.#timer);
-    this.#again = this.#asking;
+    this.#repeat = this.#asking;
     if (this.#asking) return;
     this.#asking = true;
     try {
@@ -45,7 +45,7 @@ export class Poll {
     } finally {
       this.#asking = false;
       clearTimeout(this.#timer);
-      const waitMs = this.#again ? 0 : this.#everyMs;
+      const waitMs = this.#repeat ? 0 : this.#everyMs;
       if (this.#on && !document.hidden) this.#timer = setTimeout(() => this.now(), waitMs);
     }
   }

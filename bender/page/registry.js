@@ -1,11 +1,11 @@
-// What the node lists: registrations by app and version, backends and frontends, as its events say.
+// The registrations (by app and version), backends and frontends that the node lists, built from its events.
 
 import { hostPort, metaText } from "./format.js";
 
-/** An instance that went offline stays in sight for this long, with the reason. */
-const GONE_SHOWN_MS = 8_000;
+/** An instance that went offline stays visible for this time, with the reason. */
+const GONE_VISIBLE_MS = 8_000;
 
-/** At most so many of them: when a whole rack goes, the list is for those that are left. */
+/** At most this many offline instances are visible: when a whole rack fails, the list is for the remaining ones. */
 const GONE_MAX = 2_000;
 
 const natural = new Intl.Collator("en", { numeric: true }).compare;
@@ -15,29 +15,29 @@ export function compareNames(a, b) {
   return natural(a, b) || (a < b ? -1 : Number(a > b));
 }
 
-/** One registration: `change` is the last event that was seen of it, `gone` whether that was `offline`. */
+/** One registration. `change` is its last event; `gone` is true if that was `offline`. */
 class Entry {
   constructor(registration) {
     this.id = registration.id;
     this.change = null;
     this.gone = false;
-    this.take(registration);
+    this.update(registration);
   }
 
-  take(registration) {
+  update(registration) {
     this.registration = registration;
     this.stamp = (this.stamp ?? 0) + 1;
     this.text = null;
   }
 
-  /** Return true if all words, in lower case, are in what is known of it, or in its present status. */
+  /** Return true if each word, in lower case, is in a field of the registration or in its present status. */
   matches(words, status) {
-    this.text ??= searched(this.registration);
+    this.text ??= searchText(this.registration);
     return words.every((word) => this.text.includes(word) || status.includes(word));
   }
 }
 
-function searched(registration) {
+function searchText(registration) {
   const { id, app, version, state, node, weight, meta } = registration;
   const pairs = Object.entries(meta ?? {}).map(([key, value]) => `${key}=${metaText(value)}`);
   const named = `app:${app} version:${version} state:${state} node:${node} weight:${weight}`;
@@ -47,7 +47,7 @@ function searched(registration) {
 class Version {
   #sorted = true;
   #entries = [];
-  /** Instances that are listed, without those that are gone. */
+  /** The number of listed instances, without those that are gone. */
   online = 0;
 
   constructor(app, name) {
@@ -64,7 +64,7 @@ class Version {
     this.#entries = this.#entries.filter((entry) => !entries.has(entry));
   }
 
-  /** All entries by id, with those that are gone and still shown. */
+  /** All entries in order of id, also those that are gone and still visible. */
   get entries() {
     if (!this.#sorted) this.#entries.sort((a, b) => (a.id < b.id ? -1 : 1));
     this.#sorted = true;
@@ -95,28 +95,28 @@ function sorted(versions) {
 export class Registry extends EventTarget {
   backends = new Map();
   frontends = new Map();
-  /** Whether the list is complete. */
+  /** Whether the list has been complete at least once. */
   synced = false;
   online = 0;
   #entries = new Map();
   #apps = new Map();
   #gone = new Set();
-  // The ids that the snapshot which comes at present has named; null without one.
-  #named = new Set();
+  // The ids in the snapshot that is being received; null if none is.
+  #snapshotIds = new Set();
 
-  /** Take the events of a node, in order. */
+  /** Apply events of the node, in order. */
   apply(events) {
-    for (const event of events) this.#take(event);
+    for (const event of events) this.#applyEvent(event);
     if (this.#gone.size > GONE_MAX) this.#forget([...this.#gone].slice(0, this.#gone.size - GONE_MAX));
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Stop showing what went offline a while ago. */
+  /** Remove the instances that went offline more than `GONE_VISIBLE_MS` ago. */
   sweep() {
-    const before = performance.now() - GONE_SHOWN_MS;
+    const before = performance.now() - GONE_VISIBLE_MS;
     const old = [];
     for (const entry of this.#gone) {
-      if (entry.change.seenAt > before) break; // they are in order
+      if (entry.change.seenAt > before) break; // the entries are in order of time
       old.push(entry);
     }
     if (!old.length) return;
@@ -124,7 +124,7 @@ export class Registry extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Return all apps by name, each with its `versions` by name; also those that only a backend names. */
+  /** Return all apps in order of name, each with its `versions`; also apps and versions that only a backend names. */
   get apps() {
     const apps = new Map();
     for (const { name, versions } of this.#apps.values()) apps.set(name, new Map(versions));
@@ -138,12 +138,12 @@ export class Registry extends EventTarget {
     return [...apps].map(([name, versions]) => new App(name, sorted(versions.values()))).sort(byName);
   }
 
-  /** Return the versions of an app that have instances, by name. */
+  /** Return the versions of an app that have instances, in order of name. */
   versions(app) {
     return sorted([...(this.#apps.get(app)?.versions.values() ?? [])].filter((version) => version.online > 0));
   }
 
-  /** Return the entries of a version by id, with those that are gone and still shown. */
+  /** Return the entries of a version in order of id, also those that are gone and still visible. */
   entries(app, version) {
     return this.#apps.get(app)?.versions.get(version)?.entries ?? [];
   }
@@ -152,8 +152,8 @@ export class Registry extends EventTarget {
     return this.#entries.get(id);
   }
 
-  /** Return the backends that send to a version: `{name, role, percent}`, the role `version` or `canary`. */
-  serving(app, version) {
+  /** Return the backends that send to a version, as `{name, role, percent}`; the role is `version` or `canary`. */
+  backendsOf(app, version) {
     const found = [];
     for (const backend of this.backends.values()) {
       if (backend.app !== app) continue;
@@ -164,15 +164,15 @@ export class Registry extends EventTarget {
     return found.sort((a, b) => compareNames(a.name, b.name));
   }
 
-  #take(event) {
+  #applyEvent(event) {
     if (event.event === "reset") {
-      this.#named = new Set();
+      this.#snapshotIds = new Set();
     } else if (event.event === "synced") {
-      this.#complete();
+      this.#endSnapshot();
     } else if (event.registration) {
-      this.#named?.add(event.registration.id);
-      if (event.event === "offline") this.#offline(event);
-      else this.#listed(event);
+      this.#snapshotIds?.add(event.registration.id);
+      if (event.event === "offline") this.#goOffline(event);
+      else this.#addOrUpdate(event);
     } else if (event.backend) {
       this.#set(this.backends, event, event.backend);
     } else if (event.frontend) {
@@ -181,26 +181,27 @@ export class Registry extends EventTarget {
   }
 
   #set(objects, event, object) {
-    this.#named?.add(object.id);
+    this.#snapshotIds?.add(object.id);
     if (event.event === "removed") objects.delete(object.name);
     else objects.set(object.name, object);
   }
 
-  /** Remove what was listed before a reset and is not in the snapshot after it. */
-  #complete() {
-    const named = this.#named;
-    this.#named = null;
+  /** Remove the objects that were listed before a reset and are not in the snapshot after it. */
+  #endSnapshot() {
+    const ids = this.#snapshotIds;
+    this.#snapshotIds = null;
     this.synced = true;
-    if (named === null) return;
+    if (ids === null) return;
     for (const objects of [this.backends, this.frontends]) {
-      for (const object of objects.values()) if (!named.has(object.id)) objects.delete(object.name);
+      for (const object of objects.values()) if (!ids.has(object.id)) objects.delete(object.name);
     }
     for (const entry of this.#entries.values()) {
-      if (!entry.gone && !named.has(entry.id)) this.#end(entry, { event: "offline", reason: "gone", at: Date.now() });
+      if (entry.gone || ids.has(entry.id)) continue;
+      this.#markGone(entry, { event: "offline", reason: "gone", at: Date.now() });
     }
   }
 
-  #listed(event) {
+  #addOrUpdate(event) {
     const { registration } = event;
     let entry = this.#entries.get(registration.id);
     const isNew = entry === undefined;
@@ -209,29 +210,29 @@ export class Registry extends EventTarget {
       this.#entries.set(entry.id, entry);
       this.#version(registration).add(entry);
     } else {
-      entry.take(registration);
+      entry.update(registration);
     }
     if (isNew || entry.gone) {
       entry.gone = false;
       this.#gone.delete(entry);
       this.#countOnline(registration, 1);
     }
-    if (!event.snapshot) this.#note(entry, event);
+    if (!event.snapshot) this.#recordChange(entry, event);
   }
 
-  #offline(event) {
+  #goOffline(event) {
     const entry = this.#entries.get(event.registration.id);
-    if (entry && !entry.gone) this.#end(entry, event);
+    if (entry && !entry.gone) this.#markGone(entry, event);
   }
 
-  #end(entry, event) {
+  #markGone(entry, event) {
     entry.gone = true;
-    this.#note(entry, event);
+    this.#recordChange(entry, event);
     this.#gone.add(entry);
     this.#countOnline(entry.registration, -1);
   }
 
-  #note(entry, event) {
+  #recordChange(entry, event) {
     entry.stamp += 1;
     entry.change = { event: event.event, reason: event.reason, at: event.at, seenAt: performance.now() };
   }

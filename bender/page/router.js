@@ -1,16 +1,16 @@
-// Which view is shown, and of what: the part of the address after `#`, so that each can be linked to.
+// The address selects the view and its object with the part after `#`, so that links can lead to each view.
 //
-// `#/now?q=web` is a view and what is searched for; `#/explain/registration/web/1/10.0.0.5/80` a view and an id.
+// `#/now?q=web` has a view and a search; `#/explain/registration/web/1/10.0.0.5/80` has a view and an id.
 
 export class Router extends EventTarget {
   view;
-  /** The parts of the path after the view, decoded. */
+  /** The parts of the path after the view, decode. */
   parts = [];
   query = "";
-  /** What was searched for last in each view. */
+  /** The last search in each view. */
   queries = {};
 
-  /** `views` are the names of all views, with what is searched in each; in one without, a search leads to the first. */
+  /** `views` has, by name of a view, the objects that a search finds; null if a search leads to the first view. */
   constructor(views) {
     super();
     this.views = views;
@@ -18,12 +18,12 @@ export class Router extends EventTarget {
     this.#read();
   }
 
-  /** What a search looks for in the present view: "instances". */
-  get searched() {
+  /** The objects that a search finds in the present view: "instances". */
+  get searchTarget() {
     return this.views[this.view] ?? Object.values(this.views)[0];
   }
 
-  /** Search for something, in the present view without a new entry in the browser's history. */
+  /** Search in the present view, without a new entry in the browser's history, or in the first view. */
   search(query) {
     if (query === this.query) return;
     if (!this.views[this.view]) {
@@ -41,7 +41,7 @@ export class Router extends EventTarget {
 
   #read() {
     const [path, fields] = location.hash.replace(/^#\/?/, "").split(/\?(.*)/s);
-    const [view, ...parts] = path.split("/").map(decoded);
+    const [view, ...parts] = path.split("/").map(decode);
     this.view = Object.hasOwn(this.views, view) ? view : Object.keys(this.views)[0];
     this.parts = this.view === view ? parts.filter((part) => part !== "") : [];
     this.query = new URLSearchParams(fields ?? "").get("q") ?? "";
@@ -60,15 +60,15 @@ export function explainHref(id) {
   return href("explain", id.split("/"));
 }
 
-/** Return the address of a moment in the events, in ms since the epoch, and of what happened then. */
+/** Return the address of a moment in *Events*, in ms since the epoch, with the id of the object of an event. */
 export function momentHref(atMs, id) {
   return href("events", [new Date(atMs).toISOString(), ...id.split("/")]);
 }
 
-function decoded(text) {
+function decode(text) {
   try {
     return decodeURIComponent(text);
   } catch {
-    return text; // typed by hand
+    return text; // a user may have typed an invalid address
   }
 }

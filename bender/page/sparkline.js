@@ -1,11 +1,11 @@
-// A line of the last values of something, without axes: its shape is what counts, the number beside it says how much.
+// A small chart of the last values of a measurement. It has no axes, because a number is displayed beside it.
 
 import { svg } from "./dom.js";
 
 const WIDTH = 96;
 const HEIGHT = 20;
 
-/** The last values of something, which is measured at equal distances. */
+/** The last values of a measurement that is made at equal intervals. */
 export class Series {
   #values;
   #pushed = 0;
@@ -24,15 +24,15 @@ export class Series {
     return this.#values;
   }
 
-  /** Return the mean of the last values; null before there is one. */
-  mean(of) {
+  /** Return the mean of the last `count` values; null if there is none yet. */
+  mean(count) {
     if (!this.#pushed) return null;
-    const last = this.#values.slice(-Math.min(of, this.#pushed));
+    const last = this.#values.slice(-Math.min(count, this.#pushed));
     return last.reduce((sum, value) => sum + value, 0) / last.length;
   }
 }
 
-/** Return a drawing of values, the newest at the right. It is left out for screen readers, which get the number. */
+/** Return a chart of values, the newest at the right. It is hidden from screen readers, which read the number. */
 export function sparkline(values) {
   const max = Math.max(1, ...values);
   const step = WIDTH / (values.length - 1);

@@ -30,7 +30,7 @@
       try {
         localStorage.setItem(KEY, choice);
       } catch {
-        // It lasts as long as the page.
+        // The choice lasts as long as the page.
       }
       return choice;
     },

@@ -1,30 +1,30 @@
-// What load balancers report: how many requests went to each version, and how far each has got with its changes.
+// The reports of load balancers: the requests for each version, and which changes each load balancer has applied.
 
 import { shared } from "./poll.js";
 
-/** The share of a version is measured over this time. */
+/** The time over which the share of a version is measured. */
 const WINDOW_MS = 60_000;
 
-/** Looks that are further apart than this are not of one measurement. */
+/** After a longer gap between two answers, the measurement begins again. */
 const GAP_MS = 15_000;
 
-/** Requests of one version, and how many of them failed. */
-function none() {
+/** Return a count of no requests for one version, and no errors among them. */
+function zeroCount() {
   return { requests: 0, errors: 0 };
 }
 
-/** Dispatches `change` after each look at the consumers. */
+/** Dispatches `change` after each request for the consumers. */
 export class Traffic extends EventTarget {
-  /** As `GET /consumers` answers. */
+  /** The last answer to `GET /consumers`. */
   consumers = [];
   problem = null;
   /** Ask the node now. */
   ask = shared(() => this.#ask());
   #api;
-  // The last counts, by reporter, backend and version; they only ever rise, or begin at 0 again.
+  // The last counts, by consumer, backend and version. They grow, or begin at 0 again.
   #last = new Map();
-  // The differences of the last minute: `{at, counts}`, the counts by backend and version.
-  #looks = [];
+  // The differences in the last minute: `{at, counts}`, the counts by backend and version.
+  #differences = [];
   #down = new Set();
 
   constructor(api) {
@@ -49,26 +49,26 @@ export class Traffic extends EventTarget {
     return this.#down.has(id);
   }
 
-  /** Whether any load balancer reports its requests. */
-  get reported() {
+  /** Whether a load balancer reports its requests. */
+  get hasReports() {
     return this.#reports().length > 0;
   }
 
   /** Return the requests and errors of the versions of a backend in the last minute, by version. */
   counts(backend) {
     const sums = new Map();
-    for (const { counts } of this.#looks) {
+    for (const { counts } of this.#differences) {
       for (const [version, count] of counts.get(backend) ?? []) {
-        const sum = sums.get(version) ?? none();
+        const sum = sums.get(version) ?? zeroCount();
         sums.set(version, { requests: sum.requests + count.requests, errors: sum.errors + count.errors });
       }
     }
     return sums;
   }
 
-  /** Return for how many seconds it has measured, at most a minute. */
+  /** The number of seconds over which requests are counted, at most 60. */
   get measuredS() {
-    return this.#looks.length < 2 ? 0 : (Date.now() - this.#looks[0].at) / 1000;
+    return this.#differences.length < 2 ? 0 : (Date.now() - this.#differences[0].at) / 1000;
   }
 
   #reports() {
@@ -77,10 +77,10 @@ export class Traffic extends EventTarget {
 
   #count() {
     const at = Date.now();
-    if (this.#looks.length && at > this.#looks.at(-1).at + GAP_MS) {
-      // Nobody looked for a while: what was counted since is not of the last minute.
+    if (this.#differences.length && at > this.#differences.at(-1).at + GAP_MS) {
+      // The page was hidden for a while, so the differences since then are not of the last minute.
       this.#last = new Map();
-      this.#looks = [];
+      this.#differences = [];
     }
     const counts = new Map();
     const last = new Map();
@@ -88,15 +88,15 @@ export class Traffic extends EventTarget {
       for (const [backend, versions] of Object.entries(report.backends)) {
         for (const [version, count] of Object.entries(versions)) {
           const key = JSON.stringify([name, instance, backend, version]);
-          const before = this.#last.get(key) ?? count; // a first report says nothing about the last minute
+          const before = this.#last.get(key) ?? count; // a first report does not show the requests of the last minute
           last.set(key, count);
-          add(counts, backend, version, since(count, before));
+          add(counts, backend, version, difference(count, before));
         }
       }
     }
     this.#last = last;
-    this.#looks.push({ at, counts });
-    while (this.#looks.length && this.#looks[0].at < at - WINDOW_MS) this.#looks.shift();
+    this.#differences.push({ at, counts });
+    while (this.#differences.length && this.#differences[0].at < at - WINDOW_MS) this.#differences.shift();
   }
 }
 
@@ -113,12 +113,12 @@ function downByMost(consumers) {
 function add(counts, backend, version, count) {
   if (!counts.has(backend)) counts.set(backend, new Map());
   const versions = counts.get(backend);
-  const sum = versions.get(version) ?? none();
+  const sum = versions.get(version) ?? zeroCount();
   versions.set(version, { requests: sum.requests + count.requests, errors: sum.errors + count.errors });
 }
 
-/** Return the count after another one; all of it if the counter has begun again. */
-function since(count, before) {
+/** Return the difference between two counts; the new count if the counter has begun again. */
+function difference(count, before) {
   const again = count.requests < before.requests || count.errors < before.errors;
   return again ? count : { requests: count.requests - before.requests, errors: count.errors - before.errors };
 }

@@ -1,14 +1,14 @@
-// A list of any length, of which only the rows in sight are elements.
+// A list of any length. Only its visible rows are elements of the document.
 //
-// All rows have the same height (`--row-height`), so a row's place follows from its number. The list keeps the focus,
-// and names the active row by `aria-activedescendant`: a row may leave the document while it is scrolled.
+// All rows have the same height (`--row-height`), so the position of a row follows from its index. The list itself has
+// the focus, and `aria-activedescendant` names the active row, because scrolling may remove a row from the document.
 
 import { morph } from "./dom.js";
 
-/** Rows beyond the edge that are there already when one scrolls. */
+/** The number of rows beyond each edge that are elements already, for scrolling. */
 const OVERSCAN = 8;
 
-/** No browser scrolls further than about this; longer lists are reached by search. */
+/** Browsers scroll about this far. The rest of a longer list can only be found by a search. */
 const HEIGHT_MAX_PX = 15_000_000;
 
 export class VirtualList {
@@ -25,9 +25,9 @@ export class VirtualList {
   #scrollTop = 0;
 
   /**
-   * `viewport` is the element that scrolls. Rows are objects with a `key`, unique in the list, and a `stamp`;
-   * `make(row, index)` returns the element of a row, which is made again when its stamp or its index is another one.
-   * `owner` is the element that has the focus.
+   * `viewport` is the element that scrolls. Rows are objects with a `key`, which is unique in the list, and a `stamp`.
+   * `make(row, index)` returns the element of a row. It is called again if the stamp or the index of the row changes.
+   * `owner` is the element that gets the focus.
    */
   constructor(viewport, make, owner = viewport) {
     this.#viewport = viewport;
@@ -37,12 +37,12 @@ export class VirtualList {
     this.#canvas.className = "canvas";
     this.#canvas.setAttribute("role", "presentation");
     viewport.append(this.#canvas);
-    if (owner !== viewport) viewport.tabIndex = -1; // browsers make what scrolls a stop for the Tab key
+    if (owner !== viewport) viewport.tabIndex = -1; // else browsers make a scrolling element a stop for the Tab key
     viewport.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#resized()).observe(viewport);
   }
 
-  /** Show these rows. The active row stays the same one, and so does the first in sight of a list that was scrolled. */
+  /** Show these rows. The active row stays active; in a scrolled list, the first visible row stays in its place. */
   show(rows) {
     const first = this.first;
     const kept = first > 0 ? this.rows[first]?.key : undefined;
@@ -60,7 +60,7 @@ export class VirtualList {
     this.draw();
   }
 
-  /** Draw the rows in sight with the next frame. */
+  /** Draw the visible rows with the next frame. */
   draw() {
     this.#frame ??= requestAnimationFrame(() => {
       this.#frame = null;
@@ -68,18 +68,18 @@ export class VirtualList {
     });
   }
 
-  /** The index of the first row in sight. */
+  /** The index of the first visible row. */
   get first() {
     return Math.floor(this.#viewport.scrollTop / this.#rowHeight);
   }
 
-  /** The rows that are in sight. */
+  /** The visible rows. */
   get visible() {
     const count = Math.ceil(this.#viewport.clientHeight / this.#rowHeight) + 1;
     return this.rows.slice(this.first, this.first + count);
   }
 
-  /** Scroll to where the list was when it was last in the document, which forgets it. */
+  /** Restore the scroll position, which an element loses when it is removed from the document. */
   restore() {
     this.#resized();
     this.#fit();
@@ -101,13 +101,13 @@ export class VirtualList {
     this.#draw();
   }
 
-  /** Have no active row any more. */
+  /** Make no row active. */
   deactivate() {
     this.active = -1;
     this.#activeKey = null;
   }
 
-  /** Move the active row by a key; return true if the key is one of those. */
+  /** Move the active row by a key; return true if the key moves it. */
   move(key) {
     const page = Math.max(1, Math.floor(this.#viewport.clientHeight / this.#rowHeight) - 1);
     const last = this.rows.length - 1;
@@ -135,7 +135,7 @@ export class VirtualList {
     this.draw();
   }
 
-  /** Give the canvas the height of all rows: the viewport scrolls no further. */
+  /** Give the canvas the height of all rows, which limits scrolling. */
   #fit() {
     this.#canvas.style.height = `${Math.min(this.rows.length * this.#rowHeight, HEIGHT_MAX_PX)}px`;
   }
@@ -144,24 +144,24 @@ export class VirtualList {
     this.#fit();
     const first = Math.max(0, this.first - OVERSCAN);
     const count = Math.ceil(this.#viewport.clientHeight / this.#rowHeight) + 2 * OVERSCAN;
-    const wanted = new Set();
+    const drawnKeys = new Set();
     let previous = null;
     for (let index = first; index < Math.min(first + count, this.rows.length); index += 1) {
       const row = this.rows[index];
-      wanted.add(row.key);
+      drawnKeys.add(row.key);
       const element = this.#element(row, index);
-      // In their order in the document too, which is the order in which they are read.
+      // Screen readers read the rows in their order in the document, so it must be the order of the list.
       if (previous ? previous.nextSibling !== element : this.#canvas.firstChild !== element) {
         this.#canvas.insertBefore(element, previous ? previous.nextSibling : this.#canvas.firstChild);
       }
       previous = element;
     }
     for (const [key, drawn] of this.#elements) {
-      if (wanted.has(key)) continue;
+      if (drawnKeys.has(key)) continue;
       drawn.element.remove();
       this.#elements.delete(key);
     }
-    this.#nameActive();
+    this.#markActive();
   }
 
   #element(row, index) {
@@ -177,7 +177,7 @@ export class VirtualList {
     return element;
   }
 
-  #nameActive() {
+  #markActive() {
     const key = this.rows[this.active]?.key;
     if (key !== undefined && this.#elements.has(key)) {
       this.#owner.setAttribute("aria-activedescendant", `${this.#viewport.id}-${this.active}`);

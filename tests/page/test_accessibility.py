@@ -104,7 +104,7 @@ def test_an_empty_node(page: Page, axe: Axe, cluster: Cluster, visit: Visit) -> 
     """What is shown where there is nothing, and the banner over it when the node does not answer."""
     visit.allow_error("net::ERR_")
     (node,) = start(cluster, 1, interval=0.25, ttl=4)
-    for view, text in (("now", "No instance"), ("deploys", "No backend"), ("events", "no event")):
+    for view, text in (("now", "No instance"), ("deploys", "There is no backend"), ("events", "no events")):
         page.goto(address_of(node, view))
         expect(page.locator("main")).to_contain_text(text)
         check(page, axe, f"an empty {view}", dark=False)

@@ -42,7 +42,7 @@ def hears_all(node: Node) -> bool:
 
 
 def drawing(page: Page) -> Locator:
-    return page.get_by_role("region", name="Who hears whom").get_by_role("img")
+    return page.get_by_role("region", name="Which nodes hear each other").get_by_role("img")
 
 
 def test_nodes(page: Page, three: list[Node], registry: Callable[..., Registry]) -> None:
@@ -53,7 +53,7 @@ def test_nodes(page: Page, three: list[Node], registry: Callable[..., Registry])
     visit_view(page, first, "cluster")
     rows = table(page, "Nodes")
     expect(rows).to_have_count(3)
-    expect(page.locator(".summary")).to_have_text("3 nodes. All nodes that answer list the same.")
+    expect(page.locator(".summary")).to_have_text("3 nodes. All nodes that answer have the same state.")
     digest = ask(first.api_url, "GET", "/status").body["digest"]
     for node in three:
         row = rows.filter(has_text=node.exchange)
@@ -96,7 +96,7 @@ def test_a_paused_node(page: Page, three: list[Node]) -> None:
     assert holds_within(PATIENCE_S, lambda: all(hears_all(node) for node in three))
     page.clock.run_for(ASKED_EVERY_MS)
     expect(drawing(page)).to_have_accessible_name("All nodes hear each other.")
-    expect(page.locator(".summary")).to_have_text("3 nodes. All nodes that answer list the same.")
+    expect(page.locator(".summary")).to_have_text("3 nodes. All nodes that answer have the same state.")
     expect(page.get_by_role("region", name="Problems")).to_have_count(0)
 
 
@@ -118,4 +118,5 @@ def test_consumers(page: Page, three: list[Node], registry: Callable[..., Regist
     registered.register("web", "1", "10.7.1.1", 80, ttl=4)
     page.clock.run_for(ASKED_EVERY_MS)
     expect(row.locator("td").nth(1)).to_have_text("1")
-    expect(page.locator(".view.cluster > .hint")).to_contain_text("Its interval is 0.25 s, its default ttl 4 s.")
+    timing = "It exchanges its state every 0.25 s; the default ttl is 4 s."
+    expect(page.locator(".view.cluster > .hint")).to_contain_text(timing)

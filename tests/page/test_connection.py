@@ -63,7 +63,7 @@ def test_a_node_that_is_killed_and_started_again(
     with shown_soon(page, "#connection", "n1 is unreachable since"):
         first.kill()
         first.process.wait()
-    expect(banner(page)).to_have_text(re.compile(r"since \d+:\d\d:\d\d( [AP]M)?: .*Open this at another node: n2"))
+    expect(banner(page)).to_have_text(re.compile(r"since \d+:\d\d:\d\d( [AP]M)?: .*Open this view at another node: n2"))
     assert banner(page).get_by_role("link", name="n2").get_attribute("href") == address_of(second, "now")
     expect(page.locator(INSTANCE)).to_have_count(2)
     registered.deregister(leaving)
@@ -138,7 +138,7 @@ def test_a_node_that_is_not_ready(interrupted: Page, cluster: Cluster) -> None:
         else:
             break
     page.goto(address_of(node, "now"))
-    expect(banner(page)).to_contain_text("n1 is not ready: it has not heard from all of its peers yet.")
+    expect(banner(page)).to_contain_text("n1 is not ready: not all of its peers have answered yet.")
     wait_until_ready(node)
     expect(banner(page)).to_be_hidden()
     expect(page.locator(".summary")).to_contain_text("No instance is registered.")

@@ -122,7 +122,7 @@ def test_a_rollback(page: Page, other: Page, pair: list[Node], registry: Registe
     expect(roll).to_be_disabled()
     registered.put("/backends/back", {"canary": {"version": "2", "percent": 20}})
     registered.put("/backends/back", {"version": "2", "canary": None})
-    expect(page.locator(".action").last).to_contain_text("to the setting before: version: 2 → 1")
+    expect(page.locator(".action").last).to_contain_text("to the previous setting: version: 2 → 1")
     roll.click()
     expect(dialog(page)).to_contain_text("canary: none → 20\u00a0% to 2")
     visit_view(other, second, "deploys/backend/back")
@@ -210,7 +210,7 @@ def test_drain_and_up(page: Page, other: Page, visit: Visit, pair: list[Node], r
     visit_view(other, second, "now", "app:drained")
     expect(other.locator("#tree .instance")).to_have_count(3)
     page.get_by_role("button", name="Drain…").click()
-    expect(dialog(page)).to_contain_text("It gets no new requests")
+    expect(dialog(page)).to_contain_text("The instance gets no new requests")
     with shown_soon(page, ".facts", "drain, set by"), shown_soon(other, ".instance .state", "drain"):
         page.get_by_role("button", name="Drain", exact=True).click()
     assert ask(second.api_url, "GET", "/registrations/drained/1/10.1.0.1/80").body["state"] == "drain"

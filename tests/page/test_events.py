@@ -127,13 +127,13 @@ def test_a_link_to_a_moment(page: Page, other: Page, pair: list[Node], registry:
     other.goto(page.url)
     there = other.locator(f"{EVENTS}.here").filter(has_text="10.2.3.1/4")
     expect(there).to_be_in_viewport()
-    expect(other.locator(".controls")).to_contain_text("From ")
+    expect(other.locator(".controls")).to_contain_text("The event of ")
     expect(other.get_by_role("button", name="Resume")).to_be_visible()
-    other.get_by_role("link", name="Show the newest").click()
+    other.get_by_role("link", name="Show the newest events").click()
     expect(other.get_by_role("button", name="Pause")).to_be_visible()
     expect(other.locator(f"{EVENTS} .subject").first).not_to_contain_text("10.2.3.1/4")
     visit_view(other, first, "events/2001-01-01T00:00:00.000Z")
-    expect(other.locator(".controls")).to_contain_text("and has no earlier events: ask another node.")
+    expect(other.locator(".controls")).to_contain_text("and has no earlier events: use another node's page.")
 
 
 def test_keys_and_links(page: Page, pair: list[Node], registry: Registering) -> None:
@@ -193,6 +193,6 @@ def test_an_unknown_id(page: Page, visit: Visit, pair: list[Node]) -> None:
     """The page says that no node knows it."""
     visit.allow_error("404")
     visit_view(page, pair[0], "explain/registration/no/1/10.9.9.9/1")
-    expect(page.get_by_role("alert")).to_contain_text("No node knows anything of registration/no/1/10.9.9.9/1.")
+    expect(page.get_by_role("alert")).to_contain_text("No node knows registration/no/1/10.9.9.9/1.")
     page.get_by_role("link", name="Now").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Now")

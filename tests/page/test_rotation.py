@@ -43,7 +43,7 @@ def test_who_takes_no_traffic(page: Page, pair: list[Node], registry: Registerin
     assert verdict(page, first, idle) == "No traffic: its weight is 0"
     assert verdict(page, first, drained) == "No new requests: drained by 127.0.0.1"
     assert verdict(page, first, down) == "No traffic: all load balancers find it down"
-    assert verdict(page, first, loose) == "Listed, but no backend sends to this version"
+    assert verdict(page, first, loose) == "Listed, but no backend sends requests to this version"
     visit_view(page, first, "now", "app:taking")
     for port, state in ((1, "up"), (2, "weight 0"), (3, "drain"), (4, "checks fail")):
         expect(column(row(page, f"10.5.0.1:{port}"), "state")).to_have_text(state)

@@ -1,4 +1,4 @@
-// One backend: the version that serves, and how to change that.
+// One backend: the version that gets its traffic, and the controls that change it.
 
 import { h } from "../dom.js";
 import { list, percent, settingText } from "../format.js";
@@ -9,11 +9,11 @@ import { change } from "../settings.js";
 import { membersSection, membersText, partsOf, trafficSection } from "./backend_traffic.js";
 import { SettingDetail } from "./setting_detail.js";
 
-/** Fields that the page shows in another form. */
+/** Fields that this view shows in another form. */
 const SHOWN_ELSEWHERE = ["id", "resource", "name", "app", "version", "canary"];
 
 export class BackendDetail extends SettingDetail {
-  // What the user has chosen and not applied yet; null follows the backend.
+  // The choices of the user that are not applied yet; null for the present setting.
   #target = null;
   #canaryVersion = null;
   #canaryPercent = null;
@@ -35,7 +35,7 @@ export class BackendDetail extends SettingDetail {
   body(backend) {
     return [
       trafficSection(this.page, backend),
-      this.changes(backend, this.#switching(backend), this.#canary(backend)),
+      this.changes(backend, this.#switchAction(backend), this.#canaryAction(backend)),
       membersSection(this.page, backend),
       otherFields(backend),
     ];
@@ -60,29 +60,29 @@ export class BackendDetail extends SettingDetail {
     return versions.filter((name) => name !== backend.version);
   }
 
-  #switching(backend) {
+  #switchAction(backend) {
     const others = this.#others(backend);
     const chosen = others.includes(this.#target) ? this.#target : (others.at(-1) ?? "");
     const ask = () => this.#switch(backend, chosen);
     return h("div", { class: "action" }, [
       h("label", { class: "label", for: "switch-to" }, "Switch to"),
-      this.#versions(backend, others, "switch-to", chosen, (version) => (this.#target = version)),
+      this.#versionSelect(backend, others, "switch-to", chosen, (version) => (this.#target = version)),
       h("button", { type: "button", disabled: !others.length, onclick: ask }, "Switch…"),
     ]);
   }
 
-  #canary(backend) {
+  #canaryAction(backend) {
     const present = backend.canary ?? null;
     const others = this.#others(backend);
     if (present && !others.includes(present.version)) others.push(present.version);
-    const wanted = this.#canaryVersion ?? present?.version;
-    const version = others.includes(wanted) ? wanted : others.at(-1);
+    const chosen = this.#canaryVersion ?? present?.version;
+    const version = others.includes(chosen) ? chosen : others.at(-1);
     const share = this.#canaryPercent ?? present?.percent ?? 0;
     const same = present?.version === version && present?.percent === share;
     const ask = () => this.#setCanary(backend, version, share);
     return h("div", { class: "action" }, [
       h("label", { class: "label", for: "canary-version" }, "Canary"),
-      this.#versions(backend, others, "canary-version", version ?? "", (chosen) => (this.#canaryVersion = chosen)),
+      this.#versionSelect(backend, others, "canary-version", version ?? "", (name) => (this.#canaryVersion = name)),
       this.#shareInputs(share, !version),
       h(
         "button",
@@ -93,7 +93,7 @@ export class BackendDetail extends SettingDetail {
     ]);
   }
 
-  /** Return a slider, and a field for a number that it cannot express. */
+  /** Return a slider, and a field for numbers that the slider cannot express. */
   #shareInputs(share, disabled) {
     const oninput = ({ target }) => {
       const percent = Number(target.value);
@@ -111,7 +111,7 @@ export class BackendDetail extends SettingDetail {
     ];
   }
 
-  #versions(backend, names, id, chosen, choose) {
+  #versionSelect(backend, names, id, chosen, choose) {
     const options = names.map((name) =>
       h("option", { value: name, "data-key": name }, `${name} (${membersText(this.page, backend.app, name)})`),
     );

@@ -1,4 +1,4 @@
-// How the traffic of a backend is shared: as it is set, as the load balancers measured it, and who takes it.
+// The traffic of a backend: the share that is set for each version, the measured share, and the members that take it.
 
 import { h, svg } from "../dom.js";
 import { ago, count, hostPort, list, number, percent } from "../format.js";
@@ -6,19 +6,19 @@ import { membersOf, statusOf } from "../instance_status.js";
 import { dot, table, tableRow } from "../parts.js";
 import { explainHref, href } from "../router.js";
 
-/** Members that are listed one by one; the view *Now* has all of them. */
+/** The largest number of members in the list; the view *Now* has all of them. */
 const MEMBERS_MAX = 30;
 
-/** With fewer requests, a share of errors says little. */
+/** The least number of requests for a useful share of errors. */
 const REQUESTS_MIN = 20;
 
-/** A version is worse if its share of errors is larger by this many percentage points than that of the other. */
+/** A version is worse than another one if its share of errors is more percentage points larger than this. */
 const WORSE_POINTS = 2;
 
-/** What is said of a backend whose requests fail. */
+/** The text for a backend whose requests fail. */
 export const UNSERVED = "no member takes traffic";
 
-/** Return what a backend serves, in words. */
+/** Return a description of the versions that a backend serves. */
 export function servesText({ app, version, canary }) {
   return `${app} ${version}${canary?.percent ? ` + ${percent(canary.percent)} ${canary.version}` : ""}`;
 }
@@ -46,7 +46,7 @@ export function trafficSection(page, backend) {
   return h("section", { class: "card", "aria-label": "Traffic" }, [
     !isServed && h("p", { class: "bad alarm" }, "No member takes traffic: load balancers answer requests with 503."),
     isServed && shareBar(parts),
-    table("Shares", ["Version", "Members", "Set", "Measured", "Errors"], rows, { class: "shares" }),
+    table("Shares", ["Version", "Members", "Set share", "Measured share", "Errors"], rows, { class: "shares" }),
     h("p", { class: "hint" }, measured(traffic, total), fixedServers(backend)),
   ]);
 }
@@ -114,15 +114,15 @@ function measured(traffic, total) {
   const seconds = Math.round(traffic.measuredS);
   const time = seconds < 55 ? `${seconds} s since you opened this page` : "the last minute";
   if (total) return `Measured by the load balancers: ${count(total, "request")} in ${time}.`;
-  if (traffic.reported) return "The load balancers report no requests in the last minute.";
+  if (traffic.hasReports) return "The load balancers report no requests in the last minute.";
   return "No load balancer reports its requests, so the share is not measured.";
 }
 
 function fixedServers({ servers = [] }) {
-  return servers.length > 0 && ` ${count(servers.length, "fixed server")} besides.`;
+  return servers.length > 0 && ` The backend also has ${count(servers.length, "fixed server")}.`;
 }
 
-/** Return a bar that is shared as the traffic is. */
+/** Return a bar that is divided like the traffic. */
 function shareBar(parts) {
   let x = 0;
   const bars = parts.map(({ share, role }) => {

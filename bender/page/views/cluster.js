@@ -1,4 +1,4 @@
-// *Cluster*: the nodes, which of them hear each other, what they disagree on, and who acts on their events.
+// *Cluster*: the nodes, which of them hear each other, their differences, and the programs that follow their events.
 
 import { sentence } from "../dialogs.js";
 import { h, render } from "../dom.js";
@@ -10,13 +10,13 @@ import { mesh } from "./mesh.js";
 
 const ASK_MS = 2_000;
 
-/** A limit is worth a word when this share of it is used. */
+/** A limit is mentioned when this share of it is used. */
 const NEAR = 0.8;
 
 export class ClusterView {
   element = h("section", { class: "view cluster" });
   #page;
-  // As `GET /nodes` answered last; null before it did.
+  // The last answer to `GET /nodes`; null before the first one.
   #nodes = null;
   #problem = null;
   #polls;
@@ -41,7 +41,7 @@ export class ClusterView {
       h("h1", { class: "unseen" }, "Cluster"),
       this.#problems(status.problems),
       this.#problem && h("p", { class: "warn" }, `This may be out of date: ${this.#problem}`),
-      this.#nodes === null ? !this.#problem && h("p", { class: "summary" }, "Loading…") : this.#drawn(),
+      this.#nodes === null ? !this.#problem && h("p", { class: "summary" }, "Loading…") : this.#nodesSection(),
       traffic.problem === null && consumersSection(traffic.consumers),
       status.body && h("p", { class: "hint" }, limitsOf(status.body)),
     );
@@ -70,48 +70,50 @@ export class ClusterView {
     );
   }
 
-  /** Return what a problem is about: an address of a node with the node's name. */
+  /** Return the subject of a problem. The address of a node gets the node's name. */
   #named(about) {
     const node = this.#nodes?.find(({ address }) => address === about);
     return node && node.node !== about ? `${node.node} (${about})` : about;
   }
 
-  #drawn() {
+  #nodesSection() {
     const { status } = this.#page;
-    const usual = mostFrequent(this.#nodes.filter((node) => node.answered).map((node) => node.digest));
+    const commonDigest = mostFrequent(this.#nodes.filter((node) => node.answered).map((node) => node.digest));
     const links = new Map(status.others.map((other) => [other.node, `${other.url}#/cluster`]));
     const rows = this.#nodes.map((node) => {
       const isHere = node.answered && node.incarnation === status.body?.incarnation;
-      return nodeRow(node, { usual, isHere, link: links.get(node.node) });
+      return nodeRow(node, { commonDigest, isHere, link: links.get(node.node) });
     });
     return [
       h("p", { class: "summary" }, agreement(this.#nodes)),
       h(
         "div",
         { class: "cards" },
-        h("section", { class: "card drawing", "aria-label": "Who hears whom" }, mesh(this.#nodes)),
+        h("section", { class: "card drawing", "aria-label": "Which nodes hear each other" }, mesh(this.#nodes)),
         table("Nodes", ["Node", "Release", "Up for", "Instances", "Digest", "Hears"], rows),
       ),
     ];
   }
 }
 
-/** Return in words how many nodes answer, and whether they list the same. */
+/** Return a description of how many nodes answer, and whether their states are the same. */
 function agreement(nodes) {
   const answered = nodes.filter((node) => node.answered);
   const digests = new Set(answered.map((node) => node.digest)).size;
   const silent = nodes.length - answered.length;
   const differ =
-    `The nodes differ: they have ${number(digests)} digests. ` +
+    `The states of the nodes differ: there are ${number(digests)} digests. ` +
     "Nodes that hear each other agree again within a second.";
   return [
     `${count(nodes.length, "node")}. `,
     silent > 0 && h("b", { class: "bad" }, `${count(silent, "node")} ${silent === 1 ? "does" : "do"} not answer. `),
-    digests > 1 ? h("span", { class: "warn" }, differ) : answered.length > 1 && "All nodes that answer list the same.",
+    digests > 1
+      ? h("span", { class: "warn" }, differ)
+      : answered.length > 1 && "All nodes that answer have the same state.",
   ];
 }
 
-function nodeRow(node, { usual, isHere, link }) {
+function nodeRow(node, { commonDigest, isHere, link }) {
   const state = node.answered ? (node.ready ? "ok" : "warn") : "bad";
   const title = [
     dot(state),
@@ -124,19 +126,19 @@ function nodeRow(node, { usual, isHere, link }) {
     h("td", {}, node.version, !node.ready && h("span", { class: "warn" }, " not ready")),
     h("td", {}, duration(node.uptime)),
     h("td", {}, number(node.registrations)),
-    h("td", { class: node.digest === usual ? "digest" : "digest warn" }, node.digest.slice(0, 8)),
-    h("td", { class: "hears" }, node.hears.toSorted((a, b) => compareNames(a.node, b.node)).map(heard)),
+    h("td", { class: node.digest === commonDigest ? "digest" : "digest warn" }, node.digest.slice(0, 8)),
+    h("td", { class: "hears" }, node.hears.toSorted((a, b) => compareNames(a.node, b.node)).map(peerText)),
   ]);
 }
 
-function heard({ node, state, lag }) {
+function peerText({ node, state, lag }) {
   const since = state === "left" ? "left" : lag === null ? "never" : duration(lag);
   const attributes = { class: state === "heard" ? "pair" : "pair bad", "data-key": node };
   return h("span", attributes, `${node} `, h("span", { class: "lag" }, since));
 }
 
 function consumersSection(consumers) {
-  const none = "No program with a name follows the events.";
+  const none = "No load balancer and no other named program follows the events.";
   const titles = ["Name", "Node", "Events behind", "Last heard", "Problems"];
   return h(
     "div",
@@ -153,7 +155,7 @@ function consumerRow({ name, instance, node, connected, behind, at, report, warn
   const reports = (report?.problems ?? []).map((problem) => problem.why);
   if (down) reports.push(`${count(down, "member")} down`);
   if (warning) reports.push(warning);
-  const title = [dot(connected ? "ok" : "bad"), name, !connected && h("span", { class: "hint" }, " gone")];
+  const title = [dot(connected ? "ok" : "bad"), name, !connected && h("span", { class: "hint" }, " disconnected")];
   return tableRow(`${name} ${instance} ${node}`, title, [
     h("td", {}, node),
     h("td", { class: behind > 0 ? "warn" : null }, number(behind)),
@@ -166,7 +168,7 @@ function limitsOf({ node, counts, interval, ttl, limits }) {
   const near = Object.keys(limits).filter((name) => limits[name].max && limits[name].used / limits[name].max >= NEAR);
   return [
     `${node} has ${count(counts.watchers, "watcher")} and ${count(counts.claims, "claim")}. `,
-    `Its interval is ${interval} s, its default ttl ${ttl} s.`,
+    `It exchanges its state every ${interval} s; the default ttl is ${ttl} s.`,
     near.length > 0 && h("b", { class: "warn" }, ` Near its limit: ${near.join(", ")}.`),
   ];
 }

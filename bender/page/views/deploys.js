@@ -1,4 +1,4 @@
-// *Deploys*: frontends and backends, which version each serves, and how to change that.
+// *Deploys*: frontends and backends, the version that each serves, and the controls that change it.
 
 import { h, render } from "../dom.js";
 import { table, tableRow, wordsOf } from "../parts.js";
@@ -58,8 +58,8 @@ export class DeploysView {
     return kind === "frontend" ? new FrontendDetail(this.#page, name) : new BackendDetail(this.#page, name);
   }
 
-  /** Return the objects of a kind that match the search, by name. */
-  #found(objects) {
+  /** Return the objects that match the search, in order of name. */
+  #matching(objects) {
     const words = wordsOf(this.#page.router.query);
     return [...objects.values()]
       .filter((object) => words.every((word) => JSON.stringify(object).toLowerCase().includes(word)))
@@ -70,7 +70,7 @@ export class DeploysView {
     const { registry, router, unserved } = this.#page;
     if (!registry.synced) return null;
     if (!registry.backends.size && !registry.frontends.size) return noBackend();
-    const backends = this.#found(registry.backends);
+    const backends = this.#matching(registry.backends);
     const { query } = router;
     if (!backends.length && query) return h("p", { class: "summary" }, `No backend matches “${query}”.`);
     const rows = backends.map((backend) => {
@@ -86,13 +86,13 @@ export class DeploysView {
 
   #drawMenu() {
     const { registry, unserved } = this.#page;
-    const backends = this.#found(registry.backends).map((backend) =>
+    const backends = this.#matching(registry.backends).map((backend) =>
       this.#item(backend, [
         servesText(backend),
         unserved.has(backend.name) && h("b", { class: "bad" }, ` ${UNSERVED}`),
       ]),
     );
-    const frontends = this.#found(registry.frontends).map((frontend) =>
+    const frontends = this.#matching(registry.frontends).map((frontend) =>
       this.#item(frontend, frontend.backend ?? h("b", { class: "bad" }, "no backend")),
     );
     const group = (title, items) => items.length > 0 && [h("h2", {}, title), h("ul", {}, items)];
@@ -109,7 +109,7 @@ export class DeploysView {
 
 function noBackend() {
   return [
-    h("p", { class: "summary" }, "No backend is set. A backend names the version of an app that gets the traffic:"),
+    h("p", { class: "summary" }, "There is no backend. A backend selects the version of an app that gets traffic:"),
     h("p", {}, h("code", {}, "bender backend set shop --app web --version 1.2.0")),
   ];
 }

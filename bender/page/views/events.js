@@ -1,4 +1,4 @@
-// *Events*: what happened, the newest first. Each moment has an address of its own.
+// *Events*: the events of this node, the newest first. Each event has an address of its own, for links.
 
 import { h, render } from "../dom.js";
 import { EARLIER_MAX, kindOf, settingOf, subjectOf, whatOf } from "../event_log.js";
@@ -9,10 +9,10 @@ import { VirtualList } from "../virtual_list.js";
 
 const KINDS = ["online", "offline", "changed", "settings"];
 
-/** What happened is summed up for screen readers, at most this often: a hundred events a second are no speech. */
+/** The interval between two summaries for screen readers, which cannot read a hundred events a second. */
 const ANNOUNCE_MS = 5_000;
 
-/** A change reaches all nodes within this time, and their clocks may differ: another node's moment is as near. */
+/** The longest time between the events of two nodes about one change, because clocks and delays differ. */
 const NEAR_MS = 10_000;
 
 export class EventsView {
@@ -22,10 +22,10 @@ export class EventsView {
   #controls = h("div", { class: "controls" });
   #scroll;
   #hidden = new Set();
-  // The events as they were when the user paused; null while they are followed.
+  // The events at the time when the user paused the list; null if it is not paused.
   #paused = null;
-  // How many events there were in all when the user paused.
-  #pausedAt = 0;
+  // The number of all events at the time when the user paused the list.
+  #pausedTotal = 0;
   #moment = null;
   #announced = 0;
   #announcing = null;
@@ -38,9 +38,9 @@ export class EventsView {
       role: "group",
       tabindex: "0",
       "aria-label": "Events, the newest first",
-      onkeydown: (event) => this.#moved(event),
+      onkeydown: (event) => this.#onKeydown(event),
     });
-    // The rows are elements that are used again and again, so it is the announcer that says what happened.
+    // The elements of rows are reused, so the announcer tells screen readers about new events.
     const log = h("div", { class: "log", role: "log", "aria-live": "off", "aria-label": "Events" }, this.#scroll);
     this.element.append(h("h1", { id: "events-title", class: "unseen" }, "Events"), this.#controls, log);
     this.#list = new VirtualList(this.#scroll, (row) => rowElement(row));
@@ -54,12 +54,12 @@ export class EventsView {
     if (address === (this.#moment?.address ?? "")) return;
     this.#list.deactivate();
     this.#moment = time === undefined ? null : new Moment(address, Date.parse(time), id.join("/"));
-    this.#hold(this.#moment !== null);
+    this.#setPaused(this.#moment !== null);
     this.#goToMoment();
   }
 
-  /** The view is in the document again. */
-  shown() {
+  /** Restore the scroll position and the focus, because the view is in the document again. */
+  attached() {
     this.#list.restore();
   }
 
@@ -76,7 +76,7 @@ export class EventsView {
     if (this.#list.active < 0) this.#list.activate(0);
   }
 
-  /** Act on a key, wherever the focus is; return true if it is one of this view. */
+  /** Handle a shortcut of this view, wherever the focus is; return true if the key is one. */
   key(key) {
     if (key === "p") this.#pause();
     return key === "p";
@@ -103,19 +103,19 @@ export class EventsView {
   #drawControls(found) {
     const { query } = this.#page.router;
     const matching = query && ` match “${query}”`;
-    const text = found || matching ? `${count(found, "event")}${matching}.` : "This node has seen no event.";
+    const text = found || matching ? `${count(found, "event")}${matching}.` : "This node has no events.";
     const about = this.#moment && [` ${this.#moment.text(this.#page.status)} `, newestLink(query)];
     const hint = h("span", { class: "hint" }, text, about);
     render(this.#controls, this.#pauseButton(), this.#newerButton(), this.#kinds(), hint);
   }
 
   #pauseButton() {
-    const waiting = this.#page.log.total - this.#pausedAt;
+    const waiting = this.#page.log.total - this.#pausedTotal;
     const text = this.#paused === null ? "Pause" : waiting > 0 ? `Resume (${count(waiting, "new event")})` : "Resume";
     return h("button", { type: "button", onclick: () => this.#pause() }, text);
   }
 
-  /** Return a button that leads to the newest events, if the list was scrolled away from them. */
+  /** Return a button that scrolls to the newest events, if they are not visible. */
   #newerButton() {
     const newer = this.#paused === null ? this.#list.first : 0;
     const scroll = () => (this.#scroll.scrollTop = 0);
@@ -137,14 +137,14 @@ export class EventsView {
     return h("fieldset", {}, h("legend", { class: "unseen" }, "Kinds"), boxes);
   }
 
-  /** Keep the events as they are, or follow them again. */
-  #hold(paused) {
+  /** Pause the list, or follow the events again. */
+  #setPaused(paused) {
     this.#paused = paused ? [...this.#page.log.events] : null;
-    this.#pausedAt = this.#page.log.total;
+    this.#pausedTotal = this.#page.log.total;
   }
 
   #pause() {
-    this.#hold(this.#paused === null);
+    this.#setPaused(this.#paused === null);
     if (this.#paused === null) this.#scroll.scrollTop = 0;
     this.update();
   }
@@ -154,29 +154,29 @@ export class EventsView {
     this.update();
   }
 
-  /** Scroll to the moment of the address; where the page does not have it, ask for all events that the node has. */
+  /** Scroll to the moment in the address. If the page has no event near it, load all events that the node has. */
   async #goToMoment() {
-    const sought = this.#moment;
-    if (sought === null || Number.isNaN(sought.at)) return;
+    const target = this.#moment;
+    if (target === null || Number.isNaN(target.at)) return;
     const events = this.#paused ?? this.#page.log.events;
-    sought.find(events);
-    if (sought.event === null && !sought.asked && this.#page.live.state === "live") {
-      sought.asked = true;
-      await this.#page.log.loadEarlier(EARLIER_MAX).catch((error) => (sought.problem = error.message));
-      if (sought !== this.#moment) return;
-      this.#hold(true);
-      sought.find(this.#paused);
+    target.find(events);
+    if (target.event === null && !target.hasLoaded && this.#page.live.state === "live") {
+      target.hasLoaded = true;
+      await this.#page.log.loadEarlier(EARLIER_MAX).catch((error) => (target.problem = error.message));
+      if (target !== this.#moment) return;
+      this.#setPaused(true);
+      target.find(this.#paused);
     }
     const rows = this.#rows();
-    const index = rows.findIndex((row) => row.event === sought.event);
+    const index = rows.findIndex((row) => row.event === target.event);
     this.#list.show(rows);
     if (index >= 0) this.#list.activate(index, { center: true });
   }
 
-  #moved(event) {
+  #onKeydown(event) {
     const row = this.#list.rows[this.#list.active];
     if (this.#list.move(event.key)) {
-      // The list has moved.
+      // The list has handled the key.
     } else if (event.key === "Enter" && row) {
       location.hash = linkOf(row.event);
     } else if (event.key === " ") {
@@ -195,12 +195,12 @@ export class EventsView {
   }
 }
 
-/** The moment of an address: a time in ms since the epoch, and the id of what happened then, if it is known. */
+/** The moment in an address: a time in ms since the epoch, and the id of the object of the event, if it is given. */
 class Moment {
-  /** The event that is nearest to it; null if none is near. */
+  /** The event nearest to the moment; null if none is near. */
   event = null;
-  asked = false;
-  /** Why the node could not be asked for earlier events. */
+  hasLoaded = false;
+  /** Why earlier events could not be loaded; null if they could, or were not requested. */
   problem = null;
 
   constructor(address, at, id) {
@@ -209,7 +209,7 @@ class Moment {
     this.id = id;
   }
 
-  /** Find the event: that of the id, if there is one near, or else that of any. */
+  /** Find the nearest event of the id, or, if none is near, the nearest event of any object. */
   find(events) {
     const near = events.filter((event) => Math.abs(event.at - this.at) <= NEAR_MS);
     const own = near.filter((event) => subjectOf(event).id === this.id);
@@ -218,24 +218,24 @@ class Moment {
     this.event = (own.length ? own : near).reduce(nearer, null);
   }
 
-  /** Return in words what was found. */
+  /** Return a description of the event that was found. */
   text({ body, startedAt }) {
-    if (Number.isNaN(this.at)) return "The address has no valid time.";
-    if (this.event === null && this.problem !== null) return `Earlier events are not known: ${this.problem}.`;
+    if (Number.isNaN(this.at)) return "The time in the address of this page is not valid.";
+    if (this.event === null && this.problem !== null) return `Earlier events could not be loaded: ${this.problem}.`;
     if (this.event === null && this.at < startedAt) {
-      return `${body.node} started at ${dateTime(startedAt)}, and has no earlier events: ask another node.`;
+      return `${body.node} started at ${dateTime(startedAt)}, and has no earlier events: use another node's page.`;
     }
-    if (this.event === null) return `This node has no event of ${dateTime(this.at)}.`;
+    if (this.event === null) return `This node has no event near ${dateTime(this.at)}.`;
     const apart = Math.abs(this.event.at - this.at) / 1000;
-    if (apart === 0) return `From ${dateTime(this.at)}.`;
+    if (apart === 0) return `The event of ${dateTime(this.at)}.`;
     const distance = apart < 0.1 ? "less than 0.1 s" : duration(apart);
-    return `The nearest event at this node, ${distance} from ${dateTime(this.at)}.`;
+    return `The nearest event at this node, ${distance} away from ${dateTime(this.at)}.`;
   }
 }
 
-/** What is shown of an event; it is the same row for as long as the page has the event. */
+/** The row of an event, which exists as long as the event. */
 class EventRow {
-  here = false;
+  isTarget = false;
   #text = null;
 
   constructor(event) {
@@ -244,10 +244,10 @@ class EventRow {
   }
 
   get stamp() {
-    return this.here;
+    return this.isTarget;
   }
 
-  /** What is searched, in lower case. */
+  /** The text for searches, in lower case. */
   get text() {
     const { event } = this;
     const { id, node = "", meta = {} } = subjectOf(event);
@@ -258,19 +258,19 @@ class EventRow {
 
 const rowsByEvent = new WeakMap();
 
-function rowOf(event, here) {
+function rowOf(event, isTarget) {
   let row = rowsByEvent.get(event);
   if (!row) rowsByEvent.set(event, (row = new EventRow(event)));
-  row.here = here;
+  row.isTarget = isTarget;
   return row;
 }
 
-function rowElement({ event, here }) {
+function rowElement({ event, isTarget }) {
   const subject = subjectOf(event);
   const setting = settingOf(event);
   const open = ({ target }) => target.closest("a") || (location.hash = linkOf(event));
   const address = { class: "at", href: momentHref(event.at, subject.id), tabindex: "-1" };
-  return h("div", { class: `row event ${kindOf(event)}${here ? " here" : ""}`, onclick: open }, [
+  return h("div", { class: `row event ${kindOf(event)}${isTarget ? " here" : ""}`, onclick: open }, [
     h("a", { ...address, title: `Link to ${dateTime(event.at)}` }, moment(event.at, { millis: true })),
     h("span", { class: "what" }, dot(dotOf(event)), whatOf(event)),
     h("span", { class: "subject", title: subject.id }, [
@@ -282,7 +282,7 @@ function rowElement({ event, here }) {
 }
 
 function newestLink(query) {
-  return h("a", { href: href("events", [], query) }, "Show the newest");
+  return h("a", { href: href("events", [], query) }, "Show the newest events");
 }
 
 function linkOf(event) {
@@ -295,7 +295,7 @@ function dotOf(event) {
   return { online: "ok", offline: event.reason === "deregistered" ? "idle" : "bad", changed: "warn" }[event.event];
 }
 
-/** Return in words what happened: the event, or the number of each kind. */
+/** Return a summary of events: the only one, or the number of each kind. */
 function summary(events) {
   if (events.length === 1) return `${subjectOf(events[0]).id} ${whatOf(events[0])}`;
   const sums = KINDS.map((kind) => [kind, events.filter((event) => kindOf(event) === kind).length]);

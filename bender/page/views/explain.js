@@ -1,4 +1,4 @@
-// *Explain*: why one instance is in rotation or not: a verdict, the reason, and the evidence of all nodes.
+// *Explain*: whether one instance is in rotation, the reason, and what each node knows about it.
 
 import { pathOf } from "../api.js";
 import { confirm, sentence } from "../dialogs.js";
@@ -14,20 +14,20 @@ import { othersTaking, verdictOf } from "./verdict.js";
 
 const ASK_MS = 2_000;
 
-/** What an operator can set, what each is called, and what it means. */
+/** The states that an operator can set: the text of the button, the question, and the effect. */
 const STATES = {
-  drain: { title: "Drain", asks: "Drain …", means: "It gets no new requests; those that it has go on." },
-  maint: { title: "Set to maintenance", asks: "Set … to maintenance", means: "It gets no requests at all." },
+  drain: { title: "Drain", asks: "Drain …", means: "The instance gets no new requests. Present ones continue." },
+  maint: { title: "Set to maintenance", asks: "Set … to maintenance", means: "The instance gets no requests." },
   up: {
     title: "Back to service",
     asks: "Put … back to service",
-    means: "It gets requests again, as long as it renews and its checks pass.",
+    means: "The instance gets requests again, as long as it renews and its checks pass.",
   },
 };
 
-/** For how long a state lasts that an operator sets, in seconds. */
+/** The durations of a state that an operator sets, in seconds. */
 const LASTS = {
-  label: "For how long, unless you end it",
+  label: "Duration (you can end the state earlier)",
   value: "86400",
   options: [
     ["3600", "an hour"],
@@ -37,16 +37,16 @@ const LASTS = {
 };
 
 const DEREGISTERING =
-  "All nodes stop listing it at once, and load balancers stop sending to it. If it still runs and renews, " +
-  "it registers again: to take a running instance out, drain it.";
+  "All nodes stop listing the instance at once, and load balancers send it no more requests. If it still runs and " +
+  "renews, it registers again. So drain an instance that continues to run, instead of deregistering it.";
 
 export class ExplainView {
   element = h("section", { class: "view explain" });
   #page;
   #id = "";
-  // As `GET /explain` answered last; null before it did, and where no node knows the id.
+  // The last answer to `GET /explain`; null before the first one, and if no node knows the id.
   #answer = null;
-  // The registration as it was seen last: what is gone has none in the answer.
+  // The last known registration, because the answer about a removed instance has none.
   #known = null;
   #problem = null;
   #poll = new Poll(ASK_MS, () => this.#ask());
@@ -82,14 +82,16 @@ export class ExplainView {
       this.#back(),
       h("h1", {}, h("span", { class: "muted" }, `${app} ${version} `), address),
       this.#problem && this.#failure(),
-      this.#answer === null ? !this.#problem && h("p", { class: "hint" }, "Asking all nodes…") : this.#explained(),
+      this.#answer === null ? !this.#problem && h("p", { class: "hint" }, "Asking all nodes…") : this.#explanation(),
     );
   }
 
   async #ask() {
     const id = this.#id;
     if (!/^registration(\/[^/]+){4}$/.test(id)) {
-      this.#problem = new Error("this address names no instance: it should end in registration/APP/VERSION/HOST/PORT");
+      this.#problem = new Error(
+        "this address has no id of an instance: it must end in registration/APP/VERSION/HOST/PORT",
+      );
       return this.#page.draw();
     }
     let answer = null;
@@ -99,7 +101,7 @@ export class ExplainView {
     } catch (error) {
       problem = error;
     }
-    if (id !== this.#id) return; // another one is shown meanwhile
+    if (id !== this.#id) return; // the user has opened another instance meanwhile
     if (answer !== null || problem.status === 404) this.#answer = answer;
     this.#known = answer?.registration ?? this.#known;
     this.#problem = problem;
@@ -111,7 +113,7 @@ export class ExplainView {
     return { app, version, address: host && hostPort({ host, port }) };
   }
 
-  /** Return a link back to the list, as it was searched. */
+  /** Return a link back to the list, with its last search. */
   #back() {
     const query = this.#page.router.queries.now ?? "";
     return h("a", { class: "back", href: href("now", [], query) }, query ? `← Now: ${query}` : "← Now");
@@ -122,21 +124,21 @@ export class ExplainView {
       return h("p", { class: "refusal", role: "alert" }, sentence(this.#problem.message));
     const { address } = this.#names();
     return h("div", { class: "refusal", role: "alert" }, [
-      h("p", {}, `No node knows anything of ${this.#id}.`),
+      h("p", {}, `No node knows ${this.#id}.`),
       h("p", {}, [
-        "It was never registered under this name, or ended too long ago. Check app, version, host and port: look for ",
-        h("a", { href: href("now", [], address) }, `${address} in Now`),
+        "It was never registered with this id, or ended too long ago. Check app, version, host and port, and search ",
+        h("a", { href: href("now", [], address) }, `Now for ${address}`),
         " and ",
-        h("a", { href: href("events", [], address) }, "in the events"),
+        h("a", { href: href("events", [], address) }, "the events"),
         ".",
       ]),
     ]);
   }
 
-  #explained() {
+  #explanation() {
     const nodes = this.#answer.nodes.toSorted((a, b) => compareNames(a.node, b.node));
     const { text, state } = verdictOf(this.#answer);
-    const columns = ["Node", "Lists it", "Heard from it", "Time left", "Claims of others"];
+    const columns = ["Node", "Lists it", "Last renewal", "Time left", "Claims of other nodes"];
     const command = `bender explain '${this.#id.replace(/^registration\//, "").replaceAll("'", String.raw`'\''`)}'`;
     return [
       h("div", { class: `why is-${state}`, role: "status" }, [
@@ -199,7 +201,7 @@ export class ExplainView {
   }
 }
 
-/** Return the node's sentence for this page: with times as the reader's clock has them, without commands. */
+/** Return the node's reason as a sentence for this page: with local times, and without commands. */
 function reasonOf(why) {
   const local = (_, date, time) => {
     const at = Date.parse(`${date}T${time}Z`);
@@ -213,16 +215,16 @@ function factsOf({ listed, registration, backends, word, checks }, known) {
     h("a", { href: href("deploys", ["backend", name]) }, name),
     as === "canary" && " (canary)",
   ]);
-  const shown = registration ?? known;
+  const latest = registration ?? known;
   const by =
     word && `${word.state}, set by ${word.author || "unknown"} ${ago(word.at)}, for another ${duration(word.left)}`;
-  const meta = shown && Object.keys(shown.meta ?? {}).length > 0;
+  const meta = latest && Object.keys(latest.meta ?? {}).length > 0;
   return facts([
-    ["Backends", links.length ? commas(links) : "No backend sends to this version"],
-    shown && ["Weight", String(shown.weight)],
-    shown && ["Registered", `${moment(shown.registered)} (${ago(shown.registered)}) at ${shown.node}`],
-    shown && ["Ttl", `${duration(shown.ttl)} without a renewal`],
-    meta && ["Meta", metaPairs(shown.meta)],
+    ["Backends", links.length ? commas(links) : "No backend sends requests to this version"],
+    latest && ["Weight", String(latest.weight)],
+    latest && ["Registered", `${moment(latest.registered)} (${ago(latest.registered)}) at ${latest.node}`],
+    latest && ["Ttl", `${duration(latest.ttl)} without a renewal`],
+    meta && ["Meta", metaPairs(latest.meta)],
     word && ["State", by],
     listed && checks.length > 0 && ["Checks", checks.map(checkResult)],
   ]);
@@ -236,7 +238,7 @@ function nodeRow({ answered, node, address, problem, ready, listed, hidden, clai
   if (!answered) return tableRow(address, [dot("bad"), node], h("td", { colspan: "4", class: "bad" }, problem));
   const lists =
     suspect !== null ? `suspect for ${duration(suspect)}` : hidden ? "hidden (node-lost)" : listed ? "yes" : "no";
-  const others = sees.map(seenClaim);
+  const others = sees.map(claimElement);
   if (ended.length) others.push(h("span", { class: "pair" }, `deregistered at ${list(ended)}`));
   return tableRow(
     address,
@@ -250,8 +252,8 @@ function nodeRow({ answered, node, address, problem, ready, listed, hidden, clai
   );
 }
 
-/** Return another node's claim as a node sees it; one that does not count with the reason. */
-function seenClaim({ node, earlier, counts, why, heard }) {
+/** Return the claim of another node as a node knows it, with the reason if the claim does not count. */
+function claimElement({ node, earlier, counts, why, heard }) {
   if (earlier) return h("span", { class: "pair muted" }, `${node} before its restart`);
   if (counts) return h("span", { class: "pair" }, node);
   const since = heard === null ? "" : `, heard ${duration(heard)} ago`;

@@ -1,4 +1,4 @@
-// One frontend: where it listens, to which backend it sends, and its rules.
+// One frontend: its addresses, its rules, and the backends that get its requests.
 
 import { h } from "../dom.js";
 import { table, tableRow } from "../parts.js";
@@ -16,11 +16,11 @@ export class FrontendDetail extends SettingDetail {
   }
 
   about({ bind, mode = "http" }) {
-    return bind ? `Listens at ${bind}, mode ${mode}` : `Mode ${mode}; it has no bind address`;
+    return bind ? `Listens at ${bind}, mode ${mode}` : `Mode ${mode}, no bind address`;
   }
 
   body(frontend) {
-    return [h("div", { class: "card" }, this.#routes(frontend)), this.changes(frontend, this.#switching(frontend))];
+    return [h("div", { class: "card" }, this.#routes(frontend)), this.changes(frontend, this.#switchAction(frontend))];
   }
 
   effect({ backend, rules = [] }) {
@@ -54,7 +54,7 @@ export class FrontendDetail extends SettingDetail {
     ];
   }
 
-  #switching(frontend) {
+  #switchAction(frontend) {
     const { backends } = this.page.registry;
     const others = [...backends.keys()].filter((name) => name !== frontend.backend).sort(compareNames);
     const chosen = others.includes(this.#target) ? this.#target : (others[0] ?? "");

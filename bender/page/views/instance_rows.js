@@ -8,10 +8,10 @@ import { explainHref, href } from "../router.js";
 /** The columns of instances. */
 export const COLUMNS = ["Instance", "State", "Weight", "Time left", "Heard by", "Registered", "Meta"];
 
-/** A change stands out for this long. */
+/** The time for which a change is highlighted. */
 const FRESH_MS = 4_000;
 
-/** Return the row of an app; `attributes` are those of the row. */
+/** Return the element of the row of an app with these attributes. */
 export function appElement({ app, open }, attributes) {
   const about = `${count(app.online, "instance")} of ${count(app.versions.length, "version")}`;
   return h("div", { ...attributes, class: "row app", "aria-level": "1" }, [
@@ -33,8 +33,8 @@ export function versionElement({ version, serving, open }, attributes) {
 }
 
 /**
- * Return the row of an instance with a status. `claimed` are its claims, as `{claims, missing, at}`: undefined if they
- * are not known yet, and null while the node does not answer.
+ * Return the row of an instance with a status. `claimed` is the last answer about its claims, `{claims, missing, at}`:
+ * undefined if there is none yet, and null while the node does not answer.
  */
 export function instanceElement(entry, status, claimed, attributes) {
   const { registration, gone, change } = entry;
@@ -52,7 +52,7 @@ export function instanceElement(entry, status, claimed, attributes) {
   ]);
 }
 
-/** Return the address of an instance, of which the port stays in sight where there is no room for the host. */
+/** Return the address of an instance. Its port stays visible if the host is too long for the column. */
 function address(registration) {
   const whole = hostPort(registration);
   const colon = whole.lastIndexOf(":");
@@ -67,7 +67,7 @@ function toggle(open) {
   return h("span", { class: "toggle", "aria-hidden": "true" }, open ? "▾" : "▸");
 }
 
-/** Return the class of a row whose last change was a moment ago. */
+/** Return the class of a row that has just changed; null for others. */
 function freshness(change) {
   return change !== null && performance.now() - change.seenAt < FRESH_MS ? `fresh-${change.event}` : null;
 }
@@ -78,7 +78,7 @@ function servingChip({ name, role, percent: share }) {
   return h("a", { href: href("deploys", ["backend", name]), class: `chip ${role}`, tabindex: "-1", title: text }, text);
 }
 
-/** Return the time that is left of the longest claim; without one, the nodes that may still have one. */
+/** Return the remaining time of the longest claim; without a claim, the nodes that may still have one. */
 function leftOf(claimed) {
   if (!claimed) return h("span", { class: "unknown" }, claimed === null ? "–" : "…");
   const { claims, missing, at } = claimed;

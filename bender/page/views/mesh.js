@@ -1,22 +1,22 @@
-// A drawing of who hears whom: the nodes on a circle, with a line for each pair. With many nodes, the lines of those
-// that hear each other are left out, because what matters is who does not hear whom.
+// A drawing of the nodes on a circle. The line of a pair shows whether the two hear each other. With many nodes, only
+// pairs that do not hear each other have a line, because these need attention.
 
 import { svg } from "../dom.js";
 
 const RADIUS = 108;
 const DOT = 7;
 
-/** Beside the nodes there is room for their names, and above and below for a line of text. */
+/** The room for names beside the nodes, and for a line of text above and below them. */
 const ROOM_BESIDE = 60;
 const ROOM_ABOVE = 28;
 
-/** With more nodes, only the lines of those that do not hear each other are drawn. */
+/** With more nodes, only pairs that do not hear each other have a line. */
 const LINES_MAX = 12;
 
-/** With more nodes, names have no room. */
+/** With more nodes, there is no room for names. */
 const NAMES_MAX = 24;
 
-/** Return a drawing of nodes as `GET /nodes` answers them. */
+/** Return a drawing of the nodes in an answer to `GET /nodes`. */
 export function mesh(nodes) {
   const places = new Map(nodes.map((node, index) => [node.address, place(index, nodes.length)]));
   const lines = links(nodes).filter(({ well }) => !well || nodes.length <= LINES_MAX);
@@ -37,7 +37,7 @@ export function mesh(nodes) {
   );
 }
 
-/** Return the pairs of nodes: well if each hears the other, otherwise one link for each that does not hear. */
+/** Return the links: one, which is `well`, for nodes that hear each other, else one for each node that does not hear. */
 export function links(nodes) {
   const answered = nodes.filter((node) => node.answered);
   const hears = new Map(
@@ -78,7 +78,7 @@ function place(index, count) {
   return { x: radius * Math.cos(angle), y: radius * Math.sin(angle), angle };
 }
 
-/** Return the part of the plane that the nodes take, always as wide as the circle. */
+/** Return the part of the plane with the nodes, always as wide as the circle. */
 function viewBox(places) {
   const ys = places.map(({ y }) => y);
   const top = Math.min(...ys) - ROOM_ABOVE;

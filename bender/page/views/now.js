@@ -9,19 +9,19 @@ import { explainHref, href } from "../router.js";
 import { VirtualList } from "../virtual_list.js";
 import { appElement, COLUMNS, instanceElement, versionElement } from "./instance_rows.js";
 
-/** Claims are asked for often enough to show a renewal within a second. */
+/** The interval of requests for claims, which shows a renewal within a second. */
 const CLAIMS_MS = 750;
 
-/** As many ids as one request for claims may have. */
+/** The largest number of ids in one request for claims. */
 const CLAIMS_MAX = 100;
 
-/** Cells show ages and times left; they are drawn again this often without a change. */
+/** Cells with ages and remaining times are drawn again at this interval. */
 const TICK_MS = 1_000;
 
-/** The id of a registration, with or without its kind; its port may stand after a colon, as the page has it. */
+/** The id of a registration, with or without its kind. The port may follow a colon, as in the list. */
 const ID = /^(?:registration\/)?([^/\s]+\/[^/\s]+)\/\[?([^/\s]+?)\]?[/:](\d+)$/;
 
-/** The row of an instance, which is the same as long as its entry is. */
+/** The row of an instance, which exists as long as its entry. */
 class InstanceRow {
   kind = "instance";
   #view;
@@ -45,11 +45,11 @@ export class NowView {
   #summary = h("p", { class: "summary" });
   #closed = new Set();
   #rows = [];
-  // Claims of registrations by id, as they were asked for last: `{claims, missing, at}`.
+  // The last answers about the claims of registrations, by id: `{claims, missing, at}`.
   #claims = new Map();
   #poll = new Poll(CLAIMS_MS, () => this.#askClaims());
   #ticker = null;
-  /** Grows with each second and each answer about claims: rows with ages and times are made again then. */
+  /** Grows each second and with each answer about claims, so that rows with ages and times are made again. */
   tick = 0;
 
   constructor(page) {
@@ -77,8 +77,8 @@ export class NowView {
     this.#ticker ??= setInterval(() => this.#ticked(), TICK_MS);
   }
 
-  /** The view is in the document again. */
-  shown() {
+  /** Restore the scroll position and the focus, because the view is in the document again. */
+  attached() {
     this.update();
     this.#list.restore();
     if (this.#list.active >= 0) this.#tree.focus({ preventScroll: true });
@@ -91,7 +91,7 @@ export class NowView {
     this.#claims.clear();
   }
 
-  /** Take the focus, at the first instance that a search has found. */
+  /** Take the focus; after a search, activate the first instance that it has found. */
   focus() {
     this.#tree.focus();
     const found = this.#searching ? this.#rows.findIndex((row) => row.kind === "instance") : 0;
@@ -103,7 +103,7 @@ export class NowView {
   }
 
   update() {
-    this.#rows = this.#flat();
+    this.#rows = this.#openRows();
     this.#tree.setAttribute("aria-rowcount", String(this.#rows.length + 1));
     this.#list.show(this.#rows);
     this.#summarize();
@@ -117,8 +117,8 @@ export class NowView {
 
   // Rows.
 
-  /** Return the rows that are open and match the search. */
-  #flat() {
+  /** Return the rows that match the search and are not in a closed row. */
+  #openRows() {
     const words = wordsOf(this.#page.router.query);
     const rows = [];
     for (const app of this.#page.registry.apps) {
@@ -140,7 +140,7 @@ export class NowView {
       if (words.length && !entries.length) continue;
       const path = `${app.name}/${version.name}`;
       const open = words.length > 0 || !this.#closed.has(path);
-      const serving = this.#page.registry.serving(app.name, version.name);
+      const serving = this.#page.registry.backendsOf(app.name, version.name);
       const stamp = `${open} ${version.online} ${JSON.stringify(serving)}`;
       rows.push({ kind: "version", key: `v/${path}`, path, open, version, serving, stamp });
       if (open) for (const entry of entries) rows.push((entry.row ??= new InstanceRow(this, entry)));
@@ -168,7 +168,7 @@ export class NowView {
     if (!event.target.closest("a")) this.#toggle(row);
   }
 
-  // Claims: who heard from an instance, and how much time is left.
+  // Claims: the nodes at which an instance has renewed, and the remaining time.
 
   async #askClaims() {
     const ids = this.#list.visible
@@ -183,7 +183,7 @@ export class NowView {
       this.#claims = new Map(ids.map((id) => [id, { claims: claims[id] ?? [], missing, at }]));
       this.#ticked();
     } catch {
-      // The next request tries again; the connection of the events says what is wrong.
+      // The next request tries again; the banner of the connection reports the problem.
     }
   }
 
@@ -192,7 +192,7 @@ export class NowView {
   #key(event) {
     const row = this.#rows[this.#list.active];
     if (this.#list.move(event.key)) {
-      // The list has moved.
+      // The list has handled the key.
     } else if (event.key === "Enter" && row) {
       if (row.kind === "instance") location.hash = explainHref(row.key);
       else this.#toggle(row);
@@ -208,14 +208,14 @@ export class NowView {
     event.preventDefault();
   }
 
-  /** Return the index of the row that a row is below. */
+  /** Return the index of the parent row of a row. */
   #parent(index) {
     const parent = { instance: "version", version: "app" }[this.#rows[index].kind];
     const above = this.#rows.findLastIndex((row, each) => each < index && row.kind === parent);
     return above < 0 ? index : above;
   }
 
-  /** Open or close a row; a search opens all that it has found. */
+  /** Open or close a row. During a search all rows are open. */
   #toggle(row) {
     if (this.#searching) return;
     if (!this.#closed.delete(row.path)) this.#closed.add(row.path);
@@ -238,13 +238,13 @@ export class NowView {
   }
 }
 
-/** Return that nothing is found, with links to where it may be. */
+/** Return a message that a search finds nothing, with links to other places to search. */
 function nothingFound(query) {
   const id = ID.exec(query.trim());
   const explain =
     id && h("a", { href: explainHref(`registration/${id.slice(1).join("/")}`) }, "Explain why it is not listed");
   const events = h("a", { href: href("events", [], query) }, "Search the events for it");
-  return [`Nothing that is listed matches “${query}”. `, explain && [explain, ", or "], events, "."];
+  return [`No listed instance matches “${query}”. `, explain && [explain, ", or "], events, "."];
 }
 
 function nothingRegistered() {
@@ -252,7 +252,7 @@ function nothingRegistered() {
   return ["No instance is registered. To register one for ten seconds: ", h("code", {}, `curl -X POST ${url}`)];
 }
 
-/** Return which backends have no member that takes traffic; null if all have one. */
+/** Return a message about the backends without a member that takes traffic; null if there are none. */
 function unservedText(names) {
   if (!names.length) return null;
   const links = names.map((name) => h("a", { href: href("deploys", ["backend", name]) }, name));

@@ -1,4 +1,4 @@
-// What happened to one instance, as all nodes saw it.
+// The events of one instance at all nodes.
 
 import { h } from "../dom.js";
 import { whatOf } from "../event_log.js";
@@ -6,17 +6,17 @@ import { list, moment } from "../format.js";
 import { compareNames } from "../registry.js";
 import { momentHref } from "../router.js";
 
-/** Events of several nodes within this time are one change that reached them; clocks differ a little. */
+/** Equal events of several nodes within this time are one change, because clocks and delays differ. */
 const SAME_MS = 10_000;
 
 /**
- * Return the events that the nodes of an explanation have of an id, newest first. `log` are the events of this node:
- * what an operator set is in them alone.
+ * Return the events of an id at the nodes of an explanation, newest first. `log` has the events of this node, because
+ * only these contain the state that an operator has set.
  */
 export function pastEvents(nodes, id, log) {
   const own = new Map(log.filter((event) => event.registration?.id === id).map((event) => [event.at, whatOf(event)]));
-  const events = together(nodes, own);
-  if (!events.length) return h("p", { class: "hint" }, "No node has an event of it any more.");
+  const events = mergeEvents(nodes, own);
+  if (!events.length) return h("p", { class: "hint" }, "No node has an event of this instance any more.");
   const items = events.map(({ at, what, seenBy }) =>
     h("li", { "data-key": `${at} ${what}` }, [
       h("a", { href: momentHref(at, id) }, moment(at, { millis: true })),
@@ -27,8 +27,8 @@ export function pastEvents(nodes, id, log) {
   return h("ol", { class: "past" }, items);
 }
 
-/** Return the events of all nodes, newest first. What several saw at about the same time is one, at the first time. */
-function together(nodes, own) {
+/** Return the events of all nodes, newest first. Equal events at about the same time are one, with the first time. */
+function mergeEvents(nodes, own) {
   const seen = nodes.flatMap(({ node, events = [] }) => events.map((event) => ({ ...event, node })));
   const found = [];
   for (const { at, event, reason, node } of seen.sort((a, b) => a.at - b.at)) {

@@ -1,4 +1,4 @@
-// What the details of a backend and of a frontend share: the title, the history, and how they are changed.
+// The common part of the details of backends and frontends: the title, the history, and the controls for changes.
 
 import { confirm, sentence } from "../dialogs.js";
 import { h, render } from "../dom.js";
@@ -7,10 +7,10 @@ import { href } from "../router.js";
 import { history, load, rollBack } from "../settings.js";
 import { differences, historyTable } from "./setting_history.js";
 
-/** A tag that no object has, so that the node refuses a change of what is not as it was shown. */
+/** An ETag that no object has, so that the node refuses a change of an object that differs from the displayed one. */
 const OUTDATED = '"outdated"';
 
-/** A history that could not be loaded is asked for again after this time. */
+/** The pause before a history is requested again that could not be loaded. */
 const RETRY_MS = 5_000;
 
 export class SettingDetail {
@@ -18,11 +18,11 @@ export class SettingDetail {
   page;
   #kind;
   #name;
-  // The last settings, newest first, of the object as it is shown; null until they are known.
+  // The last settings of the displayed object, newest first; null until they are loaded.
   #history = null;
   #problem = null;
   #loadedAt = -Infinity;
-  #shown = null;
+  #drawnSetting = null;
 
   /** `kind` is `backend` or `frontend`. */
   constructor(page, kind, name) {
@@ -39,31 +39,31 @@ export class SettingDetail {
     return `${this.#kind}/${this.#name}`;
   }
 
-  /** The backend or frontend as it is set; undefined where there is none. */
+  /** The present backend or frontend; undefined if it does not exist. */
   get object() {
     return this.page.registry[`${this.#kind}s`].get(this.#name);
   }
 
   /** Return the line below the title. */
   about() {
-    throw new Error("to be written by each kind");
+    throw new Error("subclasses define this");
   }
 
-  /** Return what each kind has between the title and the history. */
+  /** Return the elements between the title and the history. */
   body() {
-    throw new Error("to be written by each kind");
+    throw new Error("subclasses define this");
   }
 
-  /** Forget what the user has chosen and not applied. */
+  /** Forget the choices of the user that are not applied. */
   forgetChoice() {}
 
-  /** Load what events do not tell: the history. It is dropped if the object has changed meanwhile. */
+  /** Load the history, which events do not contain. Ignore the answer if the object has changed meanwhile. */
   async load() {
-    const shown = this.#shown;
+    const drawn = this.#drawnSetting;
     this.#loadedAt = performance.now();
     try {
       const settings = await history(this.page.api, this.id);
-      if (shown !== this.#shown) return;
+      if (drawn !== this.#drawnSetting) return;
       this.#history = settings;
       this.#problem = null;
     } catch (error) {
@@ -75,8 +75,8 @@ export class SettingDetail {
   update() {
     const { object } = this;
     const setting = JSON.stringify(object);
-    if (setting !== this.#shown) {
-      this.#shown = setting;
+    if (setting !== this.#drawnSetting) {
+      this.#drawnSetting = setting;
       this.#history = this.#problem = null;
       if (object) this.load();
     } else if (this.#problem !== null && performance.now() > this.#loadedAt + RETRY_MS) {
@@ -99,12 +99,12 @@ export class SettingDetail {
     );
   }
 
-  /** Ask, and change the object as it was shown: what others have changed by now, or change then, stays. */
+  /** Change the object after a confirmation. The node refuses that if the object has changed since it was drawn. */
   async ask({ act, lines, ...question }) {
-    const shown = this.#shown;
+    const drawn = this.#drawnSetting;
     let problem = null;
     const loaded = await load(this.page.api, this.id).catch((error) => (problem = error));
-    const etag = loaded !== null && JSON.stringify(loaded.body) === shown ? loaded.etag : OUTDATED;
+    const etag = loaded !== null && JSON.stringify(loaded.body) === drawn ? loaded.etag : OUTDATED;
     const done = await confirm({
       ...question,
       lines: () => lines().filter(Boolean),
@@ -120,21 +120,21 @@ export class SettingDetail {
     await this.load();
   }
 
-  /** Return the controls that change it, with the rollback at the end; null where the token does not permit changes. */
+  /** Return the controls for changes, the rollback last; null if the token does not permit changes. */
   changes(object, ...actions) {
     if (!this.page.api.canConfigure) return null;
     const attributes = { class: "card actions", "aria-label": "Change" };
     return controls(this.page, attributes, actions, this.#rollBackAction(object));
   }
 
-  /** Return sentences about a setting that is to be set again. */
+  /** Return sentences about the effect of a setting. */
   effect() {
     return [];
   }
 
   #rollBackAction(object) {
-    // The newest setting of the history must be the one that is shown, or the node would go back to another one.
-    const isCurrent = JSON.stringify(this.#history?.[0]?.[this.#kind]) === this.#shown;
+    // The newest setting of the history must be the displayed one, or the node would go back to an unexpected setting.
+    const isCurrent = JSON.stringify(this.#history?.[0]?.[this.#kind]) === this.#drawnSetting;
     const before = isCurrent ? (this.#history[1]?.[this.#kind] ?? null) : null;
     const changes = before && differences(object, before);
     const roll = () =>
@@ -142,7 +142,7 @@ export class SettingDetail {
         title: `Roll ${object.name} back?`,
         lines: () => [
           ...this.effect(before),
-          `The setting before is set again: ${changes}. A second rollback undoes this.`,
+          `This restores the previous setting: ${changes}. A second rollback undoes the first one.`,
         ],
         button: "Roll back",
         act: (options) => rollBack(this.page.api, this.id, options),
@@ -152,7 +152,7 @@ export class SettingDetail {
       h(
         "span",
         { class: "hint" },
-        before ? `to the setting before: ${changes}` : isCurrent && "There is no earlier setting.",
+        before ? `to the previous setting: ${changes}` : isCurrent && "There is no earlier setting.",
       ),
       h("button", { type: "button", disabled: before === null, onclick: roll }, "Roll back…"),
     ]);

@@ -6,7 +6,7 @@ import { table, tableRow } from "../parts.js";
 
 const UNSHOWN = new Set(["id", "resource", "name"]);
 
-/** Return a table of settings as `GET …/history` answers them; `kind` is `backend` or `frontend`. */
+/** Return a table of the settings in an answer to `GET …/history`; `kind` is `backend` or `frontend`. */
 export function historyTable(settings, kind) {
   if (settings === null) return h("p", { class: "hint" }, "Loading…");
   const rows = settings.map((setting, index) =>
@@ -18,7 +18,7 @@ export function historyTable(settings, kind) {
   return table("History", ["When", "By", "Change"], rows);
 }
 
-/** Return what a setting changed, as text. Of the oldest that is kept, the one before is not known. */
+/** Return the changes of a setting as text; all fields if the previous setting is not known. */
 export function differences(before, after) {
   if (!after) return "removed";
   const names = new Set([...fieldsOf(before ?? {}), ...fieldsOf(after)]);
@@ -28,7 +28,7 @@ export function differences(before, after) {
     if (!before) texts.push(`${name} ${to}`);
     else if (from !== to) texts.push(`${name}: ${from} → ${to}`);
   }
-  return texts.join(", ") || "the same";
+  return texts.join(", ") || "no change";
 }
 
 function fieldsOf(object) {

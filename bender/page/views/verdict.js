@@ -1,11 +1,11 @@
-// Whether an instance is in rotation, in a few words.
+// A short text that says whether an instance is in rotation.
 
 import { count } from "../format.js";
 import { membersOf, statusOf } from "../instance_status.js";
 
-/** Return `{text, state}` for an answer of `GET /explain`; the state is that of a dot. */
+/** Return `{text, state}` for an answer to `GET /explain`; `state` is the state of a dot. */
 export function verdictOf({ listed, why, registration, backends, word, checks }) {
-  // The node's sentence begins with what it is instead: expired, deregistered, hidden, offline.
+  // The node's reason begins with the state of the instance: expired, deregistered, hidden, offline.
   if (!listed) return { text: `Not listed: ${/^(\w+)/.exec(why)[1].replace("not", "unknown")}`, state: "bad" };
   const by = word?.author ? ` by ${word.author}` : "";
   if (registration.state === "maint") return { text: `No requests: set to maintenance${by}`, state: "warn" };
@@ -14,12 +14,12 @@ export function verdictOf({ listed, why, registration, backends, word, checks })
   const down = checks.filter((check) => check.down).length;
   if (down > 0 && down === checks.length) return { text: "No traffic: all load balancers find it down", state: "bad" };
   if (down > 0) return { text: `Found down by ${down} of ${count(checks.length, "load balancer")}`, state: "warn" };
-  if (registration.suspect) return { text: "Suspect: the nodes that heard from it are not heard", state: "warn" };
-  if (!backends.length) return { text: "Listed, but no backend sends to this version", state: "warn" };
+  if (registration.suspect) return { text: "Suspect: the nodes at which it renewed are unreachable", state: "warn" };
+  if (!backends.length) return { text: "Listed, but no backend sends requests to this version", state: "warn" };
   return { text: "In rotation", state: "ok" };
 }
 
-/** Return a sentence for each backend that an instance serves: how many of its members take traffic without it. */
+/** Return a sentence for each backend of an instance: how many of its other members take traffic. */
 export function othersTaking({ registry, traffic }, { id, app, version }, backends) {
   const entry = registry.get(id);
   const own = entry && statusOf(entry, traffic).takesTraffic ? 1 : 0;
