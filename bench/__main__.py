@@ -1,8 +1,9 @@
 """Run all measurements, one after the other, and print one table of results: `make bench`, or `python -m bench`.
 
-With names of measurements only those are run. `--quick` checks that everything works: runs are short and few, and the
-figures mean nothing. Each measurement is a process that leaves a file of figures; comparisons with other systems are
-made within a measurement, in turns. If one fails, the others go on, and the exit status is not 0.
+With names of measurements, only these are run. `--quick` makes few and short runs, which check that everything works,
+but whose figures mean nothing. Each measurement is a process that writes a file of figures. A comparison with another
+system is one measurement, in which the systems take turns. If a measurement fails, the others are still run, and the
+exit status is not 0.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from bench.figures import RESULTS, Target, machine, print_table, say
+from bench.figures import RESULTS, Target, machine, print_line, print_table
 from bench.peers import set_up
 
 TARGET_TURN_MS = 20.0
@@ -30,7 +31,7 @@ class Measurement:
     """A module `bench.NAME`, its arguments, the arguments for a quick run, and the programs that it needs."""
 
     name: str
-    words: Sequence[str] = ()
+    arguments: Sequence[str] = ()
     quick: Sequence[str] = ()
     peers: Sequence[str] = field(default=())
 
@@ -67,8 +68,8 @@ MEASUREMENTS = (
 
 
 @frozen
-class Done:
-    """The figures of a measurement, None if it failed, and the time that it took."""
+class Result:
+    """The figures of a measurement, None if it failed, and its duration."""
 
     name: str
     figures: Mapping[str, Any] | None
@@ -96,33 +97,33 @@ def main() -> None:
         set_up(peer)
     done = [run(each, options.results, quick=options.quick) for each in chosen]
     targets = [target for each in done for target in each.targets] + longest_turn(done)
-    conclude(done, targets, options)
+    print_and_save(done, targets, options)
     if not all(each.figures for each in done):
         sys.exit(1)
 
 
-def run(measurement: Measurement, results: Path, *, quick: bool) -> Done:
+def run(measurement: Measurement, results: Path, *, quick: bool) -> Result:
     """Run one measurement, which prints its own table."""
-    say(f"\n--- {measurement.name}")
+    print_line(f"\n--- {measurement.name}")
     file = results / f"{measurement.name}.json"
     file.unlink(missing_ok=True)
-    words = measurement.quick if quick else measurement.words
-    command = [sys.executable, "-m", f"bench.{measurement.name}", *words, f"--json={file}"]
+    arguments = measurement.quick if quick else measurement.arguments
+    command = [sys.executable, "-m", f"bench.{measurement.name}", *arguments, f"--json={file}"]
     began = time.monotonic()
     status = _status(command)
     took_s = time.monotonic() - began
     if status:
-        say(f"FAILED  {measurement.name}: see above")
-        return Done(measurement.name, None, took_s)
-    return Done(measurement.name, json.loads(file.read_text()), took_s)
+        print_line(f"FAILED  {measurement.name}: see above")
+        return Result(measurement.name, None, took_s)
+    return Result(measurement.name, json.loads(file.read_text()), took_s)
 
 
 def _status(command: Sequence[str]) -> int:
-    """Run a command, and end it before this process ends, so that all that it started ends as well."""
+    """Run a command. End it before this process ends, so that its child processes end as well."""
     process = subprocess.Popen(command)  # noqa: S603 - our own words
     try:
         return process.wait()
-    except KeyboardInterrupt:  # which it has had too
+    except KeyboardInterrupt:  # the command has received it too
         process.wait()
         sys.exit(130)
     except SystemExit:
@@ -131,7 +132,7 @@ def _status(command: Sequence[str]) -> int:
         raise
 
 
-def longest_turns(done: Sequence[Done]) -> list[tuple[float, str]]:
+def longest_turns(done: Sequence[Result]) -> list[tuple[float, str]]:
     """Return the longest turns of reactors and their measurements, the longest first."""
     turns = [
         (turn_ms, f"{each.name}, {what}")
@@ -142,7 +143,7 @@ def longest_turns(done: Sequence[Done]) -> list[tuple[float, str]]:
     return sorted(turns, reverse=True)
 
 
-def longest_turn(done: Sequence[Done]) -> list[Target]:
+def longest_turn(done: Sequence[Result]) -> list[Target]:
     """Return the target for the longest turn in all measurements."""
     return [
         Target(f"longest reactor turn in all of these ({where})", [turn_ms], "ms", most=TARGET_TURN_MS)
@@ -150,18 +151,20 @@ def longest_turn(done: Sequence[Done]) -> list[Target]:
     ]
 
 
-def conclude(done: Sequence[Done], targets: Sequence[Target], options: argparse.Namespace) -> None:
-    """Print the table; write the file and the picture."""
-    rows = [[target.what, target.wanted, target.measured, target.verdict] for target in targets]
+def print_and_save(done: Sequence[Result], targets: Sequence[Target], options: argparse.Namespace) -> None:
+    """Print the table of targets; write the summary and the picture."""
+    rows = [[target.what, target.bound, target.measured, target.verdict] for target in targets]
     rows += [[f"{each.name} failed", "", "", "MISSED"] for each in done if not each.figures]
-    title = "What is to be shown, and what was measured: medians, with the extremes of the repetitions in brackets"
+    title = "All targets, and the measured medians, with the extremes of the repetitions in brackets"
     print_table(title, ["what", "target", "measured", "met or MISSED"], rows)
     for turn_ms, where in longest_turns(done):
         if turn_ms > TARGET_TURN_MS:
-            say(f"over {TARGET_TURN_MS:g} ms: a turn of {turn_ms:,.1f} ms in {where}")
+            print_line(f"over {TARGET_TURN_MS:g} ms: a turn of {turn_ms:,.1f} ms in {where}")
     if options.quick:
-        say("This was a quick run, which only checks that everything works: its figures mean nothing.")
-    say(f"{sum(target.met for target in targets)} of {len(rows)} met, in {sum(each.took_s for each in done):,.0f} s")
+        print_line("This was a quick run, which only checks that everything works: its figures mean nothing.")
+    print_line(
+        f"{sum(target.is_met for target in targets)} of {len(rows)} met, in {sum(each.took_s for each in done):,.0f} s"
+    )
     summary = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "quick": options.quick,
@@ -174,12 +177,12 @@ def conclude(done: Sequence[Done], targets: Sequence[Target], options: argparse.
     options.results.mkdir(parents=True, exist_ok=True)
     file = options.results / "summary.json"
     file.write_text(json.dumps(summary, indent=1) + "\n")
-    say(f"written to {file}")
+    print_line(f"written to {file}")
     if options.picture:
         from bench.picture import draw  # noqa: PLC0415 - it needs matplotlib, and nothing else does
 
         draw(targets, options.picture)
-        say(f"written to {options.picture}")
+        print_line(f"written to {options.picture}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What HAProxy's agent-checks cost a node, beside requests for the same registrations.
 
-A thousand servers are asked for once a second, each on a connection of its own, as HAProxy does: by a line to
-`--agent`, or by `GET /registrations/…` to the API, one after the other at even intervals. What counts is the processor
-time of the node. Registrations are renewed meanwhile, and the time that takes shows whether renewals wait.
+A client asks about a thousand servers once a second, each time on a new connection, as HAProxy does. The question is a
+line to `--agent`, or `GET /registrations/…` to the API. Questions are sent one after the other at even intervals. The
+measured value is the processor time of the node. Meanwhile registrations are renewed, to show whether renewals wait.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from bench.figures import Target, arguments, percentile, print_table, spread, write
-from bench.nodes import LOOPBACK, Connection, Node, cluster, connected, fill, free_ports, id_of, path_of, renewing
+from bench.nodes import LOOPBACK, Connection, Node, cluster, connect, fill, free_ports, id_of, path_of, renew_request
 
 #: Checks between two renewals.
 RENEW_EVERY = 20
@@ -27,7 +27,7 @@ TARGET_OF_REQUEST = 0.6
 
 @frozen
 class Run:
-    """Of one kind of question: the core that the node used, in percent, per question, and the times of renewals."""
+    """The results for one kind of question: the node's processor time, in all and per question, and renewal times."""
 
     core_percent: float
     us_each: float
@@ -36,7 +36,7 @@ class Run:
 
 
 def check(port: int, number: int) -> None:
-    """Ask for an instance by a line, as HAProxy does."""
+    """Ask about an instance with a line, as HAProxy does."""
     line = id_of(number).removeprefix("registration/")
     if (answer := exchange(port, f"{line}\n".encode())) != b"ready up 100%\n":
         raise SystemExit(f"A check of {line} was answered {answer!r}.")
@@ -50,9 +50,9 @@ def request(port: int, number: int) -> None:
 
 
 def exchange(port: int, sent: bytes) -> bytes:
-    """Send this on a new connection; return all that is received until its end."""
+    """Send bytes on a new connection; return all bytes that are received until its end."""
     received = b""
-    with connected(port) as connection:
+    with connect(port) as connection:
         connection.sendall(sent)
         while piece := connection.recv(1 << 16):
             received += piece
@@ -69,7 +69,7 @@ def measure(node: Node, ask: Callable[[int], None], servers: int, seconds: float
             ask(asked % servers)
             if asked % RENEW_EVERY == 0:
                 sent = time.monotonic()
-                renewals.ask(renewing([asked % servers]))
+                renewals.ask(renew_request([asked % servers]))
                 renewals_ms.append(1000 * (time.monotonic() - sent))
         took_s, used_s = time.monotonic() - began, node.cpu_s - cpu_s
     count = int(servers * seconds)

@@ -21,7 +21,7 @@ from typing import Any
 from attrs import define, frozen
 
 from bench.figures import Target, arguments, percentile, print_table, spread, write
-from bench.nodes import LOOPBACK, PATIENCE_S, Connection, Node, Process, free_ports, get, place_for_processes, post
+from bench.nodes import LOOPBACK, PATIENCE_S, Connection, Node, Process, free_ports, get, post, processes_in_folder
 from bench.peers import set_up
 from tests.twistd_command import twistd
 from tests.waiting import holds_within
@@ -154,7 +154,7 @@ class Members:
 def driven() -> Iterator[tuple[Node, Driver, Members]]:
     """Yield a node, a driver with its HAProxy, and all members."""
     haproxy = shutil.which("haproxy") or str(set_up("haproxy") / "haproxy")
-    with place_for_processes() as (place, processes):
+    with processes_in_folder() as (place, processes):
         node = Node(place)
         processes.append(node)
         node.wait_until_ready()

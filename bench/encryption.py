@@ -18,7 +18,7 @@ from pathlib import Path
 from attrs import frozen
 
 from bench.figures import Target, arguments, percentile, print_table, spread, write
-from bench.nodes import LOOPBACK, Connection, Node, cluster, connected, id_of, path_of, place_for_processes, post
+from bench.nodes import LOOPBACK, Connection, Node, cluster, connect, id_of, path_of, post, processes_in_folder
 from bench.peers import Run, print_runs, ratios, run
 from bench.registering import AS_PATHS
 from bender.tls import issuing
@@ -52,7 +52,7 @@ class Reader:
 
     def __init__(self, node: Node) -> None:
         self.seen_at: dict[bytes, float] = {}
-        self._connection = connected(node.events, node.context)
+        self._connection = connect(node.events, node.context)
         self._connection.settimeout(None)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -104,7 +104,7 @@ def latencies(tls: Path | None, seconds: float) -> Latencies:
 
 def registrations(tls: Path | None, seconds: int) -> Run:
     """Run a node once under the load of wrk."""
-    with place_for_processes() as (place, processes):
+    with processes_in_folder() as (place, processes):
         node = Node(place, tls=tls)
         processes.append(node)
         node.wait_until_ready()
@@ -124,7 +124,7 @@ def main() -> None:
     parser.set_defaults(repetitions=5)
     parser.add_argument("--seconds", type=int, default=4, help="length of one run (default: %(default)s)")
     options = parser.parse_args()
-    with place_for_processes() as (place, _):
+    with processes_in_folder() as (place, _):
         kinds = {"plain": None, "TLS": certificates(place)}
         runs: dict[str, list[Run]] = {name: [] for name in kinds}
         delays: dict[str, list[Latencies]] = {name: [] for name in kinds}

@@ -1,7 +1,7 @@
-"""The common end of all measurements: percentiles, targets, tables, and files for programs.
+"""The common functions of all measurements: percentiles, targets, tables, and files of figures.
 
-All figures of one run go to one JSON file, with the machine and its load, because a figure without them says little.
-`python -m bench` reads these files for the table of everything.
+All figures of one run are written to one JSON file, with the machine and its load, because figures depend on these.
+`python -m bench` reads these files for the table of all targets.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return middle if len(values) < 2 else f"{middle} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
-def say(text: str = "") -> None:
-    """Print a line at once."""
+def print_line(text: str = "") -> None:
+    """Print a line and flush the output."""
     print(text, flush=True)  # noqa: T201
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: the first column to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in (columns, *rows)) for i in range(len(columns))]
-    say(f"\n{title}\n")
+    print_line(f"\n{title}\n")
     for first, *others in (columns, ["-" * width for width in widths], *rows):
         cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        say("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    say()
+        print_line("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+    print_line()
 
 
 @frozen
@@ -68,15 +68,15 @@ class Target:
         return median(self.values)
 
     @property
-    def met(self) -> bool:
+    def is_met(self) -> bool:
         return (self.most is None or self.value <= self.most) and (self.least is None or self.value >= self.least)
 
     @property
     def verdict(self) -> str:
-        return "met" if self.met else "MISSED"
+        return "met" if self.is_met else "MISSED"
 
     @property
-    def wanted(self) -> str:
+    def bound(self) -> str:
         """The bound, as text."""
         side, bound = ("at most", self.most or 0.0) if self.least is None else ("at least", self.least)
         return (
@@ -92,8 +92,8 @@ class Target:
         return f"{spread(self.values, digits)} {self.unit}".rstrip()
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON, for `from_document`."""
-        return {**attrs.asdict(self), "median": self.value, "met": self.met}
+        """Return the target as JSON, for `from_document`."""
+        return {**attrs.asdict(self), "median": self.value, "met": self.is_met}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Target:
@@ -103,11 +103,11 @@ class Target:
 def print_targets(targets: Sequence[Target]) -> None:
     """Print whether the targets are met."""
     for target in targets:
-        say(f"{target.verdict:6}  {target.what}: {target.measured}, {target.wanted}")
+        print_line(f"{target.verdict:6}  {target.what}: {target.measured}, {target.bound}")
 
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:
-    """Return the options of every measurement. From now on SIGTERM ends it in order, with all that it started."""
+    """Return a parser with the options of every measurement. From now on SIGTERM raises `SystemExit`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("This measurement was ended."))
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=3, help="how often to measure (default: %(default)s)")
@@ -122,13 +122,13 @@ def write(
     targets: Sequence[Target] = (),
     turns_ms: Mapping[str, float] | None = None,
 ) -> None:
-    """Print the targets and put all figures of one run into a file; attrs values become objects.
+    """Print the targets and write all figures of one run into a file. Values of attrs classes become objects.
 
-    `turns_ms` are the longest turns of reactors: whose and at what, and how many milliseconds of processor time.
+    `turns_ms` has the longest turns of reactors in milliseconds of processor time, by a description of node and load.
     """
     print_targets(targets)
     for what, turn_ms in (turns_ms or {}).items():
-        say(f"        longest turn, {what}: {turn_ms:.1f} ms")
+        print_line(f"        longest turn, {what}: {turn_ms:.1f} ms")
     path = path or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {
@@ -139,7 +139,7 @@ def write(
         "turns_ms": turns_ms or {},
     }
     path.write_text(json.dumps({**document, **figures}, indent=1, default=attrs.asdict) + "\n")
-    say(f"written to {path}")
+    print_line(f"written to {path}")
 
 
 def machine() -> dict[str, Any]:

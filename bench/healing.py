@@ -33,7 +33,7 @@ from bench.nodes import (
     fill,
     free_ports,
     get,
-    place_for_processes,
+    processes_in_folder,
     wait_for_copies,
 )
 from tests.waiting import holds_within
@@ -89,7 +89,7 @@ class Relay(Process):
 @contextmanager
 def relayed() -> Iterator[tuple[list[Node], Relay]]:
     """Yield two ready nodes that can be cut from each other."""
-    with place_for_processes() as (place, processes):
+    with processes_in_folder() as (place, processes):
         ports = free_ports(2)
         nodes = []
         for address, port in zip(NOWHERE, ports, strict=True):
@@ -116,9 +116,9 @@ def heal(nodes: list[Node], relay: Relay, count: int, more: int) -> Heal:
         if [peer["state"] for peer in node.status()["peers"]] != ["silent"]:
             raise SystemExit(f"The cut has no effect; the peers of a node: {node.status()['peers']}")
         node.take_figures()
-    if second.listed != count:
+    if second.registration_count != count:
         raise SystemExit(
-            f"The second node lists {second.listed} registrations, and should list the {count} from before the cut."
+            f"The second node lists {second.registration_count} registrations, and not the {count} from before the cut."
         )
     healed_ns = int(relay.ask("heal"))
     agreed_ns = _wait_for_agreement(nodes, count + more)
@@ -140,7 +140,9 @@ def _wait_for_agreement(nodes: list[Node], count: int) -> int:
             return states[0] == states[1] and states[0][0] == count
 
         if not holds_within(PATIENCE_S, agree, LOOK_S):
-            raise SystemExit(f"The nodes do not agree: they list {[node.listed for node in nodes]} of {count}.")
+            raise SystemExit(
+                f"The nodes do not agree: they list {[node.registration_count for node in nodes]} of {count}."
+            )
         return time.monotonic_ns()
 
 

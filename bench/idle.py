@@ -1,9 +1,9 @@
 """The cost of five nodes whose registrations are only renewed.
 
-Hosts with 50 instances each renew them in one `POST /renewals` every few seconds: always at the node where they
-registered (sticky), or at the next node every time (rotating). For each node: processor time, and bytes among peers,
-both ways, without the clients' bytes, which are shown beside them. With sticky clients the bytes among peers must not
-depend on how much is renewed; the row without registrations is what to compare with.
+Each host renews its 50 instances with one `POST /renewals` every few seconds: always at the node where they registered
+(sticky), or at the next node every time (rotating). The results for a node are its processor time, its bytes exchanged
+with peers, and its bytes exchanged with clients. With sticky clients, the bytes among peers must not depend on the
+number of renewals, so compare them with the row without registrations.
 
 The nodes are instrumented (see `bench.instrumented`), which costs them about a microsecond for each turn and each read.
 """
@@ -18,7 +18,7 @@ from typing import Any
 from attrs import frozen
 
 from bench.figures import Target, arguments, print_table, spread, write
-from bench.nodes import Connection, Node, cluster, longest_turn_ms, registering, renewing
+from bench.nodes import Connection, Node, cluster, longest_turn_ms, register_request, renew_request
 
 NODES = 5
 INSTANCES_PER_HOST = 50
@@ -37,7 +37,7 @@ TARGET_PERCENT = 10.0
 
 @frozen
 class Case:
-    """What is registered, and how its clients renew."""
+    """The number of registrations, and the way in which clients renew them."""
 
     name: str
     registrations: int
@@ -60,7 +60,7 @@ FEW, MANY, USUAL = "1,000 sticky", "100,000 sticky", "2,000 sticky"
 
 @frozen
 class Run:
-    """Figures of the mean node per second: percent of a processor, bytes among peers and with clients, both ways."""
+    """The means of all nodes per second: percent of a processor, bytes with peers and bytes with clients, both ways."""
 
     cpu_percent: float
     busiest_cpu_percent: float
@@ -76,7 +76,7 @@ class Hosts:
         self._rotating = case.rotating
         self._connections = [Connection(node.api) for node in nodes]
         hosts = range(0, case.registrations, INSTANCES_PER_HOST)
-        self._requests = [renewing(range(first, first + INSTANCES_PER_HOST)) for first in hosts]
+        self._requests = [renew_request(range(first, first + INSTANCES_PER_HOST)) for first in hosts]
         self._due = 0
         self._begin = time.monotonic()
 
@@ -85,14 +85,14 @@ class Hosts:
         for i, connection in enumerate(self._connections):
             for host in range(i, len(self._requests), len(self._connections)):
                 first = host * INSTANCES_PER_HOST
-                connection.ask_all([registering(number) for number in range(first, first + INSTANCES_PER_HOST)])
+                connection.ask_all([register_request(number) for number in range(first, first + INSTANCES_PER_HOST)])
             for host, request in enumerate(self._requests):  # none may expire while the others register
                 if host % len(self._connections) <= i:
                     self._connections[host % len(self._connections)].ask(request)
         self._begin = time.monotonic()
 
     def renew(self, seconds: float) -> None:
-        """Renew for a time; every instance must be known at every node."""
+        """Renew for a time. Each node must know each instance."""
         until = time.monotonic() + seconds
         while self._requests and (due_at := self._begin + self._due * RENEW_EVERY_S / len(self._requests)) < until:
             time.sleep(max(0.0, due_at - time.monotonic()))
@@ -118,8 +118,10 @@ def measure(case: Case, seconds: float) -> Run:
         percents = [(node.cpu_s - before_s) / took_s * 100 for node, before_s in zip(nodes, cpu_s, strict=True)]
         figures = [node.take_figures() for node in nodes]
         for node in nodes:
-            if node.listed != case.registrations:
-                raise SystemExit(f"A node lists {node.listed} registrations, and should list {case.registrations}.")
+            if node.registration_count != case.registrations:
+                raise SystemExit(
+                    f"A node lists {node.registration_count} registrations, and should list {case.registrations}."
+                )
     api_bytes = [sum(each["passed"].get(str(node.api), (0, 0))) for node, each in zip(nodes, figures, strict=True)]
     all_bytes = [sum(map(sum, each["passed"].values())) for each in figures]
     return Run(

@@ -1,7 +1,7 @@
 """`twistd` with an instrumented reactor: measure the processor time of single turns, and the bytes through its sockets.
 
-Use: python -m bench.instrumented FILE TWISTD-ARGUMENTS. At each SIGUSR1 the figures since the last one are written to
-FILE. bender itself has no code for this; the measuring costs about a microsecond per turn.
+Use: python -m bench.instrumented FILE TWISTD-ARGUMENTS. SIGUSR1 writes the figures since the last SIGUSR1 to FILE.
+bender itself has no code for this. Measuring costs about a microsecond per turn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OUTGOING = 0
 
 
 class Probe:
-    """The figures since the last report; times in seconds of processor time of the reactor's thread."""
+    """The figures since the last report. Times are in seconds of processor time of the reactor's thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

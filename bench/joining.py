@@ -1,10 +1,9 @@
 """How much longer a new node takes to be ready in a cluster with 100,000 registrations than in an empty one.
 
-Two nodes; a third is started, and `GET /ready` sent every few milliseconds until it is answered 200; then the third
-stops. This is done while the two are empty, and again when both have the registrations. The time is that of the whole
-process from its start. The nodes are instrumented (see `bench.instrumented`): the longest turn of a reactor is the
-longest time that anything else had to wait there, in processor time, so that other processes on the machine do not
-count.
+While two nodes run, a third node is started, gets `GET /ready` every few milliseconds until it answers 200, and is
+stopped. This is done first with empty nodes, and then with all registrations. The measured time begins with the start
+of the process. The nodes are instrumented (see `bench.instrumented`). The longest turn of a reactor is the longest time
+for which other work had to wait, in processor time, so that other processes on the machine do not matter.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 from attrs import frozen
 
 from bench.figures import Target, arguments, print_table, spread, write
-from bench.nodes import Node, cluster, fill, longest_turn_ms, place_for_processes, wait_for_copies
+from bench.nodes import Node, cluster, fill, longest_turn_ms, processes_in_folder, wait_for_copies
 
 TARGET_S = 1.5
 
@@ -28,10 +27,10 @@ APART_S = 2.0
 
 @frozen
 class Join:
-    """`ready_s` from start to readiness; longest turns of the new node since it ran, and of the others meanwhile.
+    """The time `ready_s` from start to readiness, and the longest turns of the new node and of the others until then.
 
-    `listed` is the share of the registrations that it listed when it was ready; less than all is possible only if it
-    took longer than five intervals.
+    `listed` is the share of the registrations that the new node listed when it was ready. It is less than 1 only if the
+    node needed more than five intervals.
     """
 
     ready_s: float
@@ -51,7 +50,7 @@ def join(place: Path, nodes: list[Node]) -> Join:
         newcomer.wait_until_ready()
         ready_s = time.monotonic() - began
         mine, others = newcomer.take_figures(), [node.take_figures() for node in nodes]
-        listed = newcomer.listed / (nodes[0].listed or 1)
+        listed = newcomer.registration_count / (nodes[0].registration_count or 1)
     finally:
         newcomer.stop()
     time.sleep(APART_S)
@@ -63,7 +62,7 @@ def main() -> None:
     parser.add_argument("--registrations", type=int, default=100_000, help="(default: %(default)s)")
     options = parser.parse_args()
     count = options.registrations
-    with cluster(2, instrumented=True) as nodes, place_for_processes() as (place, _):
+    with cluster(2, instrumented=True) as nodes, processes_in_folder() as (place, _):
         empty = [join(place, nodes) for _ in range(options.repetitions)]
         fill(nodes[0], count)
         filling = nodes[0].take_figures()

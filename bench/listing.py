@@ -8,7 +8,7 @@ turn the answer must be unchanged.
 from __future__ import annotations
 
 from bench.figures import Target, arguments, write
-from bench.nodes import Connection, Node, cluster, fill, get, place_for_processes
+from bench.nodes import Connection, Node, cluster, fill, get, processes_in_folder
 from bench.peers import Run, Server, bare, load, print_runs, ratios, run
 
 #: In 20 apps of 100 each.
@@ -37,7 +37,7 @@ def ask(port: int) -> bytes:
 def measure_both(seconds: int, repetitions: int) -> tuple[dict[str, list[Run]], int]:
     """Return the runs of each, and the size of the answer in bytes."""
     runs: dict[str, list[Run]] = {"bender": [], "twisted.web": []}
-    with cluster(1) as (node,), place_for_processes() as (place, processes):
+    with cluster(1) as (node,), processes_in_folder() as (place, processes):
         fill(node, REGISTRATIONS)
         body = ask(node.api)
         if body.count(b'"id":"registration/') != MEMBERS:

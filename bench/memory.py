@@ -11,8 +11,8 @@ import time
 
 from attrs import frozen
 
-from bench.figures import Target, arguments, print_table, say, spread, write
-from bench.nodes import Connection, Node, fill, get, path_of, place_for_processes
+from bench.figures import Target, arguments, print_line, print_table, spread, write
+from bench.nodes import Connection, Node, fill, get, path_of, processes_in_folder
 
 TARGET_BYTES = 600
 
@@ -31,7 +31,7 @@ class Run:
 
 
 def measure(count: int) -> Run:
-    with place_for_processes() as (place, processes):
+    with processes_in_folder() as (place, processes):
         first = Node(place)
         processes.append(first)
         first.wait_until_ready()
@@ -47,8 +47,8 @@ def measure(count: int) -> Run:
         second.wait_until_ready()
         time.sleep(SETTLE_S)
         for node in (first, second):
-            if node.listed != count:
-                raise SystemExit(f"A node lists {node.listed} registrations, and should list {count}.")
+            if node.registration_count != count:
+                raise SystemExit(f"A node lists {node.registration_count} registrations, and should list {count}.")
         return Run(
             (first.rss_bytes - first_bytes) / count,
             (second.rss_bytes - empty_bytes) / count,
@@ -59,7 +59,7 @@ def measure(count: int) -> Run:
 
 def body_bytes() -> int:
     """Return the size of a registration as JSON."""
-    with place_for_processes() as (place, processes):
+    with processes_in_folder() as (place, processes):
         node = Node(place)
         processes.append(node)
         node.wait_until_ready()
@@ -80,8 +80,8 @@ def main() -> None:
     ]
     title = f"Memory for one of {count:,} registrations of {size} bytes as JSON, median of {options.repetitions} runs"
     print_table(title, ["", "bytes"], rows)
-    say(f"MiB of a node without any: {spread([run.empty_mib for run in runs], 0)}")
-    say(f"MiB of the one where they registered: {spread([run.full_mib for run in runs], 0)}\n")
+    print_line(f"MiB of a node without any: {spread([run.empty_mib for run in runs], 0)}")
+    print_line(f"MiB of the one where they registered: {spread([run.full_mib for run in runs], 0)}\n")
     targets = [
         Target(f"memory for one of {count:,}, {where}", values, "bytes", most=TARGET_BYTES)
         for where, values in (

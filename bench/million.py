@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from bench.figures import Target, arguments, percentile, print_table, spread, write
-from bench.nodes import Connection, Node, cluster, fill, get, renewing
+from bench.nodes import Connection, Node, cluster, fill, get, renew_request
 from bench.renewals import TARGET_PER_S as TARGET_RENEWALS_PER_S
 from bench.renewals import Run as Renewals
 from bench.renewals import renew
@@ -89,7 +89,7 @@ def list_apps(node: Node, count: int) -> list[float]:
 
 def renew_all(node: Node, count: int, seconds: float) -> Renewals:
     """Renew all registrations once, then measure renewals for some seconds."""
-    requests = [renewing(range(i, min(i + BATCH, count))) for i in range(0, count, BATCH)]
+    requests = [renew_request(range(i, min(i + BATCH, count))) for i in range(0, count, BATCH)]
     with Connection(node.api) as connection:
         for request in requests:
             status, body = connection.ask(request)
@@ -107,8 +107,8 @@ def measure(count: int, seconds: float, lists: int) -> tuple[Run, dict[str, floa
         node.take_figures()
         filled_s = fill(node, count)
         turns_ms[f"registering {count:,}"] = node.longest_turn_ms()
-        if node.listed != count:
-            raise SystemExit(f"The node lists {node.listed:,} registrations, and should list {count:,}.")
+        if node.registration_count != count:
+            raise SystemExit(f"The node lists {node.registration_count:,} registrations, and should list {count:,}.")
         time.sleep(SETTLE_S)
         each_bytes = (node.rss_bytes - empty_bytes) / count
         renewals = renew_all(node, count, seconds)

@@ -51,7 +51,7 @@ def cpu_s_of(pid: int) -> float:
 
 
 class Process:
-    """A process whose output goes to a file. It is ended by its id."""
+    """A process whose output goes to a file."""
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self.log = log
@@ -77,7 +77,7 @@ class Process:
     def wait_until_answers(
         self, port: int, request: bytes, apart_s: float, context: ssl.SSLContext | None = None
     ) -> None:
-        """Wait until it answers this request with 200; send it every `apart_s`, with TLS if there is a context."""
+        """Send this request every `apart_s` until the process answers 200, with TLS if there is a context."""
 
         def answers() -> bool:
             self.require_running()
@@ -92,18 +92,18 @@ class Process:
 
     @property
     def cpu_s(self) -> float:
-        """Processor time of all its threads since it started."""
+        """The processor time of all threads of the process since it started."""
         return cpu_s_of(self.pid)
 
     @property
     def rss_bytes(self) -> int:
-        """Its resident memory."""
+        """The resident memory of the process."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     @property
     def rss_bytes_max(self) -> int:
-        """The peak of its resident memory."""
+        """The peak of the resident memory of the process."""
         peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
         assert peak, "Linux has it for every running process"
         return int(peak[1]) * 1024
@@ -144,8 +144,8 @@ class Node(Process):
             return json.loads(connection.ask(get("/status"))[1])
 
     @property
-    def listed(self) -> int:
-        """The number of registrations that it lists."""
+    def registration_count(self) -> int:
+        """The number of registrations that the node lists."""
         listed: int = self.status()["counts"]["registrations"]
         return listed
 
@@ -168,10 +168,10 @@ def longest_turn_ms(figures: Any) -> float:
 
 
 @contextmanager
-def place_for_processes() -> Iterator[tuple[Path, list[Process]]]:
-    """Yield a folder for files, and a list; the processes in the list are stopped at the end.
+def processes_in_folder() -> Iterator[tuple[Path, list[Process]]]:
+    """Yield a folder for files, and a list of processes, which are stopped at the end.
 
-    The folder is in memory if there is room, so that no disk takes part.
+    The folder is in memory if there is room, so that the speed of a disk does not matter.
     """
     roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES_MIN
     with tempfile.TemporaryDirectory(prefix="bender-bench-", dir=_MEMORY if roomy else None) as folder:
@@ -188,7 +188,7 @@ def cluster(
     size: int, *, instrumented: bool = False, options: Sequence[str] = (), tls: Path | None = None
 ) -> Iterator[list[Node]]:
     """Yield ready nodes, each of which has the nodes started before it as peers."""
-    with place_for_processes() as (place, processes):
+    with processes_in_folder() as (place, processes):
         nodes: list[Node] = []
         for _ in range(size):
             node = Node(place, nodes, instrumented=instrumented, options=options, tls=tls)
@@ -200,7 +200,7 @@ def cluster(
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that are free now, outside of the range that the system gives to connections."""
+    """Return ports that are free now, outside of the range from which the system takes ports for connections."""
     given_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     ports: list[int] = []
     while len(ports) < count:
@@ -211,7 +211,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def connected(port: int, context: ssl.SSLContext | None = None) -> socket.socket:
+def connect(port: int, context: ssl.SSLContext | None = None) -> socket.socket:
     """Return a connection to a port of this machine, with TLS if there is a context."""
     plain = socket.create_connection((LOOPBACK, port), PATIENCE_S)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -222,7 +222,7 @@ class Connection:
     """A kept-alive HTTP connection. Answers have a Content-Length, or come in chunks, or have no body."""
 
     def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
-        self.socket = connected(port, context)
+        self.socket = connect(port, context)
         self._received = b""
 
     def __enter__(self) -> Self:
@@ -240,7 +240,7 @@ class Connection:
         return status, b"".join(pieces)
 
     def begin(self) -> tuple[int, Iterator[bytes]]:
-        """Return the status of the next answer, and its body in pieces as they come; the caller has to take all."""
+        """Return the status of the next answer, and an iterator of the pieces of its body, which must be exhausted."""
         while (end := self._received.find(b"\r\n\r\n")) < 0:
             self._read()
         head, self._received = self._received[:end], self._received[end + 4 :]
@@ -317,24 +317,26 @@ def path_of(number: int) -> str:
     return "/registrations/" + "/".join(map(str, instance(number)))
 
 
-def registering(number: int, ttl_s: float | None = None) -> bytes:
+def register_request(number: int, ttl_s: float | None = None) -> bytes:
     """Return the request that registers an instance."""
     app, version, host, port = instance(number)
     wanted = {"app": app, "version": version, "host": host, "port": port, "meta": {"zone": "a"}}
     return post("/registrations", wanted if ttl_s is None else {**wanted, "ttl": ttl_s})
 
 
-def renewing(numbers: Iterable[int]) -> bytes:
+def renew_request(numbers: Iterable[int]) -> bytes:
     """Return the request that renews these instances."""
     return post("/renewals", {"ids": [id_of(number) for number in numbers]})
 
 
 def fill(node: Node, count: int, *, first: int = 0, ttl_s: float = 3600.0) -> float:
-    """Register this number of instances at a node, without the need to renew them; return the time that it took."""
+    """Register instances with a long ttl at a node; return the seconds of the requests."""
     took_s = 0.0
     with Connection(node.api) as connection:
         for begin in range(first, first + count, MADE_AT_ONCE):
-            requests = [registering(number, ttl_s) for number in range(begin, min(begin + MADE_AT_ONCE, first + count))]
+            requests = [
+                register_request(number, ttl_s) for number in range(begin, min(begin + MADE_AT_ONCE, first + count))
+            ]
             began = time.monotonic()
             connection.ask_all(requests)
             took_s += time.monotonic() - began
@@ -343,5 +345,7 @@ def fill(node: Node, count: int, *, first: int = 0, ttl_s: float = 3600.0) -> fl
 
 def wait_for_copies(node: Node, count: int) -> None:
     """Wait until a node lists this number of registrations."""
-    if not holds_within(2 * PATIENCE_S, lambda: node.listed == count, 0.2):
-        raise SystemExit(f"A node lists {node.listed} registrations and not the {count} that were made elsewhere.")
+    if not holds_within(2 * PATIENCE_S, lambda: node.registration_count == count, 0.2):
+        raise SystemExit(
+            f"A node lists {node.registration_count} registrations and not the {count} that were made elsewhere."
+        )

@@ -1,10 +1,11 @@
-"""What a node does when ten times as much is asked of it as it can do.
+"""How a node behaves under ten times the load that it can handle.
 
-The peak of a kind of load is what a node answers on 32 connections that send a request at a time. Then 320 connections
-send ten at a time, without waiting for answers. The first kind is renewals and registrations, the second has lists and
-explanations among them, which an overloaded node turns away. Meanwhile instances run by `bender run` that must not be
-lost, with the shortest ttl. What counts is what is answered with success in a second, whether an instance went offline,
-and how soon after the load a list is answered as before it.
+The peak for a kind of load is the number of answers per second to 32 connections that send one request at a time. Then
+320 connections send ten requests at a time, without waiting for answers. The first kind of load is renewals and
+registrations. The second kind also has lists and explanations, which an overloaded node refuses.
+
+Meanwhile `bender run` runs instances with the shortest ttl, which must stay listed. The results are the successful
+answers per second, whether an instance went offline, and the time after the load until a list is as fast as before.
 """
 
 from __future__ import annotations
@@ -21,30 +22,42 @@ from pathlib import Path
 from attrs import frozen
 
 from bench.figures import Target, arguments, percentile, print_table, spread, write
-from bench.nodes import LOOPBACK, Connection, Node, cluster, free_ports, get, id_of, place_for_processes, post, renewing
+from bench.nodes import (
+    LOOPBACK,
+    Connection,
+    Node,
+    cluster,
+    free_ports,
+    get,
+    id_of,
+    post,
+    processes_in_folder,
+    renew_request,
+)
 from bench.peers import wrk
 from bench.registering import AS_PATHS
 from tests.twistd_command import ROOT, environment
 from tests.waiting import holds_within
 
-#: The connections of the peak, how many times as many the overload has, and the requests that each of them has sent.
+#: The connections at the peak, the factor for those in overload, and the requests that each of these sends at a time.
 PEAK_CONNECTIONS = 32
 TIMES = 10
 AT_ONCE = 10
 
-#: Registrations that a list has, and the instances that must not be lost, with their ttl.
+#: The number of registrations in a list; the number of instances that must stay listed, and their ttl.
 LISTED = 500
 RUNS = 5
 TTL_S = 4
 
-#: Lists that are timed before the load, and the seconds within which the node has to be as quick again after it.
+#: The number of lists that are timed before the load. `NORMAL_S_MAX` seconds after the load, a list must take at most
+#: `NORMAL_TIMES` times the usual time.
 LISTS = 20
 NORMAL_TIMES = 2.0
 NORMAL_S_MAX = 2.0
 
 LEAST_OF_PEAK = 0.7
 
-#: The time limit for processes to begin.
+#: Time limit for the start of processes.
 STARTING_S_MAX = 60.0
 
 LIST = get("/registrations/app-9000")
@@ -52,7 +65,7 @@ LIST = get("/registrations/app-9000")
 
 @frozen
 class Run:
-    """The answers with success per second at the peak and in overload, all others in overload, and the recovery."""
+    """The successful answers per second at the peak and in overload, other answers in overload, and the recovery."""
 
     peak_per_s: float
     overload_per_s: float
@@ -62,13 +75,13 @@ class Run:
     normal_after_s: float
 
     @property
-    def of_peak(self) -> float:
+    def ratio_to_peak(self) -> float:
         return self.overload_per_s / self.peak_per_s
 
 
 def requests_of(kind: str) -> list[bytes]:
     """Return the requests of a kind of load, in their order."""
-    changes = [request for number, path in enumerate(AS_PATHS[:500]) for request in (path, renewing([number]))]
+    changes = [request for number, path in enumerate(AS_PATHS[:500]) for request in (path, renew_request([number]))]
     if kind == "changes":
         return changes
     questions = [LIST, get(f"/explain/{id_of(0)}")]
@@ -107,7 +120,7 @@ def instances(node: Node, place: Path) -> Iterator[list[str]]:
 
 
 def events_of(listener: socket.socket) -> list[dict[str, object]]:
-    """Return the events about the instances that have come."""
+    """Return the received events about the instances."""
     listener.setblocking(False)
     received = b""
     try:
@@ -119,7 +132,7 @@ def events_of(listener: socket.socket) -> list[dict[str, object]]:
 
 
 def list_s(node: Node) -> float:
-    """Return how long a list takes on a new connection."""
+    """Return the seconds until a list is complete, on a new connection."""
     began = time.monotonic()
     with Connection(node.api) as connection:
         status, _ = connection.ask(LIST)
@@ -127,7 +140,7 @@ def list_s(node: Node) -> float:
 
 
 def measure(kind: str, seconds: int, place: Path) -> Run:
-    """Run a node once: its peak, the overload, and what is after it."""
+    """Measure one node: its peak, the overload, and the time after it."""
     requests = requests_of(kind)
     together = [b"".join(requests[at : at + AT_ONCE]) for at in range(0, len(requests), AT_ONCE)]
     with cluster(1) as (node,):
@@ -165,7 +178,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=10, help="length of one load (default: %(default)s)")
     options = parser.parse_args()
     runs: dict[str, list[Run]] = {"changes": [], "changes and questions": []}
-    with place_for_processes() as (place, _):
+    with processes_in_folder() as (place, _):
         for _ in range(options.repetitions):
             for kind, done in runs.items():
                 done.append(measure(kind, options.seconds, place))
@@ -188,7 +201,7 @@ def main() -> None:
         target
         for kind, done in runs.items()
         for target in (
-            Target(f"{kind}: answered of the peak", [run.of_peak for run in done], "times", least=LEAST_OF_PEAK),
+            Target(f"{kind}: answered of the peak", [run.ratio_to_peak for run in done], "times", least=LEAST_OF_PEAK),
             Target(f"{kind}: instances lost", [run.offline for run in done], most=0),
             Target(f"{kind}: normal again", [run.normal_after_s for run in done], "s", most=NORMAL_S_MAX),
         )

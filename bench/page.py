@@ -1,9 +1,9 @@
-"""What the page shows, how soon and how smoothly, in headless Chromium while the registry changes.
+"""The speed of the page in headless Chromium while the registry changes.
 
-Two nodes with 10,000 registrations, of which 100 a second change their weight, end or come back. The page is opened at
-the other node than the one where they change. Its first paint is when rows of the complete list are drawn, counted from
-the request for the page; its frames are the times between two pictures, half of them while the list is scrolled. Memory
-is that of the page's JavaScript after a garbage collection.
+Two nodes have 10,000 registrations, of which 100 a second change their weight, end or come back. These changes are made
+at one node, and the page is opened at the other one. The first paint is the time from the request for the page until
+rows of the complete list are drawn. The frames are the times between two pictures, half of them while the list is
+scrolled. The memory is that of the page's JavaScript after a garbage collection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from attrs import field, frozen
 from playwright.sync_api import Browser, CDPSession, Page
 
-from bench.figures import Target, arguments, percentile, print_table, say, spread, write
+from bench.figures import Target, arguments, percentile, print_line, print_table, spread, write
 from bench.nodes import Connection, Node, cluster, fill, instance, path_of, post
 from bench.peers import set_up
 from tests.page.browsers import started
@@ -76,7 +76,7 @@ class Run:
 
     @property
     def growth_percent(self) -> float:
-        """Return how much larger the memory was in the second half than in the first, on average."""
+        """Return the growth of the mean memory from the first to the second half, in percent."""
         half = len(self.memory_bytes) // 2
         first, second = self.memory_bytes[:half], self.memory_bytes[-half:]
         return 100 * (sum(second) / sum(first) - 1)
@@ -84,7 +84,7 @@ class Run:
 
 @contextmanager
 def changing(node: Node, count: int) -> Iterator[None]:
-    """Change registrations at a node, as many a second as were asked for."""
+    """Change registrations at a node, `CHANGES_PER_S` times a second."""
     over = threading.Event()
 
     def change() -> None:
@@ -94,9 +94,9 @@ def changing(node: Node, count: int) -> Iterator[None]:
             while not over.wait(max(0.0, began + changes / CHANGES_PER_S - time.monotonic())):
                 number = choices.randrange(count)
                 if changes % ENDS_EVERY == 0:
-                    connection.ask(deregistering(number))
+                    connection.ask(deregister_request(number))
                     changes += 1
-                connection.ask(weighing(number, choices.randint(1, 256)))
+                connection.ask(weight_request(number, choices.randint(1, 256)))
                 changes += 1
 
     thread = threading.Thread(target=change)
@@ -108,19 +108,19 @@ def changing(node: Node, count: int) -> Iterator[None]:
         thread.join()
 
 
-def weighing(number: int, weight: int) -> bytes:
+def weight_request(number: int, weight: int) -> bytes:
     """Return the request that registers an instance, or changes its weight."""
     app, version, host, port = instance(number)
     wanted = {"app": app, "version": version, "host": host, "port": port, "ttl": 3600, "weight": weight}
     return post("/registrations", wanted)
 
 
-def deregistering(number: int) -> bytes:
+def deregister_request(number: int) -> bytes:
     return f"DELETE {path_of(number)} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
 
 
 def watch(browser: Browser, node: Node, seconds: float) -> Run:
-    """Open the page, and look at it for a time, in which the list stands and is scrolled by turns."""
+    """Open the page, and measure it for a time. In turns, the list stands still and is scrolled."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.add_init_script(PROBE)
@@ -139,7 +139,7 @@ def watch(browser: Browser, node: Node, seconds: float) -> Run:
 
 
 def painted(page: Page) -> float:
-    """Wait until the complete list is drawn, and return when that was, in milliseconds since the page was asked for."""
+    """Wait until the complete list is drawn; return the milliseconds from the request for the page until then."""
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         at_ms: float | None = page.evaluate("() => window.painted")
@@ -182,7 +182,7 @@ def main() -> None:
         fill(first, options.registrations, ttl_s=3600)
         with changing(first, options.registrations):
             for number in range(options.repetitions):
-                say(f"repetition {number + 1} of {options.repetitions}")
+                print_line(f"repetition {number + 1} of {options.repetitions}")
                 runs.append(watch(browser, second, options.seconds))
     report(runs, options.registrations)
     targets = [

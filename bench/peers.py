@@ -47,7 +47,7 @@ class Server(Process):
 
 
 def bare(place: Path, body: bytes, *words: str) -> Server:
-    """Return Twisted's web server without an application; for the words see `bench.bare`."""
+    """Return Twisted's web server without an application; `bench.bare` describes the arguments."""
     (api,) = free_ports(1)
     file = place / f"{api}.body"
     file.write_bytes(body)
@@ -174,14 +174,14 @@ def _children_cpu_s() -> float:
 
 @frozen
 class Run:
-    """A run of one system: the results of the load, and the share of the processors that the system took."""
+    """A run of one system: the results of the load, and the percent of a processor that the system used."""
 
     load: Load
     percent: float
 
 
 def run(server: Node | Server, requests: Sequence[bytes], seconds: int) -> Run:
-    """A turn of a server, after it was warmed up."""
+    """Run a load on a server, after a warm-up."""
     encrypted = isinstance(server, Node) and server.context is not None
     load(server.api, requests, WARM_UP_S, encrypted=encrypted)
     cpu_s, began = server.cpu_s, time.monotonic()
@@ -205,5 +205,5 @@ def print_runs(title: str, runs: Mapping[str, Sequence[Run]]) -> None:
 
 
 def ratios(ours: Sequence[Run], theirs: Sequence[Run]) -> list[float]:
-    """How many times faster ours were, of runs that followed each other."""
+    """Return how many times faster our system was, for each pair of consecutive runs."""
     return [our.load.per_s / their.load.per_s for our, their in zip(ours, theirs, strict=True)]

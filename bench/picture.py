@@ -45,11 +45,11 @@ def draw(targets: Sequence[Target], path: Path) -> None:
     axes.set_facecolor(GROUND)
     places = range(len(targets))
     widths = [times_better(target) for target in targets]
-    colours = [MET if target.met else MISSED for target in targets]
+    colours = [MET if target.is_met else MISSED for target in targets]
     # Bars begin at the target: to the right for better figures, to the left for worse ones.
     axes.barh(places, [width - 1 for width in widths], left=1, color=colours, height=0.55)
     for place, target, width in zip(places, targets, widths, strict=True):
-        label = f"{target.measured}   ({target.wanted})"
+        label = f"{target.measured}   ({target.bound})"
         axes.text(max(width, 1) * 1.06, place, label, va="center", color=INK, fontsize=8.5)
     axes.set_xscale("log")
     axes.set_xlim(SHORTEST, LONGEST * 40)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from bench.figures import Target, arguments, percentile, print_table, write
-from bench.nodes import LOOPBACK, Connection, Node, cluster, fill, get, id_of, post, registering, renewing
+from bench.nodes import LOOPBACK, Connection, Node, cluster, fill, get, id_of, post, register_request, renew_request
 
 #: Together with `RENEWED` just below the number above which a list is not of one instant.
 REGISTRATIONS = 4_900
@@ -48,8 +48,8 @@ REQUESTS = {
     "not found": get("/nothing"),
     "no HTTP": b"GET /ready HTTP/1.1\n\n",
     "status": get("/status"),
-    "registrations": registering(0, 3600.0),
-    "renewals, 1,000 each": renewing(range(1000)),
+    "registrations": register_request(0, 3600.0),
+    "renewals, 1,000 each": renew_request(range(1000)),
     "snapshots": get("/events?snapshot=true"),
 }
 
@@ -101,7 +101,7 @@ def renew(node: Node, seconds: float) -> list[float]:
     """Renew the instances in turn; return the time of each answer in seconds."""
     took: list[float] = []
     numbers = range(REGISTRATIONS, REGISTRATIONS + RENEWED)
-    requests = [registering(number, TTL_S) for number in numbers]
+    requests = [register_request(number, TTL_S) for number in numbers]
     with Connection(node.api) as connection:
         until = time.monotonic() + seconds
         while (began := time.monotonic()) < until:
@@ -116,7 +116,9 @@ def renew(node: Node, seconds: float) -> list[float]:
 def measure(node: Node, port: int, request: bytes, seconds: float) -> Run:
     """Measure one kind of request."""
     with Connection(node.api) as connection:
-        connection.ask_all([registering(number, TTL_S) for number in range(REGISTRATIONS, REGISTRATIONS + RENEWED)])
+        connection.ask_all(
+            [register_request(number, TTL_S) for number in range(REGISTRATIONS, REGISTRATIONS + RENEWED)]
+        )
     result: multiprocessing.Queue[int] = multiprocessing.Queue()
     attacker = multiprocessing.Process(target=attack, args=(port, request, seconds, result))
     node.take_figures()

@@ -24,7 +24,7 @@ from typing import Any
 from attrs import frozen
 
 from bench.figures import Target, arguments, percentile, print_table, spread, write
-from bench.nodes import LOOPBACK, PATIENCE_S, Connection, Process, cluster, free_ports, place_for_processes, post
+from bench.nodes import LOOPBACK, PATIENCE_S, Connection, Process, cluster, free_ports, post, processes_in_folder
 from bench.peers import original_command
 from tests.waiting import holds_within
 
@@ -102,7 +102,7 @@ def _event_of_ours(line: bytes) -> tuple[bytes, int] | None:
 def original() -> Iterator[System]:
     ports = free_ports(2 * NODES)
     apis, crdts = ports[:NODES], ports[NODES:]
-    with place_for_processes() as (place, processes):
+    with processes_in_folder() as (place, processes):
         reading = []
         for i in range(NODES):
             pipe = place / f"{i}.events"
@@ -116,7 +116,7 @@ def original() -> Iterator[System]:
 
 
 def _event_of_the_original(line: bytes) -> tuple[bytes, int] | None:
-    """Return the time in the line, taken before it was written: without the way to the listener, in its favour."""
+    """Return the time in the line. It precedes the writing of the line, so the result favours the original."""
     at_ns, _, key = line.partition(b" ")
     return (key, int(at_ns)) if at_ns.isdigit() else None
 
@@ -170,7 +170,7 @@ class Client:
         )
 
     def _register_all(self) -> tuple[list[int], list[int]]:
-        """Return when each instance was due to be registered, and when it was."""
+        """Return when each instance was due to be registered, and when it was registered."""
         requests = [post(f"/registrations/{_name(number)}") for number in range(self._count)]
         begin = time.monotonic_ns() + 10_000_000
         due = [begin + number * self._apart_ns for number in range(self._count)]
@@ -184,7 +184,7 @@ class Client:
         return due, sent
 
     def _read_until(self, until_ns: int) -> None:
-        """Read until a time, once at least, so that no input waits if the client is late."""
+        """Read until a time, and at least once, so that input is read also if the client is late."""
         while True:
             left_ns = max(0, until_ns - time.monotonic_ns())
             # Other ways to wait for files have a resolution of whole milliseconds.
@@ -207,7 +207,10 @@ class Client:
             raise SystemExit(f"{self._count - succeeded} of {self._count} registrations were not answered 200.")
 
     def _compared(self, sent: list[int]) -> tuple[list[float], list[float], int]:
-        """Return the times of events and those until they were read, without the first; and how many are missing."""
+        """Return the times until events, the times until their reading, and the number of missing events.
+
+        The warm-up does not count.
+        """
         seen = [dict(self._events(self._read[events])) for events in self._system.event_files]
         latencies_ms: list[float] = []
         read_ms: list[float] = []

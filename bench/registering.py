@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import frozen
 
 from bench.figures import Target, arguments, write
-from bench.nodes import Connection, Node, cluster, get, id_of, instance, path_of, place_for_processes, post
+from bench.nodes import Connection, Node, cluster, get, id_of, instance, path_of, post, processes_in_folder
 from bench.peers import (
     CONNECTIONS,
     Run,
@@ -94,7 +94,7 @@ def _listed(port: int) -> int:
 
 def measure(name: str, system: System, seconds: int) -> Run:
     """Run a system once."""
-    with place_for_processes() as (place, processes):
+    with processes_in_folder() as (place, processes):
         server = system.start(place)
         processes.append(server)
         server.wait_until_ready()

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from bench.figures import Target, arguments, print_table, say, spread, write
-from bench.nodes import Connection, Node, cluster, fill, renewing
+from bench.figures import Target, arguments, print_line, print_table, spread, write
+from bench.nodes import Connection, Node, cluster, fill, renew_request
 
 CONNECTIONS = 2
 
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one run (default: %(default)s)")
     options = parser.parse_args()
     count, batch = options.registrations, options.batch
-    requests = [renewing(range(i, min(i + batch, count))) for i in range(0, count, batch)]
+    requests = [renew_request(range(i, min(i + batch, count))) for i in range(0, count, batch)]
     with cluster(1, instrumented=True) as (node,):
         filled_s = fill(node, count)
         turns_ms = {f"registering {count:,}": node.longest_turn_ms()}
@@ -78,7 +78,7 @@ def main() -> None:
     ]
     title = f"Renewals at one node with {count:,} registrations, median of {options.repetitions} runs"
     print_table(title, ["in one request", "renewals/s", "CPU % node", "CPU % clients"], rows)
-    say(f"Registering them, one by one on one connection: {count / filled_s:,.0f}/s\n")
+    print_line(f"Registering them, one by one on one connection: {count / filled_s:,.0f}/s\n")
     targets = [Target(f"renewals/s in batches of {batch}", [run.per_s for run in runs], least=TARGET_PER_S)]
     figures = {"registrations": count, "batch": batch, "registering_per_s": count / filled_s, "runs": runs}
     write("renewals", options.json, figures, targets, turns_ms)

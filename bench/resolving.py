@@ -20,7 +20,7 @@ from pathlib import Path
 from attrs import frozen
 
 from bench.figures import Target, arguments, percentile, print_table, spread, write
-from bench.nodes import LOOPBACK, Connection, Node, Process, cluster, cpu_s_of, free_ports, place_for_processes, post
+from bench.nodes import LOOPBACK, Connection, Node, Process, cluster, cpu_s_of, free_ports, post, processes_in_folder
 from bench.peers import set_up
 from tests.waiting import holds_within
 
@@ -172,7 +172,7 @@ def measure(seconds: int, repetitions: int) -> dict[str, list[DnsLoad]]:
     """Return the runs of each."""
     runs: dict[str, list[DnsLoad]] = {}
     (dns,) = free_ports(1)
-    with cluster(1, options=[f"--dns={dns}"]) as (node,), place_for_processes() as (place, processes):
+    with cluster(1, options=[f"--dns={dns}"]) as (node,), processes_in_folder() as (place, processes):
         register(node)
         server, port = nsd(place)
         processes.append(server)
@@ -202,7 +202,7 @@ def _answers(server: Process, port: int, place: Path) -> bool:
 def renewals_meanwhile(seconds: int) -> list[float]:
     """Return the times of renewals in milliseconds while queries come as fast as they are answered."""
     (dns,) = free_ports(1)
-    with cluster(1, options=[f"--dns={dns}"]) as (node,), place_for_processes() as (place, _):
+    with cluster(1, options=[f"--dns={dns}"]) as (node,), processes_in_folder() as (place, _):
         register(node)
         thread = threading.Thread(target=load, args=(node, dns, place, "as HAProxy", seconds))
         thread.start()
@@ -225,7 +225,7 @@ def _renew(node: Node, thread: threading.Thread) -> list[float]:
 def longest_turn_ms(seconds: int) -> float:
     """Return the longest turn of a node, in a run of its own."""
     (dns,) = free_ports(1)
-    with cluster(1, instrumented=True, options=[f"--dns={dns}"]) as (node,), place_for_processes() as (place, _):
+    with cluster(1, instrumented=True, options=[f"--dns={dns}"]) as (node,), processes_in_folder() as (place, _):
         register(node)
         node.take_figures()
         load(node, dns, place, "as HAProxy", seconds)

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from attrs import frozen
 
 from bench.figures import Target, arguments, print_table, spread, write
-from bench.nodes import LOOPBACK, PATIENCE_S, Connection, Node, cluster, id_of, registering
+from bench.nodes import LOOPBACK, PATIENCE_S, Connection, Node, cluster, id_of, register_request
 
 #: Connections that are made at a time; the node's backlog takes more.
 AT_ONCE = 500
@@ -56,10 +56,10 @@ class Subscribers:
     def _connect(self, count: int) -> None:
         """Connect some more, and wait until the node has greeted them."""
         for _ in range(count):
-            connected = socket.create_connection((LOOPBACK, self._port), PATIENCE_S)
-            connected.setblocking(False)
-            self._sockets[connected.fileno()] = connected
-            self._poll.register(connected, select.EPOLLIN)
+            connect = socket.create_connection((LOOPBACK, self._port), PATIENCE_S)
+            connect.setblocking(False)
+            self._sockets[connect.fileno()] = connect
+            self._poll.register(connect, select.EPOLLIN)
         self._until_all_have(b'"hello"', count)
 
     def wait_for_event(self, word: bytes) -> list[int]:
@@ -98,8 +98,8 @@ class Subscribers:
         return data
 
     def close(self) -> None:
-        for connected in self._sockets.values():
-            connected.close()
+        for connect in self._sockets.values():
+            connect.close()
         self._poll.close()
 
 
@@ -124,7 +124,7 @@ def _allow_open_files(count: int) -> None:
 
 def change(node: Node, subscribers: Subscribers, number: int) -> Change:
     """Register an instance, and wait for all subscribers."""
-    request, id_ = registering(number, 3600), f'"id":"{id_of(number)}"'.encode()
+    request, id_ = register_request(number, 3600), f'"id":"{id_of(number)}"'.encode()
     with Connection(node.api) as connection:
         node_s, own_s, began = node.cpu_s, time.process_time(), time.monotonic_ns()
         connection.send(request)

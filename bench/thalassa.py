@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from bench.figures import Target, arguments, print_table, spread, write
-from bench.nodes import LOOPBACK, Connection, Node, cluster, connected, fill, free_ports, path_of, post
+from bench.nodes import LOOPBACK, Connection, Node, cluster, connect, fill, free_ports, path_of, post
 from bench.peers import CONNECTIONS, WARM_UP_S, load
 
 INSTANCES = 2_000
@@ -67,7 +67,7 @@ def _remove(node: Node, numbers: Sequence[int]) -> None:
 def _read(port: int, frames: int) -> FirstFrames:
     """Connect, and read this number of frames."""
     began, held, read, size = time.monotonic(), b"", 0, 0
-    connection = connected(port)
+    connection = connect(port)
     while read < frames:
         received = connection.recv(1 << 20)
         if not received:

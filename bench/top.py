@@ -15,7 +15,7 @@ from pathlib import Path
 import pexpect
 from attrs import frozen
 
-from bench.figures import Target, arguments, percentile, print_table, say, spread, write
+from bench.figures import Target, arguments, percentile, print_line, print_table, spread, write
 from bench.nodes import Connection, Node, cluster, cpu_s_of, fill, instance, post
 from tests.twistd_command import environment
 
@@ -128,7 +128,7 @@ def main() -> None:
         ["a key, ms: longest", f"{max(keys_ms):.1f}"],
     ]
     print_table(f"bender top, {count:,} registrations, {CHANGES_PER_S} changes/s", ["", ""], rows)
-    say(f"{len(keys_ms)} keys")
+    print_line(f"{len(keys_ms)} keys")
     targets = [
         Target("bender top, part of a core", [run.core_percent for run in runs], "%", most=TARGET_CORE_PERCENT),
         Target("bender top, longest time until a key is answered", [max(keys_ms)], "ms", most=TARGET_KEY_MS),

@@ -1,9 +1,9 @@
-"""`make run`: a few nodes on this machine, with a registration that is kept alive, for trying things out.
+"""`make run`: a few nodes on this machine, with a sample registration that this process renews, for trying bender.
 
-All processes are in the process group of the terminal, so Ctrl-C and the end of the terminal reach each of them. On
-SIGTERM this process ends the nodes. If a node cannot start, the others end too. Once all are ready, any may be killed,
-to see that nothing is lost, and started again by hand: each has `.run/PORT.toml` (its configuration), `.run/PORT.pid`
-and `.run/PORT.log`.
+All processes are in the process group of the terminal, so Ctrl-C and the end of the terminal end each of them. On
+SIGTERM this process ends the nodes. If a node cannot start, the others end too. When all are ready, you can kill a
+node, to see that no registration is lost, and start it again by hand: each node has `.run/PORT.toml` (its
+configuration), `.run/PORT.pid` and `.run/PORT.log`.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ FILES = ROOT / ".run"
 API_PORT = 1729
 PORTS_APART = 10
 
-#: The sample registration. It is renewed three times in a ttl, so that a renewal may be missed.
+#: The sample registration. It is renewed three times in a ttl, so that one renewal may fail.
 SAMPLE = "registrations/hello/1.0.0/127.0.0.1/8080"
 RENEW_S = 3.0
 
 #: Time limit for a node to start, and to end.
 PATIENCE_S = 20.0
-LOOK_S = 0.1
+POLL_S = 0.1
 
 
 Node = subprocess.Popen[bytes]
 
 
-class Ended(Exception):
-    """A node cannot be started, or none is left."""
+class NodesEnded(Exception):
+    """A node cannot be started, or no node runs any more."""
 
 
 def main() -> int:
@@ -51,14 +51,14 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(0))
     nodes: dict[int, Node] = {}
     try:
-        refuse_what_is_taken(ports)
+        refuse_used_ports(ports)
         FILES.mkdir(exist_ok=True)
         for port in ports:
             nodes[port] = start(port, [peer for peer in ports if peer != port])
         wait_until_ready(nodes)
-        print(welcome(nodes), flush=True)
-        keep_alive(nodes)
-    except Ended as ended:
+        print(welcome_text(nodes), flush=True)
+        keep_sample_alive(nodes)
+    except NodesEnded as ended:
         print(ended, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def end(nodes: Collection[Node]) -> None:
-    """End all nodes, and wait for them. After Ctrl-C they are ending already, and a second signal changes nothing."""
+    """End all nodes and wait for them. A second signal has no effect on nodes that end already because of Ctrl-C."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     for node in nodes:
@@ -81,22 +81,22 @@ def end(nodes: Collection[Node]) -> None:
             node.kill()
 
 
-def refuse_what_is_taken(ports: list[int]) -> None:
-    """Refuse ports in use before anything is started or written: running nodes and their logs stay untouched."""
+def refuse_used_ports(ports: list[int]) -> None:
+    """Raise `NodesEnded` if a port is in use. This comes first, so that running nodes and their logs stay unchanged."""
     for port in [first + i for first in ports for i in range(3)]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
-                raise Ended(
+                raise NodesEnded(
                     f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}): end the program that uses it, "
                     "which may be another `make run`."
                 ) from None
 
 
 def start(port: int, others: list[int]) -> Node:
-    """Start a node whose API is at this port, with its log in a file. Errors at its start go to the terminal."""
+    """Start a node with its API at this port, and its log in a file. Errors at its start go to the terminal."""
     file_of(port, "toml").write_text(configuration(port, others), "utf-8")
     file_of(port, "pid").unlink(missing_ok=True)  # left by a node that was killed
     options = [f"--pidfile={file_of(port, 'pid')}", "bender", f"--config={file_of(port, 'toml')}"]
@@ -115,12 +115,12 @@ def wait_until_ready(nodes: dict[int, Node]) -> None:
     for port, node in nodes.items():
         while not answers("GET", f"http://127.0.0.1:{port}/ready"):
             if node.poll() is not None or time.monotonic() > ends_at:
-                raise Ended(f"The node at port {port} does not become ready: see its log {file_of(port, 'log')}.")
-            time.sleep(LOOK_S)
+                raise NodesEnded(f"The node at port {port} does not become ready: see its log {file_of(port, 'log')}.")
+            time.sleep(POLL_S)
 
 
-def keep_alive(nodes: dict[int, Node]) -> None:
-    """Renew the sample at each node in turn, as long as any node runs, also one that was started again by hand."""
+def keep_sample_alive(nodes: dict[int, Node]) -> None:
+    """Renew the sample at each node in turn until no node runs. Nodes that were started again by hand count too."""
     ports = [*nodes]
     running = {*ports}
     for i in itertools.count():
@@ -131,8 +131,8 @@ def keep_alive(nodes: dict[int, Node]) -> None:
                 running.remove(port)
                 print(f"The node at port {port} has ended; its log is {file_of(port, 'log')}.", flush=True)
             if not running and not any(answers("GET", f"http://127.0.0.1:{port}/status") for port in ports):
-                raise Ended("No node is left.")
-            time.sleep(LOOK_S)
+                raise NodesEnded("No node is left.")
+            time.sleep(POLL_S)
 
 
 def file_of(port: int, kind: str) -> Path:
@@ -153,7 +153,7 @@ def answers(method: str, url: str) -> bool:
         return False
 
 
-def welcome(nodes: dict[int, Node]) -> str:
+def welcome_text(nodes: dict[int, Node]) -> str:
     first, last = min(nodes), max(nodes)
     running = "\n".join(
         f"  http://127.0.0.1:{port}   events at port {port + 2}   process {node.pid}   log {file_of(port, 'log')}"

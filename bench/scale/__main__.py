@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from bench.figures import Target, arguments, print_table, say, spread, write
+from bench.figures import Target, arguments, print_line, print_table, spread, write
 from bench.scale.cluster import INTERVAL_S, OFFLINE_S_MAX, TIMING, UNDER_WAY_S
 from bench.scale.pair import KNOWN_NODES, Pair, pair
 from bench.scale.phases import STICKING, Run, phases
@@ -111,7 +111,7 @@ def print_times(runs: dict[int, list[Run]]) -> None:
 
 
 def print_pairs(pairs: Sequence[Pair], runs: dict[int, list[Run]]) -> None:
-    """Print the measurements between two replicas, what follows for a cluster, and what was seen in a simulated one."""
+    """Print the measurements of two replicas, the costs of a cluster that follow, and those of a simulated cluster."""
     rows = []
     for each in pairs:
         costs = [run.costs[STICKING] for run in runs.get(each.nodes, ())]
@@ -136,7 +136,7 @@ def print_pairs(pairs: Sequence[Pair], runs: dict[int, list[Run]]) -> None:
     print_table(title, columns, rows)
     few, many = pairs[0], pairs[-1]
     per_counter = (many.greeting_bytes - few.greeting_bytes) / (many.nodes - few.nodes)
-    say(f"Each further node makes a greeting {per_counter:.1f} bytes longer.")
+    print_line(f"Each further node makes a greeting {per_counter:.1f} bytes longer.")
 
 
 def targets(runs: Sequence[Run]) -> list[Target]:

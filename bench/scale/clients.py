@@ -82,12 +82,12 @@ class Clients:
         cluster.drain(node)
 
     def register_many(self, count: int, nodes: Sequence[int]) -> None:
-        """Register several at once."""
+        """Register several instances at once."""
         for i in range(count):
             self.register(nodes[i * len(nodes) // count], watched=False)
 
     def register_over(self, duration_s: float, count: int, nodes: Sequence[int], *, watched: bool) -> None:
-        """Register several, spread over a duration, at `nodes` in turn."""
+        """Register several instances, spread over a duration, at `nodes` in turn."""
         for i in range(count):
             self._cluster.after(duration_s * i / count, self._register_later, nodes[i % len(nodes)], watched)
 
@@ -103,7 +103,7 @@ class Clients:
         return rotating
 
     def come_and_go(self) -> None:
-        """Start the coming and going, as if it had gone on for long."""
+        """Start the coming and going of instances, in the state that it has after a long time."""
         self._coming = True
         random = self._cluster.random
         for _ in range(int(COMING_PER_S * STAY_S)):
@@ -112,7 +112,7 @@ class Clients:
         self._come()
 
     def stay(self) -> None:
-        """Stop the coming and going."""
+        """Stop the coming and going of instances."""
         self._coming = False
 
     def _come(self) -> None:

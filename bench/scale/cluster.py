@@ -88,7 +88,7 @@ class Spreading:
 
 @frozen(eq=False)
 class Exchange:
-    """A request under way, its sender, and when it was sent."""
+    """A request that was sent and not yet answered: its sender, and when it was sent."""
 
     node: Node
     request: OutgoingMessage
@@ -140,7 +140,7 @@ class Cluster(VirtualTime):
         self.advance(self.now + duration_s)
 
     def wait_until(self, what: str, there: Callable[[], bool]) -> float:
-        """Run until a condition is true, checked every `LOOK_S`; return the time that took."""
+        """Run until a condition is true, checked every `LOOK_S`; return the time until then."""
         began = self.now
         while not there():
             if self.now - began > PATIENCE_S:
@@ -193,7 +193,7 @@ class Cluster(VirtualTime):
     # The network.
 
     def cut(self, side: Iterable[Node]) -> None:
-        """Cut the network between these nodes and the others; no nodes heals it."""
+        """Cut the network between these nodes and the others; an empty set heals it."""
         self._side = frozenset(node.identity.address for node in side)
 
     def _reaches(self, node: Node, other: Node) -> bool:

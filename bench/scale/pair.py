@@ -47,7 +47,7 @@ class Pair:
 
     @property
     def rounds_per_s(self) -> float:
-        """How many rounds each node begins; it answers as many."""
+        """The number of rounds that each node begins. It answers the same number."""
         return len(partners(["peer"] * (self.nodes - 1), lambda: 0.0)) / INTERVAL_S
 
     @property
@@ -158,7 +158,7 @@ class Acquainted:
         return size
 
     def _carry(self, request: OutgoingMessage) -> tuple[int, float, float]:
-        """Carry a request from one to the other, and its answer back; return the times of the other and the one."""
+        """Deliver a request and its answer; return the processor times of the receiver and the sender."""
         node, other = self._pair
         wire, other_wire = self._wires
         body = wire.encode(request.message)

@@ -68,7 +68,7 @@ class Run:
 
 
 def observe(cluster: Cluster, seconds: float) -> Cost:
-    """Run a cluster for `seconds` and return the cost, without that of looking at heartbeats."""
+    """Run a cluster for `seconds` and return the cost, without the cost of measuring the age of heartbeats."""
     nodes = cluster.up
     before = [(node.sent_bytes, node.received_bytes) for node in nodes]
     requests = Counter(cluster.requests)
@@ -116,7 +116,7 @@ def start(cluster: Cluster) -> Start:
 
 
 def phases(size: int, seed: int, seconds: float, rotating: int) -> Run:
-    """Run all phases: nothing, sticky clients, rotating ones, comings and goings, a partition, a death."""
+    """Run all phases: no clients, sticky clients, rotating clients, replaced instances, a partition, a death."""
     cluster = Cluster(size, seed)
     clients = Clients(cluster)
     started = start(cluster)

@@ -1,1 +1,1 @@
-"""Whether a node grows when nothing but time goes by: `python -m bench.soak`."""
+"""Measures whether a node needs more and more resources under constant load: `python -m bench.soak`."""

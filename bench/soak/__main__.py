@@ -1,4 +1,4 @@
-"""Whether a node grows when nothing but time goes by.
+"""Measures whether a node needs more and more resources under constant load.
 
 Two nodes for half an hour. 20,000 instances renew at the first one, 2,000 in a second, on connections that are kept:
 one at a time by PUT and by POST, and many at once by HTTP and in lines; some of them at the second node as well. One in
@@ -28,8 +28,8 @@ from typing import Any
 from attrs import asdict, frozen
 
 from bench.encryption import certificates
-from bench.figures import Target, arguments, print_table, say, write
-from bench.nodes import Connection, Node, cluster, place_for_processes
+from bench.figures import Target, arguments, print_line, print_table, write
+from bench.nodes import Connection, Node, cluster, processes_in_folder
 from bench.soak.instances import PER_APP, RENEW_EVERY_S, TICKS_PER_S, Instances, Requests
 from bench.soak.watchers import Watchers
 
@@ -70,7 +70,7 @@ LEAST_OF_RATE = 0.98
 
 @frozen
 class Sample:
-    """A node at one moment. `objects` are those that its garbage collectors know, `collections` what all have done."""
+    """A node at one moment: `objects` that its garbage collectors know, and their `collections` so far."""
 
     at_s: float
     rss_bytes: int
@@ -107,7 +107,7 @@ def look(node: Node, requests: Requests, at_s: float) -> Sample:
 
 
 class Load:
-    """All that clients do, tick by tick."""
+    """All actions of clients, tick by tick."""
 
     def __init__(self, nodes: Sequence[Node], requests: Requests, instances: int, warm_up_s: float) -> None:
         self.nodes = nodes
@@ -124,7 +124,7 @@ class Load:
         self.requested = 0
 
     def tick(self, number: int) -> None:
-        """Do what clients do in this tick."""
+        """Do the actions of clients in this tick."""
         self.instances.renew(self._each_tick)
         self.watchers.read()
         self._ask("GET", "/registrations/app-0/1.0")
@@ -163,7 +163,7 @@ class Load:
 
 
 def soak(load: Load, seconds: float) -> list[list[Sample]]:
-    """Let time go by under load, and return the samples of each node."""
+    """Run the load for a time, and return the samples of each node."""
     samples: list[list[Sample]] = [[] for _ in load.nodes]
     began, number = time.monotonic(), 0
     while (at_s := time.monotonic() - began) < seconds:
@@ -173,7 +173,7 @@ def soak(load: Load, seconds: float) -> list[list[Sample]]:
         if number % SAMPLE_EVERY == 0:
             for node, of_node in zip(load.nodes, samples, strict=True):
                 of_node.append(look(node, load.requests, time.monotonic() - began))
-            say(progress(load, samples))
+            print_line(progress(load, samples))
     return samples
 
 
@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--tls", action="store_true", help="TLS for clients and peers, and a token")
     options = parser.parse_args()
     seconds, rate = options.minutes * 60, options.instances / RENEW_EVERY_S
-    with place_for_processes() as (place, _):
+    with processes_in_folder() as (place, _):
         tls, token, words = None, None, []
         if options.tls:
             tls = certificates(place)
@@ -260,7 +260,7 @@ def main() -> None:
             renewals_per_s = load.instances.counts["renewals"] / (time.monotonic() - began)
     print_samples(samples, seconds)
     counts = load.instances.counts
-    say(
+    print_line(
         f"{counts['renewals']:,} renewals, {counts['replaced']:,} instances replaced, {counts['lapsed']:,} lapsed, "
         f"{load.watchers.gone:,} watchers came and went ({load.watchers.dropped:,} were dropped) and read "
         f"{load.watchers.received:,} bytes, "

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import define
 
-from bench.nodes import Connection, Node, connected
+from bench.nodes import Connection, Node, connect
 
 #: Instances of one app, and its versions.
 PER_APP = 100
@@ -40,7 +40,7 @@ _SHARE_OF_DELETED = 0.5
 
 @define
 class Instance:
-    """One instance. `serial` is new with each, so that every one that comes has another address."""
+    """An instance. Each has another `serial`, and so another address."""
 
     app: str
     version: str
@@ -78,7 +78,7 @@ class LineConnection:
     """A kept connection to the port of the events that renews, and follows no events."""
 
     def __init__(self, node: Node, token: str | None) -> None:
-        self._socket = connected(node.events, node.context)
+        self._socket = connect(node.events, node.context)
         self._received = b""
         if token:
             self._socket.sendall(line_of({"token": token}))
@@ -86,7 +86,7 @@ class LineConnection:
         self._socket.sendall(line_of({"subscribe": False}))
 
     def renew(self, ids: Sequence[str]) -> list[str]:
-        """Renew these and return the ids that are not registered."""
+        """Renew instances; return the ids that are not registered."""
         self._socket.sendall(line_of({"renew": ids}))
         unknown: list[str] = json.loads(self._read_until(b'"renewed"'))["unknown"]
         return unknown
@@ -136,7 +136,7 @@ class Instances:
         return Instance(f"app-{place // PER_APP}", f"1.{self._serial % VERSIONS}", self._serial, 8000 + place % 50)
 
     def register_all(self, meanwhile: Callable[[], None]) -> None:
-        """Register all, for the first time, and do something else in between; then make the other connections."""
+        """Register all instances for the first time, with other work in between; then make the other connections."""
         for begin in range(0, len(self._all), REGISTERED_AT_ONCE):
             some = self._all[begin : begin + REGISTERED_AT_ONCE]
             self._batches[0].ask_all([self._registering(each) for each in some], REGISTERED_AT_ONCE // 2)
@@ -145,7 +145,7 @@ class Instances:
         self._singles = {way: [self._connect(first) for _ in range(CONNECTIONS)] for way in ("PUT", "POST")}
 
     def sample(self) -> Instance:
-        """Return any of them."""
+        """Return a random instance."""
         return self._random.choice(self._all)
 
     def _registering(self, instance: Instance) -> bytes:
@@ -159,7 +159,7 @@ class Instances:
     # Renewals.
 
     def renew(self, count: int) -> None:
-        """Renew the next ones of all, each in its way, and wait for all answers."""
+        """Renew the next instances, each in its way, and wait for all answers."""
         at = [(self._next + i) % len(self._all) for i in range(count)]
         self._next = (at[-1] + 1) % len(self._all)
         self._ticks += 1
@@ -208,7 +208,7 @@ class Instances:
             self._replace(connection, self._random.randrange(len(self._all)))
 
     def replace_next(self, count: int) -> None:
-        """Replace the next ones of all, on connections that are kept."""
+        """Replace the next instances, on kept connections."""
         for _ in range(count):
             self._replace(self._batches[self._nodes.index(self._any_node())], self._replaced % len(self._all))
             self._replaced += 1

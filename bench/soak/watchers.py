@@ -1,4 +1,4 @@
-"""The watchers of a soak: they come, read or do not read what they asked for, and go again, some by a reset."""
+"""The watchers of a soak: they connect, read or do not read their events, and disconnect, some with a reset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from attrs import define
 
-from bench.nodes import Node, connected
+from bench.nodes import Node, connect
 from bench.soak.instances import Requests, line_of, reset
 
 #: One in this many of them reads nothing.
@@ -23,7 +23,7 @@ _READ_BYTES = 1 << 18
 
 @define(eq=False)
 class Watcher:
-    """One connection that gets events, and the bytes that have come to it."""
+    """A connection that gets events, and the received bytes."""
 
     socket: socket.socket
     reads: bool
@@ -31,7 +31,7 @@ class Watcher:
     received: int = 0
 
     def read(self) -> bool:
-        """Read all that is there; return False if the node has closed the connection."""
+        """Read all available bytes; return False if the node has closed the connection."""
         try:
             while data := self.socket.recv(_READ_BYTES):
                 self.received += len(data)
@@ -62,7 +62,7 @@ class Watchers:
         node = self._nodes[self._come % len(self._nodes)]
         app = f"app-{self._random.randrange(self._apps)}"
         by_lines = self._random.random() < 0.5
-        connection = connected(node.events if by_lines else node.api, node.context)
+        connection = connect(node.events if by_lines else node.api, node.context)
         if by_lines:
             if self._requests.token:
                 connection.sendall(line_of({"token": self._requests.token}))
@@ -80,14 +80,14 @@ class Watchers:
         return self._random.choice([{"app": app, "snapshot": True}, {"snapshot": False}, {"app": app}, consumer])
 
     def read(self) -> None:
-        """Let those that read do so, and replace those that a node has dropped, because they read too late."""
+        """Read the events of the reading watchers. Replace those that a node has dropped as too slow."""
         for watcher in [each for each in self._all if each.reads and not each.read()]:
             self.dropped += 1
             self._all.remove(watcher)
             self._replace(watcher)
 
     def replace_oldest(self) -> None:
-        """Let one go and another come."""
+        """Replace one watcher by another one."""
         self._replace(self._all.popleft())
 
     def _replace(self, old: Watcher) -> None:
