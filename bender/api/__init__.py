@@ -1,4 +1,4 @@
-"""HTTP for clients: `routes` lists what they can ask for, the rest answers it through Twisted and Klein."""
+"""HTTP for clients: `routes` lists the requests that they can send, the other modules answer them."""
 
 from bender.api.app import site, site_of
 from bender.api.server import NO_TLS, ApiSite

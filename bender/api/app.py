@@ -1,7 +1,7 @@
-"""The commands on Klein: every route of a table, and the events.
+"""The routes of a table and the event stream, served through Klein.
 
-A request for a node that is ready is answered without a coroutine; it has to be quick, since each instance sends one
-every few seconds.
+A ready node answers a request without a coroutine. This has to be quick, because each instance sends a request every
+few seconds.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from bender.api.fast_path import FastPath
 from bender.api.responses import (
     NO_ROUTE,
     NOT_READY,
-    Answered,
     ApiRequest,
     ApiResponse,
+    CommandResult,
     DeferredResponse,
     error_response,
 )
 from bender.api.route import Route, RouteTable
-from bender.api.routes import ROUTES, access_refused, answer, require_access, without_command
+from bender.api.routes import ROUTES, access_refusal_response, answer, no_command_response, require_access
 from bender.api.server import ApiSite, HttpRequest, respond, send
 from bender.core.authors import signature
 from bender.core.invalid import Invalid
@@ -52,11 +52,11 @@ def site(
     routes: Iterable[Route] = (),
     hosts: HostCheck | None = None,
 ) -> ApiSite:
-    """Return the site that serves clients of a node.
+    """Return the site that serves the clients of a node.
 
-    `turns` are those of all work at the node, `tokens` those that clients must send; without them they need none.
-    `routes` are those of other protocols, beside bender's own. `hosts` checks the names by which clients ask for the
-    node, None checks none.
+    `turns` share the reactor among all work of the node. Clients must send one of the `tokens`; None requires none.
+    `routes` are added to bender's own, for other protocols. `hosts` checks the `Host` header of requests; None accepts
+    any.
     """
     table = RouteTable((*ROUTES, *routes))
     return site_of(table, node, reactor, turns or Turns(reactor), tokens or Tokens(), hosts=hosts)
@@ -72,7 +72,7 @@ def site_of(
     prefix: str = "",
     hosts: HostCheck | None = None,
 ) -> ApiSite:
-    """Return a site that serves the routes of a table alone, such as one with the API of another program.
+    """Return a site that serves only the routes of a table, for example those of another program's API.
 
     The names of its limits in `/status` begin with `prefix`.
     """
@@ -83,10 +83,10 @@ def site_of(
 
 
 class _Paths(Resource):
-    """Stands before Klein, which joins the decoded parts of a path and reads the slashes again.
+    """Checks requests before Klein, which joins the decoded parts of a path and would split them at encoded slashes.
 
-    A client without a valid token gets no further: it learns nothing, and nothing waits for it. Neither does a web page
-    of another site.
+    A client without a valid token is refused here, before the request uses any resources or shows which paths exist. So
+    is a web page of another site.
     """
 
     isLeaf = True
@@ -102,22 +102,22 @@ class _Paths(Resource):
         self._hosts = hosts
 
     def render(self, request: HttpRequest) -> Any:
-        """Return a body, or that there will be one later."""
+        """Return the body of the answer, or `NOT_DONE_YET` if it comes later."""
         request.access = self._tokens.access(_token(request))
         try:
             self._require_own_page(request)
             if not self._table.is_open(request.path):
                 request.access.require_valid()
         except AccessDenied as error:
-            return respond(request, self._table.formed(access_refused(self._node, error)))
+            return respond(request, self._table.in_error_form(access_refusal_response(self._node, error)))
         problem = _path_problem(request)
         if problem is None:
             return self._klein.render(request)
         refused = error_response(Invalid("path", problem)) if self._node.ready else NOT_READY
-        return respond(request, self._table.formed(refused))
+        return respond(request, self._table.in_error_form(refused))
 
     def _require_own_page(self, request: HttpRequest) -> None:
-        """Raise `AccessDenied` where a browser asks for a page of another site, or under a name that is not known."""
+        """Raise `AccessDenied` if a browser sends this for a page of another site, or for an unknown host name."""
         host = _raw_header(request, b"Host")
         if self._hosts is not None:
             self._hosts.require(host)
@@ -139,7 +139,7 @@ def _path_problem(request: HttpRequest) -> str | None:
 
 
 class _Front:
-    """Answers the requests of one site, for Klein."""
+    """Answers the requests that Klein routes, for one site."""
 
     def __init__(self, node: Node, reactor: IReactorTime, turns: Turns, tokens: Tokens, table: RouteTable) -> None:
         self._node = node
@@ -149,56 +149,60 @@ class _Front:
         self._table = table
 
     async def stream(self, route: Route, request: HttpRequest, path: dict[str, str]) -> Any:
+        """Answer a request for a stream of events."""
         self._set_counts(request, route)
         await self._until_ready(request)
         api_request = _api_request(request, path, route)
         try:
             require_access(route, api_request)
         except AccessDenied as error:
-            return self._respond(request, access_refused(self._node, error))
+            return self._respond(request, access_refusal_response(self._node, error))
         if request.method in (b"GET", b"HEAD"):
             return await watch(self._node, request, self._reactor, self._turns, self._tokens)
-        return self._respond(request, without_command(route, api_request))
+        return self._respond(request, no_command_response(route, api_request))
 
     def command(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes | Coroutine[Any, Any, bytes]:
+        """Answer a request with the command of its route; at once, if the node is ready and the answer is complete."""
         self._set_counts(request, route)
         if not (route.while_not_ready or self._node.ready):
-            return self._once_ready(route, request, path)
+            return self._answer_once_ready(route, request, path)
         answered = answer(self._node, route, _api_request(request, path, route))
-        return self._respond(request, answered) if _is_whole(answered) else self._at_length(request, answered)
+        return self._respond(request, answered) if _is_complete(answered) else self._answer_later(request, answered)
 
     def _respond(self, request: HttpRequest, response: ApiResponse) -> bytes:
-        return respond(request, self._table.formed(response))
+        return respond(request, self._table.in_error_form(response))
 
     def _set_counts(self, request: HttpRequest, route: Route) -> None:
-        """Note the route for which a request is counted."""
+        """Set the counts to which the answer of a request is added: those of its route and method."""
         method = request.method.decode("latin-1")
         request.counts = self._node.requests.counts_of(route.name, method, timed=not route.streams)
 
     async def _until_ready(self, request: HttpRequest) -> None:
-        """Wait until the node is ready; tokens may have been replaced meanwhile."""
+        """Wait until the node is ready, and then look up the client's access again: tokens may have been replaced."""
         if not self._node.ready:
             await self._node.until_ready()
             request.access = self._tokens.current_access(request.access)
 
-    async def _once_ready(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes:
+    async def _answer_once_ready(self, route: Route, request: HttpRequest, path: dict[str, str]) -> bytes:
         await self._until_ready(request)
         answered = answer(self._node, route, _api_request(request, path, route))
-        return self._respond(request, answered) if _is_whole(answered) else await self._at_length(request, answered)
+        return (
+            self._respond(request, answered) if _is_complete(answered) else await self._answer_later(request, answered)
+        )
 
-    async def _at_length(self, request: HttpRequest, answered: Answered) -> bytes:
+    async def _answer_later(self, request: HttpRequest, answered: CommandResult) -> bytes:
         size = answered.held_bytes if isinstance(answered, DeferredResponse) else 0
         if not size:
-            return await self._made_and_sent(request, answered)
+            return await self._make_and_send(request, answered)
         channel = request.channel
         if not channel.reserve_answer_bytes(size):
             raise Full("this node makes too many long lists at a time: ask for an app or a version, or try again")
         try:
-            return await self._made_and_sent(request, answered)
+            return await self._make_and_send(request, answered)
         finally:
             channel.reserve_answer_bytes(0)
 
-    async def _made_and_sent(self, request: HttpRequest, answered: Answered) -> bytes:
+    async def _make_and_send(self, request: HttpRequest, answered: CommandResult) -> bytes:
         if isinstance(answered, DeferredResponse):
             await self._turns.run_steps(answered.steps)
             answered = answered.answer()
@@ -209,10 +213,10 @@ class _Front:
         await send(request, answered, self._turns)
         return b""
 
-    # Klein's types know of any IRequest; here all are our own.
+    # The signatures of these differ from Klein's types, which expect any IRequest: here all are an HttpRequest.
 
     async def no_route(self, request: HttpRequest, failure: Failure) -> bytes:
-        """Answer where no route has the path, or Klein would redirect the client in HTML."""
+        """Answer a request for a path without a route, or one that Klein would redirect in HTML."""
         del failure
         try:
             await self._node.until_ready()
@@ -221,7 +225,7 @@ class _Front:
         return self._respond(request, NO_ROUTE)
 
     def failed(self, request: HttpRequest, failure: Failure) -> bytes:
-        """Answer where a coroutine raised: with its refusal, or with 500 and a line of the log."""
+        """Answer a request whose coroutine raised: with the refusal, or with 500 and a line in the log."""
         refused = error_response(failure.value)
         if refused.status == 500:
             _log.failure("A request for {path} failed.", failure, path=request.path)
@@ -230,7 +234,7 @@ class _Front:
 
 @lru_cache(maxsize=8)
 def _on_klein(routes: tuple[Route, ...]) -> Klein:
-    """Return routes with a rule for each path, made once for all sites: compiling the rules takes the most time."""
+    """Return a Klein app with the routes. It is cached for all sites, because compiling its rules takes long."""
     klein = Klein()
     for route in routes:
         klein.route(route.path, endpoint=route.path)(_endpoint(route))
@@ -244,8 +248,8 @@ def _endpoint(route: Route) -> Callable[..., Any]:
     return lambda front, request, **path: take(front, route, request, path)
 
 
-def _is_whole(answered: Answered) -> TypeGuard[ApiResponse]:
-    """Return True if an answer is there, in one piece."""
+def _is_complete(answered: CommandResult) -> TypeGuard[ApiResponse]:
+    """Return True if the result of a command is a response in one piece."""
     return isinstance(answered, ApiResponse) and answered.pieces is None
 
 
@@ -260,7 +264,7 @@ def _api_request(request: HttpRequest, path: dict[str, str], route: Route) -> Ap
         request.content.getvalue(),
         _header(request, b"If-None-Match"),
         _header(request, b"Accept-Encoding"),
-        # A hot request has no author; the fast path, which takes nearly all of them, does not look at the name either.
+        # A hot request needs no author, and the fast path, which answers nearly all of them, ignores the name too.
         identity if route.hot else signature(_name(request), identity),
         _header(request, b"If-Match"),
         address,
@@ -279,13 +283,13 @@ def _header(request: HttpRequest, name: bytes) -> str | None:
 
 
 def _raw_header(request: HttpRequest, name: bytes) -> bytes | None:
-    """Return the value of a header; a client that sends it more than once has sent a list."""
+    """Return the value of a header; None if it is missing. The values of a repeated header are joined by commas."""
     values = request.requestHeaders.getRawHeaders(name)
     return b",".join(values) if values else None
 
 
 def _name(request: HttpRequest) -> str | None:
-    """Return the name that a client gives itself. Raises `Invalid` where it is not text."""
+    """Return the name that the client gives itself; None without one. Raises `Invalid` if it is not text."""
     header = _header(request, b"X-Bender-As")
     try:
         return None if header is None else unquote(header.encode("latin-1").decode("ascii"), errors="strict")

@@ -1,4 +1,4 @@
-"""What clients can do with backends and frontends."""
+"""The commands of clients for backends and frontends."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from bender.api.change_safety import impact_at, refuse_harm, warning_headers, warnings_for
-from bender.api.registrations import selected
+from bender.api.change_safety import harm_refusal, impact_at, warning_headers, warnings_for
+from bender.api.registrations import registrations_response
 from bender.api.responses import (
     JSON_ALONE,
     ApiRequest,
@@ -24,7 +24,7 @@ from bender.api.responses import (
     location,
     not_found_response,
     refusal_response,
-    refuse_stale,
+    stale_refusal,
 )
 from bender.core import model
 from bender.core.did_you_mean import did_you_mean
@@ -36,10 +36,10 @@ from bender.core.routing import BACKEND, FRONTEND
 from bender.node.listings import SLICE, portions
 from bender.node.node import Node
 
-#: Objects among which the nearest name is looked for: that takes 10 µs for each, and a client can ask for any name.
+#: The most objects that are searched for a similar name: that takes 10 µs for each, and clients can request any name.
 NEAREST_AMONG_MAX = 500
 
-#: About the memory that a member takes while weights are made.
+#: About the bytes of memory that a member takes while weights are computed.
 MEMBER_BYTES = 2048
 
 
@@ -51,6 +51,8 @@ _named = msgspec.json.Decoder(_Named)
 
 
 def create(kind: Kind) -> Command:
+    """Return the command that creates an object of a kind; it refuses a name that exists."""
+
     def create(node: Node, request: ApiRequest) -> ApiResponse:
         sent = parse_object(request.body)
         kind.require_known(sent)
@@ -59,7 +61,7 @@ def create(kind: Kind) -> Command:
         body = node.limits.encode_entry(partial(kind.body, name, sent), None)
         if node.configured_object(kind.key(name)) is not None:
             return refusal_response("CONFLICT", f"{kind.name} {name} exists already: change it with PUT")
-        refusal = _refuse_too_few(node, body, members_min) or refuse_harm(node, request, kind, None, body)
+        refusal = _too_few_refusal(node, body, members_min) or harm_refusal(node, request, kind, None, body)
         if refusal is not None:
             return refusal
         node.configure(kind.key(name), body, request.author)
@@ -69,6 +71,8 @@ def create(kind: Kind) -> Command:
 
 
 def put(kind: Kind) -> Command:
+    """Return the command that creates or changes an object of a kind."""
+
     def put(node: Node, request: ApiRequest) -> ApiResponse:
         (name,) = request.path
         key = kind.key(name)
@@ -77,13 +81,13 @@ def put(kind: Kind) -> Command:
         members_min = _members_min(kind, sent)
         body = node.limits.encode_entry(partial(kind.body, name, sent), existing)
         refusal = (
-            refuse_stale(request, existing, key)
-            or _refuse_too_few(node, body, members_min)
-            or refuse_harm(node, request, kind, existing, body)
+            stale_refusal(request, existing, key)
+            or _too_few_refusal(node, body, members_min)
+            or harm_refusal(node, request, kind, existing, body)
         )
         if refusal is not None:
             return refusal
-        if body != existing:  # one that changes nothing would only push an older setting out of the history
+        if body != existing:  # an unchanged setting would only push an older one out of the history
             node.configure(key, body, request.author)
         return _created(node, kind, name, body) if existing is None else _changed(node, kind, body)
 
@@ -91,12 +95,12 @@ def put(kind: Kind) -> Command:
 
 
 def _members_min(kind: Kind, sent: dict[str, Any]) -> int:
-    """Take `min_members` out of a request, because it is not kept, and return it; 0 if there is none."""
+    """Remove `min_members`, which is not a setting, from a request and return it; 0 if there is none."""
     return parse_members_min(sent.pop("min_members", None)) if kind is BACKEND else 0
 
 
-def _refuse_too_few(node: Node, body: bytes, members_min: int) -> ApiResponse | None:
-    """Return the refusal of a version with fewer members than the client requires, None if it has enough."""
+def _too_few_refusal(node: Node, body: bytes, members_min: int) -> ApiResponse | None:
+    """Return the refusal of a version with fewer members than the client requires; None if it has enough."""
     if not members_min:
         return None
     backend: dict[str, Any] = msgspec.json.decode(body)
@@ -109,38 +113,38 @@ def _refuse_too_few(node: Node, body: bytes, members_min: int) -> ApiResponse | 
 
 
 def history(kind: Kind) -> Command:
-    """Return the command that lists the last settings, newest first, with time and author; `null` for a removal."""
+    """Return the command that lists an object's last settings, newest first, with time and author; null: a removal."""
 
     def history(node: Node, request: ApiRequest) -> ApiResponse:
         key = _key(kind, request)
         settings = node.history(key)
         if not settings:
-            return _absent(node, kind, request)
-        told = (
+            return _absent_response(node, kind, request)
+        settings_json = (
             encode({"at": each.at_ms, "author": each.author, kind.name: each.body and msgspec.Raw(each.body)})
             for each in settings
         )
-        return array_response(request, told)
+        return array_response(request, settings_json)
 
     return history
 
 
 def roll_back(kind: Kind) -> Command:
-    """Return the command that sets the previous setting again, as a new one; twice restores the present one."""
+    """Return the command that sets the previous setting again, as a new one. Twice restores the present setting."""
 
     def roll_back(node: Node, request: ApiRequest) -> ApiResponse:
         key = _key(kind, request)
         model.require_nothing(request.body, "because the node knows the previous setting")
         existing = node.configured_object(key)
         if existing is None:
-            return _absent(node, kind, request)
-        refusal = refuse_stale(request, existing, key)
+            return _absent_response(node, kind, request)
+        refusal = stale_refusal(request, existing, key)
         if refusal is not None:
             return refusal
         before = next((each.body for each in node.history(key)[1:]), None)
         if before is None:
             return refusal_response("CONFLICT", f"{key} has no earlier setting to go back to")
-        refusal = refuse_harm(node, request, kind, existing, before, back=True)
+        refusal = harm_refusal(node, request, kind, existing, before, back=True)
         if refusal is not None:
             return refusal
         node.configure(key, before, request.author)
@@ -154,7 +158,7 @@ def _changed(node: Node, kind: Kind, body: bytes) -> ApiResponse:
 
 
 def _created(node: Node, kind: Kind, name: str, body: bytes) -> ApiResponse:
-    """201 with the object, and in the body too where it is, as clients of the original expect it of a frontend."""
+    """Return 201 with the object. For a frontend, the body has its location too, as in the original API."""
     key, warnings = kind.key(name), warnings_for(node, kind, body)
     if kind is FRONTEND:
         document: dict[str, Any] = msgspec.json.decode(body)
@@ -163,15 +167,17 @@ def _created(node: Node, kind: Kind, name: str, body: bytes) -> ApiResponse:
 
 
 def remove(kind: Kind) -> Command:
+    """Return the command that removes an object of a kind."""
+
     def remove(node: Node, request: ApiRequest) -> ApiResponse:
         key = _key(kind, request)
         existing = node.configured_object(key)
-        refusal = refuse_stale(request, existing, key)
+        refusal = stale_refusal(request, existing, key)
         if refusal is not None:
             return refusal
         if existing is None:
-            return _absent(node, kind, request)
-        refusal = refuse_harm(node, request, kind, existing, None)
+            return _absent_response(node, kind, request)
+        refusal = harm_refusal(node, request, kind, existing, None)
         if refusal is not None:
             return refusal
         node.configure(key, None, request.author)
@@ -181,26 +187,30 @@ def remove(kind: Kind) -> Command:
     return remove
 
 
-def one(kind: Kind) -> Command:
-    def one(node: Node, request: ApiRequest) -> ApiResponse:
+def get(kind: Kind) -> Command:
+    """Return the command that shows an object of a kind."""
+
+    def get(node: Node, request: ApiRequest) -> ApiResponse:
         body = node.configured_object(_key(kind, request))
-        return _absent(node, kind, request) if body is None else json_response(request, body)
+        return _absent_response(node, kind, request) if body is None else json_response(request, body)
 
-    return one
+    return get
 
 
-def all_of(kind: Kind) -> Command:
+def list_all(kind: Kind) -> Command:
+    """Return the command that lists all objects of a kind."""
     return lambda node, request: array_response(request, node.configured_objects(kind.name))
 
 
-def members(node: Node, request: ApiRequest) -> ApiResponse | DeferredResponse:
+def list_members(node: Node, request: ApiRequest) -> ApiResponse | DeferredResponse:
+    """Answer with the members of a backend and their effective weights."""
     body = node.configured_object(_key(BACKEND, request))
     if body is None:
-        return _absent(node, BACKEND, request)
+        return _absent_response(node, BACKEND, request)
     backend: dict[str, Any] = msgspec.json.decode(body)
     app, version, canary = backend["app"], backend["version"], canary_of(backend)
     if canary is None and not servers_of(backend) and node.all_up(app, version):
-        return selected(node, request, app, version)
+        return registrations_response(node, request, app, version)
     stable, chosen = node.claims(app, version), node.claims(app, canary.version) if canary else []
     statuses = node.registration_statuses()
     found: list[bytes] = []
@@ -221,8 +231,8 @@ def members(node: Node, request: ApiRequest) -> ApiResponse | DeferredResponse:
     return DeferredResponse(steps(), lambda: array_response(request, found), held_bytes)
 
 
-def _absent(node: Node, kind: Kind, request: ApiRequest) -> ApiResponse:
-    """Return 404 for an object that does not exist, with the name that was probably meant, or its kind."""
+def _absent_response(node: Node, kind: Kind, request: ApiRequest) -> ApiResponse:
+    """Return 404 for an object that does not exist, with a similar name, or the other kind that has its name."""
     (name,) = request.path
     other = FRONTEND if kind is BACKEND else BACKEND
     if node.configured_object(other.key(name)) is not None:

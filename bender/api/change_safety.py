@@ -1,4 +1,4 @@
-"""Changes judged by what a node lists, and the answers that refuse them or warn."""
+"""Checks of changes against the registrations that a node lists, and the answers that refuse a change or warn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bender.api.responses import ApiRequest, ApiResponse, Headers, encode, forced, refusal_response
+from bender.api.responses import ApiRequest, ApiResponse, Headers, encode, is_forced, refusal_response
 from bender.core.change_safety import NAMES_MAX, Impact, Settings
 from bender.core.force_option import FORCE_IN_API
 from bender.core.members import AWAY
@@ -16,10 +16,10 @@ from bender.core.routing import BACKEND
 from bender.net.escaping import escaped_json
 from bender.node.node import Node
 
-#: The header that has what is allowed and rarely meant, as a list of sentences in JSON of ASCII.
+#: The header with warnings about an accepted change that is rarely intended: a JSON list of sentences, in ASCII.
 WARNINGS = b"X-Bender-Warnings"
 
-#: Bytes of that header: many a client takes no more than 8 KiB of all headers.
+#: The most bytes of that header: many clients accept only 8 KiB of headers in total.
 WARNINGS_BYTES_MAX = 4096
 
 
@@ -32,12 +32,13 @@ _settings = msgspec.json.Decoder(dict[str, Any])
 
 
 class NodeListing:
-    """What a node lists at this moment."""
+    """The registrations, backends and frontends that a node lists now, for the rules of the core."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
 
     def taking_traffic(self, app: str, version: str) -> Iterator[str]:
+        """Yield the ids of the members of a version that receive requests."""
         for claim in self._node.each_claim(app, version):
             if self._node.registration_status(claim.key).state not in AWAY and _weight.decode(claim.body).weight:
                 yield claim.key
@@ -57,18 +58,18 @@ class NodeListing:
 
 
 def impact_at(node: Node) -> Impact:
-    """Return what judges changes by what a node lists."""
+    """Return the rules that judge changes by the present state of a node."""
     return Impact(NodeListing(node))
 
 
-def refuse_harm(
+def harm_refusal(
     node: Node, request: ApiRequest, kind: Kind, before: bytes | None, after: bytes | None, *, back: bool = False
 ) -> ApiResponse | None:
-    """Return the refusal of a change that would take traffic away, None if it would not or is forced.
+    """Return the refusal of a change that would stop traffic; None if it would not, or is forced.
 
-    `before` and `after` are the encoded object, None where there is none; `back` is for one that is set back.
+    `before` and `after` are the encoded object, None if there is none. `back`: the change is a rollback.
     """
-    if forced(request) or before == after:
+    if is_forced(request) or before == after:
         return None
     impact = impact_at(node)
     old = None if before is None else _settings.decode(before)
@@ -81,7 +82,7 @@ def refuse_harm(
 
 
 def refusal_for(node: Node, why: str | None) -> ApiResponse | None:
-    """Return the refusal of a change for a reason, None where there is none."""
+    """Return the refusal of a change, with the reason; None without a reason."""
     if why is None:
         return None
     text = f"{why} (according to {node.name}). Nothing was changed; {FORCE_IN_API}"
@@ -89,7 +90,7 @@ def refusal_for(node: Node, why: str | None) -> ApiResponse | None:
 
 
 def warnings_for(node: Node, kind: Kind, body: bytes) -> Headers:
-    """Return the headers that warn of an object as it is set now; none where all is well."""
+    """Return the headers with the warnings about an object's present settings; none without warnings."""
     impact, settings = impact_at(node), _settings.decode(body)
     warnings = impact.warnings_of_backend(settings) if kind is BACKEND else impact.warnings_of_frontend(settings)
     return warning_headers([*warnings, *_unknown(kind, settings)])
@@ -103,7 +104,7 @@ def _unknown(kind: Kind, settings: Mapping[str, Any]) -> list[str]:
 
 
 def warning_headers(warnings: Sequence[str]) -> Headers:
-    """Return the headers that have warnings, as many as fit."""
+    """Return the headers with as many of the warnings as fit."""
     for number in range(min(len(warnings), NAMES_MAX), 0, -1):
         value = escaped_json(encode(warnings[:number]).decode(), ascii_only=True).encode()
         if len(value) <= WARNINGS_BYTES_MAX:

@@ -1,4 +1,4 @@
-"""What clients can do with consumers: see how far each has got, and be one without a stream."""
+"""The commands of clients for consumers: list them with their positions, and confirm events without a stream."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from bender.node.propagation import shared_consumer_names
 
 
 def confirm(node: Node, request: ApiRequest) -> ApiResponse:
+    """Note the confirmation of a consumer, and answer with its state."""
     (name,) = request.path
     name = parse_name("name", name)
     confirmed = node.consumers.confirm(name, parse_confirmation(request.body), Origin(request.address))
@@ -21,13 +22,14 @@ def confirm(node: Node, request: ApiRequest) -> ApiResponse:
 
 
 async def list_consumers(node: Node, request: ApiRequest) -> ApiResponse:
+    """Answer with the consumers of all nodes that answer."""
     consumers = await node.all_consumers()
     shared = shared_consumer_names(consumers)
     return array_response(request, [encode(_fields(each, shared)) for each in consumers])
 
 
 def _fields(consumer: ConsumerState, shared: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Return a consumer as clients see it: without `applied`, which only waiting peers ask for."""
+    """Return a consumer as clients see it: without `applied`, which is only for peers that wait."""
     instances = shared.get(consumer.name)
     return {
         "name": consumer.name,

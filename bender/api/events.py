@@ -1,7 +1,7 @@
 """`GET /events`: the events of a node as server-sent events, or one answer at a time as a long poll.
 
-Which events these are, and in what order, is decided in `bender.node.event_selection`; here they only take the form of
-HTTP.
+`bender.node.event_selection` decides which events a client gets, and in what order. This module only puts them into the
+form of HTTP.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from bender.access.tokens import AccessDenied, Tokens
-from bender.api.responses import accepted, require_known, wait_s
+from bender.api.responses import accepted_names, require_known, wait_s
 from bender.api.server import HttpRequest
 from bender.core.invalid import Invalid
 from bender.net.eager_write import close_when_unresponsive, limit_unsent
@@ -27,15 +27,15 @@ from bender.node.journal import EVENTS_MAX, Entry
 from bender.node.node import Node
 from bender.node.watcher_stream import PIECE_BYTES, EventStream
 
-#: The first bytes of server-sent events, of which no event comes.
+#: The first bytes of an event stream: a comment, which is not an event for the client.
 CONNECTED = b": connected\n\n"
 
 _FIELDS = {"app", "version", "snapshot", "since", "last", "wait", "name", "instance"}
 
 _LAST = re.compile(r"[0-9]{1,9}", re.ASCII)
 
-#: What libraries for event streams add by themselves: against caches, and for browsers without `Last-Event-ID`.
-_OF_CLIENTS = {"_", "lastEventId"}
+#: Query fields that libraries for event streams add by themselves: against caches, and instead of `Last-Event-ID`.
+_IGNORED_FIELDS = {"_", "lastEventId"}
 
 _SNAPSHOTS: dict[str, bool | Literal["always"]] = {"": True, "true": True, "1": True, "false": False, "0": False}
 _SNAPSHOTS["always"] = "always"
@@ -44,11 +44,10 @@ _log = Logger()
 
 
 async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: Turns, tokens: Tokens) -> None:
-    """Answer `GET` or `HEAD` of the events of a node that is ready; the caller finishes the request afterwards.
+    """Answer `GET` or `HEAD` of the events of a ready node; the caller finishes the request afterwards.
 
-    The answer ends when the client's token may no longer read.
-
-    Raises `Invalid` and `Full`, both before anything is written.
+    The answer ends when the client's token may no longer read. Raises `Invalid` and `Full`, both before anything is
+    written.
     """
     server_sent = _accepts_server_sent(request)
     fields = _fields(request)
@@ -90,7 +89,7 @@ async def watch(node: Node, request: HttpRequest, reactor: IReactorTime, turns: 
 
 
 class _ServerSent:
-    """A response that goes on until the client or the node closes it."""
+    """An outlet for server-sent events: a response that ends when the client or the node closes it."""
 
     def __init__(self, node: Node, turns: Turns, request: HttpRequest, clock: IReactorTime) -> None:
         self.done: Deferred[None] = Deferred()
@@ -101,7 +100,7 @@ class _ServerSent:
         self._request.write(b"".join([b"id: %b\ndata: %b\n" % (each.cursor.encode(), each.line) for each in entries]))
 
     def on_caught_up(self) -> None:
-        """Go on."""
+        """Do nothing: the response continues with new events."""
 
     def drop(self) -> None:
         _drop(self._request)
@@ -110,7 +109,7 @@ class _ServerSent:
         self.done.callback(None)
 
     def displace(self, reason: str) -> None:
-        """End it with a comment: the client comes back with its cursor, and gets 429 as long as there is no place."""
+        """End the response with a comment. The client reconnects with its cursor, and gets 429 until there is room."""
         self._request.write(b": %b\n\n" % reason.encode())
         self.done.callback(None)
 
@@ -119,7 +118,7 @@ class _ServerSent:
 
 
 class _Poll:
-    """A response with the events since the cursor, or with the first that come within `wait_s`."""
+    """An outlet for a long poll: one answer with the events since the cursor, or the first ones within `wait_s`."""
 
     def __init__(self, node: Node, turns: Turns, request: HttpRequest, clock: IReactorTime, wait_s: float) -> None:
         self.done: Deferred[None] = Deferred()
@@ -136,7 +135,7 @@ class _Poll:
         self._body += self._separator + b",".join([entry.line[:-1] for entry in entries])
         self._separator = b","
         if self._waiting is not None:
-            # Not at once: what follows in this turn comes along, and a listener must not call back.
+            # Not at once: more events may follow in this turn, and a listener must not call the node.
             self._waiting.reset(0)
         if len(self._body) > PIECE_BYTES:
             self._request.write(self._body)
@@ -152,12 +151,12 @@ class _Poll:
         _drop(self._request)
 
     def end(self) -> None:
-        """Answer now, if there is nothing but waiting to do. What is being written goes on."""
+        """Answer now if the poll only waits. An answer that is being written is completed."""
         if self._waiting is not None:
             self._waiting.reset(0)
 
     def displace(self, reason: str) -> None:
-        """Answer now, with what there is: the next request of this client gets 429 as long as there is no place."""
+        """Answer now, with the events so far. The client's next request gets 429 while no place is free."""
         del reason
         if self._waiting is not None:
             self._waiting.cancel()
@@ -191,26 +190,26 @@ def _drop(request: HttpRequest) -> None:
 
 
 def _accepts_server_sent(request: HttpRequest) -> bool:
-    """Return True if `Accept` names event streams; a client that takes anything gets a long poll."""
+    """Return True if `Accept` names event streams. A client that accepts any type gets a long poll."""
     header = b",".join(request.requestHeaders.getRawHeaders(b"Accept", [])).decode("latin-1")
-    return any(takes for media_type, takes in accepted(header) if media_type == "text/event-stream")
+    return any(takes for media_type, takes in accepted_names(header) if media_type == "text/event-stream")
 
 
 def _selection(request: HttpRequest, fields: Mapping[str, str], *, server_sent: bool) -> Selection:
     since = fields.get("since")
-    snapshot = fields.get("snapshot", "false")
-    if snapshot not in _SNAPSHOTS:
+    text = fields.get("snapshot", "false")
+    if text not in _SNAPSHOTS:
         raise Invalid("snapshot", "must be true, false or always")
-    wanted = _SNAPSHOTS[snapshot]
+    snapshot = _SNAPSHOTS[text]
     if server_sent:
-        # The browser's own: where it was when it lost the connection, while the address is as old as the page.
+        # A browser sends its last cursor in this header when it reconnects; the cursor in the URL is older.
         since = (request.getHeader(b"Last-Event-ID") or b"").decode("utf-8", "replace") or since
     elif since is not None:
-        wanted = False  # the end of an answer says as well as `synced` that this is all there is
+        snapshot = False  # a poll needs no `synced` event: the end of the answer shows that nothing is missing
     return Selection(
         fields.get("app"),
         fields.get("version"),
-        wanted,
+        snapshot,
         since,
         fields.get("name"),
         fields.get("instance"),
@@ -219,7 +218,7 @@ def _selection(request: HttpRequest, fields: Mapping[str, str], *, server_sent: 
 
 
 def _last(fields: Mapping[str, str], *, server_sent: bool) -> int | None:
-    """Return how many past events a poll asks for; None if it does not. It can begin in no other way then."""
+    """Return the number of past events that a poll requests; None without any. `since` and `snapshot` exclude it."""
     text = fields.get("last")
     if text is None:
         return None
@@ -234,19 +233,19 @@ def _last(fields: Mapping[str, str], *, server_sent: bool) -> int | None:
 
 
 def _wait_s(fields: Mapping[str, str]) -> float:
-    """Return how long a poll may wait: not at all without `since`, which asks where to begin."""
+    """Return the seconds that a poll may wait for events: 0 without `since`, because it only requests a cursor then."""
     within_s = wait_s(fields.get("wait", "0"))
     return within_s if "since" in fields else 0
 
 
 def _fields(request: HttpRequest) -> dict[str, str]:
-    """Return the fields of the query. Text that is not UTF-8 cannot be a name, flag, number or cursor."""
+    """Return the fields of the query. Text that is not UTF-8 is passed on, and refused as an invalid value later."""
     _, _, query = request.uri.decode("utf-8", "surrogateescape").partition("?")
     fields: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
         if name in fields:
             raise Invalid(name, "must not be given more than once")
-        if name not in _OF_CLIENTS:
+        if name not in _IGNORED_FIELDS:
             fields[name] = value
     require_known(fields, _FIELDS, changes=True)
     return fields

@@ -1,12 +1,12 @@
-"""The fast path: plain requests for the hot routes, answered past Twisted's web and Klein.
+"""The fast path: plain requests for the hot routes, answered without Twisted's web and Klein.
 
-A registry lives from renewals: nearly all that it is asked are a few requests of the same kind, for ever. Those need
-nothing of what makes a web server general, and take a fifth of the time here (docs/performance.md).
+Nearly all requests of a registry are renewals and a few others of always the same form. They do not need a general web
+server, and take a fifth of the time here (docs/performance.md).
 
-It takes a request only if it is beyond doubt: HTTP/1.1 that is kept alive, a body with a length, a hot route, nothing
-encoded in its path, every line in the form that RFC 9112 asks for. All else is left to Twisted, unchanged, and gets its
-answer there. The fast path must not take what Twisted would refuse, and must answer what it takes byte for byte as
-Twisted would; so it accepts a form only where that is known, instead of refusing what is known to be odd.
+The fast path takes a request only if its meaning is beyond doubt: HTTP/1.1 with a persistent connection, a body with a
+length, a hot route, nothing encoded in the path, and every line as RFC 9112 demands. All other requests are left to
+Twisted, unchanged. The fast path must not accept a request that Twisted would refuse, and must give the same answer as
+Twisted, byte for byte. So it accepts the forms that are known to be safe, instead of refusing those known to be unsafe.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from bender.net.http_server import BROWSER_HEADERS
 from bender.node.node import Node
 from bender.node.request_counts import RouteCounts
 
-#: Up to this size a request is waited for of which only a part has come, for many clients send the head on its own.
+#: The fast path waits for the rest of an incomplete request up to this size: many clients send the head on its own.
 PART_BYTES_MAX = 8 * 1024
 
-#: Of a head. Twisted refuses some that are longer.
+#: The most bytes of a head. Twisted refuses some longer heads.
 HEAD_BYTES_MAX = 4 * 1024
 
-#: Instances send the same bytes for ever, so what was made of those that came last is remembered: so many, of up to so
-#: many bytes. With its key one takes about 1 KB, and saves a quarter of the time that a renewal takes.
+#: Instances send the same bytes again and again, so the last parsed requests are remembered: their number, and the most
+#: bytes of one. An entry takes about 1 KB with its key, and saves a quarter of the time of a renewal.
 REMEMBERED_MAX = 4096
 REMEMBERED_BYTES_MAX = 512
 
-# A request line and headers, all of them or the first few. There is nothing to decode in the path, and no fragment.
+# A request line and headers, all of them or the first few. The path has no fragment and nothing to decode.
 _REQUEST_LINE = rb'(?P<method>GET|POST|PUT|DELETE) (?P<path>/[!"$&->@-~]*)(?:\?(?P<query>[!"$-~]*))? HTTP/1\.1\r\n'
 _HEADERS = rb"(?P<headers>(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)*)"
 _HEAD = re.compile(_REQUEST_LINE + _HEADERS + rb"\r\n")
@@ -52,12 +52,12 @@ _BEGINNING = re.compile(rb"(?:" + _REQUEST_LINE + _HEADERS + rb")?[^\r\n]*\r?")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,9}")
 
-# Each of these says more about how the request is to be read or answered.
+# Headers that change how the request is to be read or answered.
 _NOT_PLAIN = frozenset({b"expect", b"te", b"trailer", b"transfer-encoding", b"upgrade"}) | BROWSER_HEADERS
 
 
 class ParsedRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request that the fast path has taken."""
+    """A request for a hot route, with the counts to which its answer is added."""
 
     route: Route
     api_request: ApiRequest
@@ -66,7 +66,7 @@ class ParsedRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class FastPath:
-    """Takes plain requests for a node and answers them; one for all connections, for it keeps nothing between two."""
+    """Parses and answers plain requests for a node. All connections share it: it has no state of a connection."""
 
     _log = Logger()
 
@@ -82,23 +82,23 @@ class FastPath:
         self._tokens = tokens
         self._hosts = hosts
         self.routes = routes
-        #: Return the request that was read and nothing else, of up to `REMEMBERED_BYTES_MAX`; None if it is not that,
-        #: or for Twisted. Nearly always it is one request that was read.
-        self.take_whole = lru_cache(REMEMBERED_MAX)(self._whole)
-        tokens.add_listener(self.take_whole.cache_clear)  # what a client may do is remembered with its request
+        #: Parse bytes of up to `REMEMBERED_BYTES_MAX` that are exactly one request, as nearly all reads are; return
+        #: None for other bytes, and for requests for Twisted. Cached.
+        self.parse_whole = lru_cache(REMEMBERED_MAX)(self._parse_whole)
+        tokens.add_listener(self.parse_whole.cache_clear)  # a cached request contains the access of its client
         self._seconds = seconds
         self._heads = _Heads()
         #: When the last answer was made.
         self.answered_at = -inf
-        #: Bytes that a body may have, where its route does not accept more, and the largest that was taken.
+        #: The most bytes of a body, unless its route accepts more, and the bytes of the largest so far.
         self.body_bytes_max = BODY_BYTES_MAX
         self.largest_body = 0
 
-    def take(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]:
-        """Return the request that begins at `at`, and where it ends.
+    def parse(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]:
+        """Return the request that begins at `at`, and the position of its end.
 
-        Without a request, return `at` if the rest of it has to come first, and -1 if it is for Twisted. It takes time
-        in proportion to the length of the request, whatever follows.
+        Return None and `at` if the request is incomplete, None and -1 if it is for Twisted. The time is proportional to
+        the length of the request, whatever follows it.
         """
         head_ends = read.find(b"\r\n\r\n", at, at + HEAD_BYTES_MAX) + 4
         if head_ends < 4:
@@ -107,17 +107,17 @@ class FastPath:
         length = _LENGTH.search(read, at, head_ends)
         end = head_ends + int(length[1]) if length else head_ends
         if len(read) < end:
-            # Only what Twisted has to see at once cannot wait for its body.
-            waits = end - at <= PART_BYTES_MAX and self._parsed(read[at:head_ends]) is not None
+            # Wait for the body, unless Twisted must see the head now: it answers some requests before their body.
+            waits = end - at <= PART_BYTES_MAX and self._parse_head(read[at:head_ends]) is not None
             return None, at if waits else -1
         request = read[at:end]
-        taken = self.take_whole(request) if len(request) <= REMEMBERED_BYTES_MAX else self._whole(request)
-        return taken, -1 if taken is None else end
+        parsed = self.parse_whole(request) if len(request) <= REMEMBERED_BYTES_MAX else self._parse_whole(request)
+        return parsed, -1 if parsed is None else end
 
-    def _whole(self, request: bytes) -> ParsedRequest | None:
+    def _parse_whole(self, request: bytes) -> ParsedRequest | None:
         """Parse bytes that are exactly one request; return None for anything else, and for requests for Twisted."""
         head, end, body = request.partition(b"\r\n\r\n")
-        parsed = self._parsed(head + end)
+        parsed = self._parse_head(head + end)
         if parsed is None or len(body) != parsed.length:
             return None
         if parsed.length > self.body_bytes_max and parsed.length > parsed.route.body_bytes_always:
@@ -128,7 +128,7 @@ class FastPath:
         counts = self._node.requests.counts_of(parsed.route.name, parsed.method)
         return ParsedRequest(parsed.route, api_request, parsed.path, counts)
 
-    def _parsed(self, head: bytes) -> _Parsed | None:
+    def _parse_head(self, head: bytes) -> _ParsedHead | None:
         """Parse a head with the empty line at its end; return None where the request is for Twisted."""
         found = _HEAD.fullmatch(head)
         headers = None if found is None else _plain_headers(found["headers"])
@@ -144,30 +144,30 @@ class FastPath:
         etags, encodings = headers.get(b"if-none-match"), headers.get(b"accept-encoding")
         method, query = found["method"].decode(), (found["query"] or b"").decode()
         token = token_in(headers.get(AUTHORIZATION), headers.get(CONSUL_TOKEN))
-        return _Parsed(method, path, query, *hot, int(length), _text(etags), _text(encodings), token)
+        return _ParsedHead(method, path, query, *hot, int(length), _text(etags), _text(encodings), token)
 
     def count_turned_away(self) -> None:
         """Count a request that was turned away because the node is overloaded."""
         self._node.counters.turned_away += 1
 
-    def answer(self, taken: ParsedRequest, waited_s: float = 0.0) -> bytes | None:
-        """Return the response to a request; None where it has to wait, or to be sent in pieces, by Twisted.
+    def answer(self, parsed: ParsedRequest, waited_s: float = 0.0) -> bytes | None:
+        """Return the response to a request that was read `waited_s` ago.
 
-        It was read `waited_s` ago.
+        Return None if the answer must wait, or be sent in pieces: Twisted answers the request then.
         """
-        began_at = taken.api_request.at = self._node.now()
-        if not (taken.route.while_not_ready or self._node.ready_at(began_at)):
+        began_at = parsed.api_request.at = self._node.now()
+        if not (parsed.route.while_not_ready or self._node.ready_at(began_at)):
             return None
         try:
-            answered = answer(self._node, taken.route, taken.api_request)
+            answered = answer(self._node, parsed.route, parsed.api_request)
         except Exception as error:
-            self._log.failure("A request for {path} failed.", path=taken.path)
+            self._log.failure("A request for {path} failed.", path=parsed.path)
             answered = error_response(error)
         if isinstance(answered, ApiResponse) and answered.pieces is None:
             now = self.answered_at = self._seconds()
             if waited_s:
                 began_at -= waited_s
-            taken.counts.note(answered.status, now - began_at)
+            parsed.counts.note(answered.status, now - began_at)
             if answered.status >= 400:
                 answered = self.routes.error_form(answered)
             return self._heads.response(answered, int(now))
@@ -175,9 +175,9 @@ class FastPath:
             answered.close()  # it has not begun
         return None
 
-    def refuse(self, taken: ParsedRequest, refusal: ApiResponse, waited_s: float = 0.0) -> bytes:
-        """Return the bytes of the refusal of a request, which is not acted upon."""
-        taken.counts.note(refusal.status, waited_s)
+    def refuse(self, parsed: ParsedRequest, refusal: ApiResponse, waited_s: float = 0.0) -> bytes:
+        """Return a refusal as bytes, and count it as the answer to a request, whose command is not run."""
+        parsed.counts.note(refusal.status, waited_s)
         return self._heads.response(self.routes.error_form(refusal), int(self._seconds()))
 
 
@@ -186,7 +186,7 @@ def reason(status: int) -> bytes:
     return HTTPStatus(status).phrase.encode()
 
 
-class _Parsed(msgspec.Struct, frozen=True):
+class _ParsedHead(msgspec.Struct, frozen=True):
     """The head of a request for a hot route."""
 
     method: str
@@ -204,14 +204,14 @@ class _Parsed(msgspec.Struct, frozen=True):
 
 
 def _begins(part: bytes) -> bool:
-    """Return True if it can become the head of such a request. Twisted refuses a bad line before others follow."""
+    """Return True if these bytes can become the head of a plain request. Twisted must see a bad line at once."""
     found = _BEGINNING.fullmatch(part)
     headers = None if found is None else _plain_headers(found["headers"] or b"")
     return headers is not None and _DIGITS.fullmatch(headers.get(b"content-length", b"0")) is not None
 
 
 def _plain_headers(lines: bytes) -> dict[bytes, bytes] | None:
-    """Return headers by name in lower case; None where one of them asks for more than an answer."""
+    """Return the headers by name in lower case; None if one of them makes the request not plain."""
     headers: dict[bytes, bytes] = {}
     for line in lines.split(b"\r\n")[:-1]:
         name, _, value = line.partition(b":")
@@ -227,14 +227,14 @@ def _text(value: bytes | None) -> str | None:
 
 
 class _Heads:
-    """The beginnings of responses, which are the same for a second."""
+    """The first lines of responses by status, cached for a second, because they contain the time."""
 
     def __init__(self) -> None:
         self._second = -1
         self._heads: dict[int, bytes] = {}
 
     def response(self, answer: ApiResponse, second: int) -> bytes:
-        """Return the bytes of an answer in one piece, in a second of the node's clock."""
+        """Return an answer as bytes, in a given second of the node's clock."""
         if second != self._second:
             self._second = second
             self._heads.clear()

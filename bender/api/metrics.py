@@ -1,4 +1,4 @@
-"""`GET /metrics`: the numbers of a node for Prometheus."""
+"""`GET /metrics`: the metrics of a node for Prometheus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _VARY = (b"Vary", b"Accept, Accept-Encoding")
 
 
 def scrape(node: Node, request: ApiRequest) -> DeferredResponse:
-    """Return all metrics, in the form that the client accepts; gzipped if it asks for that."""
+    """Answer with all metrics, in a format that the client accepts; compressed if it accepts gzip."""
     exposition = Exposition(request.accept)
     gzipped = gzip_accepted(request)
     headers = ((b"Content-Type", exposition.content_type.encode()), _VARY)

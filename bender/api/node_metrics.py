@@ -1,6 +1,6 @@
-"""The metrics of a node: one family after the other, read from the node when they are asked for.
+"""The metrics of a node, one family after the other, read from the node when Prometheus requests them.
 
-`docs/monitoring/metrics.md` explains each of them. Those with labels that clients choose are in `registry_metrics`.
+`docs/monitoring/metrics.md` explains each of them. Metrics whose labels clients choose are in `registry_metrics`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from bender.node.limits import LimitUse
 from bender.node.node import Node
 from bender.node.status import limit_uses, problems_by_kind
 
-#: The states of peers. A node that was replaced is not a peer any more.
+#: The states of peers. A replaced node is not a peer any more.
 PEER_STATES: tuple[PeerState, ...] = ("heard", "silent", "left")
 
-#: Events that nodes have all the time. They are shown before the first one, so that its rate can be computed.
+#: Frequent events. Their counts are shown before the first event, so that Prometheus can compute its rate.
 USUAL_EVENTS: tuple[tuple[What, Reason], ...] = (
     ("online", "registered"),
     ("online", "restored"),
@@ -37,29 +37,29 @@ USUAL_EVENTS: tuple[tuple[What, Reason], ...] = (
     ("removed", "configured"),
 )
 
-#: A digest has 64 bits, and a sample's value can show 53.
+#: A digest has 64 bits, but the value of a sample only 53.
 _DIGEST_BITS_DROPPED = 11
 
 
 def node_families(node: Node) -> Iterator[Metric | None]:
-    """Yield all metrics of a node. None stands for a slice of the work that one of them takes."""
+    """Yield all metrics of a node. It yields None after a slice of the work for one of them."""
     return chain(
         (build_info("bender"),),
-        _of_state(node),
+        _state_families(node),
         registration_metrics(node),
         backend_metrics(node),
-        _of_traffic(node),
-        _of_peers(node),
-        _of_work(node),
-        _of_requests(node),
-        _of_watchers(node),
-        _of_limits(node),
-        _of_certificates(node),
+        _traffic_families(node),
+        _peer_families(node),
+        _work_families(node),
+        _request_families(node),
+        _watcher_families(node),
+        _limit_families(node),
+        _certificate_families(node),
         process_metrics(),
     )
 
 
-def _of_state(node: Node) -> Iterator[Metric]:
+def _state_families(node: Node) -> Iterator[Metric]:
     replica = node.replica
     about = "The name and cluster of this node, and its address for peers; the value is always 1."
     labels = (node.name, node.cluster, replica.identity.address)
@@ -82,7 +82,7 @@ def _of_state(node: Node) -> Iterator[Metric]:
     yield gauges("problems", about, ("kind",), (((kind,), count) for kind, count in problems_by_kind(node).items()))
 
 
-def _of_traffic(node: Node) -> Iterator[Metric]:
+def _traffic_families(node: Node) -> Iterator[Metric]:
     counts = node.counters
     yield counter("registrations_made", "Registrations that began at this node.", counts.registered)
     yield counter("renewals", "Registrations that were renewed or changed at this node.", counts.renewed)
@@ -91,7 +91,7 @@ def _of_traffic(node: Node) -> Iterator[Metric]:
     yield counters("events", about, ("event", "reason"), events)
 
 
-def _of_peers(node: Node) -> Iterator[Metric]:
+def _peer_families(node: Node) -> Iterator[Metric]:
     peers, now = node.replica.peers, node.now()
     states = Counter(peers.state(peer, now) for peer in peers)
     about = "Other nodes, by whether this node hears them."
@@ -113,7 +113,7 @@ def _of_peers(node: Node) -> Iterator[Metric]:
     yield counter("peer_received_bytes", "Bytes of messages from peers, without those of HTTP.", counts.bytes_received)
 
 
-def _of_work(node: Node) -> Iterator[Metric]:
+def _work_families(node: Node) -> Iterator[Metric]:
     counts = node.counters
     yield counter("rounds", "Rounds, in which this node sends a heartbeat to its peers.", counts.rounds)
     yield counter("rounds_failed", "Rounds that failed because of a defect in bender.", counts.rounds_failed)
@@ -126,7 +126,7 @@ def _of_work(node: Node) -> Iterator[Metric]:
     yield gauge("reactor_lag_max_seconds", about, node.load.longest.value)
 
 
-def _of_requests(node: Node) -> Iterator[Metric]:
+def _request_families(node: Node) -> Iterator[Metric]:
     routes = sorted(node.requests, key=lambda each: (each.route, each.method))
     about = "Requests of clients over HTTP that were answered, by route, method and status."
     answered = (
@@ -152,7 +152,7 @@ def _of_requests(node: Node) -> Iterator[Metric]:
     yield counter("tls_refused", "Clients with which no TLS connection could be made.", counts.tls_refused)
 
 
-def _of_watchers(node: Node) -> Iterator[Metric]:
+def _watcher_families(node: Node) -> Iterator[Metric]:
     yield gauge("subscribers", "Clients that receive events, by whatever protocol.", node.journal.listeners)
     counts = node.counters
     about = "Clients whose events ended: they did not read them, or another client needed the place."
@@ -160,7 +160,7 @@ def _of_watchers(node: Node) -> Iterator[Metric]:
     yield counters("subscribers_dropped", about, ("reason",), dropped)
 
 
-def _of_limits(node: Node) -> Iterator[Metric]:
+def _limit_families(node: Node) -> Iterator[Metric]:
     uses: list[tuple[str, LimitUse]] = [*limit_uses(node).items()]
     limited = (((name,), use.maximum) for name, use in uses if use.maximum is not None)
     yield gauges("limit_max", "A limit of this node, by its name in /status.", ("limit",), limited)
@@ -172,7 +172,7 @@ def _of_limits(node: Node) -> Iterator[Metric]:
     yield counters("limit_refused", "How often a limit refused something.", ("limit",), refused)
 
 
-def _of_certificates(node: Node) -> Iterator[Metric]:
+def _certificate_families(node: Node) -> Iterator[Metric]:
     about = "When a certificate expires, in seconds since the epoch, by the option that names it."
     expiry = (((option,), at_ms / 1000) for option, at_ms in sorted(node.certificates.items()))
     yield gauges("certificate_expiry_timestamp_seconds", about, ("option",), expiry)

@@ -1,4 +1,4 @@
-"""The nodes of the cluster, each with what it reports about itself."""
+"""The command that lists the nodes of the cluster, each with its report about itself."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bender.node.status import api_address
 
 
 async def list_nodes(node: Node, request: ApiRequest) -> ApiResponse:
-    """Answer with all nodes, in order of name and address. They are asked for what they report."""
+    """Answer with all nodes, sorted by name and address. Each is asked for its report."""
     return array_response(request, [encode(node_fields(each)) for each in await all_reports(node)])
 
 
 def node_fields(report: NodeReport | NoNodeReport) -> dict[str, Any]:
-    """Return a node as clients see it; durations in seconds."""
+    """Return a node as clients see it; durations are in seconds."""
     if isinstance(report, NoNodeReport):
         return {"answered": False, **msgspec.structs.asdict(report)}
     return {

@@ -1,8 +1,8 @@
 """The web page: the files of `bender/page`, served as they are, and the policy that confines them.
 
-A browser may load and ask nothing but this node, and runs only scripts that are files of the page: a name or `meta` of
-an instance is never more than text. The page says itself when the node is not ready or requires a token, so its files
-need neither.
+A browser may send requests only to this node, and runs only scripts that are files of the page: a name or `meta` of an
+instance is never executed. The page itself shows that the node is not ready or requires a token, so its files are
+served without a token, also by a node that is not ready.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bender.api.responses import (
     ApiRequest,
     ApiResponse,
     Headers,
-    accepted,
+    accepted_names,
     etag_of,
     gzip_accepted,
     not_found_response,
@@ -52,7 +52,7 @@ DIRECTIVES = {
 
 CONTENT_SECURITY_POLICY = "; ".join(f"{name} {value}" for name, value in DIRECTIVES.items())
 
-#: A browser asks each time whether a file has changed: after an upgrade, no old file works with a new one.
+#: Browsers must check each time whether a file has changed, or old files would run with new ones after an upgrade.
 HEADERS: Headers = (
     (b"Cache-Control", b"no-cache"),
     (b"Content-Security-Policy", CONTENT_SECURITY_POLICY.encode()),
@@ -64,8 +64,8 @@ HEADERS: Headers = (
 
 
 def wants_page(request: ApiRequest) -> bool:
-    """Return True if a client of `/` is a browser: it names HTML, and does not name JSON."""
-    named = {name for name, takes in accepted(request.accept or "") if takes}
+    """Return True if a client of `/` is a browser: its Accept header names HTML, and does not name JSON."""
+    named = {name for name, takes in accepted_names(request.accept or "") if takes}
     return "text/html" in named and "application/json" not in named
 
 

@@ -1,4 +1,4 @@
-"""What clients can do with registrations: register, renew, list, explain, drain and deregister them."""
+"""The commands of clients for registrations: register, renew, list, explain, drain and deregister instances."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from bender.api.repeated import RepeatedRequest
 from bender.api.responses import (
     JSON,
     JSON_ALONE,
-    Answered,
     ApiRequest,
     ApiResponse,
+    CommandResult,
     DeferredResponse,
     array_response,
     encode,
     fields,
-    fields_in_order,
-    forced,
+    is_forced,
     json_response,
     listing_response,
     location,
     long_list_response,
     not_found_response,
+    query_fields_in_order,
     refusal_response,
     wait_s,
 )
@@ -39,39 +39,43 @@ from bender.node.node import Node
 
 
 def register(node: Node, request: ApiRequest) -> ApiResponse:
+    """Register the instance in the body; answer 201 if it was not registered here, else 200."""
     repeated = request.repeated
     if repeated is None:
-        wanted = model.parse_registration(request.body, node.timing)
-        request.access.require_register_ids([wanted.key])
-        headers = (JSON, (b"Location", location(wanted.key)))
-        repeated = request.repeated = RepeatedRequest(wanted.key, headers, wanted)
+        requested = model.parse_registration(request.body, node.timing)
+        request.access.require_register_ids([requested.key])
+        headers = (JSON, (b"Location", location(requested.key)))
+        repeated = request.repeated = RepeatedRequest(requested.key, headers, requested)
     created = repeated.register(node, request.at)
-    return ApiResponse(201 if created else 200, repeated.shown, repeated.headers)
+    return ApiResponse(201 if created else 200, repeated.registration_json, repeated.headers)
 
 
 def register_at(node: Node, request: ApiRequest) -> ApiResponse:
+    """Register the instance whose id is in the path, with the settings in the body."""
     repeated = request.repeated
     if repeated is None:
-        wanted = model.parse_registration_at(_instance(request), request.body, node.timing)
-        repeated = request.repeated = RepeatedRequest(wanted.key, JSON_ALONE, wanted)
+        requested = model.parse_registration_at(_instance(request), request.body, node.timing)
+        repeated = request.repeated = RepeatedRequest(requested.key, JSON_ALONE, requested)
     repeated.register(node, request.at)
-    return ApiResponse(200, repeated.shown, JSON_ALONE)
+    return ApiResponse(200, repeated.registration_json, JSON_ALONE)
 
 
 def renew(node: Node, request: ApiRequest) -> ApiResponse:
+    """Renew the instance whose id is in the path; answer 404 if it is not registered."""
     repeated = request.repeated
     if repeated is None:
         key = model.registration_key(_instance(request))
         model.require_nothing(request.body, "because PUT only renews: change ttl, weight and meta with POST")
         repeated = request.repeated = RepeatedRequest(key, JSON_ALONE)
     return (
-        ApiResponse(200, repeated.shown, JSON_ALONE)
+        ApiResponse(200, repeated.registration_json, JSON_ALONE)
         if repeated.renew(node, request.at)
         else not_found_response(repeated.key)
     )
 
 
-def deregister(node: Node, request: ApiRequest) -> Answered:
+def deregister(node: Node, request: ApiRequest) -> CommandResult:
+    """Deregister an instance; with `wait`, answer when all heard nodes and their consumers have applied that."""
     key = model.registration_key(_instance(request))
     sent = fields(request)
     within, instance, reason = sent.get("wait"), sent.get("instance"), sent.get("reason")
@@ -86,7 +90,7 @@ def deregister(node: Node, request: ApiRequest) -> Answered:
 
 
 async def _deregister_everywhere(node: Node, key: str, remove: Callable[[], bool], within_s: float) -> ApiResponse:
-    """Answer when all nodes that are heard have it, or after `within_s`, and say which they are."""
+    """Answer when all heard nodes and their consumers have applied the removal, or after `within_s`; name them."""
     if not remove():
         return not_found_response(key)
     applied = await node.until_applied(key, within_s)
@@ -94,14 +98,15 @@ async def _deregister_everywhere(node: Node, key: str, remove: Callable[[], bool
     return ApiResponse(200, encode(body), JSON_ALONE)
 
 
-async def explained(node: Node, request: ApiRequest) -> ApiResponse:
+async def explain_registration(node: Node, request: ApiRequest) -> ApiResponse:
+    """Answer with the explanation why an instance is in rotation or not."""
     key = model.registration_key(_instance(request))
     found = await explain(node, key)
     return not_found_response(key) if found is None else json_response(request, encode(found))
 
 
-async def claims(node: Node, request: ApiRequest) -> ApiResponse:
-    """Answer with the claims that all nodes hold of some registrations, under the ids as they were sent."""
+async def list_claims(node: Node, request: ApiRequest) -> ApiResponse:
+    """Answer with the claims of all nodes for the requested ids, by id as the client spelled it."""
     ids = model.parse_inquiry(request.body, KEYS_ASKED_MAX)
     keys = {id_: id_ if node.claim(id_) is not None else model.parse_id("ids", id_) for id_ in ids}
     found = await all_claims(node, [*dict.fromkeys(keys.values())])
@@ -110,24 +115,27 @@ async def claims(node: Node, request: ApiRequest) -> ApiResponse:
 
 
 def renew_all(node: Node, request: ApiRequest) -> ApiResponse:
+    """Renew the instances whose ids are in the body, and answer with the ids that are not registered."""
     ids = model.parse_renewals(request.body)
     request.access.require_register_ids(ids)
     unknown = node.renew_all(ids)
     return ApiResponse(200, encode({"renewed": len(ids) - len(unknown), "unknown": unknown}), JSON_ALONE)
 
 
-def one(node: Node, request: ApiRequest) -> ApiResponse:
+def get_registration(node: Node, request: ApiRequest) -> ApiResponse:
+    """Answer with one registration; 404 if it is not listed, or does not match the requested meta."""
     key = model.registration_key(_instance(request))
     claim = node.claim(key)
-    if claim is None or not model.has_meta(claim.body, _meta_wanted(request)):
+    if claim is None or not model.has_meta(claim.body, _meta_conditions(request)):
         return not_found_response(key)
     return json_response(request, node.registration_json(claim))
 
 
 def set_state(node: Node, request: ApiRequest) -> ApiResponse:
+    """Set the operator's state of a registration, unless that would stop traffic and is not forced."""
     key = model.registration_key(_instance(request))
     override = parse_override(request.body)
-    force = forced(request)
+    force = is_forced(request)
     if not (force or node.override(key) is not None or node.diagnose(key).has_content):
         return not_found_response(key)
     harm = impact_at(node).of_state(key, override.state)
@@ -139,14 +147,14 @@ def set_state(node: Node, request: ApiRequest) -> ApiResponse:
     return msgspec.structs.replace(response, headers=(*response.headers, *warning_headers([harm] if harm else [])))
 
 
-def all_states(node: Node, request: ApiRequest) -> DeferredResponse:
-    """Answer with the states that operators have set, also those of instances that are not registered."""
+def list_states(node: Node, request: ApiRequest) -> DeferredResponse:
+    """Answer with all states that operators have set, also of instances that are not registered."""
     found: list[bytes] = []
 
     def steps() -> Iterator[None]:
         for number, key in enumerate(node.keys_with_states(), start=1):
             state = node.override(key)
-            if state is not None:  # it may be taken back, or its time over
+            if state is not None:  # it may have been removed, or have ended, since the iteration began
                 found.append(encode(override_object(key, *state)))
             if number % SLICE == 0:
                 yield
@@ -154,11 +162,13 @@ def all_states(node: Node, request: ApiRequest) -> DeferredResponse:
     return DeferredResponse(steps(), lambda: array_response(request, found))
 
 
-def one_state(node: Node, request: ApiRequest) -> ApiResponse:
+def get_state(node: Node, request: ApiRequest) -> ApiResponse:
+    """Answer with the operator's state of a registration."""
     return _override_response(node, request, model.registration_key(_instance(request)))
 
 
 def remove_state(node: Node, request: ApiRequest) -> ApiResponse:
+    """Remove the operator's state of a registration."""
     key = model.registration_key(_instance(request))
     return ApiResponse(204) if node.remove_state(key, request.author) else _no_override(node, key)
 
@@ -169,22 +179,25 @@ def _override_response(node: Node, request: ApiRequest, key: str) -> ApiResponse
 
 
 def _no_override(node: Node, key: str) -> ApiResponse:
-    """`removed` tells a state that was taken back, or whose time is over, from one of which this node knows nothing."""
+    """Return 404 for a state that is not set. `removed` is True if it was removed or has ended, as this node knows."""
     removed = bool(node.history(key_of_state(key)))
     return refusal_response("NOT_FOUND", f"no operator has set a state for {key}", removed=removed)
 
 
-def listing(node: Node, request: ApiRequest) -> ApiResponse | DeferredResponse:
+def list_registrations(node: Node, request: ApiRequest) -> ApiResponse | DeferredResponse:
+    """Answer with the registrations of an app or version, or with all, that match the requested meta."""
     names = [model.parse_name(field, name) for field, name in zip(("app", "version"), request.path, strict=False)]
-    wanted = _meta_wanted(request)
+    conditions = _meta_conditions(request)
     app, version = (*names, None, None)[:2]
-    return selected(node, request, app, version, (lambda body: model.has_meta(body, wanted)) if wanted else None)
+    return registrations_response(
+        node, request, app, version, (lambda body: model.has_meta(body, conditions)) if conditions else None
+    )
 
 
-def selected(
+def registrations_response(
     node: Node, request: ApiRequest, app: str | None, version: str | None, admits: Callable[[bytes], bool] | None = None
 ) -> ApiResponse | DeferredResponse:
-    """The registrations of an app or version, or all; of them only those whose encoded terms `admits` lets pass."""
+    """Return the list of registrations of an app or version, or of all, whose encoded terms `admits` accepts."""
     listings = node.listings
     if admits is None:
         return listing_response(request, listings, app, version)
@@ -202,5 +215,9 @@ def _instance(request: ApiRequest) -> tuple[str, str, str, str]:
     return app, version, host, port
 
 
-def _meta_wanted(request: ApiRequest) -> list[tuple[str, str]]:
-    return [(name.removeprefix("meta."), value) for name, value in fields_in_order(request) if name.startswith("meta.")]
+def _meta_conditions(request: ApiRequest) -> list[tuple[str, str]]:
+    return [
+        (name.removeprefix("meta."), value)
+        for name, value in query_fields_in_order(request)
+        if name.startswith("meta.")
+    ]

@@ -1,4 +1,4 @@
-"""Metrics of what is registered: apps, backends and their members. Looked up in slices, because there may be many."""
+"""Metrics of registrations, by app, and of backends' members. They are counted in slices, because there may be many."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 def registration_metrics(node: Node) -> Iterator[Metric | None]:
-    """Yield the registrations by app and state, and the suspects by app."""
+    """Yield the metrics of registrations by app and state, and of suspects by app; None after a slice of work."""
     apps = node.replica.view.apps()
     first: list[str] = []
     for names in _portions(apps):
@@ -42,7 +42,7 @@ def registration_metrics(node: Node) -> Iterator[Metric | None]:
     not_up: Counter[str] = Counter()
     for (app, _), count in states.items():
         not_up[app] += count
-    # Registrations change between the slices, so that more may be out of rotation by now than there were.
+    # Registrations change between the slices, so more may not be up now than there were registrations before.
     up = [((app, UP), max(0, size - not_up[app])) for app, size in sizes.items()]
     yield gauges("registrations", about, ("app", "state"), [*up, *states.items()])
     about = "Registrations that stay listed as suspect only because of the guard, by app."
@@ -57,7 +57,7 @@ def _count(
     states: Counter[tuple[str, str]],
     suspects: Counter[str],
 ) -> None:
-    """Count a registration that is not simply up, if it is listed."""
+    """Count a registration that is suspect or not `up`, if it is listed."""
     if node.claim(key) is None:
         return
     app = key.split("/", 2)[1]
@@ -69,11 +69,11 @@ def _count(
 
 
 def backend_metrics(node: Node) -> Iterator[Metric | None]:
-    """Yield the members of backends, in rotation and out of it."""
+    """Yield the metrics of backends' members in and out of rotation; None after a slice of work."""
     statuses = node.registration_statuses()
     members: dict[str, list[int]] = {}
     others, empty, number = [0, 0], 0, 0
-    # In order of name, so that the first ones are those with series of their own.
+    # Sorted by name, so that always the same backends have series of their own.
     for body in node.configured_objects("backend"):
         backend: dict[str, Any] = msgspec.json.decode(body)
         counted = yield from _members(node, backend, statuses)
@@ -102,10 +102,10 @@ _PLACES = ("in", "out")
 def _members(
     node: Node, backend: dict[str, Any], statuses: dict[str, RegistrationStatus]
 ) -> Generator[None, None, list[int]]:
-    """Return the number of members in rotation and out of it, in slices."""
+    """Return the numbers of members in and out of rotation; yield after a slice of work."""
     service = service_of(backend)
-    request: list[list[int]] = [[], []]
-    for weights, version in zip(request, service.versions, strict=False):
+    weights_by_version: list[list[int]] = [[], []]
+    for weights, version in zip(weights_by_version, service.versions, strict=False):
         for claims in _portions(node.claims(service.app, version, ordered=False)):
             weights += [asked_weight(each.body, statuses.get(each.key, USUAL).state) for each in claims]
             if len(claims) == SLICE:
@@ -113,14 +113,14 @@ def _members(
     registered = {f"registration/{service.app}/{version}/" for version in service.versions}
     for server in service.servers:
         if not any(node.claim(f"{prefix}{server.host}/{server.port}") for prefix in registered):
-            request[0].append(1)
-    stable, canary = effective_weights(service, *request)
+            weights_by_version[0].append(1)
+    stable, canary = effective_weights(service, *weights_by_version)
     serving = sum(weight > 0 for weights in (stable, canary) for weight in weights)
     return [serving, len(stable) + len(canary) - serving]
 
 
 def _portions(things: Iterable[_T]) -> Iterator[Sequence[_T]]:
-    """Yield all of them in order, `SLICE` at a time."""
+    """Yield the items in order, `SLICE` at a time."""
     rest = iter(things)
     while portion := [*islice(rest, SLICE)]:
         yield portion

@@ -1,4 +1,4 @@
-"""Requests of instances that come again unchanged: what was read of them, and what they came to."""
+"""Cached results of identical earlier requests: most instances send the same request again and again."""
 
 from __future__ import annotations
 
@@ -11,30 +11,34 @@ from bender.node.node import Node
 
 
 class RepeatedRequest(msgspec.Struct):
-    """A registration or renewal that was read before, with the instance as it was shown after the last time.
+    """A registration or renewal that was parsed before, with its last result.
 
-    `wanted` is what a registration asks for, None for a renewal; `terms` and `status` are those that `shown` is of.
+    `requested` is the parsed registration, None for a renewal. `registration_json` is the instance after the last
+    request, made from `terms` and `status`.
     """
 
     key: str
     headers: tuple[tuple[bytes, bytes], ...]
-    wanted: RegistrationRequest | None = None
+    requested: RegistrationRequest | None = None
     terms: bytes = b""
     status: RegistrationStatus = USUAL
-    shown: bytes = b""
+    registration_json: bytes = b""
 
     def register(self, node: Node, at: float | None = None) -> bool:
-        """Register, at a time that the node's clock has just shown. Return True if the instance was not listed."""
+        """Register the instance. Return True if it was not registered here.
+
+        `at` is a time that `Node.now` has just returned; without it, the node reads its clock.
+        """
         if self.terms and node.renew_as_is(self.key, self.terms, at):
             self._note(node, self.terms)
             return False
-        assert self.wanted is not None
-        created, terms = node.register(self.wanted)
+        assert self.requested is not None
+        created, terms = node.register(self.requested)
         self._note(node, terms)
         return created
 
     def renew(self, node: Node, at: float | None = None) -> bool:
-        """Renew in the same way. Return True if the instance is listed."""
+        """Renew the instance; return False if it is not registered. `at` is as in `register`."""
         if self.terms and node.renew_as_is(self.key, self.terms, at):
             self._note(node, self.terms)
             return True
@@ -46,4 +50,4 @@ class RepeatedRequest(msgspec.Struct):
     def _note(self, node: Node, terms: bytes) -> None:
         status = node.registration_status(self.key)
         if terms is not self.terms or status is not self.status:
-            self.terms, self.status, self.shown = terms, status, model.registration(self.key, terms, status)
+            self.terms, self.status, self.registration_json = terms, status, model.registration(self.key, terms, status)

@@ -1,6 +1,6 @@
 """Requests of clients, and the responses that several commands share.
 
-Nothing here knows Twisted's web. Every refusal has the same form, every object and list its tag.
+This module does not know Twisted's web. All refusals have the same form; all objects and lists have a tag (ETag).
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from bender.core.model import TooLarge, shown_name
 from bender.node.listings import Listing, Listings, LongListing
 from bender.node.node import Full, InstanceReplaced, Node, NotReady
 
-#: A body, except of renewals. Many times an entry, so that what is too large for one is told so in plain words.
+#: The bytes of a body, except for renewals: many times an entry, so that the error for a large entry can be specific.
 BODY_BYTES_MAX = 64 * 1024
 
-#: A thousand ids of 255 bytes.
+#: The bytes of a list of renewals: a thousand ids of 255 bytes.
 RENEWALS_BYTES_MAX = 256 * 1024
 
-#: Stands for a field of a query for each key of `meta`.
+#: The name under which routes list the query fields `meta.…`, one for each key of `meta`.
 META_KEY = "meta.KEY"
 
-#: Fields of a query. No client needs more, and each costs time with every registration that is looked at.
+#: The most fields of a query. No client needs more, and each costs time for every registration that is compared.
 QUERY_FIELDS_MAX = 20
 
-#: A list above this is deflated for clients that ask for it: it fits a packet otherwise, or nearly so.
+#: Lists above this size are compressed for clients that accept it: smaller ones nearly fit a packet anyway.
 DEFLATE_OVER_BYTES = 2 * 1024
 
-#: A list that was made in slices is sent in one piece up to this. What is sent in pieces does not pile up for a client
-#: that does not read.
+#: A list that was made in slices is sent in one piece up to this size. The pieces of a longer list do not accumulate
+#: for a client that does not read.
 ONE_PIECE_BYTES_MAX = 64 * 1024
 
-#: A request waits no longer, whatever was asked for: intermediaries give up on silent connections soon after.
+#: The longest wait of a request, whatever the client requests: proxies close silent connections soon after.
 WAIT_S_MAX = 60
 
-#: Seconds after which it is worth asking a node again that was not ready: about as long as a first contact takes.
+#: Seconds after which a client should retry at a node that was not ready: about as long as a first contact takes.
 RETRY_AFTER = b"1"
 
 STATUS_OF_CODE = {
@@ -56,7 +56,7 @@ STATUS_OF_CODE = {
     "STALE": 412,
     "TOO_LARGE": 413,
     "BUSY": 429,
-    "INTERNAL": 500,  # nothing answers this but a mistake of ours
+    "INTERNAL": 500,  # only after a defect in bender
     "NOT_READY": 503,
 }
 
@@ -65,13 +65,13 @@ _ZERO = re.compile(r"q\s*=\s*0(\.0*)?")
 
 JSON = (b"Content-Type", b"application/json")
 
-#: How a token is to be sent (RFC 6750). A browser that was asked for Basic would open a window of its own.
+#: The way to send a token (RFC 6750). For `Basic`, a browser would open its own dialog.
 CHALLENGE = (b"WWW-Authenticate", b'Bearer realm="bender"')
 
-# What is said of what the client has already (RFC 9110, 15.4.5).
+# The headers of a 304 (RFC 9110, 15.4.5).
 _ABOUT_UNCHANGED = (b"ETag", b"Vary")
 
-#: All the headers that most answers have.
+#: The headers of most answers.
 JSON_ALONE = (JSON,)
 
 encode = msgspec.json.Encoder().encode
@@ -80,29 +80,28 @@ encode = msgspec.json.Encoder().encode
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-# Structs and not attrs classes: one of each is made for every request, in a fifth of the time.
+# Structs and not attrs classes, because one of each is made for every request, and a struct takes a fifth of the time.
 class ApiRequest(msgspec.Struct):
     """A request for one of `ROUTES`.
 
-    `path` are the variable parts of its path, decoded; `query` what came after `?`; `etags`, `encodings`, `only_if` and
-    `accept` are the headers If-None-Match, Accept-Encoding, If-Match and Accept. `address` is that of the client,
-    `author` the same with the name that it gives itself, or of its token instead of the address. `access` is what it
-    may do; `permitted` is set when that was found to include this request.
-
-    `at` is the time on the node's clock if its front has just read it.
-
-    `repeated` is what its command keeps for the next request that is the same: instances send the same for ever, and
-    the fast path remembers requests.
+    - `path`: the variable parts of the path, decoded.
+    - `query`: the text after `?`.
+    - `if_none_match`, `accept_encoding`, `if_match`, `accept`: the headers of these names.
+    - `address`: the address of the client.
+    - `author`: the name that the client gives itself, with the name of its token, or its address if it has no token.
+    - `access`: the permissions of the client; `permitted` is set once they were found to include this request.
+    - `repeated`: the command's cached result for the next identical request, because the fast path caches requests.
+    - `at`: the time on the node's clock, if the front has just read it.
     """
 
     method: str
     path: tuple[str, ...] = ()
     query: str = ""
     body: bytes = b""
-    etags: str | None = None
-    encodings: str | None = None
+    if_none_match: str | None = None
+    accept_encoding: str | None = None
     author: str = ""
-    only_if: str | None = None
+    if_match: str | None = None
     address: str = ""
     access: Access = UNRESTRICTED
     permitted: bool = False
@@ -112,10 +111,9 @@ class ApiRequest(msgspec.Struct):
 
 
 class ApiResponse(msgspec.Struct, frozen=True):
-    """A whole response, except for the headers that every response has. Only a status without content has no body.
+    """A complete response, without the headers that all responses have. Only a status without content has no body.
 
-    A body that is too long to be in one piece comes in several: then `pieces` makes them, and `length` is their sum if
-    it is known.
+    A body that is too long for one piece is in `pieces`, and `length` is the sum of their bytes, if it is known.
     """
 
     status: int
@@ -126,9 +124,9 @@ class ApiResponse(msgspec.Struct, frozen=True):
 
 
 class DeferredResponse(msgspec.Struct, frozen=True):
-    """An answer that takes a while: take the steps, with other work between them, then call `answer`.
+    """An answer that takes a while to make: take the steps, with other work between them, then call `answer`.
 
-    `held_bytes` is about the memory that it takes until it is sent, if that is much.
+    `held_bytes` is about the bytes of memory that it takes until it is sent; 0 if they are few.
     """
 
     steps: Iterator[None]
@@ -136,10 +134,10 @@ class DeferredResponse(msgspec.Struct, frozen=True):
     held_bytes: int = 0
 
 
-#: The last is an answer that waits for other nodes, or for time: nothing of the command is done before it is awaited.
-Answered = ApiResponse | DeferredResponse | Coroutine[Any, Any, ApiResponse]
+#: The result of a command. A coroutine waits for other nodes or for a time; it does nothing before it is awaited.
+CommandResult = ApiResponse | DeferredResponse | Coroutine[Any, Any, ApiResponse]
 
-Command = Callable[[Node, ApiRequest], Answered]
+Command = Callable[[Node, ApiRequest], CommandResult]
 
 
 def error_response(error: BaseException | None) -> ApiResponse:
@@ -162,7 +160,7 @@ def error_response(error: BaseException | None) -> ApiResponse:
 
 
 def refusal_response(code: str, message: str, *headers: tuple[bytes, bytes], **more: int) -> ApiResponse:
-    """Why something is not done; `more` are numbers and truth values that a program may want to know."""
+    """Return the refusal of a request with an error code and message; `more` are fields for programs."""
     return ApiResponse(STATUS_OF_CODE[code], encode({"code": code, "message": message, **more}), (JSON, *headers))
 
 
@@ -175,7 +173,7 @@ NOT_READY = refusal_response(
 
 
 def json_response(request: ApiRequest, body: bytes, *more: tuple[bytes, bytes]) -> ApiResponse:
-    """Return one object. Its tag follows from the content alone, so it is the same on all nodes."""
+    """Return the response with one object. Its tag follows from the content alone, so it is the same on all nodes."""
     return or_not_modified(request, ApiResponse(200, body, (JSON, (b"ETag", etag_of(body).encode()), *more)))
 
 
@@ -184,20 +182,22 @@ def etag_of(body: bytes) -> str:
     return f'"{blake2b(body, digest_size=12).hexdigest()}"'
 
 
-def refuse_stale(request: ApiRequest, existing: bytes | None, id_: str) -> ApiResponse | None:
-    """Return the refusal of a change whose `If-Match` is not the tag of the object; None if it is."""
-    if request.only_if is None or (existing is not None and _is_among(etag_of(existing), request.only_if)):
+def stale_refusal(request: ApiRequest, existing: bytes | None, id_: str) -> ApiResponse | None:
+    """Return the refusal of a change whose `If-Match` does not name the object's tag; None otherwise."""
+    if request.if_match is None or (existing is not None and _is_among(etag_of(existing), request.if_match)):
         return None
     present = "does not exist" if existing is None else "has changed since the version in If-Match"
     return refusal_response("STALE", f"{id_} {present}: GET it, then decide again")
 
 
 def or_not_modified(request: ApiRequest, answer: ApiResponse) -> ApiResponse:
-    """Return an answer with a tag, without its content if the client has it already."""
-    if request.etags is None:
+    """Return an answer that has a tag; as 304 without content if the client has this content already."""
+    if request.if_none_match is None:
         return answer
     about = tuple(header for header in answer.headers if header[0] in _ABOUT_UNCHANGED)
-    return ApiResponse(304, headers=about) if _is_among(dict(about)[b"ETag"].decode(), request.etags) else answer
+    return (
+        ApiResponse(304, headers=about) if _is_among(dict(about)[b"ETag"].decode(), request.if_none_match) else answer
+    )
 
 
 def _is_among(etag: str, etags: str) -> bool:
@@ -205,16 +205,17 @@ def _is_among(etag: str, etags: str) -> bool:
 
 
 def not_found_response(id_: str, hint: str = "") -> ApiResponse:
-    """Return 404; `hint` is the end of the sentence, such as the name that was meant."""
+    """Return 404; `hint` is the end of the sentence, such as a similar name."""
     return refusal_response("NOT_FOUND", f"there is no {id_}{hint}")
 
 
 def array_response(request: ApiRequest, bodies: Iterable[bytes]) -> ApiResponse:
+    """Return the response with a list of objects that are given as JSON."""
     return list_response(request, Listing(bodies))
 
 
 def list_response(request: ApiRequest, listing: Listing) -> ApiResponse:
-    """Return a list; deflated if it is long and the client accepts that."""
+    """Return the response with a list; compressed if it is long and the client accepts gzip."""
     deflates = len(listing.body) > DEFLATE_OVER_BYTES
     gzipped = deflates and gzip_accepted(request)
     headers = _about_list(listing.etag, gzipped=gzipped, deflates=deflates)
@@ -222,7 +223,7 @@ def list_response(request: ApiRequest, listing: Listing) -> ApiResponse:
 
 
 def long_list_response(request: ApiRequest, listing: LongListing) -> ApiResponse:
-    """Return a list that was made in slices, in pieces if there are several."""
+    """Return the response with a list that was made in slices; in pieces if it is long."""
     if listing.length is not None and listing.length <= ONE_PIECE_BYTES_MAX:
         return list_response(request, listing.as_listing())
     gzipped = gzip_accepted(request)
@@ -234,7 +235,7 @@ def long_list_response(request: ApiRequest, listing: LongListing) -> ApiResponse
 def listing_response(
     request: ApiRequest, listings: Listings, app: str | None, version: str | None
 ) -> ApiResponse | DeferredResponse:
-    """Return the list of the registrations of an app or version, or of all; a long one is made in slices."""
+    """Return the list of the registrations of an app or version, or of all; a long list is made in slices."""
     if not listings.is_long(app, version):
         return list_response(request, listings.short_listing(app, version))
     kept = listings.cached_long_listing(app, version)
@@ -255,12 +256,14 @@ def _about_list(tag: str, *, gzipped: bool, deflates: bool) -> Headers:
 
 
 def gzip_accepted(request: ApiRequest) -> bool:
-    """Return True if the client names gzip. A `*` alone says little about what it can read."""
-    return next((takes for name, takes in accepted(request.encodings or "") if name in ("gzip", "x-gzip")), False)
+    """Return True if the client names gzip in Accept-Encoding. A `*` alone does not show that it can read gzip."""
+    return next(
+        (takes for name, takes in accepted_names(request.accept_encoding or "") if name in ("gzip", "x-gzip")), False
+    )
 
 
-def accepted(header: str) -> Iterator[tuple[str, bool]]:
-    """Yield the names in a header such as Accept, in lower case, and if the client takes each (RFC 9110, 12.4.2)."""
+def accepted_names(header: str) -> Iterator[tuple[str, bool]]:
+    """Yield the names in a header such as Accept in lower case, and whether each is accepted (RFC 9110, 12.4.2)."""
     for each in header.lower().split(","):
         name, *parameters = [part.strip() for part in each.split(";")]
         yield name, not any(map(_ZERO.fullmatch, parameters))
@@ -273,8 +276,8 @@ def wait_s(text: str) -> float:
     return min(float(text), WAIT_S_MAX)
 
 
-def forced(request: ApiRequest) -> bool:
-    """Return whether the query has `force`, without a value or with `1` or `true`. Raises `Invalid`."""
+def is_forced(request: ApiRequest) -> bool:
+    """Return True if the query has `force`, without a value or with `1` or `true`. Raises `Invalid`."""
     value = fields(request).get("force")
     if value not in (None, "", "1", "true"):
         raise Invalid("force", "must have no value, or 1 or true")
@@ -282,19 +285,20 @@ def forced(request: ApiRequest) -> bool:
 
 
 def located_response(status: int, body: bytes, id_: str, more: Headers = ()) -> ApiResponse:
+    """Return the response with an object and its location."""
     return ApiResponse(status, body, (JSON, (b"Location", location(id_)), *more))
 
 
 def location(id_: str) -> bytes:
-    """`registration/…` is at `/registrations/…`; no part of an id holds a slash."""
+    """Return the path of an object: `registration/…` is at `/registrations/…`. No part of an id contains a slash."""
     kind, name = id_.split("/", 1)
     return f"/{kind}s/{quote(name, safe='/:')}".encode()
 
 
 def fields(request: ApiRequest) -> dict[str, str]:
-    """Return the fields of the query. Raises `Invalid` for one that is given twice."""
+    """Return the fields of the query by name. Raises `Invalid` for a repeated field."""
     found: dict[str, str] = {}
-    for name, value in fields_in_order(request):
+    for name, value in query_fields_in_order(request):
         if name in found:
             raise Invalid(name, "must not be given more than once")
         found[name] = value
@@ -302,11 +306,10 @@ def fields(request: ApiRequest) -> dict[str, str]:
 
 
 def require_known(names: Iterable[str], known: Collection[str], *, changes: bool) -> None:
-    """Raise `Invalid` for a field of a query that is not known.
+    """Raise `Invalid` for an unknown field of a query. `META_KEY` in `known` admits all names that begin with `meta.`.
 
-    A request that `changes` nothing may have others, such as those by which clients pass caches, unless one of them is
-    most likely a known one misspelled; and so may one that knows none at all. In `known`, `META_KEY` is every name that
-    begins with `meta.`.
+    If the request does not have `changes`, or no field is known at all, unknown fields are ignored, such as those by
+    which clients avoid caches; only a name that is probably a misspelled known one is refused.
     """
     plain = ["meta" if each == META_KEY else each for each in known]
     for name in names:
@@ -319,7 +322,8 @@ def require_known(names: Iterable[str], known: Collection[str], *, changes: bool
             raise Invalid(shown_name(name), f"is not a parameter of this request{hint if nearest else takes}")
 
 
-def fields_in_order(request: ApiRequest) -> list[tuple[str, str]]:
+def query_fields_in_order(request: ApiRequest) -> list[tuple[str, str]]:
+    """Return the names and values of the query in their order. Raises `Invalid`."""
     if not request.query:
         return []
     try:

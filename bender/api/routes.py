@@ -1,8 +1,8 @@
-"""The requests that clients can send to a node: `ROUTES` is the table of all that are bender's own.
+"""The requests that clients can send to a node: `ROUTES` has all routes of bender's own API.
 
-A front (Klein's is `bender.api.app`) reads requests, finds the route, waits until the node is ready unless the route is
-answered `while_not_ready`, and lets `answer` do the rest; it never looks into a body. Nothing here knows Twisted's web,
-or raises: every request has an answer, and one that is refused has changed nothing.
+A front (`bender.api.app` or the fast path) reads a request, finds the route, waits until the node is ready unless the
+route is answered `while_not_ready`, and calls `answer`. It never reads a body. This module does not know Twisted's web.
+`answer` does not raise the errors of clients: every request has an answer, and a refused one has changed nothing.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from bender.api.responses import (
     META_KEY,
     NOT_READY,
     RENEWALS_BYTES_MAX,
-    Answered,
     ApiRequest,
     ApiResponse,
+    CommandResult,
     encode,
     error_response,
-    fields_in_order,
-    forced,
+    is_forced,
     json_response,
+    query_fields_in_order,
     refusal_response,
     require_known,
 )
@@ -33,32 +33,32 @@ from bender.core.routing import BACKEND, FRONTEND
 from bender.node.node import Full, InstanceReplaced, Node, NotReady
 
 
-def answer(node: Node, route: Route, request: ApiRequest) -> Answered:
-    """Do what a client asks for."""
+def answer(node: Node, route: Route, request: ApiRequest) -> CommandResult:
+    """Run the command of a request and return its result; refusals are results too."""
     command = route.commands.get("GET" if request.method == "HEAD" else request.method)
     try:
         if not request.permitted:
             require_access(route, request)
             request.permitted = True
         if command is None:
-            return without_command(route, request)
+            return no_command_response(route, request)
         if request.query:
             _require_known(route, request)
         return command(node, request)
     except AccessDenied as error:
-        return access_refused(node, error)
+        return access_refusal_response(node, error)
     except (Invalid, TooLarge, NotReady, Full, InstanceReplaced) as error:
         return error_response(error)
 
 
-def access_refused(node: Node, error: AccessDenied) -> ApiResponse:
-    """Count a request that the client may not send, and return its answer."""
+def access_refusal_response(node: Node, error: AccessDenied) -> ApiResponse:
+    """Count a request that its client may not send, and return the refusal."""
     node.counters.count_denied(error.code)
     return error_response(error)
 
 
 def require_access(route: Route, request: ApiRequest) -> None:
-    """Raise `Unauthorized` or `Forbidden` where a client may not send this request."""
+    """Raise `Unauthorized` or `Forbidden` if the client may not send this request."""
     method = "GET" if request.method == "HEAD" else request.method
     access, need = request.access, route.reads if method == "GET" else route.changes
     if route.reads is Need.NOTHING:
@@ -76,19 +76,19 @@ def require_access(route: Route, request: ApiRequest) -> None:
 
 
 def _require_known(route: Route, request: ApiRequest) -> None:
-    """Raise `Invalid` if the query has a field that the request does not know, or a value of `force` that is none.
+    """Raise `Invalid` if the query has an unknown field, or an invalid value of `force`.
 
-    `force` is looked at even where it decides nothing, such as before a tag that is stale.
+    `force` is checked here, because not every command comes to use it: a stale tag is refused before.
     """
     method = "GET" if request.method == "HEAD" else request.method
     known = route.query.get(method, ())
-    require_known((name for name, _ in fields_in_order(request)), known, changes=method != "GET")
+    require_known((name for name, _ in query_fields_in_order(request)), known, changes=method != "GET")
     if "force" in known:
-        forced(request)
+        is_forced(request)
 
 
-def without_command(route: Route, request: ApiRequest) -> ApiResponse:
-    """Return the answer to a method for which a route has no command."""
+def no_command_response(route: Route, request: ApiRequest) -> ApiResponse:
+    """Return the answer to a method without a command: to OPTIONS the allowed methods, to others 405."""
     allow = (b"Allow", route.allow_header.encode())
     if request.method == "OPTIONS":
         return ApiResponse(204, headers=(allow,))
@@ -100,8 +100,8 @@ def without_command(route: Route, request: ApiRequest) -> ApiResponse:
 # The node itself.
 
 
-def _root(node: Node, request: ApiRequest) -> Answered:
-    """Answer a browser with the page, which says itself that the node is not ready, and others when it is."""
+def _root(node: Node, request: ApiRequest) -> CommandResult:
+    """Answer a browser with the page, also while the node is not ready, and other clients when the node is ready."""
     if page.wants_page(request):
         return page.page(request)
     return _name_and_version(request) if node.ready else _name_once_ready(node, request)
@@ -129,13 +129,13 @@ def _ready(node: Node, request: ApiRequest) -> ApiResponse:
 
 
 def _token(_node: Node, request: ApiRequest) -> ApiResponse:
-    """Answer with the name and the scopes of the client's token, for a client that shows what it may do."""
+    """Answer with the name and the scopes of the client's token."""
     access = request.access
     granted = {"required": access.name is not None, "token": access.name, "scopes": access.scopes.written}
     return json_response(request, encode(granted))
 
 
-def _streamed(_node: Node, _asked: ApiRequest) -> ApiResponse:
+def _stream(_node: Node, _request: ApiRequest) -> ApiResponse:
     raise AssertionError("streams are answered before routing, not by a route")
 
 
@@ -146,17 +146,17 @@ _META = {"GET": (META_KEY,)}
 ROUTES = (
     Route(
         "/registrations",
-        {"GET": registrations.listing, "POST": registrations.register},
+        {"GET": registrations.list_registrations, "POST": registrations.register},
         hot=True,
         query=_META,
         changes=Need.REGISTER_IN_BODY,
     ),
-    Route("/registrations/<app>", {"GET": registrations.listing}, hot=True, query=_META),
-    Route("/registrations/<app>/<version>", {"GET": registrations.listing}, hot=True, query=_META),
+    Route("/registrations/<app>", {"GET": registrations.list_registrations}, hot=True, query=_META),
+    Route("/registrations/<app>/<version>", {"GET": registrations.list_registrations}, hot=True, query=_META),
     Route(
         _INSTANCE,
         {
-            "GET": registrations.one,
+            "GET": registrations.get_registration,
             "POST": registrations.register_at,
             "PUT": registrations.renew,
             "DELETE": registrations.deregister,
@@ -167,13 +167,13 @@ ROUTES = (
     ),
     Route(
         _INSTANCE + "/state",
-        {"GET": registrations.one_state, "PUT": registrations.set_state, "DELETE": registrations.remove_state},
+        {"GET": registrations.get_state, "PUT": registrations.set_state, "DELETE": registrations.remove_state},
         query={"PUT": _FORCE},
     ),
-    Route("/states", {"GET": registrations.all_states}),
-    Route("/explain" + _INSTANCE.replace("registrations", "registration"), {"GET": registrations.explained}),
-    # A question with many ids, which a query has no room for.
-    Route("/claims", {"POST": registrations.claims}, changes=Need.READ, body_bytes_always=BODY_BYTES_MAX),
+    Route("/states", {"GET": registrations.list_states}),
+    Route("/explain" + _INSTANCE.replace("registrations", "registration"), {"GET": registrations.explain_registration}),
+    # A query with many ids, which do not fit in the URL.
+    Route("/claims", {"POST": registrations.list_claims}, changes=Need.READ, body_bytes_always=BODY_BYTES_MAX),
     Route(
         "/renewals",
         {"POST": registrations.renew_all},
@@ -183,26 +183,26 @@ ROUTES = (
     ),
     Route(
         "/backends",
-        {"GET": backends.all_of(BACKEND), "POST": backends.create(BACKEND)},
+        {"GET": backends.list_all(BACKEND), "POST": backends.create(BACKEND)},
         query={"POST": _FORCE},
     ),
     Route(
         "/backends/<name>",
-        {"GET": backends.one(BACKEND), "PUT": backends.put(BACKEND), "DELETE": backends.remove(BACKEND)},
+        {"GET": backends.get(BACKEND), "PUT": backends.put(BACKEND), "DELETE": backends.remove(BACKEND)},
         query={"PUT": _FORCE, "DELETE": _FORCE},
     ),
     Route("/backends/<name>/history", {"GET": backends.history(BACKEND)}),
     Route("/backends/<name>/rollback", {"POST": backends.roll_back(BACKEND)}, query={"POST": _FORCE}),
-    Route("/backends/<name>/members", {"GET": backends.members}),
+    Route("/backends/<name>/members", {"GET": backends.list_members}),
     Route(
         "/frontends",
-        {"GET": backends.all_of(FRONTEND), "POST": backends.create(FRONTEND)},
+        {"GET": backends.list_all(FRONTEND), "POST": backends.create(FRONTEND)},
         query={"POST": _FORCE},
     ),
     Route(
         "/frontends/<name>",
         {
-            "GET": backends.one(FRONTEND),
+            "GET": backends.get(FRONTEND),
             "PUT": backends.put(FRONTEND),
             "DELETE": backends.remove(FRONTEND),
         },
@@ -210,14 +210,14 @@ ROUTES = (
     ),
     Route("/frontends/<name>/history", {"GET": backends.history(FRONTEND)}),
     Route("/frontends/<name>/rollback", {"POST": backends.roll_back(FRONTEND)}, query={"POST": _FORCE}),
-    Route("/guard", {"GET": node_loss_guard.guarded}),
-    Route("/guard/<app>", {"GET": node_loss_guard.guarded_app, "DELETE": node_loss_guard.end}),
-    Route("/events", {"GET": _streamed}, streams=True),
+    Route("/guard", {"GET": node_loss_guard.list_guarded_apps}),
+    Route("/guard/<app>", {"GET": node_loss_guard.get_guarded_app, "DELETE": node_loss_guard.end_guard}),
+    Route("/events", {"GET": _stream}, streams=True),
     Route("/consumers", {"GET": consumers.list_consumers}),
-    # A confirmation says how far a client has read; with a report it may be as large as the largest of those.
+    # A confirmation may contain a report, which may be large.
     Route("/consumers/<name>", {"PUT": consumers.confirm}, changes=Need.READ, body_bytes_always=BODY_BYTES_MAX),
     Route("/status", {"GET": _status}, while_not_ready=True, reads=Need.NOTHING),
-    # Not ready is how nodes are at times when people look at them.
+    # Operators look at these most often while a node is not ready.
     Route("/nodes", {"GET": nodes.list_nodes}, while_not_ready=True),
     Route("/metrics", {"GET": metrics.scrape}, while_not_ready=True),
     Route("/token", {"GET": _token}, while_not_ready=True, reads=Need.VALID),

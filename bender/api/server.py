@@ -1,8 +1,8 @@
-"""HTTP as clients may speak it with a node: the limits, and what Twisted's web would answer in other forms than ours.
+"""The HTTP server for clients: its limits, and the errors that Twisted's web would answer in another form than ours.
 
-Everything that has a request line and headers gets a JSON answer from the routes; what has not is a bare 400. A body
-is kept in memory, never in a file, and one over its limit is answered at once and then read without being kept, because
-a client that is still sending may not see an answer before a closed connection.
+Everything with a request line and headers gets a JSON answer; anything else gets a 400 that closes the connection. A
+body is kept in memory, never in a file. A body over its limit is answered at once, and its rest is read and dropped: a
+client that is still sending may not see the answer if the connection is closed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from bender.access.tokens import NO_TOKEN, Access
 from bender.api.fast_path import REMEMBERED_BYTES_MAX, FastPath, ParsedRequest, reason
-from bender.api.overload import turned_away, urgency_at
+from bender.api.overload import overload_response, urgency_at
 from bender.api.responses import BODY_BYTES_MAX, RETRY_AFTER, ApiResponse, refusal_response
 from bender.api.route import RouteTable
 from bender.net.eager_write import limit_unsent
@@ -36,16 +36,16 @@ from bender.node.request_counts import RequestCounts, RouteCounts
 REQUEST_LINE_BYTES_MAX = 8 * 1024
 HEADERS_BYTES_MAX = 16 * 1024
 
-#: What is read of a body over its limit before the connection is closed in the middle of it.
+#: The bytes of a body over its limit that are read and dropped before the connection is closed.
 PASSED_OVER_BYTES_MAX = 16 * 1024 * 1024
 
-#: Bytes of requests that have not come completely: 512 of the largest lists of renewals.
+#: The most bytes of all incomplete requests: 512 of the largest lists of renewals.
 INCOMPLETE_BYTES_MAX = 128 * 1024 * 1024
 
-#: The status of a request in metrics whose client was gone before the answer began, as nginx has it.
+#: The status, in metrics, of a request whose client had closed the connection before the answer began, as in nginx.
 CLIENT_GONE = 499
 
-#: The time limit is not moved more often: to do so at each request would take a tenth of the time of one.
+#: Seconds between two resets of a connection's time limit: a reset at each request would take a tenth of its time.
 TIMED_APART_S = 1
 
 # Twenty digits are more than any number of bytes; Python refuses to read some thousands of them.
@@ -55,21 +55,21 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _SCHEME_AND_HOST = re.compile(rb"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 
-def _bare(answer: ApiResponse) -> bytes:
-    """Return the bytes of a response to what is not a request, or was not read; the connection ends with it."""
+def _closing_response(answer: ApiResponse) -> bytes:
+    """Return the bytes of a response after which the connection is closed, for invalid or unread requests."""
     headers = [*answer.headers, (b"Content-Length", b"%d" % len(answer.body)), (b"Connection", b"close")]
     lines = [b"HTTP/1.1 %d %b" % (answer.status, reason(answer.status)), *(b"%b: %b" % header for header in headers)]
     return b"\r\n".join([*lines, b"", answer.body])
 
 
-_NO_REQUEST = _bare(
+_NO_REQUEST = _closing_response(
     refusal_response("INVALID", "this is not a valid HTTP/1.1 request, or its request line or headers are too long")
 )
 
 
-#: For a client that does not use TLS, at a node that does. The status is not 400, which a client takes as the answer of
-#: all nodes: in a cluster that is moved to TLS, another node may still serve it.
-NO_TLS = _bare(
+#: The answer to a client that does not use TLS, at a node that does. The status is not 400, which clients take as the
+#: answer of all nodes: while a cluster is being moved to TLS, another node may still serve the client.
+NO_TLS = _closing_response(
     msgspec.structs.replace(
         refusal_response(
             "INVALID",
@@ -83,7 +83,7 @@ NO_TLS = _bare(
 
 
 def respond(request: server.Request, answer: ApiResponse) -> bytes:
-    """Set everything of an answer but the body, which is returned."""
+    """Set the status and headers of an answer, and return its body."""
     request.setResponseCode(answer.status, reason(answer.status))
     headers = request.responseHeaders
     for name, value in answer.headers:
@@ -95,10 +95,10 @@ def respond(request: server.Request, answer: ApiResponse) -> bytes:
 
 
 async def send(request: HttpRequest, answer: ApiResponse, turns: Turns) -> None:
-    """Send an answer in pieces, as fast as the client takes them; the caller finishes the request then."""
+    """Send an answer in pieces, as fast as the client reads them; the caller finishes the request afterwards."""
     assert answer.pieces is not None
     respond(request, answer)
-    limit_unsent(request.channel.transport)  # or one that reads slowly would seem to read nothing
+    limit_unsent(request.channel.transport)  # otherwise a client that reads slowly would seem to read nothing
     sender = _Sender(request, answer.pieces, turns)
     request.registerProducer(sender, streaming=True)
     try:
@@ -112,7 +112,7 @@ async def send(request: HttpRequest, answer: ApiResponse, turns: Turns) -> None:
 
 @implementer(IPushProducer)
 class _Sender:
-    """Writes the next piece as long as the client takes what was written."""
+    """Writes the pieces of an answer, each when the client has read enough of those before."""
 
     urgency = Urgency.QUERY
 
@@ -131,12 +131,12 @@ class _Sender:
         self._turns.run(self)
 
     def stopProducing(self) -> None:
-        """Stop: all is sent, or the client is gone."""
+        """Stop, because all is sent, or the client has closed the connection."""
         self._paused = True
         self._turns.forget(self)
 
     def work(self) -> bool:
-        """Write one piece."""
+        """Write one piece. Return True if the transport takes more."""
         if self._paused:
             return False
         piece = next(self._pieces, None)
@@ -148,27 +148,27 @@ class _Sender:
         return not self._paused
 
     def idle(self) -> None:
-        """The client does not take more at present, or has it all."""
+        """Do nothing: the transport's buffer is full, or all is sent."""
 
 
 class HttpRequest(PlainRequest):
-    """One request, which keeps no more of its body than it may."""
+    """One request, whose body is kept up to its limit."""
 
     content: BytesIO
     body_bytes_max = BODY_BYTES_MAX
     channel: ApiChannel
-    #: Set while this is answered with events for as long as its client listens.
+    #: Whether the answer is a stream of events, without an end.
     endless = False
-    #: What the client may do: nothing, until its token was looked at.
+    #: The permissions of the client: none until its token was checked.
     access: Access = NO_TOKEN
-    #: Where it is counted, once its route is known, and when it was read.
+    #: The counts of its route, once that is known, and when it was read.
     counts: RouteCounts | None = None
     _read_at: float | None = None
     _received_bytes = 0
     _refused = False
 
     def gotLength(self, length: int | None) -> None:
-        """Twisted would write a body that is long, or of unknown length, to a file."""
+        """Keep the body in memory: Twisted would write one that is long, or of unknown length, to a file."""
         del length
         self.content = BytesIO()
 
@@ -182,7 +182,7 @@ class HttpRequest(PlainRequest):
             self.loseConnection()
 
     def refuse_body(self) -> None:
-        """Answer now; the request ends, and the connection with it, when the body does."""
+        """Send the refusal now. The request and the connection end at the end of the body."""
         if self._refused:
             return
         self._refused = True
@@ -192,7 +192,7 @@ class HttpRequest(PlainRequest):
         self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         limit = " (--max-body)" if self.body_bytes_max == self.channel.site.limits.values.body_bytes else ""
         text = f"the body must not be larger than {self.body_bytes_max} bytes{limit}"
-        self.write(respond(self, self.channel.site.routes.formed(refusal_response("TOO_LARGE", text))))
+        self.write(respond(self, self.channel.site.routes.in_error_form(refusal_response("TOO_LARGE", text))))
 
     def process(self) -> None:
         site = self.channel.site
@@ -202,12 +202,12 @@ class HttpRequest(PlainRequest):
             return
         self.channel.site.largest_body = max(self.channel.site.largest_body, self._received_bytes)
         method, path = self.method.decode("latin-1"), self.path.decode("latin-1")
-        busy = self.channel.turned_away(method, path) or self.channel.over_rate()
+        busy = self.channel.turn_away_if_late(method, path) or self.channel.refuse_over_rate()
         if busy is not None:
-            self.write(respond(self, self.channel.site.routes.formed(busy)))
+            self.write(respond(self, self.channel.site.routes.in_error_form(busy)))
             self.finish()
             return
-        # Both of these forms must be understood, though no client of ours sends them (RFC 9112, 3.2).
+        # A server must accept both of these forms, although no client of ours sends them (RFC 9112, 3.2).
         self.path = b"/" if self.path == b"*" else _SCHEME_AND_HOST.sub(b"", self.path) or b"/"
         super().process()
 
@@ -216,13 +216,13 @@ class HttpRequest(PlainRequest):
         super().finish()
 
     def connectionLost(self, reason: Failure) -> None:
-        """Count a request that has no whole answer because its client is gone, or was dropped."""
+        """Count a request whose answer is incomplete because the connection is lost."""
         self._count(self.code if self.startedWriting else CLIENT_GONE)
         super().connectionLost(reason)
 
     def _count(self, status: int) -> None:
         if self._read_at is None:
-            return  # it never came completely
+            return  # the request was incomplete
         site = self.channel.site
         counts = self.counts or site.requests.counts_of_unknown_route(self.method.decode("latin-1"))
         counts.note(status, site.reactor.seconds() - self._read_at)
@@ -230,48 +230,48 @@ class HttpRequest(PlainRequest):
 
 @implementer(IHalfCloseableProtocol)
 class ApiChannel(PacedChannel):
-    """One connection. A client that has sent all may close its half, as `nc` does, and is still answered."""
+    """One connection. A client may close its sending side after its last request, as `nc` does."""
 
     #: With the CR at the end of a line.
     MAX_LENGTH = max(REQUEST_LINE_BYTES_MAX, HEADERS_BYTES_MAX) + 1
-    #: Their bytes are counted; Twisted would count them as well, and draw the line at 500.
+    #: Twisted's limit of the number of headers, 500, is not used: their bytes are limited.
     maxHeaders = HEADERS_BYTES_MAX
     site: ApiSite
-    _said_all = False
+    _has_sent_all = False
     #: When the time limit was last moved for a request of the fast path.
     _timed_at = -inf
 
     @property
-    def answering(self) -> bool:
-        """Return True if a client waits for an answer that has not begun. A stream of events has begun."""
+    def is_answering(self) -> bool:
+        """True if the client waits for an answer that has not begun. A stream of events has begun."""
         return bool(self._held) or any(not request.startedWriting for request in self.requests)
 
     def dataReceived(self, data: bytes) -> None:
-        # One short request, with nothing before it and nothing after it, needs no turn unless others wait for theirs.
+        # A single short request is answered without a turn, unless others wait for their turns.
         busy = self._held or self._in_twisted or self._waitingForTransport or self.site.turns.is_overloaded
         free = not busy and self.persistent
         if free and len(data) <= REMEMBERED_BYTES_MAX:
-            parsed = self.site.fast_path.take_whole(data)
+            parsed = self.site.fast_path.parse_whole(data)
             if parsed is not None and self._answer(parsed):
                 return
         super().dataReceived(data)
 
     def answer_at_once(self, held: bytes, at: int) -> int | None:
-        """Answer what the fast path takes, unless the answer must wait or comes piece by piece: that is for Twisted."""
-        parsed, end = self.site.fast_path.take(held, at)
+        """Answer a request on the fast path. Return its end; `at` if incomplete; None if it is for Twisted."""
+        parsed, end = self.site.fast_path.parse(held, at)
         if parsed is None:
             return at if end == at else None
         return end if self._answer(parsed) else None
 
     def _answer(self, parsed: ParsedRequest) -> bool:
-        """Answer a request of the fast path; False if it is for Twisted."""
+        """Answer a request of the fast path; return False if Twisted must answer it."""
         site = self.site
         waited_s = site.turns.waited_s
-        if waited_s and (late := self.turned_away(parsed.api_request.method, parsed.path)):
+        if waited_s and (late := self.turn_away_if_late(parsed.api_request.method, parsed.path)):
             self.write_at_once(site.fast_path.refuse(parsed, late, waited_s))
             return True
         if site.rate.per_s:
-            busy = self.over_rate()
+            busy = self.refuse_over_rate()
             if busy is not None:
                 self.write_at_once(site.fast_path.refuse(parsed, busy, waited_s))
                 return True
@@ -290,18 +290,18 @@ class ApiChannel(PacedChannel):
 
     @property
     def urgency(self) -> Urgency:
-        """Return the urgency of the request that is acted upon next."""
+        """The urgency of the next request."""
         return urgency_at(self._held, self._offset)
 
-    def turned_away(self, method: str, path: str) -> ApiResponse | None:
-        """Count a request that has waited too long at an overloaded node, and return its answer; None for any other."""
-        late = turned_away(method, path, self.site.turns.waited_s)
+    def turn_away_if_late(self, method: str, path: str) -> ApiResponse | None:
+        """Count a request that has waited too long at this overloaded node and return the 429; None for any other."""
+        late = overload_response(method, path, self.site.turns.waited_s)
         if late is not None:
             self.site.fast_path.count_turned_away()
         return late
 
-    def over_rate(self) -> ApiResponse | None:
-        """Count a request; return the answer to it where its client sends too many."""
+    def refuse_over_rate(self) -> ApiResponse | None:
+        """Count a request against its client's rate; return the 429 if the client sends too many, else None."""
         wait_s = self.site.rate.take(self.client)
         if not wait_s:
             return None
@@ -317,19 +317,19 @@ class ApiChannel(PacedChannel):
         super().connectionLost(reason)
 
     def work(self) -> bool:
-        """Act on one request, and end the connection after the last if the client sends no more."""
+        """Act on one request; close the connection after the last one if the client sends no more."""
         more = super().work()
-        if self._said_all and not more and not self._lost:
+        if self._has_sent_all and not more and not self._lost:
             self._end_when_answered()
         return more
 
     def readConnectionLost(self) -> None:
-        """Answer all that was asked, and close then."""
-        self._said_all = True
+        """Answer the requests so far, and then close the connection: the client sends no more."""
+        self._has_sent_all = True
         self.site.turns.run(self)
 
     def _end_when_answered(self) -> None:
-        """Close if no answer is due; a client that watches events, or was in the middle of a request, is gone."""
+        """Close the connection if no answer is due, or if the client watches events or has sent half a request."""
         if not self.requests:
             if not (self._held and self._waitingForTransport):
                 self.loseConnection()
@@ -337,20 +337,20 @@ class ApiChannel(PacedChannel):
             self.transport.abortConnection()
 
     def writeConnectionLost(self) -> None:
-        """Only this end closes that half, and with it the whole."""
+        """Do nothing: only this end closes the sending side, together with the whole connection."""
 
     def line(self, line: bytes) -> None:
         if self._receivedHeaderSize == 0:  # the request line
             if len(line) > REQUEST_LINE_BYTES_MAX:
                 self._respondToBadRequestAndDisconnect()
                 return
-            # Clients that do not encode what they should are understood, or told in JSON why not.
+            # A path that a client has not percent-encoded is accepted, or refused in JSON with the reason.
             line = _NOT_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), line)
             self.totalHeadersSize = len(line) + HEADERS_BYTES_MAX
         super().line(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        """Answer, where Twisted would close the connection without an answer."""
+        """Send an answer, where Twisted would close the connection without one."""
         del line
         self._respondToBadRequestAndDisconnect()
 
@@ -368,13 +368,13 @@ class ApiChannel(PacedChannel):
 
     def allHeadersReceived(self) -> None:
         request = self.requests[-1]
-        # Known only when all of the body is there, otherwise, and needed to refuse it before.
+        # Twisted sets these only after the body, but a refusal of the body needs them before.
         request.method, request.clientproto = self._command, self._version
         least = self.site.fast_path.routes.body_bytes_always(self._path.split(b"?", 1)[0])
         request.body_bytes_max = max(self.site.limits.values.body_bytes, least)
         too_large = self.length is not None and self.length > request.body_bytes_max
         if too_large:
-            request.requestHeaders.removeHeader(b"Expect")  # do not ask for what is not wanted
+            request.requestHeaders.removeHeader(b"Expect")  # do not ask the client to send the refused body
         super().allHeadersReceived()
         if too_large:
             request.refuse_body()
@@ -398,10 +398,9 @@ class ApiSite(PacedSite):
         requests: RequestCounts | None = None,
         prefix: str = "",
     ) -> None:
-        """`limits` are those of the node; without them these connections have the defaults.
+        """Create the factory. `limits` are those of the node, by default the default limits.
 
-        `requests` is where the node counts them. The names under which the use of the limits is shown begin with
-        `prefix`.
+        `requests` counts the requests. In `/status`, the names of this site's limits begin with `prefix`.
         """
         self.limits = limits or NodeLimits(DEFAULTS, reactor.seconds)
         values = self.limits.values
@@ -418,7 +417,7 @@ class ApiSite(PacedSite):
         self.reactor = reactor
         self.requests = requests or RequestCounts()
         self.rate = self.limits.rate
-        #: The largest body of a request, and the number of those that were too large.
+        #: The bytes of the largest accepted body, and the number of refused ones.
         self.largest_body = 0
         self.bodies_refused = 0
         self.limits.bind_connections(f"{prefix}connections", self.places)
@@ -436,7 +435,7 @@ class ApiSite(PacedSite):
         return self.fast_path.routes
 
     def _keep_to(self, limits: Limits) -> None:
-        self.timeOut = limits.client_timeout_s  # of connections from now on
+        self.timeOut = limits.client_timeout_s  # for new connections
         self.fast_path.body_bytes_max = limits.body_bytes
 
     def _use_of_body(self) -> LimitUse:
@@ -448,11 +447,13 @@ class ApiSite(PacedSite):
             f"{self.places.used} connections to this node are open, the maximum (--max-connections): "
             "use another node, or try again"
         )
-        return _bare(self.routes.formed(refusal_response("BUSY", text, (b"Retry-After", RETRY_AFTER))))
+        return _closing_response(
+            self.routes.in_error_form(refusal_response("BUSY", text, (b"Retry-After", RETRY_AFTER)))
+        )
 
     def end_idle(self) -> bool:
-        """Close the connections that wait for no answer. Return True if any other is left."""
+        """Close the connections whose clients wait for no answer. Return True if any others are left."""
         for channel in [*self.channels]:
-            if not channel.answering:
+            if not channel.is_answering:
                 channel.transport.loseConnection()
         return bool(self.channels)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from bender.api.responses import Answered, ApiRequest, encode, fields, listing_response, require_known
+from bender.api.responses import ApiRequest, CommandResult, encode, fields, listing_response, require_known
 from bender.api.route import Route
 from bender.core.model import Terms, parse_name
 from bender.core.registration_status import RegistrationStatus
@@ -40,7 +40,7 @@ def routes(node: Node) -> list[Route]:
     return [Route(PATH, {"GET": lambda _node, request: _targets(listings, request)}, query={"GET": SELECTED_BY})]
 
 
-def _targets(listings: Listings, request: ApiRequest) -> Answered:
+def _targets(listings: Listings, request: ApiRequest) -> CommandResult:
     """Return the targets of an app, of a version, or of all apps.
 
     An unknown parameter is refused, because a misspelled filter would return all targets.

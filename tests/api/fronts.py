@@ -29,14 +29,14 @@ class Counted:
         self.routes = fast_path.routes
         self.asked = self.taken = 0
 
-    def take_whole(self, read: bytes) -> ParsedRequest | None:
-        taken = self._fast_path.take_whole(read)
+    def parse_whole(self, read: bytes) -> ParsedRequest | None:
+        taken = self._fast_path.parse_whole(read)
         self.taken += taken is not None
         return taken
 
-    def take(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]:
+    def parse(self, read: bytes, at: int) -> tuple[ParsedRequest | None, int]:
         self.asked += 1
-        taken = self._fast_path.take(read, at)
+        taken = self._fast_path.parse(read, at)
         self.taken += taken[0] is not None
         return taken
 
@@ -54,10 +54,10 @@ class LongWay:
     largest_body = 0
     routes = RouteTable(ROUTES)
 
-    def take_whole(self, read: bytes) -> None:
+    def parse_whole(self, read: bytes) -> None:
         """Take nothing."""
 
-    def take(self, read: bytes, at: int) -> tuple[None, int]:
+    def parse(self, read: bytes, at: int) -> tuple[None, int]:
         """Take nothing."""
         del read, at
         return None, -1

@@ -67,7 +67,7 @@ class Forms(ApiCase):
         for number in range(1000):
             self.ask("POST", "/registrations", {**WEB, "app": sha512(b"%d" % number).hexdigest()})
         plain, deflated = (
-            scrape(self.node, ApiRequest("GET", encodings=encodings)) for encodings in ("identity", "gzip")
+            scrape(self.node, ApiRequest("GET", accept_encoding=encodings)) for encodings in ("identity", "gzip")
         )
         self.assertGreater(len([*deflated.steps]), len([*plain.steps]) + 2)
         self.assertEqual(gzip.decompress(deflated.answer().body)[:500], plain.answer().body[:500])

@@ -84,9 +84,9 @@ class NoFastPath:
 
     routes = RouteTable(())
 
-    def take_whole(self, read: bytes) -> None: ...
+    def parse_whole(self, read: bytes) -> None: ...
 
-    def take(self, read: bytes, at: int) -> tuple[None, int]:
+    def parse(self, read: bytes, at: int) -> tuple[None, int]:
         del read, at
         return None, -1
 

@@ -18,7 +18,7 @@ from bender.access.host_check import HostCheck
 from bender.access.tokens import Tokens
 from bender.api import ApiSite, site_of
 from bender.api.repeated import RepeatedRequest
-from bender.api.responses import Answered, ApiRequest, ApiResponse, Command, DeferredResponse
+from bender.api.responses import ApiRequest, ApiResponse, Command, CommandResult, DeferredResponse
 from bender.api.route import Need, Route, RouteTable
 from bender.core import model
 from bender.core.ledger import Claim
@@ -83,7 +83,7 @@ def _remove(node: Node, request: ApiRequest) -> ApiResponse:
     return _DONE
 
 
-def _registrations(node: Node, request: ApiRequest) -> Answered:
+def _registrations(node: Node, request: ApiRequest) -> CommandResult:
     names = [model.parse_name(field, name) for field, name in zip(("name", "version"), request.path, strict=False)]
     app, version = (*names, None, None)[:2]
     claims = node.claims(app, version, ordered=node.replica.view.count_of(app, version) <= ORDERED_MAX)
