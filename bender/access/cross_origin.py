@@ -37,6 +37,6 @@ def require_same_origin(method: bytes, fetch_site: bytes | None, origin: bytes |
         return
     site = shown_name(origin.decode("latin-1")) if origin else "another site"
     raise CrossOrigin(
-        f"a web page of {site} has sent this, and only pages of this node may change something: use the page of this "
-        "node, and let a proxy before it pass on the Host header unchanged"
+        f"this request comes from a web page of {site}, and only pages of this node may change something: use the page "
+        "of this node; a proxy in front of the node must pass on the Host header unchanged"
     )

@@ -136,7 +136,7 @@ def _token(_node: Node, request: ApiRequest) -> ApiResponse:
 
 
 def _stream(_node: Node, _request: ApiRequest) -> ApiResponse:
-    raise AssertionError("streams are answered before routing, not by a route")
+    raise AssertionError("a request for a stream reached a route: this is a defect in bender")
 
 
 _INSTANCE = "/registrations/<app>/<version>/<host>/<port>"

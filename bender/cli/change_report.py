@@ -39,7 +39,7 @@ async def missing(session: Session, id_: str, settings: dict[str, Any] | None, *
         ):
             return []  # it was changed again, and drivers may have the later change
     except BenderError as error:  # the change was made nevertheless
-        return [f"cannot find out whether load balancers have applied it: {error}; see bender status"]
+        return [f"cannot find out whether load balancers have applied the change: {error}; see bender status"]
     return [each.text for each in lacking]
 
 

@@ -223,7 +223,9 @@ def _refuse_to_remove_everything(changes: ChangeSet, document: Document, *, forc
     removed = [change for change in changes.changes if change.action == "remove" and change.kind != "state"]
     if removed and not force and not (document.backends or document.frontends):
         what = _number(len(removed), "object")
-        raise BenderError(f"the file declares no backend and no frontend, and --prune would remove {what}: add --force")
+        raise BenderError(
+            f"the file declares no backend and no frontend, and --prune would remove {what}: add --force to do this"
+        )
 
 
 # Output about changes.
@@ -246,7 +248,7 @@ def _conclude(
         _print_json(screen, changes, () if dry_run else changes.changes, dry_run=dry_run, warnings=warnings)
         return
     for id_ in changes.expired:
-        screen.warn(f"{id_} has ended already and is left out")
+        screen.warn(f"the state of {id_} has ended already and is left out")
     if changes.undeclared:
         screen.say(f"Not in the file and not changed: {', '.join(changes.undeclared)}. --prune removes them.")
     if not changes.changes:

@@ -35,13 +35,17 @@ def _describe_claim(claim: PeerClaim) -> str:
     node = f"{claim.node} before its restart" if claim.earlier else claim.node
     if claim.counts:
         return f"{node} holds a claim"
-    return f"{node} knows that it has ended" if claim.why == "ended" else f"{node} is silent ({lasted(claim.heard_s)})"
+    return (
+        f"{node} knows that the registration has ended"
+        if claim.why == "ended"
+        else f"{node} is silent ({lasted(claim.heard_s)})"
+    )
 
 
 def counts_in(explained: Explanation) -> str:
     """Return the sentence that names the backends of the instance."""
     serves = [f"backend {each.name} ({each.role}){_behind(each)}" for each in explained.backends]
-    counts = "It counts in" if explained.listed else "If it were listed, it would count in"
+    counts = "It is a member of" if explained.listed else "If it were listed, it would be a member of"
     return f"{counts} {', '.join(serves)}." if serves else "No backend sends to its version."
 
 

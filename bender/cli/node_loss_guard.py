@@ -60,4 +60,4 @@ async def end_guard(session: Session, app: str) -> None:
     After that, a node does not guard the app again for the duration in its option --guard (of twistd bender).
     """
     _, reply = await session.client.read(read_nothing, "DELETE", guard_path(app))
-    session.report(f"The guard of {app} has ended: its suspect members are hidden.", reply)
+    session.report(f"The guard of {app} has ended: its suspect instances are no longer listed.", reply)

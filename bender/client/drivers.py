@@ -21,17 +21,17 @@ LOOK_INTERVAL_S = 0.2
 #: The effect of each kind of problem with a whole load balancer, as a clause that follows the name of the driver.
 _EFFECTS = {
     "refused": "refuses the configuration",
-    "held": "does not change its load balancer",
+    "held": "does not change its load balancer at present",
     "unwritable": "cannot write its files",
-    "unreachable": "does not reach its load balancer",
+    "unreachable": "cannot reach its load balancer",
 }
 
 #: The effect on one change, as a clause that follows the name of the driver.
 _EFFECTS_ON_CHANGE = {
-    "refused": "refuses it",
-    "held": "holds it back",
-    "unwritable": "cannot apply it",
-    "unreachable": "cannot apply it",
+    "refused": "refuses the change",
+    "held": "does not apply the change",
+    "unwritable": "cannot apply the change",
+    "unreachable": "cannot apply the change",
 }
 
 #: The kind of a problem with one object, all or a part of which the driver leaves out.
@@ -109,7 +109,7 @@ async def wait_until_applied(
             when = f"after {within_s:g} s" if within_s >= APPLIED_S_MAX else "yet"
             return [
                 *found.unapplied,
-                *(UnappliedChange(driver, f"{driver} has not applied it {when}") for driver in late),
+                *(UnappliedChange(driver, f"{driver} has not applied the change {when}") for driver in late),
             ]
         await pause(LOOK_INTERVAL_S)
     return []

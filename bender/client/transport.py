@@ -73,7 +73,7 @@ class ConnectionSecurity:
         if token and not self._is_trusted(node):
             raise NoAnswer(
                 "is not asked, because the token would be sent to it unencrypted: use TLS (--ca FILE, or https://), or "
-                "--insecure where the network itself is encrypted"
+                "--insecure if the network itself is encrypted"
             )
         return token if self.author is None else {**token, "X-Bender-As": quote(self.author, safe=_NOT_ENCODED)}
 

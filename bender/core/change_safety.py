@@ -72,7 +72,7 @@ class Impact:
             and not back
             and not self._takes_traffic(app, canary.version)
         ):
-            share = f"it would get none of the {float(canary.percent):g} % of the traffic"
+            share = f"no request would reach this canary, whose share is {float(canary.percent):g} % of the traffic"
             return f"{self._serving(before)}; {self._has(app, canary.version)}: {share if self.serves(after) else fate}"
         if not self.serves(after):
             return f"{self._serving(before)}; with this setting no member or server takes its traffic: {fate}"
@@ -120,8 +120,8 @@ class Impact:
         ended = [each["name"] for each in self._backends_of(app, version) if not self.serves(each, without=id_)]
         if not ended:
             return None
-        last = f"{id_} is the last member of backend {_some(ended)} that takes traffic"
-        return f"{last}: every request there would get 503"
+        left = f"without {id_}, no member of backend {_some(ended)} takes traffic"
+        return f"{left}: every request to it would get 503"
 
     # Changes that are allowed, and rarely intended.
 

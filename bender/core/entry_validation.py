@@ -108,7 +108,7 @@ def problem_of_terms(body: bytes, ttl_s: float) -> str | None:
     if not 0 <= terms.registered_ms <= _NUMBER_MAX:
         return f"its time of registration is {terms.registered_ms} ms, not 0 to {_NUMBER_MAX}"
     if terms.instance is not None and not is_instance(terms.instance):
-        return "the token of its instance is too long or not printable"
+        return "its field instance is too long or not printable"
     return None if terms.node.isprintable() else "the name of its node is not printable"
 
 

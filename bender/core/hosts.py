@@ -29,10 +29,12 @@ def canonical_host(host: str) -> str:
     except ValueError:
         name = host.lower().removesuffix(".")
         if not host.isascii() or not _DNS_NAME.match(name):
-            raise Invalid("host", "must be a DNS name or an IP address, without brackets or a zone") from None
+            raise Invalid(
+                "host", "must be a DNS name or an IP address, without brackets or an IPv6 zone (%eth0)"
+            ) from None
         return name
     if "%" in host:
-        raise Invalid("host", "must be an address without a zone")
+        raise Invalid("host", "must be an address without an IPv6 zone (%eth0)")
     return str(address)
 
 
@@ -59,7 +61,7 @@ def destination(host: str) -> str:
         return canonical
     if not is_destination(address):
         raise Invalid(
-            "host", f"must be an address at which others reach the instance, not {_kind(address)} {canonical}"
+            "host", f"must be an address at which clients reach the instance, not {_kind(address)} {canonical}"
         )
     return canonical
 

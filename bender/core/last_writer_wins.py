@@ -104,20 +104,24 @@ class Configuration:
         """Return why a client may not make a setting here, None if it may: the limits for all, and for its client."""
         lasting, client = setting.lasts_s is None, client_of(setting.author)
         if setting.rev > NUMBER_MAX:  # which takes a peer that makes numbers up
-            return f"{setting.key} was changed too often to be changed again: use another name"
+            return f"{setting.key} has reached the maximum number of changes: use another name"
         if setting.body is not None:
             what, used = "backends and frontends" if lasting else "states", self._bytes_of_client[lasting, client]
             if self._bytes_of_group[lasting] >= self.bytes_max:
-                return f"the {what} of this cluster and their histories take {self.bytes_max} bytes, the maximum"
+                size = f"{self.bytes_max} bytes, the maximum"
+                return f"the {what} of this cluster and their histories take {size}: remove some of them"
             if used >= self.bytes_max * CLIENT_PART:
-                return f"the {what} set from {client} take {used} bytes, the maximum for one client"
+                size = f"{used} bytes, the maximum for one client"
+                return f"the {what} that {client} has set take {size}: remove some of them"
         if setting.key in self._settings:
             return None
-        what = "names of backends and frontends" if lasting else "states"
+        what = "names of backends and frontends, also removed ones" if lasting else "states of instances"
+        then = "use one of these names" if lasting else "try again when some of them have ended"
         if self._keys_of_group[lasting] >= self.keys_max:
-            return f"{self.keys_max} {what} are kept, the maximum: use an existing one"
+            return f"this cluster keeps {self.keys_max} {what}, the maximum: {then}"
         if self._keys_of_client[lasting, client] >= max(1, int(self.keys_max * CLIENT_PART)):
-            return f"{self._keys_of_client[lasting, client]} {what} were set from {client}, the maximum for one client"
+            number = self._keys_of_client[lasting, client]
+            return f"this cluster keeps {number} {what}, from {client}, the maximum for one client: {then}"
         return None
 
     def settings(self, key: str) -> tuple[ConfigSetting, ...]:

@@ -241,8 +241,8 @@ def _agree(frontend: Mapping[str, Any]) -> None:
     if frontend.get("redirect_https") and known and len(speaking) == len(known):
         raise Invalid(
             "redirect_https",
-            "has nothing to redirect, because every address of bind uses TLS: if some should be "
-            "plain HTTP, list only the others in tls; else set redirect_https in a frontend without TLS",
+            "has nothing to redirect, because all addresses of bind use TLS: list in tls only the addresses that are "
+            "to use TLS, or remove redirect_https and set it in a frontend without TLS",
         )
 
 

@@ -78,7 +78,9 @@ def _token(table: Any) -> Token:
     if not isinstance(digest, str) or not _HASH.fullmatch(digest):
         raise ValueError("sha256 must be the SHA-256 of the token as 64 hexadecimal digits")
     if (hashed := bytes.fromhex(digest)) == _HASH_OF_EMPTY:
-        raise ValueError("sha256 is that of an empty text: hash a token, which is random and long")
+        raise ValueError(
+            "sha256 is the hash of an empty text: give the hash of a long random token (bender token makes one)"
+        )
     if not isinstance(scopes, list) or not scopes:
         raise ValueError('scopes must be a list of scopes, such as ["read", "register:web-*"]')
     return Token(name.strip(), hashed, parse_scopes(scopes))

@@ -35,7 +35,7 @@ LOOK_INTERVAL_S = 0.2
 _CONFLICT_CODES = ("STALE", "CONFLICT", "NOT_FOUND")
 
 
-_NO_STATES = "is of an earlier release, which does not list operators' states: they are left out"
+_NO_STATES = "runs an earlier release, which does not list the states of instances (drain, maint): they are left out"
 
 
 @frozen
@@ -218,6 +218,5 @@ def _fields_to_send(change: ConfigChange) -> dict[str, Any]:
 
 
 def _conflict_text(change: ConfigChange) -> str:
-    return (
-        f"another client has changed {change.id} meanwhile, and that change stays: apply the file again to compare anew"
-    )
+    changed = f"another client has changed {change.id} in the meantime, and that change stays"
+    return f"{changed}: apply the file again to compare it"

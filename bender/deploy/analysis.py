@@ -122,8 +122,8 @@ def regression(observation: Observation, *, members_min: int, errors_max: float)
     more = observation.errors.percent - observation.baseline.percent
     is_clear = observation.errors.errors >= CLEAR_ERRORS_MIN and more >= CLEAR_PERCENT
     if is_clear or (observation.errors.requests >= REQUESTS_MIN and more > errors_max):
-        shares = f"{observation.errors.percent:.1f} % of its requests, against {observation.baseline.percent:.1f} %"
-        return f"fails in {shares}"
+        failing, usual = (f"{each.percent:.1f} %" for each in (observation.errors, observation.baseline))
+        return f"fails {failing} of its requests, and the other version fails {usual}"
     return None
 
 

@@ -184,10 +184,9 @@ class Deploy:
         back = self._rollback_change()
         if not back:
             return f"{self._backend.id} is unchanged"
-        goes_on = "" if self._backend.settings["version"] == self._plan.version else "the same command continues, and "
-        return (
-            f"{self._backend.id} is left with {self._describe_serving()}; {goes_on}{set_command(name, back)} goes back"
-        )
+        goes_on = "" if self._backend.settings["version"] == self._plan.version else "the same command continues; "
+        undoes = f"{set_command(name, back)} restores what served before"
+        return f"{self._backend.id} is left with {self._describe_serving()}; {goes_on}{undoes}"
 
     # The steps.
 
@@ -206,7 +205,7 @@ class Deploy:
             each.text for each in await self._unapplied_changes(LAST_STEP_EXTRA_S) if not each.is_partly_applied
         ]
         if unapplied:
-            return self._failed(f"{serves}, but not everywhere: {'; '.join(unapplied)}")
+            return self._failed(f"{serves}, but not at all load balancers: {'; '.join(unapplied)}")
         return DeployOutcome(True, serves, self._backend.reply.body)
 
     def _note_disconnected(self) -> None:
@@ -231,7 +230,7 @@ class Deploy:
         """Wait until the load balancers have applied the step. Raises `_Regression` if one of them refuses it."""
         for unapplied in await self._unapplied_changes(APPLIED_S_MAX):
             if unapplied.is_refused:
-                raise _Regression(f"cannot serve everywhere: {unapplied.text}")
+                raise _Regression(f"cannot serve at all load balancers: {unapplied.text}")
             self._progress.on_note(f"{unapplied.text}.")
 
     async def _unapplied_changes(self, within_s: float) -> list[UnappliedChange]:
@@ -344,7 +343,7 @@ class Deploy:
         if self._backend.found["version"] == self._plan.version:
             text = f"{self._backend.id} serves {self._new_version} already"
         else:
-            text = f"{self._backend.id} is already where these steps end: {self._describe_serving()}"
+            text = f"{self._backend.id} has already reached the last of these steps: {self._describe_serving()}"
         members_needed = self._plan.members_min or 0
         self._observation = Observation(
             len(await self._members_taking_traffic(self._plan.version)) if members_needed else 0
@@ -355,7 +354,7 @@ class Deploy:
 
     def _too_few_members(self, members_needed: int) -> str:
         present = members_phrase(self._observation.members)
-        return f"{self._new_version} has {present} to take traffic, and needs {members_needed}"
+        return f"{self._new_version} has {present} that can take traffic, and needs {members_needed}"
 
     def _note_ended_canary(self) -> None:
         """Report that the deploy ends a canary of another version, if there is one."""

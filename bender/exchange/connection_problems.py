@@ -90,7 +90,7 @@ class PeerProblems:
         if theirs_s == ours_s:
             self.fine(address, "interval")
         else:
-            text = f"has an interval of {theirs_s:g} s, but this node {ours_s:g} s"
+            text = f"has an interval of {theirs_s:g} s, but this node has {ours_s:g} s"
             self.trouble(address, "interval", text, kind=text)
 
     def forget(self) -> None:

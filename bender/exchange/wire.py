@@ -247,7 +247,7 @@ class Wire:
         """Raise `MessageRefused` if nodes with this wire version and of this cluster do not talk to this one."""
         _check_version(version)
         if cluster != self.cluster:
-            raise OtherCluster(f"belongs to cluster {cluster!r}, but this node to {self.cluster!r}")
+            raise OtherCluster(f"belongs to cluster {cluster!a}, but this node belongs to {self.cluster!r}")
 
     def _message_in(self, sender: Sender, message: WireMessage) -> Message:
         if len(message.bucket_digests) not in {0, BUCKETS}:
@@ -360,7 +360,7 @@ def _inflated(payload: msgspec.Raw, bytes_max: int) -> bytes | msgspec.Raw:
     if len(inflated) > bytes_max:
         raise MessageTooLarge(f"sends a message that inflates to more than {bytes_max} bytes")
     if not inflating.eof or inflating.unused_data:
-        raise Malformed("sends an invalid message (deflated data of another length)")
+        raise Malformed("sends an invalid message (its deflated data are incomplete, or other data follow them)")
     return inflated
 
 

@@ -147,7 +147,9 @@ class HaproxySupervisor:
     async def check(self) -> None:
         with suppress(NoAnswer, Unreadable):  # during a reload there is no answer
             if (await self._read_master()).failed_reloads > self._failed_before:
-                raise ReloadFailed("HAProxy could not start with it: its own log has the reason")
+                raise ReloadFailed(
+                    "HAProxy could not start with the new configuration: HAProxy's own log has the reason"
+                )
 
     async def stop(self) -> None:
         if self._runner is not None:

@@ -62,7 +62,8 @@ class LinePlaces:
             )
             loser.displace(
                 f"{self._places.maximum} connections to --events of this node are open, the maximum "
-                f"(--max-connections), most of them from {loser.client}: another client needs the place of this one"
+                f"(--max-connections), most of them from {loser.client}: this connection is closed to make room for "
+                "another client"
             )
         return connection
 
@@ -70,8 +71,8 @@ class LinePlaces:
         """Note the bytes that a connection holds of a line; end the one that must make room for others, if any."""
         for loser in self._held.note(connection, client, size):
             loser.displace(
-                f"lines that have not come completely take more than {self._held.maximum} bytes at this node, the "
-                "maximum: send shorter lines, or end them"
+                f"incomplete lines (without a newline) take more than {self._held.maximum} bytes at this node, the "
+                "maximum: send shorter lines, or complete them sooner"
             )
 
     def _refuse(self, client: str) -> RefusedConnection:

@@ -164,7 +164,10 @@ class ConsumerTable:
             own = [each for each in self if each.client == client]
             victim = self._victim(each for each in own if streaming or not each.is_connected(now))
             if victim is None:
-                raise Full(f"the client at {client} has {CONSUMERS_OF_CLIENT_MAX} consumers here, which is the maximum")
+                raise Full(
+                    f"the client at {client} has {CONSUMERS_OF_CLIENT_MAX} consumers here, the maximum for one client: "
+                    "end some of them"
+                )
             self.remove(victim)
         elif self._held.total() >= CONSUMERS_MAX:
             few = self._held[client] + 1
@@ -172,7 +175,9 @@ class ConsumerTable:
                 each for each in self if streaming or not each.is_connected(now) or self._held[each.client] > few
             )
             if victim is None:
-                raise Full(f"this node has {CONSUMERS_MAX} consumers, which is the maximum")
+                raise Full(
+                    f"this node has {CONSUMERS_MAX} consumers, the maximum: use another node, or end some of them"
+                )
             self.remove(victim)
         self._held[client] += 1
         known.in_table = True
@@ -210,8 +215,8 @@ class ConsumerTable:
         over = self._bytes[client] + len(report) - len(known.report) - REPORTS_OF_CLIENT_BYTES_MAX
         if over > 0 and over > sum(len(each.report) for each in self._ended(client, known, now)):
             raise Full(
-                f"the reports of the client at {client} have more than {REPORTS_OF_CLIENT_BYTES_MAX} bytes, which is "
-                "the maximum for one client"
+                f"the reports of the client at {client} have more than {REPORTS_OF_CLIENT_BYTES_MAX} bytes, the "
+                "maximum for one client: send shorter reports"
             )
 
     def keep_report(self, known: KnownConsumer, report: bytes, now: float = 0.0) -> None:

@@ -82,8 +82,8 @@ def _why_listed(diagnoses: Sequence[NodeDiagnosis]) -> str:
     if asked.suspect_s is not None:
         lost = f": {_lost(asked)}" if _lost(asked) else ""
         return (
-            f"suspect at {asked.node} (node-lost), which does not hear the nodes at which it renewed{lost}; it is "
-            f"listed with most of its app for another {format_duration(asked.suspect_s)} (bender guard end ends that)"
+            f"suspect (node-lost): {asked.node} does not hear the nodes at which the instance renewed{lost}; a guard "
+            f"keeps it listed for another {format_duration(asked.suspect_s)} (to end this: bender guard end)"
         )
     held = [
         (diagnosis, diagnosis.claim)
@@ -100,7 +100,7 @@ def _why_listed(diagnoses: Sequence[NodeDiagnosis]) -> str:
 def _left(claim: HeldClaim) -> str:
     if claim.left_s > 0:
         return f"and it has {_seconds(claim.left_s)} left of its ttl of {claim.ttl:g} s"
-    return f"its ttl of {claim.ttl:g} s is over, and the other nodes are asked whether they heard from it"
+    return f"its ttl of {claim.ttl:g} s is over, and the node asks the other nodes whether they heard from it"
 
 
 def _why_not_listed(asked: NodeDiagnosis, diagnoses: Sequence[NodeDiagnosis]) -> str:
@@ -108,18 +108,19 @@ def _why_not_listed(asked: NodeDiagnosis, diagnoses: Sequence[NodeDiagnosis]) ->
     since = "" if last is None else f" since {_time(last.at_ms)}"
     lost = _lost(asked)
     if asked.hidden and lost:
-        return f"hidden{since} at {asked.node} (node-lost), which does not hear the nodes at which it renewed: {lost}"
+        silent = f"{asked.node} does not hear the nodes at which the instance renewed"
+        return f"hidden{since} (node-lost): {silent}: {lost}"
     enders = dict.fromkeys(name for diagnosis in diagnoses for name in diagnosis.ended)
     if (last is not None and last.reason == CHECK_FAILED) or (last is None and asked.check_failed):
         by = f", by a request to {_and(enders)}" if enders else ""
-        return f"deregistered{since}{by}, because a check of it failed"
+        return f"deregistered{since}{by}, because a health check failed"
     if enders and (last is None or last.reason == "deregistered"):
         return f"deregistered{since}, by a request to {_and(enders)}"
     if last is not None and last.reason == "expired":
-        return f"expired{since}: nobody renewed it within its ttl"
+        return f"expired{since}: the instance was not renewed within its ttl"
     if last is not None:
         return f"offline{since}, because it was {last.reason}"
-    return f"not listed at {asked.node}, which knows nothing of it"
+    return f"not listed at {asked.node}, which does not know the instance"
 
 
 def _lost(diagnosis: NodeDiagnosis) -> str:
@@ -134,7 +135,7 @@ def _overridden(override: dict[str, Any] | None) -> str:
     means = "no new requests" if override["state"] == "drain" else "no requests"
     by = f" by {override['author']}" if override["author"] else ""
     left = format_duration(override["left"])
-    return f"; set to {override['state']}{by}, {means} for another {left} (bender up ends that)"
+    return f"; set to {override['state']}{by}, {means} for another {left} (to end this: bender up)"
 
 
 def _weight(shown: bytes | None) -> str:

@@ -305,7 +305,7 @@ class Journal:
             self._drop_app(loser)
             loser.displace(
                 f"this node has {maximum} subscribers, the maximum (--max-subscribers), most of them from "
-                f"{loser.client}: another client needs the place of this one"
+                f"{loser.client}: this subscription is ended to make room for another client"
             )
 
     def unlisten(self, listener: JournalListener) -> None:

@@ -127,7 +127,7 @@ class InstanceKeeper:
         """The reason why the instance was never registered, as a clause; None if it was registered."""
         if self._was_registered:
             return None
-        return self._unregistered_reason() or "no node has confirmed it yet"
+        return self._unregistered_reason() or "no node has confirmed the registration yet"
 
     async def deregister(self, wait_s: float, reason: str | None = None, *, is_logged: bool = False) -> None:
         """Deregister the instance in bounded time, and wait at most `wait_s` until all nodes have removed it.
@@ -191,7 +191,7 @@ class InstanceKeeper:
             if obstacle is not None and self._id is not None and failed >= self._plan.fall:
                 if self._is_registered:
                     self._log.warn(
-                        "{sentence}, {count} times in a row: it is deregistered.",
+                        "{sentence}, {count} times in a row: the instance is deregistered.",
                         sentence=obstacle.sentence,
                         count=failed,
                     )
@@ -208,7 +208,9 @@ class InstanceKeeper:
         obstacle = await self._obstacle_at(host)
         if obstacle is None and self._holding.holder in (Holder.UNKNOWN, Holder.OTHER_SINCE):
             # The command itself can hardly answer so early.
-            self._log.warn("{where} answered before the command could: is another process running there?", where=where)
+            self._log.warn(
+                "{where} answered before the command can have started: does another process listen there?", where=where
+            )
             await deferLater(self._reactor, EARLY_ANSWER_WAIT_S)
             obstacle = await self._obstacle_at(host)
         wait_s = FIRST_CHECK_PAUSE_S
@@ -219,7 +221,7 @@ class InstanceKeeper:
             obstacle = await self._obstacle_at(host)
         if self._holding.holder is Holder.OTHER_BEFORE_IT:
             self._log.warn(
-                "{clause}: it is assumed to be a proxy in front of the command.", clause=self._holding.clause
+                "{clause}: that process is assumed to be a proxy in front of the command.", clause=self._holding.clause
             )
 
     async def _obstacle_at(self, host: str) -> _Obstacle | None:
@@ -253,7 +255,7 @@ class InstanceKeeper:
         if other is None:
             return None
         owner = f"port {plan.port} belongs to {other.app} {other.version} ({other.id})"
-        return _Obstacle.of(escaped(f"{owner}; is --port wrong? (--any-process accepts that)"))
+        return _Obstacle.of(escaped(f"{owner}; is --port wrong? (to register nevertheless: --any-process)"))
 
     def _check(self, host: str) -> Check:
         plan = self._plan
@@ -295,7 +297,7 @@ class InstanceKeeper:
         try:
             await self._registrar.registered(id_)
         except Refused as refused:
-            self._obstacle = f"{refused.node} refuses it: {refused}"
+            self._obstacle = f"{refused.node} refuses the registration: {refused}"
         else:
             self._is_registered = self._was_registered = True
             await self._warn_of_loopback(id_.split("/")[3])
@@ -323,7 +325,7 @@ class InstanceKeeper:
         except (TimedOut, Unavailable):
             outcome = "could not be deregistered: no node answers. It expires after its ttl."
         except Succeeded:
-            level, outcome = LogLevel.info, "stays registered: another instance has registered under that id since."
+            level, outcome = LogLevel.info, "stays registered: another process has registered it in the meantime."
         except BenderError as error:
             outcome = f"could not be deregistered: {error}."
         except CancelledError:

@@ -67,10 +67,13 @@ class Changes(SynchronousTestCase):
     def test_the_message(self) -> None:
         """It names the site, on one line, and says what to do."""
         for origin, shown in (
-            (OTHER, "a web page of http://evil.example has sent this, and only pages of this node may change"),
-            (b"null", "a web page of null has sent this"),
-            (None, "a web page of another site has sent this"),
-            (b"http://\xff\n", "a web page of 'http://\\xff\\n' has sent this"),
+            (
+                OTHER,
+                "this request comes from a web page of http://evil.example, and only pages of this node may change",
+            ),
+            (b"null", "this request comes from a web page of null,"),
+            (None, "this request comes from a web page of another site,"),
+            (b"http://\xff\n", "a web page of 'http://\\xff\\n',"),
         ):
             error = self.assertRaises(CrossOrigin, require_same_origin, b"POST", b"cross-site", origin, HOST)
             self.assertIn(shown, str(error))

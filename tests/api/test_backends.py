@@ -306,7 +306,9 @@ class Quotas(ApiCase):
         self.ask("DELETE", "/backends/b1")
         refused = self.refused("BUSY", self.ask("POST", "/backends", SITE))
         self.assertEqual(
-            refused, "2 names of backends and frontends were set from 10.9.9.9, the maximum for one client"
+            refused,
+            "this cluster keeps 2 names of backends and frontends, also removed ones, from 10.9.9.9, the maximum for "
+            "one client: use one of these names",
         )
         self.node.configure("backend/other", b"{}", "10.0.0.1")
         self.assertIsNotNone(self.node.configured_object("backend/other"))
@@ -322,7 +324,11 @@ class Quotas(ApiCase):
             self.ask("POST", "/registrations", {**WEB, "port": port})
         asked = [self.ask("PUT", f"/registrations/web/1.2.0/10.0.0.5/{i}/state", {"state": "drain"}) for i in (1, 2, 3)]
         self.assertEqual([response.status for response in asked], [200, 200, 429])
-        self.assertEqual(asked[2].json["message"], "2 states were set from 10.9.9.9, the maximum for one client")
+        self.assertEqual(
+            asked[2].json["message"],
+            "this cluster keeps 2 states of instances, from 10.9.9.9, the maximum for one client: try again when some "
+            "of them have ended",
+        )
 
     def test_states_that_are_over(self) -> None:
         """A short state gives its room back ten minutes after it is over, and so does one that was taken back."""

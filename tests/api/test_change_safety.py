@@ -112,7 +112,7 @@ class Traffic(ApiCase):
     def test_the_last_member(self) -> None:
         """It is not drained, unless that is forced; that it goes by itself is its own business."""
         message = self.conflict("PUT", f"{WEB_PATH}/state", {"state": "drain"})
-        self.assertIn(f"{WEB_ID} is the last member of backend site that takes traffic", message)
+        self.assertIn(f"without {WEB_ID}, no member of backend site takes traffic", message)
         forced = self.ask("PUT", f"{WEB_PATH}/state?force", {"state": "maint"})
         self.assertEqual((forced.status, len(msgspec.json.decode(forced.headers["x-bender-warnings"]))), (200, 1))
         self.assertEqual(self.ask("PUT", f"{WEB_PATH}/state", {"state": "drain"}).status, 200)  # it serves no more

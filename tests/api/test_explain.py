@@ -126,7 +126,7 @@ class Explaining(PairCase):
         self.ask("PUT", f"{WEB_PATH}/state", {"state": "drain", "for": 60}, to=self.network.second)
         explained = self.ask("GET", EXPLAIN).json
         self.assertEqual(explained["word"]["state"], "drain")
-        drained = "; set to drain by 10.9.9.9, no new requests for another 60.0 s (bender up ends that)"
+        drained = "; set to drain by 10.9.9.9, no new requests for another 60.0 s (to end this: bender up)"
         self.assertTrue(explained["why"].endswith(drained), explained["why"])
         self.ask("PUT", f"{WEB_PATH}/state", {"state": "up"})
         self.assertNotIn("set to", self.why())
@@ -145,7 +145,7 @@ class Explaining(PairCase):
         self.ask("POST", "/registrations", WEB)
         self.pass_time(13)
         self.assertIn("expired since 20", self.why())
-        self.assertTrue(self.why().endswith("UTC: nobody renewed it within its ttl"))
+        self.assertTrue(self.why().endswith("UTC: the instance was not renewed within its ttl"))
 
     def test_what_was_deregistered(self) -> None:
         """It names the node that was told."""
@@ -166,9 +166,9 @@ class Explaining(PairCase):
                 assert last is not None
                 self.assertIn(b'"reason":"check-failed"', last.line)
         self.assertIn("deregistered since 20", self.why())
-        self.assertTrue(self.why().endswith("by a request to second, because a check of it failed"))
+        self.assertTrue(self.why().endswith("by a request to second, because a health check failed"))
         self.pass_time(30)
-        self.assertTrue(self.why().endswith("UTC, because a check of it failed"))
+        self.assertTrue(self.why().endswith("UTC, because a health check failed"))
 
     def test_another_at_its_address(self) -> None:
         """Each says so of the other, at once; and of one that is gone who has its address now."""
@@ -202,7 +202,7 @@ class Explaining(PairCase):
         why = self.why()
         self.assertIn("hidden since", why)
         self.assertIn(
-            "first (node-lost), which does not hear the nodes at which it renewed: second (last heard 15.", why
+            "(node-lost): first does not hear the nodes at which the instance renewed: second (last heard 15.", why
         )
         self.assertIn("; second did not answer", why)
         first, second = self.ask("GET", EXPLAIN).json["nodes"]
@@ -221,7 +221,7 @@ class Explaining(PairCase):
         first, second = carrier_of(self.network.first), carrier_of(self.network.second)
         first.ask_diagnosis, second.ask_diagnosis = second.ask_diagnosis, partial(self.account_of, self.network.first)
         why = self.ask("GET", EXPLAIN, to=self.network.second).json["why"]
-        self.assertEqual(why, "not listed at second, which knows nothing of it; first does list it")
+        self.assertEqual(why, "not listed at second, which does not know the instance; first does list it")
 
     def test_what_nobody_knows(self) -> None:
         """It is a 404, as anywhere."""

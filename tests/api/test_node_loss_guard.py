@@ -117,9 +117,8 @@ class Showing(GuardCase):
         explained = self.ask("GET", f"/explain/{WEB_ID}").json
         self.assertEqual(
             explained["why"],
-            "suspect at first (node-lost), which does not hear the nodes at which it renewed: second (last heard 13.5 "
-            "s ago); it is listed with most of its app for another 59.5 s (bender guard end ends that); "
-            "second did not answer",
+            "suspect (node-lost): first does not hear the nodes at which the instance renewed: second (last heard 13.5 "
+            "s ago); a guard keeps it listed for another 59.5 s (to end this: bender guard end); second did not answer",
         )
         self.assertEqual(explained["nodes"][0]["suspect"], 59.5)
         self.assertIs(explained["registration"]["suspect"], True)

@@ -67,7 +67,7 @@ class Waiting(SynchronousTestCase):
     def test_refused(self) -> None:
         """A driver that refuses a change is named at once, with the reason and what it serves instead."""
         texts = self.wait([driver("a", REFUSED, applied=False), driver("b", applied=True)])
-        self.assertEqual(texts, ["a refuses it: line 3: no; HAProxy keeps the old one"])
+        self.assertEqual(texts, ["a refuses the change: line 3: no; HAProxy keeps the old one"])
         self.assertEqual((self.pauses, [each.is_refused for each in self.unapplied]), ([], [True]))
 
     def test_another_problem(self) -> None:
@@ -77,7 +77,7 @@ class Waiting(SynchronousTestCase):
 
     def test_late(self) -> None:
         """A driver that says nothing of the change is named when the time is over."""
-        self.assertEqual(self.wait([driver("a")]), ["a has not applied it after 5 s"])
+        self.assertEqual(self.wait([driver("a")]), ["a has not applied the change after 5 s"])
         self.assertAlmostEqual(sum(self.pauses), APPLIED_S_MAX)
         self.assertEqual([each.is_refused for each in self.unapplied], [False])
         self.assertEqual(self.wait([driver("a", applied=True, settings=SHOP | {"version": "0"})])[0][:9], "a has not")
@@ -86,12 +86,12 @@ class Waiting(SynchronousTestCase):
         """A load balancer that does not answer may be just starting: only in the end that is a reason."""
         silent = driver("a", SILENT, applied=False)
         self.assertEqual(self.wait([silent], [driver("a", applied=True)]), [])
-        self.assertEqual(self.wait([silent]), ["a cannot apply it: HAProxy does not answer"])
+        self.assertEqual(self.wait([silent]), ["a cannot apply the change: HAProxy does not answer"])
 
     def test_without_time(self) -> None:
         """Only those are named that give a reason."""
         self.assertEqual(self.wait([driver("a"), driver("b", SILENT, applied=False)], within_s=0),
-                         ["b cannot apply it: HAProxy does not answer"])  # fmt: skip
+                         ["b cannot apply the change: HAProxy does not answer"])  # fmt: skip
         self.assertEqual(self.pauses, [])
 
     def test_a_part_of_it(self) -> None:
@@ -159,5 +159,5 @@ class Problems(SynchronousTestCase):
         """A driver that does not reach its load balancer, and not one that only cannot load a new configuration."""
         self.assertEqual(
             drivers_unable_to_drain([driver("a", SILENT), driver("b", REFUSED)]),
-            ["a cannot apply it now: HAProxy does not answer"],
+            ["a cannot apply the change now: HAProxy does not answer"],
         )

@@ -81,7 +81,9 @@ class OfBackends(ImpactCase):
     def test_a_canary_without_members(self) -> None:
         """It is refused as soon as it is to get a share, and says what would become of that."""
         why = self.refused({"canary": {"version": "3", "percent": 20}})
-        self.assertIn("web 3 has no members: it would get none of the 20 % of the traffic", why)
+        self.assertIn(
+            "web 3 has no members: no request would reach this canary, whose share is 20 % of the traffic", why
+        )
         self.refused({"canary": {"version": "3", "percent": 100}})
         self.allowed({"canary": {"version": "3", "percent": 0}}, {"canary": {"version": "2", "percent": 20}})
         self.allowed({"canary": {"version": "2", "percent": 100}}, {"canary": {"version": "1", "percent": 50}})
@@ -218,8 +220,8 @@ class OfStates(ImpactCase):
         """It cannot be drained or put into maintenance, but called up."""
         self.listing.configured["backend"] += [{**SHOP, "name": name, "version": "2"} for name in ("two", "zwei")]
         for state in ("drain", "maint"):
-            why = "is the last member of backend two, zwei that takes traffic: every request there would get 503"
-            self.assertEqual(self.impact.of_state(self.LAST, state), f"{self.LAST} {why}")
+            why = "no member of backend two, zwei takes traffic: every request to it would get 503"
+            self.assertEqual(self.impact.of_state(self.LAST, state), f"without {self.LAST}, {why}")
         self.assertIsNone(self.impact.of_state(self.LAST, "up"))
 
     def test_one_of_several(self) -> None:

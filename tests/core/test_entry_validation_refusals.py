@@ -150,7 +150,7 @@ class Refused(SynchronousTestCase):
         for token in ("7f3a", "x" * 64, None):
             self.assertIsNone(problem_of_entry(claim(terms(instance=token))))
         for token in ("", "x" * 65, "\x1b[2J"):
-            self.entry("the token of its instance is too long or not printable", claim(terms(instance=token)))
+            self.entry("its field instance is too long or not printable", claim(terms(instance=token)))
 
     def test_depth(self) -> None:
         """As many levels as clients may send inside one field, and no more."""

@@ -172,7 +172,8 @@ class LimitTests(SynchronousTestCase):
         self.assertIsNone(configuration.obstacle(setting(2, key="backend/a")))
         self.assertEqual(
             configuration.obstacle(setting(1, key="backend/c")),
-            "2 names of backends and frontends are kept, the maximum: use an existing one",
+            "this cluster keeps 2 names of backends and frontends, also removed ones, the maximum: use one of these "
+            "names",
         )
         self.assertIsNone(configuration.obstacle(ConfigSetting("state/x", 1, 1, 0, "ops", b"drain", 60.0)))
         self.assertEqual((configuration.keys_max, Configuration().digest), (2, 0))

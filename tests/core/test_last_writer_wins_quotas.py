@@ -32,7 +32,10 @@ class QuotaTests(SynchronousTestCase):
         """Ten names may be kept, so one client may have two, of which removed ones count too."""
         self.join(self.made("backend/a"), self.made("frontend/a"))
         self.join(self.made("backend/a", body=None))
-        problem = "2 names of backends and frontends were set from one, the maximum for one client"
+        problem = (
+            "this cluster keeps 2 names of backends and frontends, also removed ones, from one, the maximum for one "
+            "client: use one of these names"
+        )
         self.assertEqual(self.obstacle("backend/b"), problem)
         self.assertEqual(self.obstacle("backend/b", body=None), problem)
         for key in ("backend/a", "frontend/a"):
@@ -74,20 +77,27 @@ class QuotaTests(SynchronousTestCase):
         self.assertNotEqual(self.obstacle("backend/a", "new"), "")
         self.assertEqual(self.obstacle("state/a", "v", lasts_s=60.0), "")
         self.join(self.made("state/a", "v", b"drain", 60.0), self.made("state/b", "v", b"drain", 60.0))
-        problem = "2 states were set from v, the maximum for one client"
+        problem = (
+            "this cluster keeps 2 states of instances, from v, the maximum for one client: try again when some of them "
+            "have ended"
+        )
         self.assertEqual(self.obstacle("state/c", "v", lasts_s=60.0), problem)
         for author in "wxyz":
             for number in "12":
                 self.join(self.made(f"state/{author}{number}", author, lasts_s=60.0))
         self.assertEqual(
-            self.obstacle("state/c", "new", lasts_s=60.0), "10 states are kept, the maximum: use an existing one"
+            self.obstacle("state/c", "new", lasts_s=60.0),
+            "this cluster keeps 10 states of instances, the maximum: try again when some of them have ended",
         )
 
     def test_a_client_under_several_names(self) -> None:
         """The name is what the client says: its limits go by its address."""
         for number in "12":
             self.join(self.made(f"state/{number}", f"name{number} (10.0.0.7)", b"drain", 60.0))
-        problem = "2 states were set from 10.0.0.7, the maximum for one client"
+        problem = (
+            "this cluster keeps 2 states of instances, from 10.0.0.7, the maximum for one client: try again when some "
+            "of them have ended"
+        )
         for author in ("10.0.0.7", "other (10.0.0.7)", "a (10.9.9.9) (10.0.0.7)"):
             self.assertEqual(self.obstacle("state/c", author, lasts_s=60.0), problem)
         self.assertEqual(self.obstacle("state/c", "name1 (10.0.0.8)", lasts_s=60.0), "")
@@ -109,7 +119,10 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(self.obstacle("backend/a"), "")
         self.join(self.made("backend/a"))
         used = 2 * size_of(first)
-        problem = f"the backends and frontends set from one take {used} bytes, the maximum for one client"
+        problem = (
+            f"the backends and frontends that one has set take {used} bytes, the maximum for one client: remove some "
+            "of them"
+        )
         self.assertEqual(self.obstacle("backend/a"), problem)
         self.assertEqual(self.obstacle("backend/a", "other"), "")
         self.assertEqual(self.obstacle("backend/a", body=None), "")
@@ -126,7 +139,8 @@ class QuotaTests(SynchronousTestCase):
         total = 3 * size_of(first)
         self.assertEqual(
             self.obstacle("backend/b", "new"),
-            f"the backends and frontends of this cluster and their histories take {total} bytes, the maximum",
+            f"the backends and frontends of this cluster and their histories take {total} bytes, the maximum: "
+            "remove some of them",
         )
         self.assertEqual(self.obstacle("backend/a", "new", None), "")
 
@@ -139,12 +153,14 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(self.obstacle("backend/a"), "")
         self.assertEqual(
             self.obstacle("state/a", "two", b"drain", 60.0),
-            f"the states of this cluster and their histories take {10 * size_of(first)} bytes, the maximum",
+            f"the states of this cluster and their histories take {10 * size_of(first)} bytes, the maximum: "
+            "remove some of them",
         )
         self.configuration.bytes_max *= 10
         self.assertEqual(
             self.obstacle("state/b", body=b"drain", lasts_s=60.0),
-            f"the states set from one take {20 * size_of(first)} bytes, the maximum for one client",
+            f"the states that one has set take {20 * size_of(first)} bytes, the maximum for one client: "
+            "remove some of them",
         )
         self.assertEqual(self.obstacle("state/a", body=None, lasts_s=60.0), "")
 
@@ -153,7 +169,7 @@ class QuotaTests(SynchronousTestCase):
         self.join(ConfigSetting("backend/a", NUMBER_MAX - 1, 1, 0, "one", b"{}"))
         self.assertEqual(self.obstacle("backend/a"), "")
         self.join(self.made("backend/a"))
-        problem = "backend/a was changed too often to be changed again: use another name"
+        problem = "backend/a has reached the maximum number of changes: use another name"
         self.assertEqual((self.obstacle("backend/a"), self.obstacle("backend/a", body=None)), (problem, problem))
 
 

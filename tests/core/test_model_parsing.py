@@ -53,7 +53,7 @@ class Parsing(ModelCase):
         error = self.assertRaises(Invalid, self.parse, host="0.0.0.0")
         self.assertEqual(
             str(error),
-            "host: must be an address at which others reach the instance, not the unspecified address 0.0.0.0",
+            "host: must be an address at which clients reach the instance, not the unspecified address 0.0.0.0",
         )
 
     def test_at_a_path(self) -> None:

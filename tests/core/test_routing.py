@@ -119,7 +119,9 @@ class OfBackends(RoutingCase):
         )
         self.refused("health", parse_health, *({"path": "/", "host": host} for host in (*wrong, [], {}, True)))
         error = self.assertRaises(Invalid, parse_health, {"path": "/", "host": "a b"})
-        self.assertEqual(str(error), "health: host: must be a DNS name or an IP address, without brackets or a zone")
+        self.assertEqual(
+            str(error), "health: host: must be a DNS name or an IP address, without brackets or an IPv6 zone (%eth0)"
+        )
 
     def test_what_is_no_health(self) -> None:
         """A path begins with a slash and has no spaces; nobody looks at it all the time, or never."""

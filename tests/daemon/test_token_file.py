@@ -132,7 +132,8 @@ class Mistakes(FileCase):
         """It is what a script writes whose variable is empty, and would let in clients that send an empty password."""
         self.assertEqual(
             self.refused(table(digest=f'"{sha256(b"").hexdigest()}"')),
-            ": token 'ci': sha256 is that of an empty text: hash a token, which is random and long.",
+            ": token 'ci': sha256 is the hash of an empty text: give the hash of a long random token "
+            "(bender token makes one).",
         )
 
     def test_scopes(self) -> None:

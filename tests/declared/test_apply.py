@@ -106,7 +106,9 @@ class Applying(ApplicationCase):
         self.network.listenTCP(1729, Site(page), interface="10.0.0.9")
         found = self.result(self.applies(self.client("10.0.0.9")).read_contents())
         self.assertEqual((found.backends, found.frontends, found.states), ({}, {}, {}))
-        self.assertIn("10.0.0.9:1729 is of an earlier release, which does not list operators' states", found.notes[0])
+        self.assertIn(
+            "10.0.0.9:1729 runs an earlier release, which does not list the states of instances", found.notes[0]
+        )
 
     def test_names(self) -> None:
         """Whatever a name may have, it is percent-encoded where it has to be."""

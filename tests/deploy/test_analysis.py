@@ -43,7 +43,7 @@ class Worse(SynchronousTestCase):
         baseline = RequestCount(1000, 10)
         self.assertIsNone(self.regression(Observation(3, errors=RequestCount(1000, 30), baseline=baseline)))
         why = self.regression(Observation(3, errors=RequestCount(1000, 31), baseline=baseline))
-        self.assertEqual(why, "fails in 3.1 % of its requests, against 1.0 %")
+        self.assertEqual(why, "fails 3.1 % of its requests, and the other version fails 1.0 %")
         self.assertIsNone(
             self.regression(Observation(3, errors=RequestCount(1000, 31), baseline=baseline), errors_max=3.0)
         )
@@ -58,7 +58,7 @@ class Worse(SynchronousTestCase):
         self.assertIsNone(self.regression(Observation(3, errors=RequestCount(LEAST, 2))))
         self.assertIsNone(self.regression(Observation(3, errors=RequestCount(4, 4))))
         why = self.regression(Observation(3, errors=RequestCount(6, 6), baseline=RequestCount(4, 0)))
-        self.assertEqual(why, "fails in 100.0 % of its requests, against 0.0 %")
+        self.assertEqual(why, "fails 100.0 % of its requests, and the other version fails 0.0 %")
         self.assertIsNone(self.regression(Observation(3, errors=RequestCount(20, 10), baseline=RequestCount(10, 1))))
         self.assertEqual(
             [Observation(3, errors=RequestCount(number)).has_enough_requests for number in (LEAST - 1, LEAST)],

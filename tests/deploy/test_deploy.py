@@ -40,7 +40,7 @@ class Rehearsing(DeployCase):
         for plan in (DeployPlan("shop", "2", members_min=4), DeployPlan("shop", "3")):
             outcome = self.rehearse(plan)
             self.assertFalse(outcome.succeeded)
-            self.assertIn("to take traffic, and needs", outcome.text)
+            self.assertIn("that can take traffic, and needs", outcome.text)
 
     def test_forced(self) -> None:
         """It could begin, and what that would do is told."""
@@ -105,7 +105,7 @@ class Going(DeployCase):
         said = "backend/shop serves web 1 with 25 % of the traffic at 2"
         self.assertEqual((outcome.succeeded, outcome.text, self.shop), (True, said, {"version": "1", "2": 25}))
         self.begin(DeployPlan("shop", "2", steps=(25,), every_s=3))
-        self.assertIn("already where these steps end", self.outcome().text)
+        self.assertIn("already reached the last of these steps", self.outcome().text)
 
     def test_gone_on_with(self) -> None:
         """With the next larger step."""
@@ -123,7 +123,7 @@ class Going(DeployCase):
     def test_what_serves_already_with_too_few_members(self) -> None:
         """The number that is wanted is checked all the same."""
         self.begin(DeployPlan("shop", "1", members_min=3))
-        lacks = "web 1 has 2 members to take traffic, and needs 3"
+        lacks = "web 1 has 2 members that can take traffic, and needs 3"
         self.assertEqual(self.failed(), f"backend/shop serves web 1 already, but {lacks}")
         self.begin(DeployPlan("shop", "1", members_min=2))
         self.assertTrue(self.outcome().succeeded)
@@ -223,7 +223,9 @@ class TooFew(DeployCase):
         """Nothing is changed, in steps or not."""
         for steps in ((), (5, 100)):
             self.begin(DeployPlan("shop", "2", steps=steps, members_min=4))
-            self.assertEqual(self.failed(), "web 2 has 3 members to take traffic, and needs 4: nothing was changed")
+            self.assertEqual(
+                self.failed(), "web 2 has 3 members that can take traffic, and needs 4: nothing was changed"
+            )
         self.begin(DeployPlan("shop", "2", members_min=3))
         self.assertEqual((self.shop, self.settings), ({"version": "2"}, 2))
 
@@ -231,23 +233,23 @@ class TooFew(DeployCase):
         """Members that are drained are none."""
         self.result(self.client(THREE).call("PUT", "/registrations/web/2/10.0.0.9/1/state", {"state": "drain"}))
         self.begin(DeployPlan("shop", "2", members_min=3))
-        self.assertIn("has 2 members to take traffic", self.failed())
+        self.assertIn("has 2 members that can take traffic", self.failed())
         self.result(self.client(THREE).register("web", "2", "10.0.0.9", 2, weight=0))
         self.network.settle()
         self.begin(DeployPlan("shop", "2", members_min=2))
-        self.assertIn("has 1 member to take traffic", self.failed())
+        self.assertIn("has 1 member that can take traffic", self.failed())
 
     def test_nobody(self) -> None:
         """By default a version needs one member, whatever serves now."""
         self.begin(DeployPlan("shop", "3"))
         self.assertEqual(
             self.failed(),
-            "web 3 has no members to take traffic, and needs 1: nothing was changed; versions with members: 1, 2",
+            "web 3 has no members that can take traffic, and needs 1: nothing was changed; versions with members: 1, 2",
         )
         self.begin(DeployPlan("shop", "3", members_min=0))
         self.assertEqual(self.shop, {"version": "3"})
         self.begin(DeployPlan("shop", "4"))
-        self.assertIn("web 4 has no members to take traffic, and needs 1: nothing was changed", self.failed())
+        self.assertIn("web 4 has no members that can take traffic, and needs 1: nothing was changed", self.failed())
         for version, port in (("1", 1), ("1", 2), ("1", 3), ("2", 1), ("2", 2), ("2", 3)):
             self.deregister(version, port)
         self.begin(DeployPlan("shop", "4"))

@@ -62,7 +62,7 @@ class Worse(DeployCase):
         self.network.pass_time(2)
         self.assertEqual(self.shop, {"version": "1", "2": 5})
         self.load_balancer.counts = {"1": RequestCount(12_000, 120), "2": RequestCount(100, 4)}
-        said = "web 2 fails in 4.0 % of its requests, against 1.0 %: backend/shop is back at web 1"
+        said = "web 2 fails 4.0 % of its requests, and the other version fails 1.0 %: backend/shop is back at web 1"
         self.assertEqual(self.failed(1), said)
         self.assertEqual(self.shop, {"version": "1"})
 
@@ -95,7 +95,7 @@ class Worse(DeployCase):
         said = self.failed(1)
         why = "has 2 members left of 3, but the previous version has no members, so a rollback is impossible"
         self.assertIn(why, said)
-        self.assertIn("bender backend set shop --version 1 goes back", said)
+        self.assertIn("bender backend set shop --version 1 restores what served before", said)
         self.assertEqual(self.shop, {"version": "2"})
         self.set(version="1", servers=["10.0.0.9:5"])
         self.begin(DeployPlan("shop", "2"))
@@ -288,8 +288,8 @@ class Stopped(DeployCase):
         self.begin()
         self.assertEqual(
             self.stopped(),
-            "backend/shop is left with web 1 with 5 % of the traffic at 2; the same command continues, and "
-            "bender backend set shop canary=null goes back",
+            "backend/shop is left with web 1 with 5 % of the traffic at 2; the same command continues; "
+            "bender backend set shop canary=null restores what served before",
         )
         self.assertEqual(self.shop, {"version": "1", "2": 5})
 
@@ -297,7 +297,9 @@ class Stopped(DeployCase):
         """How to go back, to another's canary too."""
         self.set(canary={"version": "3", "percent": 5})
         self.begin(DeployPlan("shop", "2"))
-        command = """bender backend set shop --version 1 'canary={"version":"3","percent":5}' goes back"""
+        command = (
+            """bender backend set shop --version 1 'canary={"version":"3","percent":5}' restores what served before"""
+        )
         self.assertEqual(self.stopped(), f"backend/shop is left with web 2; {command}")
 
     def test_in_the_midst_of_a_change(self) -> None:

@@ -41,7 +41,8 @@ class Drivers(DeployCase):
         self.taken = ["1"]
         self.troubles = [{"kind": "refused", "why": "line 3: no", "since": 1}]
         self.begin()
-        said = "web 2 cannot serve everywhere: edge refuses it: line 3: no: backend/shop is back at web 1"
+        why = "cannot serve at all load balancers: edge refuses the change: line 3: no"
+        said = f"web 2 {why}: backend/shop is back at web 1"
         self.assertEqual((self.failed(1), self.shop), (said, {"version": "1"}))
 
     def test_one_does_not_have_it(self) -> None:
@@ -51,8 +52,8 @@ class Drivers(DeployCase):
         self.network.pass_time(4)
         self.assertNotIn("1/1 takes 100", self.progress.lines)
         self.network.pass_time(4)
-        self.assertEqual(self.progress.lines[-2:], ["edge has not applied it after 5 s.", "1/1 takes 100"])
-        said = "backend/shop serves web 2, but not everywhere: edge has not applied it yet"
+        self.assertEqual(self.progress.lines[-2:], ["edge has not applied the change after 5 s.", "1/1 takes 100"])
+        said = "backend/shop serves web 2, but not at all load balancers: edge has not applied the change yet"
         self.assertEqual((self.failed(10), self.shop), (said, {"version": "2"}))
 
     def test_one_has_it_later(self) -> None:

@@ -108,7 +108,8 @@ async def test_guard(cluster: Cluster, shell: Shell) -> None:
     assert "suspect at n1 (node-lost)" in shell.done("explain", id_, at(node))
     assert json.loads(shell.done("guard", "ls", "--json", at(node)))[0]["app"] == "web"
     assert (
-        shell.done("guard", "end", "web", at(node)) == "The guard of web has ended: its suspect members are hidden.\n"
+        shell.done("guard", "end", "web", at(node))
+        == "The guard of web has ended: its suspect instances are no longer listed.\n"
     )
     assert shell.done("ls", at(node)) == ""
     end = shell.bender("guard", "end", "web", at(node))

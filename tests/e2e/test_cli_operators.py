@@ -21,7 +21,7 @@ async def test_explaining(cluster: Cluster, shell: Shell) -> None:
     await node.call("PUT", "/backends/shop", {"app": "web", "version": "1.2.0"})
     listed = shell.done("explain", WEB, at(node))
     assert listed.startswith(f"{WEB_ID}\nlisted: n1 heard from it ")
-    assert "It counts in backend shop (version)." in listed
+    assert "It is a member of backend shop (version)." in listed
     assert re.search(r"^\d\d:\d\d:\d\d\.\d{3} +n1 +online +registered$", listed, re.MULTILINE)
     explained = json.loads(shell.done("explain", WEB, "--json", at(node)))
     assert explained.keys() == json.loads(await answered(node, f"/explain/{WEB_ID}")).keys()
@@ -104,7 +104,7 @@ async def test_the_last_member_stays(shared: Cluster, shell: Shell) -> None:
     for command in ("drain", "deregister"):
         end = shell.bender(command, last, at(node))
         assert end.returncode == 1
-        assert f"registration/{last} is the last member of backend last that takes traffic: every" in end.stderr
+        assert f"without registration/{last}, no member of backend last takes traffic: every" in end.stderr
         assert end.stderr.endswith("Nothing was changed; add --force to do it anyway.\n")
     assert "is deregistered" in shell.done("deregister", last, "--force", at(node))
     assert (await node.call("DELETE", "/backends/last")).status == 204

@@ -108,7 +108,7 @@ async def test_too_few_members(cluster: Cluster, shell: Shell) -> None:
     """It fails at once, and nothing is changed."""
     (node,) = await shop(cluster)
     end = shell.bender("deploy", "shop", "2", "--min-members=3", at(node))
-    why = "bender: web 2 has 2 members to take traffic, and needs 3: nothing was changed.\n"
+    why = "bender: web 2 has 2 members that can take traffic, and needs 3: nothing was changed.\n"
     assert (end.returncode, end.stdout, end.stderr) == (1, "", why)
     assert await settings(node) == [("1", None)]
 
@@ -142,7 +142,7 @@ async def test_errors_reported(cluster: Cluster, shell: Shell) -> None:
         await reports(node, {"1": (2000, 10), "2": (200, 20)})
         out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
-    why = "fails in 10.0 % of its requests, against 0.5 %"
+    why = "fails 10.0 % of its requests, and the other version fails 0.5 %"
     assert err == f"bender: web 2 {why}: backend/shop is back at web 1.\n"
     assert "Nobody reports" not in out
     assert await settings(node) == [("1", None), ("1", 20), ("1", None)]
@@ -204,7 +204,7 @@ async def test_stopped(cluster: Cluster, shell: Shell, number: int) -> None:
     assert process.returncode == 130
     assert is_sentence(err), err
     assert "stopped: backend/shop is left with web 1 with 20 % of the traffic at 2; the same command continues" in err
-    back = re.search(r"bender (.*) goes back", err)
+    back = re.search(r"bender (.*) restores what served before", err)
     assert back is not None
     assert await is_set(node, "1", 20)
     assert "1 of 2: web 2 gets 50 % of the traffic" in shell.done(*command)

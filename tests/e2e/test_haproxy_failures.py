@@ -197,7 +197,7 @@ async def test_what_haproxy_refuses(cluster: Cluster, place: Place, shell: Shell
     here = f"--node=127.0.0.1:{node.api_port}"
     end = shell.bender("backend", "set", "bad", "--app=web", "--version=1", here)
     assert (end.returncode, end.stdout) == (0, "backend/bad is created: web 1.\n")
-    assert end.stderr.startswith("bender: edge refuses it: ")
+    assert end.stderr.startswith("bender: edge refuses the change: ")
     assert "'nonsense'" in end.stderr
     assert f"which has frontend www (127.0.0.1:{port})" in end.stderr
     status = await driver.status()

@@ -71,7 +71,7 @@ async def test_an_address_that_nobody_can_be_at(cluster: Cluster) -> None:
     for host in ("0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"):
         answer = await node.call("POST", "/registrations", {"app": "web", "version": "1", "host": host, "port": 80})
         assert (answer.status, answer.body["code"]) == (400, "INVALID")
-        assert answer.body["message"].startswith("host: must be an address at which others reach the instance")
+        assert answer.body["message"].startswith("host: must be an address at which clients reach the instance")
         fixed = {"app": "web", "version": "1", "servers": [f"[{host}]:80" if ":" in host else f"{host}:80"]}
         answer = await node.call("PUT", "/backends/shop", fixed)
         assert (answer.status, answer.body["code"]) == (400, "INVALID")

@@ -83,7 +83,7 @@ async def test_a_full_disk(cluster: Cluster, place: Place, shell: Shell) -> None
 
         end = shell.bender("frontend", "set", "new", "--backend=shop", f"bind=127.0.0.1:{other}", here)
         assert (end.returncode, end.stdout) == (0, "frontend/new is created: backend shop.\n")
-        assert f"bender: edge cannot apply it: {why}; HAProxy " in end.stderr
+        assert f"bender: edge cannot apply the change: {why}; HAProxy " in end.stderr
         end = shell.bender("backend", "set", "shop", "slow_start=1", here)
         assert (end.returncode, end.stderr) == (0, "")  # which takes no file
         driver.make_room()

@@ -187,7 +187,7 @@ class Answers(ClientCase):
         self.stranger(answer(interval_s=2.5))
         self.send(self.request())
         self.assertEqual(self.node.reports[0][1], ANSWER)
-        self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2.5 s, but this node 1 s."])
+        self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2.5 s, but this node has 1 s."])
 
 
 class Failures(ClientCase):
@@ -300,11 +300,11 @@ class Failures(ClientCase):
     def test_another_cluster(self) -> None:
         """It is named as it names itself."""
         page = refusal(message="the sender belongs to another", wire=WIRE_VERSION, cluster="green\n")
-        self.send_until_named(page, "belongs to cluster 'green?', but this node to 'bender'.")
+        self.send_until_named(page, "belongs to cluster 'green?', but this node belongs to 'bender'.")
 
     def test_another_cluster_that_answers_all_the_same(self) -> None:
         """It is refused here, too."""
-        self.send_until_named(answer(cluster="green"), "belongs to cluster 'green', but this node to 'bender'.")
+        self.send_until_named(answer(cluster="green"), "belongs to cluster 'green', but this node belongs to 'bender'.")
 
     def test_another_reason(self) -> None:
         """It is passed on, in one line."""

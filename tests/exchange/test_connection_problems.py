@@ -61,7 +61,7 @@ class Naming(ExchangeCase):
 
     def test_the_cluster_is_one_topic_whoever_asks(self) -> None:
         """A peer of another cluster that asks and is asked is named once."""
-        refused = OtherCluster("belongs to cluster 'green', but this node to 'bender'")
+        refused = OtherCluster("belongs to cluster 'green', but this node belongs to 'bender'")
         self.conditions.refused(PEER, "asks", refused)
         self.conditions.refused(PEER, "answers", refused)
         self.conditions.refused(PEER, "answers", Malformed("sends an invalid message (1)"))
@@ -69,7 +69,7 @@ class Naming(ExchangeCase):
         self.assertEqual(
             self.lines,
             [
-                f"Peer {PEER} belongs to cluster 'green', but this node to 'bender'.",
+                f"Peer {PEER} belongs to cluster 'green', but this node belongs to 'bender'.",
                 f"Peer {PEER} sends an invalid message (1).",
             ],
         )
@@ -154,7 +154,7 @@ class Intervals(ExchangeCase):
         """A peer that is understood may have been started with another interval."""
         for _ in range(5):
             self.conditions.understood(PEER, "asks", 2.0, 1.0)
-        self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2 s, but this node 1 s."])
+        self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2 s, but this node has 1 s."])
         self.network.advance(3)
         self.conditions.understood(PEER, "asks", 1.0, 1.0)
         self.assertEqual(self.node.problems, {PEER: None})

@@ -133,12 +133,12 @@ class Strangers(ExchangeOfNodes):
         self.assertEqual(
             sorted(self.lines),
             [
-                "Peer 10.0.0.1:1730 belongs to cluster 'blue', but this node to 'green'.",
-                "Peer 10.0.0.2:1730 belongs to cluster 'green', but this node to 'blue'.",
+                "Peer 10.0.0.1:1730 belongs to cluster 'blue', but this node belongs to 'green'.",
+                "Peer 10.0.0.2:1730 belongs to cluster 'green', but this node belongs to 'blue'.",
             ],
         )
         self.assertEqual(
-            blue.status()["problems"], {"10.0.0.2:1730": "belongs to cluster 'green', but this node to 'blue'"}
+            blue.status()["problems"], {"10.0.0.2:1730": "belongs to cluster 'green', but this node belongs to 'blue'"}
         )
 
     def test_a_peer_with_another_interval_is_named_once_on_both_sides(self) -> None:
@@ -152,11 +152,13 @@ class Strangers(ExchangeOfNodes):
         self.assertEqual(
             sorted(self.lines),
             [
-                "Peer 10.0.0.1:1730 has an interval of 1 s, but this node 1.25 s.",
-                "Peer 10.0.0.2:1730 has an interval of 1.25 s, but this node 1 s.",
+                "Peer 10.0.0.1:1730 has an interval of 1 s, but this node has 1.25 s.",
+                "Peer 10.0.0.2:1730 has an interval of 1.25 s, but this node has 1 s.",
             ],
         )
-        self.assertEqual(one.status()["problems"], {"10.0.0.2:1730": "has an interval of 1.25 s, but this node 1 s"})
+        self.assertEqual(
+            one.status()["problems"], {"10.0.0.2:1730": "has an interval of 1.25 s, but this node has 1 s"}
+        )
 
     def test_strangers_disturb_nobody(self) -> None:
         """One that hangs, one that talks rubbish and one that is away: the others go on, and each is named once."""

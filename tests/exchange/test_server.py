@@ -74,21 +74,21 @@ class Messages(ServerCase):
             json.loads(body),
             {
                 "code": "CONFLICT",
-                "message": "the sender belongs to cluster 'green', but this node to 'bender'",
+                "message": "the sender belongs to cluster 'green', but this node belongs to 'bender'",
                 "wire": WIRE_VERSION,
                 "cluster": "bender",
             },
         )
         self.assertEqual(self.node.received, [])
-        self.assertEqual(self.lines, [f"Peer {PEER} belongs to cluster 'green', but this node to 'bender'."])
-        self.assertEqual(self.node.problems, {PEER: "belongs to cluster 'green', but this node to 'bender'"})
+        self.assertEqual(self.lines, [f"Peer {PEER} belongs to cluster 'green', but this node belongs to 'bender'."])
+        self.assertEqual(self.node.problems, {PEER: "belongs to cluster 'green', but this node belongs to 'bender'"})
 
     def test_one_with_another_interval_is_answered_and_named(self) -> None:
         """It works, but not well, so people should know."""
         for _ in range(3):
             self.assertEqual(self.post(Wire("bender", 2.0).encode(ASKING))[0], 200)
-        self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2 s, but this node 1 s."])
-        self.assertEqual(self.node.problems, {PEER: "has an interval of 2 s, but this node 1 s"})
+        self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2 s, but this node has 1 s."])
+        self.assertEqual(self.node.problems, {PEER: "has an interval of 2 s, but this node has 1 s"})
 
     def test_rubbish_is_refused(self) -> None:
         """Its sender is named by the host it came from, once."""

@@ -50,7 +50,7 @@ class OtherNodes(SynchronousTestCase):
     def test_another_cluster_is_refused_by_name(self) -> None:
         """The refusal names both clusters, and the sender is known."""
         refused = self.assertRaises(OtherCluster, spoken().decode, Wire("green", 1.0).encode(FULL))
-        self.assertEqual(refused.reason, "belongs to cluster 'green', but this node to 'bender'")
+        self.assertEqual(refused.reason, "belongs to cluster 'green', but this node belongs to 'bender'")
         self.assertEqual(refused.sender, N1)
 
     def test_the_next_wire_version_is_understood(self) -> None:

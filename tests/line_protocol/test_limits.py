@@ -164,7 +164,7 @@ class HeldLines(LimitsCase):
         ended = [each for each in greedy if each.transport.disconnecting]
         self.assertEqual(len(ended), 2)
         code, message = self.error(ended[0])
-        self.assertEqual((code, message[:5]), ("BUSY", "lines"))
+        self.assertEqual((code, message[:16]), ("BUSY", "incomplete lines"))
         self.assertFalse(modest.transport.disconnecting)
         use = self.use("line_bytes")
         self.assertEqual((use["used"], use["refused"]), (200_000 + 255 * 256 * 1024, 2))

@@ -271,8 +271,8 @@ class Listening(JournalCase):
         self.assertEqual([bool(ear.displaced_because) for ear in greedy], [False, False, True])
         self.assertEqual(
             greedy[2].displaced_because,
-            "this node has 3 subscribers, the maximum (--max-subscribers), most of them from 10.0.0.1: another client "
-            "needs the place of this one",
+            "this node has 3 subscribers, the maximum (--max-subscribers), most of them from 10.0.0.1: this "
+            "subscription is ended to make room for another client",
         )
         self.journal.unlisten(greedy[2])
         self.append(online(1))

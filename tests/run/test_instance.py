@@ -157,7 +157,7 @@ class Holders(ReportingCase):
         self.port.holding = Holding(Holder.OTHER_BEFORE_IT, CLAUSE)
         self.serve()
         self.run_it()
-        self.assertEqual(self.lines, [f"{CLAUSE}: it is assumed to be a proxy in front of the command."])
+        self.assertEqual(self.lines, [f"{CLAUSE}: that process is assumed to be a proxy in front of the command."])
         self.network.pass_time(1)
         self.assertTrue(self.listed())
 
@@ -172,7 +172,7 @@ class Holders(ReportingCase):
             self.assertTrue(self.listed())
             self.network.pass_time(1)
             self.assertFalse(self.listed())
-            self.assertEqual(self.lines, [f"{CLAUSE.capitalize()}, 2 times in a row: it is deregistered."])
+            self.assertEqual(self.lines, [f"{CLAUSE.capitalize()}, 2 times in a row: the instance is deregistered."])
             self.port.holding = Holding(Holder.COMMAND)
             self.network.pass_time(3)
             self.assertTrue(self.listed())
@@ -220,7 +220,7 @@ class OtherApps(ReportingCase):
 
     least = LogLevel.info
     OWNER = f"shop 1 (registration/shop/1/{HOST}/8080)"
-    REASON = f"port 8080 belongs to {OWNER}; is --port wrong? (--any-process accepts that)"
+    REASON = f"port 8080 belongs to {OWNER}; is --port wrong? (to register nevertheless: --any-process)"
 
     def begin(self, holder: Holder, app: str = "shop", **plan: Any) -> None:
         self.result(self.client(ONE).register(app, "1", HOST, 8080, ttl_s=20))
@@ -356,5 +356,7 @@ class OnceSaid(ReportingCase):
         self.serve()
         self.network.pass_time(2)
         self.page.code = 500
-        self.assertEqual(self.lines_in(4), ["The instance answers / with 500, 2 times in a row: it is deregistered."])
+        self.assertEqual(
+            self.lines_in(4), ["The instance answers / with 500, 2 times in a row: the instance is deregistered."]
+        )
         self.assertFalse(self.listed())

@@ -40,7 +40,7 @@ class Validity(SynchronousTestCase):
             self.assertIn("host: must be a", self.problem(host=host))
         for host in ("0.0.0.0", "::", "224.0.0.1", "255.255.255.255"):
             self.assertIn(
-                "host: must be an address at which others reach the instance, not the", self.problem(host=host)
+                "host: must be an address at which clients reach the instance, not the", self.problem(host=host)
             )
 
     def test_numbers(self) -> None:

@@ -221,7 +221,7 @@ class Reporting(ReportingCase):
         """It is never registered, and that is repeated like any other reason."""
         self.run_it(ttl_s=2)
         self.serve()
-        line = "not registered yet: 10.0.0.1:1729 refuses it: ttl: must be 4 to 3600 seconds."
+        line = "not registered yet: 10.0.0.1:1729 refuses the registration: ttl: must be 4 to 3600 seconds."
         self.assertEqual(self.lines_in(8), [line])
         self.assertEqual(self.lines_in(65), [line])
 
@@ -239,7 +239,7 @@ class Reporting(ReportingCase):
         self.network.pass_time(1)
         self.page.code = 500
         self.assertEqual(
-            self.lines_in(5), ["The instance answers /health with 500, 3 times in a row: it is deregistered."]
+            self.lines_in(5), ["The instance answers /health with 500, 3 times in a row: the instance is deregistered."]
         )
         self.assertEqual(self.lines_in(65), [f"not registered: {HOST}:8080 answers /health with 500."])
         self.page.code = 200

@@ -24,7 +24,7 @@ from tests.tls.in_memory import (
 )
 
 OTHER_CA = "its certificate is signed by another CA"
-OTHER_VERSION = "it has no version of TLS in common, 1.2 or later"
+OTHER_VERSION = "it supports no version of TLS that this side accepts, which is 1.2 or later"
 
 
 class Peers(SynchronousTestCase):
@@ -92,7 +92,7 @@ class Peers(SynchronousTestCase):
         """TLS as such is not enough: a client of the API is not a peer."""
         client = NodeTls("localhost", as_trusted(self.authority))
         self.assertEqual(
-            Joined(self.node, client).clauses, ("it shows no certificate", "it requires a certificate of this side")
+            Joined(self.node, client).clauses, ("it sends no certificate", "it requires a certificate of this side")
         )
 
     def test_nothing_is_accepted_before_the_certificate(self) -> None:
@@ -278,7 +278,10 @@ class Words(SynchronousTestCase):
         for error, clause in (
             (CertificateRefused("its certificate is odd"), "its certificate is odd"),
             (VerificationError(errors=[]), "its certificate is for other hosts"),
-            (SSL.Error([("lib", "f", "other"), ("lib", "f", "no shared cipher")]), "it has no cipher in common"),
+            (
+                SSL.Error([("lib", "f", "other"), ("lib", "f", "no shared cipher")]),
+                "it supports no cipher of this side",
+            ),
             (SSL.Error([("lib", "f", "Something_ODD")]), "TLS failed (something odd)"),
             (SSL.Error([]), "TLS failed (no reason given)"),
             (SSL.Error(), "TLS failed (no reason given)"),
