@@ -1,1 +1,1 @@
-"""Fuzzing: a target for each decoder (`targets/`), the inputs that are kept of each (`corpus/`), the whole HTTP API."""
+"""Fuzzing: a target for each decoder (`targets/`), its stored inputs (`corpus/`), and the HTTP API (`machine/`)."""

@@ -1,8 +1,8 @@
 """`python -m tests.fuzz TARGET --runs 1000000`: one decoder under atheris, guided by the lines that inputs reach.
 
-Inputs that reach something new are kept in `build/fuzz/TARGET/`, and one that breaks a promise is written there too, as
-`crash-…`, `timeout-…` or `oom-…`. `--minimise` replaces the corpus of the repository by the smallest part of all inputs
-that reaches as much. `python -m tests.fuzz api --examples 1000` runs the machine for the whole HTTP API instead.
+Inputs that reach new lines are stored in `build/fuzz/TARGET/`. An input that breaks a promise is written to the same
+folder, as `crash-…`, `timeout-…` or `oom-…`. `--minimise` replaces the corpus of the repository by the smallest set of
+inputs that reaches the same lines. `python -m tests.fuzz api --examples 1000` runs the machine for the HTTP API.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from tests.fuzz.target import CORPUS, FOLDER, Target, draw, load, names
 
 BUILD = FOLDER.parents[1] / "build/fuzz"
 
-#: The machine of the whole API is run by hypothesis, not by atheris.
+#: The name of the machine for the HTTP API, which hypothesis runs instead of atheris.
 API = "api"
 
-#: Inputs drawn from the strategy of a target with which atheris begins.
+#: Inputs that are drawn from the strategy of a target, with which atheris begins.
 DRAWN = 300
 
-#: An input that takes longer is a hang.
+#: An input that takes longer counts as a hang.
 INPUT_S_MAX = 5
 
 MEMORY_MIB_MAX = 1024
 
-#: Bytes of the kept corpus of one target.
-KEPT_BYTES_MAX = 8_000
+#: Bytes of the stored corpus of one target.
+CORPUS_BYTES_MAX = 8_000
 
 #: The modules whose branches guide atheris.
 INSTRUMENTED = ["bender", "tomllib", "h11", "twisted.web.http", "twisted.protocols.basic"]
@@ -89,7 +89,7 @@ def _fuzz(options: Namespace) -> None:
 
 
 def _escaped(word: bytes) -> str:
-    """Return a line of a dictionary."""
+    """Return a word as a line of libFuzzer's dictionary."""
     characters = "".join(f"\\x{byte:02x}" for byte in word)
     return f'"{characters}"\n'
 
@@ -106,7 +106,7 @@ def _folder(path: Path) -> str:
 
 
 def _minimise(target: Target) -> None:
-    """Replace the corpus by the smallest one that reaches as much, the shortest inputs, up to `KEPT_BYTES_MAX`."""
+    """Replace the corpus by the smallest set of inputs that reaches the same code, up to `CORPUS_BYTES_MAX`."""
     inputs: list[bytes] = []
     draw(target.near, DRAWN, inputs.append)
     for place in (CORPUS / target.name, BUILD / target.name / "corpus"):
@@ -114,7 +114,7 @@ def _minimise(target: Target) -> None:
     kept = smallest(target.run, inputs)
     shutil.rmtree(CORPUS / target.name, ignore_errors=True)
     for sent in kept:
-        if sum(map(len, kept[: kept.index(sent) + 1])) <= KEPT_BYTES_MAX:
+        if sum(map(len, kept[: kept.index(sent) + 1])) <= CORPUS_BYTES_MAX:
             _write(CORPUS / target.name, sent)
     print(f"{target.name}: {len(kept)} of {len(inputs)} inputs are kept")
 

@@ -1,4 +1,4 @@
-"""Documents in JSON, and strategies for those that are nearly what a decoder expects."""
+"""JSON documents, and strategies for documents that are valid or nearly valid for a decoder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEB = {
 }
 SITE = {"id": "backend/site", "resource": "Backend", "name": "site", "app": "web", "version": "1"}
 
-#: Any value that JSON has.
+#: Any JSON value.
 json_values: SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
@@ -38,7 +38,7 @@ json_values: SearchStrategy[Any] = st.recursive(
 
 
 def documents_of(valid: Mapping[str, Any], fields: Mapping[str, SearchStrategy[Any]]) -> SearchStrategy[bytes]:
-    """Return documents that have most of a valid one, and some of other fields, which mostly fit; a few are damaged."""
+    """Return documents with most fields of a valid one, and some other fields; a few documents are damaged."""
     others = st.sets(st.sampled_from(sorted(fields)), max_size=3).flatmap(
         lambda names: st.fixed_dictionaries({name: fields[name] for name in sorted(names)})
     )
@@ -57,7 +57,7 @@ def documents_of(valid: Mapping[str, Any], fields: Mapping[str, SearchStrategy[A
 
 
 def damaged(whole: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
-    """Return these bytes, and in one case of three with a few bytes changed, lost or put in."""
+    """Return these bytes; in one of three cases with a few bytes changed, removed or inserted."""
 
     @st.composite
     def broken(draw: st.DrawFn) -> bytes:

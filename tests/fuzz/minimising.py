@@ -1,7 +1,7 @@
-"""The smallest part of many inputs that reaches as much of the code as all of them: what is kept of a target's inputs.
+"""Select the smallest set of a target's inputs that reaches the same code as all of them.
 
-What counts is which line follows which, in bender and in the parsers that it uses. Atheris has a `-merge` of its own,
-but starts itself again for it, which does not work for a module of Python.
+Reached code means pairs of lines that run one after the other, in bender and in the parsers that it uses. Atheris has
+an option `-merge` for this, but it starts a new process, which does not work for a Python module.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 #: after line 0.
 Step = tuple[str, int, int, int]
 
-#: Parts of the paths of files that count.
+#: Parts of the paths of the files whose lines count.
 _FOLDERS = ("/bender/", "/tomllib/", "/h11/", "/twisted/web/http.py")
 
 
 def smallest(run: Callable[[bytes], None], inputs: Iterable[bytes]) -> list[bytes]:
-    """Return the inputs to keep, the shortest first. Any failure of `run` is raised."""
+    """Return the inputs to keep, the shortest first. Raises any error of `run`."""
     run(b"")  # the first run reaches code that runs only once, whatever the input
     kept: dict[bytes, set[Step]] = {}
     times: Counter[Step] = Counter()
@@ -39,7 +39,7 @@ def smallest(run: Callable[[bytes], None], inputs: Iterable[bytes]) -> list[byte
 
 
 def _steps(run: Callable[[bytes], None], sent: bytes) -> set[Step]:
-    """Return what an input reaches."""
+    """Return the steps that an input reaches."""
     found: Counter[tuple[str, int, int]] = Counter()
 
     def enter(frame: FrameType, _event: str, _argument: Any) -> Any:

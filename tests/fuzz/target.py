@@ -2,10 +2,10 @@
 
 A module in `tests/fuzz/targets/` is a target. It defines
 
-- `fuzz`, a function of `bytes` that returns None, or raises because a promise is broken,
-- `NEAR`, a strategy of hypothesis that draws bytes which are valid, or nearly so,
-- perhaps `EXAMPLES`, inputs that found a defect or would find one that is likely,
-- perhaps `BYTES_MAX`, the longest input that atheris tries, and `WORDS`, texts that it puts into inputs.
+- `fuzz`, a function of `bytes` that returns None, or raises an error if a promise is broken,
+- `NEAR`, a strategy of hypothesis that draws valid or nearly valid bytes,
+- optionally `EXAMPLES`, inputs that have found a defect or would find a likely one,
+- optionally `BYTES_MAX`, the length of the longest input of atheris, and `WORDS`, texts that atheris inserts.
 
 Both fuzzers use the same function: hypothesis in `make test`, and atheris with `python -m tests.fuzz TARGET`.
 """
@@ -29,13 +29,13 @@ from zope.interface import provider
 FOLDER = Path(__file__).parent
 CORPUS = FOLDER / "corpus"
 
-#: The longest input that atheris tries where a target does not set its own.
+#: The length of the longest input of atheris, unless a target sets its own.
 BYTES_MAX = 4096
 
 
 @frozen
 class Target:
-    """A target by its name. `about` is the first sentence of its module."""
+    """A target with its name. `about` is the first sentence of its module's docstring."""
 
     name: str
     about: str
@@ -46,14 +46,14 @@ class Target:
     words: tuple[bytes, ...]
 
     def run(self, sent: bytes) -> None:
-        """Give an input to the decoder. Raises where a promise is broken, also by a failure that is only logged."""
+        """Pass an input to the decoder. Raises an error if a promise is broken, or if a failure is logged."""
         with _failures_logged() as failures:
             self.fuzz(sent)
         if failures:
             raise AssertionError(f"logged: {failures}")
 
     def corpus(self) -> list[bytes]:
-        """Return the inputs that are kept, which together reach most of the decoder."""
+        """Return the stored inputs, which together reach most lines of the decoder."""
         return [path.read_bytes() for path in sorted((CORPUS / self.name).glob("*"))]
 
 
@@ -89,7 +89,7 @@ def _failures_logged() -> Iterator[list[str]]:
 
 
 def draw(inputs: SearchStrategy[bytes], count: int, take: Callable[[bytes], None]) -> None:
-    """Call `take` with inputs that a strategy draws, the same ones each time."""
+    """Call `take` with inputs that a strategy draws. Each call of `draw` uses the same inputs."""
 
     @settings(max_examples=count, derandomize=True, database=None, suppress_health_check=[*HealthCheck])
     @given(inputs)
@@ -100,7 +100,7 @@ def draw(inputs: SearchStrategy[bytes], count: int, take: Callable[[bytes], None
 
 
 def in_pieces(sent: bytes, cuts_max: int = 3) -> Iterator[bytes]:
-    """Yield an input in pieces, cut at places that follow from the input alone."""
+    """Yield an input in pieces. The positions of the cuts depend only on the input."""
     seed = hash_of(sent)
     places = sorted({(seed >> (16 * n)) % (len(sent) + 1) for n in range(1 + seed % cuts_max)})
     begins = 0
@@ -111,5 +111,5 @@ def in_pieces(sent: bytes, cuts_max: int = 3) -> Iterator[bytes]:
 
 
 def hash_of(sent: bytes) -> int:
-    """Return 64 bits that follow from an input, the same in every process."""
+    """Return a hash of 64 bits, which is the same in every process."""
     return zlib.crc32(sent) << 32 | zlib.crc32(sent, 0x5EED)

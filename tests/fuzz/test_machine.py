@@ -1,4 +1,4 @@
-"""The whole HTTP API beside its model, in a short series of histories that is always the same."""
+"""The HTTP API compared with its model, in a short and constant series of histories."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VARIABLE = re.compile(r"<[a-z]+>")
 
 class Histories(SynchronousTestCase):
     def test_the_whole_api(self) -> None:
-        """Whatever clients send, in any order, every answer is that of the model; no command is left out."""
+        """Whatever clients send, in any order, every answer equals that of the model. Every command is used."""
         ApiMachine.requests.clear()
         try_histories(effort(80, 400), same_each_time=True)
         for route in ROUTES:

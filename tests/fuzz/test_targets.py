@@ -1,4 +1,4 @@
-"""Every target on the inputs that are kept, and on a short run of drawn ones that is always the same."""
+"""Every target with its stored inputs, and with a short and constant series of drawn inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.effort import effort
 from tests.fuzz.target import CORPUS, Target, draw, in_pieces, load, names
 
-#: Bytes of all inputs that are kept.
+#: Bytes of all stored inputs.
 CORPUS_BYTES_MAX = 200_000
 
 
@@ -25,8 +25,8 @@ class Decoders(SynchronousTestCase):
             error.add_note(f"Target {target.name} with the input {sent!r}")
             raise
 
-    def test_the_inputs_that_are_kept(self) -> None:
-        """Together they reach most of each decoder."""
+    def test_stored_inputs(self) -> None:
+        """The stored inputs reach most lines of each decoder."""
         for name in names():
             target = load(name)
             kept = target.corpus()
@@ -35,21 +35,21 @@ class Decoders(SynchronousTestCase):
                 self.run_with(target, sent)
 
     def test_drawn_inputs(self) -> None:
-        """They are valid, or nearly so, or any bytes at all."""
+        """Drawn inputs are valid, nearly valid, or random bytes."""
         for name in names():
             target = load(name)
             draw(target.near | st.binary(max_size=100), effort(30, 500), partial(self.run_with, target))
 
 
-class Kept(SynchronousTestCase):
-    """The corpora."""
+class Corpora(SynchronousTestCase):
+    """The stored inputs are a part of the repository."""
 
-    def test_each_is_that_of_a_target(self) -> None:
-        """A target that is renamed takes its corpus along."""
+    def test_each_corpus_belongs_to_a_target(self) -> None:
+        """The corpus of a renamed target must be renamed, too."""
         self.assertEqual({path.name for path in CORPUS.iterdir()}, {*names()})
 
     def test_they_are_small(self) -> None:
-        """They are a part of the repository."""
+        """All corpora together stay below a limit."""
         sizes = [path.stat().st_size for path in CORPUS.glob("*/*")]
         self.assertLess(sum(sizes), CORPUS_BYTES_MAX)
 
@@ -57,7 +57,7 @@ class Kept(SynchronousTestCase):
 class Pieces(SynchronousTestCase):
     @given(st.binary(max_size=40))
     def test_nothing_is_lost(self, sent: bytes) -> None:
-        """The pieces of an input are the input, cut at the same places each time."""
+        """The pieces of an input are the whole input, cut at the same positions each time."""
         pieces = [*in_pieces(sent)]
         self.assertEqual(b"".join(pieces), sent)
         self.assertNotIn(b"", pieces)

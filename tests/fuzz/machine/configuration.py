@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.api.conversation import NOW_MS, Response
-from tests.fuzz.machine.conversing import CLIENT, Conversing, apps, forces, versions
 from tests.fuzz.machine.model import Json
+from tests.fuzz.machine.node_machine import CLIENT, NodeMachine, apps, forces, versions
 
 backend_names = st.sampled_from(["site", "shop"])
 frontend_names = st.sampled_from(["edge", "www"])
@@ -32,12 +32,12 @@ rules = st.lists(
 frontends = st.fixed_dictionaries(
     {}, optional={"backend": backend_names | st.none(), "rules": rules | st.none(), "bind": st.just("*:80")}
 )
-#: How If-Match is sent: not at all, with the present tag, with any, with one that is out of date.
+#: Values of If-Match: no header, the present tag, any tag, an old tag.
 matches = st.sampled_from([None, None, None, "present", "*", "stale"])
 
 
-class Configuration(Conversing):
-    """What those who configure do."""
+class Configuration(NodeMachine):
+    """Rules for clients that configure backends and frontends."""
 
     @rule(name=backend_names, sent=backends, force=forces, needed=st.sampled_from([None, None, 0, 1, 2]))
     def create_backend(self, name: str, sent: Json, force: str, needed: int | None) -> None:
@@ -50,11 +50,11 @@ class Configuration(Conversing):
     def create(self, kind: str, name: str, sent: Json, force: str, needed: int | None) -> None:
         id_ = f"{kind}/{name}"
         asked = {"name": name, **sent} if needed is None else {"name": name, **sent, "min_members": needed}
-        response = self.ask("POST", f"/{kind}s{force}", asked)
+        response = self.request("POST", f"/{kind}s{force}", asked)
         body = made(kind, name, sent, None)
         harms = not force and self.model.harms(id_, None, body)
         if self.model.setting(id_) is not None or self.lacks(body, needed) or harms:
-            self.refused("CONFLICT", response)
+            self.expect_error("CONFLICT", response)
         else:
             self.model.configure(id_, body, CLIENT)
             self.created(kind, name, body, response)
@@ -63,7 +63,7 @@ class Configuration(Conversing):
     def created(self, kind: str, name: str, body: Json, response: Response) -> None:
         location = f"/{kind}s/{name}"
         shown = {**body, "location": location} if kind == "frontend" else body
-        self.got(201, shown, response)
+        self.expect_answer(201, shown, response)
         assert response.headers["location"] == location, response
 
     def lacks(self, body: Json, needed: int | None) -> bool:
@@ -82,32 +82,32 @@ class Configuration(Conversing):
         existing = self.model.setting(id_)
         headers, is_stale = self.condition(id_, match)
         asked = sent if needed is None else {**sent, "min_members": needed}
-        response = self.ask("PUT", f"/{kind}s/{name}{force}", asked, **headers)
+        response = self.request("PUT", f"/{kind}s/{name}{force}", asked, **headers)
         if kind == "backend" and existing is None and not {"app", "version"} <= {*sent}:
-            self.refused("INVALID", response)
+            self.expect_error("INVALID", response)
             return
         body = made(kind, name, sent, existing)
         if is_stale:
-            self.refused("STALE", response)
+            self.expect_error("STALE", response)
         elif self.lacks(body, needed) or (not force and self.model.harms(id_, existing, body)):
-            self.refused("CONFLICT", response)
+            self.expect_error("CONFLICT", response)
         else:
             self.model.configure(id_, body, CLIENT)
             if existing is None:
                 self.created(kind, name, body, response)
             else:
-                self.got(200, body, response)
+                self.expect_answer(200, body, response)
             self.look_at_object(id_)
 
     def condition(self, id_: str, match: str | None) -> tuple[dict[str, str], bool]:
-        """Return the header for a change, and whether the change is refused for it."""
+        """Return the headers of a change, and True if the node must refuse the change because of them."""
         exists = self.model.setting(id_) is not None
         if match is None:
             return {}, False
         if match != "present":
             tag = "*" if match == "*" else '"0"'
             return {"If_Match": tag}, not (exists and match == "*")
-        found = self.ask("GET", f"/{id_.replace('/', 's/', 1)}")
+        found = self.request("GET", f"/{id_.replace('/', 's/', 1)}")
         return {"If_Match": found.headers.get("etag", '"0"')}, not exists
 
     @rule(kind=st.sampled_from(["backend", "frontend"]), number=st.integers(0, 1), force=forces, match=matches)
@@ -115,20 +115,20 @@ class Configuration(Conversing):
         id_ = self.object_id(kind, number)
         existing = self.model.setting(id_)
         headers, is_stale = self.condition(id_, match)
-        response = self.ask("DELETE", f"/{id_.replace('/', 's/', 1)}{force}", None, **headers)
+        response = self.request("DELETE", f"/{id_.replace('/', 's/', 1)}{force}", None, **headers)
         if is_stale:
-            self.refused("STALE", response)
+            self.expect_error("STALE", response)
         elif existing is None:
-            self.refused("NOT_FOUND", response)
+            self.expect_error("NOT_FOUND", response)
         elif not force and self.model.harms(id_, existing, None):
-            self.refused("CONFLICT", response)
+            self.expect_error("CONFLICT", response)
         else:
             self.model.configure(id_, None, CLIENT)
             assert (response.status, response.body) == (204, b""), response
 
     @rule(kind=st.sampled_from(["backend", "frontend"]), number=st.integers(0, 1), sent=backends)
     def change_and_go_back(self, kind: str, number: int, sent: Json) -> None:
-        """A change that turned out badly."""
+        """Change an object, and roll the change back."""
         name = self.object_id(kind, number).partition("/")[2]
         self.put(kind, name, sent if kind == "backend" else {"bind": "*:81"}, "?force", None, None)
         self.roll_back(kind, number, "?force", None)
@@ -138,44 +138,46 @@ class Configuration(Conversing):
         id_ = self.object_id(kind, number)
         existing = self.model.setting(id_)
         headers, is_stale = self.condition(id_, match)
-        response = self.ask("POST", f"/{id_.replace('/', 's/', 1)}/rollback{force}", None, **headers)
+        response = self.request("POST", f"/{id_.replace('/', 's/', 1)}/rollback{force}", None, **headers)
         before = next(iter(self.model.settings.get(id_, [])[1:]), None)
         if existing is None:
-            self.refused("NOT_FOUND", response)
+            self.expect_error("NOT_FOUND", response)
         elif is_stale:
-            self.refused("STALE", response)
+            self.expect_error("STALE", response)
         elif before is None or (not force and self.model.harms(id_, existing, before, back=True)):
-            self.refused("CONFLICT", response)
+            self.expect_error("CONFLICT", response)
         else:
             self.model.configure(id_, before, CLIENT)
-            self.got(200, before, response)
+            self.expect_answer(200, before, response)
 
     def look_at_objects(self, kind: str, number: int) -> None:
         id_ = self.object_id(kind, number)
-        self.look(f"/{kind}s", self.model.objects(kind))
+        self.expect_object(f"/{kind}s", self.model.objects(kind))
         if self.model.setting(id_) is None:
-            self.refused("NOT_FOUND", self.ask("GET", f"/{id_.replace('/', 's/', 1)}"))
+            self.expect_error("NOT_FOUND", self.request("GET", f"/{id_.replace('/', 's/', 1)}"))
         self.look_at_object(id_)
 
     def look_at_object(self, id_: str) -> None:
-        """An object, its history, and its members."""
+        """Compare an object, its history and its members with the model."""
         kind, _, name = id_.partition("/")
         body = self.model.setting(id_)
         if body is not None:
-            self.look(f"/{kind}s/{name}", body)
+            self.expect_object(f"/{kind}s/{name}", body)
         if id_ not in self.model.settings:
-            self.refused("NOT_FOUND", self.ask("GET", f"/{kind}s/{name}/history"))
+            self.expect_error("NOT_FOUND", self.request("GET", f"/{kind}s/{name}/history"))
             return
-        told = zip(self.model.settings[id_], self.model.authors[id_], strict=True)
-        self.look(f"/{kind}s/{name}/history", [{"at": NOW_MS, "author": author, kind: each} for each, author in told])
+        history = zip(self.model.settings[id_], self.model.authors[id_], strict=True)
+        self.expect_object(
+            f"/{kind}s/{name}/history", [{"at": NOW_MS, "author": author, kind: each} for each, author in history]
+        )
         if kind == "backend":
             self.look_at_members(name)
 
     def look_at_members(self, name: str) -> None:
-        response = self.ask("GET", f"/backends/{name}/members")
+        response = self.request("GET", f"/backends/{name}/members")
         backend = self.model.setting(f"backend/{name}")
         if backend is None:
-            self.refused("NOT_FOUND", response)
+            self.expect_error("NOT_FOUND", response)
             return
         members = {each["id"]: each for each in response.json}
         canary = backend.get("canary") or {"version": backend["version"], "percent": 0}
@@ -197,7 +199,7 @@ class Configuration(Conversing):
 
 
 def made(kind: str, name: str, sent: Json, existing: Json | None) -> Json:
-    """Return a backend or frontend as it is after a request."""
+    """Return the backend or frontend that a request makes."""
     fixed = {"id": f"{kind}/{name}", "resource": kind.capitalize(), "name": name}
     unset: Json = {"app": None, "version": None} if kind == "backend" else {"backend": None}
     return {**fixed, **unset, **(existing or {}), **sent}

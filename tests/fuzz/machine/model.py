@@ -1,6 +1,6 @@
-"""What a node's clients may expect, written down as simply as possible: dictionaries, and no replication.
+"""A model of a node as its clients see it, as simple as possible: dictionaries, and no replication.
 
-The model has the node to itself. Its time is in whole seconds, and nothing happens between two of them.
+No other client uses the node. Time passes in whole seconds, and nothing happens between two of them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ STATE_S = 86_400.0
 HISTORY_MAX = 20
 NODE = "n1"
 
-#: The longest time that passes as usual; after more than that a node has been away.
-AWAY_S = 1.5
+#: After a longer time without a sweep, a node treats the time as a pause.
+PAUSE_S = 1.5
 
 Json = dict[str, Any]
 
 
 @define
 class Instance:
-    """The terms of a registration, and when it ends unless it is renewed."""
+    """The terms of a registration, and the time at which it expires unless it is renewed."""
 
     ttl: float
     weight: int
@@ -35,8 +35,8 @@ class Instance:
 
 
 @define
-class Word:
-    """A state that an operator set, until a time."""
+class OperatorState:
+    """A state that an operator has set, with its end."""
 
     state: str
     lasts_s: float
@@ -46,7 +46,7 @@ class Word:
 
 @define
 class Event:
-    """One event that a watcher must get: what, why, of which object, and how the object is then."""
+    """An event that a watcher must get: its kind, its reason, and the object after it."""
 
     event: str
     reason: str
@@ -59,14 +59,14 @@ class Event:
 
 @define
 class Model:
-    """All that the node shows."""
+    """The whole state of the node."""
 
     now: float = 0.0
     registered: dict[str, Instance] = Factory(dict)
     #: Every id that was ever registered: the node can explain it.
     known: set[str] = Factory(set)
-    words: dict[str, Word] = Factory(dict)
-    worded: set[str] = Factory(set)
+    operator_states: dict[str, OperatorState] = Factory(dict)
+    ever_set: set[str] = Factory(set)
     #: Settings by id, newest first; None for a removal.
     settings: dict[str, list[Json | None]] = Factory(dict)
     authors: dict[str, list[str]] = Factory(dict)
@@ -74,8 +74,8 @@ class Model:
 
     # Registrations.
 
-    def shown(self, key: str) -> Json:
-        """Return a registration as clients see it."""
+    def registration_json(self, key: str) -> Json:
+        """Return a registration as the API returns it."""
         _, app, version, host, port = key.split("/")
         one = self.registered[key]
         token = {} if one.instance is None else {"instance": one.instance}
@@ -98,77 +98,77 @@ class Model:
     def listing(self, app: str | None = None, version: str | None = None) -> list[Json]:
         """Return the registrations of an app, of a version, or all."""
         keys = sorted(key for key in self.registered if _matches(key, app, version))
-        return [self.shown(key) for key in keys]
+        return [self.registration_json(key) for key in keys]
 
     def register(self, key: str, terms: Mapping[str, Any]) -> bool:
-        """Register, change or renew; return True if it was not listed. `terms` are those that were sent."""
+        """Register, change or renew an instance; return True if it was not listed. `terms` are those in the request."""
         old = self.registered.get(key)
         new = old or Instance(TTL_S, 1, {}, None, 0.0)
         new = evolve(new, **terms, due_at=self.now + terms.get("ttl", new.ttl))
         self.registered[key] = new
         self.known.add(key)
         if old is None:
-            self._say("online", "registered", self.shown(key))
+            self._emit("online", "registered", self.registration_json(key))
         elif evolve(old, due_at=new.due_at) != new:
-            self._say("changed", "registered", self.shown(key))
+            self._emit("changed", "registered", self.registration_json(key))
         return old is None
 
     def renew(self, key: str) -> bool:
-        """Renew; return True if it is listed."""
+        """Renew a registration; return True if it is listed."""
         one = self.registered.get(key)
         if one is not None:
             one.due_at = self.now + one.ttl
         return one is not None
 
     def deregister(self, key: str, reason: str = "deregistered") -> bool:
-        """Deregister; return True if it was listed."""
+        """Deregister an instance; return True if it was listed."""
         if key not in self.registered:
             return False
-        self._say("offline", reason, self.shown(key))
+        self._emit("offline", reason, self.registration_json(key))
         del self.registered[key]
         return True
 
     # States.
 
     def state(self, key: str) -> str:
-        return self.words[key].state if key in self.words else "up"
+        return self.operator_states[key].state if key in self.operator_states else "up"
 
-    def set_state(self, key: str, word: Word | None) -> None:
+    def set_state(self, key: str, operator_state: OperatorState | None) -> None:
         before = self.state(key)
-        if word is None:
-            del self.words[key]
+        if operator_state is None:
+            del self.operator_states[key]
         else:
-            self.words[key] = word
-            self.worded.add(key)
+            self.operator_states[key] = operator_state
+            self.ever_set.add(key)
         if key in self.registered and self.state(key) != before:
-            self._say("changed", "configured", self.shown(key))
+            self._emit("changed", "configured", self.registration_json(key))
 
     # Time.
 
     def pass_second(self) -> None:
-        """One second, with a sweep at its end."""
+        """Let one second pass, with a sweep at its end."""
         self.now += 1
         self._end_what_is_over()
 
-    def be_away(self, seconds: float) -> None:
-        """The node does nothing for a time. A registration gets that time back, if its ttl is longer."""
+    def pause_node(self, seconds: float) -> None:
+        """Pause the node. A registration whose ttl is longer than the pause gets this time back."""
         self.now += seconds
-        if seconds > AWAY_S:
+        if seconds > PAUSE_S:
             for one in self.registered.values():
                 if one.ttl > seconds:
                     one.due_at += seconds
         self._end_what_is_over()
 
-    def due(self) -> list[str]:
-        """Return the ids that end now, or at the next sweep: nodes are exact to an interval."""
+    def ids_due(self) -> list[str]:
+        """Return the ids that expire now or at the next sweep: nodes are exact to an interval."""
         return [key for key, one in self.registered.items() if one.due_at == self.now]
 
     def _end_what_is_over(self) -> None:
         for key, one in [*self.registered.items()]:
             if one.due_at < self.now:
                 self.deregister(key, "expired")
-        for key, word in [*self.words.items()]:
-            if word.until <= self.now:
+        for key, operator_state in [*self.operator_states.items()]:
+            if operator_state.until <= self.now:
                 self.set_state(key, None)
 
     # Backends and frontends.
@@ -191,26 +191,26 @@ class Model:
         self.authors[id_] = [author] if body is None else [author, *authors][:HISTORY_MAX]
         if body is None:
             assert before is not None
-            self._say("removed", "configured", before)
+            self._emit("removed", "configured", before)
         else:
-            self._say("created" if before is None else "changed", "configured", body)
+            self._emit("created" if before is None else "changed", "configured", body)
 
     # Traffic.
 
-    def taking(self, app: str, version: str, without: str | None = None) -> bool:
-        """Return whether a member of a version takes traffic."""
+    def takes_traffic(self, app: str, version: str, without: str | None = None) -> bool:
+        """Return True if a member of a version takes traffic."""
         keys = (key for key in self.registered if _matches(key, app, version) and key != without)
         return any(self.state(key) == "up" and self.registered[key].weight > 0 for key in keys)
 
     def serves(self, backend: Json, without: str | None = None) -> bool:
-        """Return whether anything takes the traffic of a backend."""
+        """Return True if any member or server takes the traffic of a backend."""
         return self.has_stable(backend, without) or any(
-            self.taking(backend["app"], version, without) for version in _canary_version(backend)
+            self.takes_traffic(backend["app"], version, without) for version in _canary_version(backend)
         )
 
     def has_stable(self, backend: Json, without: str | None = None) -> bool:
-        """Return whether a member of a backend's own version, or a fixed server, takes its traffic."""
-        return self._has_fixed(backend) or self.taking(backend["app"], backend["version"], without)
+        """Return True if a member of a backend's own version, or a fixed server, takes its traffic."""
+        return self._has_fixed(backend) or self.takes_traffic(backend["app"], backend["version"], without)
 
     def _has_fixed(self, backend: Json) -> bool:
         versions = (backend["version"], *_canary_version(backend))
@@ -223,7 +223,7 @@ class Model:
         return False
 
     def harms(self, id_: str, before: Json | None, after: Json | None, *, back: bool = False) -> bool:
-        """Return whether a change takes traffic away from what serves now, or names what does not serve."""
+        """Return True if a change stops traffic that is served now, or refers to an object that serves none."""
         if before == after:
             return False
         if id_.startswith("frontend/"):
@@ -238,12 +238,12 @@ class Model:
         return self._canary_harm(before, after, back=back) or not self.serves(after)
 
     def _canary_harm(self, before: Json, after: Json, *, back: bool) -> bool:
-        """Return whether a new canary that is to get traffic has no member."""
+        """Return True if a new canary with a share of the traffic has no members."""
         version, former = _canary_version(after), _canary_version(before)
         if not version or not after["canary"]["percent"] or back:
             return False
         is_same = version == former and before["canary"]["percent"] and after["app"] == before["app"]
-        return not is_same and not self.taking(after["app"], version[0])
+        return not is_same and not self.takes_traffic(after["app"], version[0])
 
     def _frontend_harm(self, before: Json | None, after: Json) -> bool:
         known = [] if before is None else _of_rules(before)
@@ -264,9 +264,9 @@ class Model:
         return backend is not None and self.serves(backend)
 
     def state_harms(self, key: str, state: str) -> bool:
-        """Return whether a state takes the last member from a backend that serves."""
+        """Return True if a state removes the last member from a backend that serves traffic."""
         _, app, version, _, _ = key.split("/")
-        if state == "up" or self.taking(app, version, key) or not self.taking(app, version):
+        if state == "up" or self.takes_traffic(app, version, key) or not self.takes_traffic(app, version):
             return False
         return any(
             not self.serves(backend, key)
@@ -274,12 +274,12 @@ class Model:
             if backend["app"] == app and version in (backend["version"], *_canary_version(backend))
         )
 
-    def _say(self, event: str, reason: str, body: Json) -> None:
+    def _emit(self, event: str, reason: str, body: Json) -> None:
         self.events.append(Event(event, reason, {**body}))
 
 
-def of_an_app(events: list[Event], app: str | None) -> Iterator[Event]:
-    """Yield the events that a watcher of an app gets; those of backends and frontends are for watchers of all."""
+def events_for(events: list[Event], app: str | None) -> Iterator[Event]:
+    """Yield the events for a watcher of an app. Only watchers of all apps get events of backends and frontends."""
     for each in events:
         if app is None or (each.object["resource"] == "Registration" and each.object["app"] == app):
             yield each

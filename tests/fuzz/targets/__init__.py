@@ -1,1 +1,1 @@
-"""The targets, a module each. `tests.fuzz.target` says what a module has to define."""
+"""The targets, one module each. `tests.fuzz.target` lists the names that a module must define."""

@@ -1,4 +1,4 @@
-"""What HAProxy sends for a check of a server, whole and in pieces (`bender.protocols.agent_check`)."""
+"""Lines from HAProxy for a check of a server, whole and in pieces (`bender.protocols.agent_check`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.fuzz.documents import damaged
 from tests.fuzz.target import in_pieces
 from tests.protocols.test_agent_check import HaproxyCheck
 
-#: The instances of a node, each with the answer about it.
+#: The instances of a node, with the answer about each.
 ANSWERS = {
     "registration/web/1.2.0/10.0.0.5/8080": b"ready up 300%\n",
     "registration/caf\u00e9 %/1/::1/80": b"drain\n",
@@ -39,7 +39,7 @@ NEAR = st.lists(damaged(_LINES), min_size=1, max_size=3).map(b"".join)
 
 
 def fuzz(sent: bytes) -> None:
-    """An answer is that about the instance in the first line; all else is closed without one, if it is complete."""
+    """The answer is about the instance in the first line. For any other complete line, the connection is closed."""
     answer, closed = outcome = _outcome([sent])
     assert outcome == _outcome([*in_pieces(sent)])
     line, end, _ = sent.partition(b"\n")
@@ -50,7 +50,7 @@ def fuzz(sent: bytes) -> None:
 
 
 def _named(line: bytes) -> str:
-    """Return the id that a line which was answered names, found in another way than by the parser."""
+    """Return the id in a line that was answered, without use of the parser."""
     path = unquote_to_bytes(line.strip()).decode()
     return canonical_id(path if canonical_id(path) in ANSWERS else f"registration/{path}")
 

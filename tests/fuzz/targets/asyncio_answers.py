@@ -53,12 +53,12 @@ NEAR = damaged(
     ).map(b"".join)
 )
 
-# h11 says where in the stream it noticed something, which depends on the pieces.
+# h11 reports the position of an error in the stream, which depends on the pieces.
 _PLAIN = re.compile(r"[0-9]+")
 
 
 class _Reader:
-    """The bytes of an answer in pieces, then the end of the connection."""
+    """Returns the bytes of an answer in pieces, and then the end of the connection."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -70,13 +70,13 @@ class _Reader:
 
 
 def fuzz(sent: bytes) -> None:
-    """An answer is read, the same however the network cuts it, or raises one of the errors that `ask` describes."""
+    """Any pieces of an answer give the same result: the answer, or one of the errors that `ask` declares."""
     whole, cut = _read(iter([sent] if sent else [])), _read(in_pieces(sent))
     assert whole == cut, (whole, cut)
 
 
 def _read(pieces: Iterator[bytes]) -> Reply | str:
-    """Return the answer, or what is wrong with it."""
+    """Return the answer, or its error."""
     connection = h11.Connection(h11.CLIENT)
     connection.send(h11.Request(method="GET", target="/", headers=[("Host", "a"), ("Connection", "close")]))
     connection.send(h11.EndOfMessage())

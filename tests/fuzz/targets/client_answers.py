@@ -72,7 +72,7 @@ NEAR = damaged(_WHOLE.map(msgspec.json.encode)) | documents_of(
 
 
 def fuzz(sent: bytes) -> None:
-    """An answer raises `NoAnswer` with a clause, or is a value that can be encoded, compared and read again."""
+    """An answer raises `NoAnswer` with a clause, or becomes a value that can be encoded, compared and parsed again."""
     for read in _READERS:
         try:
             value = read(Reply("n1:1729", 200, sent))

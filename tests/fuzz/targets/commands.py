@@ -42,7 +42,7 @@ NEAR = documents_of(
 
 
 def fuzz(sent: bytes) -> None:
-    """A body is refused as `Invalid`, or is a state of a limited time, or a confirmation that peers can read."""
+    """A body is refused as `Invalid`, or becomes a state with an end or a confirmation that peers can decode."""
     with suppress(Invalid):
         require_nothing(sent, "for a test")
         assert not sent.strip() or msgspec.json.decode(sent) == {}

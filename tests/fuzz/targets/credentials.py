@@ -41,7 +41,7 @@ EXAMPLES = (b"Digest r", b"Bearer r, Bearer a", b"\nr")
 
 
 def fuzz(sent: bytes) -> None:
-    """Only the secret itself gives access, in one of the four forms; all else is refused, without what was sent."""
+    """Only the secret gives access, in one of four forms. Any other value is refused, and not repeated in the error."""
     authorization, separator, consul_token = sent.partition(b"\n")
     for header, other in ((authorization or None, consul_token if separator else None), (None, sent)):
         secret = token_in(header, other)
@@ -71,7 +71,7 @@ def _refuses(require: Callable[[], None], refusal: str) -> None:
 
 
 def _is_sent(header: bytes, secret: bytes) -> bool:
-    """Return whether a secret stands in `Authorization` in one of the forms in which it may."""
+    """Return True if `Authorization` has the secret in one of its valid forms."""
     scheme, _, rest = header.partition(b" ")
     if scheme.lower() == b"basic":
         return b64decode(rest.strip(b" ")).endswith(b":" + secret)

@@ -87,7 +87,7 @@ _NOW_MS = 1_795_447_942_248
 
 
 def fuzz(sent: bytes) -> None:
-    """A file is a document, or has problems each with its line; a document is the same when it is written and read."""
+    """A file is a document, or has problems with their lines. A document is equal after it is written and read."""
     text = sent.decode("utf-8", "replace")
     parsed = parse_file(text, _NOW_MS)
     lines = text.count("\n") + 1
@@ -104,7 +104,7 @@ def fuzz(sent: bytes) -> None:
 
 
 def _as_written(document: Document) -> Document:
-    """Return a document with the ends of its states in whole seconds, as they are written."""
+    """Return a document whose states end at whole seconds, as in a written file."""
     states = {
         id_: state if state.until_ms is None else evolve(state, until_ms=state.until_ms // 1000 * 1000)
         for id_, state in document.states.items()

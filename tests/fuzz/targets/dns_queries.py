@@ -1,4 +1,4 @@
-"""Messages over DNS, and the answers to them (`bender.protocols.dns`)."""
+"""DNS messages, and the answers to them (`bender.protocols.dns`)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _VALID = st.builds(_message, st.sampled_from(NAMES), st.sampled_from(KINDS), _PA
 
 @st.composite
 def _damaged(draw: st.DrawFn) -> bytes:
-    """Return a valid message in which some bytes are others, or are missing, or are too many."""
+    """Return a valid message with some bytes changed, removed or inserted."""
     message = bytearray(draw(_VALID))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(message) - 1)) if message else 0
@@ -81,7 +81,7 @@ EXAMPLES = (
 
 
 def _responders() -> tuple[Responder, Responder]:
-    """Return what answers over UDP and over TCP, at a node with more members than fit into a datagram."""
+    """Return the responders for UDP and TCP of a node with more members than fit into a datagram."""
     clock = Clock()
     node = a_node(clock)
     for number in range(40):
@@ -99,7 +99,7 @@ _OVER_UDP, _OVER_TCP = _responders()
 
 
 def fuzz(sent: bytes) -> None:
-    """Whatever comes, the answer is whole and belongs to it, is no longer than allowed, and is the same again."""
+    """The answer to any message is complete, belongs to it, keeps its limit, and is equal when repeated."""
     answers = [_answer(responder, sent) for responder in (_OVER_UDP, _OVER_UDP, _OVER_TCP)]
     if len(sent) < HEADER_BYTES or sent[2] & 0x80:
         assert answers == [None] * 3, "nothing is to be answered"
@@ -123,7 +123,7 @@ def _answer(responder: Responder, sent: bytes) -> bytes | None:
 
 
 def _check(sent: bytes, answer: bytes) -> None:
-    """Check an answer by itself; dnspython reads it strictly."""
+    """Check an answer with the strict parser of dnspython."""
     read = dns.message.from_wire(answer)
     assert answer[:2] == sent[:2] and answer[2] & 0x80, "it does not belong to the query"
     if not read.question:
@@ -141,7 +141,7 @@ def _content(message: dns.message.Message) -> tuple[object, ...]:
 
 
 def _payload(sent: bytes) -> int:
-    """Return the bytes that a client takes according to dnspython; as many as can be where it does not read that."""
+    """Return the longest answer that a client accepts, according to dnspython; no limit if it cannot parse this."""
     try:
         read = dns.message.from_wire(sent)
     except (dns.exception.DNSException, ValueError):

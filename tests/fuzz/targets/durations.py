@@ -17,14 +17,14 @@ NEAR = st.lists(_PARTS, max_size=6).map(lambda parts: "".join(parts).encode())
 
 
 def fuzz(sent: bytes) -> None:
-    """A text is a finite duration that is not negative, or raises `ValueError`."""
+    """A text is a finite duration of 0 or more, or raises `ValueError`."""
     try:
         text = sent.decode()
         seconds = parse_duration(text)
     except ValueError:
         return
     assert isfinite(seconds) and seconds >= 0, seconds
-    # Spaces around it, and zeros before it, change nothing.
+    # Spaces around the text, and zeros before it, change nothing.
     assert parse_duration(f" {text}\n") == seconds
     if seconds < 1e12:
         assert isclose(parse_duration(f"{seconds:.9f}s" if seconds < 1e9 else f"{seconds:.9f}"), seconds, abs_tol=1e-9)

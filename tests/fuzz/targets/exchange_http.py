@@ -1,4 +1,4 @@
-"""The HTTP of peers: the short way for pushes beside Twisted's, whole and in pieces (`bender.exchange.server`)."""
+"""Requests of peers on the short path for pushes and through Twisted, in any pieces (`bender.exchange.server`)."""
 
 from __future__ import annotations
 
@@ -71,19 +71,19 @@ NEAR = st.lists(damaged(_requests | _others), min_size=1, max_size=3).map(b"".jo
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
 _STATUSES = {b"100", b"200", b"400", b"404", b"405", b"409", b"413"}
 
-# The short way has no use for these headers.
+# The short path does not use these headers.
 _NOT_SENT_WITH_PUSHES = re.compile(rb"\r\n(Date|Server): [^\r]*")
 
 
 class _LongChannel(PeerChannel):
-    """A connection without the short way."""
+    """A connection without the short path."""
 
     def answer_at_once(self, held: bytes, at: int) -> None:
         del held, at
 
 
 class _Peer:
-    """A connection, after all that was sent on it."""
+    """The state of a connection after all data are sent on it."""
 
     def __init__(self, pieces: list[bytes], *, long: bool = False) -> None:
         clock: Any = Clock()
@@ -110,7 +110,7 @@ EXAMPLES = (b"POST /%a4 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",)
 
 
 def fuzz(sent: bytes) -> None:
-    """Pushes get the answers on the short way that they get on the long one, and no request is a failure."""
+    """A push gets the same answer on the short path as through Twisted, and no request causes a failure."""
     pieces = [*in_pieces(sent)]
     for sending in ([sent], pieces):
         short, long = _Peer(sending), _Peer(sending, long=True)

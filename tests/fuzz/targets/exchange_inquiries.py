@@ -1,4 +1,4 @@
-"""Questions among peers and the answers to them (`bender.exchange.wire`)."""
+"""Inquiries among peers, and the answers to them (`bender.exchange.wire`)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ NEAR = damaged(
 
 
 def fuzz(sent: bytes) -> None:
-    """Bytes are refused as `MessageRefused`, or have a meaning that is the same after another way over the network."""
+    """Bytes are refused as `MessageRefused`, or are equal after they are decoded, encoded and decoded again."""
     _check(sent, _WIRE.inquired, _WIRE.inquiry)
     _check(sent, _WIRE.awaited, _WIRE.inquiry)
     _check(sent, Wire.consumers_in, Wire.consumers_out)
@@ -92,6 +92,6 @@ def fuzz(sent: bytes) -> None:
 
 def _check(sent: bytes, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]) -> None:
     with suppress(MessageRefused):
-        # Compared as bytes, because a number that is none (NaN) does not equal itself.
+        # Compared as bytes, because NaN does not equal itself.
         once = encode(decode(sent))
         assert encode(decode(once)) == once

@@ -44,7 +44,7 @@ NEAR = damaged(_whole | _whole.map(_deflated))
 
 
 def fuzz(sent: bytes) -> None:
-    """Bytes are refused as `MessageRefused`, or are a message that is the same after another way over the network."""
+    """Bytes are refused as `MessageRefused`, or are equal after they are decoded, encoded and decoded again."""
     try:
         received = _WIRE.decode(sent)
     except MessageRefused as refused:

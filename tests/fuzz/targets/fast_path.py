@@ -1,4 +1,4 @@
-"""Requests to the API: the fast path beside Twisted's, whole and in pieces (`bender.api.fast_path`)."""
+"""Requests to the API on the fast path and through Twisted, whole and in pieces (`bender.api.fast_path`)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NEAR = damaged(
     | st.tuples(_streams, _TOKENS).map(lambda parts: parts[0].replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\n" + parts[1]))
 )
 
-# A node requires tokens where any is sent.
+# The node requires tokens if the input has one.
 _CREDENTIALS = re.compile(rb"authorization|consul", re.IGNORECASE)
 
 _REGISTER = b"POST %b HTTP/1.1\r\nHost: a\r\n%bContent-Length: 2\r\n\r\n{}"
@@ -52,7 +52,7 @@ EXAMPLES = (
 
 
 def fuzz(sent: bytes) -> None:
-    """The same bytes come back with the fast path and without it, and the same instances are registered after that."""
+    """With and without the fast path, the answers have the same bytes, and the same instances are registered."""
     guarded = _CREDENTIALS.search(sent) is not None
     for pieces in ([sent], [*in_pieces(sent)]):
         tokens = known() if guarded else None

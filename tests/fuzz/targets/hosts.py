@@ -25,7 +25,7 @@ NEAR = st.tuples(_ADDRESSES | _NAMES | _ODD, st.sampled_from(["", ".", " ", "\n"
 
 
 def fuzz(sent: bytes) -> None:
-    """A host has one canonical form, which is a word of ASCII, or raises `Invalid`; and so is it with ports."""
+    """A host or port has one canonical form, which is ASCII without spaces, or raises `Invalid`."""
     text = sent.decode("utf-8", "surrogateescape")
     with suppress(Invalid):
         assert 1 <= parse_port(text) <= PORT_MAX

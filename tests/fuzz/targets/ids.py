@@ -29,7 +29,7 @@ EXAMPLES = (b"registration/a%41/1?2#3/FE80::1/080", b"registration/\xc3\xa9/1/ho
 
 
 def fuzz(sent: bytes) -> None:
-    """An id has one canonical form, and each part of it comes back from the path of a request unchanged."""
+    """An id has one canonical form, and the path of a request contains each of its parts unchanged."""
     text = sent.decode("utf-8", "surrogateescape")
     id_ = canonical_id(text)
     assert canonical_id(id_) == id_

@@ -35,7 +35,7 @@ NEAR = st.tuples(damaged(_TOKEN_LINES), st.lists(LINES | _TOKEN_LINES, max_size=
 
 
 def fuzz(sent: bytes) -> None:
-    """Nothing but the reason is sent before a token that may read, and nothing is registered without the scope."""
+    """Before a token that may read, only a refusal is sent; and nothing is registered without the scope."""
     whole, cut = _Conversation([sent]), _Conversation([*in_pieces(sent)])
     assert (whole.answers, whole.closed, whole.ids) == (cut.answers, cut.closed, cut.ids), (whole.answers, cut.answers)
     first, end, _ = sent.partition(b"\n")
@@ -60,7 +60,7 @@ def _secret(line: bytes) -> str | None:
 
 
 class _Conversation:
-    """Everything that a client sends, and what it receives before it goes away."""
+    """The data that a client sends, and the data that it receives before it disconnects."""
 
     def __init__(self, pieces: list[bytes]) -> None:
         clock = Clock()

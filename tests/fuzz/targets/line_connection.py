@@ -25,7 +25,7 @@ _INCARNATION = re.compile(rb"[0-9a-f]{16}-")
 
 
 def fuzz(sent: bytes) -> None:
-    """Answers are lines of JSON, the same however the network cuts what was sent; a refused line changes nothing."""
+    """Answers are lines of JSON, which do not depend on the pieces of the input. A refused line changes nothing."""
     whole, cut = _Conversation([sent]), _Conversation([*in_pieces(sent)])
     assert whole.received == cut.received, (whole.received, cut.received)
     assert whole.registered == cut.registered
@@ -39,7 +39,7 @@ def fuzz(sent: bytes) -> None:
 
 
 class _Conversation:
-    """Everything that a client sends, and what it receives before it goes away."""
+    """The data that a client sends, and the data that it receives before it disconnects."""
 
     def __init__(self, pieces: list[bytes]) -> None:
         clock = Clock()

@@ -1,4 +1,4 @@
-"""Backends and frontends: bodies that the API takes, and what others make of them (`bender.core.object_kinds`)."""
+"""Bodies of backends and frontends, for the API, clients and files (`bender.core.object_kinds`)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ EXAMPLES = (
 
 
 def fuzz(sent: bytes) -> None:
-    """A body is refused as `Invalid` or `TooLarge`, or is an object which nodes, clients and files can hold."""
+    """A body is refused as `Invalid` or `TooLarge`, or is an object that nodes, clients and files can represent."""
     for kind in (BACKEND, FRONTEND):
         try:
             fields = parse_object(sent)
@@ -79,7 +79,7 @@ def fuzz(sent: bytes) -> None:
 
 
 def _check(kind: Kind, name: str, sent: dict[str, Any], body: bytes) -> None:
-    # Nothing sent, and the same sent again, change nothing.
+    # An empty request, and the same request again, change nothing.
     assert kind.body(name, {}, body) == kind.body(name, sent, body) == body
     kept: dict[str, Any] = msgspec.json.decode(body)
     assert kind.problem(name, kept) is None
@@ -88,7 +88,7 @@ def _check(kind: Kind, name: str, sent: dict[str, Any], body: bytes) -> None:
     if kind is BACKEND:
         assert len(weighted_members(kept, [], [])) == len(servers_of(kept))
     assert all(isinstance(backend, str) for _, backend in backends_of_rules(kept))
-    # What the registry has can be exported and applied again.
+    # The stored object can be exported and applied again.
     declared = declared_fields(kept)
     document = Document({name: declared}) if kind is BACKEND else Document({}, {name: declared})
     parsed = parse_file(to_toml(document), 0)

@@ -59,7 +59,7 @@ EXAMPLES = (f"ttl = 0x{'F' * 4000}\n".encode(), b'api = "unix:/a\\tb"\n')
 
 
 def fuzz(sent: bytes) -> None:
-    """A file is refused in a sentence, or is options with which a node can start."""
+    """A file is refused with a sentence, or has options with which a node can start."""
     path = _FOLDER / f"bender-options-{os.getpid()}.toml"
     path.write_bytes(sent)
     try:

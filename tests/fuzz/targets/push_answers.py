@@ -44,11 +44,11 @@ EXAMPLES = (answer(200, b"OK", b"a/b", b"ab") + b"c",)
 
 
 def fuzz(sent: bytes) -> None:
-    """An answer is taken if it is whole and nothing follows it; else the connection ends, with or without waiting."""
+    """An answer is accepted if it is complete and no data follow; otherwise, the connection ends."""
     _check_request(sent)
     whole, cut = _asked([sent]), _asked([*in_pieces(sent)])
     if whole[0] == "answered":
-        # In pieces it may also be that more came after an answer was complete: no answer is given twice then.
+        # In pieces, data may also arrive after an answer is complete. Then, no answer is delivered twice.
         assert cut in (whole, ("ended", b"")), (whole, cut)
         assert sent.startswith(b"HTTP/1.1 200 OK\r\n") and sent.endswith(whole[1])
         assert len(sent) <= ANSWER_BYTES_MAX + 1_000_000_000
@@ -60,7 +60,7 @@ def fuzz(sent: bytes) -> None:
 
 
 def _asked(pieces: list[bytes]) -> tuple[str, bytes]:
-    """Return what became of a request whose answer comes in pieces, and the answer."""
+    """Return the outcome of a request whose answer arrives in pieces, and the answer."""
     ended: list[PushConnection] = []
     connection = PushConnection(ended.append)
     transport = StringTransport()
@@ -82,7 +82,7 @@ def _asked(pieces: list[bytes]) -> tuple[str, bytes]:
 
 
 def _check_request(sent: bytes) -> None:
-    """The server takes a request only if all of it is there."""
+    """The server accepts a request only if it is complete."""
     found = body_of(sent, 0, b"/exchange")
     if found is not None:
         body, end = found

@@ -63,7 +63,7 @@ NEAR = documents_of(
 
 
 def fuzz(sent: bytes) -> None:
-    """A body is refused as `Invalid` or `TooLarge`, or has terms which nodes keep and clients can read."""
+    """A body is refused as `Invalid` or `TooLarge`, or has terms that nodes can store and clients can decode."""
     with suppress(Invalid, TooLarge):
         ids = parse_renewals(sent)
         assert all(canonical_id(canonical_id(id_)) == canonical_id(id_) for id_ in ids)

@@ -64,7 +64,7 @@ EXAMPLES = (*_ANSWERS, "\u00b2 master".encode(), b"9" * 5000 + b" master", b"x" 
 
 
 def fuzz(sent: bytes) -> None:
-    """An answer is refused as `Unreadable`, in a clause of bounded length, or is what the driver knows of HAProxy."""
+    """An answer is refused as `Unreadable`, with a clause of limited length, or becomes the state of HAProxy."""
     text = sent.decode("utf-8", "replace")
     reason = refusal_in(text)
     assert reason is None or isinstance(reason, str)

@@ -17,7 +17,7 @@ NEAR = st.lists(st.binary(max_size=20) | st.sampled_from([PROMPT, b"\n", b"> ", 
 
 
 def fuzz(sent: bytes) -> None:
-    """Each command gets the answer of its place, however the network cuts them; no request waits for ever."""
+    """In any pieces of the input, each command gets its own answer, and no request waits without an end."""
     whole, cut = _answers([sent]), _answers([*in_pieces(sent)])
     assert whole == cut, (whole, cut)
     expected = [each.decode("utf-8", "replace") for each in sent.split(PROMPT)[:-1]]
@@ -27,7 +27,7 @@ def fuzz(sent: bytes) -> None:
 
 
 def _answers(pieces: list[bytes]) -> list[list[str] | None]:
-    """Return the answers to a command alone and to two together; None for those that did not come."""
+    """Return the answers to one command and to two commands together; None for missing answers."""
     channel = _CommandChannel()
     channel.makeConnection(StringTransport())
     found: list[list[Any]] = [[], []]

@@ -35,7 +35,7 @@ NEAR = damaged(st.lists(_LINES, max_size=5).map(b"".join))
 
 
 def fuzz(sent: bytes) -> None:
-    """Each event is passed on as it came, or skipped; the same events come however the network cuts them."""
+    """Each event is passed on unchanged, or skipped. The events do not depend on the pieces of the input."""
     whole, cut = _Listener([sent]), _Listener([*in_pieces(sent)])
     assert whole.heard == cut.heard, (whole.heard, cut.heard)
     assert whole.unreadable == cut.unreadable
@@ -47,7 +47,7 @@ def fuzz(sent: bytes) -> None:
 
 
 class _Listener:
-    """A client that listens to a stream until it ends."""
+    """A client that receives a stream until its end."""
 
     def __init__(self, pieces: list[bytes]) -> None:
         self.heard: list[tuple[SseEvent, Change | None]] = []

@@ -1,4 +1,4 @@
-"""Updates of Thalassa's programs, and what they become in lists and frames (`bender.protocols.thalassa`)."""
+"""Updates of Thalassa's programs, and the resulting lists and frames (`bender.protocols.thalassa`)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _TIMING = Timing()
 
 
 def fuzz(sent: bytes) -> None:
-    """An update is refused as `Invalid` or `TooLarge`, or is shown with all its meta, which asks for the same again."""
+    """An update is refused as `Invalid` or `TooLarge`, or listed with all its meta, which would make it again."""
     try:
         wanted = parse_update(_PATH, sent, _TIMING)
         body = wanted.applied_to(None, ttl_s=10.0, node="n1", now_ms=1).encode(wanted.key)

@@ -57,7 +57,7 @@ EXAMPLES = (
 
 
 def fuzz(sent: bytes) -> None:
-    """A file is refused in a sentence that has no hash in it, or is tokens which differ in name and hash."""
+    """A file is refused with a sentence that contains no hash, or has tokens with different names and hashes."""
     path = _FOLDER / f"bender-tokens-{os.getpid()}.toml"
     path.write_bytes(sent)
     try:
@@ -78,5 +78,5 @@ def fuzz(sent: bytes) -> None:
 
 
 def _is_hash_alone(digest: str, sent: bytes) -> bool:
-    """Return whether a text stands nowhere but in its place: as a name or a key, it would be quoted."""
+    """Return True if a text is only the value of a hash. As a name or key, the error would quote it."""
     return sent.count(digest.encode()) == sent.count(f'\nsha256 = "{digest}"'.encode())
