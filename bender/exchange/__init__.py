@@ -1,7 +1,7 @@
-"""The exchange: how a node and its peers send each other their changes, over HTTP.
+"""The exchange of changes between a node and its peers, over HTTP.
 
-It knows the node and the wire, and decides nothing: what to send, to which peer, and when a peer counts as lost is up
-to the node. Here is when a round begins, how a message arrives in time or not at all, and which peer is logged.
+The node decides what to send, to which peer, and when a peer counts as silent. The exchange begins the rounds, carries
+each message within a time limit or reports its failure, and logs problems of peers.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ __all__ = ["Exchange"]
 
 
 class ExchangingNode(AnsweringNode, SendingNode, LocatingNode, Protocol):
-    """The methods of a node that are used here."""
+    """The methods of a node that the exchange calls."""
 
     def set_peer_problem(self, address: str, problem: str | None, unreachable: bool) -> None: ...
 
 
 class Exchange(MultiService):
-    """Listens to peers at `endpoint`, asks them, and keeps the node informed where its seeds are.
+    """Listens for peers at `endpoint`, sends them the node's requests, and gives the node the addresses of its seeds.
 
-    `seeds` are the configured `host:port`; `turns` are those of all that takes time at the node; `chance`
-    gives numbers between 0 and 1, at random. With `tls`, peers must have certificates of the same authority, unless
-    `tls_mode` allows some without TLS.
+    `seeds` are the configured `host:port`. `turns` share the reactor among all work of the node. `chance` returns
+    random numbers between 0 and 1. With `tls`, peers must have certificates of the same authority, unless `tls_mode`
+    allows peers without TLS.
     """
 
     def __init__(
@@ -66,48 +66,48 @@ class Exchange(MultiService):
         wire = Wire(cluster, node.timing.interval_s)
         problems = PeerProblems(reactor, node.timing.interval_s, node.set_peer_problem)
         peers = GossipServer(node, wire, problems).site(reactor, turns)
-        #: The connections of peers to this node: their places, and what they hold.
+        #: The limited connections of peers to this node, and the limited bytes of their incomplete messages.
         self.places, self.held = peers.places, peers.held
         site: IProtocolFactory = peers
         if tls is not None:
-            site = ListeningTls(tls, peers, reactor, NO_TLS, peers.refused_tls, _mixed(peers, tls_mode))
+            site = ListeningTls(tls, peers, reactor, NO_TLS, peers.note_refused_tls, _mixed(peers, tls_mode))
         if isinstance(endpoint, str):
             endpoint = serverFromString(reactor, endpoint)
-        self._poster = PeerTransport(reactor, BODY_BYTES_MAX, None if tls_mode is PeerTlsMode.ALLOW else tls)
+        self._transport = PeerTransport(reactor, BODY_BYTES_MAX, None if tls_mode is PeerTlsMode.ALLOW else tls)
         self._listener = StreamServerEndpointService(endpoint, site)
-        # As twisted.application.strports does it: a port in use must end the process, not be a line of the log.
+        # As in twisted.application.strports: a port in use must end the process, instead of being logged only.
         self._listener._raiseSynchronously = True  # noqa: SLF001
         self._seeds = Seeds(reactor, node, seeds)
-        self._client = GossipClient(reactor, node, wire, self._poster, problems, chance)
+        self._client = GossipClient(reactor, node, wire, self._transport, problems, chance)
         for part in (self._listener, self._seeds, self._client):
             part.setServiceParent(self)
 
     def replace_seeds(self, seeds: Sequence[str]) -> None:
-        """Try these seeds from now on, and no others; each is the `host:port` of a peer."""
+        """Replace the seeds; each is the `host:port` of a peer."""
         self._seeds.replace(seeds)
 
     def send(self, requests: Iterable[OutgoingMessage]) -> None:
-        """Carry requests of the node to its peers."""
+        """Send requests of the node to its peers."""
         self._client.send(requests)
 
     async def ask_diagnosis(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
-        """Return what the node at an address knows of an id."""
+        """Return what the node at an address knows about an id."""
         return await self._client.ask_diagnosis(address, key)
 
     async def ask_claims(self, address: str, keys: Sequence[str]) -> list[ClaimLease | None] | None:
-        """Return the claims that the node at an address holds of keys, in their order; None without an answer."""
+        """Return the node's claim of each key, in the order of the keys; None if the node does not answer."""
         return await self._client.ask_claims(address, keys)
 
     async def ask_report(self, address: str) -> NodeReport | str:
-        """Return what the node at an address reports about itself; without an answer the reason, a clause about it."""
+        """Return the node's report about itself; if it does not answer, a clause about the node that says why."""
         return await self._client.ask_report(address)
 
     async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
-        """Return the consumers of the node at an address when they have acted on something; None without an answer."""
+        """Return the node's consumers when they have applied the awaited change; None if the node does not answer."""
         return await self._client.ask_consumers(address, awaited)
 
     def stopService(self) -> Deferred[None]:
-        """Accept no new connections, and let requests under way be answered, within an interval."""
+        """Close the port, and wait for one interval at most until the requests in flight are answered."""
         self.running = False
         return Deferred.fromCoroutine(self._end())
 
@@ -115,11 +115,11 @@ class Exchange(MultiService):
         await maybeDeferred(self._seeds.stopService)
         await maybeDeferred(self._listener.stopService)
         await self._client.stopService()
-        self._poster.close()
+        self._transport.close()
 
 
 def _mixed(peers: PeerSite, mode: PeerTlsMode) -> Callable[[str, bool], None] | None:
-    """Return what is called with the host of a peer that sends, and whether with TLS; None if no peer may without."""
+    """Return a function to call with a connecting peer's host and whether it uses TLS; None if TLS is required."""
     if mode is PeerTlsMode.REQUIRE:
         return None
     return peers.note_tls if mode is PeerTlsMode.PREFER else lambda _host, _encrypted: None

@@ -1,7 +1,7 @@
-"""The half of the exchange that asks: a round every interval, and all other requests of the node at once.
+"""The client half of the exchange: it begins a round every interval, and sends all other requests of the node at once.
 
-Each request that the node hands over is reported to it exactly once, as answered or failed, whatever happens to it. It
-must never wait for a peer: one that hangs costs its requests their time limit and nothing else.
+Each request of the node is reported to it exactly once, as answered or failed, whatever happens to the request. No
+request may wait for another: a peer that hangs delays only the requests to it, up to their time limit.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from bender.core.node_report import NodeReport
 from bender.core.timing import Timing
 from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.transport import (
-    ACCOUNT_PATH,
     CLAIMS_PATH,
     CONSUMERS_PATH,
+    DIAGNOSIS_PATH,
     NODES_PATH,
     PeerRefusal,
     PeerTransport,
@@ -43,21 +43,21 @@ from bender.exchange.wire import Wire
 from bender.exchange.wire_errors import MessageRefused, Unsendable
 from bender.node.counters import Counters
 
-#: Requests under way to one peer: the core's four rounds and one push, and the second requests that go with rounds.
-#: With more, it hangs, and another one could only wait with them.
+#: The most requests in flight to one peer: the core's four rounds, their second requests, and one push. A peer with
+#: more of them hangs, and another request could only wait too.
 UNDER_WAY_MAX = 10
 
-#: What an answer may take on its way, of the time that the asker waits for it.
-ON_THE_WAY_S = 0.05
+#: Seconds for an answer to travel, which are part of the time that this node waits for it.
+ANSWER_TRAVEL_S = 0.05
 
-#: The part of an interval by which a round comes late, at random, so that not all nodes send at the same moment.
+#: The largest random delay of a round, as a part of the interval, so that not all nodes send at the same moment.
 JITTER = 0.1
 
 _Answer = TypeVar("_Answer")
 
 
 class SendingNode(Protocol):
-    """The methods of a node that are used here."""
+    """The methods of a node that `GossipClient` calls."""
 
     @property
     def counters(self) -> Counters: ...
@@ -75,9 +75,9 @@ class SendingNode(Protocol):
 
 
 class GossipClient(Service):
-    """Carries the requests of `node`, and lets it begin its rounds.
+    """Sends the requests of `node`, and calls it to begin its rounds.
 
-    `chance` gives numbers between 0 and 1.
+    `chance` returns random numbers between 0 and 1.
     """
 
     _log = Logger()
@@ -87,20 +87,20 @@ class GossipClient(Service):
         reactor: IReactorTime,
         node: SendingNode,
         wire: Wire,
-        poster: PeerTransport,
+        transport: PeerTransport,
         problems: PeerProblems,
         chance: Callable[[], float],
     ) -> None:
         self._reactor = reactor
         self._node = node
         self._wire = wire
-        self._poster = poster
+        self._transport = transport
         self._problems = problems
         self._chance = chance
         self._limit_s = node.timing.interval_s
         self._under_way: dict[OutgoingMessage, Deferred[None] | None] = {}
         self._under_way_to: Counter[str] = Counter()
-        # The last message as it was sent, for a push goes to many.
+        # The last message with its bytes, because the same push goes to many peers.
         self._encoded: tuple[Message, bytes] | None = None
         self._waiting: list[Deferred[None]] = []
         self._late: IDelayedCall | None = None
@@ -112,10 +112,10 @@ class GossipClient(Service):
         """Begin the first round at once, because the node is not ready before its peers have answered."""
         super().startService()
         self._round()
-        self._rounds.start(self._limit_s, now=False)  # it ends only when it is stopped, for a tick never raises
+        self._rounds.start(self._limit_s, now=False)  # a tick never raises, so the loop runs until it is stopped
 
     def stopService(self) -> Deferred[None]:
-        """End the rounds; then what is under way, above all the good-byes, has the usual time to be answered."""
+        """End the rounds, and wait an interval at most for answers, mainly to the notices that this node leaves."""
         super().stopService()
         self._rounds.stop()
         if self._late is not None and self._late.active():
@@ -132,7 +132,7 @@ class GossipClient(Service):
         await self._idle()
 
     def _idle(self) -> Deferred[None]:
-        """Fires when no request is under way."""
+        """Return a Deferred that fires when no request is in flight."""
         idle: Deferred[None] = Deferred()
         if self._under_way:
             self._waiting.append(idle)
@@ -148,7 +148,7 @@ class GossipClient(Service):
     def _round(self) -> None:
         try:
             self._node.begin_round(partners(self._node.addresses(), self._chance))
-            self._problems.forget()
+            self._problems.end_forgotten()
         except Exception:
             self._node.counters.rounds_failed += 1
             failed = self._node.counters.rounds_failed
@@ -157,7 +157,7 @@ class GossipClient(Service):
     # Requests.
 
     def send(self, requests: Iterable[OutgoingMessage]) -> None:
-        """Carry requests to where they go. Nothing is reported before this returns."""
+        """Send requests to their peers. No result is reported before this returns."""
         posted: list[tuple[OutgoingMessage, Deferred[bytes]]] = []
         for request in requests:
             if self._ended or self._under_way_to[request.address] >= UNDER_WAY_MAX:
@@ -166,7 +166,7 @@ class GossipClient(Service):
             self._under_way_to[request.address] += 1
             self._under_way[request] = None
             posted.append((request, maybeDeferred(self._post, request)))
-        # All are on their way before any is waited for: that takes as long as to send one.
+        # All requests are sent before the first answer is awaited, so that no peer delays the others.
         for request, posting in posted:
             self._under_way[request] = Deferred.fromCoroutine(self._carry(request, posting))
 
@@ -175,8 +175,8 @@ class GossipClient(Service):
             self._encoded = (request.message, self._wire.encode(request.message))
         self._node.counters.bytes_sent += len(self._encoded[1])
         if request.push:
-            return self._poster.push(request.address, self._encoded[1])
-        return Deferred.fromCoroutine(self._poster.post(request.address, self._encoded[1]))
+            return self._transport.push(request.address, self._encoded[1])
+        return Deferred.fromCoroutine(self._transport.post(request.address, self._encoded[1]))
 
     async def _carry(self, request: OutgoingMessage, posting: Deferred[bytes]) -> None:
         answer = None
@@ -187,32 +187,32 @@ class GossipClient(Service):
         except Exception:
             self._log.failure("A request to {address} failed.", address=request.address)
         if answer is None:
-            # It may be that the node is just handing it over.
+            # Later, because the node may still be in its call of `send`.
             self._reactor.callLater(0, self._finish, request, None)
         else:
             self._finish(request, answer)
 
     async def ask_diagnosis(self, address: str, key: str) -> NodeDiagnosis | NoDiagnosis:
-        """Return what the node at an address knows of an id."""
-        answer = await self._ask(address, ACCOUNT_PATH, self._wire.inquiry(key), self._wire.account_in)
+        """Return what the node at an address knows about an id."""
+        answer = await self._ask(address, DIAGNOSIS_PATH, self._wire.encode_inquiry(key), self._wire.decode_diagnosis)
         return NoDiagnosis(address, address, answer) if isinstance(answer, str) else answer
 
     async def ask_claims(self, address: str, keys: Sequence[str]) -> list[ClaimLease | None] | None:
-        """Return the claims that the node at an address holds of keys, in their order; None without an answer."""
-        leases_in = partial(self._wire.leases_in, count=len(keys))
-        answer = await self._ask(address, CLAIMS_PATH, self._wire.inquiry(keys), leases_in)
+        """Return the node's claim of each key, in the order of the keys; None if the node does not answer."""
+        leases_in = partial(self._wire.decode_leases, count=len(keys))
+        answer = await self._ask(address, CLAIMS_PATH, self._wire.encode_inquiry(keys), leases_in)
         return None if isinstance(answer, str) else answer
 
     async def ask_report(self, address: str) -> NodeReport | str:
-        """Return what the node at an address reports about itself; without an answer the reason, a clause about it."""
-        return await self._ask(address, NODES_PATH, self._wire.question(), self._wire.report_in)
+        """Return the node's report about itself; if it does not answer, a clause about the node that says why."""
+        return await self._ask(address, NODES_PATH, self._wire.encode_question(), self._wire.decode_report)
 
     async def _ask(self, address: str, path: str, question: bytes, decode: Callable[[bytes], _Answer]) -> _Answer | str:
-        """Return the answer of the node at an address, or a clause about it that says why there is none.
+        """Return the decoded answer of the node at an address, or a clause about the node that says why there is none.
 
-        A missing answer is not logged: rounds notice it.
+        A missing answer is not logged, because rounds notice and log it.
         """
-        posting = Deferred.fromCoroutine(self._poster.post(address, question, path))
+        posting = Deferred.fromCoroutine(self._transport.post(address, question, path))
         try:
             return decode(await posting.addTimeout(self._limit_s, self._reactor))
         except TimedOut:
@@ -227,49 +227,51 @@ class GossipClient(Service):
             return refused.reason
 
     async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
-        """Return the consumers of the node at an address when they have acted on something; None without an answer."""
+        """Return the node's consumers when they have applied the awaited change; None if the node does not answer."""
         limit_s = max(awaited.within_s, self._limit_s)
-        awaited = msgspec.structs.replace(awaited, within_s=max(0.0, awaited.within_s - ON_THE_WAY_S))
-        posting = Deferred.fromCoroutine(self._poster.post(address, self._wire.inquiry(awaited), CONSUMERS_PATH))
+        awaited = msgspec.structs.replace(awaited, within_s=max(0.0, awaited.within_s - ANSWER_TRAVEL_S))
+        posting = Deferred.fromCoroutine(
+            self._transport.post(address, self._wire.encode_inquiry(awaited), CONSUMERS_PATH)
+        )
         try:
-            return self._wire.consumers_in(await posting.addTimeout(limit_s, self._reactor))
+            return self._wire.decode_consumers(await posting.addTimeout(limit_s, self._reactor))
         except (TimedOut, Unanswered, RefusedByPeer, MessageRefused):
             return None
 
     async def _answer(self, request: OutgoingMessage, posting: Deferred[bytes]) -> Message | None:
-        """Return the answer; None if there is none, which is noted as a problem of the peer."""
+        """Return the answer; None if there is no valid one, which is noted as a problem of the peer."""
         address, problems = request.address, self._problems
         try:
             answer = await posting.addTimeout(request.limit_s, self._reactor)
             self._node.counters.bytes_received += len(answer)
             received = self._wire.decode(answer)
         except TimedOut:
-            problems.out_of_reach(address, f"does not answer within {request.limit_s:.3g} s")
+            problems.note_unreachable(address, f"does not answer within {request.limit_s:.3g} s")
         except Unreachable as unreachable:
-            problems.out_of_reach(address, unreachable.text)
+            problems.note_unreachable(address, unreachable.text)
         except Unanswered as unanswered:
-            problems.trouble(address, "answers", unanswered.text, kind=unanswered.kind)
+            problems.note_problem(address, "answers", unanswered.text, kind=unanswered.kind)
         except RefusedByPeer as refusing:
             self._refused(address, refusing.refusal)
         except MessageRefused as refused:
-            problems.refused(address, "answers", refused)
+            problems.note_refusal(address, "answers", refused)
         except Unsendable as unsendable:
-            problems.trouble(address, "answers", f"needs {unsendable}", kind="unsendable")
+            problems.note_problem(address, "answers", f"needs {unsendable}", kind="unsendable")
         else:
-            problems.fine(address, "reach")
-            problems.understood(address, "answers", received.interval_s, self._wire.interval_s)
+            problems.note_no_problem(address, "reach")
+            problems.note_valid_message(address, "answers", received.interval_s, self._wire.interval_s)
             return received.message
         return None
 
     def _refused(self, address: str, refusal: PeerRefusal) -> None:
-        """Find out why, so that both nodes say the same, and once where both ask."""
+        """Note a peer's refusal, with the same reason as the peer notes, so that it is one problem for both nodes."""
         try:
             if refusal.wire is not None and refusal.cluster is not None:
                 self._wire.check(refusal.wire, refusal.cluster)
         except MessageRefused as refused:
-            self._problems.refused(address, "answers", refused)
+            self._problems.note_refusal(address, "answers", refused)
         else:
-            self._problems.trouble(address, "answers", f"refuses this node: {refusal.message}", kind=refusal.code)
+            self._problems.note_problem(address, "answers", f"refuses this node: {refusal.message}", kind=refusal.code)
 
     def _finish(self, request: OutgoingMessage, answer: Message | None) -> None:
         del self._under_way[request]

@@ -1,7 +1,7 @@
-"""Finds the configured peers: a seed is an address, or a name that resolves to several, which may change.
+"""Discovery of the configured peers: a seed is an address, or a name that resolves to several changing addresses.
 
-Names are looked up at the start and every half minute. Addresses that were found are kept while a name cannot be
-looked up: an unreachable name server must not stop the cluster.
+Names are looked up at the start and every half minute. The addresses found last stay in use while a look-up fails: an
+unreachable name server must not stop the cluster.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from zope.interface import implementer
 from bender.net.addresses import host_port, split_host_port
 
 #: Seconds between two look-ups of a name.
-AGAIN_S = 30
+LOOK_UP_INTERVAL_S = 30
 
-#: Seconds until a name without addresses is looked up again: its machine may be starting.
-SOONER_S = 5
+#: Seconds until a name without addresses is looked up again, because its machine may be starting.
+RETRY_INTERVAL_S = 5
 
 
 class LocatingNode(Protocol):
-    """The methods of a node that are used here."""
+    """The methods of a node that `Seeds` calls."""
 
     def set_seed_addresses(self, seed: str, addresses: Sequence[str]) -> None: ...
 
@@ -47,7 +47,7 @@ class LocatingNode(Protocol):
 
 
 class Seeds(Service):
-    """Keeps `node` informed where its seeds, each `host:port`, are."""
+    """Gives `node` the present addresses of its seeds, each a `host:port`."""
 
     _log = Logger()
 
@@ -58,7 +58,7 @@ class Seeds(Service):
         self._watching: dict[str, Deferred[None]] = {}
 
     def startService(self) -> None:
-        """Pass on addresses at once, and those of names as soon as they are found."""
+        """Give the node the seeds that are addresses at once, and the addresses of names when they are found."""
         super().startService()
         for seed in self._seeds:
             self._begin(seed)
@@ -69,7 +69,7 @@ class Seeds(Service):
             self._end(seed)
 
     def replace(self, seeds: Sequence[str]) -> None:
-        """Try these seeds from now on, and no others. Nothing is begun where the service does not run (any more)."""
+        """Replace the seeds. Does nothing if the service does not run."""
         if not self.running:
             return
         before, self._seeds = self._seeds, tuple(dict.fromkeys(seeds))
@@ -82,7 +82,7 @@ class Seeds(Service):
                 self._node.begin_round([seed])
 
     def _begin(self, seed: str) -> bool:
-        """Return True if the seed is an address; a name is looked up from now on."""
+        """Begin to use a seed: look a name up regularly from now on. Return True if it is an address."""
         host, port = split_host_port(seed)
         if _is_one_machine(host):
             self._node.set_seed_addresses(seed, [seed])
@@ -106,23 +106,23 @@ class Seeds(Service):
                 elif not found and not missing:
                     self._log.warn("{seed} does not resolve to any address.", seed=seed)
                 known, missing = found or known, not found
-                await deferLater(self._reactor, AGAIN_S if found else SOONER_S)
+                await deferLater(self._reactor, LOOK_UP_INTERVAL_S if found else RETRY_INTERVAL_S)
 
     def _report_addresses(self, seed: str, known: list[str], found: list[str]) -> None:
         self._log.info("{seed} resolves to {addresses}.", seed=seed, addresses=", ".join(found))
         try:
             self._node.set_seed_addresses(seed, found)
-            # At the start this is what the node waits for, with a whole interval to the next round.
+            # A starting node waits for its peers, and the next regular round may be an interval away.
             self._node.begin_round([address for address in found if address not in known])
         except Exception:
             self._log.failure("Passing on the addresses of {seed} failed.", seed=seed)
 
     async def _look_up(self, host: str, port: int) -> list[str]:
-        """Return the addresses of a name, in order; none if there are none, or the look-up fails."""
-        finding = _Finding(Deferred())
+        """Return the sorted addresses of a name; none if it has none, or the look-up fails."""
+        resolution = _Resolution(Deferred())
         try:
-            IReactorPluggableNameResolver(self._reactor).nameResolver.resolveHostName(finding, host, port)
-            return await finding.found.addTimeout(AGAIN_S, self._reactor)
+            IReactorPluggableNameResolver(self._reactor).nameResolver.resolveHostName(resolution, host, port)
+            return await resolution.found.addTimeout(LOOK_UP_INTERVAL_S, self._reactor)
         except CancelledError:
             raise
         except TimedOut:
@@ -134,14 +134,14 @@ class Seeds(Service):
 
 @implementer(IResolutionReceiver)
 @define
-class _Finding:
-    """The addresses that were found of a name. `found` can be cancelled before it is complete."""
+class _Resolution:
+    """The addresses of a name. `found` fires with them when the look-up is complete, and can be cancelled before."""
 
     found: Deferred[list[str]]
     addresses: set[str] = field(factory=set)
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """Nothing is to be done yet."""
+        """Do nothing: no address is known yet."""
 
     def addressResolved(self, address: IAddress) -> None:
         if isinstance(address, IPv4Address | IPv6Address):

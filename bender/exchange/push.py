@@ -1,12 +1,12 @@
-"""The short way for pushes: one HTTP request and its answer, at both ends without what makes HTTP general.
+"""The short path for pushes: HTTP requests and answers of one fixed form, without general HTTP code at either end.
 
-A push stands between a change at one node and its event at the others, and all CPU on its way is delay, for the next
-peer as well. It is a `POST` like any other, and any HTTP server can answer it; but it is written in one piece, on a
-connection of its own, and always looks the same, and so do most answers. Measured, at 200 registrations a second: treq
-takes 0.2 ms for it and Twisted's web as much, here it is 0.04 and 0.02 ms.
+Events at the other nodes wait for a push, and all its CPU time delays them, also at the next peer. A push is a normal
+`POST`, which any HTTP server can answer. But it is written in one piece, on a connection of its own, and always has the
+same form, and so do most answers. Measured at 200 registrations a second: treq and Twisted's web take 0.2 ms each for a
+push, this module 0.04 and 0.02 ms.
 
-This module does not handle anything else: a server leaves it to Twisted, and a client gives up, because the next
-round comes within an interval and goes the long way. There, too, it is found out what is wrong with a peer.
+This module handles no other form: a server leaves other requests to Twisted, and a client gives up on other answers,
+because the next round sends the same through the general code within an interval. Rounds also find problems of peers.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from twisted.python.failure import Failure
 
 from bender.net.eager_write import eager_writer
 
-#: An answer to a push says how far a few ledgers have come, which takes some hundred bytes.
+#: The most bytes of an answer to a push. It has the versions of a few ledgers, in some hundred bytes.
 ANSWER_BYTES_MAX = 64 * 1024
 
-#: Seconds that a connection is kept without a push. The other side ends it after twice as long.
+#: Seconds that a connection is kept without a push. The other end closes it after twice as long.
 IDLE_S_MAX = 30
 
 _REQUEST = b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
@@ -35,20 +35,20 @@ _ANSWER = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
 _LOOKS_LIKE_A_REQUEST = re.compile(
     rb"POST ([!-~]+) HTTP/1\.1\r\nHost: [!-~]+\r\nContent-Type: [!-~]+\r\nContent-Length: ([0-9]{1,9})\r\n\r\n"
 )
-# From the long way there are other headers as well.
+# Answers of the general HTTP code have other headers as well.
 _LOOKS_LIKE_AN_ANSWER = re.compile(
     rb"HTTP/1\.1 200 OK\r\n(?:[^\r\n]+\r\n)*?Content-Length: ([0-9]{1,9})\r\n(?:[^\r\n]+\r\n)*\r\n"
 )
 
 
 class UnexpectedAnswer(Exception):
-    """The answer is not one that a node gives to a push."""
+    """The answer does not have the form of a node's answer to a push."""
 
 
-def body_of(read: bytes, at: int, path: bytes) -> tuple[bytes, int] | None:
-    """Return the body of the request for `path` that begins at `at`, and where it ends.
+def parse_push(read: bytes, at: int, path: bytes) -> tuple[bytes, int] | None:
+    """Return the body of the push to `path` that begins at `at`, and its end; None if there is no complete push.
 
-    None if the request does not look like that, or is not complete: it goes the long way.
+    Other requests are for the general HTTP code.
     """
     head = _LOOKS_LIKE_A_REQUEST.match(read, at)
     if head is None or head[1] != path or len(read) < (end := head.end() + int(head[2])):
@@ -56,16 +56,16 @@ def body_of(read: bytes, at: int, path: bytes) -> tuple[bytes, int] | None:
     return read[head.end() : end], end
 
 
-def answer(status: int, reason: bytes, media_type: bytes, body: bytes) -> bytes:
-    """Return an answer as bytes."""
+def encode_answer(status: int, reason: bytes, media_type: bytes, body: bytes) -> bytes:
+    """Return an HTTP answer as bytes."""
     return _ANSWER % (status, reason, media_type, len(body), body)
 
 
 class PushConnection(Protocol):
-    """A connection with one request at a time on it. `ended` is called with it when it is no more."""
+    """A connection for one request at a time. It calls `on_end` with itself when it is closed or lost."""
 
-    def __init__(self, ended: Callable[[PushConnection], None]) -> None:
-        self._ended = ended
+    def __init__(self, on_end: Callable[[PushConnection], None]) -> None:
+        self._on_end = on_end
         self._answer: Deferred[bytes] | None = None
         self._read = b""
         self.used_at = 0.0
@@ -77,14 +77,14 @@ class PushConnection(Protocol):
         self._write = eager_writer(self.transport)
 
     def ask(self, request: bytes) -> Deferred[bytes]:
-        """Send a request and return the body of its answer. Cancelling or failing ends the connection."""
+        """Send a request; the result is the body of its answer. Failure or cancellation ends the connection."""
         self._read = b""
         self._answer = Deferred(lambda _: self.end())
         self._write(request)
         return self._answer
 
     def end(self) -> None:
-        """At once: what still waits to be sent is for a request that failed."""
+        """Close the connection at once: unsent bytes are those of a failed request."""
         transport: Any = self.transport
         self._answer = None
         transport.abortConnection()
@@ -105,13 +105,13 @@ class PushConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         answer, self._answer = self._answer, None
-        self._ended(self)
+        self._on_end(self)
         if answer is not None:
             answer.errback(reason)
 
 
 class PushConnections:
-    """The connections to peers at `host:port`, one to each."""
+    """The connections for pushes, one to each peer's `host:port`."""
 
     def __init__(self, seconds: Callable[[], float], endpoint: Callable[[str], IStreamClientEndpoint]) -> None:
         self._seconds = seconds
@@ -119,9 +119,9 @@ class PushConnections:
         self._connections: dict[str, PushConnection] = {}
 
     def post(self, address: str, path: bytes, media_type: bytes, body: bytes) -> Deferred[bytes]:
-        """Send a request and return the body of its answer. Fails with `UnexpectedAnswer`, or as connections do.
+        """Send a request; the result is the body of its answer, or `UnexpectedAnswer` or the connection's error.
 
-        Where there is a connection the request is written when this returns.
+        If there is a connection already, the request has been written when this returns.
         """
         request = _REQUEST % (path, address.encode("ascii"), media_type, len(body), body)
         connection = self._connections.pop(address, None)
@@ -136,7 +136,7 @@ class PushConnections:
         return self._keep(await connection.ask(request), address, connection)
 
     def _keep(self, answer: bytes, address: str, connection: PushConnection) -> bytes:
-        """Let a connection whose answer came take the next request."""
+        """Keep a connection, whose answer is complete, for the next request; return the answer."""
         connection.used_at = self._seconds()
         self._connections[address] = connection
         return answer
@@ -152,6 +152,6 @@ class PushConnections:
             del self._connections[address]
 
     def close(self) -> None:
-        """End the idle connections."""
+        """Close the idle connections."""
         for connection in list(self._connections.values()):
             connection.end()

@@ -1,11 +1,12 @@
-"""The half of the exchange that answers: `POST /exchange` brings a message, and its answer is one.
+"""The server half of the exchange. `POST /exchange` has a message in its body, and is answered with a message.
 
-`POST /account` brings an id, and its answer is what this node knows of it. `POST /claims` brings many ids, and its
-answer has the time that this node's claim of each has left. `POST /nodes` is answered with what this node reports about
-itself, and `POST /consumers` with its consumers, as soon as they have acted on what the request names.
+- `POST /account` has an id, and is answered with this node's diagnosis of it.
+- `POST /claims` has many ids, and is answered with the time that this node's claim of each has left.
+- `POST /nodes` is answered with this node's report about itself.
+- `POST /consumers` is answered with this node's consumers, when they have applied the change that the request names.
 
-A request that is no message of this cluster's is refused with a sentence in JSON, and its sender named in the log. It
-must never keep the body of a request that is larger than any message, nor write one to a file, as Twisted would.
+A request that is not a valid message of this cluster is refused with a sentence in JSON, and its sender is logged. The
+server must never keep a body that is larger than any message, or write one to a file, as Twisted would.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from bender.core.node_report import NodeReport
 from bender.exchange import push
 from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.transport import (
-    ACCOUNT_PATH,
     CLAIMS_PATH,
     CONSUMERS_PATH,
+    DIAGNOSIS_PATH,
     MEDIA_TYPE,
     NODES_PATH,
     PATH,
@@ -46,29 +47,29 @@ from bender.net.fair_turns import Turns, Urgency
 from bender.net.http_server import BROWSER_HEADERS, PacedChannel, PacedSite, PlainRequest
 from bender.node.counters import Counters
 
-#: Seconds without a byte after which a connection is closed. It is longer than peers keep an idle one.
+#: Seconds without a byte after which a connection is closed: longer than peers keep an idle connection.
 IDLE_S_MAX = 60
 
-#: Connections at a time: one for the rounds and one for the pushes of each of 2,000 peers, and as many for inquiries
-#: and for those that are lost without a sign.
+#: The most connections at a time: for each of 2,000 peers, one for rounds and one for pushes, and the same number for
+#: inquiries and for connections that were lost without notice.
 CONNECTIONS_MAX = 8_000
 
-#: Bytes of messages that have not come completely: 16 of the largest.
+#: The most bytes of all incomplete messages: 16 of the largest.
 HELD_BYTES_MAX = 256 * 1024 * 1024
 
-#: The default port of the API, for clients that came to the wrong port.
+#: The default port of the API, for the error to clients at the wrong port.
 API_PORT = 1729
 
 _CLIENTS = f"clients use the port of --api, {API_PORT} by default"
 
 _PATH = PATH.encode()
-_PATHS = frozenset({_PATH, *(path.encode() for path in (ACCOUNT_PATH, CLAIMS_PATH, NODES_PATH, CONSUMERS_PATH))})
+_PATHS = frozenset({_PATH, *(path.encode() for path in (DIAGNOSIS_PATH, CLAIMS_PATH, NODES_PATH, CONSUMERS_PATH))})
 
-#: What is larger comes in pieces and takes its time anyway.
+#: The most bytes of a push that is answered on the short path. Larger requests arrive in several parts anyway.
 PUSH_BYTES_MAX = 64 * 1024
 
-#: For a peer that does not use TLS, at a node that does. Other refusals say what a node is; this one has no need to.
-NO_TLS = push.answer(
+#: The answer to a peer that does not use TLS, at a node that does. It needs no wire version and cluster.
+NO_TLS = push.encode_answer(
     http.BAD_REQUEST,
     http.RESPONSES[http.BAD_REQUEST],
     REFUSAL_TYPE,
@@ -81,7 +82,7 @@ _CODES = {http.CONFLICT: "CONFLICT", http.REQUEST_ENTITY_TOO_LARGE: "TOO_LARGE",
 
 
 class AnsweringNode(Protocol):
-    """The methods of a node that are used here."""
+    """The methods of a node that `GossipServer` calls."""
 
     @property
     def counters(self) -> Counters: ...
@@ -101,7 +102,7 @@ _Subject = TypeVar("_Subject")
 
 
 class GossipServer:
-    """Answers peers."""
+    """Answers the requests of peers."""
 
     _log = Logger()
     _klein = Klein()
@@ -112,7 +113,7 @@ class GossipServer:
         self._problems = problems
 
     def site(self, reactor: IReactorTime, turns: Turns | None = None) -> PeerSite:
-        """Return what peers connect to; `turns` are those of all that takes time at the node."""
+        """Return the factory of peers' connections. `turns` share the reactor among all work of the node."""
         resource = _Paths(self._klein.resource(), self._node.counters)
         return PeerSite(resource, reactor, turns or Turns(reactor), self._problems, self._answer)
 
@@ -121,38 +122,42 @@ class GossipServer:
         """Answer a message with a message."""
         return _respond(request, *self._answer(request.content.read(), request.getClientAddress().host))
 
-    @_klein.route(ACCOUNT_PATH, methods=["POST"])
+    @_klein.route(DIAGNOSIS_PATH, methods=["POST"])
     def diagnose(self, request: PeerRequest) -> bytes:
-        """Answer with what this node knows of an id, for a peer that was asked to explain it."""
+        """Answer with this node's diagnosis of an id, for a peer whose client requests an explanation."""
         wire, node = self._wire, self._node
-        return self._inform(request, wire.inquired, lambda key: wire.account_out(node.diagnose(key)))
+        return self._answer_question(
+            request, wire.decode_key_inquiry, lambda key: wire.encode_diagnosis(node.diagnose(key))
+        )
 
     @_klein.route(CLAIMS_PATH, methods=["POST"])
     def claims(self, request: PeerRequest) -> bytes:
-        """Answer with the time that this node's claims have left, for a peer that was asked for those of all nodes."""
+        """Answer with the time that this node's claims have left, for a peer whose client requests all claims."""
         wire, node = self._wire, self._node
-        return self._inform(request, wire.claims_inquired, lambda keys: wire.leases_out(node.claim_leases(keys)))
+        return self._answer_question(
+            request, wire.decode_claims_inquiry, lambda keys: wire.encode_leases(node.claim_leases(keys))
+        )
 
     @_klein.route(NODES_PATH, methods=["POST"])
     def report(self, request: PeerRequest) -> bytes:
-        """Answer with what this node reports about itself, for a peer that was asked for all nodes."""
+        """Answer with this node's report about itself, for a peer whose client lists all nodes."""
         wire, node = self._wire, self._node
-        return self._inform(request, wire.check_question, lambda _: wire.report_out(node.own_report()))
+        return self._answer_question(request, wire.check_question, lambda _: wire.encode_report(node.own_report()))
 
     @_klein.route(CONSUMERS_PATH, methods=["POST"])
     async def consumers(self, request: PeerRequest) -> bytes:
-        """Answer with this node's consumers, for a peer that waits for them."""
+        """Answer with this node's consumers when they have applied a change, for a peer that waits for them."""
         try:
-            awaited = self._wire.awaited(request.content.read())
+            awaited = self._wire.decode_consumers_inquiry(request.content.read())
         except MessageRefused as refused:
             return _respond(request, *self._refuse(refused, request.getClientAddress().host))
         consumers = await self._node.wait_for_consumers(awaited)
-        return _respond(request, http.OK, MEDIA_TYPE, self._wire.consumers_out(consumers))
+        return _respond(request, http.OK, MEDIA_TYPE, self._wire.encode_consumers(consumers))
 
-    def _inform(
+    def _answer_question(
         self, request: PeerRequest, decode: Callable[[bytes], _Subject], answer: Callable[[_Subject], bytes]
     ) -> bytes:
-        """Answer a question that can be answered at once, or refuse it; `decode` raises `MessageRefused`."""
+        """Answer a question at once, or refuse it if `decode` raises `MessageRefused`."""
         try:
             subject = decode(request.content.read())
         except MessageRefused as refused:
@@ -167,7 +172,7 @@ class GossipServer:
             return self._refuse(refused, host)
         answer = self._node.receive(received.message)
         address = received.message.sender.address
-        self._problems.understood(address, "asks", received.interval_s, self._wire.interval_s)
+        self._problems.note_valid_message(address, "asks", received.interval_s, self._wire.interval_s)
         encoded = self._wire.encode(answer)
         counters = self._node.counters
         counters.received += 1
@@ -177,7 +182,7 @@ class GossipServer:
 
     def _refuse(self, refused: MessageRefused, host: str) -> tuple[int, bytes, bytes]:
         address = refused.sender.address if refused.sender else host
-        self._problems.refused(address, "asks", refused)
+        self._problems.note_refusal(address, "asks", refused)
         status = _STATUSES.get(type(refused), http.BAD_REQUEST)
         message = f"the sender {refused.reason}"
         refusal = PeerRefusal(_CODES[status], message, WIRE_VERSION, self._wire.cluster)
@@ -198,9 +203,9 @@ class GossipServer:
 
 
 class _Paths(Resource):
-    """Stands before Klein, which logs a traceback for each path that is not UTF-8.
+    """Refuses unknown paths before Klein, which logs a traceback for each path that is not UTF-8.
 
-    A browser, which sends what a web page has made, gets no further: no peer is one.
+    It also refuses browsers, because they send what a web page chooses, and no peer is a browser.
     """
 
     isLeaf = True
@@ -211,7 +216,7 @@ class _Paths(Resource):
         self._counters = counters
 
     def render(self, request: server.Request) -> Any:
-        """Return a body, or that there will be one later."""
+        """Return the body of the answer, or `NOT_DONE_YET` if it comes later."""
         if any(request.requestHeaders.hasHeader(name) for name in BROWSER_HEADERS):
             self._counters.count_denied("FORBIDDEN")
             text = f"this port is for peers alone, and not for browsers: {_CLIENTS}"
@@ -229,7 +234,7 @@ def _respond_with(request: server.Request, status: int, refusal: PeerRefusal) ->
 
 
 def _respond(request: server.Request, status: int, media_type: bytes, body: bytes) -> bytes:
-    """Set all of an answer but the body, which is returned. Set its length, or Twisted would send it in chunks."""
+    """Set the status and headers of an answer, and return its body. With a length, Twisted sends it without chunks."""
     request.setResponseCode(status)
     request.responseHeaders.setRawHeaders(b"Content-Type", [media_type])
     request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
@@ -237,7 +242,7 @@ def _respond(request: server.Request, status: int, media_type: bytes, body: byte
 
 
 class PeerRequest(PlainRequest):
-    """One request, whose body is kept in memory and no longer than a message can be."""
+    """One request, whose body is kept in memory, up to the size of the largest message."""
 
     content: BytesIO
     _too_large = False
@@ -256,9 +261,9 @@ class PeerRequest(PlainRequest):
             self.content.write(data)
 
     def _refuse(self) -> None:
-        """End the connection with a bare status: no node sends so much, and nothing else need understand why."""
+        """Close the connection with a status alone: no node sends such a body, so no reason is needed."""
         self._too_large = True
-        self.channel.site.too_large(self.getClientAddress().host)  # type: ignore[attr-defined]
+        self.channel.site.note_too_large(self.getClientAddress().host)  # type: ignore[attr-defined]
         self.channel.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         self.channel.loseConnection()
 
@@ -268,20 +273,20 @@ class PeerRequest(PlainRequest):
 
 
 class PeerChannel(PacedChannel):
-    """One connection. Pushes that come in one piece are answered at once."""
+    """One connection. A push that is complete when it is read is answered on the short path."""
 
     site: PeerSite
     urgency = Urgency.PEER
 
     def answer_at_once(self, held: bytes, at: int) -> int | None:
-        """Answer a push, and leave all else to Twisted."""
-        pushed = push.body_of(held, at, _PATH)
+        """Answer a push and return its end; return None for any other request, which is for Twisted."""
+        pushed = push.parse_push(held, at, _PATH)
         if pushed is None or pushed[1] - at >= PUSH_BYTES_MAX:
             return None
         body, end = pushed
         self.resetTimeout()
         status, media_type, content = self.site.answer(body, self.transport.getPeer().host)
-        self.write_at_once(push.answer(status, http.RESPONSES[status], media_type, content))
+        self.write_at_once(push.encode_answer(status, http.RESPONSES[status], media_type, content))
         return end
 
 
@@ -311,18 +316,21 @@ class PeerSite(PacedSite):
     def no_place_response(self) -> bytes:
         text = f"{self.places.used} connections of peers are open here, the maximum: close some, or try again"
         content = msgspec.json.encode(PeerRefusal("BUSY", text))
-        return push.answer(429, b"Too Many Requests", REFUSAL_TYPE, content)
+        return push.encode_answer(429, b"Too Many Requests", REFUSAL_TYPE, content)
 
-    def refused_tls(self, host: str, clause: str) -> None:
+    def note_refused_tls(self, host: str, clause: str) -> None:
         """Note that a peer could not connect with TLS."""
-        self._problems.trouble(host, "asks", f"cannot connect with TLS: {clause}", kind=f"tls: {clause}")
+        self._problems.note_problem(host, "asks", f"cannot connect with TLS: {clause}", kind=f"tls: {clause}")
 
     def note_tls(self, host: str, encrypted: bool) -> None:
         """Note whether a peer uses TLS, at a node that prefers it."""
         if encrypted:
-            self._problems.fine(host, "tls")
+            self._problems.note_no_problem(host, "tls")
         else:
-            self._problems.trouble(host, "tls", "does not use TLS yet: start it with --peer-tls-mode prefer")
+            self._problems.note_problem(host, "tls", "does not use TLS yet: start it with --peer-tls-mode prefer")
 
-    def too_large(self, host: str) -> None:
-        self._problems.trouble(host, "asks", f"sends more than {BODY_BYTES_MAX} bytes", kind=MessageTooLarge.__name__)
+    def note_too_large(self, host: str) -> None:
+        """Note that a peer has sent a body that is larger than any message."""
+        self._problems.note_problem(
+            host, "asks", f"sends more than {BODY_BYTES_MAX} bytes", kind=MessageTooLarge.__name__
+        )

@@ -1,11 +1,11 @@
 """HTTP with peers, as lean as treq and Twisted allow, and bounded.
 
-A push passes here between a change at one node and its event at another, two hundred times a second and more; what
-each request would do without being asked for (cookies, redirects, parsing its URL anew) is left out. Measured without
-the network: treq's own part of a request takes 15 µs that way instead of 46.
+A node sends two hundred requests a second and more, and events at other nodes wait for them. So everything that treq
+would do without being asked (cookies, redirects, parsing the URL again) is left out. Measured without the network,
+treq's part of a request takes 15 µs this way instead of 46.
 
-This module knows nothing of messages. It must never keep a connection whose last request was not answered in full, and
-never read without end.
+This module does not know the content of messages. It must never keep a connection whose last request was not answered
+completely, and must never read without a limit.
 """
 
 from __future__ import annotations
@@ -39,40 +39,39 @@ from bender.tls.connections import PeersTls, tls_clause
 PATH = "/exchange"
 _PATH = PATH.encode()
 
-#: The path for asking a node what it knows of one id.
-ACCOUNT_PATH = "/account"
+#: The path of the question what a node knows about one id.
+DIAGNOSIS_PATH = "/account"
 
-#: The path for asking it for its claims of many ids, with the time that each has left.
+#: The path of the question for its claims of many ids, with the time that each has left.
 CLAIMS_PATH = "/claims"
 
-#: The path for asking it what it reports about itself.
+#: The path of the question for its report about itself.
 NODES_PATH = "/nodes"
 
-#: The path for asking it for its consumers, when they have acted on something.
+#: The path of the question for its consumers, when they have applied a change.
 CONSUMERS_PATH = "/consumers"
 
-#: Media types of messages, and of the sentence that says why one is refused.
+#: The media types of messages, and of refusals.
 MEDIA_TYPE = b"application/msgpack"
 REFUSAL_TYPE = b"application/json"
 
-#: Status line and headers, of which ours have 150 bytes.
+#: The most bytes of a status line with headers. A node sends 150.
 HEADERS_BYTES_MAX = 16 * 1024
 
-#: A refusal says why in one sentence; more than this is not from a node.
+#: The most bytes of a refusal, which has one sentence as its reason.
 REFUSAL_BYTES_MAX = 1024
 
-#: Idle connections kept to one peer: for the rounds, and for the pushes that come between.
+#: The most idle connections to one peer that are kept.
 IDLE_CONNECTIONS_MAX = 2
 
-#: How long. It is less than the time after which the other side closes them, so that no request meets a closing door.
+#: Seconds that they are kept. The other end keeps them longer, so that it closes none when a request arrives.
 IDLE_S_MAX = 30
 
 
 class Unanswered(Exception):
-    """A request got no answer that could be used.
+    """A request got no usable answer.
 
-    `kind` says what was wrong in a word, the same as long as the same is wrong, and the text is a clause about the
-    peer that begins with a verb.
+    `kind` identifies the problem, and `text` describes it in a clause about the peer that begins with a verb.
     """
 
     def __init__(self, kind: str, text: str) -> None:
@@ -89,7 +88,7 @@ class Unreachable(Unanswered):
 
 
 class PeerRefusal(msgspec.Struct, omit_defaults=True):
-    """Why a node does not answer a request, and what it is itself."""
+    """The reason why a node refuses a request, with its own wire version and cluster."""
 
     code: str
     message: str
@@ -98,7 +97,7 @@ class PeerRefusal(msgspec.Struct, omit_defaults=True):
 
 
 class RefusedByPeer(Exception):
-    """The peer gave a reason for not answering."""
+    """The peer refused a request, and gave a reason."""
 
     def __init__(self, refusal: PeerRefusal) -> None:
         super().__init__(refusal.message)
@@ -106,11 +105,11 @@ class RefusedByPeer(Exception):
 
 
 class Endless(Exception):
-    """More bytes came in answer to one request than any node sends."""
+    """A peer sent more bytes after one request than any answer has."""
 
 
 class PeerTransport:
-    """Posts bodies to peers at `host:port`, and brings back theirs. It keeps connections that are in order."""
+    """Posts bodies to peers at `host:port`, and returns the bodies of their answers. Good connections stay open."""
 
     def __init__(self, reactor: Reactor, response_bytes_max: int, tls: PeersTls | None = None) -> None:
         self._response_bytes_max = response_bytes_max
@@ -130,9 +129,9 @@ class PeerTransport:
         self._client = HTTPClient(agent, self._cookies, data_to_body_producer=EagerBody)
 
     async def post(self, address: str, body: bytes, path: str = PATH) -> bytes:
-        """Send a body and return that of the answer. Raises `Unanswered` or `RefusedByPeer`, with the reason.
+        """Send a body and return the body of the answer. Raises `Unanswered` or `RefusedByPeer`, with the reason.
 
-        Cancelled at any time, or failing, it ends the connection: nothing is sent after what was not answered.
+        Failure or cancellation closes the connection, so that nothing is sent after an unanswered request.
         """
         try:
             response = await self._client.post(
@@ -150,14 +149,14 @@ class PeerTransport:
             raise _unanswered(error) from error
 
     def push(self, address: str, body: bytes) -> Deferred[bytes]:
-        """Send a small body in a tenth of the time; the answer is expected to be small and in order."""
+        """Send a small body in a tenth of the time of `post`. The answer must be small and have the usual form."""
         return self._pushes.post(address, _PATH, MEDIA_TYPE, body).addErrback(_failed_push)
 
     async def _content(self, response: Any) -> bytes:
         bytes_max = self._bytes_max(response)
         if not bytes_max:
             response.deliverBody(_Unwanted())
-            what = f"status {response.code} and {_shown(_header(response, b'Content-Type')) or 'no content'}"
+            what = f"status {response.code} and {_printable(_header(response, b'Content-Type')) or 'no content'}"
             raise Unanswered(f"status {response.code}", f"answers with {what}")
         received = BodyCollector(bytes_max, Endless)
         response.deliverBody(received)
@@ -167,7 +166,7 @@ class PeerTransport:
         return content
 
     def _bytes_max(self, response: Any) -> int:
-        """Return how many bytes of an answer are read; 0 if it cannot be one of a node."""
+        """Return the most bytes of an answer to read; 0 if it cannot be the answer of a node."""
         if isinstance(response.original, GzipDecoder) or _header(response, b"Content-Encoding"):
             return 0  # no node does that, and treq would inflate without bounds
         media_type = _header(response, b"Content-Type")
@@ -176,13 +175,13 @@ class PeerTransport:
         return REFUSAL_BYTES_MAX if media_type == REFUSAL_TYPE else 0
 
     def close(self) -> None:
-        """End the idle connections."""
+        """Close the idle connections."""
         self._pushes.close()
         self._pool.closeCachedConnections()
 
 
 class _Unwanted(Protocol):
-    """Ends the connection instead of reading the body."""
+    """Closes the connection instead of reading the body."""
 
     def connectionMade(self) -> None:
         if self.transport is not None:
@@ -190,7 +189,7 @@ class _Unwanted(Protocol):
 
 
 class _NoCookies(IndexableCookieJar):
-    """Peers set no cookies; those of another server would be kept, and sent back to it."""
+    """A cookie jar that stays empty. Peers set no cookies, and those of other servers must not be kept."""
 
     def add_cookie_header(self, request: object) -> None:
         pass
@@ -200,7 +199,7 @@ class _NoCookies(IndexableCookieJar):
 
 
 class _Connection(ProtocolWrapper):
-    """A connection to a peer, which ends when more comes back to a request than can be an answer."""
+    """A connection to a peer that is closed if more bytes arrive after a request than any answer has."""
 
     def __init__(self, factory: _Connections, protocol: IProtocol) -> None:
         super().__init__(factory, protocol)
@@ -208,7 +207,7 @@ class _Connection(ProtocolWrapper):
         self._left = factory.bytes_max
 
     def write(self, data: bytes) -> None:
-        """A part of a request."""
+        """Write a part of a request, and allow the bytes of a new answer."""
         self._left = self._bytes_max
         super().write(data)
 
@@ -220,7 +219,7 @@ class _Connection(ProtocolWrapper):
             self.loseConnection()
 
     def loseConnection(self) -> None:
-        """At once: what still waits to be sent is for a request that failed, and a peer that hangs never reads it."""
+        """Close at once: unsent bytes are those of a failed request, and a peer that hangs never reads them."""
         self.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -228,27 +227,27 @@ class _Connection(ProtocolWrapper):
 
 
 class _Connections(WrappingFactory[_Connection]):
-    """Makes such connections."""
+    """The factory of `_Connection`."""
 
     protocol = _Connection
     noisy = False
 
     def __init__(self, factory: Any, bytes_max: int) -> None:
         super().__init__(factory)
-        factory.noisy = False  # or each attempt to reach a peer that is down would be two lines of the log
+        factory.noisy = False  # otherwise each attempt to reach a peer that is down would log two lines
         self.bytes_max = bytes_max
 
 
 @implementer(IStreamClientEndpoint)
 @frozen
 class _Endpoint:
-    """The endpoint at which a peer listens."""
+    """The endpoint of a peer, whose connections have a limit for each answer."""
 
     endpoint: IStreamClientEndpoint
     bytes_max: int
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Fires with the protocol that `protocolFactory` makes, because that is what the pool keeps."""
+        """Connect; the result is the protocol that `protocolFactory` makes, because the pool keeps that."""
         connected: Deferred[Any] = self.endpoint.connect(_Connections(protocolFactory, self.bytes_max))
         return connected.addCallback(attrgetter("wrappedProtocol"))
 
@@ -267,8 +266,8 @@ def _refusal(content: bytes) -> PeerRefusal:
         refusal = msgspec.json.decode(content, type=PeerRefusal)
     except (ValueError, RecursionError):
         return PeerRefusal("UNKNOWN", "without a reason")
-    cluster = None if refusal.cluster is None else _shown(refusal.cluster)
-    return PeerRefusal(_shown(refusal.code), _shown(refusal.message), refusal.wire, cluster)
+    cluster = None if refusal.cluster is None else _printable(refusal.cluster)
+    return PeerRefusal(_printable(refusal.code), _printable(refusal.message), refusal.wire, cluster)
 
 
 def _header(response: Any, name: bytes) -> bytes:
@@ -276,14 +275,14 @@ def _header(response: Any, name: bytes) -> bytes:
     return values[0]
 
 
-def _shown(text: str | bytes) -> str:
-    """Return text of a peer, made fit for a line of the log."""
+def _printable(text: str | bytes) -> str:
+    """Return the first 200 characters of a peer's text; those that could damage the log are replaced by `?`."""
     decoded = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     return "".join(character if character.isprintable() else "?" for character in decoded[:200])
 
 
 def _unanswered(error: BaseException) -> Exception:
-    """Return the error that describes a failure in terms of the peer."""
+    """Return the `Unanswered` or `CancelledError` that describes a failure."""
     cause = root_cause(error)
     if isinstance(cause, (CancelledError, ConnectingCancelledError)):
         return CancelledError()
@@ -293,7 +292,7 @@ def _unanswered(error: BaseException) -> Exception:
         return Unanswered("rubbish", "does not give the length of its answer")
     clause = tls_clause(cause)
     if clause is not None:
-        return Unanswered(f"tls: {clause}", f"cannot be reached with TLS: {_shown(clause)}")
+        return Unanswered(f"tls: {clause}", f"cannot be reached with TLS: {_printable(clause)}")
     if cause is error or isinstance(cause, ConnectionClosed):
-        return Unreachable(f"does not answer ({_shown(failure_clause(cause))})")
+        return Unreachable(f"does not answer ({_printable(failure_clause(cause))})")
     return Unanswered("rubbish", "does not speak HTTP")

@@ -1,8 +1,8 @@
-"""Messages as bytes: MessagePack in an envelope that says the wire version, the cluster and the sender.
+"""Messages as bytes: MessagePack in an envelope with the wire version, the cluster and the sender.
 
-Whatever the network brings is bounded here, in size, in count and in range, and becomes typed messages or is refused
-whole: nothing behind this module meets a value that no node could have sent. It must never let an exception but
-`MessageRefused` out for bytes from the network, and it never decides what a message means.
+Bytes from the network are checked here: their size, the number of elements and the range of each value. They become a
+typed message or are refused completely, so other modules never get a value that no node could have sent. For bytes
+from the network, this module must raise only `MessageRefused`. It never decides what a message means.
 
     envelope  [version, cluster, interval_s, [incarnation, name, address, api_port], payload]
     payload   the message's parts as an array, or the same deflated in a binary string
@@ -14,9 +14,9 @@ whole: nothing behind this module meets a value that no node could have sent. It
     question  [version, cluster], answered by [incarnation, name, address, api_port, version of bender, ready, uptime_s,
               digest, registrations, [[name, address, state, lag_s], …]]
 
-Arrays grow at their end only. A node ignores what it does not know there and fills in what is missing, and so two wire
-versions in a row understand each other; any other two refuse each other. Numbers in ascending order travel as steps,
-each counted from the one before, so that their order need not be checked.
+New versions add elements only at the end of arrays. A node ignores unknown elements there and uses defaults for missing
+ones, so two consecutive wire versions understand each other; any other two refuse each other. Ascending numbers are
+sent as steps, which are the differences to the number before, so that their order need not be checked.
 """
 
 from __future__ import annotations
@@ -64,24 +64,24 @@ from bender.exchange.wire_schema import (
     WireVersion,
 )
 
-#: The wire version of this node. It understands the one before and the one after, too.
+#: The wire version of this node. It also understands the version before and the version after.
 WIRE_VERSION = 1
 
-#: A message on the network. The core cuts what it sends into pages of about 1 MiB; the largest that it cannot cut is
-#: one bucket of configuration, whose bodies are text and deflate to a fifth or less.
+#: The most bytes of a message on the network. The core divides what it sends into pages of about 1 MiB. It cannot
+#: divide one bucket of configuration, whose bodies are text and compress to a fifth or less.
 BODY_BYTES_MAX = 16 * 1024 * 1024
 
-#: What a message may inflate to. An attacker can make a node allocate as much at once.
+#: The most bytes of a decompressed payload. An attacker can make a node allocate this much at once.
 PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
 
-#: Smaller payloads are sent as they are: a push should not wait for what saves a local network a few packets.
-#: Measured at this size: 10 µs to deflate it to a fifth.
+#: Smaller payloads are not compressed: a push should not wait for compression, which saves a local network a few
+#: packets. Measured at this size: 10 µs to compress it to a fifth.
 DEFLATE_OVER_BYTES = 4 * 1024
 
 #: The fastest. On a page of registrations: a tenth of its size in 0.3 ms, where the default takes 1 ms for 13 % less.
 DEFLATE_LEVEL = 1
 
-#: Values of which one object each is kept. The incarnations and ttls in use are few; more come from a defect.
+#: The most incarnations, and the most ttls, that are kept as shared objects. There are few; more come from a defect.
 SHARED_MAX = 10_000
 
 _Numbered = TypeVar("_Numbered", Entry, Copy)
@@ -110,7 +110,7 @@ _consumer_inquiries = msgspec.msgpack.Decoder(WireInquiry[Awaited])
 _consumers = msgspec.msgpack.Decoder(tuple[ConsumerState, ...])
 _binaries = msgspec.msgpack.Decoder(bytes)
 
-# One object for each that is known, because ends are many.
+# One shared object for each known reason, because there are many ends.
 _REASONS: dict[str | None, str] = {CHECK_FAILED: CHECK_FAILED}
 
 #: A MessagePack value that begins with one of these is a binary string.
@@ -119,10 +119,10 @@ _BINARY = (0xC4, 0xC5, 0xC6)
 
 @frozen
 class Wire:
-    """The language of one cluster: what `encode` writes, `decode` reads at every other node of it.
+    """The codec of one cluster: `decode` reads what `encode` wrote at another node of the cluster.
 
-    It keeps one object of each incarnation and ttl that it has read, because every claim refers to some, and a node
-    keeps hundreds of thousands of claims: that is 56 bytes less for each.
+    It shares one object for each incarnation and ttl that it has read. A node keeps hundreds of thousands of claims,
+    and this saves 56 bytes for each.
     """
 
     cluster: str
@@ -147,7 +147,7 @@ class Wire:
         return body
 
     def decode(self, body: bytes) -> Received:
-        """Decode a message. Raises `MessageRefused`, in one of its forms, and nothing else."""
+        """Decode a message. Raises only `MessageRefused` and its subclasses."""
         if len(body) > self.body_bytes_max:
             raise MessageTooLarge(f"sends {len(body)} bytes, which is more than {self.body_bytes_max}")
         envelope = _envelope(body)
@@ -163,20 +163,20 @@ class Wire:
             raise Malformed(f"sends an invalid message ({error})", sender) from error
         return Received(message, envelope.interval_s)
 
-    def inquiry(self, subject: str | Sequence[str] | Awaited) -> bytes:
-        """Encode a question for an account of an id, consumers when they have acted on something, or claims of keys."""
+    def encode_inquiry(self, subject: str | Sequence[str] | Awaited) -> bytes:
+        """Encode a question for the diagnosis of an id, the claims of keys, or consumers that have applied a change."""
         return _encoded((WIRE_VERSION, self.cluster, subject))
 
-    def inquired(self, body: bytes) -> str:
-        """Return the id that is asked about. Raises `MessageRefused`."""
+    def decode_key_inquiry(self, body: bytes) -> str:
+        """Return the id of a question for its diagnosis. Raises `MessageRefused`."""
         return self._subject(_key_inquiries, body)
 
-    def claims_inquired(self, body: bytes) -> list[str]:
-        """Return the keys of which this node's claims are asked for. Raises `MessageRefused`."""
+    def decode_claims_inquiry(self, body: bytes) -> list[str]:
+        """Return the keys of a question for this node's claims. Raises `MessageRefused`."""
         return self._subject(_claim_inquiries, body)
 
-    def awaited(self, body: bytes) -> Awaited:
-        """Return what the consumers of this node are to have acted on. Raises `MessageRefused`."""
+    def decode_consumers_inquiry(self, body: bytes) -> Awaited:
+        """Return the change that a question for this node's consumers waits for. Raises `MessageRefused`."""
         return self._subject(_consumer_inquiries, body)
 
     def _subject(self, decoder: msgspec.msgpack.Decoder[WireInquiry[_Decoded]], body: bytes) -> _Decoded:
@@ -184,49 +184,49 @@ class Wire:
         self.check(inquiry.version, inquiry.cluster)
         return inquiry.subject
 
-    def question(self) -> bytes:
-        """Encode the question what a node reports about itself."""
+    def encode_question(self) -> bytes:
+        """Encode a question for a node's report about itself."""
         return _encoded((WIRE_VERSION, self.cluster))
 
     def check_question(self, body: bytes) -> None:
-        """Raise `MessageRefused` if a body is not that question, or comes from another cluster."""
+        """Raise `MessageRefused` if a body is not a question for this node's report, or is from another cluster."""
         question = _decoded(_questions, body, "sends an invalid request")
         self.check(question.version, question.cluster)
 
     @staticmethod
-    def report_out(report: NodeReport) -> bytes:
-        """Encode the answer with what this node reports about itself."""
+    def encode_report(report: NodeReport) -> bytes:
+        """Encode the answer with this node's report."""
         hears = [(heard.node, heard.address, heard.state, heard.lag_s) for heard in report.hears]
         return _encoded((*msgspec.structs.astuple(report)[:-1], hears))
 
     @staticmethod
-    def report_in(body: bytes) -> NodeReport:
-        """Return what the node reports about itself that sent an answer. Raises `Malformed`."""
+    def decode_report(body: bytes) -> NodeReport:
+        """Return the report in an answer. Raises `Malformed`."""
         received = _decoded(_nodes, body, "sends an invalid report")
         hears = tuple(HeardPeer(peer.node, peer.address, peer.state, peer.lag_s) for peer in received.hears)
         return NodeReport(**msgspec.structs.asdict(received) | {"hears": hears})
 
     @staticmethod
-    def consumers_out(consumers: Iterable[ConsumerState]) -> bytes:
-        """Encode the answer with consumers. Reports are left out where it would be too large for a peer."""
-        told = [*consumers]
-        encoded = _encoded(told)
+    def encode_consumers(consumers: Iterable[ConsumerState]) -> bytes:
+        """Encode the answer with consumers, without their reports if it would be too large for a peer."""
+        listed = [*consumers]
+        encoded = _encoded(listed)
         if len(encoded) <= BODY_BYTES_MAX:
             return encoded
-        return _encoded([msgspec.structs.replace(consumer, report=None) for consumer in told])
+        return _encoded([msgspec.structs.replace(consumer, report=None) for consumer in listed])
 
     @staticmethod
-    def consumers_in(body: bytes) -> tuple[ConsumerState, ...]:
+    def decode_consumers(body: bytes) -> tuple[ConsumerState, ...]:
         """Return the consumers in an answer. Raises `Malformed`."""
         return _decoded(_consumers, body, "sends an invalid list of consumers")
 
     @staticmethod
-    def leases_out(leases: Iterable[ClaimLease | None]) -> bytes:
-        """Encode the answer with the claims of this node."""
+    def encode_leases(leases: Iterable[ClaimLease | None]) -> bytes:
+        """Encode the answer with the claims of this node, None for a key without one."""
         return _encoded([None if each is None else (each.ttl_s, each.left_s, each.speaks) for each in leases])
 
     @staticmethod
-    def leases_in(body: bytes, count: int) -> list[ClaimLease | None]:
+    def decode_leases(body: bytes, count: int) -> list[ClaimLease | None]:
         """Return the claims in the answer to a question about `count` keys. Raises `Malformed`."""
         leases = _decoded(_leases, body, "sends an invalid list of claims")
         if len(leases) != count:
@@ -234,17 +234,17 @@ class Wire:
         return [None if each is None else ClaimLease(each.ttl_s, each.left_s, each.speaks) for each in leases]
 
     @staticmethod
-    def account_out(account: NodeDiagnosis) -> bytes:
-        """Encode the answer with an account."""
+    def encode_diagnosis(account: NodeDiagnosis) -> bytes:
+        """Encode the answer with a diagnosis."""
         return _encoded(account)
 
     @staticmethod
-    def account_in(body: bytes) -> NodeDiagnosis:
+    def decode_diagnosis(body: bytes) -> NodeDiagnosis:
         """Return the diagnosis in an answer. Raises `Malformed`."""
         return _decoded(_accounts, body, "sends an invalid diagnosis")
 
     def check(self, version: int, cluster: str) -> None:
-        """Raise `MessageRefused` if nodes with this wire version and of this cluster do not talk to this one."""
+        """Raise `MessageRefused` if this node does not talk to nodes of this wire version and cluster."""
         _check_version(version)
         if cluster != self.cluster:
             raise OtherCluster(f"belongs to cluster {cluster!a}, but this node belongs to {self.cluster!r}")
@@ -278,7 +278,7 @@ class Wire:
         )
 
     def _delta_in(self, delta: WireDelta) -> Delta:
-        incarnation = self._one(delta.incarnation)
+        incarnation = self._shared_incarnation(delta.incarnation)
         added: list[Entry | Copy] = []
         n = delta.base
         for entry in delta.added:
@@ -295,11 +295,11 @@ class Wire:
         return Delta(incarnation, delta.since, delta.base, delta.version, delta.reach, tuple(added), removed, live)
 
     def _copies_in(self, node: int, delta: WireDelta, added: list[Entry | Copy]) -> int:
-        """Put the copies in their places; the n of the last one."""
+        """Insert the copies of a delta into `added`, sorted by n. Return the n of the last copy."""
         n = delta.base
         for copy in delta.copies:
             n += copy.step
-            added.append(Copy(node, n, self._one(copy.of_node), copy.of_n, copy.checksum))
+            added.append(Copy(node, n, self._shared_incarnation(copy.of_node), copy.of_n, copy.checksum))
         added.sort(key=attrgetter("n"))
         if any(one.n == other.n for one, other in pairwise(added)):
             raise Malformed("sends two entries with the same position")
@@ -309,21 +309,21 @@ class Wire:
         ttl_s = self._ttls.setdefault(entry.ttl_s, entry.ttl_s)
         roots = entry.roots
         if entry.body is None:
-            nodes = [self._one(root_node) for root_node in roots[::2]]
+            nodes = [self._shared_incarnation(root_node) for root_node in roots[::2]]
             pairs = tuple(zip(nodes, roots[1::2], strict=True))
             return End(node, n, entry.key, ttl_s, entry.rev, pairs, _REASONS.get(entry.reason, entry.reason))
         if not roots:
             # The same two objects in both places, not equal ones.
             return Claim(node, n, entry.key, entry.body, ttl_s, entry.rev, node, n)
         root_node, root_n = roots
-        return Claim(node, n, entry.key, entry.body, ttl_s, entry.rev, self._one(root_node), root_n)
+        return Claim(node, n, entry.key, entry.body, ttl_s, entry.rev, self._shared_incarnation(root_node), root_n)
 
-    def _one(self, incarnation: int) -> int:
+    def _shared_incarnation(self, incarnation: int) -> int:
         return self._incarnations.setdefault(incarnation, incarnation)
 
 
 def _decoded(decoder: msgspec.msgpack.Decoder[_Decoded], body: bytes, otherwise: str) -> _Decoded:
-    """Decode a body. Raises `Malformed`, which begins with `otherwise` and gives the reason."""
+    """Decode a body. Raises `Malformed`, whose reason begins with `otherwise`."""
     try:
         return decoder.decode(body)
     except (ValueError, RecursionError) as error:
@@ -380,7 +380,7 @@ def _heads_in(message: WireMessage) -> dict[int, Head] | None:
     }
 
 
-# Tuples and not the structs above: they are made in a third of the time, and may be shorter.
+# Tuples and not the structs of `wire_schema`: they are made in a third of the time, and may be shorter.
 
 
 def _message_out(message: Message) -> tuple[Any, ...]:
@@ -400,7 +400,7 @@ def _message_out(message: Message) -> tuple[Any, ...]:
         message.buckets,
         [(s.key, s.rev, s.incarnation, s.at_ms, s.author, s.body, s.lasts_s, s.age_s) for s in message.settings],
         {node: head.checksum for node, head in heads.items() if head.checksum is not None},
-        # Of a crowded bucket of configuration alone.
+        # Only for a part of a large bucket of configuration.
         *((message.known[:ITEMS_MAX], message.window, message.partial) if _is_of_a_part(message) else ()),
     )
 
@@ -415,18 +415,18 @@ def _delta_out(delta: Delta) -> tuple[Any, ...]:
     copies = [entry for entry in delta.added if isinstance(entry, Copy)]
     return (
         *(delta.incarnation, delta.since, delta.base, delta.version, delta.reach),
-        [_entry_out(entry, before) for before, entry in _with_the_one_before(delta.base, entries)],
+        [_entry_out(entry, before) for before, entry in _with_previous_n(delta.base, entries)],
         _steps(delta.removed),
         None if delta.live is None else (_steps([*delta.live]), [*delta.live.values()]),
         [
             (copy.n - before, copy.of_node, copy.of_n, copy.checksum)
-            for before, copy in _with_the_one_before(delta.base, copies)
+            for before, copy in _with_previous_n(delta.base, copies)
         ],
     )
 
 
-def _with_the_one_before(base: int, entries: Sequence[_Numbered]) -> Iterable[tuple[int, _Numbered]]:
-    """Each with the n that its step is counted from."""
+def _with_previous_n(base: int, entries: Sequence[_Numbered]) -> Iterable[tuple[int, _Numbered]]:
+    """Return the entries, each after the n of the one before, from which its step is counted."""
     return zip(chain((base,), (entry.n for entry in entries)), entries, strict=False)
 
 

@@ -1,4 +1,4 @@
-"""Why a message is refused, and why one cannot be sent."""
+"""The errors of messages that are refused, or that cannot be sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bender.core.messages import Sender
 class MessageRefused(Exception):
     """The bytes are not a message for this node. Nothing was changed.
 
-    `reason` is a clause that begins with a verb, and `sender` is the sender, where that could be read.
+    `reason` is a clause about the sender that begins with a verb. `sender` is None if it could not be read.
     """
 
     def __init__(self, reason: str, sender: Sender | None = None) -> None:
@@ -18,20 +18,20 @@ class MessageRefused(Exception):
 
 
 class Malformed(MessageRefused):
-    """No node sends such a message."""
+    """The message is invalid: no node sends it."""
 
 
 class MessageTooLarge(MessageRefused):
-    """The message is beyond the limits of any node."""
+    """The message is larger than those of any node."""
 
 
 class OtherVersion(MessageRefused):
-    """The wire versions are too far apart."""
+    """The wire versions of the nodes differ by more than one."""
 
 
 class OtherCluster(MessageRefused):
-    """The message is meant for another cluster."""
+    """The message is for another cluster."""
 
 
 class Unsendable(Exception):
-    """A message of this node that peers would refuse."""
+    """A message of this node is so large that peers would refuse it."""

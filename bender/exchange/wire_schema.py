@@ -1,7 +1,7 @@
-"""The parts of messages as MessagePack has them, each with its limits.
+"""The parts of messages in MessagePack, each with its limits.
 
-A part is an array with its fields in this order. Arrays grow at their end only: what an earlier release does not send
-has a default here.
+A part is an array of its fields in this order. New fields are added only at the end of arrays, and have a default,
+because earlier releases do not send them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from bender.core.messages import AGE_S_MAX, ALL_DIGESTS
 from bender.core.peers import PEERS_MAX
 from bender.core.timing import TTL_S_MAX
 
-#: Twice the registrations that a node accepts, because ends are entries too.
+#: The most live entries of a node: twice its registrations, because ends are entries too.
 LIVE_MAX = 2_000_000
 
-#: Entries, removals, roots, settings of one message. The core sends a thousand or so.
+#: The most entries, removals, roots or settings in one message. The core sends about a thousand.
 ITEMS_MAX = 65_536
 
-#: Incarnations that one message speaks of. They are kept for ten minutes after their end.
+#: The most incarnations in one message. Nodes keep each for ten minutes after its end.
 NODES_MAX = 10_000
 
-#: An entry's body. The API takes 4 KiB; the rest is room for what a node adds to it.
+#: The most bytes of an entry's body. The API accepts 4 KiB; the rest is for what a node adds.
 ENTRY_BODY_BYTES_MAX = 16 * 1024
 
 #: `registration/APP/VERSION/HOST/PORT` has up to 800 characters.
@@ -36,7 +36,7 @@ KEY_CHARACTERS_MAX = 1024
 
 NAME_CHARACTERS_MAX = 255
 
-#: Length of the reason of an end. One that a later release adds is kept, and passed on, but read as none.
+#: The most characters of an end's reason. A reason that a later release adds is passed on, but has no effect here.
 REASON_CHARACTERS_MAX = 32
 
 #: The version of bender at a node, such as `1.12.0.dev3`.
@@ -78,7 +78,7 @@ class WireSender(msgspec.Struct, array_like=True, frozen=True):
 
 
 class WireEnvelope(msgspec.Struct, array_like=True, frozen=True):
-    """A message with what tells whether it is for this node."""
+    """A message with the fields that show whether it is for this node."""
 
     version: int
     cluster: _Name
@@ -103,7 +103,7 @@ class WireQuestion(msgspec.Struct, array_like=True, frozen=True):
 
 
 class WireHeard(msgspec.Struct, array_like=True, frozen=True):
-    """A peer as the node sees it that is asked."""
+    """A peer in the report of a node, as that node sees it."""
 
     node: _Name
     address: _Address
@@ -112,7 +112,7 @@ class WireHeard(msgspec.Struct, array_like=True, frozen=True):
 
 
 class WireNode(msgspec.Struct, array_like=True, frozen=True):
-    """What a node reports about itself."""
+    """A node's report about itself."""
 
     incarnation: _Incarnation
     name: _Name
@@ -127,14 +127,14 @@ class WireNode(msgspec.Struct, array_like=True, frozen=True):
 
 
 class WireLease(msgspec.Struct, array_like=True, frozen=True):
-    """The time that a claim has left, of its ttl, and whether it is of the rank that is listed."""
+    """A claim's ttl and the time left of it, and whether the claim has the rank that is listed."""
 
     ttl_s: _Ttl
     left_s: Annotated[float, Meta(ge=0, le=3 * TTL_S_MAX)]
     speaks: bool
 
 
-#: One for each key of a question; None for a key of which the node holds no claim.
+#: A lease for each key of a question; None for a key without a claim at the node.
 WireLeases = Annotated[list[WireLease | None], Meta(max_length=KEYS_ASKED_MAX)]
 
 
@@ -145,9 +145,9 @@ class WireVersion(msgspec.Struct, array_like=True, frozen=True):
 
 
 class WireEntry(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A claim; or, without a body, an end, which may have a reason.
+    """A claim; or, if it has no body, an end, which may have a reason.
 
-    A claim whose root is itself has no roots here, any other one.
+    A claim that is its own root has no `roots` here; any other claim has one.
     """
 
     step: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
@@ -216,7 +216,7 @@ class WireSetting(msgspec.Struct, array_like=True, frozen=True):
 
 
 class WireMessage(msgspec.Struct, array_like=True, frozen=True):
-    """`heads` are versions, `reaches` what has come further than its version, and `checksums` those of whole copies."""
+    """A message. `heads` are versions, `reaches` those ahead of their version, `checksums` those of complete copies."""
 
     heads: _Heads | None
     reaches: _Heads

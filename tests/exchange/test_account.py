@@ -34,13 +34,13 @@ class Asked(ServerCase):
 
     def test_an_id_is_answered_with_an_account(self) -> None:
         """It is what the node says of it."""
-        status, media_type, body = self.call("POST", "/account", self.wire.inquiry(LISTED))
+        status, media_type, body = self.call("POST", "/account", self.wire.encode_inquiry(LISTED))
         self.assertEqual((status, media_type), (200, "application/msgpack"))
-        self.assertEqual(self.wire.account_in(body), self.node.diagnose(LISTED))
+        self.assertEqual(self.wire.decode_diagnosis(body), self.node.diagnose(LISTED))
 
     def test_another_cluster_is_refused(self) -> None:
         """Its ids are not ours."""
-        status, _, body = self.call("POST", "/account", Wire("other", 1.0).inquiry(LISTED))
+        status, _, body = self.call("POST", "/account", Wire("other", 1.0).encode_inquiry(LISTED))
         self.assertEqual((status, b"belongs to cluster 'other'" in body), (409, True))
 
     def test_rubbish_is_refused(self) -> None:
@@ -51,10 +51,10 @@ class Asked(ServerCase):
     def test_many_ids_are_answered_with_claims(self) -> None:
         """Each has its place in the answer, whether the node holds a claim of it or not."""
         keys = ["a", LISTED, "b"]
-        status, media_type, body = self.call("POST", "/claims", self.wire.inquiry(keys))
+        status, media_type, body = self.call("POST", "/claims", self.wire.encode_inquiry(keys))
         self.assertEqual((status, media_type), (200, "application/msgpack"))
         self.assertEqual(msgpack.decode(body), [None, [10.0, 7.5, True], None])
-        self.assertEqual(self.wire.leases_in(body, 3), self.node.claim_leases(keys))
+        self.assertEqual(self.wire.decode_leases(body, 3), self.node.claim_leases(keys))
 
     def test_ids_that_no_peer_sends_are_refused(self) -> None:
         """There are at most a hundred, each with a length that an id can have."""
@@ -63,37 +63,37 @@ class Asked(ServerCase):
             self.assertEqual(self.call("POST", "/claims", body)[0], 400, keys)
         for rubbish in (b"", b"\xc1", msgpack.encode([WIRE_VERSION, "bender"])):
             self.assertEqual(self.call("POST", "/claims", rubbish)[0], 400)
-        self.assertEqual(self.call("POST", "/claims", self.wire.inquiry(["a" * 1024] * 100))[0], 200)
-        self.assertEqual(self.call("POST", "/claims", Wire("other", 1.0).inquiry(["a"]))[0], 409)
+        self.assertEqual(self.call("POST", "/claims", self.wire.encode_inquiry(["a" * 1024] * 100))[0], 200)
+        self.assertEqual(self.call("POST", "/claims", Wire("other", 1.0).encode_inquiry(["a"]))[0], 409)
 
     def test_a_node_reports_about_itself(self) -> None:
         """To peers of its cluster that ask for it, also of a later release."""
-        status, media_type, body = self.call("POST", "/nodes", self.wire.question())
+        status, media_type, body = self.call("POST", "/nodes", self.wire.encode_question())
         self.assertEqual((status, media_type), (200, "application/msgpack"))
-        self.assertEqual(msgpack.decode(self.wire.question()), [WIRE_VERSION, "bender"])
+        self.assertEqual(msgpack.decode(self.wire.encode_question()), [WIRE_VERSION, "bender"])
         self.assertEqual(msgpack.decode(body), REPORT)
-        self.assertEqual(self.wire.report_in(body), self.node.own_report())
+        self.assertEqual(self.wire.decode_report(body), self.node.own_report())
         self.assertEqual(self.call("POST", "/nodes", msgpack.encode([2, "bender", "more"]))[0], 200)
 
     def test_others_that_ask_a_node_about_itself_are_refused(self) -> None:
         """Questions of another cluster, of an unknown wire version, and of an invalid form."""
         for rubbish in (b"", b"\xc1", msgpack.encode([WIRE_VERSION]), msgpack.encode(["bender", 1])):
             self.assertEqual(self.call("POST", "/nodes", rubbish)[0], 400)
-        for question in (Wire("other", 1.0).question(), msgpack.encode([3, "bender"])):
+        for question in (Wire("other", 1.0).encode_question(), msgpack.encode([3, "bender"])):
             self.assertEqual(self.call("POST", "/nodes", question)[0], 409)
 
     def test_what_is_awaited_is_answered_with_consumers(self) -> None:
         """They are those that the node names, when it does."""
-        status, media_type, body = self.call("POST", "/consumers", self.wire.inquiry(AWAITED))
+        status, media_type, body = self.call("POST", "/consumers", self.wire.encode_inquiry(AWAITED))
         self.assertEqual((status, media_type), (200, "application/msgpack"))
-        self.assertEqual([each.name for each in self.wire.consumers_in(body)], [KEY])
+        self.assertEqual([each.name for each in self.wire.decode_consumers(body)], [KEY])
 
     def test_rubbish_that_awaits_nothing_is_refused(self) -> None:
         """So is what another cluster awaits, or would await for too long."""
         late = AWAITED.__class__(KEY, 1, 1, 61.0)
-        for rubbish in (b"", msgpack.encode([WIRE_VERSION, "bender", KEY]), self.wire.inquiry(late)):
+        for rubbish in (b"", msgpack.encode([WIRE_VERSION, "bender", KEY]), self.wire.encode_inquiry(late)):
             self.assertEqual(self.call("POST", "/consumers", rubbish)[0], 400)
-        self.assertEqual(self.call("POST", "/consumers", Wire("other", 1.0).inquiry(AWAITED))[0], 409)
+        self.assertEqual(self.call("POST", "/consumers", Wire("other", 1.0).encode_inquiry(AWAITED))[0], 409)
 
 
 class Asking(ExchangeOfNodes):
@@ -268,8 +268,8 @@ class Answers(ExchangeCase):
 
     def test_more_claims_than_can_be_asked_for(self) -> None:
         """They are refused, whatever was asked."""
-        self.assertRaises(Malformed, self.wire.leases_in, msgpack.encode([None] * 101), 101)
-        self.assertEqual(len(self.wire.leases_in(msgpack.encode([None] * 100), 100)), 100)
+        self.assertRaises(Malformed, self.wire.decode_leases, msgpack.encode([None] * 101), 101)
+        self.assertEqual(len(self.wire.decode_leases(msgpack.encode([None] * 100), 100)), 100)
 
     def test_a_node_that_does_not_know_of_claims(self) -> None:
         """An earlier release refuses the request."""
@@ -330,8 +330,8 @@ class Answers(ExchangeCase):
     def test_hearing_more_than_a_node_knows(self) -> None:
         """There are at most as many as a node keeps."""
         heard = ["n2", "n2:1", "heard", 0.4]
-        self.assertRaises(Malformed, self.wire.report_in, msgpack.encode([*REPORT[:-1], [heard] * (PEERS_MAX + 1)]))
-        most = self.wire.report_in(msgpack.encode([*REPORT[:-1], [heard] * PEERS_MAX]))
+        self.assertRaises(Malformed, self.wire.decode_report, msgpack.encode([*REPORT[:-1], [heard] * (PEERS_MAX + 1)]))
+        most = self.wire.decode_report(msgpack.encode([*REPORT[:-1], [heard] * PEERS_MAX]))
         self.assertEqual(len(most.hears), PEERS_MAX)
 
     def test_no_report(self) -> None:

@@ -89,7 +89,7 @@ class Rounds(ClientCase):
 
     def test_they_forget_what_is_long_past(self) -> None:
         """A peer of which nothing is heard any more is no longer shown."""
-        self.conditions.trouble(PEER, "asks", "sends rubbish")
+        self.conditions.note_problem(PEER, "asks", "sends rubbish")
         self.client.startService()
         self.network.pass_time(FORGOTTEN_INTERVALS)
         self.assertEqual(self.node.problems, {PEER: None})

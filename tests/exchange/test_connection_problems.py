@@ -14,46 +14,46 @@ class Naming(ExchangeCase):
     def test_a_condition_is_named_once(self) -> None:
         """However often it is seen, there is one line of the log, and the node knows of it."""
         for _ in range(100):
-            self.conditions.trouble(PEER, "answers", "answers with rubbish")
+            self.conditions.note_problem(PEER, "answers", "answers with rubbish")
             self.network.advance(1)
         self.assertEqual(self.lines, [f"Peer {PEER} answers with rubbish."])
         self.assertEqual(self.node.problems, {PEER: "answers with rubbish"})
 
     def test_it_is_the_same_condition_while_its_kind_is_the_same(self) -> None:
         """Details may differ each time."""
-        self.conditions.trouble(PEER, "answers", "answers with rubbish (at byte 3)", kind="rubbish")
-        self.conditions.trouble(PEER, "answers", "answers with rubbish (at byte 5)", kind="rubbish")
+        self.conditions.note_problem(PEER, "answers", "answers with rubbish (at byte 3)", kind="rubbish")
+        self.conditions.note_problem(PEER, "answers", "answers with rubbish (at byte 5)", kind="rubbish")
         self.assertEqual(len(self.lines), 1)
 
     def test_kinds_that_take_turns_are_named_once_each(self) -> None:
         """Two strangers behind one address fill no log either."""
         for _ in range(50):
-            self.conditions.trouble(PEER, "answers", "answers with rubbish", kind="rubbish")
+            self.conditions.note_problem(PEER, "answers", "answers with rubbish", kind="rubbish")
             self.network.advance(1)
-            self.conditions.trouble(PEER, "answers", "answers with HTML", kind="HTML")
+            self.conditions.note_problem(PEER, "answers", "answers with HTML", kind="HTML")
             self.network.advance(1)
         self.assertEqual(self.lines, [f"Peer {PEER} answers with rubbish.", f"Peer {PEER} answers with HTML."])
         self.assertEqual(self.node.problems, {PEER: "answers with rubbish; answers with HTML"})
 
     def test_one_that_took_the_place_of_another_stands_alone(self) -> None:
         """What was not seen for a while, while something else was, is over."""
-        self.conditions.trouble(PEER, "answers", "answers with rubbish", kind="rubbish")
+        self.conditions.note_problem(PEER, "answers", "answers with rubbish", kind="rubbish")
         for _ in range(4):
-            self.conditions.trouble(PEER, "answers", "answers with HTML", kind="HTML")
+            self.conditions.note_problem(PEER, "answers", "answers with HTML", kind="HTML")
             self.network.advance(1)
         self.assertEqual(self.node.problems, {PEER: "answers with HTML"})
 
     def test_ever_new_kinds_are_not_named_without_end(self) -> None:
         """Somebody who thinks of something else each time is named twenty times, and not for ever."""
         for i in range(200):
-            self.conditions.trouble(PEER, "cluster", f"belongs to cluster {i}", kind=f"{i}")
+            self.conditions.note_problem(PEER, "cluster", f"belongs to cluster {i}", kind=f"{i}")
         self.assertEqual(len(self.lines), 20)
 
     def test_topics_stand_beside_each_other(self) -> None:
         """The node is told of all that is wrong with a peer, and each peer has its own."""
-        self.conditions.trouble(PEER, "answers", "answers with rubbish")
-        self.conditions.trouble(PEER, "interval", "has an interval of 2 s")
-        self.conditions.trouble(OTHER, "interval", "has an interval of 3 s")
+        self.conditions.note_problem(PEER, "answers", "answers with rubbish")
+        self.conditions.note_problem(PEER, "interval", "has an interval of 2 s")
+        self.conditions.note_problem(OTHER, "interval", "has an interval of 3 s")
         self.assertEqual(
             self.node.problems,
             {PEER: "answers with rubbish; has an interval of 2 s", OTHER: "has an interval of 3 s"},
@@ -62,10 +62,10 @@ class Naming(ExchangeCase):
     def test_the_cluster_is_one_topic_whoever_asks(self) -> None:
         """A peer of another cluster that asks and is asked is named once."""
         refused = OtherCluster("belongs to cluster 'green', but this node belongs to 'bender'")
-        self.conditions.refused(PEER, "asks", refused)
-        self.conditions.refused(PEER, "answers", refused)
-        self.conditions.refused(PEER, "answers", Malformed("sends an invalid message (1)"))
-        self.conditions.refused(PEER, "answers", Malformed("sends an invalid message (2)"))
+        self.conditions.note_refusal(PEER, "asks", refused)
+        self.conditions.note_refusal(PEER, "answers", refused)
+        self.conditions.note_refusal(PEER, "answers", Malformed("sends an invalid message (1)"))
+        self.conditions.note_refusal(PEER, "answers", Malformed("sends an invalid message (2)"))
         self.assertEqual(
             self.lines,
             [
@@ -78,45 +78,45 @@ class Naming(ExchangeCase):
 class Ending(ExchangeCase):
     def test_a_condition_is_over_when_it_was_absent_for_a_while(self) -> None:
         """Three intervals after it was last seen a good sign ends it, with a line of the log."""
-        self.conditions.trouble(PEER, "answers", "answers with rubbish")
+        self.conditions.note_problem(PEER, "answers", "answers with rubbish")
         self.network.advance(2.9)
-        self.conditions.fine(PEER, "answers")
+        self.conditions.note_no_problem(PEER, "answers")
         self.assertEqual(self.node.problems, {PEER: "answers with rubbish"})
         self.network.advance(0.1)
-        self.conditions.fine(PEER, "answers")
+        self.conditions.note_no_problem(PEER, "answers")
         self.assertEqual(self.node.problems, {PEER: None})
         self.assertEqual(self.lines[1:], [f"No longer the case: peer {PEER} answers with rubbish."])
 
     def test_coming_and_going_is_one_condition(self) -> None:
         """A peer that is good and bad in turn fills no log."""
         for _ in range(50):
-            self.conditions.trouble(PEER, "answers", "answers with rubbish")
+            self.conditions.note_problem(PEER, "answers", "answers with rubbish")
             self.network.advance(1)
-            self.conditions.fine(PEER, "answers")
+            self.conditions.note_no_problem(PEER, "answers")
             self.network.advance(1)
         self.assertEqual(len(self.lines), 1)
 
     def test_another_topic_does_not_end_it(self) -> None:
         """A peer that answers well may have asked badly."""
-        self.conditions.trouble(PEER, "asks", "sends rubbish")
+        self.conditions.note_problem(PEER, "asks", "sends rubbish")
         self.network.advance(10)
-        self.conditions.understood(PEER, "answers", 1.0, 1.0)
+        self.conditions.note_valid_message(PEER, "answers", 1.0, 1.0)
         self.assertEqual(self.node.problems, {PEER: "sends rubbish"})
 
     def test_what_is_not_seen_any_more_is_forgotten(self) -> None:
         """A peer to which nothing is sent any more, and from which nothing comes, is no longer shown."""
-        self.conditions.trouble(PEER, "asks", "sends rubbish")
+        self.conditions.note_problem(PEER, "asks", "sends rubbish")
         self.network.advance(FORGOTTEN_INTERVALS - 1)
-        self.conditions.forget()
+        self.conditions.end_forgotten()
         self.assertEqual(self.node.problems, {PEER: "sends rubbish"})
         self.network.advance(1)
-        self.conditions.forget()
+        self.conditions.end_forgotten()
         self.assertEqual(self.node.problems, {PEER: None})
 
     def test_made_up_addresses_do_not_pile_up(self) -> None:
         """The oldest make room, and are not shown any more."""
         for i in range(ADDRESSES_MAX + 1):
-            self.conditions.trouble(f"10.0.0.{i}:1730", "asks", "sends rubbish")
+            self.conditions.note_problem(f"10.0.0.{i}:1730", "asks", "sends rubbish")
         self.assertIsNone(self.node.problems["10.0.0.0:1730"])
         self.assertEqual(len([text for text in self.node.problems.values() if text]), ADDRESSES_MAX)
 
@@ -125,26 +125,26 @@ class Reach(ExchangeCase):
     def test_a_short_absence_is_not_worth_a_word(self) -> None:
         """A peer that restarts, or a packet that gets lost, is neither logged nor shown."""
         for _ in range(3):
-            self.conditions.out_of_reach(PEER, "does not answer")
+            self.conditions.note_unreachable(PEER, "does not answer")
             self.network.advance(0.9)
-        self.conditions.fine(PEER, "reach")
+        self.conditions.note_no_problem(PEER, "reach")
         self.network.advance(0.9)
-        self.conditions.out_of_reach(PEER, "does not answer")
+        self.conditions.note_unreachable(PEER, "does not answer")
         self.assertEqual(self.lines, [])
         self.assertEqual(self.node.problems, {})
 
     def test_a_long_one_is_named_once(self) -> None:
         """After two intervals, whatever the reasons, with that of the moment."""
         for text in ("does not answer (lost)", "does not answer (refused)", "does not answer within 1 s") * 2:
-            self.conditions.out_of_reach(PEER, text)
+            self.conditions.note_unreachable(PEER, text)
             self.network.advance(1)
         self.assertEqual(self.lines, [f"Peer {PEER} does not answer within 1 s."])
 
     def test_it_does_not_hide_what_else_is_wrong(self) -> None:
         """A peer that answers with rubbish and then not at all has had two conditions, each named once."""
         for _ in range(5):
-            self.conditions.trouble(PEER, "answers", "answers with rubbish")
-            self.conditions.out_of_reach(PEER, "does not answer")
+            self.conditions.note_problem(PEER, "answers", "answers with rubbish")
+            self.conditions.note_unreachable(PEER, "does not answer")
             self.network.advance(1)
         self.assertEqual(self.lines, [f"Peer {PEER} answers with rubbish.", f"Peer {PEER} does not answer."])
 
@@ -153,8 +153,8 @@ class Intervals(ExchangeCase):
     def test_another_interval_is_named_while_it_differs(self) -> None:
         """A peer that is understood may have been started with another interval."""
         for _ in range(5):
-            self.conditions.understood(PEER, "asks", 2.0, 1.0)
+            self.conditions.note_valid_message(PEER, "asks", 2.0, 1.0)
         self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2 s, but this node has 1 s."])
         self.network.advance(3)
-        self.conditions.understood(PEER, "asks", 1.0, 1.0)
+        self.conditions.note_valid_message(PEER, "asks", 1.0, 1.0)
         self.assertEqual(self.node.problems, {PEER: None})

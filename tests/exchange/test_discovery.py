@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bender.exchange.discovery import AGAIN_S, SOONER_S, Seeds
+from bender.exchange.discovery import LOOK_UP_INTERVAL_S, RETRY_INTERVAL_S, Seeds
 from tests.exchange.network import ExchangeCase
 
 SEED = "nodes.example:1730"
@@ -23,7 +23,7 @@ class Addresses(SeedsCase):
         self.assertEqual(
             self.node.seeds, [("10.0.0.2:1730", ["10.0.0.2:1730"]), ("[fd00::2]:1731", ["[fd00::2]:1731"])]
         )
-        self.network.advance(AGAIN_S)
+        self.network.advance(LOOK_UP_INTERVAL_S)
         self.assertEqual(self.network.names.asked, [])
         self.assertEqual(self.network.getDelayedCalls(), [])
 
@@ -55,10 +55,10 @@ class Names(SeedsCase):
         """Every half minute; what changed is told, and a round begins with those that are new."""
         self.network.names.addresses["nodes.example"] = ["10.0.0.2", "10.0.0.3"]
         self.start(SEED)
-        self.network.advance(AGAIN_S)
+        self.network.advance(LOOK_UP_INTERVAL_S)
         self.assertEqual(len(self.node.seeds), 1)
         self.network.names.addresses["nodes.example"] = ["10.0.0.3", "10.0.0.4"]
-        self.network.advance(AGAIN_S - 1)
+        self.network.advance(LOOK_UP_INTERVAL_S - 1)
         self.assertEqual(len(self.node.seeds), 1)
         self.network.advance(1)
         self.assertEqual(self.node.seeds[1:], [(SEED, ["10.0.0.3:1730", "10.0.0.4:1730"])])
@@ -70,9 +70,9 @@ class Names(SeedsCase):
         self.network.names.addresses["nodes.example"] = ["10.0.0.2"]
         self.start(SEED)
         self.network.names.addresses.clear()
-        self.network.pump([AGAIN_S, SOONER_S, SOONER_S])
+        self.network.pump([LOOK_UP_INTERVAL_S, RETRY_INTERVAL_S, RETRY_INTERVAL_S])
         self.network.names.addresses["nodes.example"] = ["10.0.0.2"]
-        self.network.pump([SOONER_S])
+        self.network.pump([RETRY_INTERVAL_S])
         self.assertEqual(len(self.node.seeds), 1)
         self.assertEqual(self.lines[1:], [f"{SEED} does not resolve to any address."])
 
@@ -81,7 +81,7 @@ class Names(SeedsCase):
         self.start(SEED)
         self.assertEqual((self.node.seeds, len(self.lines)), ([], 1))
         self.network.names.addresses["nodes.example"] = ["10.0.0.2"]
-        self.network.advance(SOONER_S)
+        self.network.advance(RETRY_INTERVAL_S)
         self.assertEqual(self.node.seeds, [(SEED, ["10.0.0.2:1730"])])
 
     def test_a_slow_name_holds_up_nobody(self) -> None:
@@ -91,7 +91,7 @@ class Names(SeedsCase):
         names.slow.add("slow.example")
         self.start("slow.example:1730", SEED)
         self.assertEqual([seed for seed, _ in self.node.seeds], [SEED])
-        self.network.pump([AGAIN_S, SOONER_S])
+        self.network.pump([LOOK_UP_INTERVAL_S, RETRY_INTERVAL_S])
         self.assertEqual(names.asked.count("slow.example"), 2)
         names.answer("slow.example")  # both, of which the first comes too late
         self.network.settle()
@@ -107,7 +107,7 @@ class Names(SeedsCase):
         self.node.on_round = fail
         self.start(SEED)
         self.network.names.addresses["nodes.example"] = ["10.0.0.3"]
-        self.network.advance(AGAIN_S)
+        self.network.advance(LOOK_UP_INTERVAL_S)
         self.assertEqual(self.node.seeds[-1], (SEED, ["10.0.0.3:1730"]))
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
@@ -118,7 +118,7 @@ class Names(SeedsCase):
         self.start(SEED)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.network.names.broken = False
-        self.network.advance(SOONER_S)
+        self.network.advance(RETRY_INTERVAL_S)
         self.assertEqual(self.node.seeds, [(SEED, ["10.0.0.2:1730"])])
 
     def test_they_end_with_the_service(self) -> None:
@@ -128,7 +128,7 @@ class Names(SeedsCase):
         service = self.start("slow.example:1730", SEED)
         service.stopService()
         self.network.names.answer("slow.example")
-        self.network.advance(AGAIN_S)
+        self.network.advance(LOOK_UP_INTERVAL_S)
         self.assertEqual([seed for seed, _ in self.node.seeds], [SEED])
         self.assertEqual(self.network.getDelayedCalls(), [])
 
@@ -153,7 +153,7 @@ class Replacing(SeedsCase):
         self.assertEqual(self.node.seeds[1:], [(SEED, []), ("others.example:1730", ["10.0.0.3:1730"])])
         self.assertEqual(self.node.rounds[1:], [["10.0.0.3:1730"]])
         self.network.names.asked.clear()
-        self.network.advance(AGAIN_S)
+        self.network.advance(LOOK_UP_INTERVAL_S)
         self.assertEqual(self.network.names.asked, ["others.example"])
         service.stopService()
         self.assertEqual(self.network.getDelayedCalls(), [])

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import StringTransport
 
 from bender.core.messages import Message, Sender
-from bender.exchange.push import ANSWER_BYTES_MAX, IDLE_S_MAX, body_of
+from bender.exchange.push import ANSWER_BYTES_MAX, IDLE_S_MAX, parse_push
 from bender.exchange.server import GossipServer
 from bender.exchange.transport import PeerTransport, Unanswered, Unreachable
 from tests.exchange.network import HOST, ExchangeCase, Stranger, http_answer
@@ -85,8 +85,8 @@ class Requests(ExchangeCase):
         """Its length must have come; what follows is another request."""
         head = HEAD % length
         expected = (body[:length], 3 + len(head) + length) if length <= len(body) else None
-        self.assertEqual(body_of(b"abc" + head + body, 3, b"/exchange"), expected)
-        self.assertIsNone(body_of(head + body, 0, b"/other"))
+        self.assertEqual(parse_push(b"abc" + head + body, 3, b"/exchange"), expected)
+        self.assertIsNone(parse_push(head + body, 0, b"/other"))
 
 
 class Answers(ExchangeCase):

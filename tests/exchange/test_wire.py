@@ -144,24 +144,24 @@ class Consumers(SynchronousTestCase):
         """They are left out, and who has made them is told."""
         report = Report(("a" * 60_000,))
         many = tuple(ConsumerState(f"c{i}", "n2", True, True, None, 0, 0, report) for i in range(300))
-        told = Wire.consumers_in(Wire.consumers_out(many))
+        told = Wire.decode_consumers(Wire.encode_consumers(many))
         self.assertEqual(told, tuple(msgspec.structs.replace(each, report=None) for each in many))
-        self.assertEqual(Wire.consumers_in(Wire.consumers_out(many[:2])), many[:2])
+        self.assertEqual(Wire.decode_consumers(Wire.encode_consumers(many[:2])), many[:2])
 
     def test_nodes_of_the_version_before(self) -> None:
         """They say nothing of instances, and pass over what they do not know."""
         before = {"name": "c", "node": "n2", "connected": True, "applied": True, "cursor": None, "behind": 0, "at": 0}
-        (told,) = Wire.consumers_in(msgspec.msgpack.encode([{**before, "report": None, "anything": 1}]))
+        (told,) = Wire.decode_consumers(msgspec.msgpack.encode([{**before, "report": None, "anything": 1}]))
         self.assertEqual(told, ConsumerState("c", "n2", True, True, None, 0, 0))
         self.assertEqual((told.instance, told.age_s, told.idle_s), ("", 0.0, 0.0))
-        (sent,) = msgspec.msgpack.decode(Wire.consumers_out([told]))
+        (sent,) = msgspec.msgpack.decode(Wire.encode_consumers([told]))
         self.assertLessEqual(before.items(), sent.items())
 
     def test_an_instance_that_is_none(self) -> None:
         """It would end up in log lines, so it is refused with the rest."""
         for instance in ("a\nb", "a b", "x" * 256):
             bad = ConsumerState("c", "n2", True, True, None, 0, 0, None, instance)
-            self.assertRaises(Malformed, Wire.consumers_in, Wire.consumers_out([bad]))
+            self.assertRaises(Malformed, Wire.decode_consumers, Wire.encode_consumers([bad]))
 
 
 class Unsendables(SynchronousTestCase):

@@ -27,9 +27,9 @@ from bender.exchange.client import GossipClient
 from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.server import GossipServer
 from bender.exchange.transport import (
-    ACCOUNT_PATH,
     CLAIMS_PATH,
     CONSUMERS_PATH,
+    DIAGNOSIS_PATH,
     NODES_PATH,
     PATH,
     PeerRefusal,
@@ -269,15 +269,17 @@ class Honest:
 
     async def answer_peer(self, body: bytes, path: str) -> bytes:
         """Return the answer to a request of an honest peer, or a refusal, like `bender.exchange.server`."""
-        if path == ACCOUNT_PATH:
-            return self.wire.account_out(self.node.diagnose(self.wire.inquired(body)))
+        if path == DIAGNOSIS_PATH:
+            return self.wire.encode_diagnosis(self.node.diagnose(self.wire.decode_key_inquiry(body)))
         if path == CLAIMS_PATH:
-            return self.wire.leases_out(self.node.claim_leases(self.wire.claims_inquired(body)))
+            return self.wire.encode_leases(self.node.claim_leases(self.wire.decode_claims_inquiry(body)))
         if path == NODES_PATH:
             self.wire.check_question(body)
-            return self.wire.report_out(self.node.own_report())
+            return self.wire.encode_report(self.node.own_report())
         if path == CONSUMERS_PATH:
-            return self.wire.consumers_out(await self.node.wait_for_consumers(self.wire.awaited(body)))
+            return self.wire.encode_consumers(
+                await self.node.wait_for_consumers(self.wire.decode_consumers_inquiry(body))
+            )
         status, _, answer = self._server._answer(body, self.address)
         if status != 200:
             refusal = msgspec.json.decode(answer, type=PeerRefusal)

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from bender.core.peers import PEERS_MAX
 from bender.core.timing import LEDGER_KEPT_S, TTL_S_MAX, Timing
 from bender.exchange.connection_problems import FORGOTTEN_INTERVALS
-from bender.exchange.transport import ACCOUNT_PATH, CLAIMS_PATH, CONSUMERS_PATH, NODES_PATH, Unreachable
+from bender.exchange.transport import CLAIMS_PATH, CONSUMERS_PATH, DIAGNOSIS_PATH, NODES_PATH, Unreachable
 from bender.exchange.wire import BODY_BYTES_MAX, Wire
 from bender.exchange.wire_errors import MessageRefused
 from tests.hostile.clients import Api, Clients, Watcher, listed
@@ -102,7 +102,7 @@ class Hostile(Stranger):
             if share < 0.1:
                 return None
             raise Unreachable("refuses connections")
-        if path == ACCOUNT_PATH:
+        if path == DIAGNOSIS_PATH:
             return self._peer.account()
         if path == CLAIMS_PATH:
             return self._peer.leases()
@@ -216,7 +216,7 @@ class Storm:
         self.figures.others += 1
         peer = self.peer
         for make, path in (
-            (peer.inquiry, ACCOUNT_PATH),
+            (peer.inquiry, DIAGNOSIS_PATH),
             (peer.claims_inquiry, CLAIMS_PATH),
             (peer.question, NODES_PATH),
             (peer.awaited, CONSUMERS_PATH),

@@ -47,10 +47,10 @@ _requests = st.builds(
         [
             _MESSAGE,
             _WIRE.encode(FULL),
-            _WIRE.inquiry(LISTED),
-            _WIRE.inquiry([LISTED]),
-            _WIRE.question(),
-            _WIRE.inquiry(Awaited("a")),
+            _WIRE.encode_inquiry(LISTED),
+            _WIRE.encode_inquiry([LISTED]),
+            _WIRE.encode_question(),
+            _WIRE.encode_inquiry(Awaited("a")),
             b"",
             b"xyz",
         ]

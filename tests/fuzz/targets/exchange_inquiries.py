@@ -67,27 +67,29 @@ _statuses = st.builds(
     hears=st.lists(_heard, max_size=2).map(tuple),
 )
 NEAR = damaged(
-    _keys.map(_WIRE.inquiry)
-    | st.builds(Awaited, _keys, st.integers(0, 2**63), st.integers(0, 2**63), st.floats(0, 60)).map(_WIRE.inquiry)
-    | st.lists(_consumers, max_size=3).map(Wire.consumers_out)
-    | _accounts.map(Wire.account_out)
-    | st.lists(_keys, max_size=3).map(_WIRE.inquiry)
-    | st.lists(st.none() | _leases, max_size=3).map(Wire.leases_out)
-    | st.just(_WIRE.question())
-    | _statuses.map(Wire.report_out)
+    _keys.map(_WIRE.encode_inquiry)
+    | st.builds(Awaited, _keys, st.integers(0, 2**63), st.integers(0, 2**63), st.floats(0, 60)).map(
+        _WIRE.encode_inquiry
+    )
+    | st.lists(_consumers, max_size=3).map(Wire.encode_consumers)
+    | _accounts.map(Wire.encode_diagnosis)
+    | st.lists(_keys, max_size=3).map(_WIRE.encode_inquiry)
+    | st.lists(st.none() | _leases, max_size=3).map(Wire.encode_leases)
+    | st.just(_WIRE.encode_question())
+    | _statuses.map(Wire.encode_report)
 )
 
 
 def fuzz(sent: bytes) -> None:
     """Bytes are refused as `MessageRefused`, or are equal after they are decoded, encoded and decoded again."""
-    _check(sent, _WIRE.inquired, _WIRE.inquiry)
-    _check(sent, _WIRE.awaited, _WIRE.inquiry)
-    _check(sent, Wire.consumers_in, Wire.consumers_out)
-    _check(sent, Wire.account_in, Wire.account_out)
-    _check(sent, _WIRE.claims_inquired, _WIRE.inquiry)
-    _check(sent, lambda body: Wire.leases_in(body, 1), Wire.leases_out)
-    _check(sent, _WIRE.check_question, lambda _: _WIRE.question())
-    _check(sent, Wire.report_in, Wire.report_out)
+    _check(sent, _WIRE.decode_key_inquiry, _WIRE.encode_inquiry)
+    _check(sent, _WIRE.decode_consumers_inquiry, _WIRE.encode_inquiry)
+    _check(sent, Wire.decode_consumers, Wire.encode_consumers)
+    _check(sent, Wire.decode_diagnosis, Wire.encode_diagnosis)
+    _check(sent, _WIRE.decode_claims_inquiry, _WIRE.encode_inquiry)
+    _check(sent, lambda body: Wire.decode_leases(body, 1), Wire.encode_leases)
+    _check(sent, _WIRE.check_question, lambda _: _WIRE.encode_question())
+    _check(sent, Wire.decode_report, Wire.encode_report)
 
 
 def _check(sent: bytes, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]) -> None:

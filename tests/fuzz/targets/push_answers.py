@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from bender.exchange.push import ANSWER_BYTES_MAX, PushConnection, answer, body_of
+from bender.exchange.push import ANSWER_BYTES_MAX, PushConnection, encode_answer, parse_push
 from tests.fuzz.documents import damaged
 from tests.fuzz.target import in_pieces
 
@@ -28,7 +28,7 @@ WORDS = (
 
 _bodies = st.binary(max_size=40)
 _answers = st.builds(
-    answer, st.sampled_from([200, 200, 200, 404, 500]), st.sampled_from([b"OK", b"No"]), st.just(b"a/b"), _bodies
+    encode_answer, st.sampled_from([200, 200, 200, 404, 500]), st.sampled_from([b"OK", b"No"]), st.just(b"a/b"), _bodies
 )
 _requests = _bodies.map(
     lambda body: (
@@ -40,7 +40,7 @@ NEAR = st.lists(damaged(_answers | _requests), min_size=1, max_size=2).map(b"".j
 
 _LENGTH = re.compile(rb"\r\nContent-Length: ([0-9]+)\r\n")
 
-EXAMPLES = (answer(200, b"OK", b"a/b", b"ab") + b"c",)
+EXAMPLES = (encode_answer(200, b"OK", b"a/b", b"ab") + b"c",)
 
 
 def fuzz(sent: bytes) -> None:
@@ -83,8 +83,8 @@ def _asked(pieces: list[bytes]) -> tuple[str, bytes]:
 
 def _check_request(sent: bytes) -> None:
     """The server accepts a request only if it is complete."""
-    found = body_of(sent, 0, b"/exchange")
+    found = parse_push(sent, 0, b"/exchange")
     if found is not None:
         body, end = found
-        assert sent[:end].endswith(b"\r\n\r\n" + body) and body_of(sent[: end - 1], 0, b"/exchange") is None
-        assert body_of(b"POST " + sent, 5, b"/exchange") == (body, end + 5)
+        assert sent[:end].endswith(b"\r\n\r\n" + body) and parse_push(sent[: end - 1], 0, b"/exchange") is None
+        assert parse_push(b"POST " + sent, 5, b"/exchange") == (body, end + 5)

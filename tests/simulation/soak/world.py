@@ -108,14 +108,14 @@ class PlainNetwork(Network):
 
     def _learned(self, exchange: Exchange, answer: Answer) -> None:
         problems = self._processes[exchange.node.name].problems
-        problems.fine(exchange.request.address, "reach")
+        problems.note_no_problem(exchange.request.address, "reach")
         interval_s = self._cluster.interval_s
-        problems.understood(exchange.request.address, "answers", interval_s, interval_s)
+        problems.note_valid_message(exchange.request.address, "answers", interval_s, interval_s)
 
     def _failed(self, exchange: Exchange) -> None:
         if not exchange.over and exchange.node.life is exchange.life:
             problems = self._processes[exchange.node.name].problems
-            problems.out_of_reach(exchange.request.address, "does not answer")
+            problems.note_unreachable(exchange.request.address, "does not answer")
         super()._failed(exchange)
 
 
@@ -175,7 +175,7 @@ class SoakCluster(Cluster):
 
     def _begin_round(self, process: Process) -> None:
         process.node.begin_round(partners(process.node.addresses(), self.random.random))
-        process.problems.forget()
+        process.problems.end_forgotten()
 
     def _do(
         self,
