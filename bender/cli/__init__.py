@@ -1,8 +1,8 @@
 """`bender`, the command line: query a registry, change it, and run registered commands.
 
-Its commands are shells of `bender.client`, `bender.run`, `bender.deploy` and `bender.declared`. The output is made for
-people on a terminal, plain columns elsewhere, and with `--json` the answer of the API. The exit status is 0 for
-success, 1 for failure, and 2 for an invalid command line.
+The commands use `bender.client`, `bender.run`, `bender.deploy` and `bender.declared`. Output to a terminal is formatted
+for people, other output has plain columns, and with `--json` the output is the answer of the API. The exit status is 0
+for success, 1 for failure, and 2 for an invalid command line.
 """
 
 import gc
@@ -15,8 +15,8 @@ __all__ = ["bender", "main"]
 
 
 def main() -> None:
-    """Run the command that this process was started with."""
-    # Its imports make no garbage, and to look for some takes a tenth of the time of a short command. What runs longer
-    # has the collector started again with its reactor.
+    """Run the command line of this process, and end the process with its exit status."""
+    # The imports of a command make no garbage, and a search for garbage takes a tenth of the time of a short command.
+    # `run_on_reactor` enables the collector again for commands that run longer.
     gc.disable()
     sys.exit(run_command(bender, as_utf8(sys.argv[1:])))

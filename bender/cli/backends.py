@@ -11,12 +11,12 @@ import click
 import msgspec
 
 from bender.cli import completion_values
-from bender.cli.change_report import consumers_of, missing, say_differences, settings_of
+from bender.cli.change_report import consumers_of, print_differences, settings_of, unapplied_sentences
 from bender.cli.click_base import BenderCommand, Group
 from bender.cli.columns import BACKEND_HISTORY, BACKENDS, FRONTEND_HISTORY, FRONTENDS, MEMBERS, RULES, Columns
-from bender.cli.output import compact, day_and_clock
-from bender.cli.params import Name, SettingParam, merged, require_apart
-from bender.cli.session import Session, asking
+from bender.cli.output import compact_json, date_and_time_text
+from bender.cli.params import Name, SettingParam, merge_fields, require_disjoint
+from bender.cli.session import Session, request_command
 from bender.client import Backend, BenderError, Consumer, Frontend, Member, NotFound, Reply, Setting
 from bender.client.client import LIST_BYTES_MAX
 from bender.client.drivers import members_found_down
@@ -28,7 +28,7 @@ from bender.core.did_you_mean import nearest_name
 from bender.core.members import canary_of
 
 #: Fields that have their own columns, or do not differ between objects.
-_SHOWN = {"id", "resource", "name", "app", "version", "backend"}
+_FIELDS_WITH_COLUMNS = {"id", "resource", "name", "app", "version", "backend"}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Object = TypeVar("_Object", Backend, Frontend)
@@ -90,7 +90,7 @@ def frontend() -> None:
 )
 @fields_argument("backend", "health.path=/up")
 @force_option
-@asking
+@request_command
 async def set_backend(
     session: Session,
     name: str,
@@ -121,7 +121,7 @@ async def set_backend(
 @click.option("--backend", shell_complete=completion_values.backends, help="The backend behind the frontend.")
 @fields_argument("frontend", "timeouts.client=30")
 @force_option
-@asking
+@request_command
 async def set_frontend(
     session: Session, name: str, backend: str | None, fields: Sequence[tuple[str, Any]], *, force: bool
 ) -> None:
@@ -142,7 +142,7 @@ async def set_frontend(
     """,
 )
 @name_argument("backend", required=False)
-@asking
+@request_command
 async def list_backends(session: Session, name: str | None) -> None:
     """List all backends, or the members of the backend NAME.
 
@@ -154,13 +154,15 @@ async def list_backends(session: Session, name: str | None) -> None:
         await _list_members(session, name)
         return
     found, reply = await _read_all(session, BACKEND_KIND)
-    if session.printed_as_json(reply):
+    if session.print_if_json(reply):
         return
     consumers = await consumers_of(session)
     rows = []
     for each in found:
         members = await session.client.members(each.name)
-        rows.append([each.name, each.app, each.version, _receiving(members, consumers), _others(each.settings)])
+        rows.append(
+            [each.name, each.app, each.version, _receiving_text(members, consumers), _other_fields(each.settings)]
+        )
     session.screen.table(BACKENDS.names, rows, caption=f"{len(rows)} at {reply.node}")
 
 
@@ -169,8 +171,8 @@ async def _read_all(session: Session, kind: ConfigKind[_Object]) -> tuple[list[_
     return await session.client.read(kind.read_list, "GET", kind.path, bytes_max=LIST_BYTES_MAX)
 
 
-def _receiving(members: Sequence[Member], consumers: Sequence[Consumer]) -> str:
-    """Return how many members receive traffic, and of how many if some do not."""
+def _receiving_text(members: Sequence[Member], consumers: Sequence[Consumer]) -> str:
+    """Return the number of members that receive traffic, and the number of all members if some receive none."""
     down = {*members_found_down(consumers, [each.id for each in members])}
     receiving = sum(each.weight > 0 and each.id not in down for each in members)
     return str(receiving) if receiving == len(members) else f"{receiving} of {len(members)}"
@@ -185,23 +187,23 @@ def _receiving(members: Sequence[Member], consumers: Sequence[Consumer]) -> str:
     """,
 )
 @name_argument("frontend", required=False)
-@asking
+@request_command
 async def list_frontends(session: Session, name: str | None) -> None:
     """List all frontends, or the rules of the frontend NAME."""
     if name is not None:
         await _list_rules(session, name)
         return
     found, reply = await _read_all(session, FRONTEND_KIND)
-    if session.printed_as_json(reply):
+    if session.print_if_json(reply):
         return
-    rows = [[each.name, each.backend or "", _others(each.settings)] for each in found]
+    rows = [[each.name, each.backend or "", _other_fields(each.settings)] for each in found]
     session.screen.table(FRONTENDS.names, rows, caption=f"{len(rows)} at {reply.node}")
 
 
 async def _list_rules(session: Session, name: str) -> None:
-    """Print the rules of a frontend in their order, and last where all other requests go."""
+    """Print the rules of a frontend in their order, and at the end the backend for all other requests."""
     found, reply = await session.client.read(FRONTEND_KIND.read, "GET", path_of(f"frontend/{name}"))
-    if session.printed_as_json(reply):
+    if session.print_if_json(reply):
         return
     serving = {each.name: describe_serving(each.settings) for each in await session.client.backends()}
     rules = [rule for rule in found.settings.get("rules") or () if isinstance(rule, dict)]
@@ -214,7 +216,7 @@ async def _list_rules(session: Session, name: str) -> None:
 
 
 def _condition(rule: dict[str, Any]) -> str:
-    """Return which requests a rule matches, in words."""
+    """Return a phrase with the conditions of a rule."""
     header = [f"header {rule['header']}: {rule.get('value', '')}"] if "header" in rule else []
     return " and ".join([*(f"{key} {rule[key]}" for key in ("host", "path") if key in rule), *header])
 
@@ -227,7 +229,7 @@ def _condition(rule: dict[str, Any]) -> str:
     """,
 )
 @name_argument("backend")
-@asking
+@request_command
 async def list_history(session: Session, name: str) -> None:
     """List the last settings of a backend, newest first, each with its time and author."""
     await _print_history(session, BACKEND_KIND, name, BACKEND_HISTORY, ["app", "version"])
@@ -241,7 +243,7 @@ async def list_history(session: Session, name: str) -> None:
     """,
 )
 @name_argument("frontend")
-@asking
+@request_command
 async def list_frontend_history(session: Session, name: str) -> None:
     """List the last settings of a frontend, newest first, each with its time and author."""
     await _print_history(session, FRONTEND_KIND, name, FRONTEND_HISTORY, ["backend"])
@@ -250,23 +252,23 @@ async def list_frontend_history(session: Session, name: str) -> None:
 async def _print_history(
     session: Session, kind: ConfigKind[Any], name: str, columns: Columns, fields: Sequence[str]
 ) -> None:
-    """Print the settings of an object, with these fields in columns of their own."""
+    """Print the settings of an object, with a separate column for each of these fields."""
     found, reply = await session.client.read(kind.read_history, "GET", f"{path_of(f'{kind.name}/{name}')}/history")
-    if session.printed_as_json(reply):
+    if session.print_if_json(reply):
         return
     rows = [
-        [day_and_clock(each.at_ms), each.author, *_set_to(each.settings, before, fields)]
+        [date_and_time_text(each.at_ms), each.author, *_history_cells(each.settings, before, fields)]
         for each, before in zip_longest(found, found[1:])
     ]
     session.screen.table(columns.names, rows, caption=f"at {reply.node}")
 
 
-def _set_to(settings: dict[str, Any] | None, before: Setting | None, fields: Sequence[str]) -> list[str]:
-    """Return the fields of a setting, and what it changed from the setting before, which may be unknown."""
+def _history_cells(settings: dict[str, Any] | None, before: Setting | None, fields: Sequence[str]) -> list[str]:
+    """Return the cells of a setting: its fields, and its differences from the setting before, which may be unknown."""
     if settings is None:
         return [*("" for _ in fields), "removed"]
     if before is None or before.settings is None:
-        changed = f"created {_others(settings)}".rstrip()
+        changed = f"created {_other_fields(settings)}".rstrip()
     else:
         changed = ", ".join(differences(before.settings, settings))
     return [*(settings.get(field) or "" for field in fields), changed]
@@ -281,7 +283,7 @@ def _set_to(settings: dict[str, Any] | None, before: Setting | None, fields: Seq
 )
 @name_argument("backend")
 @force_option
-@asking
+@request_command
 async def rollback(session: Session, name: str, *, force: bool) -> None:
     """Restore the previous setting of a backend; a second rollback undoes the first."""
     await _roll_back(session, f"backend/{name}", force=force)
@@ -298,7 +300,7 @@ backend.add_command(rollback)
 )
 @name_argument("frontend")
 @force_option
-@asking
+@request_command
 async def roll_back_frontend(session: Session, name: str, *, force: bool) -> None:
     """Restore the previous setting of a frontend; a second rollback undoes the first."""
     await _roll_back(session, f"frontend/{name}", force=force)
@@ -315,24 +317,26 @@ async def _roll_back(session: Session, id_: str, *, force: bool) -> None:
             raise
         raise BenderError(f"{error}: to roll it back, run bender {other} rollback {shlex.quote(name)}") from error
     # If the answer is lost, the next node must not roll back a second time.
-    only = if_match_header(before.etag)
+    if_match = if_match_header(before.etag)
     path = with_force(f"{path_of(id_)}/rollback", force=force)
-    what, reply = await session.client.read(read, "POST", path, headers=only)
+    changed_object, reply = await session.client.read(read, "POST", path, headers=if_match)
     if not session.screen.as_json:
-        session.screen.say(f"{id_} is rolled back: {_leads_to(what)}.")
-        say_differences(session, before.settings, what.settings)
-        _say_how_to_end_a_canary(session, what)
+        session.screen.say(f"{id_} is rolled back: {_describe_target(changed_object)}.")
+        print_differences(session, before.settings, changed_object.settings)
+        _print_how_to_end_a_canary(session, changed_object)
         session.screen.aside(f"at {reply.node}")
-        session.tell_warnings(reply)
-    await _end_with_drivers(session, id_, reply, what.settings, changed=before.settings != what.settings)
+        session.print_warnings(reply)
+    await _end_with_drivers(
+        session, id_, reply, changed_object.settings, changed=before.settings != changed_object.settings
+    )
 
 
-def _say_how_to_end_a_canary(session: Session, what: Backend | Frontend) -> None:
-    """Name a canary that the rollback restored, which is rarely wanted, and the command that ends it."""
-    canary = canary_of(what.settings) if isinstance(what, Backend) else None
+def _print_how_to_end_a_canary(session: Session, changed_object: Backend | Frontend) -> None:
+    """Name a canary that a rollback has restored, and the command that ends it, because it is rarely wanted."""
+    canary = canary_of(changed_object.settings) if isinstance(changed_object, Backend) else None
     if canary is not None:
         gets = f"Its canary {canary.version} gets {float(canary.percent):g} % of the traffic"
-        session.screen.say(f"{gets}: to end it, run bender backend set {shlex.quote(what.name)} canary=null")
+        session.screen.say(f"{gets}: to end it, run bender backend set {shlex.quote(changed_object.name)} canary=null")
 
 
 @backend.command(
@@ -345,7 +349,7 @@ def _say_how_to_end_a_canary(session: Session, what: Backend | Frontend) -> None
 @click.option(
     "--force", is_flag=True, help="Remove it even if a frontend sends requests to it; they are then answered 503."
 )
-@asking
+@request_command
 async def remove_backend(session: Session, name: str, *, force: bool) -> None:
     """Remove a backend and its history; its members stay registered.
 
@@ -361,7 +365,7 @@ async def remove_backend(session: Session, name: str, *, force: bool) -> None:
     """,
 )
 @name_argument("frontend")
-@asking
+@request_command
 async def remove_frontend(session: Session, name: str) -> None:
     """Remove a frontend."""
     await _remove(session, f"frontend/{name}")
@@ -370,7 +374,7 @@ async def remove_frontend(session: Session, name: str) -> None:
 async def _list_members(session: Session, name: str) -> None:
     path = f"{path_of(f'backend/{name}')}/members"
     found, reply = await session.client.read(reader(list[Member]), "GET", path, bytes_max=LIST_BYTES_MAX)
-    if session.printed_as_json(reply):
+    if session.print_if_json(reply):
         return
     rows = [[each.host, each.port, each.weight, each.app, each.version] for each in found]
     session.screen.table(MEMBERS.names, rows, caption=f"{len(rows)} at {reply.node}")
@@ -379,65 +383,69 @@ async def _list_members(session: Session, name: str) -> None:
 async def _set(
     session: Session, id_: str, options: dict[str, Any], fields: Sequence[tuple[str, Any]], *, force: bool
 ) -> None:
-    require_apart(fields)
+    require_disjoint(fields)
     for key, value in fields:
         if key in options:
             raise click.UsageError(f"{key} is an option: give --{key.replace('_', '-')} {value}")
     read = object_reader(id_)
     found = await current_object(session.client, id_)
     before = settings_of(found)
-    wanted = {key: value for key, value in options.items() if value is not None} | merged(before or {}, fields)
-    # A part is merged into the fields that were found, so a change by another client meanwhile must be refused.
+    new_fields = {key: value for key, value in options.items() if value is not None} | merge_fields(
+        before or {}, fields
+    )
+    # A part is merged into the present fields, so nodes must refuse the change if another client changes them now.
     parts = any("." in key for key, _ in fields)
-    only = if_match_header(found.etag) if parts and found is not None else None
-    unserved = await _unserved(session, id_, wanted) if found is None else []
+    if_match = if_match_header(found.etag) if parts and found is not None else None
+    unserved = await _warnings_of_new_frontend(session, id_, new_fields) if found is None else []
     path = with_force(path_of(id_), force=force)
-    what, reply = await session.client.read(read, "PUT", path, wanted, headers=only)
+    changed_object, reply = await session.client.read(read, "PUT", path, new_fields, headers=if_match)
     reply = msgspec.structs.replace(reply, warnings=(*unserved, *reply.warnings))
     if not session.screen.as_json:
-        _say_set(session, before, what, reply)
-        session.tell_warnings(reply)
-    await _end_with_drivers(session, id_, reply, what.settings, changed=before != what.settings)
+        _print_set(session, before, changed_object, reply)
+        session.print_warnings(reply)
+    await _end_with_drivers(session, id_, reply, changed_object.settings, changed=before != changed_object.settings)
 
 
-async def _unserved(session: Session, id_: str, wanted: dict[str, Any]) -> list[str]:
-    """Return a warning about a new frontend that sends nowhere: its name may be misspelled."""
+async def _warnings_of_new_frontend(session: Session, id_: str, new_fields: dict[str, Any]) -> list[str]:
+    """Return a warning about a new frontend without a backend, because its name may be misspelled."""
     kind, _, name = id_.partition("/")
-    if kind != "frontend" or wanted.get("backend") is not None or wanted.get("rules"):
+    if kind != "frontend" or new_fields.get("backend") is not None or new_fields.get("rules"):
         return []
     near = nearest_name(name, [each.name for each in await session.client.frontends()])
     exists = f", the nearest name that exists is {near}" if near else ""
     return [f"{id_} is new{exists}; it has no backend: requests get 503 until it has one"]
 
 
-def _say_set(session: Session, before: dict[str, Any] | None, what: Backend | Frontend, reply: Reply) -> None:
-    id_ = what.settings["id"]
-    done = "created" if reply.status == 201 else "unchanged" if before == what.settings else "set"
-    session.screen.say(f"{id_} is {done}: {_leads_to(what)}.")
+def _print_set(
+    session: Session, before: dict[str, Any] | None, changed_object: Backend | Frontend, reply: Reply
+) -> None:
+    id_ = changed_object.settings["id"]
+    done = "created" if reply.status == 201 else "unchanged" if before == changed_object.settings else "set"
+    session.screen.say(f"{id_} is {done}: {_describe_target(changed_object)}.")
     if before is not None:
-        say_differences(session, before, what.settings)
+        print_differences(session, before, changed_object.settings)
     session.screen.aside(f"at {reply.node}")
 
 
 async def _end_with_drivers(
     session: Session, id_: str, reply: Reply, settings: dict[str, Any] | None, *, changed: bool
 ) -> None:
-    """Name the load balancers that have not applied the change; it was made nevertheless, and stays.
+    """Print a warning for each load balancer that has not applied the change. The change itself stays.
 
-    With --json the answer is printed here, with all warnings.
+    With --json, print the answer with all warnings.
     """
-    texts = await missing(session, id_, settings, changed=changed)
+    texts = await unapplied_sentences(session, id_, settings, changed=changed)
     if session.screen.as_json:
         session.print_json(reply, texts)
     for text in texts:
         session.screen.warn(text)
 
 
-def _leads_to(what: Backend | Frontend) -> str:
-    """Return what serves a backend, or the backend behind a frontend, in words."""
-    if isinstance(what, Backend):
-        return describe_serving(what.settings)
-    return f"backend {what.backend}" if what.backend else "no backend yet"
+def _describe_target(changed_object: Backend | Frontend) -> str:
+    """Return a phrase with the app and version that serve a backend, or with the backend of a frontend."""
+    if isinstance(changed_object, Backend):
+        return describe_serving(changed_object.settings)
+    return f"backend {changed_object.backend}" if changed_object.backend else "no backend yet"
 
 
 async def _remove(session: Session, id_: str, *, force: bool = False) -> None:
@@ -445,9 +453,13 @@ async def _remove(session: Session, id_: str, *, force: bool = False) -> None:
     if not session.screen.as_json:
         session.screen.say(f"{id_} is removed.")
         session.screen.aside(f"at {reply.node}")
-        session.tell_warnings(reply)
+        session.print_warnings(reply)
     await _end_with_drivers(session, id_, reply, None, changed=True)
 
 
-def _others(body: dict[str, Any]) -> str:
-    return " ".join(f"{key}={compact(value)}" for key, value in body.items() if key not in _SHOWN and value is not None)
+def _other_fields(body: dict[str, Any]) -> str:
+    return " ".join(
+        f"{key}={compact_json(value)}"
+        for key, value in body.items()
+        if key not in _FIELDS_WITH_COLUMNS and value is not None
+    )

@@ -1,4 +1,4 @@
-"""`bender certs` and `bender token`: make what protects the nodes of a cluster. Neither asks a node."""
+"""`bender certs` and `bender token`: make certificates and tokens that protect a cluster, without asking a node."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from bender.tls.identity import AUTHORITY_FILE, AUTHORITY_KEY_FILE, CERTIFICATE_
 if TYPE_CHECKING:
     from bender.tls.issuing import Authority
 
-#: Days that a certificate is valid, unless the command says otherwise, and the most that it may say.
+#: Days for which a certificate is valid: the default, and the largest number that can be given.
 DAYS = 730
 DAYS_MAX = 3650
 
@@ -116,7 +116,10 @@ def certs(directory: Path, ca_directory: Path | None, hosts: tuple[str, ...], da
 
 
 def _hosts(given: Iterable[str], directory: Path) -> list[str]:
-    """Return what a certificate is for. Raises `ValueError`."""
+    """Return the hosts for a certificate: the given ones, those of the present certificate, or those of this machine.
+
+    Raises `ValueError` if a given host is invalid.
+    """
     hosts = []
     for host in given:
         try:
@@ -127,7 +130,7 @@ def _hosts(given: Iterable[str], directory: Path) -> list[str]:
 
 
 def _hosts_before(path: Path) -> list[str]:
-    """Return what a certificate that is to be replaced is for; nothing if there is none that can be read."""
+    """Return the hosts of the certificate in a file that will be replaced; none if it cannot be read."""
     from cryptography import x509  # noqa: PLC0415 - as above
 
     from bender.tls.connections import names_of  # noqa: PLC0415 - as above
@@ -138,7 +141,7 @@ def _hosts_before(path: Path) -> list[str]:
 
 
 def _hosts_of_this_machine() -> list[str]:
-    """Return the names and addresses of this machine, without those of one link alone, which no client can use."""
+    """Return the names and addresses of this machine, without link-local addresses, which no client can use."""
     names = {"localhost", "127.0.0.1", "::1"}
     with suppress(Invalid):
         names.add(canonical_host(socket.gethostname()))

@@ -14,20 +14,23 @@ from bender.core.consumers import digest_of
 
 
 def settings_of(found: Backend | Frontend | None) -> dict[str, Any] | None:
-    """Return all fields of a backend or frontend, None where there is none."""
+    """Return all fields of a backend or frontend, or None if it does not exist."""
     return None if found is None else found.settings
 
 
-def say_differences(session: Session, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Print the fields that a change changed, a line for each."""
+def print_differences(session: Session, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Print the differences between two settings, a line for each field."""
     for each in differences(before, after):
         session.screen.say(f"  {each}")
 
 
-async def missing(session: Session, id_: str, settings: dict[str, Any] | None, *, changed: bool = True) -> list[str]:
-    """Return which drivers have not applied the settings, and why, in sentences; `settings` are None for a removal.
+async def unapplied_sentences(
+    session: Session, id_: str, settings: dict[str, Any] | None, *, changed: bool = True
+) -> list[str]:
+    """Return a sentence for each driver that has not applied the settings, with the reason if it is known.
 
-    Drivers have some seconds to apply a change. If nothing `changed`, only drivers that refuse the settings are named.
+    `settings` are None for a removal. Drivers have some seconds to apply a change. If `changed` is False, only drivers
+    with a known reason are included.
     """
     try:
         within_s = APPLIED_S_MAX if changed else 0.0
@@ -37,18 +40,18 @@ async def missing(session: Session, id_: str, settings: dict[str, Any] | None, *
             and changed
             and digest_of(settings_of(await current_object(session.client, id_))) != digest_of(settings)
         ):
-            return []  # it was changed again, and drivers may have the later change
+            return []  # the object was changed again, and drivers may have the later change
     except BenderError as error:  # the change was made nevertheless
         return [f"cannot find out whether load balancers have applied the change: {error}; see bender status"]
     return [each.text for each in lacking]
 
 
-async def last_member(session: Session, id_: str) -> str | None:
-    """Return what removing an instance does if it is the last member of a backend that takes traffic, else None.
+async def last_member_effect(session: Session, id_: str) -> str | None:
+    """Return the effect of removing an instance that is the last member of a backend to take traffic, or None.
 
-    The rule is that of a drain. Nodes themselves accept the deregistration, because a program that stops deregisters.
+    The rule is that of a drain. Nodes accept such a deregistration, because a program deregisters when it stops.
     """
-    from bender.declared.apply import rehearse  # noqa: PLC0415 - what sets something does without
+    from bender.declared.apply import rehearse  # noqa: PLC0415 - other commands that use this module do not need it
     from bender.declared.config_diff import ConfigChange, Contents  # noqa: PLC0415
     from bender.declared.document import DeclaredState, declared_fields  # noqa: PLC0415
 
@@ -68,6 +71,6 @@ async def consumers_of(session: Session) -> Sequence[Consumer]:
 
 
 async def warn_of_unable_drivers(session: Session) -> None:
-    """Name the drivers that cannot change the members of their load balancers now."""
+    """Print a warning for each driver that cannot change the members of its load balancer now."""
     for text in drivers_unable_to_drain(await consumers_of(session)):
         session.screen.warn(text)

@@ -1,7 +1,7 @@
-"""Extend click's commands and groups, and print its errors as bender's.
+"""Extend the commands and groups of click, and print its errors in the form of bender's errors.
 
 Commands are listed in the order in which people need them, and each has examples. An invalid command line is reported
-in one sentence on stderr, as every other error is.
+by one sentence on stderr, like every other error.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from click.exceptions import NoArgsIsHelpError, NoSuchCommand
 from click.shell_completion import CompletionItem
 
 from bender.cli.columns import Columns
-from bender.cli.output import Output, use_streams_safely, without_point
+from bender.cli.output import Output, use_streams_safely, without_full_stop
 
 #: The exit status for a command that Ctrl-C has ended, as in shells.
 INTERRUPTED = 130
 
-NOT_DONE = 1
-NOT_UNDERSTOOD = 2
+FAILURE = 1
+USAGE_ERROR = 2
 
 
 class BenderCommand(click.Command):
-    """A command whose help ends with the columns of its output, and with examples, a line each."""
+    """A command whose help ends with the columns of its output and with examples."""
 
     def __init__(self, *arguments: Any, examples: str = "", columns: Sequence[Columns] = (), **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -39,7 +39,7 @@ class BenderCommand(click.Command):
         self.columns = columns
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse repeated files and lists, of which click would silently take the last, and parse as click does."""
+        """Refuse repeated files and lists, of which click would silently use the last, and then parse like click."""
         if not ctx.resilient_parsing:
             require_once(ctx, self.make_parser(ctx).parse_args([*args])[2])
         return super().parse_args(ctx, args)
@@ -50,16 +50,16 @@ class BenderCommand(click.Command):
             with formatter.section(f"{columns.of}, columns" if columns.of else "Columns"):
                 formatter.write_dl([*columns.meanings.items()])
         if self.examples:
-            with formatter.section("Examples"):  # written as they are, so that they can be copied
+            with formatter.section("Examples"):  # written without wrapping, so that they can be copied
                 indent = " " * formatter.current_indent
                 formatter.write("".join(f"{indent}{line}\n" for line in self.examples.splitlines()))
 
 
 def require_once(context: click.Context, given: Sequence[click.Parameter]) -> None:
-    """Refuse a file or list that is given several times, because only the last would count.
+    """Raise `click.UsageError` for a file or list that is given several times, because only the last would count.
 
-    `given` are the parameters in the order of the command line. Other options may be repeated, so that a script can
-    append to a command; the last one counts.
+    `given` has the parameters in the order of the command line. Other options may be repeated, so that a script can
+    append them to a command. The last one counts.
     """
     for option in context.command.get_params(context):
         is_list = isinstance(option, click.Option) and (option.metavar or "").endswith(",…")
@@ -72,12 +72,12 @@ def require_once(context: click.Context, given: Sequence[click.Parameter]) -> No
             raise click.UsageError(f"{max(option.opts, key=len)} is given {often}: give it once{lists}", context)
 
 
-#: Options that every command has, and no group of commands.
-OF_COMMANDS = ("--node", "--json", "--token-file", "--ca", "--insecure", "--as")
+#: Options of every command that a group of commands does not have.
+COMMAND_OPTIONS = ("--node", "--json", "--token-file", "--ca", "--insecure", "--as")
 
 
 class Group(click.Group):
-    """A group that lists its commands in the order in which they were added, with their full first sentences."""
+    """A group that lists its commands in the order in which they were added, with their whole first sentences."""
 
     command_class = BenderCommand
 
@@ -86,7 +86,7 @@ class Group(click.Group):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            if error.option_name not in OF_COMMANDS:
+            if error.option_name not in COMMAND_OPTIONS:
                 raise
             names = self.list_commands(ctx)
             at = next((at for at, word in enumerate(given) if word in names), len(given))
@@ -99,13 +99,13 @@ class Group(click.Group):
         return [*self.commands]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the first sentence of each command, wrapped; click would cut it off."""
+        """Write the whole first sentence of each command, wrapped. Click would shorten it."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, first_sentence(command)) for name, command in self.commands.items()])
 
     def tree(self, path: str) -> Iterator[tuple[str, click.Command]]:
-        """Yield all commands that are not groups, each with its full path."""
+        """Yield all commands that are not groups, each after its full path."""
         context = click.Context(self)
         for name in self.list_commands(context):
             command = self.get_command(context, name)
@@ -118,21 +118,21 @@ class Group(click.Group):
 Group.group_class = Group
 
 
-class Unwritten(OSError):
-    """The output of a command that has changed something cannot be written."""
+class UnwritableOutput(OSError):
+    """The output cannot be written, but the command has changed the registry."""
 
 
-class Lazy(NamedTuple):
-    """A command that is imported when it is used: where it is defined, as `module:name`, and what it does."""
+class LazyCommand(NamedTuple):
+    """A command that is imported when it is used: its `location`, as `module:name`, and its help's first sentence."""
 
-    defined: str
+    location: str
     sentence: str
 
 
 class LazyGroup(Group):
-    """A group whose commands are in modules that are imported only when one of them is used."""
+    """A group that imports the module of a command only when the command is used."""
 
-    def __init__(self, *arguments: Any, lazy: Mapping[str, Lazy], **settings: Any) -> None:
+    def __init__(self, *arguments: Any, lazy: Mapping[str, LazyCommand], **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._lazy = lazy
 
@@ -144,7 +144,7 @@ class LazyGroup(Group):
         lazy = self._lazy.get(cmd_name)
         if lazy is None:
             return super().get_command(ctx, cmd_name)
-        module, _, name = lazy.defined.partition(":")
+        module, _, name = lazy.location.partition(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
         return command
@@ -175,7 +175,7 @@ def first_sentence(command: click.Command) -> str:
 
 
 def as_utf8(arguments: Iterable[str]) -> list[str]:
-    """Decode the arguments of this process as UTF-8 where its locale could not decode them, as in the locale C.
+    """Decode as UTF-8 the arguments that the locale of this process could not decode, as in the locale C.
 
     Arguments after `--` are left unchanged, because they are passed on to a command.
     """
@@ -190,33 +190,33 @@ def as_utf8(arguments: Iterable[str]) -> list[str]:
 
 
 def run_command(command: click.Command, arguments: Sequence[str]) -> int:
-    """Run a command line; return the exit status."""
+    """Run a command line, and return its exit status. Errors are printed on stderr."""
     if sys.stdout is None:  # it was closed
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open to the end
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open until the process ends
     use_streams_safely()
     try:
         status = command.main([*arguments], prog_name="bender", standalone_mode=False)
         sys.stdout.flush()
     except NoArgsIsHelpError as error:
         error.show()
-        return NOT_UNDERSTOOD
+        return USAGE_ERROR
     except click.ClickException as error:
-        Output(as_json=False).error(_sentence(error))
+        Output(as_json=False).error(_error_sentence(error))
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
-    except OSError as error:  # errors of the network, and of files that are read, are handled before
-        if not isinstance(error, BrokenPipeError):  # a reader may stop at any time, as `head` does
-            what = "the registry was changed, but the output" if isinstance(error, Unwritten) else "the output"
+    except OSError as error:  # errors of the network and of input files are handled before
+        if not isinstance(error, BrokenPipeError):  # the reader of the output may stop at any time, like `head`
+            what = "the registry was changed, but the output" if isinstance(error, UnwritableOutput) else "the output"
             Output(as_json=False).error(f"{what} cannot be written ({error.strerror})")
-        return NOT_DONE
+        return FAILURE
     finally:
         _discard_unwritten()
     return int(status or 0)
 
 
 def _discard_unwritten() -> None:
-    """Discard output that cannot be written. Python would try again at exit, and make the exit status 120."""
+    """Discard output that cannot be written. Otherwise Python would try again at exit, and exit with status 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -227,18 +227,18 @@ def _discard_unwritten() -> None:
             os.close(nowhere)
 
 
-def _sentence(error: click.ClickException) -> str:
-    """Return an error of click, which it would print in several lines, as one sentence."""
-    text = without_point(" ".join(error.format_message().split()))
-    text = _source_named(error, text)
+def _error_sentence(error: click.ClickException) -> str:
+    """Return an error of click as one sentence. Click would print several lines."""
+    text = without_full_stop(" ".join(error.format_message().split()))
+    text = _name_one_source(error, text)
     text = re.sub(r"\. ([A-Z])", lambda begins: f"; {begins[1].lower()}", text)
     context = error.ctx if isinstance(error, click.UsageError) else None
     see = f" (see {context.command_path} --help)" if context else ""
     return f"{text[:1].lower()}{text[1:]}{see}"
 
 
-def _source_named(error: click.ClickException, text: str) -> str:
-    """Name the source of a wrong value alone, the option or the variable; click names both."""
+def _name_one_source(error: click.ClickException, text: str) -> str:
+    """Return the text of an error with the actual source of a wrong value: the option or the variable, not both."""
     option, context = getattr(error, "param", None), getattr(error, "ctx", None)
     if context is None or not isinstance(option, click.Option) or not isinstance(option.envvar, str):
         return text

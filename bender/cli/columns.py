@@ -1,4 +1,4 @@
-"""The columns of all tables that commands print, with what each means: for the tables, `--help` and the reference."""
+"""The columns of all tables that commands print, with their meanings, for the tables, `--help` and the reference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Columns(NamedTuple):
-    """The columns of a table in their order, each with its meaning; `of` says which table, where there are several."""
+    """The columns of a table in their order, with their meanings. `of` names the table if a command has several."""
 
     meanings: Mapping[str, str]
     of: str = ""
@@ -48,7 +48,7 @@ EVENTS = Columns(
     "A line (there is no header)",
 )
 
-ACCOUNTS = Columns(
+DIAGNOSES = Columns(
     {
         "NODE": "The node.",
         "LISTS IT": "yes; no; hidden if this node does not hear the nodes at which the instance renewed; unreachable "

@@ -1,7 +1,7 @@
 """All commands, in the order in which `bender --help` shows them.
 
-A module is imported when its command is used, so what `bender --help` prints of each is here as well; a test compares
-it with what the command itself says.
+The module of a command is imported only when the command is used, so the sentences of `bender --help` are repeated
+here. A test compares them with the help of the commands.
 """
 
 from __future__ import annotations
@@ -11,74 +11,76 @@ from collections.abc import Mapping
 import click
 
 from bender import __version__
-from bender.cli.click_base import Lazy, LazyGroup
+from bender.cli.click_base import LazyCommand, LazyGroup
 
-COMMANDS: Mapping[str, Lazy] = {
-    "run": Lazy("bender.cli.run:run", "Run COMMAND, and keep its instance registered while it serves."),
-    "ls": Lazy("bender.cli.registrations:ls", "List registered instances: all, or those of an APP or a VERSION of it."),
-    "watch": Lazy(
+COMMANDS: Mapping[str, LazyCommand] = {
+    "run": LazyCommand("bender.cli.run:run", "Run COMMAND, and keep its instance registered while it serves."),
+    "ls": LazyCommand(
+        "bender.cli.registrations:ls", "List registered instances: all, or those of an APP or a VERSION of it."
+    ),
+    "watch": LazyCommand(
         "bender.cli.registrations:watch",
         "Print every change as it happens, until Ctrl-C; if a node fails, follow another one.",
     ),
-    "top": Lazy(
+    "top": LazyCommand(
         "bender.cli.top.command:top",
         "Show the registry live on the whole terminal: apps, instances, backends, nodes and events.",
     ),
-    "explain": Lazy(
+    "explain": LazyCommand(
         "bender.cli.registrations:explain",
         "Explain why an instance is in rotation or not, and show what each node knows about it.",
     ),
-    "register": Lazy("bender.cli.registrations:register", "Register an instance once, or renew it."),
-    "deregister": Lazy("bender.cli.registrations:deregister", "Remove an instance from the registry."),
-    "drain": Lazy(
+    "register": LazyCommand("bender.cli.registrations:register", "Register an instance once, or renew it."),
+    "deregister": LazyCommand("bender.cli.registrations:deregister", "Remove an instance from the registry."),
+    "drain": LazyCommand(
         "bender.cli.registrations:drain",
         "Stop new requests to an instance, even if it is healthy.",
     ),
-    "up": Lazy("bender.cli.registrations:up", "Remove the state that `bender drain` set on an instance."),
-    "backend": Lazy(
+    "up": LazyCommand("bender.cli.registrations:up", "Remove the state that `bender drain` set on an instance."),
+    "backend": LazyCommand(
         "bender.cli.backends:backend",
         "Set, list and remove backends; a backend names the version of an app that serves.",
     ),
-    "frontend": Lazy(
+    "frontend": LazyCommand(
         "bender.cli.backends:frontend",
         "Set, list and remove frontends; a frontend names where clients connect, and the backend for their requests.",
     ),
-    "deploy": Lazy(
+    "deploy": LazyCommand(
         "bender.cli.deploy:deploy",
         "Switch a backend to a version, at once or in steps, and roll back if the version performs worse.",
     ),
-    "rollback": Lazy(
+    "rollback": LazyCommand(
         "bender.cli.backends:rollback",
         "Restore the previous setting of a backend; a second rollback undoes the first.",
     ),
-    "export": Lazy(
+    "export": LazyCommand(
         "bender.cli.declared:export",
         "Print backends, frontends and the states that operators set (drain, maint) as TOML, for `bender apply`.",
     ),
-    "apply": Lazy(
+    "apply": LazyCommand(
         "bender.cli.declared:apply_file",
         "Change backends, frontends and the states that operators set, to match a FILE.",
     ),
-    "check": Lazy("bender.cli.declared:check", "Check a FILE for `bender apply`, without asking a node."),
-    "guard": Lazy(
+    "check": LazyCommand("bender.cli.declared:check", "Check a FILE for `bender apply`, without asking a node."),
+    "guard": LazyCommand(
         "bender.cli.node_loss_guard:guard",
         "List and end guards; a guard keeps instances listed if lost nodes would make most of an app disappear.",
     ),
-    "status": Lazy(
+    "status": LazyCommand(
         "bender.cli.nodes:status",
         "Show the state of all nodes, and all consumers: programs that follow events, such as load balancers' drivers.",
     ),
-    "diff": Lazy(
+    "diff": LazyCommand(
         "bender.cli.nodes:diff", "Show the objects that differ between nodes; print nothing if all nodes agree."
     ),
-    "certs": Lazy(
+    "certs": LazyCommand(
         "bender.cli.certs:certs", "Make a certificate for a node, and the CA of the cluster if there is none yet."
     ),
-    "token": Lazy(
+    "token": LazyCommand(
         "bender.cli.certs:token",
         "Make a token for clients, and print the TOML table to add to the file that nodes read (--tokens FILE).",
     ),
-    "completion": Lazy("bender.cli.completion:completion", "Print the completion script for a SHELL."),
+    "completion": LazyCommand("bender.cli.completion:completion", "Print the completion script for a SHELL."),
 }
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

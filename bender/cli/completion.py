@@ -1,4 +1,4 @@
-"""Completion in shells, which click knows how to do."""
+"""Print the completion scripts that click makes for shells."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Complete apps, versions, ids, backends, frontends and nodes from the registry.
 
-A node is asked with every Tab, so this takes at most `WITHIN_S`. If no node answers, or the answer is long, the shell
-offers nothing.
+Each press of Tab sends requests to a node, so a completion takes at most `COMPLETION_S_MAX`. If no node answers, or the
+answer is too long, the shell offers no names.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import click
 if TYPE_CHECKING:
     from bender.client import Client, Registration
 
-#: Time limit for one completion, with all its requests.
-WITHIN_S = 1.0
+#: Time limit for all requests of one completion.
+COMPLETION_S_MAX = 1.0
 
-#: A longer list is not read, because that takes too long.
+#: Limit for the bytes of a list. A longer list is not read, because this takes too long.
 BYTES_MAX = 4 * 1024 * 1024
 
 _T = TypeVar("_T")
@@ -27,29 +27,29 @@ _T = TypeVar("_T")
 Names = Coroutine[Any, Any, Iterable[str]]
 
 
-def offering(find: Callable[[Client, click.Context, str], Names]) -> Callable[..., list[str]]:
-    """Return a completion function for click that calls a coroutine function with a client, context and word."""
+def completer(find: Callable[[Client, click.Context, str], Names]) -> Callable[..., list[str]]:
+    """Return a completion function for click. `find` gets a client, the context and the incomplete word."""
 
     def offered(context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-        names = _within_a_second(context, lambda client: find(client, context, incomplete))
-        return fitting(names or (), incomplete)
+        names = _ask_in_time(context, lambda client: find(client, context, incomplete))
+        return matching_names(names or (), incomplete)
 
     return offered
 
 
-def fitting(names: Iterable[str], incomplete: str) -> list[str]:
-    """Return the names that begin as it was typed, in order.
+def matching_names(names: Iterable[str], incomplete: str) -> list[str]:
+    """Return the names that begin with the incomplete word, in order.
 
-    Names with control characters, which no honest node sends, are left out, because a shell shows them unescaped.
+    Names with control characters are left out, because a shell shows them unescaped. No honest node sends such names.
     """
     return sorted({name for name in names if name.startswith(incomplete) and name.isprintable()})
 
 
-def _within_a_second(context: click.Context, ask: Callable[[Client], Coroutine[Any, Any, _T]]) -> _T | None:
-    import asyncio  # noqa: PLC0415 - only what is completed needs all of this
+def _ask_in_time(context: click.Context, ask: Callable[[Client], Coroutine[Any, Any, _T]]) -> _T | None:
+    import asyncio  # noqa: PLC0415 - only a completion needs all of these
 
     from bender.cli.session import token_of  # noqa: PLC0415
-    from bender.cli.slow_nodes import in_order  # noqa: PLC0415
+    from bender.cli.slow_nodes import slow_last  # noqa: PLC0415
     from bender.client import BenderError, Client, parse_nodes  # noqa: PLC0415
     from bender.client.asyncio_http import AsyncioHttp, hedged  # noqa: PLC0415
     from bender.client.node_list import API_PORT  # noqa: PLC0415
@@ -59,14 +59,14 @@ def _within_a_second(context: click.Context, ask: Callable[[Client], Coroutine[A
     try:
         nodes = given.get("nodes") or parse_nodes(os.environ.get("BENDER_NODES") or f"127.0.0.1:{API_PORT}")
         ca = given.get("ca")
-        safety = ConnectionSecurity(token_of(given.get("token_file")), None if ca is None else ca.read_bytes())
-        client = Client(None, in_order(nodes), shuffle=lambda _: None, transport=AsyncioHttp(safety), seeking=hedged)
-        return asyncio.run(asyncio.wait_for(ask(client), WITHIN_S))
+        security = ConnectionSecurity(token_of(given.get("token_file")), None if ca is None else ca.read_bytes())
+        client = Client(None, slow_last(nodes), shuffle=lambda _: None, transport=AsyncioHttp(security), seeking=hedged)
+        return asyncio.run(asyncio.wait_for(ask(client), COMPLETION_S_MAX))
     except (BenderError, TimeoutError, ValueError, OSError, click.ClickException):
         return None
 
 
-async def _listed(client: Client, app: str | None = None, version: str | None = None) -> list[Registration]:
+async def _registrations(client: Client, app: str | None = None, version: str | None = None) -> list[Registration]:
     from bender.client.paths import list_path  # noqa: PLC0415 - as above
     from bender.client.responses import reader  # noqa: PLC0415
     from bender.client.types import Registration  # noqa: PLC0415
@@ -75,7 +75,7 @@ async def _listed(client: Client, app: str | None = None, version: str | None = 
     return found
 
 
-async def _if_any(asking: Awaitable[list[_T]]) -> list[_T]:
+async def _unless_refused(asking: Awaitable[list[_T]]) -> list[_T]:
     from bender.client.types import BenderError  # noqa: PLC0415 - as above
 
     try:
@@ -84,56 +84,58 @@ async def _if_any(asking: Awaitable[list[_T]]) -> list[_T]:
         return []
 
 
-@offering
+@completer
 async def apps(client: Client, _context: click.Context, _incomplete: str) -> list[str]:
-    registrations = await _if_any(_listed(client))
-    backends = await _if_any(client.backends())
+    registrations = await _unless_refused(_registrations(client))
+    backends = await _unless_refused(client.backends())
     return [each.app for each in registrations] + [each.app for each in backends]
 
 
-@offering
+@completer
 async def versions(client: Client, context: click.Context, _incomplete: str) -> list[str]:
-    """Complete versions of the app that was typed, or else of the app of the typed backend, or else of all apps."""
+    """Complete versions of the typed app, of the app of the typed backend, or of all apps."""
     app = context.params.get("app")
     if not app and (names := [context.params.get("name"), *context.args]) and names[-1]:
         from bender.client.types import NotFound  # noqa: PLC0415 - as above
 
         with suppress(NotFound):
             app = (await client.backend(names[-1])).app
-    return [each.version for each in await _listed(client, app)]
+    return [each.version for each in await _registrations(client, app)]
 
 
-@offering
+@completer
 async def backends(client: Client, _context: click.Context, _incomplete: str) -> list[str]:
     return [each.name for each in await client.backends()]
 
 
-@offering
+@completer
 async def frontends(client: Client, _context: click.Context, _incomplete: str) -> list[str]:
     return [each.name for each in await client.frontends()]
 
 
-@offering
+@completer
 async def guarded_apps(client: Client, _context: click.Context, _incomplete: str) -> list[str]:
     return [each.app for each in await client.guarded()]
 
 
-@offering
+@completer
 async def ids(client: Client, context: click.Context, incomplete: str) -> list[str]:
-    """Complete whole ids, or the next part if parts were typed as words."""
+    """Complete whole ids, or the next part of an id if its parts were typed as separate words."""
     words = [*(context.params.get("id") or ())]
     before = "/".join(words)
     app, slash, rest = (f"{before}/{incomplete}" if words else incomplete).removeprefix("registration/").partition("/")
     version = rest.partition("/")[0] if "/" in rest else None
-    found = [each.id.removeprefix("registration/") for each in await _listed(client, app if slash else None, version)]
+    found = [
+        each.id.removeprefix("registration/") for each in await _registrations(client, app if slash else None, version)
+    ]
     if not words:
         return [f"registration/{id_}" for id_ in found] if incomplete.startswith("registration/") else found
     return [id_.removeprefix(f"{before}/").partition("/")[0] for id_ in found if id_.startswith(f"{before}/")]
 
 
-@offering
+@completer
 async def nodes(client: Client, _context: click.Context, incomplete: str) -> list[str]:
-    """Complete nodes that a node knows, after nodes that were typed with a comma behind them."""
+    """Complete the nodes that the answering node knows, after typed nodes with commas behind them."""
     from bender.client.responses import NodeStatus, api_addresses, reader  # noqa: PLC0415 - as above
 
     status, reply = await client.read(reader(NodeStatus), "GET", "/status")

@@ -10,11 +10,11 @@ from typing import IO, Any
 import click
 import msgspec
 
-from bender.cli.change_report import missing, settings_of
-from bender.cli.click_base import NOT_DONE, BenderCommand
+from bender.cli.change_report import settings_of, unapplied_sentences
+from bender.cli.click_base import FAILURE, BenderCommand
 from bender.cli.output import Output
 from bender.cli.params import Duration
-from bender.cli.session import Session, asking, wall_ms
+from bender.cli.session import Session, request_command, wall_ms
 from bender.client import BenderError
 from bender.client.objects import current_object
 from bender.declared.apply import Applier, Interrupted, find_too_large, rehearse
@@ -46,7 +46,7 @@ def _applier(session: Session) -> Applier:
     bender export >new.toml && mv new.toml shop.toml
     """,
 )
-@asking
+@request_command
 async def export(session: Session) -> int:
     """Print backends, frontends and the states that operators set (drain, maint) as TOML, for `bender apply`.
 
@@ -57,7 +57,7 @@ async def export(session: Session) -> int:
     document, notes = export_document(await _applier(session).read_contents())
     if document.is_empty:
         session.screen.error("the registry has no backends, frontends or states: nothing to export")
-        return NOT_DONE
+        return FAILURE
     if session.screen.as_json:
         session.screen.json(msgspec.json.encode(_as_json(document)))
     elif session.screen.is_terminal:
@@ -100,7 +100,7 @@ def check(file: IO[bytes], *, as_json: bool) -> int:
     if as_json:
         listed = [{"line": each.line, "column": each.column, "message": each.text} for each in problems]
         screen.json(msgspec.json.encode({"file": file.name, "valid": not problems, "problems": listed}))
-        return NOT_DONE if problems else 0
+        return FAILURE if problems else 0
     if problems:
         return _print_problems(screen, file.name, problems, "")
     screen.say(f"{file.name} is valid: {_counted(found.document)}.")
@@ -130,7 +130,7 @@ def check(file: IO[bytes], *, as_json: bool) -> int:
     metavar="DURATION",
     help="How long to wait for nodes that have just started.",
 )
-@asking
+@request_command
 async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune: bool, force: bool, wait: float) -> int:
     """Change backends, frontends and the states that operators set, to match a FILE.
 
@@ -180,7 +180,7 @@ async def apply_file(session: Session, file: IO[bytes], *, dry_run: bool, prune:
 
 
 async def _lacking(session: Session, changes: Sequence[ConfigChange]) -> list[str]:
-    """Return which load balancers do not have the last changed objects, in sentences."""
+    """Return a sentence for each load balancer that has not applied one of the last changed objects."""
     objects = [change for change in changes if change.kind != "state"][-OBJECTS_FOLLOWED_MAX:]
 
     async def lacking(change: ConfigChange) -> list[str]:
@@ -188,9 +188,9 @@ async def _lacking(session: Session, changes: Sequence[ConfigChange]) -> list[st
             found = await current_object(session.client, change.id)
         except BenderError:  # the change was made nevertheless
             return []
-        return await missing(session, change.id, settings_of(found))
+        return await unapplied_sentences(session, change.id, settings_of(found))
 
-    return [*dict.fromkeys(chain(*await session.together(map(lacking, objects))))]
+    return [*dict.fromkeys(chain(*await session.gather_results(map(lacking, objects))))]
 
 
 def _read(file: IO[bytes]) -> ParsedFile:
@@ -204,16 +204,16 @@ def _read(file: IO[bytes]) -> ParsedFile:
 def _print_problems(
     screen: Output, file: str, problems: Sequence[Problem], then: str = ", and nothing was changed"
 ) -> int:
-    """Print the problems of a file, a line each, in the form of compilers, which editors understand."""
-    screen.end()
+    """Print the problems of a file, one on a line, in the form of compilers, which editors understand."""
+    screen.end_waiting()
     for problem in problems:
         click.echo(escaped(problem.with_location(file)), err=True)
     screen.error(f"{file} has {_number(len(problems), 'problem')}{then}")
-    return NOT_DONE
+    return FAILURE
 
 
 def _problems(found: ParsedFile, contents: Contents, *, prune: bool) -> list[Problem]:
-    """Return problems with backends that a file names and that will not exist; --prune removes undeclared ones."""
+    """Return the problems with backends that a file names and that will not exist. --prune removes undeclared ones."""
     known = set() if prune else {*contents.backends}
     return [problem for backend, problem in found.unresolved if backend not in known]
 
@@ -243,7 +243,7 @@ def _print_changes(screen: Output, changes: ChangeSet) -> None:
 def _conclude(
     screen: Output, changes: ChangeSet, warnings: Sequence[str], *, printed: Sequence[str], dry_run: bool
 ) -> None:
-    """Print what was done. With --json print all `warnings`, and otherwise those that are not `printed` already."""
+    """Print the outcome. With --json, print all `warnings`; otherwise only those that are not in `printed`."""
     if screen.as_json:
         _print_json(screen, changes, () if dry_run else changes.changes, dry_run=dry_run, warnings=warnings)
         return
@@ -273,7 +273,7 @@ def _summary(changes: Iterable[ConfigChange], would: str = "") -> str:
 def _print_refused(
     screen: Output, changes: ChangeSet, refused: Sequence[PreflightProblem], then: str, *, dry_run: bool
 ) -> int:
-    """Print the changes that the registry would refuse. Then nothing is changed, the other changes included."""
+    """Print the changes that the registry would refuse. None of the changes is made."""
     why = [
         each.reason if each.reason.startswith(each.change.id) else f"{each.change.id}: {each.reason}"
         for each in refused
@@ -283,7 +283,7 @@ def _print_refused(
     for each in why:
         screen.error(each)
     screen.error(then)
-    return NOT_DONE
+    return FAILURE
 
 
 def _print_interrupted(screen: Output, changes: ChangeSet, error: Interrupted) -> int:
@@ -292,7 +292,7 @@ def _print_interrupted(screen: Output, changes: ChangeSet, error: Interrupted) -
     screen.error(str(error))
     done, left = (", ".join(change.id for change in each) for each in (error.made, error.remaining))
     screen.warn(f"applied: {done or 'nothing'}; not applied: {left}. Apply the file again to continue")
-    return NOT_DONE
+    return FAILURE
 
 
 def _print_json(

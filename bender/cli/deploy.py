@@ -10,10 +10,10 @@ from twisted.internet.defer import CancelledError
 
 from bender.cli import completion_values
 from bender.cli.backends import name_argument
-from bender.cli.click_base import NOT_DONE, BenderCommand
-from bender.cli.output import Output, without_point
+from bender.cli.click_base import FAILURE, BenderCommand
+from bender.cli.output import Output, without_full_stop
 from bender.cli.params import Duration, Name, Steps
-from bender.cli.session import Session, following, wall_ms
+from bender.cli.session import Session, reactor_command, wall_ms
 from bender.client.objects import describe_serving
 from bender.core.members import canary_of
 from bender.deploy import REQUESTS_MIN, Deploy, DeployPlan, DeployProgress, Observation, Step
@@ -59,7 +59,7 @@ up_to_a_day = Duration("0s", "24h")
 @click.option("--force", is_flag=True,
               help="Deploy even if another operator set a canary in the last ten minutes. Also deploy a version that "
               "has no members, unless --min-members is given.")  # fmt: skip
-@following
+@reactor_command
 async def deploy(
     session: Session, name: str, version: str, *, steps: tuple[float, ...], every: float, watch: float, **more: Any
 ) -> int:
@@ -77,7 +77,7 @@ async def deploy(
     step.
     """
     plan = DeployPlan(name, version, steps, every, watch, more["min_members"], more["errors_max"], more["force"],
-                (session.safety.author or "").strip(" "))  # fmt: skip
+                (session.security.author or "").strip(" "))  # fmt: skip
     screen = session.screen
     progress = _JsonProgress(screen) if screen.as_json else _TextProgress(screen, plan)
     running = Deploy(session.reactor, session.client, plan, progress, session.client.consumers, wall_ms)
@@ -95,7 +95,7 @@ async def deploy(
         screen.say(f"{outcome.text}.")
     if not outcome.succeeded:
         screen.error(outcome.text)
-        return NOT_DONE
+        return FAILURE
     screen.aside(f"at {session.client.nodes.last}")
     return 0
 
@@ -192,7 +192,7 @@ class _JsonProgress(DeployProgress):
         self._print("well", version=step.version, percent=step.percent, **_figures_of(observation))
 
     def on_note(self, text: str) -> None:
-        self._print("note", message=without_point(text))
+        self._print("note", message=without_full_stop(text))
 
     def stop(self) -> None:
         """Do nothing: there is no bar."""

@@ -1,4 +1,4 @@
-"""Suggest names that the registry knows in place of a name that it does not know, or list the names that it knows."""
+"""Suggest known names that are similar to an unknown name, or list the known names."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from bender.client import Backend, Client, Registration
 from bender.core.did_you_mean import did_you_mean
 from bender.core.members import versions_of
 
-#: Names that are suggested, if they are near.
+#: Limit for the suggested similar names.
 SUGGESTED_MAX = 3
 
-#: Names that are listed if none is near.
+#: Limit for the listed names if none is similar.
 LISTED_MAX = 10
 
-#: Instances to compare with the unknown one, which takes 10 µs each.
+#: Limit for the instances that are compared with the unknown instance, which takes 10 µs each.
 INSTANCES_MAX = 1000
 
 
 def versions_by_app(registrations: Iterable[Registration], backends: Iterable[Backend]) -> Mapping[str, set[str]]:
-    """Return the versions of each app that is registered, or that a backend names."""
+    """Return the versions by app, for all apps that are registered or that a backend names."""
     versions: dict[str, set[str]] = defaultdict(set)
     for registration in registrations:
         versions[registration.app].add(registration.version)
@@ -30,7 +30,7 @@ def versions_by_app(registrations: Iterable[Registration], backends: Iterable[Ba
 
 
 def name_hint(name: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence about an unknown name: the names that are near, or else all known names."""
+    """Return the end of a sentence about an unknown name: the similar names, or some known names if none is similar."""
     names = sorted(known)
     suggestion = did_you_mean(name, names, SUGGESTED_MAX)
     if suggestion:
@@ -42,7 +42,7 @@ def name_hint(name: str, known: Iterable[str]) -> str:
 
 
 async def instance_hint(client: Client, id_: str) -> str:
-    """Return the end of a sentence about an unknown instance: the instances or apps that are near."""
+    """Return the end of a sentence about an unknown instance: similar instances or apps."""
     _, app, version, host, _ = id_.split("/")
     found = await client.registrations(app)
     if found:

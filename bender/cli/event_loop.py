@@ -1,7 +1,7 @@
 """Run the coroutine of a command: on asyncio, or on Twisted's reactor.
 
-asyncio is for commands that send nodes a few requests and end; the reactor is for commands that follow events or run a
-program. Each is imported on demand.
+asyncio is for commands that end after a few requests. The reactor is for commands that follow events or run a program.
+Each is imported only if it is used.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 CommandCoroutine = Coroutine[Any, Any, int]
 
 
-def on_asyncio(begin: Callable[[], CommandCoroutine]) -> int:
-    """Return the exit status of a command, or that of Ctrl-C."""
-    import asyncio  # noqa: PLC0415 - completion of options does without
+def run_on_asyncio(begin: Callable[[], CommandCoroutine]) -> int:
+    """Run a command on asyncio, and return its exit status, or that of Ctrl-C."""
+    import asyncio  # noqa: PLC0415 - completion of options does not need it
 
     try:
         return asyncio.run(begin())
@@ -30,12 +30,12 @@ def on_asyncio(begin: Callable[[], CommandCoroutine]) -> int:
         return INTERRUPTED
 
 
-def on_reactor(reactor: Reactor, begin: Callable[[], CommandCoroutine]) -> int:
-    """Do the same on the reactor. After Ctrl-C nothing more is printed."""
-    from twisted.internet.defer import Deferred  # noqa: PLC0415 - see on_asyncio
+def run_on_reactor(reactor: Reactor, begin: Callable[[], CommandCoroutine]) -> int:
+    """Run a command on the reactor, and return its exit status, or that of Ctrl-C; then nothing more is printed."""
+    from twisted.internet.defer import Deferred  # noqa: PLC0415 - see run_on_asyncio
     from twisted.python.failure import Failure  # noqa: PLC0415
 
-    gc.enable()  # `bender.cli.main` has stopped it
+    gc.enable()  # `bender.cli.main` has disabled it
     outcome: list[int | Failure] = []
     interrupted = False
     doing: Deferred[int] = Deferred()

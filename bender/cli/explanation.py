@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bender.cli.columns import ACCOUNTS, LAST_EVENTS
-from bender.cli.output import COLOURS, clock, lasted
+from bender.cli.columns import DIAGNOSES, LAST_EVENTS
+from bender.cli.output import COLOURS, duration_text, time_text
 from bender.cli.styled_text import Styled, plain_table, styled
 from bender.client.responses import Diagnosis, Explanation, PeerClaim, Serves
 
 
-def in_order(explained: Explanation) -> list[Diagnosis]:
-    """Return what each node knows, in order of their names."""
+def diagnoses_by_node(explained: Explanation) -> list[Diagnosis]:
+    """Return the diagnoses of all nodes, in order of their names."""
     return sorted(explained.nodes, key=lambda diagnosis: diagnosis.node)
 
 
-def why(explained: Explanation) -> Styled:
+def reason_line(explained: Explanation) -> Styled:
     return styled(explained.why, "green" if explained.listed else "red")
 
 
-def account_row(diagnosis: Diagnosis) -> list[object]:
-    """Return the row of a node, for the columns `ACCOUNTS`."""
+def diagnosis_row(diagnosis: Diagnosis) -> list[object]:
+    """Return the row of a node, for the columns `DIAGNOSES`."""
     if not diagnosis.answered:
         return [diagnosis.node, styled("unreachable", COLOURS["unreachable"]), "", "", "", diagnosis.problem]
     claim = diagnosis.claim
     lists = styled("yes", "green") if diagnosis.listed else styled("hidden" if diagnosis.hidden else "no", "red")
-    own = [f"{lasted(claim.renewed_s)} ago", lasted(claim.left_s), lasted(claim.held_s)] if claim else ["", "", ""]
+    own = (
+        [f"{duration_text(claim.renewed_s)} ago", duration_text(claim.left_s), duration_text(claim.held_s)]
+        if claim
+        else ["", "", ""]
+    )
     others = [_describe_claim(each) for each in diagnosis.sees]
     others += [f"deregistered at {name}" for name in diagnosis.ended]
     return [diagnosis.node, lists, *own, "; ".join(others)]
@@ -38,11 +42,11 @@ def _describe_claim(claim: PeerClaim) -> str:
     return (
         f"{node} knows that the registration has ended"
         if claim.why == "ended"
-        else f"{node} is silent ({lasted(claim.heard_s)})"
+        else f"{node} is silent ({duration_text(claim.heard_s)})"
     )
 
 
-def counts_in(explained: Explanation) -> str:
+def backends_sentence(explained: Explanation) -> str:
     """Return the sentence that names the backends of the instance."""
     serves = [f"backend {each.name} ({each.role}){_behind(each)}" for each in explained.backends]
     counts = "It is a member of" if explained.listed else "If it were listed, it would be a member of"
@@ -57,7 +61,7 @@ def event_rows(nodes: Sequence[Diagnosis]) -> list[list[object]]:
     """Return a row for each of the last events of each node, newest first, for the columns `LAST_EVENTS`."""
     return [
         [
-            styled(clock(event.at_ms), "dim"),
+            styled(time_text(event.at_ms), "dim"),
             diagnosis.node,
             styled(event.event, COLOURS.get(event.event, "")),
             event.reason,
@@ -68,11 +72,11 @@ def event_rows(nodes: Sequence[Diagnosis]) -> list[list[object]]:
 
 
 def explanation_lines(explained: Explanation) -> list[Styled]:
-    """Return all of it as lines of text."""
-    nodes = in_order(explained)
+    """Return the whole explanation as lines of text."""
+    nodes = diagnoses_by_node(explained)
     events = event_rows(nodes)
-    accounts = plain_table(ACCOUNTS.names, [account_row(diagnosis) for diagnosis in nodes])
+    accounts = plain_table(DIAGNOSES.names, [diagnosis_row(diagnosis) for diagnosis in nodes])
     last = plain_table(LAST_EVENTS.names, events) if events else []
-    lines = [why(explained), styled(""), styled(accounts[0], "bold"), *map(styled, accounts[1:])]
-    lines += [styled(""), styled(counts_in(explained))]
+    lines = [reason_line(explained), styled(""), styled(accounts[0], "bold"), *map(styled, accounts[1:])]
+    lines += [styled(""), styled(backends_sentence(explained))]
     return lines + ([styled(""), styled(last[0], "bold"), *map(styled, last[1:])] if last else [])

@@ -1,4 +1,4 @@
-"""Commands about the guard: members that stay listed as suspect, because most of their app would be hidden."""
+"""Commands about the guard, which keeps members listed as suspects if most members of their app would be hidden."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import click
 from bender.cli import completion_values
 from bender.cli.click_base import Group
 from bender.cli.columns import GUARDED
-from bender.cli.output import lasted
+from bender.cli.output import duration_text
 from bender.cli.params import Name
-from bender.cli.session import Session, asking
+from bender.cli.session import Session, request_command
 from bender.client import Guarded
 from bender.client.client import LIST_BYTES_MAX
 from bender.client.paths import guard_path
@@ -33,16 +33,16 @@ def guard() -> None:
     bender guard ls
     """,
 )
-@asking
+@request_command
 async def list_guarded(session: Session) -> None:
     """List the apps that have suspect instances, which only a guard keeps listed.
 
     The list is that of the node that answers. Nodes may differ: `bender status` shows the suspects of each node.
     """
     found, reply = await session.client.read(reader(list[Guarded]), "GET", "/guard", bytes_max=LIST_BYTES_MAX)
-    if session.printed_as_json(reply):
+    if session.print_if_json(reply):
         return
-    rows = [[each.app, each.suspects, lasted(each.left_s)] for each in found]
+    rows = [[each.app, each.suspects, duration_text(each.left_s)] for each in found]
     session.screen.table(GUARDED.names, rows, caption=f"{len(rows)} at {reply.node}")
 
 
@@ -53,7 +53,7 @@ async def list_guarded(session: Session) -> None:
     """,
 )
 @click.argument("app", type=Name(), shell_complete=completion_values.guarded_apps, help="The app.")
-@asking
+@request_command
 async def end_guard(session: Session, app: str) -> None:
     """Stop listing the suspect instances of an app now, on all nodes that the asked node can reach.
 

@@ -1,4 +1,4 @@
-"""Commands about the nodes themselves: their state, and the objects that differ between them."""
+"""Commands about the nodes: their state, and the objects that differ between them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import msgspec
 
 from bender.cli.click_base import BenderCommand
 from bender.cli.columns import CONSUMERS, DIFFERENCES, NODES
-from bender.cli.output import ago, lasted, without_point
-from bender.cli.session import Session, asking
+from bender.cli.output import age_text, duration_text, without_full_stop
+from bender.cli.session import Session, request_command
 from bender.client import BenderError, Consumer, Guarded, NotFound
 from bender.client.client import LIST_BYTES_MAX
 from bender.client.decoding import decode_json
@@ -21,20 +21,22 @@ from bender.client.responses import NodeStatus, PeerStatus, api_addresses, check
 from bender.core.consumers import labels, report_of
 from bender.net.addresses import NoAnswer
 
-#: Nodes may differ for a moment, so `diff` asks this number of times, with this pause, before it reports differences.
-LOOKS = 3
-LOOKS_APART_S = 0.5
+#: Nodes may differ for a moment, so `diff` asks them this number of times before it reports differences, with this
+#: pause in seconds.
+DIFF_ATTEMPTS = 3
+DIFF_INTERVAL_S = 0.5
 
 #: Time limit for the status of each node. Together with the time until a second node is asked, a node that hangs delays
 #: a command by less than 2 s.
 STATUS_S_MAX = 1.5
 
-#: Seconds that a node may take to find its peers after it started.
-FINDING_S = 10.0
+#: Seconds after its start in which a node may still search for its peers.
+PEER_SEARCH_S = 10.0
 
-#: The part of a limit above which it is shown, and the limits for the size of one thing, which says nothing of others.
-MUCH_USED = 0.8
-SIZES = ("body", "entry")
+#: The part of a limit above which its use is printed, and the limits for the size of a single object, whose use is
+#: never printed.
+HIGH_USE = 0.8
+SIZE_LIMITS = ("body", "entry")
 
 KINDS = ("registrations", "backends", "frontends")
 
@@ -47,7 +49,7 @@ KINDS = ("registrations", "backends", "frontends")
     bender status --node 10.0.0.1,10.0.0.2,10.0.0.3
     """,
 )
-@asking
+@request_command
 async def status(session: Session) -> None:
     """Show the state of all nodes, and all consumers: programs that follow events, such as load balancers' drivers.
 
@@ -63,14 +65,14 @@ async def status(session: Session) -> None:
     if session.screen.as_json:
         session.screen.json(msgspec.json.encode(reply.json() | {"consumers": await _listed_consumers(session)}))
         return
-    asking = session.started(_consumers(session, own_ready=own.ready))
+    pending_consumers = session.start(_consumers(session, own_ready=own.ready))
     found = await _statuses(session, [node for node in _all_nodes(session, own) if node != reply.node])
     found = {reply.node: own, **found}
     screen = session.screen
     known = {peer.api: peer for peer in own.peers}
     rows = [_row(screen, node, each, known.get(node)) for node, each in found.items()]
     rows += [
-        [peer.node, peer.api or "", screen.coloured(peer.state), lasted(peer.lag), *[""] * 5]
+        [peer.node, peer.api or "", screen.coloured(peer.state), duration_text(peer.lag), *[""] * 5]
         for peer in own.peers
         if peer.api not in found
     ]
@@ -91,30 +93,30 @@ async def status(session: Session) -> None:
         if not what.startswith("consumer/"):  # the consumers of all nodes are printed below
             screen.say(f"{own.node} reports for {what}: {problem}.")
     screen.aside(f"LAG is measured by {own.node} ({reply.node})")
-    _show_consumers(session, await asking, lost=not own.counts.frontends)
+    _show_consumers(session, await pending_consumers, lost=not own.counts.frontends)
 
 
 def missing_peers(own: NodeStatus) -> list[str]:
-    """Return a sentence for each of --peers that a node has not found; none in its first seconds."""
-    if own.uptime_s < FINDING_S:
+    """Return a sentence for each address in --peers at which a node has found no peer; none in its first seconds."""
+    if own.uptime_s < PEER_SEARCH_S:
         return []
     found = "was never found" if own.ready else "was not found yet"
     return [f"{seed}, one of --peers, {found} by {own.node}." for seed in own.unanswered]
 
 
 def limits_in_use(found: NodeStatus) -> list[str]:
-    """Return a sentence for each limit of a node that is used by more than `MUCH_USED`."""
-    uses = [(name, use) for name, use in found.limits.items() if name not in SIZES]
+    """Return a sentence for each limit of a node of which more than the part `HIGH_USE` is used."""
+    uses = [(name, use) for name, use in found.limits.items() if name not in SIZE_LIMITS]
     return [
         f"{found.node} uses {use.used / use.maximum:.0%} of its {name.replace('_', ' ')}: "
         f"{use.used:,.10g} of {use.maximum:,.10g}."
         for name, use in uses
-        if use.maximum and use.used > MUCH_USED * use.maximum
+        if use.maximum and use.used > HIGH_USE * use.maximum
     ]
 
 
 async def _listed_consumers(session: Session) -> list[Any] | None:
-    """Return all consumers as the API reports them; None if no node does."""
+    """Return all consumers as the API reports them, or None if no node answers the request."""
     try:
         found, _ = await session.client.read(reader(list[Any]), "GET", "/consumers", bytes_max=LIST_BYTES_MAX)
     except BenderError:
@@ -123,10 +125,10 @@ async def _listed_consumers(session: Session) -> list[Any] | None:
 
 
 async def _consumers(session: Session, *, own_ready: bool) -> list[Consumer]:
-    """Return all consumers; none if the node is too old, or not ready and refuses."""
+    """Return all consumers; none if the node runs an older release, or refuses because it is not ready."""
     try:
         return await session.client.consumers()
-    except NotFound:  # the node has an older version, without consumers
+    except NotFound:  # the node runs an older release, which does not list consumers
         return []
     except BenderError:
         if own_ready:  # otherwise the table shows the reason
@@ -135,12 +137,12 @@ async def _consumers(session: Session, *, own_ready: bool) -> list[Consumer]:
 
 
 def _show_consumers(session: Session, consumers: Sequence[Consumer], *, lost: bool) -> None:
-    """Print all consumers with their problems, and what to do if `lost`: if there is no frontend for them."""
+    """Print all consumers with their problems, and the steps to take if `lost`: if there is no frontend for them."""
     if not consumers:
         return
     screen = session.screen
     screen.say("")
-    called = labels([(each.name, each.instance) for each in consumers])
+    consumer_labels = labels([(each.name, each.instance) for each in consumers])
     rows = [
         [
             *(
@@ -148,17 +150,17 @@ def _show_consumers(session: Session, consumers: Sequence[Consumer], *, lost: bo
                 each.node,
                 screen.coloured((main_problem_kind(each) or "connected") if each.connected else "gone"),
             ),
-            *("" if each.cursor is None else each.behind, ago(each.at_ms), _found_down(each.report)),
+            *("" if each.cursor is None else each.behind, age_text(each.at_ms), _found_down(each.report)),
         ]
-        for label, each in zip(called, consumers, strict=True)
+        for label, each in zip(consumer_labels, consumers, strict=True)
     ]
     screen.table(CONSUMERS.names, rows)
     for warning in dict.fromkeys(each.warning for each in consumers):
         if warning is not None:
             screen.say(f"{warning[:1].upper()}{warning[1:]}.")
-    for label, each in zip(called, consumers, strict=True):
-        for problem in problem_clauses(each, ago) if each.connected else ():
-            screen.say(f"{label} {without_point(problem)}.")
+    for label, each in zip(consumer_labels, consumers, strict=True):
+        for problem in problem_clauses(each, age_text) if each.connected else ():
+            screen.say(f"{label} {without_full_stop(problem)}.")
     if lost:
         screen.say(
             "No frontend is set. If there were frontends before, they are lost, because all nodes were down at once. "
@@ -173,21 +175,21 @@ def _found_down(report: dict[str, Any] | None) -> str:
 
 def _suspects(guarded: Guarded) -> str:
     members = "one member" if guarded.suspects == 1 else f"{guarded.suspects} members"
-    return f"lists {members} of {guarded.app} as suspect, for another {lasted(guarded.left_s)} at most"
+    return f"lists {members} of {guarded.app} as suspect, for another {duration_text(guarded.left_s)} at most"
 
 
 def _row(screen: Any, node: str, found: NodeStatus | str, peer: PeerStatus | None) -> list[Any]:
-    lag = "" if peer is None else lasted(peer.lag)
+    lag = "" if peer is None else duration_text(peer.lag)
     if isinstance(found, str):
         return [peer.node if peer else "", node, screen.coloured("unreachable"), lag, *[""] * 5]
     state = screen.coloured("ready" if found.ready else "not ready")
     counts = found.counts
-    up = lasted(found.uptime_s)
+    up = duration_text(found.uptime_s)
     return [*(found.node, node, state, lag, found.digest[:8], counts.registrations, counts.claims, up), found.version]
 
 
 def _all_nodes(session: Session, own: NodeStatus) -> list[str]:
-    """Return the configured nodes, and those that the answering node knows."""
+    """Return the addresses of the configured nodes, and of those that the answering node knows."""
     return [*dict.fromkeys([*session.nodes, *api_addresses(own)])]
 
 
@@ -195,13 +197,13 @@ async def _statuses(session: Session, nodes: list[str]) -> dict[str, NodeStatus 
     """Return the status of each node, or the reason why it does not answer."""
     read = reader(NodeStatus)
 
-    async def one(node: str) -> NodeStatus | str:
+    async def read_status(node: str) -> NodeStatus | str:
         try:
             return read(await session.client.ask(node, "GET", "/status", within_s=STATUS_S_MAX))
         except NoAnswer as no_answer:
             return str(no_answer)
 
-    answers = await session.together(map(one, nodes))
+    answers = await session.gather_results(map(read_status, nodes))
     return dict(zip(nodes, answers, strict=True))
 
 
@@ -213,7 +215,7 @@ async def _statuses(session: Session, nodes: list[str]) -> dict[str, NodeStatus 
     bender diff --node 10.0.0.1,10.0.0.2 --json
     """,
 )
-@asking
+@request_command
 async def diff(session: Session) -> int:
     """Show the objects that differ between nodes; print nothing if all nodes agree.
 
@@ -223,9 +225,9 @@ async def diff(session: Session) -> int:
     own, _ = await session.client.read(reader(NodeStatus), "GET", "/status")
     nodes = _all_nodes(session, own)
     unreachable: dict[str, str] = {}
-    for look in range(LOOKS):
+    for look in range(DIFF_ATTEMPTS):
         if look:
-            await session.pause(LOOKS_APART_S)
+            await session.pause(DIFF_INTERVAL_S)
         found = await _statuses(session, [node for node in nodes if node not in unreachable])
         unreachable |= {node: problem for node, problem in found.items() if isinstance(problem, str)}
         statuses = {node: status for node, status in found.items() if isinstance(status, NodeStatus)}
@@ -247,7 +249,7 @@ async def diff(session: Session) -> int:
 async def _show_difference(session: Session, names: Mapping[str, str]) -> None:
     by_id: dict[str, dict[str, Any]] = defaultdict(dict)
     asked = [(node, kind) for node in names for kind in KINDS]
-    listed = await session.together(_listed(session, node, kind) for node, kind in asked)
+    listed = await session.gather_results(_listed(session, node, kind) for node, kind in asked)
     for (node, _), bodies in zip(asked, listed, strict=True):
         for id_, body in bodies.items():
             by_id[id_][node] = body
@@ -282,7 +284,7 @@ async def _listed(session: Session, node: str, kind: str) -> dict[str, Any]:
 
 
 def _difference(bodies: Mapping[str, Any], node: str) -> str:
-    """Return how an object at a node differs from that at the first node that has it."""
+    """Return the difference between an object at a node and the same object at the first node that has it."""
     body = bodies.get(node)
     if body is None:
         return "-"

@@ -1,7 +1,7 @@
 """Print the output of a command: tables and colours on a terminal, plain columns elsewhere, JSON with --json.
 
-Results go to stdout; remarks, progress and errors to stderr. All output passes through this module, which escapes
-control characters, so that no text can disturb a terminal.
+Results go to stdout; remarks, progress and errors go to stderr. All output passes through this module, which escapes
+control characters so that no text can disturb a terminal.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bender.cli.styled_text import Styled, joined, plain_table, styled, styles_of
+from bender.cli.styled_text import Styled, join_parts, plain_table, styled, styles_of
 from bender.core.force_option import FORCE_HERE, FORCE_IN_API
 from bender.net.escaping import escaped_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-#: A command that takes longer than this shows a sign that it is waiting.
-PATIENCE_S = 1.0
+#: Seconds after which a command shows a sign that it is waiting.
+WAITING_SIGN_AFTER_S = 1.0
 
 COLOURS = {
     "online": "green",
@@ -54,7 +54,7 @@ COLOURS = {
 
 
 def use_streams_safely() -> None:
-    """Have characters that stdout or stderr cannot encode written as escapes, instead of not at all."""
+    """Make stdout and stderr write escapes for characters that they cannot encode, instead of an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # it is None where it was closed
             stream.reconfigure(errors="backslashreplace")
@@ -66,14 +66,14 @@ class Output:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self.is_terminal = sys.stdout.isatty()
-        self._asides_are_read = sys.stderr.isatty()
-        #: Cancels the sign that `begin` has scheduled.
+        self._stderr_is_terminal = sys.stderr.isatty()
+        #: Cancels the sign that `begin_waiting` has scheduled.
         self._cancel_sign: Callable[[], object] | None = None
         self._sign: Any = None
 
     def json(self, body: bytes) -> None:
-        """Print an answer of the API, on lines of its own."""
-        self.end()
+        """Print an answer of the API on separate lines."""
+        self.end_waiting()
         click.echo(json_for(sys.stdout, body.decode().removesuffix("\n")).encode())
 
     def say(self, text: str) -> None:
@@ -81,8 +81,8 @@ class Output:
         self.line(text)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "") -> None:
-        """Print one row to a line, nothing if there is none; on a terminal also the caption."""
-        self.end()
+        """Print a table, one row on a line; nothing if there are no rows. On a terminal, also print the caption."""
+        self.end_waiting()
         if rows and self.is_terminal:
             from bender.cli.rich_output import print_table  # noqa: PLC0415 - see there
 
@@ -94,52 +94,52 @@ class Output:
             self.aside(caption)
 
     def coloured(self, word: str) -> Styled:
-        """Return a word in its colour."""
+        """Return a word in the colour of its meaning, if it has one."""
         return styled(word, COLOURS.get(word, ""))
 
     def line(self, *parts: object) -> None:
         """Print a line of several parts, with spaces between them."""
-        self.end()
-        self._print(sys.stdout, joined(parts))
+        self.end_waiting()
+        self._print(sys.stdout, join_parts(parts))
 
     def dim(self, text: str) -> Styled:
         return styled(text, "dim")
 
     def aside(self, text: str) -> None:
-        """Print a remark for people only: not if a program reads the output."""
+        """Print a remark on stderr for people, if both stdout and stderr are terminals."""
         if self.is_terminal:
             self.note(text)
 
     def note(self, text: str) -> None:
-        """Print a remark on stderr if that is a terminal."""
-        if self._asides_are_read:
-            self.end()
+        """Print a remark on stderr if it is a terminal."""
+        if self._stderr_is_terminal:
+            self.end_waiting()
             self._print(sys.stderr, styled(text, "dim"))
 
     def error(self, text: str) -> None:
-        """Print why the command failed, in a sentence with or without its full stop."""
+        """Print the reason why the command failed: a sentence with or without its full stop."""
         self._print_message(text.replace(FORCE_IN_API, FORCE_HERE), "red")
 
     def warn(self, text: str) -> None:
-        """Print a warning, in a sentence with or without its full stop."""
+        """Print a warning: a sentence with or without its full stop."""
         self._print_message(text, "yellow")
 
     def _print_message(self, text: str, colour: str) -> None:
-        self.end()
-        self._print(sys.stderr, joined([styled("bender:", colour), ended(text)]))
+        self.end_waiting()
+        self._print(sys.stderr, join_parts([styled("bender:", colour), with_full_stop(text)]))
 
     def _print(self, stream: Any, text: Styled) -> None:
         if stream is not None:  # it is None where it was closed
-            stream.write(text.written(styles_of(stream)) + "\n")
+            stream.write(text.for_terminal(styles_of(stream)) + "\n")
             stream.flush()
 
-    def begin(self, later: Callable[[float, Callable[[], object]], Callable[[], object]]) -> None:
-        """Show on a terminal that the command is waiting, if it takes long and prints nothing meanwhile.
+    def begin_waiting(self, later: Callable[[float, Callable[[], object]], Callable[[], object]]) -> None:
+        """Show on a terminal that the command is waiting, if it prints nothing for some time.
 
         `later` schedules a function after a number of seconds, and returns a function that cancels it.
         """
-        if self._asides_are_read:
-            self._cancel_sign = later(PATIENCE_S, self._show_sign)
+        if self._stderr_is_terminal:
+            self._cancel_sign = later(WAITING_SIGN_AFTER_S, self._show_sign)
 
     def _show_sign(self) -> None:
         from bender.cli.rich_output import waiting_sign  # noqa: PLC0415 - see there
@@ -154,11 +154,11 @@ class Output:
             return None
         from bender.cli.rich_output import progress_bar  # noqa: PLC0415 - see there
 
-        self.end()
+        self.end_waiting()
         return progress_bar()
 
-    def end(self) -> None:
-        """Remove the sign that the command is waiting."""
+    def end_waiting(self) -> None:
+        """Remove the sign that the command is waiting, or cancel it."""
         if self._cancel_sign is not None:
             self._cancel_sign()
             self._cancel_sign = None
@@ -173,40 +173,40 @@ def json_for(stream: Any, text: str) -> str:
     return escaped_json(text, ascii_only=encoding not in ("utf-8", "utf8"))
 
 
-def without_point(text: str) -> str:
-    """Return a sentence without its full stop; other dots at its end stay."""
+def without_full_stop(text: str) -> str:
+    """Return a sentence without its full stop. Other dots at its end stay."""
     return re.sub(r"(?<=[\w)'\]])\.$", "", text)
 
 
-def ended(text: str) -> str:
+def with_full_stop(text: str) -> str:
     """Return a sentence with one full stop, or with its question mark."""
-    return text if text.endswith("?") else f"{without_point(text)}."
+    return text if text.endswith("?") else f"{without_full_stop(text)}."
 
 
-def ago(at_ms: int) -> str:
-    """Return how long ago a moment was, by this machine's clock, in a word."""
-    return lasted(max(0.0, time.time() - at_ms / 1000))
+def age_text(at_ms: int) -> str:
+    """Return the age of a time, by this machine's clock, as a number with a unit."""
+    return duration_text(max(0.0, time.time() - at_ms / 1000))
 
 
-def lasted(duration_s: float | None) -> str:
-    """Return a duration as a number with a unit, `never` for None."""
+def duration_text(duration_s: float | None) -> str:
+    """Return a duration as a number with a unit, or `never` for None."""
     from bender.core.timing import format_duration  # noqa: PLC0415 - what prints no durations does without attrs
 
     return "never" if duration_s is None else format_duration(duration_s)
 
 
-def clock(at_ms: int) -> str:
-    """Return a time of day, by this machine's clock."""
+def time_text(at_ms: int) -> str:
+    """Return the time of day of a time, in the time zone of this machine."""
     return time.strftime("%H:%M:%S", time.localtime(at_ms / 1000)) + f".{at_ms % 1000:03}"
 
 
-def day_and_clock(at_ms: int) -> str:
-    """Return a date and time, by this machine's clock."""
+def date_and_time_text(at_ms: int) -> str:
+    """Return the date and time of day of a time, in the time zone of this machine."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000))
 
 
-def compact(value: Any) -> str:
+def compact_json(value: Any) -> str:
     """Return a value as JSON, or an empty text for an empty value."""
-    import msgspec  # noqa: PLC0415 - the same
+    import msgspec  # noqa: PLC0415 - not every command needs it
 
     return msgspec.json.encode(value).decode() if value not in (None, {}, []) else ""

@@ -1,4 +1,4 @@
-"""Parse arguments: ids, names, durations and `KEY=VALUE`."""
+"""Parse arguments of commands: ids, names, durations and `KEY=VALUE`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PARTS = ("APP", "VERSION", "HOST", "PORT")
 ID = "/".join(PARTS)
 EXAMPLE = "web/1.2.0/10.0.0.5/8080"
 
-#: Fields of backends, frontends and objects in them whose values are text, even if they look like a number.
+#: Fields of backends and frontends, and of objects in them, whose values are text even if they look like numbers.
 TEXTS = {"app", "backend", "balance", "bind", "host", "mode", "path", "version"}
 
 _NUMBER = re.compile(r"[0-9]{1,3}(\.[0-9]{1,9})?")
 
 
 def registration_id(words: tuple[str, ...]) -> str:
-    """Return the id given as `web/1.2.0/10.0.0.5/8080`, also after `registration/`, or as four words."""
+    """Return the id that is given as `web/1.2.0/10.0.0.5/8080`, with or without `registration/`, or as four words."""
     parts = "/".join(words).removeprefix("registration/").split("/")
     if len(parts) != len(PARTS):
         raise click.BadParameter(
@@ -57,7 +57,7 @@ class Name(click.ParamType[str]):
 
 
 class Pair(click.ParamType[tuple[str, Any]]):
-    """`KEY=VALUE`; the value is JSON if it can be read so, and text otherwise."""
+    """`KEY=VALUE`. The value is decoded if it is valid JSON, and text otherwise."""
 
     name = "key=value"
 
@@ -67,7 +67,7 @@ class Pair(click.ParamType[tuple[str, Any]]):
         key, equals, text = value.partition("=")
         if not (key and equals):
             self.fail(f"{value!r} is not KEY=VALUE: give a pair such as zone=a", param, ctx)
-        return key, parsed(text)
+        return key, parse_value(text)
 
 
 meta_option = click.option(
@@ -80,7 +80,7 @@ def weight_option(help_: str) -> Callable[[_Command], _Command]:
 
 
 def for_option(help_: str) -> Callable[[_Command], _Command]:
-    """Return the option for how long an operator's state lasts, which is within the bounds of the API."""
+    """Return the option for the duration of an operator's state, with the bounds of the API."""
     return click.option("--for", "for_s", type=Duration("1s", "30d"), metavar="DURATION", help=help_)
 
 
@@ -129,7 +129,7 @@ class Duration(click.ParamType[float]):
 
 
 def seconds_of(text: str) -> float | None:
-    """Return the seconds of a duration such as `90`, `90s`, `1h30m` or `250ms`, None if it is not one."""
+    """Return the seconds of a duration such as `90`, `90s`, `1h30m` or `250ms`, or None if it is invalid."""
     try:
         return parse_duration(text)
     except ValueError:
@@ -152,7 +152,7 @@ class Events(click.ParamType[frozenset[str]]):
 
 
 class Steps(click.ParamType[tuple[float, ...]]):
-    """Percentages that rise, with commas between them."""
+    """Increasing percentages, with commas between them."""
 
     name = "steps"
 
@@ -179,15 +179,15 @@ class Steps(click.ParamType[tuple[float, ...]]):
 
 def fields(pairs: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
     """Return the keys with their values. Raises `click.BadParameter`, which names `where`, if a key is given twice."""
-    together: dict[str, Any] = {}
+    gather_results: dict[str, Any] = {}
     for key, value in pairs:
-        if key in together:
+        if key in gather_results:
             raise click.BadParameter(f"{key!r} is given twice", param_hint=f"'{where}'")
-        together[key] = value
-    return together
+        gather_results[key] = value
+    return gather_results
 
 
-def merged(found: Mapping[str, Any], pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def merge_fields(found: Mapping[str, Any], pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return the fields that pairs such as `health.path=/` change, each as it is to be as a whole.
 
     Parts are merged into the fields `found` in the registry now. A part that is null is removed, and an object without
@@ -215,18 +215,18 @@ def _with_part(whole: Any, inner: Sequence[str], value: Any, where: tuple[str, .
     return {key: part for key, part in parts.items() if part is not None} or None
 
 
-def require_apart(pairs: Iterable[tuple[str, Any]]) -> None:
-    """Refuse pairs of which one sets a part of another, because the result would depend on their order."""
+def require_disjoint(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Raise `click.BadParameter` if a pair sets a part of another, because the result would depend on their order."""
     keys = [tuple(key.split(".")) for key, _ in pairs]
-    for one in keys:
-        for other in keys:
-            if len(one) < len(other) and other[: len(one)] == one:
-                names = f"{'.'.join(one)!r} and a part of it, {'.'.join(other)!r}"
+    for whole in keys:
+        for part in keys:
+            if len(whole) < len(part) and part[: len(whole)] == whole:
+                names = f"{'.'.join(whole)!r} and a part of it, {'.'.join(part)!r}"
                 raise click.BadParameter(f"{names}, are given: give one or the other", param_hint="'KEY=VALUE'")
 
 
-def parsed(text: str) -> Any:
-    """Return the decoded text if it is JSON, or else the text itself."""
+def parse_value(text: str) -> Any:
+    """Return the decoded text if it is valid JSON, otherwise the text."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):

@@ -11,10 +11,10 @@ import click
 import msgspec
 
 from bender.cli import completion_values
-from bender.cli.click_base import NOT_DONE, BenderCommand
-from bender.cli.columns import ACCOUNTS, EVENTS, INSTANCES, LAST_EVENTS
-from bender.cli.explanation import account_row, counts_in, event_rows, in_order, why
-from bender.cli.output import ago, clock, compact, lasted
+from bender.cli.click_base import FAILURE, BenderCommand
+from bender.cli.columns import DIAGNOSES, EVENTS, INSTANCES, LAST_EVENTS
+from bender.cli.explanation import backends_sentence, diagnoses_by_node, diagnosis_row, event_rows, reason_line
+from bender.cli.output import age_text, compact_json, duration_text, time_text
 from bender.cli.params import (
     ID,
     PARTS,
@@ -28,8 +28,8 @@ from bender.cli.params import (
     registration_id,
     weight_option,
 )
-from bender.cli.session import Session, asking, following
-from bender.cli.styled_text import Styled, joined
+from bender.cli.session import Session, reactor_command, request_command
+from bender.cli.styled_text import Styled, join_parts
 from bender.client import Applied, BenderError, Event, NotFound, Refused, Registration, Word
 from bender.client.client import LIST_BYTES_MAX
 from bender.client.paths import explain_path, list_path, path_of, with_force
@@ -78,7 +78,7 @@ force_option = click.option(
     metavar="KEY=VALUE",
     help="List only instances with this text in their meta.",
 )
-@asking
+@request_command
 async def ls(session: Session, app: str | None, version: str | None, meta: Sequence[tuple[str, str]]) -> int:
     """List registered instances: all, or those of an APP or a VERSION of it.
 
@@ -86,12 +86,12 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
     """
     path = list_path(app, version, fields(meta, "--meta"))
     found, reply = await session.client.read(reader(list[Registration]), "GET", path, bytes_max=LIST_BYTES_MAX)
-    if session.printed_as_json(reply):
+    if session.print_if_json(reply):
         return await status_of_list(session, app, version, listed=bool(found))
     rows = [
         [
             *(each.app, each.version, each.host, each.port, _state(session, each), each.weight),
-            *(f"{each.ttl_s:g}", ago(each.registered_ms), each.node, compact(each.meta)),
+            *(f"{each.ttl_s:g}", age_text(each.registered_ms), each.node, compact_json(each.meta)),
         ]
         for each in found
     ]
@@ -101,7 +101,7 @@ async def ls(session: Session, app: str | None, version: str | None, meta: Seque
 
 
 async def status_of_list(session: Session, app: str | None, version: str | None, *, listed: bool) -> int:
-    """Return the exit status of `ls`; print an error if the app or the version is unknown."""
+    """Return the exit status of `ls`, and print an error if the app or the version is unknown."""
     if listed or app is None:
         return 0
     from bender.cli.did_you_mean import name_hint, versions_by_app  # noqa: PLC0415 - seldom needed
@@ -109,10 +109,10 @@ async def status_of_list(session: Session, app: str | None, version: str | None,
     versions = versions_by_app(await session.client.registrations(), await session.client.backends())
     if app not in versions:
         session.screen.error(f"there is no app {app}{name_hint(app, versions)}")
-        return NOT_DONE
+        return FAILURE
     if version is not None and version not in versions[app]:
         session.screen.error(f"there is no version {version} of {app}{name_hint(version, versions[app])}")
-        return NOT_DONE
+        return FAILURE
     return 0
 
 
@@ -121,7 +121,7 @@ def _state(session: Session, registration: Registration) -> Styled:
     if not registration.suspect:
         return state
     suspect = session.screen.coloured("suspect")
-    return suspect if state.plain == UP else joined([state, suspect], ", ")
+    return suspect if state.plain == UP else join_parts([state, suspect], ", ")
 
 
 @click.command(
@@ -143,7 +143,7 @@ def _state(session: Session, registration: Registration) -> Styled:
     'frontends: "created", "removed" and "changed". The event "synced" ends the list of existing objects.',
 )
 @click.option("--new", is_flag=True, help="Leave out the objects that exist already.")
-@following
+@reactor_command
 async def watch(
     session: Session, app: str | None, version: str | None, only: frozenset[str] | None, *, new: bool
 ) -> None:
@@ -156,7 +156,7 @@ async def watch(
     async with session.client.watch(app, version) as events:
         events.on_away = partial(_print_problems, session)
         async for event in events:
-            session.tell_problems()
+            session.print_problems()
             synced = event.event == "synced"
             if (new and event.reason == "snapshot" and not synced) or (only is not None and event.event not in only):
                 continue
@@ -176,17 +176,17 @@ def _print_event(session: Session, event: Event) -> None:
         screen.json(msgspec.json.encode(line))
         return
     if event.event == "synced":
-        screen.aside(f"as of {clock(event.at_ms)} at {event.node}; all later events are new")
+        screen.aside(f"as of {time_text(event.at_ms)} at {event.node}; all later events are new")
         return
     name = screen.coloured(event.event).padded(8)
-    screen.line(screen.dim(clock(event.at_ms)), name, event.id, screen.dim(event.reason), *_fields(screen, event))
+    screen.line(screen.dim(time_text(event.at_ms)), name, event.id, screen.dim(event.reason), *_fields(screen, event))
 
 
 def _fields(screen: Any, event: Event) -> list[Styled]:
     """Return the fields of a changed registration, or the fields of a backend or frontend that differ."""
     if event.kind == "registration" and event.event == "changed":
         about = event.registration
-        terms = f"weight={about.weight} ttl={about.ttl_s:g} meta={compact(about.meta)}"
+        terms = f"weight={about.weight} ttl={about.ttl_s:g} meta={compact_json(about.meta)}"
         suspect = "suspect=true " if about.suspect else ""
         return [screen.dim(f"state={about.state} {suspect}{terms}")]
     if event.kind in ("backend", "frontend") and event.event != "removed":
@@ -196,14 +196,14 @@ def _fields(screen: Any, event: Event) -> list[Styled]:
 
 @click.command(
     cls=BenderCommand,
-    columns=(ACCOUNTS, LAST_EVENTS),
+    columns=(DIAGNOSES, LAST_EVENTS),
     examples="""
     bender explain web/1.2.0/10.0.0.5/8080
     bender explain web 1.2.0 10.0.0.5 8080 --json
     """,
 )
 @id_argument
-@asking
+@request_command
 async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 - the word that people know it by
     """Explain why an instance is in rotation or not, and show what each node knows about it.
 
@@ -212,16 +212,16 @@ async def explain(session: Session, id: tuple[str, ...]) -> None:  # noqa: A002 
     id_ = registration_id(id)
     path = explain_path(id_)
     explained, reply = await _with_hint(session, id_, session.client.read(reader(Explanation), "GET", path))
-    if session.printed_as_json(reply):
+    if session.print_if_json(reply):
         return
     screen = session.screen
-    nodes = in_order(explained)
+    nodes = diagnoses_by_node(explained)
     screen.line(explained.id)
-    screen.line(why(explained))
+    screen.line(reason_line(explained))
     screen.say("")
-    screen.table(ACCOUNTS.names, [account_row(diagnosis) for diagnosis in nodes])
+    screen.table(DIAGNOSES.names, [diagnosis_row(diagnosis) for diagnosis in nodes])
     screen.say("")
-    screen.say(counts_in(explained))
+    screen.say(backends_sentence(explained))
     rows = event_rows(nodes)
     if rows:
         screen.say("")
@@ -260,7 +260,7 @@ async def _with_hint(session: Session, id_: str, doing: Awaitable[_T]) -> _T:
 @click.option("--ttl", type=Duration(), metavar="DURATION", help="How long the registration lasts without renewal.")
 @weight_option("The share of the traffic, relative to other instances; 1 by default.")
 @meta_option
-@asking
+@request_command
 async def register(
     session: Session,
     id: tuple[str, ...],  # noqa: A002
@@ -281,7 +281,7 @@ async def register(
 
 
 def _id_from(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
-    """Return the id of an instance that is given as an argument or by options."""
+    """Return the id of an instance from the argument or the options."""
     given = [part for part, value in parts.items() if value is not None]
     if words and given:
         raise click.UsageError(f"--{given[0]} is already a part of {ID}: give one or the other")
@@ -306,7 +306,7 @@ def _id_from(words: tuple[str, ...], parts: Mapping[str, str | None]) -> str:
     help="Wait until all nodes have removed the instance, at most this long.",
 )
 @force_option
-@asking
+@request_command
 async def deregister(session: Session, id: tuple[str, ...], wait: float | None, *, force: bool) -> None:  # noqa: A002
     """Remove an instance from the registry.
 
@@ -315,7 +315,7 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None, 
     """
     id_ = registration_id(id)
     client = session.client
-    last = None if force else await _last(session, id_)
+    last = None if force else await _last_member_effect(session, id_)
     if last is not None:
         raise BenderError(f"{last}. Nothing was changed; {FORCE_HERE}")
     if wait is None:
@@ -341,7 +341,7 @@ async def deregister(session: Session, id: tuple[str, ...], wait: float | None, 
 @for_option("How long the state lasts; a day by default.")
 @click.option("--maint", is_flag=True, help="Set maintenance: stop the requests of existing sessions, too.")
 @force_option
-@asking
+@request_command
 async def drain(
     session: Session,
     id: tuple[str, ...],  # noqa: A002
@@ -367,7 +367,7 @@ async def drain(
 )
 @id_argument
 @for_option("Treat the instance as up for this time, even if it is not healthy.")
-@asking
+@request_command
 async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None:  # noqa: A002
     """Remove the state that `bender drain` set on an instance."""
     id_ = registration_id(id)
@@ -379,15 +379,15 @@ async def up(session: Session, id: tuple[str, ...], for_s: float | None) -> None
     await _warn_of_unable_drivers(session)
 
 
-async def _last(session: Session, id_: str) -> str | None:
-    """Return what removing an instance does if it is the last member of a backend that takes traffic, else None.
+async def _last_member_effect(session: Session, id_: str) -> str | None:
+    """Return the effect of removing an instance that is the last member of a backend to take traffic, or None.
 
-    Raises `BenderError` with what to do if the token may register alone: an instance that stops must be removable.
+    Raises `BenderError` with a hint if the token may only register, because such a token must be able to deregister.
     """
-    from bender.cli.change_report import last_member  # noqa: PLC0415 - what only lists does without
+    from bender.cli.change_report import last_member_effect  # noqa: PLC0415 - commands that list do not need it
 
     try:
-        return await last_member(session, id_)
+        return await last_member_effect(session, id_)
     except Refused as refused:
         if refused.status != HTTPStatus.FORBIDDEN:
             raise
@@ -401,12 +401,12 @@ async def _set_state(session: Session, id_: str, state: str, for_s: float | None
     body = {"state": state} if for_s is None else {"state": state, "for": for_s}
     path = with_force(f"{path_of(id_)}/state", force=force)
     override, reply = await _with_hint(session, id_, session.client.read(reader(Word), "PUT", path, body))
-    session.report(f"{id_} is set to {state} for {lasted(override.lasts_s)}.", reply)
+    session.report(f"{id_} is set to {state} for {duration_text(override.lasts_s)}.", reply)
     await _warn_of_unable_drivers(session)
 
 
 async def _warn_of_unable_drivers(session: Session) -> None:
-    from bender.cli.change_report import warn_of_unable_drivers  # noqa: PLC0415 - what only lists does without
+    from bender.cli.change_report import warn_of_unable_drivers  # noqa: PLC0415 - commands that list do not need it
 
     await warn_of_unable_drivers(session)
 

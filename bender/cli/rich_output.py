@@ -17,15 +17,15 @@ from rich.text import Text
 
 from bender.cli.styled_text import styled
 
-#: Wider than any table is without a limit.
+#: A width that no table exceeds.
 UNLIMITED_WIDTH = 10_000
 
-#: If the last column of a table would be narrower, lines exceed the width of the terminal instead.
+#: The smallest width of a folded last column. If it would be narrower, lines exceed the width of the terminal instead.
 FOLDED_MIN = 20
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print one row to a line on stdout, which is a terminal."""
+    """Print a table on stdout, which is a terminal, one row on a line."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=True)
     for name in columns:
@@ -37,7 +37,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def _fit(console: Console, table: Table, last: str) -> None:
-    """Fold the last column on a narrow terminal, if there is room; wider columns are not cut."""
+    """Fold the last column if the terminal is narrow and has room for the other columns, which are never cut."""
     unlimited = console.options.update(width=UNLIMITED_WIDTH)
     folded = table.columns[-1]
     folded.no_wrap = False
@@ -53,7 +53,7 @@ def _fit(console: Console, table: Table, last: str) -> None:
 
 
 def waiting_sign(text: str) -> Status:
-    """Return a sign on stderr that the command waits, shown from its `start` to its `stop`."""
+    """Return a sign that the command waits. Its `start` shows it on stderr, and its `stop` removes it."""
     return Console(stderr=True, highlight=False, soft_wrap=True).status(text)
 
 
@@ -69,7 +69,7 @@ def progress_bar() -> Progress:
 
 
 class _TextColumn(ProgressColumn):
-    """A column of a bar with text in it."""
+    """A column of a progress bar that has text."""
 
     def __init__(self, style: str, text_of: Callable[[Task], str]) -> None:
         super().__init__()

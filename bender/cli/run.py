@@ -1,4 +1,4 @@
-"""`bender run`: run a command that is registered for as long as it serves."""
+"""`bender run`: run a command, and keep its instance registered as long as it serves."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from zope.interface import implementer
 
 from bender.cli import completion_values
-from bender.cli.click_base import BenderCommand as Documented
+from bender.cli.click_base import BenderCommand
 from bender.cli.output import json_for
 from bender.cli.params import Duration, fields, meta_option, weight_option
-from bender.cli.session import TOKEN, Session, following
+from bender.cli.session import TOKEN_VARIABLE, Session, reactor_command
 from bender.client import BenderError, Client
 from bender.core.invalid import Invalid
 from bender.core.timing import Timing
@@ -33,29 +33,29 @@ from bender.run import CannotStart, CommandSupervisor, ProcessGroup, RunPlan, ca
 #: Signals that are passed on, or end the command. A signal that was ignored when this process began stays ignored.
 SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGTSTP")
 
-#: Time limit for a node to report its interval, which bounds the ttl; without an answer the default bounds hold.
+#: Time limit for a node to report its interval, which limits the ttl. Without an answer, the default limits are used.
 INTERVAL_S_MAX = 2.0
 
 up_to_an_hour = Duration("0s", "1h")
 
 
-class Typed(float):
+class TypedSeconds(float):
     """A number of seconds, with the text that was typed."""
 
     text = ""
 
 
 class TypedDuration(Duration):
-    """A duration whose bounds only nodes know. It keeps the text that was typed, for errors."""
+    """A duration whose limits only nodes know. It keeps the typed text for errors."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = Typed(super().convert(value, param, ctx))
+        found = TypedSeconds(super().convert(value, param, ctx))
         found.text = str(value)
         return found
 
 
 @click.command(
-    cls=Documented,
+    cls=BenderCommand,
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
     examples="""
     bender run --app web --version 1.2.0 --port 8080 -- ./serve --port 8080
@@ -101,7 +101,7 @@ class TypedDuration(Duration):
               help="Accept any process at the port, such as a proxy that COMMAND did not start.")  # fmt: skip
 @click.argument("arguments", nargs=-1, required=True, metavar="-- COMMAND [ARGUMENT]…",
                 help="The command that serves, and its arguments.")  # fmt: skip
-@following
+@reactor_command
 async def run(session: Session, arguments: Sequence[str], **options: Any) -> int:
     """Run COMMAND, and keep its instance registered while it serves.
 
@@ -121,7 +121,7 @@ async def run(session: Session, arguments: Sequence[str], **options: Any) -> int
     """
     plan = _plan(options)
     await _require_valid(plan, session.client, options["ttl"])
-    session.screen.end()
+    session.screen.end_waiting()
     globalLogBeginner.beginLoggingTo(
         [_StderrLog(as_json=session.screen.as_json)], redirectStandardIO=False, discardBuffer=True
     )
@@ -139,14 +139,14 @@ async def run(session: Session, arguments: Sequence[str], **options: Any) -> int
             )
     try:
         return await runner.done
-    except CancelledError:  # by a signal that came before they were asked for, when nothing was registered yet
+    except CancelledError:  # by a signal before the lines above took signals over, when nothing was registered yet
         runner.command.signal(signal.SIGTERM)
         raise
 
 
 def _start(reactor: Reactor, arguments: Sequence[str], on_end: Callable[[int], None]) -> ProcessGroup:
-    # The token is for the registry; the command, and all that it starts, could print it or be made to.
-    environment = {name: value for name, value in os.environ.items() if name != TOKEN}
+    # The token is only for the registry. The command and its processes could print it, even without intention.
+    environment = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     command = ProcessGroup(arguments, environment, on_end)
     call_on_child_exit(IReactorFromThreads(reactor), command.reap)
     return command
@@ -173,10 +173,10 @@ def _plan(options: dict[str, Any]) -> RunPlan:
     )
 
 
-async def _require_valid(plan: RunPlan, client: Client, ttl: Typed | None) -> None:
-    """Refuse options that nodes would refuse, before the command starts. Raises `click.BadParameter`.
+async def _require_valid(plan: RunPlan, client: Client, ttl: TypedSeconds | None) -> None:
+    """Raise `click.BadParameter` for options that nodes would refuse, before the command starts.
 
-    Nodes are asked only about a ttl that some of them accept and most do not.
+    A node is asked only about a short ttl, which some nodes accept and most do not.
     """
     interval_s = Timing().interval_s
     if plan.needs_short_interval:
@@ -200,7 +200,7 @@ async def _require_valid(plan: RunPlan, client: Client, ttl: Typed | None) -> No
 
 @implementer(ILogObserver)
 class _StderrLog:
-    """Prints the log of bender on stderr, a line for each event; the command's own output is not touched."""
+    """Print the log of bender on stderr, a line for each event. The output of the command is not changed."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json

@@ -1,4 +1,4 @@
-"""Run every command with its nodes, its output and an event loop."""
+"""Run a command with a client for its nodes, its output and an event loop."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from attrs import define, field
 from click.core import ParameterSource
 
 from bender.cli import completion_values
-from bender.cli.click_base import Unwritten
-from bender.cli.event_loop import on_asyncio, on_reactor
+from bender.cli.click_base import UnwritableOutput
+from bender.cli.event_loop import run_on_asyncio, run_on_reactor
 from bender.cli.output import Output
-from bender.cli.slow_nodes import in_order, remember
+from bender.cli.slow_nodes import remember_slow_nodes, slow_last
 from bender.client import BenderError, Client, Reply, Unavailable, parse_nodes
 from bender.client.node_list import API_PORT
 from bender.client.token_source import TokenSource, is_token, token_in_file
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from bender.net.reactor import Reactor
 
 #: The variable that may hold the token.
-TOKEN = "BENDER_TOKEN"  # noqa: S105 - its name
+TOKEN_VARIABLE = "BENDER_TOKEN"  # noqa: S105 - the name of the variable
 
-#: Requests of one command that are under way at the same time.
-AT_ONCE_MAX = 50
+#: The largest number of requests that one command sends at the same time.
+CONCURRENT_MAX = 50
 
 _T = TypeVar("_T")
 
@@ -116,24 +116,24 @@ class Session:
     """The state of one running command."""
 
     screen: Output
-    #: The nodes to ask, in the order in which they were given.
+    #: The nodes to ask, in the given order.
     nodes: tuple[str, ...]
-    #: Whether they were given by --node or BENDER_NODES.
+    #: Whether the nodes were given by --node or BENDER_NODES.
     has_given_nodes: bool
-    safety: ConnectionSecurity
-    #: The token of a client that runs for long, which reads its file again when nodes no longer know it.
+    security: ConnectionSecurity
+    #: The token for a command that runs long: it is read again from its file when nodes no longer know it.
     token_source: TokenSource = None
-    #: Both are set when the command begins; only commands made by `following` have a reactor.
+    #: The client and the reactor are set when the command begins. Only commands of `reactor_command` have a reactor.
     client: Client = field(init=False)
     reactor: Reactor = field(init=False, default=None)
     #: The nodes that did not answer, each with the reason.
     problems: dict[str, str] = field(factory=dict)
 
-    async def together(self, doing: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
-        """Return the results of several coroutines that run at the same time, at most `AT_ONCE_MAX` of them."""
-        import asyncio  # noqa: PLC0415 - see asking
+    async def gather_results(self, doing: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+        """Return the results of several coroutines, of which at most `CONCURRENT_MAX` run at the same time."""
+        import asyncio  # noqa: PLC0415 - see request_command
 
-        turns = asyncio.Semaphore(AT_ONCE_MAX)
+        turns = asyncio.Semaphore(CONCURRENT_MAX)
 
         async def in_turn(one: Coroutine[Any, Any, _T]) -> _T:
             async with turns:
@@ -141,22 +141,22 @@ class Session:
 
         return [*await asyncio.gather(*map(in_turn, doing))]
 
-    def started(self, doing: Coroutine[Any, Any, _T]) -> Awaitable[_T]:
-        """Start a coroutine, to be awaited later."""
-        import asyncio  # noqa: PLC0415 - see asking
+    def start(self, doing: Coroutine[Any, Any, _T]) -> Awaitable[_T]:
+        """Start a coroutine, and return an awaitable for its result."""
+        import asyncio  # noqa: PLC0415 - see request_command
 
         return asyncio.ensure_future(doing)
 
     async def pause(self, duration_s: float) -> None:
-        import asyncio  # noqa: PLC0415 - see asking
+        import asyncio  # noqa: PLC0415 - see request_command
 
         await asyncio.sleep(duration_s)
 
-    def note(self, node: str, problem: str) -> None:
+    def note_problem(self, node: str, problem: str) -> None:
         self.problems[node] = problem
 
     def print_json(self, reply: Reply, warnings: Sequence[str] = ()) -> None:
-        """Print the answer of the API; add its warnings and these as a list of texts, if there are any."""
+        """Print the answer of the API. Add its warnings and `warnings` as a list of texts, if there are any."""
         warnings = [*reply.warnings, *warnings]
         body = reply.body.rstrip()
         if warnings:
@@ -165,28 +165,28 @@ class Session:
         if body:
             self.screen.json(body)
 
-    def printed_as_json(self, reply: Reply) -> bool:
-        """Return True if --json is given, after printing the answer unchanged: then there is nothing more to print."""
+    def print_if_json(self, reply: Reply) -> bool:
+        """Print the unchanged answer if --json is given. Return True then: there is nothing more to print."""
         if self.screen.as_json and reply.body:
             self.screen.json(reply.body)
         return self.screen.as_json
 
     def report(self, text: str, reply: Reply) -> None:
-        """Print what was done, where, and the warnings; with --json the answer with its warnings."""
+        """Print a sentence about the change, the node that made it, and its warnings. With --json, print the answer."""
         if self.screen.as_json:
             self.print_json(reply)
             return
         self.screen.say(text)
         self.screen.aside(f"at {reply.node}")
-        self.tell_warnings(reply)
+        self.print_warnings(reply)
 
-    def tell_warnings(self, reply: Reply) -> None:
+    def print_warnings(self, reply: Reply) -> None:
         """Print the warnings of a node about a change that it has made."""
         for warning in reply.warnings:
             self.screen.warn(warning)
 
-    def tell_problems(self) -> None:
-        """Print which nodes did not answer before one did."""
+    def print_problems(self) -> None:
+        """Print the nodes that did not answer before another node answered, with the reasons."""
         for node, problem in self.problems.items():
             if node != self.client.nodes.last:
                 self.screen.note(f"{node} {problem}; asked {self.client.nodes.last}")
@@ -201,55 +201,58 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def asking(command: Callable[..., Done]) -> Callable[..., int]:
-    """Return a command of click that runs a coroutine function with a `Session`; its result is the exit status.
+def request_command(command: Callable[..., Done]) -> Callable[..., int]:
+    """Return a command of click that runs a coroutine function with a `Session` on asyncio.
 
-    It runs on asyncio, and ends after a few requests. It awaits `Session.client`, `Session.together` and
-    `Session.pause`, and nothing of Twisted's.
+    The result of the coroutine is the exit status; None is success. It may await `Session.client`,
+    `Session.gather_results` and `Session.pause`, but nothing of Twisted. This is for commands that end after a few
+    requests.
     """
 
     def run(session: Session, arguments: dict[str, Any]) -> int:
         from bender.client.asyncio_http import AsyncioHttp, hedged  # noqa: PLC0415 - completion would wait for it
 
         try:
-            transport = AsyncioHttp(session.safety)
+            transport = AsyncioHttp(session.security)
         except ValueError as error:
             raise _ca_error(error) from error
-        session.client = Client(None, in_order(session.nodes), shuffle=_keep_order, transport=transport, seeking=hedged)
-        session.client.on_problem = session.note
+        session.client = Client(
+            None, slow_last(session.nodes), shuffle=_keep_order, transport=transport, seeking=hedged
+        )
+        session.client.on_problem = session.note_problem
 
         def later(delay_s: float, call: Callable[[], object]) -> Callable[[], object]:
             import asyncio  # noqa: PLC0415 - as above
 
             return asyncio.get_running_loop().call_later(delay_s, call).cancel
 
-        status = on_asyncio(lambda: _bounded(session, later, command(session, **arguments)))
-        remember(transport.slow_nodes, transport.answered_nodes)
+        status = run_on_asyncio(lambda: _run_to_status(session, later, command(session, **arguments)))
+        remember_slow_nodes(transport.slow_nodes, transport.answered_nodes)
         return status
 
     return _with_options(command, run)
 
 
-def following(command: Callable[..., Done]) -> Callable[..., int]:
-    """Do the same on Twisted's reactor, `Session.reactor`, for a command that may run long."""
+def reactor_command(command: Callable[..., Done]) -> Callable[..., int]:
+    """Return a command of click that runs on Twisted's reactor, `Session.reactor`: for commands that may run long."""
 
     def run(session: Session, arguments: dict[str, Any]) -> int:
         from twisted.internet import reactor  # noqa: PLC0415 - completion would wait for it
 
-        safety = session.safety
+        security = session.security
         try:
             session.client = Client(
                 reactor,
-                in_order(session.nodes),
+                slow_last(session.nodes),
                 token=session.token_source,
-                ca=safety.ca,
-                author=safety.author,
-                insecure=safety.insecure,
+                ca=security.ca,
+                author=security.author,
+                insecure=security.insecure,
                 shuffle=_keep_order,
             )
         except ValueError as error:
             raise _ca_error(error) from error
-        session.client.on_problem = session.note
+        session.client.on_problem = session.note_problem
         session.reactor = reactor
 
         def later(delay_s: float, call: Callable[[], object]) -> Callable[[], object]:
@@ -257,7 +260,7 @@ def following(command: Callable[..., Done]) -> Callable[..., int]:
             planned = call_later(delay_s, call)
             return lambda: planned.cancel() if planned.active() else None
 
-        return on_reactor(reactor, lambda: _bounded(session, later, command(session, **arguments)))
+        return run_on_reactor(reactor, lambda: _run_to_status(session, later, command(session, **arguments)))
 
     return _with_options(command, run)
 
@@ -275,12 +278,12 @@ def _with_options(command: Callable[..., Done], run: Callable[[Session, dict[str
         **arguments: Any,
     ) -> int:
         _replace_closed_streams()
-        safety = ConnectionSecurity(
+        security = ConnectionSecurity(
             token_of(token_file), None if ca is None else ca.read_bytes(), author or user_at_host(), insecure
         )
         given = click.get_current_context().get_parameter_source("nodes") is not ParameterSource.DEFAULT
-        source = safety.token if token_file is None else partial(token_in_file, token_file)
-        return run(Session(Output(as_json=as_json), nodes, given, safety, source), arguments)
+        source = security.token if token_file is None else partial(token_in_file, token_file)
+        return run(Session(Output(as_json=as_json), nodes, given, security, source), arguments)
 
     for option in reversed(OPTIONS):
         parsed = option(parsed)
@@ -294,29 +297,29 @@ def _ca_error(error: ValueError) -> click.BadParameter:
 
 
 def _keep_order(_nodes: object) -> None:
-    """Leave nodes in the order in which they were given."""
+    """Leave nodes in the given order."""
 
 
 def user_at_host() -> str:
-    """Return the user and the host of this command; with sudo, the user that called it."""
+    """Return USER@HOST for this process. With sudo, USER is the user that called sudo."""
     try:
         user = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # in a container, where users often have no names
+    except KeyError:  # in a container, users often have no names
         user = str(os.getuid())
     name = f"{user}@{os.uname().nodename}"
     return "".join(character if character.isprintable() else "?" for character in name)[:NAME_CHARACTERS_MAX]
 
 
 def _replace_closed_streams() -> None:
-    """Discard output to streams that were closed when this process began."""
+    """Replace streams that were closed when this process began, so that output to them is discarded."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as this runs
 
 
-async def _bounded(session: Session, later: Any, running: Done) -> int:
-    """Await a command; print the reason in one sentence if it fails."""
-    session.screen.begin(later)
+async def _run_to_status(session: Session, later: Any, running: Done) -> int:
+    """Await a command, and return its exit status. If it fails, print the reason in one sentence."""
+    session.screen.begin_waiting(later)
     try:
         status = await running
     except BenderError as error:
@@ -325,18 +328,21 @@ async def _bounded(session: Session, later: Any, running: Done) -> int:
         return 1
     except OSError as error:
         if session.client.changes and not isinstance(error, BrokenPipeError):
-            raise Unwritten(error.errno, error.strerror) from error
+            raise UnwritableOutput(error.errno, error.strerror) from error
         raise
     finally:
-        session.screen.end()
-    session.tell_problems()
+        session.screen.end_waiting()
+    session.print_problems()
     return status or 0
 
 
 def token_of(file: Path | None) -> str | None:
-    """Return the token for nodes, from the file or BENDER_TOKEN: printable ASCII, because it is sent in a header."""
+    """Return the token for nodes from the file or BENDER_TOKEN; None if neither is given.
+
+    Raises `click.BadParameter` unless it is printable ASCII, because it is sent in a header.
+    """
     if file is None:
-        token, source, where = os.environ.get(TOKEN, ""), TOKEN, "it"
+        token, source, where = os.environ.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE, "it"
         if not token:
             return None
     else:

@@ -1,4 +1,4 @@
-"""Text in colours, and columns of it, without rich, which most commands do not need."""
+"""Coloured text and tables without rich, which most commands do not need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from bender.net.escaping import escaped
 
-#: Styles by name, as sequences for a terminal. `NO_COLOR` switches off those in `_COLOURS`.
+#: The terminal sequences of styles by name. `NO_COLOR` switches off the styles in `_COLOURS`.
 _SEQUENCES = {"bold": "1", "dim": "2", "reverse": "7", "red": "31", "green": "32", "yellow": "33"}
 _COLOURS = {"red", "green", "yellow"}
 
@@ -30,16 +30,16 @@ class Styled:
         return "".join(text for text, _ in self.parts)
 
     def padded(self, width: int) -> Styled:
-        """Return the text, filled up with spaces."""
+        """Return the text with spaces at its end, up to this width."""
         return Styled(*self.parts, (" " * (width - cell_width(self.plain)), ""))
 
-    def written(self, styles: frozenset[str]) -> str:
+    def for_terminal(self, styles: frozenset[str]) -> str:
         """Return the text for a terminal that shows these styles."""
-        written = ""
+        pieces = ""
         for text, names in self.parts:
             codes = ";".join(_SEQUENCES[name] for name in names.split() if name in styles)
-            written += f"\x1b[{codes}m{text}\x1b[0m" if codes and text else text
-        return written
+            pieces += f"\x1b[{codes}m{text}\x1b[0m" if codes and text else text
+        return pieces
 
 
 def styled(text: object, style: str = "") -> Styled:
@@ -47,8 +47,8 @@ def styled(text: object, style: str = "") -> Styled:
     return text if isinstance(text, Styled) else Styled((str(text), style))
 
 
-def joined(parts: Iterable[object], between: str = " ") -> Styled:
-    """Return several parts as one, with this text between them."""
+def join_parts(parts: Iterable[object], between: str = " ") -> Styled:
+    """Return several parts as one styled text, with the text `between` them."""
     pieces: list[tuple[str, str]] = []
     for part in parts:
         pieces += [(between, "")] if pieces else []
@@ -57,7 +57,7 @@ def joined(parts: Iterable[object], between: str = " ") -> Styled:
 
 
 def styles_of(stream: Any) -> frozenset[str]:
-    """Return the styles that a stream shows: none unless it is a terminal, or FORCE_COLOR says that it is one."""
+    """Return the styles that a stream shows: none unless it is a terminal, or FORCE_COLOR is set."""
     forced = os.environ.get("FORCE_COLOR", "") != ""
     if not forced and (not stream.isatty() or os.environ.get("TERM", "") in ("dumb", "unknown")):
         return frozenset()
@@ -65,7 +65,7 @@ def styles_of(stream: Any) -> frozenset[str]:
 
 
 def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Return the lines of a table, with columns as wide as their content, and no spaces after the last column."""
+    """Return the lines of a table. Columns are as wide as their contents, without spaces after the last column."""
     cells = [[styled(cell).plain for cell in row] for row in (columns, *rows)]
     widths = [max(map(cell_width, column)) for column in zip(*cells, strict=True)]
     return [
@@ -75,7 +75,7 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> lis
 
 
 def cell_width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
+    """Return the number of terminal columns that a text takes."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len  # noqa: PLC0415 - its tables are large, and names are mostly ASCII

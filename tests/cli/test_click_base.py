@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli import bender, click_base
-from bender.cli.click_base import OF_COMMANDS, BenderCommand, Group, first_sentence, run_command
+from bender.cli.click_base import COMMAND_OPTIONS, BenderCommand, Group, first_sentence, run_command
 from bender.cli.commands import COMMANDS
 from bender.cli.session import OPTIONS
 
@@ -76,7 +76,7 @@ class Places(SynchronousTestCase):
     def test_which_they_are(self) -> None:
         """All that every command has."""
         names = {name for option in OPTIONS for name in click.command()(option(lambda: None)).params[0].opts}
-        self.assertEqual(names, {*OF_COMMANDS})
+        self.assertEqual(names, {*COMMAND_OPTIONS})
 
 
 class Columns(SynchronousTestCase):

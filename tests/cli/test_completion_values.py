@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.completion_values import fitting
+from bender.cli.completion_values import matching_names
 
 
 class Fitting(SynchronousTestCase):
     def test_what_was_typed(self) -> None:
         """Those that begin so, in order and once each."""
-        self.assertEqual(fitting(["web", "api", "worker", "web"], "w"), ["web", "worker"])
-        self.assertEqual(fitting(["b c", "a"], ""), ["a", "b c"])
+        self.assertEqual(matching_names(["web", "api", "worker", "web"], "w"), ["web", "worker"])
+        self.assertEqual(matching_names(["b c", "a"], ""), ["a", "b c"])
 
     def test_what_disturbs_a_terminal(self) -> None:
         """It is not offered: it would reach the terminal as it is, or be two names to the shell."""
-        self.assertEqual(fitting(["web\x1b]0;x\x07", "web\nplain,evil", "web\x9b", "web"], "web"), ["web"])
+        self.assertEqual(matching_names(["web\x1b]0;x\x07", "web\nplain,evil", "web\x9b", "web"], "web"), ["web"])

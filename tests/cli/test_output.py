@@ -9,7 +9,7 @@ from io import StringIO
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.output import Output, clock, compact, ended, lasted, without_point
+from bender.cli.output import Output, compact_json, duration_text, time_text, with_full_stop, without_full_stop
 from bender.core.force_option import FORCE_IN_API
 
 
@@ -25,19 +25,19 @@ class Durations(SynchronousTestCase):
             (7200, "2 h"),
             (172_800, "2 d"),
         ):
-            self.assertEqual(lasted(seconds), word)
+            self.assertEqual(duration_text(seconds), word)
 
     def test_a_time_of_day_has_milliseconds(self) -> None:
         """Events come close to each other."""
         now_ms = 1_795_652_595_056
-        self.assertEqual(clock(now_ms), time.strftime("%H:%M:%S", time.localtime(now_ms // 1000)) + ".056")
+        self.assertEqual(time_text(now_ms), time.strftime("%H:%M:%S", time.localtime(now_ms // 1000)) + ".056")
 
 
 class Values(SynchronousTestCase):
     def test_what_is_empty_is_nothing(self) -> None:
         """And what is not is JSON."""
         for value, text in ((None, ""), ({}, ""), ([], ""), (0, "0"), ("", '""'), ({"a": [1]}, '{"a":[1]}')):
-            self.assertEqual(compact(value), text)
+            self.assertEqual(compact_json(value), text)
 
 
 class Sentences(SynchronousTestCase):
@@ -50,7 +50,7 @@ class Sentences(SynchronousTestCase):
             ("not . or ..", "not . or .."),
             ("", ""),
         ):
-            self.assertEqual(without_point(text), without)
+            self.assertEqual(without_full_stop(text), without)
 
     def test_how_to_force_is_said_for_a_shell(self) -> None:
         """And not as the API says it."""
@@ -61,7 +61,7 @@ class Sentences(SynchronousTestCase):
     def test_one_mark_ends_a_sentence(self) -> None:
         """A question has its own."""
         for text, sentence in (("It is so", "It is so."), ("so.", "so."), ("did you mean shop?", "did you mean shop?")):
-            self.assertEqual(ended(text), sentence)
+            self.assertEqual(with_full_stop(text), sentence)
 
 
 class Json(SynchronousTestCase):

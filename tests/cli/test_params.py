@@ -15,10 +15,10 @@ from bender.cli.params import (
     Steps,
     TextPair,
     fields,
-    merged,
-    parsed,
+    merge_fields,
+    parse_value,
     registration_id,
-    require_apart,
+    require_disjoint,
 )
 
 ID = "registration/web/1.2.0/10.0.0.5/8080"
@@ -139,7 +139,7 @@ class Settings(WordCase):
             (["canary.version=2", "canary.percent=5"], {"canary": {"version": "2", "percent": 5}}),
             (["a.b.c=1", "a.b.d=2", "balance=source"], {"a": {"b": {"c": 1, "d": 2}}, "balance": "source"}),
         ):
-            self.assertEqual(merged(found, self.pairs(*words)), changed)
+            self.assertEqual(merge_fields(found, self.pairs(*words)), changed)
         self.assertEqual(found["health"], {"path": "/", "interval": 2})
 
     def test_what_can_only_be_text_is_text(self) -> None:
@@ -151,15 +151,15 @@ class Settings(WordCase):
     def test_what_has_no_parts(self) -> None:
         """It is named, and so is an empty key."""
         pairs = self.pairs("balance.x=1")
-        self.refused("'balance' is not an object, so it has no 'x'", merged, {"balance": "random"}, pairs)
+        self.refused("'balance' is not an object, so it has no 'x'", merge_fields, {"balance": "random"}, pairs)
         for word in (".a=1", "a.=1", "a..b=1"):
             self.refused("is not a KEY: give a field, or a path with dots", SettingParam().convert, word, None, None)
 
     def test_a_whole_and_a_part_of_it(self) -> None:
         """Which of them counts would depend on their order."""
         pairs = self.pairs("health.path=/", "health=null")
-        self.refused("'health' and a part of it, 'health.path', are given", require_apart, pairs)
-        require_apart(self.pairs("health.path=/", "healthy=1", "health.host=x"))
+        self.refused("'health' and a part of it, 'health.path', are given", require_disjoint, pairs)
+        require_disjoint(self.pairs("health.path=/", "healthy=1", "health.host=x"))
 
 
 class Pairs(WordCase):
@@ -176,7 +176,7 @@ class Pairs(WordCase):
             ("", ""),
             ("[" * 5000, "[" * 5000),
         ):
-            self.assertEqual(parsed(text), value)
+            self.assertEqual(parse_value(text), value)
             self.assertEqual(Pair().convert(f"key={text}", None, None), ("key", value))
 
     def test_of_a_text_pair_they_are_text(self) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.click_base import Unwritten
+from bender.cli.click_base import UnwritableOutput
 from bender.cli.output import Output
-from bender.cli.session import Session, _bounded
+from bender.cli.session import Session, _run_to_status
 from bender.client import Unavailable
 from bender.client.transport import ConnectionSecurity
 
@@ -32,7 +32,7 @@ class Ending(SynchronousTestCase):
             raise error
 
         doing: Coroutine[Any, Any, int | None] = command()
-        return Deferred.fromCoroutine(_bounded(session, lambda _delay_s, _call: lambda: None, doing))
+        return Deferred.fromCoroutine(_run_to_status(session, lambda _delay_s, _call: lambda: None, doing))
 
     def said(self, error: Exception, **how: Any) -> str:
         with redirect_stderr(StringIO()) as shown:
@@ -49,7 +49,7 @@ class Ending(SynchronousTestCase):
     def test_output_that_cannot_be_written(self) -> None:
         """Whether something was changed is known to the error; who stops reading knows it."""
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.failureResultOf(self.doing(full, changes=1), Unwritten)
+        self.failureResultOf(self.doing(full, changes=1), UnwritableOutput)
         for error, changes in ((full, 0), (BrokenPipeError(), 1)):
             found = self.failureResultOf(self.doing(error, changes=changes), OSError).value
             self.assertIs(found, error)

@@ -7,7 +7,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.styled_text import Styled, cell_width, joined, plain_table, styled, styles_of
+from bender.cli.styled_text import Styled, cell_width, join_parts, plain_table, styled, styles_of
 
 
 class Terminal(StringIO):
@@ -16,11 +16,11 @@ class Terminal(StringIO):
 
 
 class Styles(SynchronousTestCase):
-    def written(self, text: Styled, stream: StringIO, **variables: str) -> str:
+    def for_terminal(self, text: Styled, stream: StringIO, **variables: str) -> str:
         for name in ("NO_COLOR", "FORCE_COLOR"):
             self.patch_environment(name, variables.get(name))
         self.patch_environment("TERM", variables.get("TERM", "xterm"))
-        return text.written(styles_of(stream))
+        return text.for_terminal(styles_of(stream))
 
     def patch_environment(self, name: str, value: str | None) -> None:
         before = os.environ.pop(name, None)
@@ -30,13 +30,13 @@ class Styles(SynchronousTestCase):
 
     def test_they_are_for_terminals(self) -> None:
         """For others only if FORCE_COLOR says so; without colours there still is what is dim or bold."""
-        text = joined([styled("up", "green"), styled("x", "dim"), "plain"])
+        text = join_parts([styled("up", "green"), styled("x", "dim"), "plain"])
         both = "\x1b[32mup\x1b[0m \x1b[2mx\x1b[0m plain"
-        self.assertEqual(self.written(text, Terminal()), both)
-        self.assertEqual(self.written(text, StringIO()), "up x plain")
-        self.assertEqual(self.written(text, StringIO(), FORCE_COLOR="1"), both)
-        self.assertEqual(self.written(text, Terminal(), TERM="dumb"), "up x plain")
-        self.assertEqual(self.written(text, Terminal(), NO_COLOR="1"), "up \x1b[2mx\x1b[0m plain")
+        self.assertEqual(self.for_terminal(text, Terminal()), both)
+        self.assertEqual(self.for_terminal(text, StringIO()), "up x plain")
+        self.assertEqual(self.for_terminal(text, StringIO(), FORCE_COLOR="1"), both)
+        self.assertEqual(self.for_terminal(text, Terminal(), TERM="dumb"), "up x plain")
+        self.assertEqual(self.for_terminal(text, Terminal(), NO_COLOR="1"), "up \x1b[2mx\x1b[0m plain")
 
     def test_nothing_disturbs_a_terminal(self) -> None:
         """What is in a text is never a sequence for it."""

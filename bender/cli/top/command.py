@@ -14,7 +14,7 @@ from bender.cli.click_base import BenderCommand
 from bender.cli.columns import TOP_APPS, TOP_BACKENDS, TOP_EVENTS, TOP_INSTANCES, TOP_NODES
 from bender.cli.params import Duration
 from bender.cli.registrations import app_argument, version_argument
-from bender.cli.session import Session, following, wall_ms
+from bender.cli.session import Session, reactor_command, wall_ms
 from bender.cli.styled_text import styles_of
 from bender.cli.top.snapshot import print_snapshot
 from bender.cli.top.views import Scope
@@ -47,7 +47,7 @@ _PLAIN = ("", "dumb", "unknown")
     help="How often to ask for the status of nodes and to update ages; changes are shown as they happen.",
 )
 @click.option("--once", is_flag=True, help="Print the registry once, and end.")
-@following
+@reactor_command
 async def top(session: Session, app: str | None, version: str | None, interval: float, *, once: bool) -> int | None:
     """Show the registry live on the whole terminal: apps, instances, backends, nodes and events.
 
@@ -70,7 +70,7 @@ async def _live(session: Session, scope: Scope, interval_s: float) -> None:
     from bender.cli.top.live import LiveTop  # noqa: PLC0415 - completion would wait for it
     from bender.cli.top.terminal import ScreenTerminal, open_terminal  # noqa: PLC0415
 
-    session.screen.end()  # the sign that the command waits would be written over the picture
+    session.screen.end_waiting()  # otherwise the sign that the command waits would be written over the picture
     encoding = (sys.stdout.encoding or "utf-8").lower()
     live = LiveTop(
         session.reactor,
@@ -85,7 +85,7 @@ async def _live(session: Session, scope: Scope, interval_s: float) -> None:
 
 
 def _terminals() -> Iterator[str]:
-    """Yield the device of stdout, if it has a name, which it may not have in a container; and that of this process."""
+    """Yield the terminal of stdout, if it has a name (it may have none in a container), and that of this process."""
     with suppress(OSError):
         yield os.ttyname(sys.stdout.fileno())
     yield "/dev/tty"

@@ -1,7 +1,7 @@
-"""The state of the view that keys change: which table, its filter and order, the selected row, paused or not.
+"""The state of the view, which keys change: the table, its filter and order, the selected row, and the pause.
 
-A selected row is known by its key, and stays selected while rows move. Without a selection, the row at the top is the
-current one, so that the newest events stay in view.
+A selected row is identified by its key, and stays selected when rows move. Without a selection, the row at the top is
+the current row, so that the newest events stay in view.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 
 from bender.cli.top.live_registry import AppVersion, ListedInstance, ListedSetting, SeenEvent
-from bender.cli.top.views import APPS, BACKENDS, EVENTS, EVERYTHING, INSTANCES, NODES, VIEWS, Scope, Shown, TopView
+from bender.cli.top.views import APPS, BACKENDS, EVENTS, EVERYTHING, INSTANCES, NODES, VIEWS, Scope, TopState, TopView
 
-#: The view of each of these keys.
+#: The view that each of these keys shows.
 VIEW_KEYS: Mapping[str, str] = {"a": APPS, "i": INSTANCES, "b": BACKENDS, "n": NODES, "e": EVENTS}
 
 #: The longest filter.
@@ -28,7 +28,7 @@ _BACK = ("escape", "backspace", "left", "h")
 
 @frozen
 class Place:
-    """A table, and the app and version to which it is confined, or the instance that is explained."""
+    """A table, the app and version to which it is limited, and the instance that is explained instead of it, if any."""
 
     view: str = APPS
     scope: Scope = EVERYTHING
@@ -37,7 +37,7 @@ class Place:
 
 @frozen
 class Order:
-    """The column by which a view is sorted, as an index, and whether backwards."""
+    """The index of the column by which a view is sorted, and whether the order is reversed."""
 
     column: int = 0
     backwards: bool = False
@@ -56,22 +56,22 @@ class _BackEntry:
 
 @define
 class TopControls:
-    """What keys have set. `press` takes a key, with the rows that are shown and the number that fit."""
+    """The state that keys have set. `press` handles a key."""
 
     place: Place = field(factory=Place)
-    #: The app and version that were given: no view shows others.
+    #: The app and version of the command line: no view shows others.
     scope: Scope = EVERYTHING
     filter: str = ""
-    #: Whether keys are added to the filter.
+    #: Whether keys are characters of the filter.
     is_typing: bool = False
     is_help: bool = False
     is_paused: bool = False
-    quits: bool = False
-    #: Whether the screen is to be drawn anew, as after a program has written to it.
-    redraws: bool = False
+    is_quit_requested: bool = False
+    #: Whether the whole screen must be drawn again, for example because another program has written to it.
+    is_redraw_requested: bool = False
     #: The key of the selected row; None for the row at the top.
     selected: str | None = None
-    #: The place of the selected row on the screen, and its index when it was last found.
+    #: The line of the selected row on the screen, and its last known index.
     line: int = 0
     index: int = 0
     _back_stack: list[_BackEntry] = field(factory=list)
@@ -86,29 +86,31 @@ class TopControls:
         return self._orders.get(self.place.view, Order())
 
     @property
-    def words(self) -> list[str]:
-        """The words of the filter, in lower case: a row has to have all of them."""
+    def filter_words(self) -> list[str]:
+        """The words of the filter, in lower case. A row must have all of them."""
         return self.filter.lower().split()
 
-    def rows(self, shown: Shown) -> list[Any]:
+    def rows(self, shown: TopState) -> list[Any]:
         """Return the rows of the present table."""
         order = self.order
-        return self.view.listed(shown, self.place.scope, self.words, order.column, backwards=order.backwards)
+        return self.view.sorted_rows(
+            shown, self.place.scope, self.filter_words, order.column, backwards=order.backwards
+        )
 
     def find(self, rows: Sequence[Any], height: int) -> int:
-        """Find the selected row, and return the index of the first row on a screen that has room for this many."""
+        """Find the selected row, and return the index of the first row on a screen with room for `height` rows."""
         if self.selected is not None:
             key = self.view.key
             found = next((at for at, row in enumerate(rows) if key(row) == self.selected), None)
             self.index = self.index if found is None else found
-            if found is None and rows:  # it is gone: the row in its place
+            if found is None and rows:  # the row is gone: select the row in its place
                 self.selected = key(rows[min(self.index, len(rows) - 1)])
         self.index = max(0, min(self.index, len(rows) - 1))
         self.line = max(0, min(self.line, height - 1, self.index))
         return max(0, min(self.index - self.line, len(rows) - height))
 
     def press(self, key: str, rows: Sequence[Any], height: int) -> None:
-        """Take a key."""
+        """Handle a key, with the rows of the present table and the number of rows that fit on the screen."""
         was_help, self.is_help = self.is_help, False
         if was_help and key not in (*VIEW_KEYS, "q", "ctrl-l"):
             return
@@ -133,13 +135,13 @@ class TopControls:
 
     def _switch(self, key: str) -> None:
         if key == "q":
-            self.quits = True
+            self.is_quit_requested = True
         elif key == "?":
             self.is_help = True
         elif key in ("p", " "):
             self.is_paused = not self.is_paused
         elif key == "ctrl-l":
-            self.redraws = True
+            self.is_redraw_requested = True
         elif key == "/" and self.place.explained is None:
             self.is_typing = True
 
@@ -182,7 +184,7 @@ class TopControls:
         self.selected = self.view.key(rows[self.index]) if rows and self.index else None
 
     def _scroll(self, key: str, lines: int, height: int) -> None:
-        """Move a text: `index` is its first line on the screen."""
+        """Scroll a text: `index` is its first line on the screen."""
         last = max(0, lines - height)
         steps = _STEPS.get(key, 0) + _PAGES.get(key, 0) * max(1, height - 1)
         to = self.index + steps if key not in _ENDS else last if _ENDS[key] else 0

@@ -1,4 +1,4 @@
-"""Fit text from the registry into the cells of a screen: escaped, cut and filled up by its width in a terminal."""
+"""Fit text from the registry into the cells of a screen: escape, cut and pad it by its width in a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CUT = "…"
 
 
 def fitted(text: str, width: int, *, right: bool = False) -> str:
-    """Return text of exactly this width, with control characters escaped; cut text ends with `CUT`."""
+    """Return text of exactly this width, with control characters escaped. Text that is cut ends with `CUT`."""
     if width <= 0:
         return ""
     text = escaped(text)
@@ -26,7 +26,7 @@ def fitted(text: str, width: int, *, right: bool = False) -> str:
 
 
 def width_of(text: str) -> int:
-    """Return how many columns of a terminal a text takes when it is escaped."""
+    """Return the number of terminal columns that a text takes when it is escaped."""
     if text.isascii() and text.isprintable():
         return len(text)
     from rich.cells import cell_len  # noqa: PLC0415 - see fitted
@@ -35,7 +35,7 @@ def width_of(text: str) -> int:
 
 
 def age(duration_s: float) -> str:
-    """Return a duration in a few characters, without fractions: ages are drawn again and again."""
+    """Return a duration in a few characters, without fractions, so that ages are readable while they change."""
     duration_s = max(0.0, duration_s)
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if duration_s >= 2 * size:

@@ -1,4 +1,4 @@
-"""Make the lines of one screen from the state and the size of the terminal."""
+"""Make the lines of one screen from the state of the registry and the view, and the size of the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bender.cli.top.controls import TopControls
 from bender.cli.top.fitting import fitted, width_of
 from bender.cli.top.header import all_problems, cut, footer, header, help_lines
 from bender.cli.top.live_registry import SeenChange, is_recent
-from bender.cli.top.views import NODES, Field, Moment, Shown, TopView
+from bender.cli.top.views import NODES, Field, Moment, TopState, TopView
 
 #: The signs and styles of a recent change.
 _SIGNS = {
@@ -23,11 +23,11 @@ _SIGNS = {
 }
 _NO_SIGN = (" ", "")
 
-#: Lines above the rows, without the names of the columns, and below them.
+#: The number of lines above the names of the columns, and below the rows.
 HEADER_LINES = 4
 FOOTER_LINES = 1
 
-#: A smaller screen has no room for a table.
+#: The smallest screen that has room for a table.
 COLUMNS_MIN, LINES_MIN = 20, 8
 
 
@@ -44,16 +44,17 @@ class Size(NamedTuple):
 
 
 def frame(
-    live: Shown,
-    table: Shown,
+    live: TopState,
+    table: TopState,
     controls: TopControls,
     size: Size,
     rows: Sequence[Any],
 ) -> list[Styled]:
     """Return the lines of a screen.
 
-    `rows` are those of the present table, as `TopControls.rows` returns them for the state `table`, which is an earlier
-    one during a pause; or the lines of the explanation of an instance.
+    `table` is the state that the table shows, which is an earlier one during a pause; the header shows the state
+    `live`. `rows` are the rows of the table, as `TopControls.rows` returns them for `table`, or the lines of the
+    explanation of an instance.
     """
     if size.columns < COLUMNS_MIN or size.lines < LINES_MIN:
         return [styled(fitted("bender top: enlarge the terminal", size.columns))]
@@ -76,7 +77,7 @@ def frame(
 
 
 def wrapped(lines: Sequence[Styled], width: int) -> list[Styled]:
-    """Return lines of text as several where they are longer than the screen."""
+    """Return lines of text, with those wrapped that are longer than the screen."""
     found = []
     for line in lines:
         if width_of(line.plain) <= width or len(line.parts) != 1:
@@ -88,20 +89,20 @@ def wrapped(lines: Sequence[Styled], width: int) -> list[Styled]:
 
 
 def _filled(lines: list[Styled], size: Size, last: Styled) -> list[Styled]:
-    """Return the lines of a whole screen, with this as the last one."""
+    """Return the lines of a whole screen, with `last` as the last line."""
     lines = lines[: size.lines - 1]
     return [*lines, *[styled("")] * (size.lines - 1 - len(lines)), last]
 
 
 def table_lines(
-    shown: Shown, controls: TopControls, rows: Sequence[Any], width: int, selected: int | None
+    shown: TopState, controls: TopControls, rows: Sequence[Any], width: int, selected: int | None
 ) -> list[Styled]:
-    """Return the names of the columns and the rows, of which one may be selected, as wide as the screen."""
+    """Return the line with the names of the columns, and the lines of the rows, of which one may be selected."""
     view = controls.view
     cells = [[field.text(shown, row) for row in rows] for field in view.fields]
-    wanted = [_width(field, column) for field, column in zip(view.fields, cells, strict=True)]
-    least = [max(len(field.name), field.width_min) for field in view.fields]
-    widths = widths_in(wanted, least, [field.rank for field in view.fields], width - 2)
+    preferred = [_width(field, column) for field, column in zip(view.fields, cells, strict=True)]
+    minimum = [max(len(field.name), field.width_min) for field in view.fields]
+    widths = widths_in(preferred, minimum, [field.rank for field in view.fields], width - 2)
     names = _names(view, widths, controls.order.column)
     dim = shown.link.is_stale
     return [
@@ -122,14 +123,14 @@ def _names(view: TopView[Any], widths: Sequence[int], sorted_by: int) -> list[tu
     names: list[tuple[str, str]] = [("  ", "")]
     for at, (field, width) in enumerate(zip(view.fields, widths, strict=True)):
         if width:
-            name = fitted(field.name, width, right=field.right)
+            name = fitted(field.name, width, right=field.is_right_aligned)
             names += [(name, "reverse" if at == sorted_by else "bold"), (GAP, "")]
     return names[:-1]
 
 
 def _row(
     view: TopView[Any],
-    shown: Shown,
+    shown: TopState,
     row: object,
     cells: Sequence[str],
     widths: Sequence[int],
@@ -143,7 +144,7 @@ def _row(
     parts: list[tuple[str, str]] = [(f"{sign} ", style)]
     for field, cell, width in zip(view.fields, cells, widths, strict=True):
         if width:
-            text = fitted(cell, width, right=field.right)
+            text = fitted(cell, width, right=field.is_right_aligned)
             parts += [(text, style or field.styles(cell)), (GAP, "")]
     parts.pop()
     if dim:
@@ -153,17 +154,17 @@ def _row(
     return Styled(*parts)
 
 
-def widths_in(wanted: Sequence[int], least: Sequence[int], ranks: Sequence[int], width: int) -> list[int]:
-    """Return the widths of columns that fit into a line, 0 for columns that are left out.
+def widths_in(preferred: Sequence[int], minimum: Sequence[int], ranks: Sequence[int], width: int) -> list[int]:
+    """Return the widths of columns that fit into a line; 0 for columns that are left out.
 
-    Columns with the highest ranks are cut to no less than their least width, or left out, first. Where those of rank 0
-    do not fit, the widest of them are cut.
+    Columns with the highest ranks are narrowed first, down to their minimum width, or left out. If the columns of rank
+    0 still do not fit, the widest of them are narrowed.
     """
-    widths = [*wanted]
+    widths = [*preferred]
     for at in sorted((at for at, rank in enumerate(ranks) if rank), key=lambda at: (-ranks[at], -at)):
         over = _total(widths) - width
         if over > 0:
-            widths[at] = widths[at] - over if widths[at] - over >= least[at] else 0
+            widths[at] = widths[at] - over if widths[at] - over >= minimum[at] else 0
     while _total(widths) > width:
         widest = max(range(len(widths)), key=widths.__getitem__)
         if widths[widest] <= 1:
@@ -178,7 +179,7 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _first_that_fit(widths: Sequence[int], width: int) -> list[int]:
-    """Return the widths of the first columns for which there is room, 0 for others."""
+    """Return the widths of the first columns that fit, and 0 for the others."""
     kept: list[int] = []
     for each in widths:
         kept.append(each if _total([*kept, each]) <= width else 0)

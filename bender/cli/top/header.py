@@ -1,18 +1,18 @@
-"""The lines of `bender top` above and below its table: the node, the counts, problems, the view, and what keys do."""
+"""The lines of `bender top` above and below its table: the node, counts, problems, the view, and the keys."""
 
 from __future__ import annotations
 
 import textwrap
 
-from bender.cli.output import without_point
+from bender.cli.output import without_full_stop
 from bender.cli.styled_text import Styled, styled
 from bender.cli.top.controls import TopControls
 from bender.cli.top.fitting import age, fitted, width_of
 from bender.cli.top.link import NodeLink
-from bender.cli.top.views import APPS, BACKENDS, EVENTS, INSTANCES, NODES, VIEWS, Moment, Scope, Shown
+from bender.cli.top.views import APPS, BACKENDS, EVENTS, INSTANCES, NODES, VIEWS, Moment, Scope, TopState
 from bender.net.escaping import escaped
 
-#: What `?` shows: keys, each with what it does.
+#: The keys and their effects, which `?` shows.
 HELP = (
     ("a i b n e", "show apps, instances, backends, nodes and problems, events"),
     ("Up Down j k", "select the row above or below; also PgUp, PgDn, Home (g), End (G)"),
@@ -36,14 +36,14 @@ _TABS = (
     (EVENTS, "[e]vents"),
 )
 
-#: Before the second and later lines of a problem.
+#: The indentation of the second and later lines of a problem.
 _INDENT = "  "
 
 Parts = list[tuple[str, str]]
 
 
-def header(live: Shown, paused: Moment | None, controls: TopControls, width: int) -> list[Styled]:
-    """Return the four lines above the table; all of them are of the live state."""
+def header(live: TopState, paused: Moment | None, controls: TopControls, width: int) -> list[Styled]:
+    """Return the four lines above the table. They show the live state even during a pause."""
     lines: list[Parts] = [
         node_line(live.link),
         counts(live, controls.scope, events=True),
@@ -58,7 +58,7 @@ def node_line(link: NodeLink) -> Parts:
     parts: Parts = [("bender top", "bold")]
     status = link.status
     if link.address is None:
-        return [*parts, (f"  asking {', '.join(link.given)}", "")]
+        return [*parts, (f"  asking {', '.join(link.configured_nodes)}", "")]
     address = f" ({link.address})" if status is not None and status.node != link.address else ""
     parts.append((f"  {link.name}{address}", ""))
     if link.is_stale:
@@ -74,14 +74,14 @@ def node_line(link: NodeLink) -> Parts:
     return parts
 
 
-def counts(shown: Shown, scope: Scope, *, events: bool = False) -> Parts:
-    """Return how much is listed, and the rates of events and renewals; of an app alone if the scope is one."""
+def counts(shown: TopState, scope: Scope, *, events: bool = False) -> Parts:
+    """Return the numbers of listed objects in a scope, and the rates of events and renewals."""
     registry, link = shown.registry, shown.link
     numbers = [f"registrations{f' of {scope}' if scope.app is not None else ''}: {registry.listed:,}"]
     if scope.app is None:
         apps = len({version.app for version in registry.versions.values() if version.listed})
         numbers.append(f"apps: {apps:,}")
-        numbers.append(f"backends: {sum(not each.gone for each in registry.backends.values()):,}")
+        numbers.append(f"backends: {sum(not each.is_gone for each in registry.backends.values()):,}")
     if events:
         numbers.append(f"events: {registry.events_per_s(shown.moment.now):.1f}/s")
     if link.renewals_per_s is not None:
@@ -92,13 +92,13 @@ def counts(shown: Shown, scope: Scope, *, events: bool = False) -> Parts:
 def problem_lines(link: NodeLink) -> list[Parts]:
     """Return a line for each problem that the node reports."""
     status = link.status
-    found = [] if status is None else [f"{what}: {without_point(why)}" for what, why in status.problems.items()]
+    found = [] if status is None else [f"{what}: {without_full_stop(why)}" for what, why in status.problems.items()]
     return [[(line, "yellow")] for line in found]
 
 
 def all_problems(link: NodeLink, width: int) -> list[Styled]:
-    """Return why the shown state is old, and all problems, with as many lines as they need."""
-    found: list[Parts] = [[(f"{line}.", "red")] for line in (link.away, link.silent) if line]
+    """Return the reasons why the state is old, and all problems, with as many lines as they need."""
+    found: list[Parts] = [[(f"{line}.", "red")] for line in (link.follow_problem, link.status_problem) if line]
     wrapped = [
         (text, style)
         for ((line, style),) in [*found, *problem_lines(link)]
@@ -107,13 +107,13 @@ def all_problems(link: NodeLink, width: int) -> list[Styled]:
     return [cut([(text, style)], width) for text, style in wrapped]
 
 
-def _condition(live: Shown, width: int) -> Parts:
-    """Return the most important of: why the state is old or not complete, a notice, the problems of the node."""
+def _condition(live: TopState, width: int) -> Parts:
+    """Return the most important of these: why the state is old or incomplete, a notice, the problems of the node."""
     link, now = live.link, live.moment.now
     if link.is_stale:
         old = "nothing received yet" if link.heard_at is None else f"STALE, as of {age(now - link.heard_at)} ago"
         return [(_with_hint(f"{old}, retrying: {link.problem}", 0, width).ljust(width), "reverse")]
-    if not live.registry.synced:
+    if not live.registry.is_synced:
         return [("" if link.address is None else "receiving the registrations", "dim")]
     notice = link.current_notice(now)
     if notice:
@@ -126,7 +126,7 @@ def _condition(live: Shown, width: int) -> Parts:
 
 
 def _with_hint(text: str, more: int, width: int) -> str:
-    """Return text with the key that shows all of it, if it is cut or there is more."""
+    """Return text with a hint to the key that shows the whole text, if it is cut or there are `more` problems."""
     if not more and width_of(text) <= width:
         return text
     hint = f" ({more} more: n)" if more else " (n: all)"
@@ -143,7 +143,7 @@ def _place(controls: TopControls, paused_s: float | None) -> Parts:
         parts.append((place.explained, "bold"))
     elif str(place.scope):
         parts.append((f"of {place.scope}", "bold"))
-    # What matters most comes first, because a narrow terminal cuts the rest.
+    # The most important parts come first, because a narrow terminal cuts the others.
     if paused_s is not None:
         parts.append((f"  PAUSED {age(paused_s)}", "yellow"))
     if controls.filter and not controls.is_typing:
@@ -155,7 +155,7 @@ def _place(controls: TopControls, paused_s: float | None) -> Parts:
 
 
 def footer(controls: TopControls, first: int, height: int, count: int, width: int) -> Styled:
-    """Return the last line: the filter while it is typed, or what the keys do, and which rows are shown."""
+    """Return the last line: the filter while it is typed, or the keys, and the range of the rows on the screen."""
     where = f" {first + 1}-{min(first + height, count)} of {count}" if count else " none"
     room = max(0, width - len(where))
     if controls.is_typing:

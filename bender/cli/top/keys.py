@@ -1,7 +1,7 @@
-"""Decode the bytes that a terminal sends for keys: a key is a character, or a name such as `up` or `page-down`.
+"""Decode the bytes that a terminal sends for keys. A key is a character, or a name such as `up` or `page-down`.
 
-The sequences are those of xterm and the VT220, which all terminals in use send. Others are dropped as a whole, so that
-no part of them counts as a key.
+The known sequences are those of xterm and the VT220, which all common terminals send. Other sequences are dropped as a
+whole, so that no part of them counts as a key.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import re
 
 _ESCAPE = 0x1B
 
-#: A longer sequence than this is not a key of any terminal.
+#: Limit for the bytes of a sequence. No key of any terminal has a longer one.
 SEQUENCE_BYTES_MAX = 32
 
-#: CSI (ECMA-48, 5.4) and SS3 sequences, whole, and beginnings of them.
+#: Whole CSI (ECMA-48, 5.4) and SS3 sequences, and beginnings of such sequences.
 _SEQUENCE = re.compile(rb"\x1b(?:\[[\x30-\x3f]*[\x20-\x2f]*[\x40-\x7e]|O[\x20-\x7e])")
 _BEGINNING = re.compile(rb"\x1b(?:\[[\x20-\x3f]*|O)?")
 
@@ -43,7 +43,7 @@ _CONTROLS = {
 
 
 class KeyDecoder:
-    """Keys as they come; a sequence may come in several pieces."""
+    """Decode keys from pieces of input. A sequence may come in several pieces."""
 
     def __init__(self) -> None:
         self._unread = b""
@@ -51,11 +51,11 @@ class KeyDecoder:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the rest of a sequence is to come. If it does not, Escape itself was pressed: see `flush`."""
+        """Whether a sequence is incomplete. If its rest does not come, the key was Escape: see `flush`."""
         return bool(self._unread)
 
     def feed(self, piece: bytes) -> list[str]:
-        """Return the keys that are complete."""
+        """Return the keys that are complete after this piece of input."""
         piece = self._unread + piece
         self._unread = b""
         keys: list[str] = []
@@ -80,11 +80,11 @@ class KeyDecoder:
         return [key for key in keys if key]
 
     def flush(self) -> list[str]:
-        """Return the keys in an incomplete sequence: Escape, and what follows it."""
+        """Return the keys in an incomplete sequence: Escape, and the characters after it."""
         rest, self._unread = self._unread, b""
         return ["escape", *map(_named, rest[1:].decode("ascii", "ignore"))] if rest else []
 
 
 def _named(character: str) -> str:
-    """Return the name of a key; empty for a control character without a use."""
+    """Return the name of a key, or an empty text for a control character without a use."""
     return _CONTROLS.get(character, character if character.isprintable() else "")

@@ -1,8 +1,8 @@
-"""The registry as one node lists it, from its events, with what has changed a short time ago.
+"""The registry as one node lists it, made of its events, with recent changes.
 
-Objects are immutable and replaced by each event, and counts of an app are updated by each, so that an event costs the
-same whatever the number of instances. An object that is gone stays for `RECENT_S`, to be seen. Times are those of the
-caller's steady clock; nothing here reads a clock.
+An event replaces one immutable object and updates the counts of its app, so that its cost does not depend on the number
+of instances. A removed object stays for `RECENT_S`, so that people see its removal. Times are those of the caller's
+steady clock; this module reads no clock.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from bender.client import Event, Registration
 from bender.core.members import servers_of, versions_of
 from bender.core.registration_status import UP
 
-#: For how long, in seconds, a change stands out.
+#: Seconds for which a change stands out.
 RECENT_S = 5.0
 
-#: The last events that are kept, and for how long, in seconds, they count for the rate.
+#: The number of last events that are kept, and the seconds over which their rate is measured.
 EVENTS_MAX = 1000
 RATE_S = 10
 
-_GOES = {"offline", "removed"}
+_REMOVALS = {"offline", "removed"}
 
 
 @frozen
 class SeenChange:
-    """The last change of an object, and when it was seen."""
+    """The last change of an object, and the time `at` when it arrived."""
 
     event: str
     reason: str
@@ -40,11 +40,11 @@ class SeenChange:
 
 @frozen(slots=False)
 class ListedInstance:
-    """A registration; `gone` if it is no longer listed."""
+    """A registration. `is_gone` is True if it is no longer listed."""
 
     registration: Registration
     change: SeenChange | None = None
-    gone: bool = False
+    is_gone: bool = False
 
     @property
     def id(self) -> str:
@@ -52,24 +52,24 @@ class ListedInstance:
 
     @property
     def state(self) -> str:
-        """What an operator has set, or `suspect`, or `up`; `gone` if it is no longer listed."""
-        if self.gone:
+        """The state that an operator has set, or `suspect`, or `up`; `gone` if the instance is no longer listed."""
+        if self.is_gone:
             return "gone"
         about = self.registration
         return "suspect" if about.suspect and about.state == UP else about.state
 
     @property
     def takes_traffic(self) -> bool:
-        return not self.gone and self.registration.state == UP and self.registration.weight > 0
+        return not self.is_gone and self.registration.state == UP and self.registration.weight > 0
 
     @cached_property
     def meta(self) -> str:
-        """Its own fields as JSON, empty if there are none."""
+        """The `meta` of the instance as JSON; empty if there is none."""
         return msgspec.json.encode(self.registration.meta).decode() if self.registration.meta else ""
 
     @cached_property
-    def searched(self) -> str:
-        """The text in which a filter looks, in lower case."""
+    def searched_text(self) -> str:
+        """The text that a filter searches, in lower case."""
         about = self.registration
         return f"{about.id} {self.state} {about.node} {self.meta}".lower()
 
@@ -102,28 +102,28 @@ class AppVersion:
 
 @frozen(slots=False)
 class ListedSetting:
-    """A backend or frontend; `gone` if it was removed."""
+    """A backend or frontend. `is_gone` is True if it was removed."""
 
     kind: str
     name: str
     settings: Mapping[str, Any]
     change: SeenChange | None = None
-    gone: bool = False
+    is_gone: bool = False
 
     @cached_property
-    def served(self) -> list[tuple[str, str]]:
-        """The versions of apps to which a backend sends, each as app and version."""
+    def served_versions(self) -> list[tuple[str, str]]:
+        """The app and version of all instances to which a backend sends."""
         return [(self.settings["app"], version) for version in versions_of(self.settings)]
 
     @cached_property
-    def fixed(self) -> int:
+    def fixed_count(self) -> int:
         """The number of fixed servers of a backend."""
         return len(servers_of(self.settings))
 
 
 @frozen
 class SeenEvent:
-    """An event with its number, when it was seen, and the node that sent it."""
+    """An event with its number, and the time `at` when it arrived."""
 
     number: int
     event: Event
@@ -132,54 +132,54 @@ class SeenEvent:
 
 @define
 class LiveRegistry:
-    """All that is listed, the counts of each app, and the last events."""
+    """All listed objects, the counts of each version of an app, and the last events."""
 
     instances: dict[str, ListedInstance] = field(factory=dict)
     versions: dict[tuple[str, str], AppVersion] = field(factory=dict)
     backends: dict[str, ListedSetting] = field(factory=dict)
     frontends: dict[str, ListedSetting] = field(factory=dict)
     events: deque[SeenEvent] = field(factory=lambda: deque(maxlen=EVENTS_MAX))
-    #: Whether everything that exists has arrived.
-    synced: bool = False
-    #: The number of registrations that are listed.
+    #: Whether all objects of the snapshot have arrived.
+    is_synced: bool = False
+    #: The number of listed registrations.
     listed: int = 0
-    _seen: int = 0
-    _gone: deque[tuple[float, str, str]] = field(factory=deque)
-    _counts: deque[tuple[int, int]] = field(factory=deque)
+    _event_count: int = 0
+    _removed: deque[tuple[float, str, str]] = field(factory=deque)
+    _events_by_second: deque[tuple[int, int]] = field(factory=deque)
     # The backends of each version of an app; None after a backend has changed.
     _serving: dict[tuple[str, str], list[str]] | None = None
 
     def apply(self, event: Event, now: float) -> None:
-        """Take an event of a watch."""
+        """Apply an event of a watch."""
         if event.event == "synced":
-            self.synced = True
+            self.is_synced = True
             return
         change = None
         if event.reason != "snapshot":
             change = SeenChange(event.event, event.reason, now)
-            self._seen += 1
-            self.events.append(SeenEvent(self._seen, event, now))
+            self._event_count += 1
+            self.events.append(SeenEvent(self._event_count, event, now))
             self._count(now)
-        gone = event.event in _GOES
+        is_gone = event.event in _REMOVALS
         if event.kind == "registration":
-            self._replace(ListedInstance(event.registration, change, gone), now)
+            self._replace(ListedInstance(event.registration, change, is_gone), now)
         elif event.kind in ("backend", "frontend"):
             settings = self.backends if event.kind == "backend" else self.frontends
             name = event.body["name"]
-            settings[name] = ListedSetting(event.kind, name, event.body, change, gone)
+            settings[name] = ListedSetting(event.kind, name, event.body, change, is_gone)
             self._serving = None
-            if gone:
-                self._gone.append((now, event.kind, name))
+            if is_gone:
+                self._removed.append((now, event.kind, name))
 
     def _replace(self, instance: ListedInstance, now: float) -> None:
         before = self.instances.get(instance.id)
-        if before is not None and not before.gone:
+        if before is not None and not before.is_gone:
             self._count_instance(before, -1)
         self.instances[instance.id] = instance
-        version = self._count_instance(instance, 0 if instance.gone else 1)
+        version = self._count_instance(instance, 0 if instance.is_gone else 1)
         version.change = instance.change or version.change
-        if instance.gone:
-            self._gone.append((now, "registration", instance.id))
+        if instance.is_gone:
+            self._removed.append((now, "registration", instance.id))
 
     def _count_instance(self, instance: ListedInstance, number: int) -> AppVersion:
         about = instance.registration
@@ -192,22 +192,22 @@ class LiveRegistry:
         return version
 
     def forget(self, now: float) -> bool:
-        """Remove what has been gone for `RECENT_S`. Return True if there was anything to look at."""
-        found = bool(self._gone) and self._gone[0][0] <= now - RECENT_S
-        while self._gone and self._gone[0][0] <= now - RECENT_S:
-            _, kind, name = self._gone.popleft()
+        """Remove objects that have been gone for `RECENT_S`. Return True if rows may have changed."""
+        found = bool(self._removed) and self._removed[0][0] <= now - RECENT_S
+        while self._removed and self._removed[0][0] <= now - RECENT_S:
+            _, kind, name = self._removed.popleft()
             if kind == "registration":
                 self._forget_instance(name, now)
             else:
                 settings = self.backends if kind == "backend" else self.frontends
                 setting = settings.get(name)
-                if setting is not None and setting.gone and _is_over(setting.change, now):
+                if setting is not None and setting.is_gone and _is_over(setting.change, now):
                     del settings[name]
         return found
 
     def _forget_instance(self, id_: str, now: float) -> None:
         found = self.instances.get(id_)
-        if found is None or not found.gone or not _is_over(found.change, now):  # it returned, or went a second time
+        if found is None or not found.is_gone or not _is_over(found.change, now):  # it has returned since
             return
         del self.instances[id_]
         key = (found.registration.app, found.registration.version)
@@ -217,30 +217,30 @@ class LiveRegistry:
 
     def _count(self, now: float) -> None:
         second = int(now)
-        if self._counts and self._counts[-1][0] == second:
-            self._counts[-1] = (second, self._counts[-1][1] + 1)
+        if self._events_by_second and self._events_by_second[-1][0] == second:
+            self._events_by_second[-1] = (second, self._events_by_second[-1][1] + 1)
         else:
-            self._counts.append((second, 1))
-        while self._counts[0][0] <= second - RATE_S:
-            self._counts.popleft()
+            self._events_by_second.append((second, 1))
+        while self._events_by_second[0][0] <= second - RATE_S:
+            self._events_by_second.popleft()
 
     def events_per_s(self, now: float) -> float:
-        """Return the rate of the last `RATE_S` seconds."""
-        return sum(number for second, number in self._counts if second > int(now) - RATE_S) / RATE_S
+        """Return the number of events per second in the last `RATE_S` seconds."""
+        return sum(number for second, number in self._events_by_second if second > int(now) - RATE_S) / RATE_S
 
     def served_by(self, version: AppVersion) -> list[str]:
-        """Return the names of the backends that send to a version, also as a canary."""
+        """Return the names of the backends that send to a version, including those of which it is the canary."""
         if self._serving is None:
             self._serving = {}
             for name, backend in self.backends.items():
-                for key in () if backend.gone else backend.served:
+                for key in () if backend.is_gone else backend.served_versions:
                     self._serving.setdefault(key, []).append(name)
         return self._serving.get((version.app, version.version), [])
 
     def members(self, backend: ListedSetting) -> int:
-        """Return how many instances and fixed servers of a backend take traffic."""
-        found = [self.versions[key].in_rotation for key in backend.served if key in self.versions]
-        return sum(found) + backend.fixed
+        """Return the number of instances and fixed servers of a backend that take traffic."""
+        found = [self.versions[key].in_rotation for key in backend.served_versions if key in self.versions]
+        return sum(found) + backend.fixed_count
 
     def frozen(self) -> LiveRegistry:
         """Return a copy that later events do not change."""
@@ -251,13 +251,13 @@ class LiveRegistry:
             backends=dict(self.backends),
             frontends=dict(self.frontends),
             events=deque(self.events, EVENTS_MAX),
-            gone=deque(self._gone),
-            counts=deque(self._counts),
+            removed=deque(self._removed),
+            events_by_second=deque(self._events_by_second),
         )
 
 
 def is_recent(change: SeenChange | None, now: float) -> bool:
-    """Return True if a change is to stand out."""
+    """Return True if a change stands out."""
     return change is not None and now < change.at + RECENT_S
 
 

@@ -1,4 +1,4 @@
-"""Print the registry once, as `bender top` shows it: for pipes, scripts and terminals without cursor control."""
+"""Print once what `bender top` shows, for pipes, scripts and terminals without cursor control."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bender.cli.styled_text import Styled
 from bender.cli.top.header import counts, node_line, problem_lines
 from bender.cli.top.link import NodeLink
 from bender.cli.top.live_registry import LiveRegistry
-from bender.cli.top.views import APPS, INSTANCES, LAST_CHANGE, VIEWS, Moment, Scope, Shown
+from bender.cli.top.views import APPS, INSTANCES, LAST_CHANGE, VIEWS, Moment, Scope, TopState
 from bender.client import Event, Reply
 from bender.client.client import LIST_BYTES_MAX
 from bender.client.decoding import decode_json
@@ -22,9 +22,9 @@ from bender.client.responses import BACKEND_KIND, FRONTEND_KIND, NodeStatus, che
 
 
 async def print_snapshot(session: Session, scope: Scope) -> int:
-    """Print the status of a node, and the apps or instances that it lists; with --json all of its answers.
+    """Print the status of a node, and the apps or instances that it lists; with --json, print its answers.
 
-    Return the exit status, which says whether the app and the version exist.
+    Return the exit status, which is a failure if the app or the version does not exist.
     """
     client = session.client
     status, reply = await client.read(reader(NodeStatus), "GET", "/status")
@@ -47,26 +47,26 @@ async def print_snapshot(session: Session, scope: Scope) -> int:
             for body in found:
                 event = Event("online", kind.removesuffix("s"), str(body["id"]), "snapshot", 0, body, reply.node)
                 registry.apply(event, 0)
-        link = NodeLink(given=session.nodes, address=reply.node, status=status)
-        _print(session, Shown(registry, link, Moment(0, wall_ms())), scope)
+        link = NodeLink(configured_nodes=session.nodes, address=reply.node, status=status)
+        _print(session, TopState(registry, link, Moment(0, wall_ms())), scope)
     return await status_of_list(session, scope.app, scope.version, listed=bool(bodies["registrations"]))
 
 
 def _listed(kind: str, reply: Reply) -> list[dict[str, Any]]:
-    """Read a list of objects of a kind. Raises `NoAnswer`."""
+    """Return the objects of a kind in an answer. Raises `NoAnswer` if it does not have such a list."""
     found: list[dict[str, Any]] = decode_json(reply.body, list[dict[str, Any]])
     for body in found:
         check_body(kind, body)
     return found
 
 
-def _print(session: Session, shown: Shown, scope: Scope) -> None:
+def _print(session: Session, shown: TopState, scope: Scope) -> None:
     screen = session.screen
     for parts in (node_line(shown.link), counts(shown, scope), *problem_lines(shown.link)):
         screen.line(Styled(*parts))
     view = VIEWS[APPS if scope.app is None else INSTANCES]
-    rows = view.listed(shown, scope, (), 0, backwards=False)
-    fields = [field for field in view.fields if field.name != LAST_CHANGE]  # none was seen
+    rows = view.sorted_rows(shown, scope, (), 0, backwards=False)
+    fields = [field for field in view.fields if field.name != LAST_CHANGE]  # a snapshot has no changes
     if rows:
         screen.line()
     cells = [[field.styled(shown, row) for field in fields] for row in rows]

@@ -1,8 +1,8 @@
-"""Own the terminal while `bender top` runs: keys without echo, an alternate screen, and its size.
+"""Control the terminal while `bender top` runs: keys without echo, an alternate screen, and the size.
 
-The terminal is opened a second time, so that it can be read and written without blocking: the descriptors of this
-process are shared with the shell. Of what a slow terminal has not taken, at most one picture is kept. Every way out
-restores the terminal: the end of the program, also by a signal, and Ctrl-Z.
+The terminal is opened a second time, so that it can be read and written without blocking: the shell shares the
+descriptors of this process. If the terminal is slow, at most one picture waits for it. The terminal is restored when
+the program ends, also by a signal, and at Ctrl-Z.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from bender.cli.top.frame import Size
 from bender.cli.top.keys import KeyDecoder
 from bender.client import BenderError
 
-# Sequences of the DEC VT series and xterm, which all terminals in use take.
+# Sequences of the DEC VT series and xterm, which all common terminals understand.
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"  # the alternate screen, no cursor, no wrapping of long lines
 _LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _CLEAR = "\x1b[0m\x1b[2J"
 
-#: Seconds after which an incomplete sequence was the key Escape; all of a sequence comes at once.
+#: Seconds after which an incomplete sequence counts as the key Escape. The bytes of a sequence arrive together.
 ESCAPE_S = 0.05
 
-#: Time limit for a stopped terminal to take what restores it.
-LEAVING_S_MAX = 1.0
+#: Time limit for a stopped terminal to accept the sequences that restore it.
+RESTORE_S_MAX = 1.0
 
-#: Bytes to read at a time.
+#: The largest number of bytes that are read at a time.
 READ_BYTES = 4096
 
-#: The signals that end the program, beside SIGTERM, which the reactor takes.
+#: The signals that end the program, in addition to SIGTERM, which the reactor handles.
 _ENDING = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -48,7 +48,7 @@ _Call = Callable[..., Any]
 
 
 class TerminalReactor(Protocol):
-    """What a terminal needs of a reactor: `IReactorTime`, `IReactorFDSet`, `IReactorFromThreads` and `stop`."""
+    """The methods of a reactor that a terminal uses, from `IReactorTime`, `IReactorFDSet` and others."""
 
     def callLater(self, delay: float, callable: _Call, *args: object, **kwargs: object) -> IDelayedCall: ...  # noqa: A002
     def addReader(self, reader: IReadDescriptor) -> None: ...
@@ -60,9 +60,10 @@ class TerminalReactor(Protocol):
 
 
 def open_terminal(paths: Iterable[str]) -> int:
-    """Open the first of these terminals that can be opened. Raises `BenderError`.
+    """Open the first of these terminals that can be opened, and return its descriptor.
 
-    After `su`, a terminal often belongs to another user; it can still be opened as that of this process.
+    Raises `BenderError` if none can be opened. After `su`, a terminal often belongs to another user, but this process
+    can still open it as /dev/tty.
     """
     problems = []
     for path in paths:
@@ -75,9 +76,9 @@ def open_terminal(paths: Iterable[str]) -> int:
 
 @implementer(IReadWriteDescriptor)
 class ScreenTerminal:
-    """A terminal with the keys that are pressed on it, and the lines that it shows.
+    """A terminal that reports keys and shows lines.
 
-    `descriptor` is of `open_terminal`; `stop` closes it.
+    `descriptor` is the result of `open_terminal`. `stop` closes it.
     """
 
     _on_key: Callable[[str], None]
@@ -94,45 +95,45 @@ class ScreenTerminal:
         self._escape: IDelayedCall | None = None
         self._unsent = b""
         self._sent: list[str] = []
-        # Sent before the next picture, which is then sent as a whole.
+        # The text to send before the next picture, which is then sent as a whole.
         self._prefix = ""
-        # The picture that follows what is not yet sent.
+        # The picture to draw when all unsent bytes were sent.
         self._next: list[str] | None = None
         self._is_lost = False
 
     # From `start` to `stop`.
 
     def start(self, on_key: Callable[[str], None], on_size: Callable[[], None], on_lost: Callable[[], None]) -> None:
-        """Take the terminal over.
+        """Take control of the terminal.
 
-        `on_key` is called with each key, `on_size` when the size has changed or the screen was lost, so that all of it
-        is to be drawn again, and `on_lost` when the terminal is closed.
+        `on_key` is called with each key. `on_size` is called when the whole screen must be drawn again, because its
+        size has changed or it was lost. `on_lost` is called when the terminal is closed.
         """
         self._on_key, self._on_size, self._on_lost = on_key, on_size, on_lost
         self._modes = termios.tcgetattr(self._fd)
         handlers = {signal.SIGWINCH: self._resized, signal.SIGTSTP: self._suspend, signal.SIGCONT: self._take_over}
         for number in (*handlers, *_ENDING):
-            # An ignored signal stays so: nothing would continue this process without job control. But Ctrl-C has to
-            # work also in a script that runs in the background of its shell, where it is ignored.
+            # A signal that is ignored stays ignored: without job control, nothing would continue this process. But
+            # Ctrl-C must also work in a script in the background of its shell, where SIGINT is ignored.
             if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
-                self._handlers[number] = signal.signal(number, self._in_turn(handlers.get(number, self._end)))
+                self._handlers[number] = signal.signal(number, self._through_reactor(handlers.get(number, self._end)))
         self._reactor.addReader(self)
         self._take_over()
 
     def stop(self) -> None:
-        """Give the terminal back, as it was."""
+        """Restore the terminal, and close it."""
         self._reactor.removeReader(self)
         self._reactor.removeWriter(self)
         if self._escape is not None and self._escape.active():
             self._escape.cancel()
         self._give_back()
-        # Not before: these may stop or end this process.
+        # Only now, because the former handlers may stop or end this process.
         for number, handler in self._handlers.items():
             signal.signal(number, handler or signal.SIG_DFL)
         os.close(self._fd)
 
-    def _in_turn(self, call: Callable[[], None]) -> Callable[..., None]:
-        """Return a signal handler that has the reactor call this: never in the midst of something else."""
+    def _through_reactor(self, call: Callable[[], None]) -> Callable[..., None]:
+        """Return a signal handler that lets the reactor call `call`, so that it interrupts nothing."""
         return lambda _number, _frame: self._reactor.callFromThread(call)
 
     def _end(self) -> None:
@@ -149,17 +150,17 @@ class ScreenTerminal:
         self._on_size()
 
     def _give_back(self) -> None:
-        """Restore the screen and the modes; wait for a stopped terminal as long as it may take."""
+        """Restore the screen and the modes. Wait for a stopped terminal for at most `RESTORE_S_MAX`."""
         rest = self._unsent + _LEAVE.encode()
         self._unsent, self._next = b"", None
         with suppress(OSError):
-            while rest and select.select([], [self._fd], [], LEAVING_S_MAX)[1]:
+            while rest and select.select([], [self._fd], [], RESTORE_S_MAX)[1]:
                 rest = rest[os.write(self._fd, rest) :]
         with suppress(termios.error):
             termios.tcsetattr(self._fd, termios.TCSANOW, self._modes)
 
     def _suspend(self) -> None:
-        """Stop this process as Ctrl-Z does; goes on when the shell continues it."""
+        """Stop this process, as Ctrl-Z does, until the shell continues it."""
         ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         self._give_back()
         os.kill(os.getpid(), signal.SIGTSTP)
@@ -181,11 +182,11 @@ class ScreenTerminal:
         self._on_size()
 
     def clear(self) -> None:
-        """Have the next picture drawn as a whole."""
+        """Draw the next picture as a whole."""
         self._prefix = self._prefix or _CLEAR
 
     def draw(self, lines: Sequence[str]) -> None:
-        """Show these lines: only those that differ from the last picture are sent."""
+        """Show these lines. Only lines that differ from the last picture are sent."""
         if self._unsent:
             self._next = [*lines]
             return

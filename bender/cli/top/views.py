@@ -1,7 +1,7 @@
-"""The tables of `bender top`: which rows each view has, and what their columns show and sort by.
+"""The tables of `bender top`: the rows of each view, and the text and order of their columns.
 
-A column has a `rank`: on a narrow screen, columns with the highest ranks are left out first. Texts of cells are as they
-come from the registry, and are escaped where they are fitted into the screen.
+A column has a `rank`: on a narrow screen, columns with the highest ranks are left out first. The texts of cells come
+unchanged from the registry; `fitting` escapes them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import frozen
 
-from bender.cli.output import COLOURS, clock
+from bender.cli.output import COLOURS, time_text
 from bender.cli.styled_text import Styled, styled
 from bender.cli.top.fitting import age
 from bender.cli.top.link import NodeLink
@@ -25,7 +25,7 @@ from bender.cli.top.live_registry import (
 )
 from bender.client.responses import NodeStatus
 
-#: Room for reasons such as `deregistered 59 min ago`, and for ages.
+#: The widths of columns for changes such as `deregistered 59 min ago`, and for ages.
 CHANGE_WIDTH = 23
 AGE_WIDTH = 6
 
@@ -34,15 +34,15 @@ _Row = TypeVar("_Row")
 
 @frozen
 class Moment:
-    """The time of a picture: `now` of the steady clock, and the wall clock in milliseconds since the epoch."""
+    """The time of a picture, by the steady clock (`now`) and by the wall clock, in milliseconds since the epoch."""
 
     now: float
     wall_ms: int
 
 
 @frozen
-class Shown:
-    """What a picture shows: the registry, the node that it comes from, and the moment."""
+class TopState:
+    """The state that a picture shows: the registry, the connection to the node that lists it, and the time."""
 
     registry: LiveRegistry
     link: NodeLink
@@ -51,7 +51,7 @@ class Shown:
 
 @frozen
 class Scope:
-    """The app and version to which a view is confined; None for all."""
+    """The app and version to which a view is limited; None means all."""
 
     app: str | None = None
     version: str | None = None
@@ -68,23 +68,23 @@ EVERYTHING = Scope()
 
 @frozen
 class Field(Generic[_Row]):
-    """A column: its name, the text of its cells and what they are sorted by."""
+    """A column: its name, the text of its cells and the key by which they are sorted."""
 
     name: str
-    text: Callable[[Shown, _Row], str]
-    order: Callable[[Shown, _Row], Any]
+    text: Callable[[TopState, _Row], str]
+    sort_key: Callable[[TopState, _Row], Any]
     rank: int = 0
-    #: Whether the largest comes first.
-    descends: bool = False
+    #: Whether the largest value comes first.
+    is_descending: bool = False
     #: Whether cells are aligned to the right, as numbers are.
-    right: bool = False
+    is_right_aligned: bool = False
     width_max: int = 40
-    #: The width to keep, so that columns do not move as ages grow.
+    #: The smallest width, which keeps columns in their places when ages grow.
     width_min: int = 0
-    #: The style of a cell by its text.
+    #: Returns the style of a cell with this text.
     styles: Callable[[str], str] = lambda _text: ""
 
-    def styled(self, shown: Shown, row: _Row) -> Styled:
+    def styled(self, shown: TopState, row: _Row) -> Styled:
         """Return the cell of a row."""
         text = self.text(shown, row)
         return styled(text, self.styles(text))
@@ -92,30 +92,32 @@ class Field(Generic[_Row]):
 
 @frozen
 class TopView(Generic[_Row]):
-    """A table: its rows, how to tell them apart, the text that a filter searches, and the last change of each."""
+    """A table: its columns and rows, and for each row a unique key, the text that a filter searches, and the change."""
 
     name: str
     fields: Sequence[Field[_Row]]
-    rows: Callable[[Shown, Scope], Iterable[_Row]]
+    rows: Callable[[TopState, Scope], Iterable[_Row]]
     key: Callable[[_Row], str]
-    searched: Callable[[Shown, _Row], str]
+    searched_text: Callable[[TopState, _Row], str]
     change: Callable[[_Row], SeenChange | None]
 
-    def listed(self, shown: Shown, scope: Scope, words: Sequence[str], sort: int, *, backwards: bool) -> list[_Row]:
-        """Return the rows that have all words, sorted by a column, and by their keys where that is equal."""
+    def sorted_rows(
+        self, shown: TopState, scope: Scope, words: Sequence[str], sort: int, *, backwards: bool
+    ) -> list[_Row]:
+        """Return the rows that have all words, sorted by a column, and by their keys if its values are equal."""
         rows = list(self.rows(shown, scope))
         if words:
-            rows = [row for row in rows if all(word in self.searched(shown, row) for word in words)]
+            rows = [row for row in rows if all(word in self.searched_text(shown, row) for word in words)]
         by = self.fields[sort]
-        if self.name != EVENTS:  # these are in their order
+        if self.name != EVENTS:  # events are in order already
             rows.sort(key=self.key)
-        rows.sort(key=lambda row: by.order(shown, row), reverse=by.descends != backwards)
+        rows.sort(key=lambda row: by.sort_key(shown, row), reverse=by.is_descending != backwards)
         return rows
 
 
 APPS, INSTANCES, BACKENDS, NODES, EVENTS = "apps", "instances", "backends", "nodes", "events"
 
-#: The name of the column that says something only about changes which were seen.
+#: The name of the column with the last change that this program has received.
 LAST_CHANGE = "LAST CHANGE"
 
 
@@ -129,21 +131,21 @@ def _text(name: str, text: Callable[[Any], str], rank: int = 0, **more: Any) -> 
 
 
 def _number(name: str, number: Callable[[Any], float], rank: int = 0) -> Field[Any]:
-    """Return a column of whole numbers; zeros are left out, so that others are found."""
+    """Return a column of whole numbers. Zeros are left out, so that other numbers are easy to find."""
     return Field(
         name,
         lambda _shown, row: f"{number(row):,.0f}" if number(row) else "",
         lambda _shown, row: number(row),
         rank,
-        descends=True,
-        right=True,
+        is_descending=True,
+        is_right_aligned=True,
     )
 
 
 def _change(rank: int = 1) -> Field[Any]:
-    """Return the column of the last change; the latest comes first."""
+    """Return the column of the last change. The latest change comes first."""
 
-    def text(shown: Shown, row: Any) -> str:
+    def text(shown: TopState, row: Any) -> str:
         change = row.change
         return "" if change is None else f"{change.reason} {age(shown.moment.now - change.at)} ago"
 
@@ -152,12 +154,12 @@ def _change(rank: int = 1) -> Field[Any]:
         text,
         lambda _shown, row: row.change.at if row.change is not None else -1.0,
         rank,
-        descends=True,
+        is_descending=True,
         width_min=CHANGE_WIDTH,
     )
 
 
-def _since(shown: Shown, at_ms: int) -> str:
+def _since(shown: TopState, at_ms: int) -> str:
     return age((shown.moment.wall_ms - at_ms) / 1000)
 
 
@@ -166,11 +168,11 @@ def _changed(row: Any) -> SeenChange | None:
     return change
 
 
-def _apps(shown: Shown, scope: Scope) -> Iterable[AppVersion]:
+def _apps(shown: TopState, scope: Scope) -> Iterable[AppVersion]:
     return [each for each in shown.registry.versions.values() if scope.admits(each.app, each.version)]
 
 
-def _backends_of(shown: Shown, row: AppVersion) -> str:
+def _backends_of(shown: TopState, row: AppVersion) -> str:
     return ", ".join(shown.registry.served_by(row))
 
 
@@ -195,7 +197,7 @@ _APPS: TopView[AppVersion] = TopView(
 )
 
 
-def _instances(shown: Shown, scope: Scope) -> Iterable[ListedInstance]:
+def _instances(shown: TopState, scope: Scope) -> Iterable[ListedInstance]:
     found = shown.registry.instances.values()
     if scope == EVERYTHING:
         return found
@@ -212,7 +214,7 @@ _INSTANCES: TopView[ListedInstance] = TopView(
             "PORT",
             lambda _shown, row: str(row.registration.port),
             lambda _shown, row: row.registration.port,
-            right=True,
+            is_right_aligned=True,
         ),
         _text("STATE", lambda row: row.state, styles=_colour),
         Field(
@@ -220,16 +222,16 @@ _INSTANCES: TopView[ListedInstance] = TopView(
             lambda _shown, row: str(row.registration.weight),
             lambda _shown, row: row.registration.weight,
             3,
-            descends=True,
-            right=True,
+            is_descending=True,
+            is_right_aligned=True,
         ),
         Field(
             "TTL",
             lambda _shown, row: f"{row.registration.ttl_s:g}",
             lambda _shown, row: row.registration.ttl_s,
             5,
-            descends=True,
-            right=True,
+            is_descending=True,
+            is_right_aligned=True,
         ),
         Field(
             "SINCE",
@@ -237,8 +239,8 @@ _INSTANCES: TopView[ListedInstance] = TopView(
             lambda _shown, row: row.registration.registered_ms,
             3,
             width_min=AGE_WIDTH,
-            descends=True,
-            right=True,
+            is_descending=True,
+            is_right_aligned=True,
         ),
         _text("NODE", lambda row: row.registration.node, 4, width_max=16),
         _change(),
@@ -246,7 +248,7 @@ _INSTANCES: TopView[ListedInstance] = TopView(
     ),
     _instances,
     lambda row: row.id,
-    lambda _shown, row: row.searched,
+    lambda _shown, row: row.searched_text,
     _changed,
 )
 
@@ -258,12 +260,12 @@ def _canary(row: ListedSetting) -> str:
     return f"{canary.get('version', '')} {canary.get('percent', '')} %"
 
 
-def _frontends_of(shown: Shown, row: ListedSetting) -> str:
+def _frontends_of(shown: TopState, row: ListedSetting) -> str:
     found = shown.registry.frontends.values()
-    return ", ".join(each.name for each in found if not each.gone and each.settings.get("backend") == row.name)
+    return ", ".join(each.name for each in found if not each.is_gone and each.settings.get("backend") == row.name)
 
 
-def _backends(shown: Shown, scope: Scope) -> Iterable[ListedSetting]:
+def _backends(shown: TopState, scope: Scope) -> Iterable[ListedSetting]:
     found = shown.registry.backends.values()
     return [row for row in found if scope.app in (None, row.settings["app"])]
 
@@ -278,8 +280,8 @@ _BACKENDS: TopView[ListedSetting] = TopView(
             "MEMBERS",
             lambda shown, row: f"{shown.registry.members(row):,}",
             lambda shown, row: shown.registry.members(row),
-            descends=True,
-            right=True,
+            is_descending=True,
+            is_right_aligned=True,
             styles=lambda text: "red" if text == "0" else "",
         ),
         _text("CANARY", _canary, 2, width_max=24),
@@ -297,7 +299,7 @@ _BACKENDS: TopView[ListedSetting] = TopView(
 
 @frozen
 class NodeRow:
-    """A node as the followed node and itself describe it; numbers are None where they are unknown."""
+    """A node, as the followed node and the node itself describe it. `lag_s` and `status` are None if unknown."""
 
     name: str
     api: str
@@ -306,8 +308,8 @@ class NodeRow:
     status: NodeStatus | None = None
 
 
-def _nodes(shown: Shown, _scope: Scope) -> Iterable[NodeRow]:
-    """Yield the followed node, and all others that it knows, or that were given and do not answer."""
+def _nodes(shown: TopState, _scope: Scope) -> Iterable[NodeRow]:
+    """Yield the followed node, the other nodes that it knows, and configured nodes that it does not know."""
     link = shown.link
     own = link.status
     if own is not None:
@@ -325,7 +327,7 @@ def _nodes(shown: Shown, _scope: Scope) -> Iterable[NodeRow]:
         shown_apis.add(peer.api)
         yield NodeRow(peer.node, peer.api or "", state, peer.lag, status)
     known = set() if own is None else {own.node, *(peer.node for peer in own.peers)}
-    for address in dict.fromkeys([*link.given, *link.others]):
+    for address in dict.fromkeys([*link.configured_nodes, *link.others]):
         if address in shown_apis:
             continue
         found = link.others.get(address)
@@ -336,14 +338,14 @@ def _nodes(shown: Shown, _scope: Scope) -> Iterable[NodeRow]:
 
 
 def _of_status(name: str, text: Callable[[NodeStatus], str], rank: int, *, numeric: bool = False) -> Field[NodeRow]:
-    def shown_text(_shown: Shown, row: NodeRow) -> str:
+    def shown_text(_shown: TopState, row: NodeRow) -> str:
         return "" if row.status is None else text(row.status)
 
-    def order(_shown: Shown, row: NodeRow) -> Any:
+    def sort_key(_shown: TopState, row: NodeRow) -> Any:
         found = shown_text(_shown, row)
         return (float(found.replace(",", "")) if found else -1.0) if numeric else found
 
-    return Field(name, shown_text, order, rank, descends=numeric, right=numeric)
+    return Field(name, shown_text, sort_key, rank, is_descending=numeric, is_right_aligned=numeric)
 
 
 _NODES: TopView[NodeRow] = TopView(
@@ -356,8 +358,8 @@ _NODES: TopView[NodeRow] = TopView(
             "LAG",
             lambda _shown, row: "" if row.lag_s is None else f"{row.lag_s:.1f} s",
             lambda _shown, row: -1.0 if row.lag_s is None else row.lag_s,
-            descends=True,
-            right=True,
+            is_descending=True,
+            is_right_aligned=True,
         ),
         _of_status("DIGEST", lambda status: status.digest[:8], 2),
         _of_status("LISTED", lambda status: f"{status.counts.registrations:,}", 2, numeric=True),
@@ -368,26 +370,28 @@ _NODES: TopView[NodeRow] = TopView(
             lambda _shown, row: -1.0 if row.status is None else row.status.uptime_s,
             3,
             width_min=AGE_WIDTH,
-            descends=True,
-            right=True,
+            is_descending=True,
+            is_right_aligned=True,
         ),
         _of_status("VERSION", lambda status: status.version, 5),
     ),
     _nodes,
-    lambda row: f"{row.name} {row.api}",  # two nodes can have one name by mistake
+    lambda row: f"{row.name} {row.api}",  # two nodes may have the same name by mistake
     lambda _shown, row: f"{row.name} {row.api} {row.state}".lower(),
     lambda _row: None,
 )
 
 
-def _events(shown: Shown, _scope: Scope) -> Iterable[SeenEvent]:
+def _events(shown: TopState, _scope: Scope) -> Iterable[SeenEvent]:
     return reversed(shown.registry.events)
 
 
 _EVENTS: TopView[SeenEvent] = TopView(
     EVENTS,
     (
-        Field("TIME", lambda _shown, row: clock(row.event.at_ms), lambda _shown, row: row.number, descends=True),
+        Field(
+            "TIME", lambda _shown, row: time_text(row.event.at_ms), lambda _shown, row: row.number, is_descending=True
+        ),
         _text("EVENT", lambda row: row.event.event, styles=_colour),
         _text("ID", lambda row: row.event.id, width_max=80),
         _text("REASON", lambda row: row.event.reason),
@@ -396,7 +400,7 @@ _EVENTS: TopView[SeenEvent] = TopView(
             lambda shown, row: f"{age(shown.moment.now - row.at)} ago",
             lambda _shown, row: row.number,
             2,
-            descends=True,
+            is_descending=True,
             width_min=AGE_WIDTH + len(" ago"),
         ),
         _text("AT NODE", lambda row: row.event.node, 3),

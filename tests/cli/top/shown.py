@@ -9,7 +9,7 @@ from bender.cli.top.controls import TopControls
 from bender.cli.top.frame import Size, frame
 from bender.cli.top.link import NodeLink
 from bender.cli.top.live_registry import LiveRegistry
-from bender.cli.top.views import Moment, Shown
+from bender.cli.top.views import Moment, TopState
 from bender.client import Event
 from bender.client.responses import NodeCounts, NodeStatus, PeerStatus
 
@@ -67,11 +67,11 @@ def link_of(**more: Any) -> NodeLink:
     return NodeLink(("127.0.0.1:1729",), "127.0.0.1:1729", status(**more), 0.0)
 
 
-def shown_at(now: float, registry: LiveRegistry, link: NodeLink | None = None) -> Shown:
-    return Shown(registry, link or link_of(), Moment(now, WALL_MS))
+def shown_at(now: float, registry: LiveRegistry, link: NodeLink | None = None) -> TopState:
+    return TopState(registry, link or link_of(), Moment(now, WALL_MS))
 
 
-def picture(shown: Shown, controls: TopControls | None = None, columns: int = 80, lines: int = 24) -> list[str]:
+def picture(shown: TopState, controls: TopControls | None = None, columns: int = 80, lines: int = 24) -> list[str]:
     """Return the lines of a screen, without styles and spaces at their ends."""
     controls = controls or TopControls()
     made = frame(shown, shown, controls, Size(columns, lines), controls.rows(shown))

@@ -107,12 +107,12 @@ class Views(KeysCase):
         self.press("?", "n")
         self.assertEqual((self.controls.is_help, self.controls.place.view), (False, NODES))
         self.press("?", "q")
-        self.assertTrue(self.controls.quits)
+        self.assertTrue(self.controls.is_quit_requested)
 
     def test_other_keys_do_nothing(self) -> None:
         before = self.controls.place
         self.press("x", "Z", "tab", "delete", "0")
-        self.assertEqual((self.controls.place, self.controls.quits), (before, False))
+        self.assertEqual((self.controls.place, self.controls.is_quit_requested), (before, False))
 
 
 class Selecting(KeysCase):
@@ -182,7 +182,9 @@ class Filtering(KeysCase):
     def test_keys_are_text_while_it_is_typed(self) -> None:
         """Also q."""
         self.press("/", "q", "é", " ", "?")
-        self.assertEqual((self.controls.filter, self.controls.quits, self.controls.is_help), ("qé ?", False, False))
+        self.assertEqual(
+            (self.controls.filter, self.controls.is_quit_requested, self.controls.is_help), ("qé ?", False, False)
+        )
 
     def test_it_can_be_corrected_and_cleared(self) -> None:
         self.press("/", *"app1", "backspace", "2")
@@ -259,9 +261,9 @@ class Switches(KeysCase):
         self.press(" ")
         self.assertFalse(self.controls.is_paused)
         self.press("ctrl-l")
-        self.assertTrue(self.controls.redraws)
+        self.assertTrue(self.controls.is_redraw_requested)
         self.press("q")
-        self.assertTrue(self.controls.quits)
+        self.assertTrue(self.controls.is_quit_requested)
 
     def test_an_explanation_is_scrolled(self) -> None:
         """As far as its last line."""

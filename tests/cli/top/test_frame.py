@@ -12,7 +12,7 @@ from bender.cli.top.controls import Place, TopControls
 from bender.cli.top.fitting import age, fitted, width_of
 from bender.cli.top.frame import Size, frame, widths_in
 from bender.cli.top.live_registry import RECENT_S, LiveRegistry
-from bender.cli.top.views import APPS, BACKENDS, EVENTS, INSTANCES, NODES, VIEWS, Shown
+from bender.cli.top.views import APPS, BACKENDS, EVENTS, INSTANCES, NODES, VIEWS, TopState
 from bender.client.responses import PeerStatus
 from tests.cli.top.shown import backend, frontend, instance, link_of, picture, registry_of, shown_at, status
 
@@ -158,11 +158,11 @@ class Pictures(SynchronousTestCase):
 
 
 class Colours(SynchronousTestCase):
-    def lines(self, shown: Shown, controls: TopControls | None = None) -> list[str]:
+    def lines(self, shown: TopState, controls: TopControls | None = None) -> list[str]:
         controls = controls or TopControls(place=Place(INSTANCES), selected="none")
         controls.index = 5
         made = frame(shown, shown, controls, Size(100, 24), controls.rows(shown))
-        return [line.written(STYLES) for line in made]
+        return [line.for_terminal(STYLES) for line in made]
 
     def test_recent_changes_stand_out(self) -> None:
         """Also without colours, by a sign; for five seconds."""
@@ -189,7 +189,7 @@ class Colours(SynchronousTestCase):
     def test_old_state_looks_old(self) -> None:
         """All rows are dim, and the header says since when and why."""
         link = link_of()
-        link.away = "127.0.0.1:1729 refused the connection"
+        link.follow_problem = "127.0.0.1:1729 refused the connection"
         lines = self.lines(shown_at(65.0, registry_of(instance()), link))
         self.assertIn("\x1b[31m  unreachable", lines[0])
         self.assertTrue(lines[2].startswith("\x1b[7mSTALE, as of 65 s ago, retrying: 127.0.0.1:1729 refused"), lines[2])
@@ -209,19 +209,21 @@ class Headers(SynchronousTestCase):
     def test_all_problems_are_below_the_nodes(self) -> None:
         """With as many lines as they need, and why the state is old."""
         link = link_of(problems={"10.0.0.2:1730": "has another protocol " + "and goes on " * 10, "node/x": "two"})
-        link.away = "127.0.0.1:1729 denies access (" + "this node requires a token, " * 5 + ")"
+        link.follow_problem = "127.0.0.1:1729 denies access (" + "this node requires a token, " * 5 + ")"
         lines = picture(shown_at(0.0, registry_of(), link), TopControls(place=Place(NODES)))
         self.assertTrue(lines[2].endswith("… (n: all)"), lines[2])
         text = " ".join(" ".join(lines[7:-1]).split())
         self.assertEqual(
             text,
-            f"{link.away}. 10.0.0.2:1730: has another protocol {'and goes on ' * 10}node/x: two".replace(", )", ", )"),
+            f"{link.follow_problem}. 10.0.0.2:1730: has another protocol {'and goes on ' * 10}node/x: two".replace(
+                ", )", ", )"
+            ),
         )
 
     def test_before_a_node_is_reached(self) -> None:
         link = link_of()
         link.address = link.status = link.heard_at = None
-        link.away = "127.0.0.1:1729 refused the connection"
+        link.follow_problem = "127.0.0.1:1729 refused the connection"
         lines = picture(shown_at(5.0, registry_of(), link))
         self.assertEqual(lines[0], "bender top  asking 127.0.0.1:1729")
         self.assertTrue(lines[2].startswith("nothing received yet, retrying: 127.0.0.1:1729 refused the connection"))
@@ -248,7 +250,7 @@ class Hostile(SynchronousTestCase):
         for name in HOSTILE:
             link = link_of(problems={name: name}, peers=[PeerStatus(name, name, name, 1.0)])
             link.others = {name: name}
-            link.away = name if "x" in name else ""
+            link.follow_problem = name if "x" in name else ""
             link.notice = name
             registry = registry_of(
                 instance(app=name, version=name, host=name, meta={name: name}, node=name, id=f"registration/{name}"),
@@ -264,7 +266,7 @@ class Hostile(SynchronousTestCase):
                     rows = [styled(name)] if place.explained else controls.rows(shown)
                     for line in frame(shown, shown, controls, Size(80, 24), rows):
                         self.assertLessEqual(cell_width(line.plain), 80, line.plain)
-                        self.check(line.written(STYLES))
+                        self.check(line.for_terminal(STYLES))
 
     def check(self, written: str) -> None:
         plain = SEQUENCE.sub("", written)

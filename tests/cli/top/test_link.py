@@ -13,9 +13,9 @@ class Link(SynchronousTestCase):
         """Why no node can be followed matters more than why this one does not answer."""
         link = NodeLink(("a:1",))
         self.assertFalse(link.is_stale)
-        link.silent = "a:1 does not answer"
+        link.status_problem = "a:1 does not answer"
         self.assertEqual((link.is_stale, link.problem), (True, "a:1 does not answer"))
-        link.away = "a:1 refused"
+        link.follow_problem = "a:1 refused"
         self.assertEqual(link.problem, "a:1 refused")
         link.note_events_from("a:1", 3.0)
         self.assertEqual((link.is_stale, link.heard_at), (False, 3.0))
@@ -24,10 +24,10 @@ class Link(SynchronousTestCase):
         """A node may answer, and not let this watcher follow: then the state is as old as before."""
         link = NodeLink(("a:1",))
         link.note_events_from("a:1", 3.0)
-        link.away, link.silent = "a:1 has no room for another watcher", "x"
+        link.follow_problem, link.status_problem = "a:1 has no room for another watcher", "x"
         link.update_status(status(), 9.0)
         self.assertEqual((link.problem, link.heard_at), ("a:1 has no room for another watcher", 3.0))
-        link.away = ""
+        link.follow_problem = ""
         link.update_status(status(), 10.0)
         self.assertEqual((link.is_stale, link.heard_at), (False, 10.0))
 

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.cli.top.frame import Size
-from bender.cli.top.live import CHANGES_APART_S, KEYS_APART_S, LiveTop
+from bender.cli.top.live import CHANGE_INTERVAL_S, KEY_INTERVAL_S, LiveTop
 from bender.cli.top.views import Scope
 from bender.client import Event, NotFound, Refused, Reply
 from bender.net.addresses import NoAnswer
@@ -79,7 +79,7 @@ class FakeClient:
         self.nodes = FakeNodes()
         self.made = FakeWatch()
         self.on_problem: Callable[[str, str], None] = lambda _node, _problem: None
-        self.silent: set[str] = set()
+        self.status_problem: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         self.selection: tuple[str | None, str | None] | None = None
 
@@ -89,7 +89,7 @@ class FakeClient:
 
     async def ask(self, node: str, method: str, path: str, *, within_s: float) -> Reply:
         self.asked.append((node, path))
-        if node in self.silent:
+        if node in self.status_problem:
             raise NoAnswer("does not answer")
         return Reply(node, 200, msgspec.json.encode(STATUS | ({} if node == NODE else {"node": "n2"})))
 
@@ -121,11 +121,11 @@ class FakeScreen:
 
 class LiveCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock, self.client, self.screen = Clock(), FakeClient(), FakeScreen()
+        self.time_text, self.client, self.screen = Clock(), FakeClient(), FakeScreen()
         self.begin(Scope())
 
     def begin(self, scope: Scope) -> None:
-        reactor: Any = self.clock
+        reactor: Any = self.time_text
         client: Any = self.client
         self.live = LiveTop(
             reactor,
@@ -143,7 +143,7 @@ class LiveCase(SynchronousTestCase):
         """Let time pass; return how many pictures were drawn."""
         before = len(self.screen.pictures)
         for _ in range(round(seconds / 0.01)):
-            self.clock.advance(0.01)
+            self.time_text.advance(0.01)
         return len(self.screen.pictures) - before
 
     @property
@@ -169,8 +169,8 @@ class Drawing(LiveCase):
         for number in range(100):
             self.client.made.send(instance(f"web/1/h/{number + 1}", reason="registered"))
             drawn += self.advance(0.01)
-        self.assertIn(drawn, range(3, 2 + round(1 / CHANGES_APART_S)))
-        self.advance(CHANGES_APART_S)
+        self.assertIn(drawn, range(3, 2 + round(1 / CHANGE_INTERVAL_S)))
+        self.advance(CHANGE_INTERVAL_S)
         self.assertIn("registrations: 100 ", self.text)
 
     def test_a_change_after_quiet_is_drawn_at_once(self) -> None:
@@ -185,7 +185,7 @@ class Drawing(LiveCase):
         self.advance(0.02)
         self.client.made.send(instance("web/1/h/1", reason="registered"))
         self.press("b", "n", "e")
-        self.assertEqual(self.advance(KEYS_APART_S + 0.02), 1)
+        self.assertEqual(self.advance(KEY_INTERVAL_S + 0.02), 1)
         self.assertIn("registered", self.text)
 
     def test_rows_are_listed_again_only_after_a_change(self) -> None:
@@ -240,17 +240,17 @@ class Nodes(LiveCase):
         self.press("n")
         self.advance(0.1)
         self.assertIn(("127.0.0.1:1739", "/status"), self.client.asked)
-        self.client.silent.add("127.0.0.1:1739")
+        self.client.status_problem.add("127.0.0.1:1739")
         self.advance(3.0)
         self.assertIn("unreachable", self.text)
 
     def test_a_node_that_does_not_answer_makes_the_state_stale(self) -> None:
         self.client.made.send(instance())
         self.advance(1.0)
-        self.client.silent.add(NODE)
+        self.client.status_problem.add(NODE)
         self.advance(5.0)
         self.assertIn("STALE, as of 4 s ago, retrying: 127.0.0.1:1729 does not answer", self.text)
-        self.client.silent.clear()
+        self.client.status_problem.clear()
         self.advance(3.0)
         self.assertNotIn("STALE", self.text)
 
@@ -289,7 +289,7 @@ class Ending(LiveCase):
     def ended(self) -> None:
         self.assertFalse(self.screen.is_held)
         self.assertTrue(self.client.made.is_closed)
-        self.assertEqual([call for call in self.clock.getDelayedCalls() if call.active()], [])
+        self.assertEqual([call for call in self.time_text.getDelayedCalls() if call.active()], [])
 
     def test_a_key_ends_it(self) -> None:
         """The terminal is given back, and nothing is left to do."""
@@ -320,7 +320,7 @@ class Ending(LiveCase):
 
     def test_a_defect_with_a_key_ends_it(self) -> None:
         """As if it came from anywhere else; a terminal would count it as its own loss."""
-        self.patch(self.live, "_listed", lambda _: 1 / 0)
+        self.patch(self.live, "_present_rows", lambda _: 1 / 0)
         self.screen.press("j")
         self.failureResultOf(self.running, ZeroDivisionError)
         self.ended()

@@ -116,9 +116,9 @@ class Recent(SynchronousTestCase):
     def test_it_is_synced_when_the_watch_says_so(self) -> None:
         registry = LiveRegistry()
         registry.apply(instance(), 0.0)
-        self.assertFalse(registry.synced)
+        self.assertFalse(registry.is_synced)
         registry.apply(Event("synced", "", "", "snapshot", 0, {}, "n"), 0.0)
-        self.assertTrue(registry.synced)
+        self.assertTrue(registry.is_synced)
 
 
 class Backends(SynchronousTestCase):
