@@ -1,1 +1,1 @@
-"""The line protocol: events and renewals, a line each, for `nc` and for programs of ten lines."""
+"""The line protocol: events and renewals in lines of JSON, for `nc` and for programs of ten lines."""

@@ -1,7 +1,7 @@
-"""Admission: at a node that requires tokens, the first line of a client is `{"token": "…"}`.
+"""Admission: at a node that requires tokens, the first line of a client must be `{"token": "…"}`.
 
-Nothing is sent before that, and little is kept: a client that is not admitted must cost nothing. The connection of
-one without a token that may read is closed, with the reason in its last line.
+The node sends nothing before that line, and keeps little: a client that is not admitted must cost nothing. If the token
+is missing or may not read, the connection is closed, with the reason in its last line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bender.net.client_address import UNIX
 from bender.node.journal import event_line
 from bender.node.node import Node
 
-#: Seconds that a client has for its first line, and the bytes that this may have.
+#: Seconds that a client has for its first line, and the most bytes of that line.
 TOKEN_S_MAX = 10
 TOKEN_LINE_BYTES_MAX = 4 * 1024
 
@@ -39,7 +39,7 @@ class TokenMessage(msgspec.Struct, forbid_unknown_fields=True):
 _decoder = msgspec.json.Decoder(TokenMessage)
 
 
-def admitted(access: Access) -> Access:
+def require_admission(access: Access) -> Access:
     """Return the access of a client that may read. Raises `Unauthorized` or `Forbidden` for any other."""
     if access is NO_TOKEN:
         raise Unauthorized(_MISSING)
@@ -48,32 +48,32 @@ def admitted(access: Access) -> Access:
 
 
 def refusal_line(node: Node, error: AccessDenied) -> bytes:
-    """Count a line that a client may not send, and return the answer to it."""
+    """Count a line that its client may not send, and return the error as a line."""
     node.counters.count_denied(error.code)
     return error_line(error)
 
 
 def error_line(error: AccessDenied) -> bytes:
-    """Return the line that says why a client may not do something."""
+    """Return the line with the error that denies a client something."""
     return event_line("error", code=error.code, message=str(error))
 
 
 @implementer(IHalfCloseableProtocol)
 class AdmissionGate(Protocol):
-    """A connection whose client has to send a token; then it is that of `subscriber`, which is made with the access."""
+    """A connection whose client must send a token first. The protocol of `make_subscriber(access)` takes over then."""
 
     transport: Any
-    #: Called when the connection is lost, and the client that has the place.
-    lost: Callable[[], None] | None = None
+    #: Called when the connection is lost; `client` is the client whose connections are counted together.
+    on_lost: Callable[[], None] | None = None
     client = UNIX
 
     def __init__(
-        self, node: Node, tokens: Tokens, clock: IReactorTime, subscriber: Callable[[Access], Protocol]
+        self, node: Node, tokens: Tokens, clock: IReactorTime, make_subscriber: Callable[[Access], Protocol]
     ) -> None:
         self._node = node
         self._tokens = tokens
         self._clock = clock
-        self._subscriber = subscriber
+        self._make_subscriber = make_subscriber
         self._admitted: Any = None
         self._read = b""
         # Set while the client may send its first line.
@@ -102,14 +102,14 @@ class AdmissionGate(Protocol):
             self._admitted.readConnectionLost()
 
     def writeConnectionLost(self) -> None:
-        """Only comes where this side ends its sending alone, which it never does."""
+        """Do nothing: this node never closes its sending side alone."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_waiting()
         if self._ending is not None:
             self._ending.cancel()
-        if self.lost is not None:
-            self.lost()
+        if self.on_lost is not None:
+            self.on_lost()
         if self._admitted is not None:
             self._admitted.connectionLost(reason)
 
@@ -126,17 +126,17 @@ class AdmissionGate(Protocol):
         self._stop_waiting()
         self._read = b""
         try:
-            access = admitted(self._tokens.access(_token(line)))
+            access = require_admission(self._tokens.access(_token(line)))
         except AccessDenied as error:
             self._refuse(error)
             return
-        self._admitted = self._subscriber(access)
+        self._admitted = self._make_subscriber(access)
         self._admitted.makeConnection(self.transport)
         if rest:
             self._admitted.dataReceived(rest)
 
     def _refuse(self, error: AccessDenied) -> None:
-        """Send the reason, and close once it is sent, and in any case when the client has had its time to read it."""
+        """Send the reason and close the connection, at the latest after the time that a client may take to read it."""
         self._stop_waiting()
         self._read = b""
         self.transport.write(refusal_line(self._node, error))
@@ -154,7 +154,7 @@ class AdmissionGate(Protocol):
 
 
 def _token(line: bytes) -> bytes:
-    """Return the token in a line. Raises `Unauthorized`, without what the line has: it may be a token, misspelled."""
+    """Return the token in a line. Raises `Unauthorized`, without quoting the line: it may be a misspelled token."""
     try:
         return _decoder.decode(line).token.encode()
     except (msgspec.DecodeError, UnicodeError, RecursionError):

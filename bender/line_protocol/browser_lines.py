@@ -1,9 +1,9 @@
-"""The first line that a browser sends, when a web page has it connect to this port as if it spoke HTTP.
+"""Detection of browsers: a web page can make a browser send HTTP or TLS to the port of the line protocol.
 
-The lines of an HTTP head are errors here, but those of the body are chosen by the page, and could register an instance.
-So the request line ends the connection, as in Redis. So does `Host`, which browsers send next, because a request line
-may be longer than a line can be here. A TLS handshake has bytes that a site has chosen before, such as the ticket of a
-session, and ends the connection as well. None of these lines is JSON.
+The lines of an HTTP head are errors here, but a page chooses the lines of the body, which could register an instance.
+So the request line ends the connection, as in Redis. So does the `Host` header, which browsers send next, because a
+request line may be longer than a line can be here. A TLS handshake contains bytes that a site has chosen earlier, such
+as a session ticket, and ends the connection as well. None of these lines is JSON.
 """
 
 from __future__ import annotations

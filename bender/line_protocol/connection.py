@@ -1,14 +1,14 @@
-"""The line protocol: a client that connects gets one event per line, and may send lines to select them.
+"""The line protocol: a client that connects gets one event per line, and may send lines to select events.
 
-It is made for people with `nc` and for programs of ten lines, so nothing has to be sent, and a client that closes its
-sending side goes on receiving. Lines of a client are acted upon only when it has been given all that it was owed:
-so a new subscription begins exactly where the old one ends, and one that sends much and reads little waits for itself.
+It is for people with `nc` and for programs of ten lines: a client need not send anything, and a client that closes its
+sending side still receives events. A line is acted upon only when the client was sent everything it is owed. So a new
+subscription begins exactly where the old one ends, and a client that sends much and reads little delays only itself.
 
-A consumer, which acts on events, subscribes with a name, and confirms them in lines with `ack`.
+A consumer subscribes with a name, and confirms events in lines with `ack`.
 
-Agents that speak for many instances register and renew them here as well, in lines that are answered by lines. What
-they do so with `session` ends soon after the connection, unless another connection has taken it over meanwhile: the
-system closes it when the process dies, which says so much earlier than a ttl.
+Agents register and renew many instances here, in lines that are answered by lines. An instance that was registered or
+renewed with `session` goes offline soon after its connection has ended, unless another connection has taken over
+the session: the system closes the connection when the agent's process dies, which is noticed long before a ttl ends.
 """
 
 from __future__ import annotations
@@ -29,11 +29,17 @@ from bender.access.tokens import Access, AccessDenied, Tokens
 from bender.core.consumers import Confirmation, Report
 from bender.core.invalid import Invalid
 from bender.core.model import RENEWALS_MAX, TooLarge, canonical_id, registration
-from bender.line_protocol.admission import AdmissionGate, admitted, error_line, refusal_line
+from bender.line_protocol.admission import AdmissionGate, error_line, refusal_line, require_admission
 from bender.line_protocol.browser_lines import is_from_browser
 from bender.line_protocol.connection_limits import LinePlaces, RefusedConnection
 from bender.line_protocol.line_timer import LineTimer
-from bender.line_protocol.messages import LINE_BYTES_MAX, NOT_GIVEN, ClientMessage, decode_line, parse_registration
+from bender.line_protocol.messages import (
+    LINE_BYTES_MAX,
+    NO_REGISTRATION,
+    ClientMessage,
+    decode_line,
+    parse_registration,
+)
 from bender.net.client_address import UNIX
 from bender.net.eager_write import close_when_unresponsive, eager_writer, limit_unsent
 from bender.net.fair_turns import Turns, Urgency
@@ -44,30 +50,30 @@ from bender.node.journal import Entry, event_line
 from bender.node.node import Full, Node, NotReady
 from bender.node.watcher_stream import EventStream
 
-#: What is read while lines wait for their turn, before the client has to wait.
+#: The bytes that are read while lines wait for their turn; above this, reading stops.
 HELD_BYTES_MAX = 64 * 1024
 
-#: Seconds that a client has to read why its connection is ended for another one.
+#: Seconds that a client has to read the reason why its connection is closed for another client.
 DISPLACED_S_MAX = 2
 
-#: For a client that does not use TLS, at a node that does.
+#: The line for a client that does not use TLS, at a node that does.
 NO_TLS = event_line("error", code="INVALID", message="this port uses TLS: connect with it, and give the CA")
 
-#: Bytes of a line in which its kind is looked for.
-_LOOKED_AT_BYTES = 64
+#: The first bytes of a line in which its kind is searched.
+_KIND_BYTES = 64
 
 Sessions = dict[str, "Subscriber"]
 
 
 class EventsFactory(Factory):
-    """Serves the events of `node` to every connection; when it no longer listens, the node's watchers are sent away."""
+    """The factory of connections, which get the events of `node`. Closing the port ends the streams of all watchers."""
 
     noisy = False
 
     def __init__(
         self, node: Node, reactor: IReactorTime, turns: Turns | None = None, tokens: Tokens | None = None
     ) -> None:
-        """`turns` are those of all that takes time at the node, `tokens` those that clients must send."""
+        """Create the factory. `turns` share the reactor among all work of the node; `tokens` are those that clients need."""
         self._node = node
         self._reactor = reactor
         self._turns = turns or Turns(reactor)
@@ -85,8 +91,8 @@ class EventsFactory(Factory):
 
         client = origin_of(addr).client
         if self._tokens.required:
-            return self._places.placed(AdmissionGate(self._node, self._tokens, self._reactor, subscriber), client)
-        return self._places.placed(subscriber(self._tokens.access(None)), client)
+            return self._places.place(AdmissionGate(self._node, self._tokens, self._reactor, subscriber), client)
+        return self._places.place(subscriber(self._tokens.access(None)), client)
 
     def stopFactory(self) -> None:
         self._node.journal.close()
@@ -98,8 +104,8 @@ class Subscriber(Protocol):
 
     _log = Logger()
     transport: Any  # ITransport, and a consumer and a producer as well, as all of Twisted's are
-    #: Called when the connection is lost, and the client that has the place.
-    lost: Callable[[], None] | None = None
+    #: Called when the connection is lost; `client` is the client whose connections are counted together.
+    on_lost: Callable[[], None] | None = None
     client = UNIX
 
     def __init__(
@@ -121,16 +127,16 @@ class Subscriber(Protocol):
         self._client = origin.client
         self._places = places
         self._noted_bytes = 0
-        self._line_timer = LineTimer(clock, lambda: node.limits.values.client_timeout_s, self._too_slow)
+        self._line_timer = LineTimer(clock, lambda: node.limits.values.client_timeout_s, self._end_slow)
         self._ending: IDelayedCall | None = None
         self._stream = EventStream(node, turns, clock, self, origin, ticks=True)
         self._sessions = sessions
-        # What this connection has sessions of, with the seconds that they have after it.
+        # The ids of this connection's sessions, with the seconds that each stays listed after it.
         self._graces_s: dict[str, float] = {}
-        # The tokens that these had when it took them.
-        self._instances: dict[str, str | None] = {}
-        # The line that is acted upon next, and what was read after it; there is no end of a line in its first
-        # `_searched` bytes. While a line has to wait, no more is read.
+        # The token that each of these instances had when its session began here.
+        self._instance_tokens: dict[str, str | None] = {}
+        # The next line to act on, and the bytes that were read after it, whose first `_searched` bytes have no end of a
+        # line. While a line waits, no more is read.
         self._line: bytes | None = None
         self._held = bytearray()
         self._searched = 0
@@ -172,20 +178,20 @@ class Subscriber(Protocol):
             self._stop_reading(True)
 
     def readConnectionLost(self) -> None:
-        """The client sends no more, which does not mean that it does not read."""
+        """Act on the last lines. The client sends no more, but may still read."""
         self._reading = False
         self._turns.run(self)
 
     def writeConnectionLost(self) -> None:
-        """Only comes where this side ends its sending alone, which it never does."""
+        """Do nothing: this node never closes its sending side alone."""
 
     def connectionLost(self, reason: object = None) -> None:
         del reason
         self._closed = True
         self._held.clear()
         self._note_held()
-        if self.lost is not None:
-            self.lost()
+        if self.on_lost is not None:
+            self.on_lost()
         if self._ending is not None:
             self._ending.cancel()
         self._line_timer.end()
@@ -197,7 +203,7 @@ class Subscriber(Protocol):
     # What the stream calls.
 
     def send(self, entries: Sequence[Entry]) -> None:
-        # Of a single line this is the line itself: the same bytes for every subscriber.
+        # For a single entry, `join` returns the line itself: the same bytes object for every subscriber.
         self._write(b"".join([entry.line for entry in entries]))
 
     def on_caught_up(self) -> None:
@@ -211,30 +217,30 @@ class Subscriber(Protocol):
         self.transport.abortConnection()
 
     def end(self) -> None:
-        self._take_sessions()  # it is this node that goes, which says nothing about its clients
+        self._take_sessions()  # the sessions must not end, because this node closes the connection, not the client
         self._stream.close()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def displace(self, reason: str) -> None:
-        """End the connection, because another client needs its place. Its sessions go on: its client is not gone."""
+        """End the connection, because another client needs its place. Its sessions go on, as its client still runs."""
         self._refuse("BUSY", reason)
         self._end_in_time(DISPLACED_S_MAX)
 
     def _note_held(self) -> None:
-        """Note what is held of lines that are not acted upon yet, if that is not little."""
+        """Note the bytes of lines that were not acted upon yet, if they are many."""
         size = len(self._held) if len(self._held) >= NOTED_BYTES_MIN else 0
         if size or self._noted_bytes:
             self._noted_bytes = size
             self._places.note_held(self, self._client, size)
 
-    def _too_slow(self) -> None:
+    def _end_slow(self) -> None:
         seconds = self._node.limits.values.client_timeout_s
         self._refuse("INVALID", f"the line was not complete within {seconds:g} s (--client-timeout)")
         self._end_in_time()
 
     def _end_browser(self) -> None:
-        """Refuse a client that speaks HTTP or TLS. What follows, such as the body of a request, is not acted upon."""
+        """Refuse a client that speaks HTTP or TLS. Its next lines, such as the body of a request, are ignored."""
         self._log.info(
             "The client at {peer} speaks HTTP or TLS: closing its connection.", peer=self.transport.getPeer()
         )
@@ -244,7 +250,7 @@ class Subscriber(Protocol):
         self._end_in_time()
 
     def _end_in_time(self, within_s: float | None = None) -> None:
-        """Close the connection once all is sent, and in any case when the client has had its time to read it."""
+        """Close the connection when all is sent, at the latest after `within_s`, by default the client's time limit."""
         self.end()
         self._held.clear()
         self._note_held()
@@ -260,36 +266,36 @@ class Subscriber(Protocol):
 
     @property
     def urgency(self) -> Urgency:
-        """Return the urgency of the line that is acted upon next: most of them are renewals of agents."""
-        line = self._line if self._line is not None else self._held[:_LOOKED_AT_BYTES]
+        """The urgency of the next line: most lines are renewals of agents."""
+        line = self._line if self._line is not None else self._held[:_KIND_BYTES]
         return Urgency.RENEWAL if b'"renew"' in line else Urgency.CHANGE
 
     def work(self) -> bool:
-        """Act on one line, if the client was given all that it is owed."""
+        """Act on one line, if the client was sent everything it is owed. Return False if the next line must wait."""
         if self._closed or self._acting:
             return False
         if self._line is None:
             self._line = self._next_line()
         if self._line is None or not self._stream.catch_up():
-            self._settle()
+            self._continue()
             return False
         line, self._line = self._line, None
         self._acting = True
-        self._acting = self._waits(line)
+        self._acting = self._act_or_wait(line)
         return not self._acting
 
     def idle(self) -> None:
-        """The lines are acted upon, or have to wait for the stream."""
+        """Do nothing: there are no more lines, or they wait for the stream."""
 
     # The rest.
 
-    def _settle(self) -> None:
-        """Read on, unless a line has to wait; end what depends on a client that sends no more."""
+    def _continue(self) -> None:
+        """Continue reading, unless a line waits. If the client sends no more, end its sessions and its consumer."""
         self._note_held()
         if self._reading:
             self._stop_reading(self._line is not None)
         elif self._line is None:
-            # A client that sends no more renews and confirms nothing here; a killed process looks like this.
+            # A client that sends no more cannot renew or confirm anything. A killed process looks the same.
             self._end_sessions()
             self._stream.end_consumer()
 
@@ -299,7 +305,7 @@ class Subscriber(Protocol):
             (self.transport.pauseProducing if stop else self.transport.resumeProducing)()
 
     def _next_line(self) -> bytes | None:
-        """Return the next line that is complete, or too long; None if there is none."""
+        """Return the next line that is complete or too long; None if there is none."""
         held = self._held
         end = held.find(b"\n", self._searched)
         if end < 0 and self._reading and (held or self._passing_over):
@@ -315,8 +321,8 @@ class Subscriber(Protocol):
         passed_over, self._passing_over = self._passing_over, end < 0 and self._reading
         return self._next_line() if passed_over else line
 
-    def _waits(self, line: bytes) -> bool:
-        """Act on a line. Return True if it has to wait, because the node is not ready after a pause."""
+    def _act_or_wait(self, line: bytes) -> bool:
+        """Act on a line. Return True if it must wait instead, because the node is not ready after a pause."""
         try:
             message = decode_line(line)
         except Invalid as error:
@@ -325,29 +331,29 @@ class Subscriber(Protocol):
             else:
                 self._refuse("INVALID", str(error))
             return False
-        changes = message.renew is not None or message.register != NOT_GIVEN
+        changes = message.renew is not None or message.register != NO_REGISTRATION
         if changes and self._node.limits.rate.take(self._client):
             self._refuse("BUSY", self._node.limits.rate_problem(self._client))
             return False
         if changes and not self._node.ready:
             self._stop_reading(True)
-            Deferred.fromCoroutine(self._do_later(message))
+            Deferred.fromCoroutine(self._act_when_ready(message))
             return True
-        self._do(message)
+        self._act(message)
         return False
 
-    async def _do_later(self, message: ClientMessage) -> None:
-        with suppress(NotReady):  # which is what the client is told then
+    async def _act_when_ready(self, message: ClientMessage) -> None:
+        with suppress(NotReady):  # `_act` raises it again, and sends the client the error
             await self._node.until_ready()
         self._acting = False
         if not self._closed:
-            self._do(message)
+            self._act(message)
             self._turns.run(self)
 
-    def _do(self, message: ClientMessage) -> None:
+    def _act(self, message: ClientMessage) -> None:
         try:
             if message.token is not None:
-                self._access = admitted(self._tokens.access(message.token.encode()))
+                self._access = require_admission(self._tokens.access(message.token.encode()))
             elif message.renew is not None:
                 self._renew(message.renew, message)
             elif message.ack is not None:
@@ -355,10 +361,12 @@ class Subscriber(Protocol):
             elif message.subscribe is None:
                 self._register(message.register, message)
             elif message.subscribe:
-                wanted = message.subscribe
-                snapshot = wanted.snapshot or False
+                subscribe = message.subscribe
+                snapshot = subscribe.snapshot or False
                 self._follow(
-                    Selection(wanted.app, wanted.version, snapshot, wanted.since, wanted.name, wanted.instance)
+                    Selection(
+                        subscribe.app, subscribe.version, snapshot, subscribe.since, subscribe.name, subscribe.instance
+                    )
                 )
             else:
                 self._stream.unsubscribe()
@@ -383,34 +391,36 @@ class Subscriber(Protocol):
         if message.session:
             missed = {*unknown}
             known = [id_ for id_ in ids if id_ not in missed]
-            self._hold([id_ if id_ in self._graces_s else canonical_id(id_) for id_ in known], message.grace_s)
+            self._begin_sessions(
+                [id_ if id_ in self._graces_s else canonical_id(id_) for id_ in known], message.grace_s
+            )
         self._write(event_line("renewed", renewed=len(ids) - len(unknown), unknown=unknown))
 
     def _register(self, document: msgspec.Raw, message: ClientMessage) -> None:
-        wanted = parse_registration(document, self._node.timing)
-        self._access.require_register_ids([wanted.key])
-        session = message if message.session else wanted
-        created, body = self._node.register(wanted)
-        shown = registration(wanted.key, body, self._node.registration_status(wanted.key))
+        requested = parse_registration(document, self._node.timing)
+        self._access.require_register_ids([requested.key])
+        session = message if message.session else requested
+        created, body = self._node.register(requested)
+        registration_json = registration(requested.key, body, self._node.registration_status(requested.key))
         if session.session:
-            self._instances.pop(wanted.key, None)
-            self._hold([wanted.key], session.grace_s)
-        self._write(event_line("registered", created=created, registration=msgspec.Raw(shown)))
+            self._instance_tokens.pop(requested.key, None)
+            self._begin_sessions([requested.key], session.grace_s)
+        self._write(event_line("registered", created=created, registration=msgspec.Raw(registration_json)))
 
     # Sessions.
 
-    def _hold(self, keys: Iterable[str], grace_s: float) -> None:
-        """Let these end with this connection, and no longer with another."""
+    def _begin_sessions(self, keys: Iterable[str], grace_s: float) -> None:
+        """Let instances end with this connection, and not with another one any more."""
         for key in keys:
             self._sessions[key] = self
             self._graces_s[key] = grace_s
-            if key not in self._instances:
-                self._instances[key] = self._node.instance_token(key)
+            if key not in self._instance_tokens:
+                self._instance_tokens[key] = self._node.instance_token(key)
 
     def _end_sessions(self) -> None:
-        """End the sessions of a client that is gone, unless another instance registered under the id since."""
+        """End this connection's sessions, except those whose id another instance has registered meanwhile."""
         by_grace: dict[float, list[str]] = {}
-        instances = self._instances.copy()
+        instances = self._instance_tokens.copy()
         for key, grace_s in self._take_sessions():
             if self._node.instance_token(key) == instances[key]:
                 by_grace.setdefault(grace_s, []).append(key)
@@ -418,12 +428,12 @@ class Subscriber(Protocol):
             self._node.shorten(keys, grace_s)
 
     def _take_sessions(self) -> list[tuple[str, float]]:
-        """Remove and return the sessions that still belong to this connection."""
+        """Remove and return the sessions that still belong to this connection: their ids and graces."""
         taken = [(key, grace_s) for key, grace_s in self._graces_s.items() if self._sessions.get(key) is self]
         for key, _ in taken:
             del self._sessions[key]
         self._graces_s.clear()
-        self._instances.clear()
+        self._instance_tokens.clear()
         return taken
 
     def _follow(self, selection: Selection) -> None:
@@ -438,7 +448,7 @@ class Subscriber(Protocol):
         """Close the connection of a client whose token may no longer read."""
         self._access = self._tokens.current_access(self._access)
         try:
-            admitted(self._access)
+            require_admission(self._access)
         except AccessDenied as error:
             self._tokens.remove_listener(self._tokens_changed)
             self._write(error_line(error))

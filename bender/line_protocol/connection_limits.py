@@ -1,6 +1,6 @@
-"""Places for connections of the line protocol: a limited number, shared among clients.
+"""The limited number of connections of the line protocol, which are places that clients share.
 
-A client that gets no place is sent the reason in a line; its connection is closed.
+A client without a place gets the reason in a line, and its connection is closed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from bender.net.held_bytes import HeldBytes
 from bender.node.journal import event_line
 from bender.node.limits import NodeLimits
 
-#: Bytes of lines that have not come completely: 256 of the longest.
+#: The most bytes of all incomplete lines: 256 of the longest.
 INCOMPLETE_BYTES_MAX = 64 * 1024 * 1024
 
 
 class PlacedConnection(Protocol):
-    """A connection that may have a place. `lost` is to be called when it is lost; `displace` ends it."""
+    """A connection that may have a place. It must call `on_lost` when it is lost; `displace` ends it."""
 
-    lost: Callable[[], None] | None
+    on_lost: Callable[[], None] | None
     client: str
 
     def displace(self, reason: str) -> None: ...
@@ -36,7 +36,7 @@ _C = TypeVar("_C", bound=PlacedConnection)
 
 
 class LinePlaces:
-    """The places of one port."""
+    """The places for connections to one port."""
 
     _log = Logger()
 
@@ -47,13 +47,16 @@ class LinePlaces:
         limits.bind_connections("line_connections", self._places)
         limits.show_held("line_bytes", self._held)
 
-    def placed(self, connection: _C, client: str) -> _C | RefusedConnection:
-        """Return a new connection if there is a place for it, if need be that of another one; else one that ends."""
+    def place(self, connection: _C, client: str) -> _C | RefusedConnection:
+        """Give a new connection a place, which another connection may lose for it, and return the connection.
+
+        Without a place, return a connection that refuses the client.
+        """
         try:
             loser = self._places.take(connection, client)
         except NoPlace:
             return self._refuse(client)
-        connection.lost, connection.client = partial(self._places.release, connection), client
+        connection.on_lost, connection.client = partial(self._places.release, connection), client
         if loser is not None:
             self._log.warn(
                 "{places} connections to --events are open, the maximum, most of them of {client}: closing its newest.",
@@ -68,7 +71,7 @@ class LinePlaces:
         return connection
 
     def note_held(self, connection: PlacedConnection, client: str, size: int) -> None:
-        """Note the bytes that a connection holds of a line; end the one that must make room for others, if any."""
+        """Note the bytes of a connection's incomplete lines. End connections if all together hold too many."""
         for loser in self._held.note(connection, client, size):
             loser.displace(
                 f"incomplete lines (without a newline) take more than {self._held.maximum} bytes at this node, the "
@@ -91,7 +94,7 @@ class LinePlaces:
 
 
 class RefusedConnection(protocol.Protocol):
-    """A connection without a place."""
+    """A connection without a place: it sends `line` with the reason, and closes."""
 
     transport: Any
 

@@ -1,4 +1,4 @@
-"""Lines of clients: one JSON object each, decoded and checked."""
+"""The lines that clients send: one JSON object each, which is decoded and checked here."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from bender.core.invalid import Invalid
 from bender.core.model import RegistrationRequest, invalid, parse_wanted
 from bender.core.timing import TTL_S_MAX, Timing
 
-#: One line of a client: a thousand ids of 255 bytes, as in a request over HTTP.
+#: The most bytes of a client's line: a thousand ids of 255 bytes, as in a request over HTTP.
 LINE_BYTES_MAX = 256 * 1024
 
-#: How long a session may outlive its connection; longer than any ttl it would mean nothing.
+#: The most seconds that a session's instance may stay listed after its connection: a longer time than any ttl has no
+#: effect.
 GRACE_S_MAX = TTL_S_MAX
 
 
@@ -29,24 +30,27 @@ class Subscribe(msgspec.Struct, forbid_unknown_fields=True):
     instance: str | None = None
 
 
-NOT_GIVEN = msgspec.Raw()
+NO_REGISTRATION = msgspec.Raw()
 
 
 class RegisterMessage(RegistrationRequest, frozen=True, rename={"ttl_s": "ttl", "grace_s": "grace"}):
-    """The registration; `session` and `grace` may stand here as well as in the line."""
+    """The registration in a line. `session` and `grace` may be in it or in the line itself."""
 
     session: bool = False
     grace_s: Annotated[float, msgspec.Meta(ge=0, le=GRACE_S_MAX)] = 0.0
 
 
 class ClientMessage(msgspec.Struct, forbid_unknown_fields=True, rename={"grace_s": "grace"}):
-    """One of the first five; `report` goes with `ack`, the others with `renew` and `register`."""
+    """A line of a client, which has exactly one of the first five fields.
+
+    `report` may accompany `ack`; `session` and `grace_s` may accompany `renew` and `register`.
+    """
 
     token: str | None = None
     subscribe: Subscribe | Literal[False] | None = None
     ack: str | None = None
     renew: list[str] | None = None
-    register: msgspec.Raw = NOT_GIVEN
+    register: msgspec.Raw = NO_REGISTRATION
     report: Report | None = None
     session: bool = False
     grace_s: Annotated[float, msgspec.Meta(ge=0, le=GRACE_S_MAX)] = 0.0
@@ -60,7 +64,7 @@ _registered = msgspec.json.Decoder(RegisterMessage)
 
 
 def parse_registration(document: msgspec.Raw, timing: Timing) -> RegisterMessage:
-    """Return the registration that `register` asks for. Raises `Invalid`."""
+    """Return the registration in the field `register`. Raises `Invalid`."""
     return parse_wanted(_registered, bytes(document), timing)
 
 
@@ -75,7 +79,7 @@ def decode_line(line: bytes) -> ClientMessage:
         raise Invalid("line", str(invalid(str(error), ClientMessage, "a line") if unknown else error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("line", f"is not JSON: {error}") from None
-    changes = (message.renew is not None, message.register != NOT_GIVEN)
+    changes = (message.renew is not None, message.register != NO_REGISTRATION)
     kinds = (message.token is not None, message.subscribe is not None, message.ack is not None, *changes)
     if sum(kinds) != 1:
         raise Invalid("line", "must have exactly one of token, subscribe, ack, renew and register")

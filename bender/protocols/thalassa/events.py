@@ -59,7 +59,7 @@ class ThalassaEvents(Factory):
         origin = origin_of(addr)
         subscribe = partial(FrameSubscription, self._node, self._ends, self.frame_of)
         subscriber = ThalassaSubscriber(self._node, self._turns, self._reactor, origin, subscribe)
-        subscriber.lost = partial(self._places.release, subscriber)
+        subscriber.on_lost = partial(self._places.release, subscriber)
         return admit(subscriber, self._places, "the events of --thalassa")
 
 
@@ -128,7 +128,7 @@ class ThalassaSubscriber(Protocol):
     _log = Logger()
     transport: Any  # ITransport, and a consumer and a producer as well, as all of Twisted's are
     #: Called when the connection is lost.
-    lost: Callable[[], None] | None = None
+    on_lost: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -168,8 +168,8 @@ class ThalassaSubscriber(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         del reason
         self._stream.close()
-        if self.lost is not None:
-            self.lost()
+        if self.on_lost is not None:
+            self.on_lost()
 
     # What the stream calls.
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bender.core.invalid import Invalid
 from bender.core.model import canonical_id
 from bender.core.timing import TTL_S_MAX, Timing
-from bender.line_protocol.messages import NOT_GIVEN, decode_line, parse_registration
+from bender.line_protocol.messages import NO_REGISTRATION, decode_line, parse_registration
 from tests.fuzz.documents import documents_of, json_values
 
 WORDS = (
@@ -66,9 +66,9 @@ def fuzz(sent: bytes) -> None:
         assert error.field == "line" and "\n" not in str(error).partition(":")[0]
         return
     given = (message.token, message.subscribe, message.ack, message.renew)
-    assert sum(each is not None for each in given) + (message.register != NOT_GIVEN) == 1
+    assert sum(each is not None for each in given) + (message.register != NO_REGISTRATION) == 1
     assert 0 <= message.grace_s <= TTL_S_MAX
-    if message.register != NOT_GIVEN:
+    if message.register != NO_REGISTRATION:
         with suppress(Invalid):
             wanted = parse_registration(message.register, _TIMING)
             assert canonical_id(wanted.key) == wanted.key
