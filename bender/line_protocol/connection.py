@@ -73,7 +73,7 @@ class EventsFactory(Factory):
     def __init__(
         self, node: Node, reactor: IReactorTime, turns: Turns | None = None, tokens: Tokens | None = None
     ) -> None:
-        """Create the factory. `turns` share the reactor among all work of the node; `tokens` are those that clients need."""
+        """Create the factory. `turns` share the reactor among all work of the node, `tokens` admit clients."""
         self._node = node
         self._reactor = reactor
         self._turns = turns or Turns(reactor)
