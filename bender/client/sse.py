@@ -71,7 +71,7 @@ class SseStream(Protocol):
     """Receive the server-sent events of a node, and call `on_event` with each event and its change.
 
     `ended` fires when no more events will come. `on_unreadable` is called for each event that cannot be read, with the
-    id of its object (empty if the id is unreadable too) and the problem.
+    id of its object (empty if the id is unreadable too) and the problem. `node` is the name of the node in log lines.
     """
 
     _log = Logger()
@@ -81,6 +81,7 @@ class SseStream(Protocol):
         clock: IReactorTime,
         on_event: Callable[[SseEvent, Change | None], None],
         on_unreadable: Callable[[str, str], None] = lambda _id, _problem: None,
+        node: str = "A node",
     ) -> None:
         self.ended: Deferred[None] = Deferred(lambda _: self.end())
         self.unparsed = b""
@@ -93,6 +94,7 @@ class SseStream(Protocol):
         self._clock = clock
         self._on_event = on_event
         self._on_unreadable = on_unreadable
+        self._node = node
         self._unreadable_count = 0
         self._silence_limit: IDelayedCall | None = None
         self._paused = False
@@ -122,7 +124,7 @@ class SseStream(Protocol):
         except NoAnswer as no_answer:
             self._give_up(str(no_answer))
         except Exception:
-            self._log.failure("A node sent events that cannot be read; asking again.")
+            self._log.failure("{node} sent events that cannot be read; requesting the events again.", node=self._node)
             self._give_up("sent events that cannot be read")
         if len(self.unparsed) > LINE_BYTES_MAX:
             self._give_up("sent a line that is too long")
@@ -145,7 +147,7 @@ class SseStream(Protocol):
         self._on_unreadable(id_, problem)
         if self._unreadable_count == 1:
             self.first_unreadable = problem
-            self._log.warn("A node {problem}; the event is skipped.", problem=escaped(problem))
+            self._log.warn("{node} {problem}; the event is skipped.", node=self._node, problem=escaped(problem))
             if not self.has_event:
                 self._restart_silence_limit(READABLE_S_MAX)
         if self._unreadable_count > UNREADABLE_MAX and not self.has_event:
@@ -153,7 +155,7 @@ class SseStream(Protocol):
 
     def _give_up(self, problem: str) -> None:
         """Log a problem, and end the stream because of it."""
-        self._log.error("A node {problem}; asking again.", problem=escaped(problem))
+        self._log.error("{node} {problem}; requesting the events again.", node=self._node, problem=escaped(problem))
         self.problem = problem
         self.end()
 

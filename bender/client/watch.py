@@ -298,13 +298,13 @@ class Watch(AsyncIterator[Event]):
             self._clock,
             lambda event, change: self._process_event(event, change, node, catchup),
             lambda id_, problem: self.on_unreadable(node, id_, problem),
+            node,
         )
         query = {**self._selection, **self._name, "snapshot": "true" if is_continued else "always"}
         query |= {} if since is None else {"since": since}
-        path = f"/events?{urlencode(query)}"
         self._stream = stream
         try:
-            response = await self._client.http.follow(node, path, stream, RESPONSE_S_MAX)
+            response = await self._client.http.follow(node, f"/events?{urlencode(query)}", stream, RESPONSE_S_MAX)
             if response.code != HTTPStatus.OK:
                 await self._raise_refusal(node, response.code, stream)
             self._client.nodes.note_answer(node)

@@ -69,7 +69,7 @@ class CertificateExpiry(Service):
         try:
             self.check()
         except Exception:
-            self._log.failure("Looking at when certificates expire failed; trying again in an hour.")
+            self._log.failure("The check of the certificates' expiry failed; it is repeated in an hour.")
 
     def check(self) -> None:
         """Update the node's attributes, and log the problems that are due."""

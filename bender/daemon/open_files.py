@@ -61,9 +61,9 @@ def fit_connection_limits(descriptors: int, limits: NodeLimits, ports: Sequence[
     def warn(values: Limits) -> None:
         if values.connections > shares.clients:
             _log.warn(
-                "The limit of {descriptors} open files is enough for {fit} connections of clients to each of {ports}, "
-                "fewer than --max-connections {connections}: raise it (LimitNOFILE= of a systemd unit, ulimit -Hn of a "
-                "shell).",
+                "The limit of open files ({descriptors}) is too low for --max-connections {connections}: it allows "
+                "only {fit} connections to each of {ports}. Raise the limit of open files (LimitNOFILE= of a systemd "
+                "unit, ulimit -Hn of a shell), or lower --max-connections.",
                 ports=f"{', '.join(ports[:-1])} and {ports[-1]}",
                 descriptors=descriptors,
                 fit=shares.clients,

@@ -120,7 +120,7 @@ class NodeService(MultiService):
         try:
             await maybeDeferred(self._shells[name].stopService).addTimeout(self._step_s, self._reactor)
         except Exception:  # the following steps are needed all the same
-            self._log.failure("Stopping {shell} failed; the node continues to leave.", shell=name)
+            self._log.failure("Stopping {shell} failed; the shutdown of the node continues.", shell=name)
 
     @property
     def _step_s(self) -> float:

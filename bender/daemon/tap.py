@@ -230,13 +230,13 @@ def _log_start(options: NodeOptions) -> None:
     others = [name for name in options.endpoints if name not in ("api", "exchange", "events")]
     if others:
         _log.info(
-            "Other programs are served at {endpoints}.",
+            "Further protocols are served at {endpoints}.",
             endpoints=", ".join(f"--{name} {options.endpoints[name].description}" for name in others),
         )
     if options.one_way_peers:
         _log.warn(
-            "{peers} cannot reach this node, because --exchange listens at {address} only: let it listen at an address "
-            "of the network, with --peer-tls.",
+            "{peers} cannot reach this node, because --exchange listens at {address} only: let --exchange listen at an "
+            "address of the network, with --peer-tls.",
             peers=", ".join(options.one_way_peers),
             address=options.address,
         )

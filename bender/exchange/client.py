@@ -152,7 +152,10 @@ class GossipClient(Service):
         except Exception:
             self._node.counters.rounds_failed += 1
             failed = self._node.counters.rounds_failed
-            self._log.failure("A round failed; the next one follows as usual. Failed so far: {failed}.", failed=failed)
+            self._log.failure(
+                "A round of the exchange with peers failed; the next round begins as usual. Failed so far: {failed}.",
+                failed=failed,
+            )
 
     # Requests.
 
@@ -185,7 +188,10 @@ class GossipClient(Service):
         except CancelledError:
             pass  # this node stops
         except Exception:
-            self._log.failure("A request to {address} failed.", address=request.address)
+            self._log.failure(
+                "A request to peer {address} failed because of a defect in bender; the next round repeats it.",
+                address=request.address,
+            )
         if answer is None:
             # Later, because the node may still be in its call of `send`.
             self._reactor.callLater(0, self._finish, request, None)
@@ -291,4 +297,7 @@ class GossipClient(Service):
             else:
                 self._node.note_answer(request, answer)
         except Exception:
-            self._log.failure("Handling the result of a request to {address} failed.", address=request.address)
+            self._log.failure(
+                "The result of a request to peer {address} could not be processed; the next round repeats it.",
+                address=request.address,
+            )

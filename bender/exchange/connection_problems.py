@@ -137,7 +137,9 @@ class PeerProblems:
         if not conditions:
             del self._conditions[address]
         if condition.text:
-            self._log.info("No longer the case: peer {address} {problem}.", address=address, problem=condition.text)
+            self._log.info(
+                'Solved for peer {address}: "{problem}" is no longer the case.', address=address, problem=condition.text
+            )
             self._show(address)
 
     def _show(self, address: str) -> None:

@@ -115,7 +115,7 @@ class Seeds(Service):
             # A starting node waits for its peers, and the next regular round may be an interval away.
             self._node.begin_round([address for address in found if address not in known])
         except Exception:
-            self._log.failure("Passing on the addresses of {seed} failed.", seed=seed)
+            self._log.failure("The addresses of {seed} could not be used.", seed=seed)
 
     async def _look_up(self, host: str, port: int) -> list[str]:
         """Return the sorted addresses of a name; none if it has none, or the look-up fails."""
@@ -128,7 +128,10 @@ class Seeds(Service):
         except TimedOut:
             return []
         except Exception:
-            self._log.failure("Looking up {host} failed.", host=host)
+            self._log.failure(
+                "The DNS lookup of {host} failed; its known addresses stay in use, and the lookup is repeated.",
+                host=host,
+            )
             return []
 
 

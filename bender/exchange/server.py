@@ -194,7 +194,7 @@ class GossipServer:
 
     @_klein.handle_errors(Exception)  # type: ignore[arg-type]
     def _failed(self, request: server.Request, failure: Failure) -> bytes:
-        self._log.failure("A peer's request failed.", failure)
+        self._log.failure("A request of a peer failed because of a defect in bender.", failure)
         return _respond_with(
             request,
             http.INTERNAL_SERVER_ERROR,

@@ -117,7 +117,9 @@ class Acknowledger:
             if answer.warning is not None:
                 # Not the node's own text, because this goes into the log.
                 self.problem = f"another program uses the name {self.name}: give each driver its own --name"
-                self._warn_once("name", "Deregistrations that wait need a confirmation from two programs: {problem}.")
+                self._warn_once(
+                    "name", "Clients that wait for a deregistration wait for two programs with one name: {problem}."
+                )
             return 0.0
         unknown = refusal.status == HTTPStatus.NOT_FOUND
         why = "does not support consumers" if unknown else f"refuses the confirmation: {printable(str(refusal))}"

@@ -291,7 +291,7 @@ class Driver(Service):
                 raise
             except Exception:
                 self.failures += 1
-                self._log.failure("Updating HAProxy failed; the next attempt checks everything.")
+                self._log.failure("Updating HAProxy failed; the next attempt compares all servers with bender.")
                 self._retry_later()
             self._log_problems()
             self._report_changes()
@@ -300,7 +300,7 @@ class Driver(Service):
     def _log_problems(self) -> None:
         """Log each problem once, as long as it lasts."""
         for id_, problem in self.desired.new_problems().items():
-            self._log.warn("{id} is left out, in whole or in part: {problem}.", id=id_, problem=problem)
+            self._log.warn("{id} is missing or incomplete in HAProxy: {problem}.", id=id_, problem=problem)
 
     def _report(self) -> Report:
         counted = self.counts.report() if self._reporting else {}
@@ -464,7 +464,7 @@ class Driver(Service):
         self.silence = ""
         if process.is_the_same(self.process):
             return
-        self._log.info("HAProxy (process {pid}) answers; checking all of it.", pid=process.pid)
+        self._log.info("HAProxy (process {pid}) answers; all its servers are compared with bender.", pid=process.pid)
         self.counts.note_restart()
         self.process = process
         self._check_all = True

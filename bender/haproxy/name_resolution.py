@@ -67,7 +67,11 @@ class AddressResolver:
             return
         receiver = _Receiver()
         receiver.done.addCallback(self._resolved, host)
-        receiver.done.addErrback(lambda failure: self._log.failure("Looking up {host} failed.", failure, host=host))
+        receiver.done.addErrback(
+            lambda failure: self._log.failure(
+                "The DNS lookup of {host} failed; its known address stays in use.", failure, host=host
+            )
+        )
         IReactorPluggableNameResolver(self._reactor).nameResolver.resolveHostName(receiver, host)
 
     def _resolved(self, addresses: list[str], host: str) -> None:

@@ -222,7 +222,12 @@ class HaproxyReloader:
         def done(result: object) -> None:
             self._rewriting = None
             if isinstance(result, Failure) and not result.check(CancelledError):
-                self._log.failure("The configuration file could not be rewritten.", result)
+                self._log.failure(
+                    "{output} could not be rewritten because of a defect in bender: HAProxy would start with the "
+                    "servers that the file has.",
+                    result,
+                    output=str(self.files.output),
+                )
 
         self._rewriting = rewriting = Deferred.fromCoroutine(self.rewrite())
         rewriting.addBoth(done)
@@ -284,7 +289,7 @@ class HaproxyReloader:
         except ConfigRefused as error:
             if self.states_problem != str(error):
                 self._log.error(
-                    "If HAProxy restarts, it takes all servers as up, because their states cannot be saved: {why}.",
+                    "The states of servers cannot be saved: after a restart, HAProxy regards all servers as up: {why}.",
                     why=str(error),
                 )
             self.states_problem = str(error)

@@ -90,11 +90,16 @@ class StateReader(Service):
             try:
                 await self._ask()
             except (NoAnswer, BenderError) as error:
-                self._log.debug("A state could not be read: {why}.", why=str(error))
+                self._log.debug(
+                    "The state that an operator set on an instance could not be read; trying again: {why}.",
+                    why=str(error),
+                )
             except CancelledError:
                 raise
             except Exception:
-                self._log.failure("Reading states failed; trying again.")
+                self._log.failure(
+                    "Reading the states that operators set on instances (drain, maint) failed; trying again."
+                )
             await deferLater(self._reactor, LOOK_S)
 
     async def _ask(self) -> None:

@@ -244,7 +244,9 @@ class PacedChannel(http.HTTPChannel):
 
     def _stalled(self) -> None:
         self._stall_timer = None
-        self._log.info("The client at {peer} does not read: closing its connection.", peer=self.transport.getPeer())
+        self._log.info(
+            "The client at {peer} does not read its answers: closing its connection.", peer=self.transport.getPeer()
+        )
         self.transport.abortConnection()
 
     def _cancel_stall_timer(self) -> None:
@@ -372,7 +374,7 @@ class PacedSite(server.Site):
             loser = self.places.take(channel, channel.client)
         except NoPlace:
             self._log.warn(
-                "{places} connections are open here, the maximum: that of {client} is refused.",
+                "All {places} connections to this port are in use: refusing one of {client}.",
                 places=self.places.used,
                 client=channel.client,
             )
@@ -382,7 +384,7 @@ class PacedSite(server.Site):
             return False
         if loser is not None:
             self._log.warn(
-                "{places} connections are open here, the maximum, most of them of {client}: closing its newest.",
+                "All {places} connections to this port are in use: closing the newest of {client}, which has the most.",
                 places=self.places.maximum,
                 client=loser.client,
             )
@@ -401,7 +403,8 @@ class PacedSite(server.Site):
         losers = self.unsent.note(channel, channel.client, size)
         for loser in losers:
             self._log.warn(
-                "Answers take more than {bytes} bytes, the maximum, most of them to {client}: ending its largest.",
+                "Answers that clients have not read yet take more than {bytes} bytes, the maximum: cutting off the "
+                "largest answer to {client}, whose answers take the most.",
                 bytes=self.unsent.maximum,
                 client=loser.client,
             )
@@ -413,8 +416,8 @@ class PacedSite(server.Site):
         """Record the bytes that a connection holds, and close connections if the limit is exceeded."""
         for loser in self.held.note(channel, channel.client, size):
             self._log.warn(
-                "Requests that have not come completely take more than {bytes} bytes, the maximum, most of them of "
-                "{client}: closing the connection with the largest.",
+                "Incomplete requests take more than {bytes} bytes, the maximum: closing the connection with the "
+                "largest request of {client}, whose requests take the most.",
                 bytes=self.held.maximum,
                 client=loser.client,
             )

@@ -146,7 +146,11 @@ class ClusterLog:
         for address in self._invalid.keys() - before.keys():
             self._log.warn("Peer {address} {problem}.", address=address, problem=self._invalid[address])
         for address in before.keys() - self._invalid.keys():
-            self._log.info("No longer the case: peer {address} {problem}.", address=address, problem=before[address])
+            self._log.info(
+                'Solved for peer {address}: "{problem}" is no longer the case.',
+                address=address,
+                problem=before[address],
+            )
 
     def note_names(self) -> None:
         """Log names that nodes have begun or ceased to share; call this with each sweep."""

@@ -467,12 +467,12 @@ class Node:
         now = self._sources.monotonic()
         if self.replica.is_surpassed:
             self._log.warn(
-                "Another process runs as this incarnation of this node, or the machine was restored from a snapshot: "
-                "this node continues as a new incarnation and keeps its registrations."
+                "The identity of this node is in use twice, because a second process or a restored snapshot has it: "
+                "this node takes a new identity and keeps its registrations."
             )
             self.replica.continue_as(self._sources.incarnation(), now)
         elif self.replica.is_forgotten(now):
-            self._log.warn("This node was paused for over ten minutes: it continues as a new incarnation.")
+            self._log.warn("This node was paused for over ten minutes: it takes a new identity, as after a restart.")
             self.replica.continue_as(self._sources.incarnation(), now)
         return now
 

@@ -331,7 +331,9 @@ class InstanceKeeper:
         except CancelledError:
             raise
         except Exception:
-            self._log.failure("{id} could not be deregistered.", id=id_)
+            self._log.failure(
+                "{id} could not be deregistered because of a defect in bender: it expires after its ttl.", id=id_
+            )
             return
         else:
             level = LogLevel.info

@@ -163,7 +163,8 @@ class CommandSupervisor:
             self._is_followed = True
             self.command.follow()
             self._log.info(
-                "The command has gone into the background and is followed there: {rest}.", rest=_names_of(remaining)
+                "The command has gone into the background; its processes are watched there: {rest}.",
+                rest=_names_of(remaining),
             )
 
     def _log_unexpected_end(self, status: int) -> None:
@@ -206,7 +207,7 @@ class CommandSupervisor:
             return False
         if not self.command.can_follow:
             self._log.error(
-                "The command has gone into the background, where it cannot be followed on this system: "
+                "The command has gone into the background, where its processes cannot be watched on this system: "
                 "run it in the foreground."
             )
             return False
@@ -224,12 +225,14 @@ class CommandSupervisor:
         while True:
             ending = self.command.end_remaining()
             if ending:
-                self._log.info("The command has left {rest} running: ending it.", rest=_names_of(ending))
+                self._log.info(
+                    "The command has ended and left {rest} running: ending these processes.", rest=_names_of(ending)
+                )
             remaining = self.command.processes()
             if not remaining:
                 return
             if kill_at is not None and self._reactor.seconds() >= kill_at:
-                self._log.warn("{rest} did not end in time: killed.", rest=_names_of(remaining))
+                self._log.warn("{rest} did not end in time: sending SIGKILL.", rest=_names_of(remaining))
                 self.command.signal(signal.SIGKILL)
                 kill_at = None
             await deferLater(self._reactor, REMAINING_CHECK_INTERVAL_S)

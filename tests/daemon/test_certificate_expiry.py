@@ -177,6 +177,6 @@ class Logging(ExpiryCase):
         times = iter([10**30])
         self.expiry = CertificateExpiry(self.clock, self.node, self.node, lambda: next(times, self.wall_ms()))
         (line,) = self.logged(self.expiry.startService)
-        self.assertIn("Looking at when certificates expire failed", line)
+        self.assertIn("The check of the certificates' expiry failed", line)
         self.assertEqual(len(self.flushLoggedErrors(OverflowError, ValueError)), 1)
         self.assertEqual(len(self.logged(lambda: self.pass_time(3600))), 1)

@@ -62,9 +62,9 @@ class Keeping(SynchronousTestCase):
         self.assertEqual(
             [*map(formatEvent, logs)],
             [
-                "The limit of 1024 open files is enough for 234 connections of clients to each of --api and --events, "
-                f"fewer than --max-connections {number}: raise it (LimitNOFILE= of a systemd unit, ulimit -Hn of a "
-                "shell)."
+                f"The limit of open files (1024) is too low for --max-connections {number}: it allows only 234 "
+                "connections to each of --api and --events. Raise the limit of open files (LimitNOFILE= of a systemd "
+                "unit, ulimit -Hn of a shell), or lower --max-connections."
                 for number in (10_000, 300)
             ],
         )
@@ -74,4 +74,4 @@ class Keeping(SynchronousTestCase):
         with capturedLogs() as logs:
             fit_connection_limits(1024, self.limits, (*PORTS, "--agent"))
         self.assertEqual(self.clients.maximum, 156)
-        self.assertIn("156 connections of clients to each of --api, --events and --agent,", formatEvent(logs[0]))
+        self.assertIn("156 connections to each of --api, --events and --agent.", formatEvent(logs[0]))

@@ -138,7 +138,7 @@ class PutTogether(SynchronousTestCase):
         with capturedLogs() as logs:
             service = self.service(*arguments)
         self.assertIn(
-            "Other programs are served at --agent tcp:9:interface=127.0.0.2, --thalassa tcp:10:interface=127.0.0.3, "
+            "Further protocols are served at --agent tcp:9:interface=127.0.0.2, --thalassa tcp:10:interface=127.0.0.3, "
             "--thalassa events tcp:11:interface=127.0.0.3, --dns 53:interface=127.0.0.1.",
             [*map(formatEvent, logs)],
         )

@@ -180,7 +180,7 @@ async def test_all_of_it_together(place: Place) -> None:
     assert (status["haproxy"]["refused_commands"], status["haproxy"]["refused"]) == ([], None)
     problems = status["problems"]
     assert len(problems) == 14, problems
-    said = [line for line in driver.output.splitlines() if "left out, in whole or in part" in line]
+    said = [line for line in driver.output.splitlines() if "is missing or incomplete in HAProxy" in line]
     assert len(said) == 10, said  # the log's limit of lines of one kind in a minute
 
 

@@ -35,7 +35,7 @@ async def test_one_that_goes_into_the_background(runs: Any, shared: Cluster) -> 
     run = runs(node)
     run.serve("forks", "slow")
     await run.listed(node)
-    await run.printed("The command has gone into the background and is followed there: process ")
+    await run.printed("The command has gone into the background; its processes are watched there: process ")
     run.signal(signal.SIGTERM)
     assert await run.ended() == 3
     assert run.noted()[-1] == "SIGTERM"
@@ -61,7 +61,7 @@ async def test_a_start_script_without_exec(runs: Any, shared: Cluster) -> None:
     assert await run.ended() == 128 + signal.SIGTERM
     assert run.noted()[2:] == ["SIGTERM"]
     assert beside not in ProcessTable().processes()
-    assert f"has left process {beside} (sleep) running: ending it" in run.stderr
+    assert f"has ended and left process {beside} (sleep) running: ending these processes" in run.stderr
     await run.unlisted(node, within_s=0.5)
 
 

@@ -85,7 +85,7 @@ class Ending(ExchangeCase):
         self.network.advance(0.1)
         self.conditions.note_no_problem(PEER, "answers")
         self.assertEqual(self.node.problems, {PEER: None})
-        self.assertEqual(self.lines[1:], [f"No longer the case: peer {PEER} answers with rubbish."])
+        self.assertEqual(self.lines[1:], [f'Solved for peer {PEER}: "answers with rubbish" is no longer the case.'])
 
     def test_coming_and_going_is_one_condition(self) -> None:
         """A peer that is good and bad in turn fills no log."""

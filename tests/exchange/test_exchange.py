@@ -117,7 +117,7 @@ class Cluster(ExchangeOfNodes):
         two = self.node_at("10.0.0.2")
         self.pass_time(3, [one, two])
         self.assertTrue(two.registration(KEY))
-        self.assertEqual(len(self.lines_of("No longer the case: ")), 1)
+        self.assertEqual(len(self.lines_of("Solved for peer ")), 1)
         self.assertEqual(one.status()["problems"], {})
 
 

@@ -56,7 +56,9 @@ class Telling(ClientCase):
         problem = "another program uses the name edge 1: give each driver its own --name"
         self.assertEqual(self.acknowledger.problem, problem)
         said = [formatEvent(event) for event in logs if "--name" in str(formatEvent(event))]
-        self.assertEqual(said, [f"Deregistrations that wait need a confirmation from two programs: {problem}."])
+        self.assertEqual(
+            said, [f"Clients that wait for a deregistration wait for two programs with one name: {problem}."]
+        )
         behind = {each.instance: each.behind for each in self.node(ONE).consumers.states()}
         self.assertEqual(behind, {self.acknowledger.instance: 0, acknowledger.instance: 2})
         self.result(other.watch.aclose())

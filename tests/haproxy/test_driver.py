@@ -236,12 +236,13 @@ class Hostile(DriverCase):
             self.tell(ReceivedEvent("online", "registration", bad["id"], "registered", bad), evil, online(3))
             self.settle(3)
         self.assertEqual({*self.servers()}, {A, C})
-        said = [line for line in lines if "left out" in line]
+        said = [line for line in lines if "missing or incomplete" in line]
         name, state = said
         self.assertTrue(
-            name.startswith("backend/a\\nb is left out, in whole or in part: name: must be printable"), name
+            name.startswith("backend/a\\nb is missing or incomplete in HAProxy: name: must be printable"),
+            name,
         )
-        self.assertEqual(state, f"{bad['id']} is left out, in whole or in part: state: must be up, drain, maint.")
+        self.assertEqual(state, f"{bad['id']} is missing or incomplete in HAProxy: state: must be up, drain, maint.")
         self.assertEqual([*status(self.driver)["problems"]], ["backend/a\\nb", bad["id"]])
 
     def test_an_event_that_cannot_be_read(self) -> None:

@@ -334,7 +334,7 @@ class Invalid(ChronicleCase):
         self.assertEqual(self.logged(5), [])
         self.ledger.remove(2)
         problem = "has 1 invalid entries, which are ignored; in one, its id 'y' is not that of a registration"
-        self.assertEqual(self.logged(5), [f"No longer the case: peer 10.0.0.2:1730 {problem}."])
+        self.assertEqual(self.logged(5), [f'Solved for peer 10.0.0.2:1730: "{problem}" is no longer the case.'])
         self.assertEqual((self.node.status()["problems"], self.logged(5)), ({}, []))
 
     def test_settings(self) -> None:
@@ -345,7 +345,7 @@ class Invalid(ChronicleCase):
         self.settings = ()
         self.assertEqual(self.logged(58), [])
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
-        self.assertEqual(self.logged(4), [f"No longer the case: peer 10.0.0.2:1730 {problem}."])
+        self.assertEqual(self.logged(4), [f'Solved for peer 10.0.0.2:1730: "{problem}" is no longer the case.'])
         self.assertEqual(self.node.status()["problems"], {})
 
     def test_forgotten(self) -> None:
@@ -357,7 +357,7 @@ class Invalid(ChronicleCase):
         lines = [formatEvent(event) for event in logs if event["log_source"] is self.node._cluster_log]
         self.assertEqual(
             [line.split(" invalid entries")[0] for line in lines if "ignored" in line],
-            ["No longer the case: peer 10.0.0.2:1730 has 1"],
+            ['Solved for peer 10.0.0.2:1730: "has 1'],
         )
         self.assertEqual(self.node.status()["problems"], {})
 

@@ -116,8 +116,8 @@ class Surpassed(SynchronousTestCase):
         (line,) = self.tell_of(500)
         self.assertEqual(
             line,
-            "Another process runs as this incarnation of this node, or the machine was restored from a snapshot: this "
-            "node continues as a new incarnation and keeps its registrations.",
+            "The identity of this node is in use twice, because a second process or a restored snapshot has it: this "
+            "node takes a new identity and keeps its registrations.",
         )
         self.assertNotEqual(self.node.replica.identity.incarnation, self.before)
         self.assertTrue(self.node.ready)

@@ -17,7 +17,7 @@ class Background(ReportingCase):
     """A command that goes into the background exits with 0, and leaves a process that serves, or is about to."""
 
     least = LogLevel.info
-    followed = "The command has gone into the background and is followed there: process 101 (serve)."
+    followed = "The command has gone into the background; its processes are watched there: process 101 (serve)."
 
     def exit_into_background(self) -> None:
         self.run_it()
@@ -99,7 +99,7 @@ class Background(ReportingCase):
         self.command.can_follow = False
         self.command.rest = [DAEMON]
         self.command.end(0)
-        self.assertIn("cannot be followed on this system: run it in the foreground.", self.lines[0])
+        self.assertIn("cannot be watched on this system: run it in the foreground.", self.lines[0])
         self.network.pass_time(1)
         self.assertEqual(self.command.told_rest, [DAEMON])
         self.command.rest = []
@@ -119,7 +119,7 @@ class Rest(ReportingCase):
         self.command.end(1)
         self.network.pass_time(1)
         names = "process 101 (serve), process 102 (worker)"
-        self.assertEqual(self.lines[1:], [f"The command has left {names} running: ending it."])
+        self.assertEqual(self.lines[1:], [f"The command has ended and left {names} running: ending these processes."])
         self.assertEqual((self.command.follows, self.command.signals), (False, []))
         self.network.pass_time(8)
         self.assertEqual(self.command.signals, [])
@@ -129,7 +129,7 @@ class Rest(ReportingCase):
         self.command.rest = []
         self.network.pass_time(1)
         self.assertEqual(self.successResultOf(self.done), 1)
-        self.assertEqual(self.lines[2:], [f"{names} did not end in time: killed."])
+        self.assertEqual(self.lines[2:], [f"{names} did not end in time: sending SIGKILL."])
 
     def test_many(self) -> None:
         """A few of them are named."""
@@ -138,7 +138,7 @@ class Rest(ReportingCase):
         self.command.end(1)
         self.network.pass_time(0.5)
         names = "process 5 (worker), process 6 (worker), process 7 (worker) and 17 more"
-        self.assertEqual(self.lines[1:], [f"The command has left {names} running: ending it."])
+        self.assertEqual(self.lines[1:], [f"The command has ended and left {names} running: ending these processes."])
         self.command.rest = []
 
     def test_after_a_signal(self) -> None:
