@@ -1,4 +1,4 @@
-"""What is said on a screen."""
+"""The output of commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bender.core.force_option import FORCE_IN_API
 
 class Durations(SynchronousTestCase):
     def test_they_are_a_word(self) -> None:
-        """With as much as people want to know."""
+        """Durations are rounded to a number with a unit."""
         for seconds, word in (
             (None, "never"),
             (0.0, "0.0 s"),
@@ -28,21 +28,21 @@ class Durations(SynchronousTestCase):
             self.assertEqual(duration_text(seconds), word)
 
     def test_a_time_of_day_has_milliseconds(self) -> None:
-        """Events come close to each other."""
+        """Times of events have milliseconds."""
         now_ms = 1_795_652_595_056
         self.assertEqual(time_text(now_ms), time.strftime("%H:%M:%S", time.localtime(now_ms // 1000)) + ".056")
 
 
 class Values(SynchronousTestCase):
     def test_what_is_empty_is_nothing(self) -> None:
-        """And what is not is JSON."""
+        """Empty values are empty texts, and other values are JSON."""
         for value, text in ((None, ""), ({}, ""), ([], ""), (0, "0"), ("", '""'), ({"a": [1]}, '{"a":[1]}')):
             self.assertEqual(compact_json(value), text)
 
 
 class Sentences(SynchronousTestCase):
     def test_a_full_stop_is_taken_off(self) -> None:
-        """So that there are never two; other dots mean something."""
+        """A full stop is removed, so that there are never two; other dots stay."""
         for text, without in (
             ("It is so.", "It is so"),
             ("see 'x'.", "see 'x'"),
@@ -53,20 +53,20 @@ class Sentences(SynchronousTestCase):
             self.assertEqual(without_full_stop(text), without)
 
     def test_how_to_force_is_said_for_a_shell(self) -> None:
-        """And not as the API says it."""
+        """Errors name the option --force, and not the parameter of the API."""
         with redirect_stderr(StringIO()) as said:
             Output(as_json=False).error(f"Nothing was changed; {FORCE_IN_API}")
         self.assertEqual(said.getvalue(), "bender: Nothing was changed; add --force to do it anyway.\n")
 
     def test_one_mark_ends_a_sentence(self) -> None:
-        """A question has its own."""
+        """A sentence gets one full stop, and a question keeps its question mark."""
         for text, sentence in (("It is so", "It is so."), ("so.", "so."), ("did you mean shop?", "did you mean shop?")):
             self.assertEqual(with_full_stop(text), sentence)
 
 
 class Json(SynchronousTestCase):
     def test_it_ends_with_one_newline(self) -> None:
-        """Whether the answer has one or not, so that a prompt or another answer begins on a line of its own."""
+        """A JSON answer ends with one newline, so that the next output begins on a new line."""
         for body in (b"[]", b"[]\n"):
             with CliRunner().isolation() as (out, *_):
                 Output(as_json=True).json(body)

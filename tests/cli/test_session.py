@@ -1,4 +1,4 @@
-"""How a command ends that cannot be done, or whose output cannot be written."""
+"""The end of a command that fails, or whose output cannot be written."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Ending(SynchronousTestCase):
         return shown.getvalue()
 
     def test_no_node(self) -> None:
-        """It is said how nodes are named, if none were."""
+        """The error has a hint to --node if no nodes were given."""
         away = Unavailable({"127.0.0.1:1729": "does not answer (connection refused)"})
         why = "bender: 127.0.0.1:1729 does not answer (connection refused)"
         self.assertEqual(self.said(away), f"{why}.\n")
         self.assertEqual(self.said(away, has_given_nodes=False), f"{why}: name the nodes by --node or BENDER_NODES.\n")
 
     def test_output_that_cannot_be_written(self) -> None:
-        """Whether something was changed is known to the error; who stops reading knows it."""
+        """The error tells whether the registry was changed; a reader that closes the output needs no error."""
         full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.failureResultOf(self.doing(full, changes=1), UnwritableOutput)
         for error, changes in ((full, 0), (BrokenPipeError(), 1)):

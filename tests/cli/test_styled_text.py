@@ -1,4 +1,4 @@
-"""Text in colours, and tables without a terminal."""
+"""Styled text and tables without a terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Styles(SynchronousTestCase):
         self.addCleanup(lambda: os.environ.pop(name, None) if before is None else os.environ.update({name: before}))
 
     def test_they_are_for_terminals(self) -> None:
-        """For others only if FORCE_COLOR says so; without colours there still is what is dim or bold."""
+        """Styles are written to a terminal, or with FORCE_COLOR; NO_COLOR leaves only dim and bold."""
         text = join_parts([styled("up", "green"), styled("x", "dim"), "plain"])
         both = "\x1b[32mup\x1b[0m \x1b[2mx\x1b[0m plain"
         self.assertEqual(self.for_terminal(text, Terminal()), both)
@@ -39,7 +39,7 @@ class Styles(SynchronousTestCase):
         self.assertEqual(self.for_terminal(text, Terminal(), NO_COLOR="1"), "up \x1b[2mx\x1b[0m plain")
 
     def test_nothing_disturbs_a_terminal(self) -> None:
-        """What is in a text is never a sequence for it."""
+        """Control characters in a text never reach the terminal."""
         text = styled("a\x1b[31m\u202e", "red")
         self.assertEqual(text.plain, "a\\x1b[31m\\u202e")
         self.assertEqual(text.padded(20).plain, "a\\x1b[31m\\u202e".ljust(20))
@@ -47,18 +47,18 @@ class Styles(SynchronousTestCase):
 
 class Tables(SynchronousTestCase):
     def test_columns_are_as_wide_as_what_is_in_them(self) -> None:
-        """Nothing fills up the last one."""
+        """There are no spaces after the last column."""
         rows = [["web", styled("up", "green"), ""], ["a", 1, '{"n":1}']]
         self.assertEqual(
             plain_table(["APP", "STATE", "META"], rows), ["APP  STATE  META", "web  up", 'a    1      {"n":1}']
         )
 
     def test_wide_characters(self) -> None:
-        """They take two columns, and what combines with another one none."""
+        """Wide characters take two columns, and combining characters take none."""
         self.assertEqual([cell_width(text) for text in ("ab", "é", "日本", "e\u0301")], [2, 1, 4, 1])
         self.assertEqual(plain_table(["A", "B"], [["日本", 1], ["é", 2]]), ["A     B", "日本  1", "é     2"])
 
     def test_lines_stay_lines(self) -> None:
-        """Whatever is in a cell, and however long it is."""
+        """A row is one line, even if a cell has line breaks or is long."""
         (_, line) = plain_table(["A"], [["x\ny" + "z" * 20_000]])
         self.assertEqual(line, "x\\ny" + "z" * 20_000)

@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class Machine:
-    """A node with all that is around it, at an address; `kill` leaves nothing of it, `leave` takes leave."""
+    """A node with its servers at an address. `kill` ends it without a trace, and `leave` ends it as on SIGTERM."""
 
     def __init__(self, network: Network, host: str, incarnation: int) -> None:
         self.host = host
@@ -56,7 +56,7 @@ class Machine:
         self._expiry.startService()
 
     def leave(self) -> None:
-        """As on SIGTERM."""
+        """End the node as SIGTERM does."""
         self._api.stopListening()
         self.node.journal.close()
         self._network.settle()
@@ -64,7 +64,7 @@ class Machine:
         self._end()
 
     def kill(self, *, settle: bool = True) -> None:
-        """As by SIGKILL; without `settle` nobody has noticed yet."""
+        """End the node as SIGKILL does; without `settle`, no other node has noticed it yet."""
         self._api.stopListening()
         self._end(settle=settle)
 
@@ -92,17 +92,17 @@ class ClientCase(SynchronousTestCase):
         return self.machines[host].node
 
     def start(self, host: str) -> None:
-        """A node again, in the place of one that is gone."""
+        """Start a new node in the place of one that has ended."""
         self.machines[host] = Machine(self.network, host, next(self.incarnations))
 
     def client(self, *hosts: str, **options: Any) -> Client:
-        """One that tries these in this order."""
+        """Return a client that tries these hosts in this order."""
         client = Client(self.network, [f"{host}:1729" for host in hosts], shuffle=lambda _: None, **options)
         client.on_problem = lambda node, problem: self.problems.append((node, problem))
         return client
 
     def result(self, coroutine: Coroutine[Any, Any, _T], within_s: float = 0) -> _T:
-        """What comes of it within so long."""
+        """Return the result of a coroutine within this number of seconds."""
         deferred = Deferred.fromCoroutine(coroutine)
         self.network.settle()
         if not deferred.called:
@@ -135,7 +135,7 @@ class Page(Resource):
 
 
 class Watcher:
-    """Takes all events of a watch, until it is told not to."""
+    """Reads all events of a watch until the watch is closed."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
@@ -147,6 +147,6 @@ class Watcher:
             self.events.append(event)
 
     def named(self) -> list[str]:
-        """The events in short, since they were last asked for."""
+        """Return the events since the last call, in short."""
         events, self.events = self.events, []
         return [f"{event.event} {event.id.rpartition('/')[2]} {event.reason}".replace("  ", " ") for event in events]

@@ -1,4 +1,4 @@
-"""Clients with tokens: where these are sent, and what becomes of requests that nodes deny."""
+"""Clients with tokens: the nodes to which tokens are sent, and requests that nodes deny."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def token(secret: str, *scopes: str) -> Token:
 
 
 class Trusted(SynchronousTestCase):
-    """The nodes that get a token."""
+    """The nodes to which a token is sent."""
 
     def sent(self, node: str, **security: object) -> bool:
         security = {"token": "secret", **security}
@@ -34,29 +34,29 @@ class Trusted(SynchronousTestCase):
             return False
 
     def test_without_a_ca(self) -> None:
-        """Nodes of this machine, and those with TLS, whose certificate the system's authorities have signed."""
+        """Without a CA, the token is sent to nodes on this machine, and to those with TLS that the system trusts."""
         for node in ("127.0.0.1:1729", "[::1]:1729", "localhost:1729", "http://127.0.0.1:1", "https://10.0.0.1:1729"):
             self.assertTrue(self.sent(node), node)
         for node in ("10.0.0.1:1729", "http://10.0.0.1:1729", "n1.example:1729", "[fd00::1]:1729"):
             self.assertFalse(self.sent(node), node)
 
     def test_with_a_ca(self) -> None:
-        """Only those whose certificate is verified."""
+        """With a CA, the token is sent only to nodes whose certificate is verified."""
         for node in ("10.0.0.1:1729", "https://10.0.0.1:1729", "127.0.0.1:1729"):
             self.assertTrue(self.sent(node, ca=b"pem"), node)
         for node in ("http://10.0.0.1:1729", "http://127.0.0.1:1729"):
             self.assertFalse(self.sent(node, ca=b"pem"), node)
 
     def test_on_a_network_that_is_encrypted_itself(self) -> None:
-        """All, where the user says so."""
+        """With `insecure`, the token is sent to all nodes."""
         self.assertTrue(self.sent("10.0.0.1:1729", insecure=True))
 
     def test_no_token_keeps_nothing_from_being_sent(self) -> None:
-        """Then there is nothing to protect."""
+        """Without a token, all nodes are asked."""
         self.assertEqual(ConnectionSecurity().headers("10.0.0.1:1729"), {})
 
     def test_a_token_in_a_file(self) -> None:
-        """One line of printable ASCII, with any white space around it; anything else is not a token."""
+        """A token is one line of printable ASCII, with any white space around it."""
         path = Path(self.mktemp())
         self.assertIsNone(token_in_file(path))
         for content, token in (
@@ -70,7 +70,7 @@ class Trusted(SynchronousTestCase):
             self.assertEqual(token_in_file(path), token, content)
 
     def test_a_token_that_is_read_again(self) -> None:
-        """Another one replaces it; one that cannot be read does not."""
+        """A new token replaces the old one; a file that cannot be read does not."""
         texts = iter(["a", "a", None, "b"])
         current = CurrentToken(lambda: next(texts))
         self.assertEqual((current.text, current.read_again(), current.text), ("a", False, "a"))
@@ -92,7 +92,7 @@ class Denied(TokensCase):
     """Nodes that know different tokens, as while an operator replaces one."""
 
     def test_another_node_that_knows_the_token_is_asked(self) -> None:
-        """As if the first had not answered; it is named, and the token is not."""
+        """A node that denies access counts as one that does not answer; the error names it without the token."""
         self.accept(token("old", "read"), at=(ONE,))
         self.accept(token("new", "read"), at=(TWO, THREE))
         client = self.client(ONE, TWO, token="new", insecure=True)
@@ -102,7 +102,7 @@ class Denied(TokensCase):
         self.assertTrue(problem.startswith("denies access (this node does not know the token"), problem)
 
     def test_all_of_them(self) -> None:
-        """Then the first refusal says why, with its code."""
+        """If all nodes deny access, the first refusal is raised, with its code."""
         self.accept(token("t", "read"))
         for secret, method, code, status in (("x", "GET", "UNAUTHORIZED", 401), ("t", "DELETE", "FORBIDDEN", 403)):
             client = self.client(ONE, TWO, token=secret, insecure=True)
@@ -110,7 +110,7 @@ class Denied(TokensCase):
             self.assertEqual((refused.code, refused.status, refused.node), (code, status, f"{ONE}:1729"))
 
     def test_some_are_unreachable_as_well(self) -> None:
-        """Each node has its own reason then."""
+        """If another node fails for another reason, each node has its own reason."""
         self.accept(token("t", "read"))
         self.machines[TWO].kill()
         unavailable = self.failure(self.client(ONE, TWO, token="x", insecure=True).registrations(), Unavailable)
@@ -118,7 +118,7 @@ class Denied(TokensCase):
         self.assertIn("does not answer", unavailable.problems[f"{TWO}:1729"])
 
     def test_a_token_that_was_replaced_in_its_file(self) -> None:
-        """It is read again when a node no longer knows it, and the same node is asked once more."""
+        """The token is read again when a node does not know it, and the same node is asked once more."""
         self.accept(token("old", "read"))
         texts = ["old"]
         client = self.client(ONE, token=lambda: texts[-1], insecure=True)
@@ -130,7 +130,7 @@ class Denied(TokensCase):
         self.assertEqual([node for node, _ in self.problems], [f"{ONE}:1729"])
 
     def test_a_watch(self) -> None:
-        """It goes on at a node that knows the token, and reads it again where none does."""
+        """A watch continues at a node that knows the token, and reads the token again if none does."""
         self.accept(token("old", "read"), at=(ONE,))
         self.accept(token("new", "read"), at=(TWO, THREE))
         texts = ["old"]
@@ -153,7 +153,7 @@ class Denied(TokensCase):
 
 
 class Keeping(TokensCase):
-    """A registrar, whose instances must not lapse because of a token."""
+    """A registrar, whose instances must not expire because of a token."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -173,14 +173,14 @@ class Keeping(TokensCase):
         return [claim.key.split("/")[1] for claim in self.node(THREE).claims()]
 
     def test_one_that_the_token_no_longer_permits(self) -> None:
-        """The others, which were renewed together with it, stay; it lapses, and the log says why."""
+        """Instances that were renewed in the same request stay; the denied one expires, and the log has the reason."""
         self.assertEqual(self.listed(), ["db", "web"])
         self.accept(token("t", "register:web"))
         self.network.pass_time(20)
         self.assertEqual(self.listed(), ["web"])
 
     def test_a_token_that_no_node_knows_for_a_while(self) -> None:
-        """It goes on to try, and says so once; both come back."""
+        """The registrar retries and logs this once; both instances are registered again."""
         self.accept(token("other", "read"))
         self.network.pass_time(20)
         self.assertEqual(self.listed(), [])

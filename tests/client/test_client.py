@@ -1,4 +1,4 @@
-"""Asking nodes, of which some are away."""
+"""Requests to nodes, some of which do not answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEB_ID = "registration/web/1/10.9.9.9/80"
 
 class Names(SynchronousTestCase):
     def test_nodes(self) -> None:
-        """They are hosts, with or without a port or a scheme."""
+        """Nodes are hosts with or without a port and a scheme."""
         for text, nodes in (
             ("a", ("a:1729",)),
             ("a:1, b:2,a:1", ("a:1", "b:2")),
@@ -37,7 +37,7 @@ class Names(SynchronousTestCase):
             self.assertEqual(parse_nodes(text), nodes)
 
     def test_no_nodes(self) -> None:
-        """What is wrong is named."""
+        """The error quotes the invalid address."""
         for text in ("", " , ", "a:b", "a:99999", "ftp://a", "http://a/b", "http://u@a", "a b", "a:0x1"):
             error = self.assertRaises(ValueError, parse_nodes, text)
             self.assertIn("node", str(error), text)
@@ -48,26 +48,26 @@ class Turns(SynchronousTestCase):
         self.nodes = NodeList("abc", lambda _: None)
 
     def test_the_one_that_answered_last_comes_first(self) -> None:
-        """Then those that follow it."""
+        """The nodes that follow it come next."""
         self.assertEqual(self.nodes.in_turn(), ["a", "b", "c"])
         self.nodes.note_answer("b")
         self.assertEqual((self.nodes.in_turn(), self.nodes.last), (["b", "c", "a"], "b"))
 
     def test_what_was_learned_comes_last(self) -> None:
-        """And is forgotten when something else is learned."""
+        """Learned nodes replace those that were learned before."""
         self.nodes.learn(["d", "a", "e"])
         self.assertEqual(self.nodes.in_turn(), ["a", "b", "c", "d", "e"])
         self.nodes.learn(["e"])
         self.assertEqual(self.nodes.in_turn(), ["a", "b", "c", "e"])
 
     def test_there_is_one_at_least(self) -> None:
-        """None is a mistake of the caller's."""
+        """A client without nodes raises an error."""
         self.assertRaises(ValueError, NodeList, [], lambda _: None)
 
 
 class Calls(ClientCase):
     def test_registrations(self) -> None:
-        """All that can be done with them."""
+        """Registrations can be added, renewed, read, listed and removed."""
         client = self.client(ONE)
         made = self.result(client.register(*WEB, ttl_s=30, weight=2, meta={"zone": "a"}))
         self.assertEqual(
@@ -90,7 +90,7 @@ class Calls(ClientCase):
         self.assertEqual((sorted(applied.applied), applied.missing), (["n1", "n2", "n3"], ()))
 
     def test_names_with_odd_characters(self) -> None:
-        """Everything is encoded that needs it."""
+        """Names with special characters are percent-encoded."""
         client = self.client(ONE)
         made = self.result(client.register("a b?", "1%2F#+ü", "::1", 80))
         self.assertEqual(made.id, "registration/a b?/1%2F#+ü/::1/80")
@@ -99,13 +99,13 @@ class Calls(ClientCase):
         self.assertEqual(self.result(client.registrations()), [])
 
     def test_a_node_at_an_address_of_ipv6(self) -> None:
-        """Its brackets are a matter of writing it down."""
+        """An IPv6 address is the same with and without its brackets."""
         self.network.listenTCP(1729, site(self.node(ONE), self.network), interface="fd00::1")
         client = Client(self.network, ["[fd00::1]:1729"])
         self.assertEqual(self.result(client.status())["node"], "n1")
 
     def test_backends_and_frontends(self) -> None:
-        """All that can be done with them."""
+        """Backends and frontends can be set, read, listed and removed."""
         client = self.client(ONE)
         made = self.result(client.set_backend("shop", app="web", version="1", meta={"note": "x"}))
         self.assertEqual(
@@ -124,7 +124,7 @@ class Calls(ClientCase):
         self.assertEqual((self.result(client.frontends()), self.result(client.backends())), ([], []))
 
     def test_deploys(self) -> None:
-        """Under conditions, with a history, and back."""
+        """A backend can be set on conditions, has a history, and can be rolled back."""
         client = self.client(ONE)
         self.result(client.set_backend("shop", app="web", version="1"))
         seen = self.result(client.backend("shop"))
@@ -142,7 +142,7 @@ class Calls(ClientCase):
         self.assertEqual(len(self.result(client.frontend_history("www"))), 3)
 
     def test_what_an_operator_says(self) -> None:
-        """It is said, read and taken back, once."""
+        """The state of an instance can be set, read and removed once."""
         client = self.client(ONE, TWO)
         self.result(client.register(*WEB))
         word = self.result(client.set_state(WEB_ID, "drain", for_s=60))
@@ -156,7 +156,7 @@ class Calls(ClientCase):
         self.failure(client.take_back_state(WEB_ID), NotFound)
 
     def test_consumers(self) -> None:
-        """Those of all nodes."""
+        """The consumers of all nodes are listed."""
         client = self.client(TWO)
         node = self.node(ONE)
         node.consumers.confirm("edge", Confirmation(node.journal.cursor, Report(("registration/web/1/h/1",))))
@@ -165,14 +165,14 @@ class Calls(ClientCase):
         self.assertEqual(consumer.report, {"down": ["registration/web/1/h/1"]})
 
     def test_what_is_guarded(self) -> None:
-        """Where there is nothing, an end of it is refused."""
+        """Ending a guard without suspects is refused."""
         client = self.client(ONE, TWO)
         self.assertEqual(self.result(client.guarded()), [])
         error = self.failure(client.end_guard("a b"), NotFound)
         self.assertIn("no member of a b", str(error))
 
     def test_what_is_refused(self) -> None:
-        """The error says what a node said, and nobody else is asked."""
+        """The error has the message of the node, and no other node is asked."""
         client = self.client(ONE, TWO)
         error = self.failure(client.register("a/b", "1", "h", 1), Refused)
         self.assertEqual((error.status, error.code, error.node), (400, "INVALID", f"{ONE}:1729"))
@@ -184,10 +184,10 @@ class Calls(ClientCase):
 
 
 class Nowhere(ClientCase):
-    """Nodes that are away."""
+    """Nodes that do not answer."""
 
     def test_one_that_refuses_connections(self) -> None:
-        """The next one is asked, and stays the one that is."""
+        """The next node is asked, and stays the first one from then on."""
         client = self.client(ONE, TWO)
         self.machines[ONE].kill()
         self.result(client.register(*WEB))
@@ -196,19 +196,19 @@ class Nowhere(ClientCase):
         self.assertEqual(client.requests, 3)
 
     def test_one_that_is_cut_off(self) -> None:
-        """It is given some seconds."""
+        """A node that is cut off has some seconds to answer."""
         self.network.cut = {ONE}
         client = self.client(ONE, TWO)
         self.assertEqual(self.result(client.register(*WEB), within_s=6).node, "n2")
 
     def test_one_that_does_not_speak_http(self) -> None:
-        """It is not quoted: that may be long, and is of no use to anybody."""
+        """Its answer is not quoted, because it may be long and does not help."""
         self.network.listenTCP(1731, Stranger(b'{"event":"hello","cursor":"x-1"}\n'), interface=ONE)
         error = self.failure(Client(self.network, [f"{ONE}:1731"]).register(*WEB), Unavailable)
         self.assertEqual(str(error), "10.0.0.1:1731 does not answer (its answer is not HTTP)")
 
     def test_one_that_is_not_ready(self) -> None:
-        """It answers, but not for the cluster."""
+        """A node that is not ready counts as a node that does not answer."""
         self.machines[ONE].kill()
         self.machines[TWO].kill()
         self.start(ONE)
@@ -217,14 +217,14 @@ class Nowhere(ClientCase):
         self.assertIn("is not ready", self.problems[0][1])
 
     def test_one_that_is_full(self) -> None:
-        """What it has no room for, another one may take."""
+        """If a node has no room, another node is asked."""
         self.node(ONE).limits.change(Limits(registrations=0))
         client = self.client(ONE, TWO)
         self.assertEqual(self.result(client.register(*WEB)).node, "n2")
         self.assertEqual(self.problems, [(f"{ONE}:1729", "has reached a limit and takes no more (status 429)")])
 
     def test_one_that_uses_tls(self) -> None:
-        """Another one may not yet, while a cluster is moved to TLS."""
+        """If a node uses TLS, another node is asked: it may not use TLS yet."""
         uses_tls = Page(426, b'{"code": "INVALID", "message": "this port uses TLS"}')
         self.network.listening[ONE, 1729] = Site(uses_tls, reactor=self.network)
         client = self.client(ONE, TWO)
@@ -233,7 +233,7 @@ class Nowhere(ClientCase):
         self.assertTrue(self.problems[0][1].startswith("uses TLS: give the CA"))
 
     def test_what_stands_before_one(self) -> None:
-        """What it refuses in words of its own no node has refused: another one is asked."""
+        """A refusal that is not from a node counts as no answer: another node is asked."""
         for body in (b"<html>no</html>", b'{"error": "no"}', b"[]"):
             self.network.listening[ONE, 1729] = Site(Page(403, body), reactor=self.network)
             client = self.client(ONE, TWO)
@@ -245,7 +245,7 @@ class Nowhere(ClientCase):
             )
 
     def test_nothing_is_learned_from_what_is_no_node(self) -> None:
-        """Whatever it says of itself."""
+        """No addresses are learned from a program that is not a node."""
         for body in (b"<html>welcome</html>", b"[]"):
             self.network.listening[ONE, 1729] = Site(Page(200, body), reactor=self.network)
             client = self.client(ONE)
@@ -253,7 +253,7 @@ class Nowhere(ClientCase):
             self.assertEqual(client.nodes.in_turn(), [f"{ONE}:1729"])
 
     def test_all(self) -> None:
-        """Each is named with the reason."""
+        """The error names each node with its reason."""
         for host in ALL:
             self.machines[host].kill()
         error = self.failure(self.client(ONE, TWO).status(), Unavailable)
@@ -261,7 +261,7 @@ class Nowhere(ClientCase):
         self.assertIn("does not answer (connection was refused by other side", str(error))
 
     def test_what_was_learned(self) -> None:
-        """One node knows of all."""
+        """One node is enough to find all others."""
         client = self.client(ONE)
         self.result(client.learn())
         self.assertEqual(client.nodes.in_turn(), [f"{host}:1729" for host in ALL])
@@ -272,14 +272,14 @@ class Nowhere(ClientCase):
         self.assertIsNone(self.result(client.learn()))
 
     def test_nothing_may_be_learned(self) -> None:
-        """Who says so asks the nodes that he named."""
+        """With `learns=False`, only the given nodes are asked."""
         client = self.client(ONE, learns=False)
         self.result(client.learn())
         self.assertEqual(client.nodes.in_turn(), [f"{ONE}:1729"])
 
 
 class Strange(ClientCase):
-    """What no node answers, though it may be JSON."""
+    """JSON that no node sends."""
 
     def bodies(self) -> Iterator[bytes]:
         yield from (b"null", b"0", b'"x"', b"[[]]", b"[1]", b'{"x":1}', b'[{"id":1}]', b"NaN", b"\xff", b"[" * 5000)
@@ -295,7 +295,7 @@ class Strange(ClientCase):
         yield from (client.remove_frontend("x"), client.roll_back_frontend("x"), client.status())
 
     def test_none_is_taken_for_an_answer(self) -> None:
-        """By whichever method, and what is wrong is said."""
+        """Every method refuses such an answer, and the error gives the reason."""
         for body in self.bodies():
             self.network.listening[ONE, 1729] = Site(Page(200, body), reactor=self.network)
             client = self.client(ONE, learns=False)
@@ -305,7 +305,7 @@ class Strange(ClientCase):
             self.result(client.close())
 
     def test_a_setting_without_anything_in_it(self) -> None:
-        """It is not what was removed, which is null."""
+        """An empty setting is not a removal, which is null."""
         for kind in ("backend", "frontend"):
             body = msgspec.json.encode([{"at": 1, "author": "a", kind: {}}])
             self.network.listening[ONE, 1729] = Site(Page(200, body), reactor=self.network)
@@ -314,14 +314,14 @@ class Strange(ClientCase):
             self.failure(history, Unavailable)
 
     def test_another_node_is_asked(self) -> None:
-        """As if there had been no answer."""
+        """An invalid answer counts as no answer: another node is asked."""
         self.network.listening[ONE, 1729] = Site(Page(200, b"[{}]"), reactor=self.network)
         client = self.client(ONE, TWO)
         self.assertEqual(self.result(client.register(*WEB)).node, "n2")
         self.assertEqual(client.nodes.last, f"{TWO}:1729")
 
     def test_a_ttl_that_none_has(self) -> None:
-        """Renewals would come without a pause, or never."""
+        """A ttl outside the limits of nodes is invalid: renewals would come without a pause, or never."""
         made = self.result(self.client(ONE).register(*WEB))
         document = {**msgspec.to_builtins(made), "meta": {}}
         for ttl_s in (0, 0.1, -1, 3601, 1e300):
@@ -330,7 +330,7 @@ class Strange(ClientCase):
             self.failure(self.client(ONE).renew(WEB_ID), Unavailable)
 
     def test_nodes_that_are_none(self) -> None:
-        """What cannot be an address is not learned, and of the others not more than can be."""
+        """Invalid addresses are not learned, and the number of the others is limited."""
         peers = [{"node": "n", "state": "heard", "api": api} for api in ("a b", "x\x1b:1", "h:0", f"{TWO}:1729")]
         peers += [{"node": "n", "state": "heard", "api": f"h{number}:1"} for number in range(2 * NODES_MAX)]
         status = {**self.result(self.client(TWO).status()), "peers": peers}
@@ -343,17 +343,17 @@ class Strange(ClientCase):
 
 class Listed(ClientCase):
     def test_what_another_node_registered(self) -> None:
-        """It does not matter which is asked."""
+        """Every node returns the registrations of other nodes."""
         self.node(THREE).register(RegistrationRequest(*WEB))
         self.network.settle()
         self.assertEqual(self.result(self.client(ONE).registration(WEB_ID)).node, "n3")
 
 
 class Authorities(ClientCase):
-    """Who has signed the certificates of nodes."""
+    """The authorities that signed the certificates of nodes."""
 
     def test_what_is_no_certificate_is_refused_at_once(self) -> None:
-        """And not when the first node is asked."""
+        """An invalid certificate is refused when the client is created, before any request."""
         broken = b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
         for pem, why in ((b"", "holds no certificate"), (b"nonsense", "no certificate"), (broken, "cannot be read")):
             error = self.assertRaises(ValueError, Client, self.network, ca=pem)

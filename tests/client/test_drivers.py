@@ -1,4 +1,4 @@
-"""What drivers report: which have a change, which do not, and why."""
+"""The reports of drivers: which drivers have applied a change, which have not, and why."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SILENT = {"kind": "unreachable", "why": "HAProxy does not answer", "since": 1000
 def driver(
     name: str, *problems: dict[str, Any], applied: bool | None = None, settings: object = SHOP, **more: Any
 ) -> Consumer:
-    """A driver that has received these settings of the shop; nothing of it, where `applied` is None."""
+    """Return a driver that has received these settings of the shop; `applied` is None if it has received none."""
     held = [] if applied is None else [{"id": "backend/shop", "digest": digest_of(settings), "applied": applied}]  # type: ignore[arg-type]
     report = {"problems": [*problems], "settings": held}
     return Consumer(name, "n1", True, "x-1", 0, 1, report, **more)
 
 
 class Waiting(SynchronousTestCase):
-    """What comes of waiting, where drivers report one thing after the other."""
+    """The result of waiting while drivers send one report after the other."""
 
     def wait(
         self, *looks: Sequence[Consumer], settings: dict[str, Any] | None = SHOP, within_s: float = APPLIED_S_MAX
@@ -55,47 +55,47 @@ class Waiting(SynchronousTestCase):
         return [each.text for each in self.unapplied]
 
     def test_nobody(self) -> None:
-        """Without drivers nobody is waited for."""
+        """Without drivers there is no wait."""
         self.assertEqual((self.wait([]), self.pauses), ([], []))
 
     def test_all_have_it(self) -> None:
-        """It is waited until the last of them has the change."""
+        """The wait ends when the last driver has applied the change."""
         one, other = driver("a", applied=True), driver("b", applied=False)
         self.assertEqual(self.wait([one, driver("b")], [one, other], [one, driver("b", applied=True)]), [])
         self.assertEqual(self.pauses, [LOOK_INTERVAL_S, LOOK_INTERVAL_S])
 
     def test_refused(self) -> None:
-        """A driver that refuses a change is named at once, with the reason and what it serves instead."""
+        """A driver that refuses a change is returned at once, with the reason and the setting it serves instead."""
         texts = self.wait([driver("a", REFUSED, applied=False), driver("b", applied=True)])
         self.assertEqual(texts, ["a refuses the change: line 3: no; HAProxy keeps the old one"])
         self.assertEqual((self.pauses, [each.is_refused for each in self.unapplied]), ([], [True]))
 
     def test_another_problem(self) -> None:
-        """What a driver refuses otherwise is no reason, if it has this change, or has not received it yet."""
+        """Other problems do not matter if the driver has applied this change, or has not received it yet."""
         self.assertEqual(self.wait([driver("a", REFUSED, applied=True)]), [])
         self.assertEqual(self.wait([driver("a", REFUSED)], [driver("a", REFUSED, applied=True)]), [])
 
     def test_late(self) -> None:
-        """A driver that says nothing of the change is named when the time is over."""
+        """A driver that does not report the change is returned when the time is over."""
         self.assertEqual(self.wait([driver("a")]), ["a has not applied the change after 5 s"])
         self.assertAlmostEqual(sum(self.pauses), APPLIED_S_MAX)
         self.assertEqual([each.is_refused for each in self.unapplied], [False])
         self.assertEqual(self.wait([driver("a", applied=True, settings=SHOP | {"version": "0"})])[0][:9], "a has not")
 
     def test_what_passes(self) -> None:
-        """A load balancer that does not answer may be just starting: only in the end that is a reason."""
+        """A load balancer that does not answer may be starting: this is a reason only at the end."""
         silent = driver("a", SILENT, applied=False)
         self.assertEqual(self.wait([silent], [driver("a", applied=True)]), [])
         self.assertEqual(self.wait([silent]), ["a cannot apply the change: HAProxy does not answer"])
 
     def test_without_time(self) -> None:
-        """Only those are named that give a reason."""
+        """Without time to wait, only drivers with a reason are returned."""
         self.assertEqual(self.wait([driver("a"), driver("b", SILENT, applied=False)], within_s=0),
                          ["b cannot apply the change: HAProxy does not answer"])  # fmt: skip
         self.assertEqual(self.pauses, [])
 
     def test_a_part_of_it(self) -> None:
-        """What is left out is named, though the rest is applied."""
+        """A part that is left out is returned, although the rest is applied."""
         problem = {"kind": "left-out", "why": "balance: uri needs mode http", "since": 1, "id": "backend/shop"}
         other = {"kind": "left-out", "why": "no", "since": 1, "id": "backend/other"}
         texts = self.wait([driver("a", other, problem, applied=True)])
@@ -103,11 +103,11 @@ class Waiting(SynchronousTestCase):
         self.assertEqual([(each.is_refused, each.is_partly_applied) for each in self.unapplied], [(False, True)])
 
     def test_what_was_removed(self) -> None:
-        """The same holds of a removal."""
+        """Removals are handled like changes."""
         self.assertEqual(self.wait([driver("a", applied=True, settings=None)], settings=None), [])
 
     def test_who_is_not_waited_for(self) -> None:
-        """One that is gone, one that reports nothing, and one of a release that does not report settings."""
+        """There is no wait for consumers that are gone, report nothing, or do not report settings."""
         gone = Consumer("gone", "n1", False, "x-1", 0, 1, {"problems": [], "settings": []})
         older = Consumer("older", "n1", True, "x-1", 0, 1, {"down": [], "backends": {}})
         strange = Consumer("strange", "n1", True, "x-1", 0, 1, {"settings": "all"})
@@ -115,7 +115,7 @@ class Waiting(SynchronousTestCase):
         self.assertEqual((self.wait([gone, older, strange, watcher]), self.pauses), ([], []))
 
     def test_an_older_node(self) -> None:
-        """A node that knows of no consumers has nothing to say."""
+        """A node that does not list consumers has no drivers to wait for."""
 
         async def consumers() -> Sequence[Consumer]:
             raise NotFound(404, "NOT_FOUND", "the API has no such path", "n1")
@@ -127,14 +127,14 @@ class Waiting(SynchronousTestCase):
         self.assertEqual(self.successResultOf(waiting), [])
 
     def test_two_of_one_name(self) -> None:
-        """Each is called by its instance as well."""
+        """Drivers with the same name are distinguished by their instances."""
         one, other = driver("a", applied=True, instance="1"), driver("a", REFUSED, applied=False, instance="2")
         self.assertEqual([text[:14] for text in self.wait([one, other])], ["a (2) refuses "])
 
 
 class Problems(SynchronousTestCase):
     def test_in_words(self) -> None:
-        """Each says what the driver does, for how long, and why."""
+        """Each clause has the effect of a problem, its duration and the reason."""
         left_out = {"kind": "left-out", "why": "bind: no", "since": 2000, "id": "frontend/www"}
         novel = {"kind": "novel", "why": "who knows", "since": 3000}
         said = [*problem_clauses(driver("a", REFUSED, left_out, novel), lambda at_ms: f"{at_ms // 1000} s")]
@@ -148,7 +148,7 @@ class Problems(SynchronousTestCase):
         )
 
     def test_the_kind(self) -> None:
-        """The first that concerns all of it comes before what is left out, and that before nothing."""
+        """A problem with the whole load balancer comes before a part that is left out."""
         left_out = {"kind": "left-out", "why": "bind: no", "since": 2000, "id": "frontend/www"}
         self.assertEqual(main_problem_kind(driver("a", left_out, SILENT)), "unreachable")
         self.assertEqual(main_problem_kind(driver("a", left_out)), "left-out")
@@ -156,7 +156,7 @@ class Problems(SynchronousTestCase):
         self.assertIsNone(main_problem_kind(Consumer("a", "n1", True, None, 0, 1)))
 
     def test_who_cannot_change_members(self) -> None:
-        """A driver that does not reach its load balancer, and not one that only cannot load a new configuration."""
+        """Only drivers that cannot reach their load balancers are returned, not those with a refused configuration."""
         self.assertEqual(
             drivers_unable_to_drain([driver("a", SILENT), driver("b", REFUSED)]),
             ["a cannot apply the change now: HAProxy does not answer"],

@@ -1,4 +1,4 @@
-"""What of another node's events is news."""
+"""Which events of another node are new to a watcher."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def body(id_: str, **fields: Any) -> dict[str, Any]:
 
 
 def change(text: str, at_ms: int = 0) -> Change:
-    """`a` came, `-a` went, `a'` changed; `a2` is the second registration of that id."""
+    """Return changes: `a` appears, `-a` is removed, `a'` changes; `a2` is the second registration of this id."""
     gone, changed = text.startswith("-"), text.endswith("'")
     name = text.strip("-'")
     fields = body(name[0], registered=int(name[1:] or 1), weight=2 if changed else 1)
@@ -38,36 +38,36 @@ def in_short(change: Change) -> str:
 
 class Overlaps(SynchronousTestCase):
     def new_changes(self, texts: str, missed: str, at: float = 10.0) -> str:
-        """Of what was missed since the time 0."""
+        """Return the new changes among those missed since the time 0."""
         all_missed = changes(missed)
         return " ".join(map(in_short, all_missed[known_count(told(texts, at), all_missed, 0.0) :]))
 
     def test_what_follows_the_last_that_was_told(self) -> None:
-        """All before it was told, or is older."""
+        """Changes up to the last reported one are known."""
         self.assertEqual(self.new_changes("a -a", "-a a2 -a2"), "a2 -a2")
         self.assertEqual(self.new_changes("a", "a"), "")
         self.assertEqual(self.new_changes("-a a2", "a -a a2 -a2"), "-a2")
 
     def test_nothing_was_told(self) -> None:
-        """All of it is news."""
+        """If nothing was reported, all changes are new."""
         self.assertEqual(self.new_changes("", "-a a2"), "-a a2")
 
     def test_nothing_in_common(self) -> None:
-        """Two nodes saw different things, or the other has not seen yet what was told: only the outcome counts."""
+        """If the two nodes saw different changes, or the other node lags, only the outcome counts."""
         self.assertEqual(self.new_changes("a'", "a -a"), "")
         self.assertEqual(self.new_changes("a -a a2", "a -a"), "")
 
     def test_what_was_told_last_came_before(self) -> None:
-        """All of it is news."""
+        """If the last reported change happened before the missed changes, all of them are new."""
         self.assertEqual(self.new_changes("a", "-a a2", at=1.0), "-a a2")
 
     def test_what_was_told_of_a_snapshot(self) -> None:
-        """The event that led to it is as good as told."""
+        """The event that led to an object of the snapshot is known."""
         snapshot = Change("online", "registration", "a", "snapshot", body("a", weight=1), 0)
         self.assertEqual(known_count([ReportedChange(10.0, snapshot)], changes("a -a"), 0.0), 1)
 
     def test_several_that_are_the_same(self) -> None:
-        """The one with most before it that is the same is the one; of two, that which is nearest in time."""
+        """Among equal changes, the one with most equal changes before it counts, then the nearest in time."""
         self.assertEqual(self.new_changes("a -a a", "a -a a -a"), "-a")
         self.assertEqual(self.new_changes("-a a -a", "a -a a"), "a")
         missed = [change("-a", 1000), change("a", 2000), change("-a", 3000)]
@@ -90,28 +90,28 @@ class Histories(SynchronousTestCase):
         return " ".join(new_changes)
 
     def test_only_news_is_taken(self) -> None:
-        """For one id what comes and what goes alternate."""
+        """For one id, appearances and removals alternate."""
         self.assertEqual(self.tell("a a -a -a b' b b' b'"), [True, False, True, False, False, True, True, False])
         self.assertEqual([*self.history.listed], ["b"])
 
     def test_what_was_missed(self) -> None:
-        """Each change of it, of all ids in their order."""
+        """All missed changes of all ids are new, in their order."""
         self.tell("a b")
         self.assertEqual(self.new_changes("b -a c a2 -c", "a2 b"), "-a c a2 -c")
 
     def test_what_nobody_tells_any_more(self) -> None:
-        """It is the difference that is told."""
+        """A difference without an event becomes an event."""
         self.tell("a b c")
         self.assertEqual(self.new_changes("", "a2 b' d"), "-a? a2? ~b? -c? d?")
         self.assertEqual([*self.history.listed], ["b", "a", "d"])
 
     def test_what_went_and_came_back_unchanged(self) -> None:
-        """It is told as long as a node tells it."""
+        """A removal and an equal reappearance are new changes if the other node has their events."""
         self.tell("a")
         self.assertEqual(self.new_changes("a -a a", "a"), "-a a")
 
     def test_backends(self) -> None:
-        """They are created and removed."""
+        """Backends and frontends are created and removed."""
         backend = Change("created", "backend", "backend/x", "snapshot", {"id": "backend/x", "app": "a"}, 0)
         self.history.note(backend, 0)
         (removed,) = self.history.new_changes([], 0.0, [], 7)
@@ -121,7 +121,7 @@ class Histories(SynchronousTestCase):
         self.assertEqual((created.event, created.reason), ("created", "missed"))
 
     def test_what_is_remembered_is_bounded(self) -> None:
-        """In number and in time; what another node told before that cannot be laid over it."""
+        """The number and age of remembered changes are limited; older changes of another node cannot be merged."""
         self.tell("a")
         self.assertTrue(self.history.covers(0.0))
         self.tell("-a", REMEMBERED_S + 1)

@@ -1,4 +1,4 @@
-"""Keeping instances registered, through nodes that come and go."""
+"""Keeping instances registered while nodes fail and return."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RegistrarCase(ClientCase):
 
 class Keeping(RegistrarCase):
     def test_what_is_added(self) -> None:
-        """It is registered at once, and stays so with a request every third of its ttl."""
+        """An added instance is registered at once, and renewed every third of its ttl."""
         id_ = self.add(ttl_s=12, weight=3, meta={"zone": "a"})
         made = self.result(self.registrar.registered(id_))
         self.assertEqual((made.ttl_s, made.weight, made.meta), (12.0, 3, {"zone": "a"}))
@@ -57,7 +57,7 @@ class Keeping(RegistrarCase):
         self.assertEqual(self.registrar.ids, [id_])
 
     def test_many(self) -> None:
-        """They are renewed in one request."""
+        """Many instances are renewed in one request."""
         for port in range(1, 201):
             self.add(port)
         self.network.pass_time(5)
@@ -67,7 +67,7 @@ class Keeping(RegistrarCase):
         self.assertLessEqual(self.asking.requests - before, 7)
 
     def test_several_ttls(self) -> None:
-        """Who is due little later than another one is renewed with it, and the others are not."""
+        """Instances that are due at about the same time are renewed together, and others are not."""
         for port, ttl_s in ((1, 4), (2, 4), (3, 400)):
             self.add(port, ttl_s=ttl_s)
         before = self.asking.requests
@@ -76,14 +76,14 @@ class Keeping(RegistrarCase):
         self.assertEqual(self.listed(), [1, 2, 3])
 
     def test_what_is_not_known_any_more(self) -> None:
-        """Somebody deregistered it, and it lives: it is registered again."""
+        """An instance that another client deregistered is registered again."""
         id_ = self.add()
         self.node(TWO).deregister(id_)
         self.network.pass_time(4)
         self.assertEqual(self.listed(), [80])
 
     def test_what_is_removed(self) -> None:
-        """It is deregistered, and not renewed any more."""
+        """A removed instance is deregistered, and not renewed any more."""
         id_ = self.add()
         applied = self.result(self.registrar.remove(id_, wait_s=2))
         assert applied is not None
@@ -93,7 +93,7 @@ class Keeping(RegistrarCase):
         self.assertIsNone(self.result(self.registrar.remove(id_)))
 
     def test_removed_because_a_check_failed(self) -> None:
-        """Nodes announce the reason."""
+        """A removal after a failed check has this reason at the nodes."""
         id_ = self.add()
         self.result(self.registrar.remove(id_, reason="check-failed"))
         journal = self.node(THREE).journal
@@ -103,7 +103,7 @@ class Keeping(RegistrarCase):
         self.assertIn(b'"reason":"check-failed"', last.line)
 
     def test_removed_after_another_took_its_place(self) -> None:
-        """A process that was started in its place has registered the same id: that one stays registered."""
+        """A process that was started in its place has registered the same id: its registration stays."""
         id_ = self.add()
         other = Registrar(self.client(TWO), chance=lambda: 0.5)
         other.startService()
@@ -118,7 +118,7 @@ class Keeping(RegistrarCase):
         self.network.settle()
 
     def test_a_removal_that_is_repeated(self) -> None:
-        """One that was given up knows its instance still, so what has taken its place stays registered."""
+        """A repeated removal still uses the token of its instance, so a later registration of the id stays."""
         id_ = self.add()
         self.network.cut = {*ALL}
         removing = Deferred.fromCoroutine(self.registrar.remove(id_))
@@ -135,7 +135,7 @@ class Keeping(RegistrarCase):
         self.network.settle()
 
     def test_a_refused_one_is_removed(self) -> None:
-        """What another process has registered under its id stays."""
+        """Removing a refused instance does not remove the registration of another process under its id."""
         refused = self.registrar.add("web", "1", "10.9.9.9", 80, ttl_s=1)
         self.network.pass_time(2)
         other = Registrar(self.client(TWO), chance=lambda: 0.5)
@@ -148,7 +148,7 @@ class Keeping(RegistrarCase):
         self.network.settle()
 
     def test_stopped_after_another_took_its_place(self) -> None:
-        """The same when the program ends."""
+        """When the service stops, the registration of another process under the same id stays."""
         self.add()
         self.result(self.client(TWO).register("web", "1", "10.9.9.9", 80, instance="another"))
         stopped = self.registrar.stopService()
@@ -157,7 +157,7 @@ class Keeping(RegistrarCase):
         self.assertEqual((self.listed(), self.offlines()), ([80], 0))
 
     def test_added_again_while_it_is_kept(self) -> None:
-        """It goes on as the same instance, and begins no other registration."""
+        """An instance that is added again keeps its token, and does not begin another registration."""
         self.add(weight=1)
         before = self.node(THREE).registration(WEB_ID)
         self.network.pass_time(1)
@@ -167,7 +167,7 @@ class Keeping(RegistrarCase):
         self.assertEqual(decode(after), {**decode(before), "weight": 2})
 
     def test_what_can_be_none(self) -> None:
-        """Who waits for it is told, and it is not kept."""
+        """`registered` raises the refusal, and the instance is not kept."""
         id_ = self.registrar.add("a/b", "1", "h", 80)
         waiting = Deferred.fromCoroutine(self.registrar.registered(id_))
         self.network.settle()
@@ -176,14 +176,14 @@ class Keeping(RegistrarCase):
         self.assertEqual(self.failure(self.registrar.registered(id_), KeyError).args, (id_,))
 
     def test_added_twice(self) -> None:
-        """What was wanted last counts."""
+        """The terms of the last `add` are used."""
         self.add(weight=1)
         id_ = self.add(weight=2)
         self.assertEqual(self.result(self.registrar.registered(id_)).weight, 2)
         self.assertEqual(self.registrar.ids, [id_])
 
     def test_what_cannot_even_be_sent(self) -> None:
-        """It is logged, and harms nobody else."""
+        """An instance that cannot be sent is logged, and does not disturb the others."""
         self.add(80, ttl_s=4)
         self.network.pass_time(4)
         self.add(81, meta={"what": object()})
@@ -193,14 +193,14 @@ class Keeping(RegistrarCase):
         self.assertEqual((self.listed(), self.offlines()), ([80, 82], 0))
 
     def test_added_again_as_it_should_have_been(self) -> None:
-        """That the first was refused is nothing to the second."""
+        """The refusal of the first terms does not affect the second ones."""
         self.registrar.add("web", "1", "10.9.9.9", 80, weight=1000)
         id_ = self.add(weight=10)
         self.network.pass_time(1)
         self.assertEqual(self.result(self.registrar.registered(id_)).weight, 10)
 
     def test_stopped(self) -> None:
-        """All are deregistered."""
+        """When the service stops, all instances are deregistered."""
         for port in range(1, 30):
             self.add(port)
         stopped = self.registrar.stopService()
@@ -210,10 +210,10 @@ class Keeping(RegistrarCase):
 
 
 class Away(RegistrarCase):
-    """Nodes that come and go."""
+    """Nodes that fail and return."""
 
     def test_one_after_the_other(self) -> None:
-        """Nobody notices."""
+        """Instances stay registered when one node after the other fails."""
         for port in range(1, 21):
             self.add(port)
         for i in range(9):
@@ -226,7 +226,7 @@ class Away(RegistrarCase):
         self.assertEqual([self.offlines(host) for host in ALL], [0, 0, 0])
 
     def test_why_none_answers(self) -> None:
-        """The reason is there as long as none does."""
+        """The registrar has the reason as long as no node answers."""
         self.add()
         self.assertIsNone(self.registrar.problem)
         for host in ALL:
@@ -238,7 +238,7 @@ class Away(RegistrarCase):
         self.assertIsNone(self.registrar.problem)
 
     def test_two_that_hang(self) -> None:
-        """They are given so little time that the third one is asked within the ttl."""
+        """Two nodes that hang cost so little time that the third node is asked within the ttl."""
         self.add(ttl_s=4)
         self.network.pass_time(5)
         self.network.cut = {ONE, TWO}
@@ -248,7 +248,7 @@ class Away(RegistrarCase):
         self.assertEqual(self.offlines(), 0)
 
     def test_one_that_hangs_while_there_is_one_to_be_registered(self) -> None:
-        """Those that are registered do not wait for it."""
+        """Registered instances are renewed in time although the registration of another instance hangs."""
         self.add(80, ttl_s=4)
         self.network.pass_time(5.5)  # just renewed
         self.network.cut = {ONE}
@@ -257,7 +257,7 @@ class Away(RegistrarCase):
         self.assertEqual((self.listed(), self.offlines()), ([80, 81], 0))
 
     def test_all_of_them(self) -> None:
-        """It tries again and again, ever less often, and registers when there is one."""
+        """The registrar retries less and less often, and registers the instance when a node answers."""
         id_ = self.add()
         for host in ALL:
             self.machines[host].kill()
@@ -270,7 +270,7 @@ class Away(RegistrarCase):
         self.assertEqual(self.registrar.ids, [id_])
 
     def test_what_is_removed_while_it_is_registered(self) -> None:
-        """It is registered first, and is gone then, also where who removed it did not wait for that."""
+        """A removal waits for the registration, also if its caller does not wait for it."""
         self.network.cut = {ONE}
         for given_up_after_s in (10, 1):
             self.asking.nodes.note_answer(f"{ONE}:1729")
@@ -282,7 +282,7 @@ class Away(RegistrarCase):
             self.assertEqual(self.listed(), [])
 
     def test_what_is_added_twice_and_removed_while_it_is_registered(self) -> None:
-        """Neither comes back."""
+        """The instance does not come back."""
         self.add(79)
         (connection,) = [end for end in self.network.ends if end.peerAddress.port == 1729 and not end.disconnected]
         connection.paused = True  # so that this is slow, and what follows on another connection is not
@@ -296,7 +296,7 @@ class Away(RegistrarCase):
         self.assertEqual(self.listed(), [79])
 
     def test_one_that_answers_what_no_node_does(self) -> None:
-        """It is as if it did not answer: another one has what is kept, in time."""
+        """An invalid answer counts as no answer: another node renews the instances in time."""
         self.add(ttl_s=12)
         self.machines[ONE].kill()
         self.machines[TWO].kill()
@@ -310,7 +310,7 @@ class Away(RegistrarCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_full_ones(self) -> None:
-        """What they have no room for is tried until they have."""
+        """Instances for which nodes have no room are tried again until there is room."""
         for host in ALL:
             self.node(host).limits.change(Limits(registrations=0))
         self.add()
@@ -321,7 +321,7 @@ class Away(RegistrarCase):
         self.assertEqual(self.listed(), [80])
 
     def test_many_from_the_beginning(self) -> None:
-        """However often they are tried, few are at a time, and each is registered once."""
+        """Few requests are sent at the same time, and each instance is registered once."""
         self.network.cut = {*ALL}
         for port in range(1, 101):
             self.add(port)
@@ -336,7 +336,7 @@ class Away(RegistrarCase):
         self.assertLess(self.asking.requests - before, 110)
 
     def test_from_the_beginning(self) -> None:
-        """What is added then is registered when there is a node; who waits is not told before."""
+        """An instance that was added before any node answers is registered later, and then `registered` returns."""
         for host in ALL:
             self.machines[host].kill()
         id_ = self.add()
@@ -348,7 +348,7 @@ class Away(RegistrarCase):
         self.assertEqual(self.successResultOf(waiting).id, id_)
 
     def test_what_is_removed_before_it_was_registered(self) -> None:
-        """Who waits is told, and who removes it that no node was."""
+        """`registered` raises an error, and `remove` raises `Unavailable`."""
         for host in ALL:
             self.machines[host].kill()
         id_ = self.add()
@@ -358,7 +358,7 @@ class Away(RegistrarCase):
         self.assertEqual(self.registrar.ids, [])
 
     def test_stopped(self) -> None:
-        """It ends in time."""
+        """The service stops in time although no node answers."""
         self.add()
         self.network.cut = {*ALL}
         stopped = self.registrar.stopService()
@@ -366,7 +366,7 @@ class Away(RegistrarCase):
         self.successResultOf(stopped)
 
     def test_stopped_while_one_hangs(self) -> None:
-        """Another one is told in time."""
+        """If a node hangs, the instances are deregistered at another node in time."""
         for port in range(1, 20):
             self.add(port, ttl_s=60)
         self.network.cut = {ONE, TWO}
@@ -376,7 +376,7 @@ class Away(RegistrarCase):
         self.assertEqual(self.listed(), [])
 
     def test_stopped_while_somebody_waits(self) -> None:
-        """Who waits for an instance that was never registered is told that it will not be."""
+        """`registered` raises an error for an instance that was never registered."""
         self.network.cut = {*ALL}
         waiting = Deferred.fromCoroutine(self.registrar.registered(self.add()))
         self.network.pass_time(1)
@@ -386,7 +386,7 @@ class Away(RegistrarCase):
         self.network.pass_time(STOP_S_MAX + 0.5)
 
     def test_one_node_is_enough(self) -> None:
-        """It learns of the others."""
+        """A registrar that was given one node learns the others."""
         registrar = Registrar(self.client(ONE), chance=lambda: 0.5)
         registrar.add("web", "1", "10.9.9.9", 81)
         registrar.startService()
@@ -400,7 +400,7 @@ class Away(RegistrarCase):
 
 class Batches(SynchronousTestCase):
     def test_they_fit_a_request(self) -> None:
-        """In number and in bytes, and all are there."""
+        """Batches are limited in number and bytes, and contain all ids."""
         for ids in ([f"registration/{i}" for i in range(2500)], [f"{i:0800}" for i in range(2500)]):
             batches = [*request_batches(ids)]
             self.assertEqual([id_ for batch in batches for id_ in batch], ids)

@@ -1,4 +1,4 @@
-"""Following what changes, through nodes that come and go."""
+"""Following changes while nodes fail and return."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.client.watch_case import WatchCase, instance
 
 class Following(WatchCase):
     def test_what_is_there_and_what_comes(self) -> None:
-        """First the snapshot, then `synced`, then every change."""
+        """A watch delivers the snapshot, then `synced`, then every change."""
         self.up(1)
         self.node(ONE).configure("backend/x", b'{"id":"backend/x","name":"x","app":"web","version":"1"}', "me")
         watcher = self.watch()
@@ -33,7 +33,7 @@ class Following(WatchCase):
         self.assertEqual(watcher.named(), ["online 2 registered", "offline 1 deregistered"])
 
     def test_before_a_change(self) -> None:
-        """An event of a change has what was there before it; other events have nothing of the kind."""
+        """An event of a change has the body before it; other events have none."""
         watcher = self.watch()
         for version in (b"1", b"2", b"3"):
             body = b'{"id":"backend/x","name":"x","app":"web","version":"%s"}' % version
@@ -46,7 +46,7 @@ class Following(WatchCase):
         self.assertEqual(told, [("synced", None, None), *changes])
 
     def test_one_app_or_version(self) -> None:
-        """Nothing else is told."""
+        """A watch of one app or version delivers no other events."""
         self.up(1)
         self.up(2, version="2")
         watcher = self.watch(app="web", version="2")
@@ -55,13 +55,13 @@ class Following(WatchCase):
         self.assertEqual(watcher.named(), ["online 2 snapshot", "synced snapshot", "online 4 registered"])
 
     def test_what_can_be_nothing(self) -> None:
-        """It is refused, to whoever watches."""
+        """An invalid app or version is refused."""
         watch = self.client_of_all.watch(app="a/b")
         error = self.failure(watch.__anext__(), Refused, within_s=1)
         self.assertEqual((error.status, str(error)[:4]), (400, "app:"))
 
     def test_it_ends_when_it_is_closed(self) -> None:
-        """And leaves nothing open."""
+        """Closing a watch ends its loop and closes its connection."""
         before = len(self.network.server_ends)
         watcher = self.watch()
         self.end(watcher)
@@ -69,7 +69,7 @@ class Following(WatchCase):
         self.assertFalse([end for end in self.network.server_ends[before:] if not end.disconnected])
 
     def test_within_a_block(self) -> None:
-        """It is closed at its end."""
+        """A watch is closed at the end of its block."""
 
         async def first() -> str:
             async with self.client_of_all.watch() as watch:
@@ -80,7 +80,7 @@ class Following(WatchCase):
         self.assertEqual(self.result(first(), within_s=1), "synced")
 
     def test_closed_by_who_takes(self) -> None:
-        """Whatever else came with what he took is not told, and not kept."""
+        """Events that arrived together with the last event are dropped when the program closes the watch."""
         for port in range(1, 50):
             self.up(port)
         watch = self.client_of_all.watch()
@@ -97,7 +97,7 @@ class Following(WatchCase):
         self.assertEqual(len(watch._unread), 0)
 
     def test_who_does_not_take(self) -> None:
-        """He keeps the node waiting, and goes on where he stood, with nothing missing."""
+        """The node waits for a slow program, which later continues without a missing event."""
         watch = self.client_of_all.watch()
         taking = Deferred.fromCoroutine(watch.__anext__())
         self.network.pass_time(1)
@@ -115,10 +115,10 @@ class Following(WatchCase):
 
 
 class Standing(WatchCase):
-    """Where the node stands, of which all was taken: what a consumer acknowledges."""
+    """The position up to which the program has read all events: a consumer confirms it."""
 
     def test_after_each_event(self) -> None:
-        """It is the node's own cursor, and is told also where there was no event."""
+        """The position is the node's cursor, and also changes without an event."""
         watcher = self.watch()
         told: list[object] = []
         watcher.watch.on_taken = lambda: told.append(watcher.watch.taken)
@@ -131,7 +131,7 @@ class Standing(WatchCase):
         self.assertGreater(len(told), 2)
 
     def test_what_waits_does_not_count(self) -> None:
-        """An event that nobody has taken is not behind anybody."""
+        """The position does not include events that the program has not read."""
         watch = self.client_of_all.watch()
         self.up(1, host=ONE)
         self.up(2, host=ONE)
@@ -145,7 +145,7 @@ class Standing(WatchCase):
         self.result(watch.aclose())
 
     def test_at_another_node(self) -> None:
-        """It is that node's word as soon as it has said what was missed."""
+        """The position is that of the new node when that node has sent all missed events."""
         watcher = self.watch()
         self.network.pass_time(6)
         self.machines[ONE].kill()
@@ -153,7 +153,7 @@ class Standing(WatchCase):
         self.assertEqual(watcher.watch.taken, Stand(f"{TWO}:1729", self.node(TWO).journal.cursor))
 
     def test_a_name(self) -> None:
-        """The node that is followed knows the watcher by it, and the others do not."""
+        """Only the followed node knows the name of the watcher."""
         watcher = Watcher(self.client_of_all.watch(name="edge 1"))
         self.addCleanup(self.end, watcher)
         self.network.pass_time(6)
@@ -161,7 +161,7 @@ class Standing(WatchCase):
         self.assertEqual(names, {ONE: ["edge 1"], TWO: []})
 
     def test_an_instance(self) -> None:
-        """Two watchers with the same name are told apart; one without a name needs none."""
+        """Two watchers with the same name have different instances; a watcher without a name has none."""
         watchers = [Watcher(self.client_of_all.watch(name="edge 1")) for _ in range(2)]
         watchers.append(Watcher(self.client_of_all.watch(name="edge 1", instance="own")))
         for watcher in watchers:
@@ -174,10 +174,10 @@ class Standing(WatchCase):
 
 
 class Elsewhere(WatchCase):
-    """What stands where a node should."""
+    """Other programs in the place of a node."""
 
     def test_it_is_passed_over(self) -> None:
-        """Whatever it says; and where the others stand is known all the same."""
+        """The watcher skips a program that is not a node, and knows the positions of the other nodes."""
         self.machines[ONE].kill()
         for status, body in ((400, b"<html>what?</html>"), (200, b"<html>welcome</html>"), (200, b"[]")):
             self.network.listening[ONE, 1729] = Site(Page(status, body), reactor=self.network)
@@ -188,7 +188,7 @@ class Elsewhere(WatchCase):
             self.assertIn(f"{THREE}:1729", watcher.watch._standbys)
 
     def test_a_node_that_uses_tls_is_passed_over(self) -> None:
-        """A watcher without a CA goes on at the nodes that do not use TLS yet."""
+        """A watcher without a CA continues at nodes that do not use TLS yet."""
         self.machines[ONE].kill()
         uses_tls = Page(426, b'{"code": "INVALID", "message": "this port uses TLS"}')
         self.network.listening[ONE, 1729] = Site(uses_tls, reactor=self.network)
@@ -199,7 +199,7 @@ class Elsewhere(WatchCase):
         self.assertTrue(dict(self.problems)[f"{ONE}:1729"].startswith("uses TLS: give the CA"))
 
     def test_it_may_end_again_and_again(self) -> None:
-        """Then it is asked now and then, and not all the time."""
+        """A stream that ends again and again is requested with pauses."""
         for host in ALL:
             self.machines[host].kill()
         self.network.listening[ONE, 1729] = Site(
@@ -212,7 +212,7 @@ class Elsewhere(WatchCase):
         self.assertEqual(watcher.named(), [])
 
     def test_events_that_cannot_be_read(self) -> None:
-        """They are passed over, and those around them are not."""
+        """Unreadable events are skipped, and the events around them are delivered."""
         heard: list[str] = []
         problems: list[str] = []
         stream = SseStream(self.network, lambda said, _: heard.append(said.event), lambda _, why: problems.append(why))
@@ -230,7 +230,7 @@ class Elsewhere(WatchCase):
         self.assertEqual((heard, len(problems), stream.ended.called), (["tick", "tock"], 8, False))
 
     def test_nothing_that_can_be_read(self) -> None:
-        """Such a stream ends after a while."""
+        """A stream without readable events is ended after some time."""
         stream = SseStream(self.network, lambda *_: None)
         stream.makeConnection(StringTransport())
         stream.dataReceived(b"data: x\n" * UNREADABLE_MAX)
@@ -239,7 +239,7 @@ class Elsewhere(WatchCase):
         self.assertTrue(stream.ended.called and not stream.has_event)
 
     def test_what_it_tells_no_node_does(self) -> None:
-        """Another one is followed, and it is said once what was wrong."""
+        """After an event that no node sends, another node is followed, and the problem is reported once."""
         about = {"id": "registration/web/1/h/1", "app": "web", "version": "1", "host": "h", "port": 1, "ttl": 10}
         about |= {"weight": 1, "meta": {}, "registered": 1, "node": "n"}
         changes: tuple[dict[str, Any], ...] = (
@@ -265,7 +265,7 @@ class Elsewhere(WatchCase):
             self.problems.clear()
 
     def test_more_than_any_node_lists(self) -> None:
-        """It does not fill the memory."""
+        """A stream that lists more objects than a node can have is ended, and does not fill the memory."""
         self.patch(watch, "LISTED_MAX", 2)
         for port in (1, 2, 3):
             self.up(port)
@@ -274,7 +274,7 @@ class Elsewhere(WatchCase):
         self.assertIn((f"{ONE}:1729", "lists more objects than a node can have"), self.problems)
 
     def test_bytes_alone_say_nothing(self) -> None:
-        """One in a while, or comments, keep no watcher waiting that has another node to go to."""
+        """A stream with only some bytes or comments is left for another node."""
         for drop in (b"d", b": still here\n\n"):
             transport = StringTransport()
             stream = SseStream(self.network, lambda *_: None)
@@ -286,7 +286,7 @@ class Elsewhere(WatchCase):
             self.assertTrue(stream.ended.called)
 
     def test_a_refusal_without_an_end(self) -> None:
-        """It is not waited for."""
+        """The watcher does not wait for the end of a refusal."""
         self.network.listenTCP(1731, Factory.forProtocol(Endless), interface=ONE)
         client = Client(self.network, [f"{ONE}:1731"], learns=False)
         client.on_problem = lambda node, problem: self.problems.append((node, problem))
@@ -296,7 +296,7 @@ class Elsewhere(WatchCase):
         self.assertIn("does not answer within 5 s", self.problems[0][1])
 
     def test_a_line_without_an_end(self) -> None:
-        """It is not kept for ever."""
+        """A line without an end is not kept in memory."""
         transport = StringTransport()
         stream = SseStream(self.network, lambda *_: None)
         stream.makeConnection(transport)
@@ -307,7 +307,7 @@ class Elsewhere(WatchCase):
         self.assertTrue(transport.disconnecting and stream.ended.called)
 
     def test_what_nobody_expected(self) -> None:
-        """It is asked again where the others stand."""
+        """After an unexpected error, the other nodes are asked for their positions again."""
         client = self.client(*ALL, learns=False)
         learn, client.learn = client.learn, broken  # type: ignore[method-assign]
         watcher = self.watch(client)
@@ -318,7 +318,7 @@ class Elsewhere(WatchCase):
 
 
 class Endless(Protocol):
-    """Refuses whatever it is asked, in words that it does not end."""
+    """A server that refuses all requests with an answer that does not end."""
 
     def dataReceived(self, data: bytes) -> None:
         assert self.transport is not None

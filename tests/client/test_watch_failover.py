@@ -1,4 +1,4 @@
-"""A watch goes on at another node, and learns of nodes."""
+"""A watch continues at another node, and learns the addresses of nodes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.client.watch_case import WatchCase, instance
 
 
 class Surviving(WatchCase):
-    """The node that is followed is gone."""
+    """The followed node fails."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -23,7 +23,7 @@ class Surviving(WatchCase):
         self.network.pass_time(6)  # so that it is known where the others stand
 
     def test_killed(self) -> None:
-        """It goes on at another one at once, with nothing missing and nothing twice."""
+        """The watcher continues at another node at once, without missing or repeated events."""
         self.up(2)
         self.machines[ONE].kill(settle=False)
         self.node(THREE).register(instance(3))
@@ -37,14 +37,14 @@ class Surviving(WatchCase):
         self.assertEqual(self.watcher.watch.node, f"{TWO}:1729")
 
     def test_taking_leave(self) -> None:
-        """It is the same."""
+        """The watcher also continues at another node when the followed node leaves."""
         self.machines[ONE].leave()
         self.up(2)
         self.network.pass_time(1)
         self.assertEqual(self.watcher.named(), ["online 2 registered"])
 
     def test_cut_off(self) -> None:
-        """It is noticed when it does not answer any more, and all is told that happened meanwhile."""
+        """The watcher notices that the followed node no longer answers, and delivers all events since then."""
         self.network.cut = {ONE}
         self.up(2)
         self.network.pass_time(5)
@@ -57,7 +57,7 @@ class Surviving(WatchCase):
         self.assertIn(self.watcher.watch.node, (f"{TWO}:1729", f"{THREE}:1729"))
 
     def test_cut_off_where_there_is_no_other(self) -> None:
-        """It is followed on, until it has said nothing for a while."""
+        """Without another node, the watcher keeps the connection until the time limit for silence."""
         for host in (TWO, THREE):
             self.machines[host].kill()
         self.network.pass_time(5)
@@ -70,7 +70,7 @@ class Surviving(WatchCase):
         self.assertIsNot(self.watcher.watch._stream, stream)
 
     def test_one_after_the_other(self) -> None:
-        """Each starts again, and is gone again."""
+        """The watch continues while one node after the other restarts and fails."""
         expected: list[str] = []
         told: list[str] = []
         for i in range(12):
@@ -86,7 +86,7 @@ class Surviving(WatchCase):
         self.assertEqual(told, expected)
 
     def test_one_that_was_restarted_meanwhile(self) -> None:
-        """It is asked from where it stood after that, and tells what was missed since."""
+        """The restarted node is asked from its position after the restart, and sends the events since then."""
         for host in (TWO, THREE):
             self.machines[host].kill()
             self.start(host)
@@ -100,7 +100,7 @@ class Surviving(WatchCase):
         self.assertEqual(told, ["online 2 registered", "offline 2 deregistered"])
 
     def test_all_of_them(self) -> None:
-        """It goes on when there is one again; what nobody tells any more is told as missed."""
+        """The watch continues when a node returns; changes without an event are reported as missed."""
         for host in ALL:
             self.machines[host].kill()
         self.network.pass_time(10)
@@ -112,7 +112,7 @@ class Surviving(WatchCase):
         self.assertEqual(self.watcher.named(), ["offline 1 missed", "online 2 registered"])
 
     def test_replaced_meanwhile(self) -> None:
-        """The node is there again when somebody who was slow goes on: another one tells what was missed, and how."""
+        """A slow program continues after its node was restarted: another node has the missed events."""
         taking, self.watcher.taking = self.watcher.taking, Deferred()
         taking.cancel()
         self.failureResultOf(taking, CancelledError)
@@ -135,7 +135,7 @@ class Surviving(WatchCase):
         )
 
     def test_who_watches_may_be_told(self) -> None:
-        """That no node can be followed, once each time."""
+        """`on_away` is called once each time that no node can be followed."""
         told: list[list[str]] = []
         self.watcher.watch.on_away = lambda problems: told.append([*problems])
         self.machines[ONE].kill()
@@ -154,7 +154,7 @@ class Surviving(WatchCase):
         self.assertEqual(len(told), 2)
 
     def test_before_there_was_a_snapshot(self) -> None:
-        """There is one anyway."""
+        """The watch still delivers a snapshot."""
         self.machines[ONE].kill()
         watch: Watch = self.client(ONE, TWO).watch()
         watcher = Watcher(watch)
@@ -165,7 +165,7 @@ class Surviving(WatchCase):
 
 class Learning(WatchCase):
     def test_one_node_is_enough(self) -> None:
-        """It knows where the others are."""
+        """A watch that was given one node learns the others."""
         watcher = self.watch(self.client(ONE))
         self.network.pass_time(6)
         self.machines[ONE].kill()
@@ -174,7 +174,7 @@ class Learning(WatchCase):
         self.assertEqual(watcher.named(), ["synced snapshot", "online 1 registered"])
 
     def test_nodes_that_took_their_leave(self) -> None:
-        """Nobody waits for what they could tell of before the only other one was replaced."""
+        """Positions of nodes that have left are not used."""
         self.machines[THREE].leave()
         watcher = self.watch(self.client(ONE))
         self.network.pass_time(STANDBY_INTERVAL_S * LOOKS_PER_LEARN - 4)

@@ -1,4 +1,4 @@
-"""Applying a document to nodes in memory, while others change things too."""
+"""Applying a document to nodes in memory, while other clients also make changes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ApplicationCase(ClientCase):
         return self.result(self.applier.with_tags(change_set(document, there, prune=prune)))
 
     def apply(self, document: Document, *, prune: bool = False) -> list[str]:
-        """Apply a document; returns the ids of what was changed."""
+        """Apply a document, and return the ids of the changed objects."""
         changes = self.compared(document, prune=prune).changes
         self.result(self.applier.make_changes(changes, force=False))
         return [change.id for change in changes]
@@ -53,7 +53,7 @@ class ApplicationCase(ClientCase):
 
 class Applying(ApplicationCase):
     def test_an_empty_registry(self) -> None:
-        """All is there afterwards, also the state of an instance to come; a second time does nothing."""
+        """All objects exist afterwards, including the state of a later instance; a second time changes nothing."""
         self.assertEqual(
             self.apply(DOCUMENT), ["state/web/1/10.9.9.9/80", "backend/api", "backend/shop", "frontend/www"]
         )
@@ -63,7 +63,7 @@ class Applying(ApplicationCase):
         self.assertEqual(self.apply(DOCUMENT), [])
 
     def test_all_nodes_are_stopped(self) -> None:
-        """What was exported before makes the registry what it was."""
+        """Applying an exported file restores the registry."""
         self.apply(DOCUMENT)
         document, _ = export_document(self.result(self.applier.read_contents()))
         for host in ALL:
@@ -81,14 +81,14 @@ class Applying(ApplicationCase):
         self.assertLess(abs(until - before), 2000)
 
     def test_fields_are_taken_back(self) -> None:
-        """What the file does not have of an object is not set any more."""
+        """Fields that the file does not have are removed from an object."""
         self.apply(DOCUMENT)
         self.apply(Document({"shop": {"app": "web", "version": "2"}}))
         self.assertNotIn("a", self.result(self.asking.backend("shop")).settings.get("meta") or {})
         self.assertEqual(self.result(self.asking.backend("shop")).version, "2")
 
     def test_prune(self) -> None:
-        """What the file does not have goes, states too."""
+        """With `prune`, undeclared objects and states are removed."""
         self.apply(DOCUMENT)
         self.assertEqual(
             self.apply(Document({"api": {"app": "api", "version": "1"}}), prune=True),
@@ -98,7 +98,7 @@ class Applying(ApplicationCase):
         self.assertEqual(({*there.backends}, {*there.frontends}, {*there.states}), ({"api"}, set(), set()))
 
     def test_a_node_of_an_earlier_release(self) -> None:
-        """It lists no states. That is said, and all else goes on."""
+        """A node that lists no states is noted, and all other objects are applied."""
         page = Resource()
         for kind in ("backends", "frontends"):
             page.putChild(kind.encode(), Data(b"[]", "application/json"))
@@ -111,7 +111,7 @@ class Applying(ApplicationCase):
         )
 
     def test_names(self) -> None:
-        """Whatever a name may have, it is percent-encoded where it has to be."""
+        """Names with special characters are percent-encoded."""
         names = ["a b?", "ü%2F#", "::1", "%"]
         declared = {name: {"app": name, "version": "1"} for name in names}
         self.apply(Document(declared))
@@ -123,7 +123,7 @@ class Applying(ApplicationCase):
 
 class Sizes(ApplicationCase):
     def test_an_object_that_the_node_does_not_accept(self) -> None:
-        """It is named before anything is changed, by the limit of the node that answers."""
+        """A too large object is reported before anything is changed, by the limit of the answering node."""
         large = {"app": "web", "version": "1", "meta": {"text": "x" * 5000}}
         document = Document({"a": {"app": "web", "version": "1"}, "b": large}, {}, {})
         (problem,) = self.result(find_too_large(self.asking, self.compared(document).changes))
@@ -135,10 +135,10 @@ class Sizes(ApplicationCase):
 
 
 class Meanwhile(ApplicationCase):
-    """Somebody else changes what is about to be changed."""
+    """Another client changes an object at the same time."""
 
     def test_changed(self) -> None:
-        """Theirs stays, what comes after is not tried, and all is said; applying again does the rest."""
+        """The other change stays, and later changes are not made; applying the file again makes them."""
         self.apply(DOCUMENT)
         wanted = Document(
             {"api": {"app": "api", "version": "2"}, "shop": {"app": "web", "version": "2"}}, {"www": {"backend": "api"}}
@@ -154,7 +154,7 @@ class Meanwhile(ApplicationCase):
         self.assertEqual(self.apply(wanted), ["backend/shop", "frontend/www"])
 
     def test_created(self) -> None:
-        """What is there by now is not overwritten, unless it is the same."""
+        """An object that exists by now is not overwritten, unless it is the same."""
         changes = self.compared(DOCUMENT)
         self.result(self.asking.set_backend("api", app="api", version="1"))
         self.result(self.asking.set_backend("shop", app="web", version="9"))
@@ -163,7 +163,7 @@ class Meanwhile(ApplicationCase):
         self.assertEqual(self.result(self.asking.backend("shop")).version, "9")
 
     def test_removed(self) -> None:
-        """What is gone is not made again; what was to be removed and is gone is done."""
+        """A removed object is not created again; removing a removed object succeeds."""
         self.apply(DOCUMENT)
         changes = self.compared(Document({"shop": {"app": "web", "version": "2"}}), prune=True)
         for name in ("shop", "api"):
@@ -176,7 +176,7 @@ class Meanwhile(ApplicationCase):
         self.result(self.applier.make_changes(changes.changes, force=False))
 
     def test_a_state(self) -> None:
-        """One that was set or taken back since it was compared stays as it is."""
+        """A state that was set or removed since the comparison is not changed."""
         changes = self.compared(Document({}, {}, {ID: DeclaredState("maint", 60.0)}))
         self.node(ONE).set_state(ID, Override("drain", 600.0), "anna")
         self.network.pass_time(2)
@@ -188,7 +188,7 @@ class Meanwhile(ApplicationCase):
         self.assertEqual(self.apply(Document({}, {}, {ID: DeclaredState("maint", 60.0)})), ["state/web/1/10.9.9.9/80"])
 
     def test_an_answer_is_lost(self) -> None:
-        """The next node has the change already, which is no conflict."""
+        """The next node has the change already, which is not a conflict."""
         self.apply(DOCUMENT)
         changes = self.compared(Document({"api": {"app": "api", "version": "2"}, "new": {"app": "n", "version": "1"}}))
         for name, fields in (("api", {"version": "2"}), ("new", {"app": "n", "version": "1"})):
@@ -197,7 +197,7 @@ class Meanwhile(ApplicationCase):
         self.result(self.applier.make_changes(changes.changes, force=False))
 
     def test_no_node_answers(self) -> None:
-        """It is said what was done until then."""
+        """The error has the changes that were made before."""
         changes = self.compared(DOCUMENT)
         for host in ALL:
             self.machines[host].kill()
@@ -205,7 +205,7 @@ class Meanwhile(ApplicationCase):
         self.assertEqual((error.made, len(error.remaining)), ((), 4))
 
     def test_all_nodes_stop_meanwhile(self) -> None:
-        """What was done until then is reported, also where it cannot be found out whether the last change was made."""
+        """The error has the changes that were made before, even if the last change is uncertain."""
         self.apply(DOCUMENT)
         changes = self.compared(
             Document(
@@ -232,7 +232,7 @@ class Meanwhile(ApplicationCase):
 
 class Readiness(ApplicationCase):
     def test_nodes_that_were_just_started(self) -> None:
-        """Until they have heard from their peers, nothing is set; those that do not answer are not waited for."""
+        """Nothing is changed before reachable nodes are ready; nodes that do not answer do not matter."""
         for host in ALL:
             self.machines[host].kill()
         for host in (ONE, TWO):
@@ -249,7 +249,7 @@ class Readiness(ApplicationCase):
         self.assertEqual(len(whys), 1)
 
     def test_it_does_not_wait_for_ever(self) -> None:
-        """After its time it goes on, and what is asked next says why it cannot be done."""
+        """After the time limit, applying continues, and the next request raises the error."""
         for host in ALL:
             self.machines[host].kill()
         whys: list[str] = []
@@ -258,7 +258,7 @@ class Readiness(ApplicationCase):
         self.failure(self.applier.read_contents(), Unavailable, within_s=60)
 
     def test_a_state_from_a_file_ends_in_time(self) -> None:
-        """However long it takes until it is set."""
+        """The state lasts for its declared time from the moment at which it is set."""
         end_ms = int(self.network.seconds() * 1000) + 60_000
         self.apply(Document({}, {}, {ID: DeclaredState("maint", None, end_ms)}))
         found = self.node(ONE).override(ID)

@@ -1,4 +1,4 @@
-"""What differs between a file and a registry, and in which order it is changed."""
+"""The differences between a file and a registry, and the order of the changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOP = {"app": "web", "version": "1"}
 
 
 def a_word(id_: str, state: str, *, lasts_s: float = 3600, ago_s: float = 0, clock_error_s: float = 0) -> Word:
-    """A state that was set some seconds ago at a node whose wall clock is wrong by some."""
+    """Return a state that was set some seconds ago at a node with a wrong wall clock."""
     at_ms = round(NOW_MS + (clock_error_s - ago_s) * 1000)
     return Word(id_, state, lasts_s, lasts_s - ago_s, at_ms, "10.0.0.9")
 
@@ -30,7 +30,7 @@ def contents(
 
 class ComparisonCase(SynchronousTestCase):
     def changes(self, document: Document, there: Contents, *, prune: bool = False) -> list[str]:
-        """Return what is to be done, in order, each as its sign and id."""
+        """Return the changes in order, each as its sign and id."""
         signs = {"create": "+", "change": "~", "remove": "-"}
         found = change_set(document, there, prune=prune)
         return [f"{signs[change.action]}{change.id}" for change in found.changes]
@@ -38,13 +38,13 @@ class ComparisonCase(SynchronousTestCase):
 
 class Differences(ComparisonCase):
     def test_what_is_as_declared(self) -> None:
-        """It is counted, and nothing is done."""
+        """An equal object is counted, and not changed."""
         document = Document({"shop": SHOP}, {"www": {"backend": "shop"}}, {ONE: DeclaredState("drain")})
         there = contents({"shop": SHOP}, {"www": {"backend": "shop"}}, a_word(ONE, "drain"))
         self.assertEqual(change_set(document, there, prune=True), ChangeSet((), 3))
 
     def test_fields(self) -> None:
-        """What the file has is set, and what it does not have is taken back."""
+        """Fields of the file are set, and other fields are removed."""
         document = Document({"shop": {**SHOP, "version": "2", "canary": {"version": "3", "percent": 20}}})
         there = contents(
             {"shop": {**SHOP, "balance": "leastconn", "canary": {"version": "3", "percent": 10}}},
@@ -56,7 +56,7 @@ class Differences(ComparisonCase):
         )
 
     def test_values_of_another_type(self) -> None:
-        """To JSON true is not 1, and a share of 20 is one of 20.0."""
+        """JSON distinguishes true from 1, but not 20 from 20.0."""
         there = contents({"shop": {**SHOP, "slow_start": 20.0, "meta": {"a": [True]}}})
         same_document = Document({"shop": {**SHOP, "slow_start": 20, "meta": {"a": [True]}}})
         self.assertEqual(self.changes(same_document, there), [])
@@ -66,7 +66,7 @@ class Differences(ComparisonCase):
         self.assertEqual(change.describe(), ["meta with values of another type"])
 
     def test_what_the_file_does_not_have(self) -> None:
-        """It stays and is named; with `prune` it goes."""
+        """Undeclared objects stay and are listed; with `prune` they are removed."""
         there = contents({"shop": SHOP, "old": SHOP}, {"www": {}}, a_word(ONE, "drain"))
         document = Document({"shop": SHOP})
         found = change_set(document, there, prune=False)
@@ -111,7 +111,7 @@ class Differences(ComparisonCase):
 
 class States(ComparisonCase):
     def test_for_a_while(self) -> None:
-        """One that was set for as long is as declared, whatever is left of it; so is any where no time is given."""
+        """A state with the same duration is as declared, and so is any state if no time is declared."""
         there = contents({}, {}, a_word(ONE, "drain", lasts_s=3600, ago_s=1800))
         for declared, changes in (
             (DeclaredState("drain", 3600.0), []),
@@ -122,7 +122,7 @@ class States(ComparisonCase):
             self.assertEqual(self.changes(Document({}, {}, {ONE: declared}), there), changes)
 
     def test_until_a_moment(self) -> None:
-        """A few seconds are no difference, whichever clock the end is taken from."""
+        """A difference of a few seconds does not count, by either clock."""
         end_ms = NOW_MS + 3_600_000
         for error_s in (0, 30, -30, 1_000_000):
             there = contents({}, {}, a_word(ONE, "drain", clock_error_s=error_s))
@@ -135,7 +135,7 @@ class States(ComparisonCase):
                 self.assertEqual(self.changes(Document({}, {}, {ONE: declared}), there), changes)
 
     def test_over(self) -> None:
-        """A state whose time is over is not set; one that is there counts as not in the file."""
+        """A state that has ended is not set; a present state counts as undeclared."""
         document = Document({}, {}, {ONE: DeclaredState("drain", None, NOW_MS + 999)})
         found = change_set(document, contents(), prune=False)
         self.assertEqual(found, ChangeSet((), expired=("state/web/1/10.0.0.5/80",)))
@@ -146,7 +146,7 @@ class States(ComparisonCase):
 
 class Exports(SynchronousTestCase):
     def test_the_end_of_a_state_is_the_same_each_time(self) -> None:
-        """Exports at different moments are equal, and what is exported differs in nothing from the registry."""
+        """Exports at different times are equal, and an export does not differ from the registry."""
         first = contents({"shop": SHOP}, {}, a_word(ONE, "drain", clock_error_s=20))
         later = contents(
             {"shop": SHOP}, {}, a_word(ONE, "drain", ago_s=100, clock_error_s=120), now_ms=NOW_MS + 100_777
@@ -157,18 +157,18 @@ class Exports(SynchronousTestCase):
         self.assertEqual(change_set(document, later, prune=True).changes, ())
 
     def test_the_clock_of_a_node_is_far_off(self) -> None:
-        """Then what is left counts, or a state would be taken for over elsewhere."""
+        """If the clock of a node is far off, the remaining time counts."""
         document, _ = export_document(contents({}, {}, a_word(ONE, "drain", clock_error_s=-1_000_000_000)))
         self.assertEqual(document.states[ONE].until_ms, (NOW_MS + 3_600_000) // 1000 * 1000)
 
     def test_fields_of_an_earlier_release(self) -> None:
-        """They are under `meta` in the file, since nodes refuse them, and that is said."""
+        """Old fields are moved to `meta`, because nodes refuse them, and this is noted."""
         document, notes = export_document(contents({"shop": {**SHOP, "owner": "anna", "meta": {"a": 1}}}))
         self.assertEqual(document.backends, {"shop": {**SHOP, "meta": {"a": 1, "owner": "anna"}}})
         self.assertEqual(len(notes), 1)
         self.assertIn("backend/shop has owner from an earlier release", notes[0])
 
     def test_meta_that_is_taken(self) -> None:
-        """Nothing of a user's is overwritten: the field stays, and `check` says that it has to be moved."""
+        """A user's field in `meta` is not overwritten: the old field stays, and `check` reports it."""
         fields = {**SHOP, "owner": "anna", "meta": {"owner": "bert"}}
         self.assertEqual(export_document(contents({"shop": fields}))[0].backends, {"shop": fields})

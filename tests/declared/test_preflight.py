@@ -1,4 +1,4 @@
-"""What a node would refuse of changes is found before the first of them."""
+"""Changes that a node would refuse are found before the first change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RehearsalCase(SynchronousTestCase):
         self.registered = [instance("1")]
 
     def refused(self, document: Document, *, prune: bool = False) -> list[str]:
-        """Return the ids of the changes that would be refused, each with why."""
+        """Return the ids of the changes that would be refused, each with its reason."""
         changes = change_set(document, self.there, prune=prune).changes
         return [f"{each.change.id}: {each.reason}" for each in refusals(changes, self.there, self.registered)]
 
@@ -36,7 +36,7 @@ class RehearsalCase(SynchronousTestCase):
 
 class Refusing(RehearsalCase):
     def test_a_version_without_members(self) -> None:
-        """While another one serves, and with the figures that the registry would give."""
+        """A version without members is refused while another version serves, with the registry's numbers."""
         (reason,) = self.refused(Document({"shop": {**SHOP, "version": "2"}}))
         self.assertIn("backend/shop: backend/shop serves web 1 with 1 member; web 2 has no members", reason)
         self.registered.append(instance("2"))
@@ -45,7 +45,7 @@ class Refusing(RehearsalCase):
         self.objects(Document({"shop": {**SHOP, "version": "2"}}), "backend/shop")
 
     def test_an_empty_registry(self) -> None:
-        """Where nothing serves there is nothing to lose: a file is restored before its instances are back."""
+        """If nothing serves, nothing is refused: a file can be restored before its instances return."""
         self.there = Contents({}, {}, {}, 0)
         document = Document(
             {"shop": {**SHOP, "canary": {"version": "2", "percent": 10}}},
@@ -57,7 +57,7 @@ class Refusing(RehearsalCase):
         self.objects(document)
 
     def test_a_frontend(self) -> None:
-        """One that serves, and would send to where nobody is; a backend of the same file counts."""
+        """A serving frontend must not send to a backend without members; backends of the same file count."""
         self.objects(
             Document({"shop": SHOP, "new": {**SHOP, "version": "2"}}, {"www": {"backend": "new"}}), "frontend/www"
         )
@@ -65,13 +65,13 @@ class Refusing(RehearsalCase):
         self.objects(Document({}, {"www": {}}), "frontend/www")
 
     def test_a_backend_that_goes(self) -> None:
-        """With the frontends that send to it, it may."""
+        """A backend can be removed together with the frontends that send to it."""
         self.objects(Document({}, {"www": {"backend": "shop"}}), "backend/shop", prune=True)
         self.objects(Document(), prune=True)
         self.objects(Document({"new": SHOP}, {"www": {"backend": "new"}}), prune=True)
 
     def test_the_last_member(self) -> None:
-        """It is not drained; of two that are, the second would be the last."""
+        """The last member cannot be drained, nor the second of two members."""
         five, six = (f"registration/web/1/10.0.0.{host}/80" for host in (5, 6))
         both = Document({}, {}, {five: DeclaredState("drain", 60.0), six: DeclaredState("maint", 60.0)})
         self.objects(Document({}, {}, {five: DeclaredState("drain", 60.0)}), "state/web/1/10.0.0.5/80")
@@ -82,7 +82,7 @@ class Refusing(RehearsalCase):
         self.objects(Document({}, {}, {six: DeclaredState("drain", 60.0)}), "state/web/1/10.0.0.6/80")
 
     def test_a_state_that_goes(self) -> None:
-        """The instance takes traffic again, so another one may be drained."""
+        """An instance that takes traffic again allows draining another one."""
         five, six = (f"registration/web/1/10.0.0.{host}/80" for host in (5, 6))
         self.there = evolve(self.there, states={five: Word(five, "drain", 60.0, 60.0, 0, "anna")})
         self.registered = [instance("1", 5, state="drain"), instance("1", 6)]
@@ -91,7 +91,7 @@ class Refusing(RehearsalCase):
         self.objects(document, prune=True)
 
     def test_a_deploy_with_a_drain(self) -> None:
-        """The new version serves by the time at which the last member of the old one is drained."""
+        """The last member of the old version can be drained after the new version serves."""
         self.registered.append(instance("2"))
         old = "registration/web/1/10.0.0.5/80"
         self.objects(Document({"shop": {**SHOP, "version": "2"}}, {}, {old: DeclaredState("drain", 60.0)}))
@@ -99,7 +99,7 @@ class Refusing(RehearsalCase):
 
 class Concerned(RehearsalCase):
     def test_versions(self) -> None:
-        """Those of backends before and after, of backends that frontends name, and of instances."""
+        """The versions are those of changed backends, of backends that frontends name, and of instances."""
         self.there = Contents(
             {"shop": SHOP, "api": {"app": "api", "version": "7"}, "other": {"app": "other", "version": "1"}},
             {"www": {"backend": "api"}},
@@ -119,7 +119,7 @@ class Concerned(RehearsalCase):
         )
 
     def test_members_beside_one_with_a_state(self) -> None:
-        """Whether it is the last one depends on the members of the other version of its backend, too."""
+        """The members of the other version of a backend decide whether an instance is its last member."""
         canary = {"shop": {**SHOP, "canary": {"version": "2", "percent": 10}}}
         self.there = Contents(canary, {"www": {"backend": "shop"}}, {}, 0)
         document = Document({}, {}, {"registration/web/1/10.0.0.5/80": DeclaredState("drain", 60.0)})
@@ -128,14 +128,14 @@ class Concerned(RehearsalCase):
 
 
 class Warned(RehearsalCase):
-    """Of what is allowed, in the words of the registry, before anything is changed."""
+    """Allowed changes cause the warnings of a node before anything is changed."""
 
     def warned(self, document: Document, *, prune: bool = False) -> list[str]:
         changes = change_set(document, self.there, prune=prune).changes
         return foreseen_warnings(changes, self.there, self.registered)
 
     def test_a_backend_without_members(self) -> None:
-        """Also the frontend that sends to it would be warned of, in the same sentence, which is said once."""
+        """A warning about a backend and its frontend is returned once."""
         self.there = Contents({}, {}, {}, 0)
         lacking = ["backend shop has no members: requests get 503 until there are"]
         document = Document({"shop": {**SHOP, "version": "2"}}, {"www": {"backend": "shop"}})
@@ -145,7 +145,7 @@ class Warned(RehearsalCase):
         self.assertEqual(self.warned(document), [])
 
     def test_what_a_removal_leaves_behind(self) -> None:
-        """A frontend that stays, and sends to a backend that goes."""
+        """A frontend that sends to a removed backend causes a warning."""
         broken = ["frontend www sends to backend shop: requests get 503"]
         self.assertEqual(self.warned(Document({}, {"www": {"backend": "shop"}}), prune=True), broken)
         self.assertEqual(self.warned(Document(), prune=True), [])

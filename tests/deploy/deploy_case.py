@@ -24,7 +24,7 @@ OLD = b'{"id":"backend/shop","resource":"Backend","name":"shop","app":"web","ver
 
 
 class ProgressRecorder(DeployProgress):
-    """Keeps what it is told, in short."""
+    """Records the progress of a deploy in short lines."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -50,7 +50,7 @@ class ProgressRecorder(DeployProgress):
 
 
 class LoadBalancer:
-    """A load balancer that reports, or none where it is None."""
+    """A load balancer that reports its counts, or no load balancer if `counts` is None."""
 
     def __init__(self) -> None:
         self.counts: dict[str, RequestCount] | None = None
@@ -124,13 +124,13 @@ class DeployCase(ClientCase):
         self.network.settle()
 
     def set(self, **settings: Any) -> None:
-        """As somebody else does."""
+        """Change the backend as another client does."""
         self.result(self.client(THREE).set_backend("shop", force=True, **settings))
         self.network.settle()
 
     @property
     def shop(self) -> dict[str, Any]:
-        """What the backend is set to: its version and canary, in short."""
+        """Return the version of the backend, and its canary in short."""
         settings = self.result(self.client(THREE).backend("shop")).settings
         canary = settings.get("canary")
         self.assertEqual(settings["meta"], {"note": "x"})
@@ -138,7 +138,7 @@ class DeployCase(ClientCase):
 
     @property
     def settings(self) -> int:
-        """How many there were, that at the beginning included."""
+        """Return the number of settings in the history, including the first one."""
         return len(self.result(self.client(THREE).backend_history("shop")))
 
     def unreliable_client(self) -> UnreliableClient:

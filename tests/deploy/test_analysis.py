@@ -1,4 +1,4 @@
-"""What is worse."""
+"""When a version counts as performing worse."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Worse(SynchronousTestCase):
         return regression(look, **{"members_min": 3, "errors_max": 2.0, **limits})
 
     def test_members(self) -> None:
-        """Fewer than there have to be are too few."""
+        """Fewer members than required are too few."""
         self.assertIsNone(self.regression(Observation(3)))
         self.assertEqual(self.regression(Observation(2)), "has 2 members left of 3")
         self.assertEqual(self.regression(Observation(0)), "has no members left of 3")
 
     def test_members_that_cannot_be_reached(self) -> None:
-        """Most of them are too many, half of them are not."""
+        """A version is worse if most members cannot be reached, but not if half of them cannot."""
         self.assertIsNone(self.regression(Observation(4, down=2)))
         self.assertEqual(self.regression(Observation(4, down=3)), "has 4 members, of which 3 cannot be reached")
         self.assertIsNone(self.regression(Observation(0), members_min=0))
 
     def test_errors(self) -> None:
-        """More than so many per cent more than usual."""
+        """A version is worse if its share of errors exceeds the baseline by more than the limit."""
         baseline = RequestCount(1000, 10)
         self.assertIsNone(self.regression(Observation(3, errors=RequestCount(1000, 30), baseline=baseline)))
         why = self.regression(Observation(3, errors=RequestCount(1000, 31), baseline=baseline))
@@ -52,7 +52,7 @@ class Worse(SynchronousTestCase):
         )
 
     def test_too_few_requests(self) -> None:
-        """They say nothing, unless it is plain: some have failed, and far more of them than usual."""
+        """Few requests count only if several of them failed, far more than usual."""
         self.assertIsNone(self.regression(Observation(3, errors=RequestCount(LEAST - 1, LEAST // 3))))
         self.assertTrue(self.regression(Observation(3, errors=RequestCount(LEAST, 3))))
         self.assertIsNone(self.regression(Observation(3, errors=RequestCount(LEAST, 2))))
@@ -68,7 +68,7 @@ class Worse(SynchronousTestCase):
 
 class RatesOverTime(SynchronousTestCase):
     def test_what_was_before_does_not_count(self) -> None:
-        """The first that is heard is where counting begins."""
+        """The first report of a load balancer is where counting begins."""
         rates = Rates().with_reports({"edge": {"1": RequestCount(500, 50), "2": RequestCount(9, 9)}})
         self.assertEqual(rates.since("1"), RequestCount())
         rates = rates.with_reports({"edge": {"1": RequestCount(700, 51), "2": RequestCount(9, 9)}})
@@ -78,21 +78,21 @@ class RatesOverTime(SynchronousTestCase):
         )
 
     def test_several_who_report(self) -> None:
-        """Their counts are added, also where one came later or is heard of no more."""
+        """The counts of several reporters are added, even if one reports later or stops reporting."""
         rates = Rates().with_reports({"a": {"2": RequestCount(10, 1)}})
         rates = rates.with_reports({"a": {"2": RequestCount(20, 2)}, "b": {"2": RequestCount(1000, 100)}})
         rates = rates.with_reports({"b": {"2": RequestCount(1005, 101)}})
         self.assertEqual(rates.since("2"), RequestCount(15, 2))
 
     def test_who_begins_anew(self) -> None:
-        """All that he counts then came since."""
+        """If a reporter has restarted, all that it counts is new."""
         rates = (
             Rates().with_reports({"a": {"2": RequestCount(100, 10)}}).with_reports({"a": {"2": RequestCount(30, 3)}})
         )
         self.assertEqual(rates.since("2"), RequestCount(30, 3))
 
     def test_from_now(self) -> None:
-        """Nothing was counted yet, and nothing is counted twice."""
+        """Counting begins again at zero, and counts nothing twice."""
         rates = (
             Rates()
             .with_reports({"a": {"2": RequestCount(10, 1)}})
@@ -103,7 +103,7 @@ class RatesOverTime(SynchronousTestCase):
         self.assertEqual(rates.with_reports({"a": {"2": RequestCount(25, 2)}}).since("2"), RequestCount(5, 0))
 
     def test_what_is_usual(self) -> None:
-        """What was counted meanwhile or, if that is too little, all that there is."""
+        """The baseline has the requests since the moment or, if these are too few, all requests."""
         rates = Rates().with_reports({"a": {"1": RequestCount(1000, 10)}})
         self.assertEqual(rates.baseline("1"), RequestCount(1000, 10))
         rates = rates.with_reports({"a": {"1": RequestCount(1000 + LEAST - 1, 10)}})
@@ -113,7 +113,7 @@ class RatesOverTime(SynchronousTestCase):
 
     @given(st.lists(st.integers(0, 50), max_size=20), st.integers(0, 19))
     def test_nothing_is_lost(self, growths: list[int], restarted_at: int) -> None:
-        """However often one looks, and though the counts begin anew once, it is what came in all."""
+        """The sum is the same for any number of reports, even if a counter restarts once."""
         rates, total = Rates().with_reports({"a": {"2": RequestCount()}}), 0
         for i, growth in enumerate(growths):
             total = growth if i == restarted_at and total > growth else total + growth
@@ -123,19 +123,19 @@ class RatesOverTime(SynchronousTestCase):
 
 class Reports(SynchronousTestCase):
     def test_as_they_are_sent(self) -> None:
-        """With whom they cannot reach and what they counted; other fields are passed over."""
+        """Reports have the unreachable members and the counts; other fields are ignored."""
         said = {"down": ["a"], "backends": {"shop": {"2": {"requests": 5, "errors": 1, "more": 0}}}, "more": []}
         self.assertEqual(report_of(said), Report(("a",), {"shop": {"2": Counted(5, 1)}}))
         self.assertEqual(report_of({}), Report())
 
     def test_counts_of_a_backend(self) -> None:
-        """By version; nothing of one that has had no traffic yet."""
+        """Counts are by version; a version without traffic has none."""
         report = Report(backends={"shop": {"1": Counted(5, 1), "2": Counted(7, 0)}})
         self.assertEqual(counts_by_version(report, "shop"), {"1": RequestCount(5, 1), "2": RequestCount(7, 0)})
         self.assertEqual(counts_by_version(report, "other"), {})
 
     def test_what_is_none(self) -> None:
-        """It counts as if nothing was said."""
+        """An invalid report counts as no report."""
         said: tuple[Any, ...] = (
             None,
             [],
@@ -149,7 +149,7 @@ class Reports(SynchronousTestCase):
             self.assertIsNone(report_of(each))
 
     def test_whom_most_cannot_reach(self) -> None:
-        """One who cannot reach anybody may be cut off himself."""
+        """A member is down if most load balancers cannot reach it: a single one may be cut off itself."""
         one, other, third = Report(("a", "b")), Report(("b",)), Report(())
         self.assertEqual(down_by_most([one], "abc"), ["a", "b"])
         self.assertEqual(down_by_most([one, other], "abc"), ["b"])
@@ -160,5 +160,5 @@ class Reports(SynchronousTestCase):
 
 class Words(SynchronousTestCase):
     def test_numbers_of_members(self) -> None:
-        """As people say them."""
+        """Numbers of members are phrases."""
         self.assertEqual([members_phrase(n) for n in (0, 1, 2)], ["no members", "1 member", "2 members"])

@@ -14,7 +14,7 @@ from tests.deploy.deploy_case import DeployCase, consumer
 
 
 class Rehearsing(DeployCase):
-    """What would be done is told, and nothing is changed."""
+    """A dry run reports the steps, and changes nothing."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -24,7 +24,7 @@ class Rehearsing(DeployCase):
         self.assertEqual((self.shop, self.settings), ({"version": "1"}, 1))
 
     def test_steps(self) -> None:
-        """All of them, and what would serve at the end."""
+        """A dry run reports all steps, and what would serve at the end."""
         outcome = self.rehearse()
         text = "Nothing was changed: backend/shop would serve web 2"
         self.assertEqual((outcome.succeeded, outcome.text), (True, text))
@@ -36,26 +36,26 @@ class Rehearsing(DeployCase):
         )
 
     def test_what_could_not_begin(self) -> None:
-        """With the sentence that the deploy itself would end with."""
+        """A deploy that could not begin is reported with the sentence of the deploy itself."""
         for plan in (DeployPlan("shop", "2", members_min=4), DeployPlan("shop", "3")):
             outcome = self.rehearse(plan)
             self.assertFalse(outcome.succeeded)
             self.assertIn("that can take traffic, and needs", outcome.text)
 
     def test_forced(self) -> None:
-        """It could begin, and what that would do is told."""
+        """With `force`, the deploy could begin, and its steps are reported."""
         self.assertTrue(self.rehearse(DeployPlan("shop", "3", force=True)).succeeded)
         self.assertIn("web 3 has no members: its requests would be answered 503.", self.progress.lines)
 
 
 class Forced(DeployCase):
     def test_without_members(self) -> None:
-        """The version serves all the same."""
+        """With `force`, a version without members serves."""
         self.begin(DeployPlan("shop", "3", force=True))
         self.assertEqual(self.shop, {"version": "3"})
 
     def test_conditions(self) -> None:
-        """A number of members that is asked for is needed all the same."""
+        """With `force`, a given number of members is still required."""
         self.begin(DeployPlan("shop", "3", members_min=1, force=True))
         self.assertIn("needs 1", self.failed())
         self.assertEqual(self.shop, {"version": "1"})
@@ -63,7 +63,7 @@ class Forced(DeployCase):
 
 class Going(DeployCase):
     def test_at_once(self) -> None:
-        """It is switched, watched for some seconds, and done."""
+        """The backend is switched and watched for some seconds."""
         self.begin(DeployPlan("shop", "2", watch_s=5))
         self.assertEqual(self.shop, {"version": "2"})
         self.network.pass_time(4.75)
@@ -76,13 +76,13 @@ class Going(DeployCase):
         self.assertEqual(self.progress.observed, [(100, 5), (100, 4), (100, 3), (100, 2), (100, 1)])
 
     def test_not_watched(self) -> None:
-        """Then it is done as soon as it is switched."""
+        """If it is not watched, the deploy ends after the switch."""
         self.begin(DeployPlan("shop", "2", watch_s=0))
         self.assertTrue(self.outcome().succeeded)
         self.assertEqual(self.shop, {"version": "2"})
 
     def test_in_steps(self) -> None:
-        """One after the other, and at the end there is no canary."""
+        """The steps are done one after the other, and at the end there is no canary."""
         self.begin()
         for shop, seconds in (
             ({"version": "1", "2": 5}, 9.75),
@@ -99,7 +99,7 @@ class Going(DeployCase):
         self.assertEqual(steps, ["1/3 takes 5", "2/3 takes 25", "3/3 takes 100"])
 
     def test_no_further(self) -> None:
-        """Steps may end before all."""
+        """The steps may end below 100 percent."""
         self.begin(DeployPlan("shop", "2", steps=(25,), every_s=3))
         outcome = self.outcome(3)
         said = "backend/shop serves web 1 with 25 % of the traffic at 2"
@@ -108,20 +108,20 @@ class Going(DeployCase):
         self.assertIn("already reached the last of these steps", self.outcome().text)
 
     def test_gone_on_with(self) -> None:
-        """With the next larger step."""
+        """A deploy continues with the next larger step."""
         self.set(canary={"version": "2", "percent": 5})
         self.begin()
         self.assertEqual(self.shop, {"version": "1", "2": 25})
 
     def test_what_serves_already(self) -> None:
-        """There is nothing to do, which is said."""
+        """A deploy of the version that serves does nothing, and reports this."""
         self.begin(DeployPlan("shop", "1"))
         outcome = self.outcome()
         self.assertEqual((outcome.succeeded, outcome.text), (True, "backend/shop serves web 1 already"))
         self.assertEqual(self.settings, 1)
 
     def test_what_serves_already_with_too_few_members(self) -> None:
-        """The number that is wanted is checked all the same."""
+        """The number of members is checked even if the version serves already."""
         self.begin(DeployPlan("shop", "1", members_min=3))
         lacks = "web 1 has 2 members that can take traffic, and needs 3"
         self.assertEqual(self.failed(), f"backend/shop serves web 1 already, but {lacks}")
@@ -129,7 +129,7 @@ class Going(DeployCase):
         self.assertTrue(self.outcome().succeeded)
 
     def test_what_serves_but_not_alone(self) -> None:
-        """The canary is ended, which leads out of steps that were stopped."""
+        """The deploy ends the canary, which also ends steps that were stopped."""
         self.set(canary={"version": "2", "percent": 20})
         self.begin(DeployPlan("shop", "1"))
         self.assertEqual(self.shop, {"version": "1"})
@@ -137,7 +137,7 @@ class Going(DeployCase):
         self.assertEqual(self.outcome().text, "backend/shop serves web 1")
 
     def test_who_is_gone(self) -> None:
-        """Whose traffic stays where it was is told, before and after."""
+        """Disconnected drivers, whose traffic stays, are reported before and after."""
         self.load_balancer.counts = {}
         self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(6)
@@ -145,7 +145,7 @@ class Going(DeployCase):
         self.assertEqual((len(said), self.outcome().succeeded), (2, True))
 
     def test_load_balancers_of_one_name(self) -> None:
-        """The reports of both count, also of the one that was heard before the other."""
+        """The reports of both load balancers count, also that of the one that reported first."""
         errors = 0
 
         async def reports() -> Sequence[Consumer]:
@@ -164,7 +164,7 @@ class Going(DeployCase):
         self.assertIn("backend/shop is back at web 1", self.failed(10))
 
     def test_another_s_canary(self) -> None:
-        """It ends with the switch."""
+        """Another version's canary ends with the switch."""
         self.set(canary={"version": "3", "percent": 5})
         ends = "The canary 3, which gets 5 % of the traffic, ends with the first step."
         self.rehearse(DeployPlan("shop", "2"))
@@ -174,20 +174,20 @@ class Going(DeployCase):
         self.assertEqual(self.progress.lines.count(ends), 2)
 
     def test_what_is_not_there(self) -> None:
-        """It cannot be begun."""
+        """A deploy to a backend that does not exist cannot begin."""
         self.begin(DeployPlan("nobody", "2"))
         self.failureResultOf(self.running, NotFound)
 
 
 class AnotherOperator(DeployCase):
-    """Another operator changed the backend a moment ago, and may be in the middle of a deploy."""
+    """Another operator changed the backend recently, and may be deploying."""
 
     def sets(self, author: str | None, **settings: Any) -> None:
         self.result(self.client(THREE, author=author).set_backend("shop", force=True, **settings))
         self.network.settle()
 
     def test_a_canary(self) -> None:
-        """Who, what and when is said, also in a dry run, and nothing is changed."""
+        """The author, change and time are reported, also in a dry run, and nothing is changed."""
         self.sets("anna@web1", canary={"version": "2", "percent": 10})
         self.network.pass_time(3)
         plan = DeployPlan("shop", "2", operator="bert@web2")
@@ -203,12 +203,12 @@ class AnotherOperator(DeployCase):
         self.assertEqual(self.shop, {"version": "2"})
 
     def test_a_deploy_that_is_over(self) -> None:
-        """It left no canary."""
+        """A change that left no canary does not matter."""
         self.sets("anna@web1", meta={"note": "x"})
         self.assertTrue(self.rehearse(DeployPlan("shop", "2", operator="bert@web2")).succeeded)
 
     def test_who_is_no_other(self) -> None:
-        """The same operator, one without a name, and one who did that long ago."""
+        """Changes by the same operator, by one without a name, or a long time ago do not matter."""
         for author, waits_s in (("bert@web2", 0), (None, 0), ("anna@web1", 601)):
             self.sets(author, canary={"version": "2", "percent": 10})
             self.network.pass_time(waits_s)
@@ -217,10 +217,10 @@ class AnotherOperator(DeployCase):
 
 
 class TooFew(DeployCase):
-    """Members that are needed, and are not there."""
+    """The version has fewer members than it needs."""
 
     def test_fewer_than_wanted(self) -> None:
-        """Nothing is changed, in steps or not."""
+        """Nothing is changed, with steps or without."""
         for steps in ((), (5, 100)):
             self.begin(DeployPlan("shop", "2", steps=steps, members_min=4))
             self.assertEqual(
@@ -230,7 +230,7 @@ class TooFew(DeployCase):
         self.assertEqual((self.shop, self.settings), ({"version": "2"}, 2))
 
     def test_who_takes_no_traffic(self) -> None:
-        """Members that are drained are none."""
+        """Drained members do not count."""
         self.result(self.client(THREE).call("PUT", "/registrations/web/2/10.0.0.9/1/state", {"state": "drain"}))
         self.begin(DeployPlan("shop", "2", members_min=3))
         self.assertIn("has 2 members that can take traffic", self.failed())
@@ -240,7 +240,7 @@ class TooFew(DeployCase):
         self.assertIn("has 1 member that can take traffic", self.failed())
 
     def test_nobody(self) -> None:
-        """By default a version needs one member, whatever serves now."""
+        """By default a version needs one member, even if nothing serves now."""
         self.begin(DeployPlan("shop", "3"))
         self.assertEqual(
             self.failed(),
@@ -263,7 +263,7 @@ class TooFew(DeployCase):
         self.assertEqual(self.shop, {"version": "3"})
 
     def test_fewer_when_it_comes_to_the_switch(self) -> None:
-        """Nodes know it, and it goes back."""
+        """Nodes refuse the switch, and the deploy rolls back."""
         client = self.unreliable_client()
         client.on_change = lambda change: self.deregister("2", 1) if b"min_members" in change else None
         self.begin(DeployPlan("shop", "2", steps=(5, 100), every_s=0, members_min=3), client)

@@ -15,10 +15,10 @@ from tests.deploy.deploy_case import OLD, STEPS, DeployCase
 
 
 class Worse(DeployCase):
-    """It goes back by itself."""
+    """The deploy rolls back by itself."""
 
     def test_members_lost(self) -> None:
-        """As soon as there are fewer than at the beginning, whatever was wanted."""
+        """The deploy rolls back when fewer members remain than at the beginning, even if fewer were required."""
         self.begin(DeployPlan("shop", "2", steps=(5, 25, 100), every_s=10, members_min=1))
         self.network.pass_time(12)
         self.assertEqual(self.shop, {"version": "1", "2": 25})
@@ -28,7 +28,7 @@ class Worse(DeployCase):
         self.assertNotIn("keeps 25", self.progress.lines)
 
     def test_members_lost_after_the_switch(self) -> None:
-        """It goes back to what it found, another's canary included."""
+        """The rollback restores the setting from before the deploy, including another version's canary."""
         self.set(canary={"version": "3", "percent": 5})
         self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(2)
@@ -37,7 +37,7 @@ class Worse(DeployCase):
         self.assertEqual(self.shop, {"version": "1", "3": 5})
 
     def test_members_that_came_meanwhile(self) -> None:
-        """They are not needed."""
+        """Members that were added during the deploy are not required."""
         self.begin()
         self.register("2", 4)
         self.network.pass_time(5)
@@ -45,7 +45,7 @@ class Worse(DeployCase):
         self.assertTrue(self.outcome(20).succeeded)
 
     def test_gone_on_with(self) -> None:
-        """It does not go back to an earlier share."""
+        """The rollback does not restore an earlier share of the same version."""
         self.set(canary={"version": "2", "percent": 5})
         self.begin()
         self.deregister("2", 1)
@@ -53,7 +53,7 @@ class Worse(DeployCase):
         self.assertEqual(self.shop, {"version": "1"})
 
     def test_errors(self) -> None:
-        """When more requests fail than of the other version since the step began."""
+        """The deploy rolls back if more requests fail than those of the other version in this step."""
         self.load_balancer.counts = {"1": RequestCount(10_000, 100), "2": RequestCount(0, 0)}
         self.begin()
         self.assertNotIn("watches the members alone", " ".join(self.progress.lines))
@@ -67,7 +67,7 @@ class Worse(DeployCase):
         self.assertEqual(self.shop, {"version": "1"})
 
     def test_errors_of_an_earlier_step(self) -> None:
-        """Each step is looked at for itself."""
+        """The errors of each step are counted separately."""
         self.load_balancer.counts = {"1": RequestCount(10_000, 0), "2": RequestCount(0, 0)}
         self.begin()
         self.network.pass_time(9)
@@ -78,7 +78,7 @@ class Worse(DeployCase):
         self.assertEqual(self.shop, {"version": "1", "2": 25})
 
     def test_members_that_cannot_be_reached(self) -> None:
-        """By the load balancer, though they are registered."""
+        """The deploy rolls back if load balancers cannot reach most members, although they are registered."""
         self.load_balancer.counts = {}
         self.begin()
         self.load_balancer.down = [f"registration/web/2/10.0.0.9/{port}" for port in (1, 2)] + [
@@ -87,7 +87,7 @@ class Worse(DeployCase):
         self.assertIn("of which 2 cannot be reached: backend/shop is back", self.failed(1))
 
     def test_nobody_to_go_back_to(self) -> None:
-        """Then it stays where it is, for it would be worse still; fixed servers are somebody."""
+        """Without members of the previous version there is no rollback; fixed servers count as members."""
         self.begin(DeployPlan("shop", "2"))
         for port in (1, 2):
             self.deregister("1", port)
@@ -104,10 +104,10 @@ class Worse(DeployCase):
 
 
 class Others(DeployCase):
-    """Somebody else who changes the backend meanwhile: that is not touched."""
+    """A change by another client during the deploy is not overwritten."""
 
     def test_a_change(self) -> None:
-        """Of whatever there is."""
+        """The deploy stops at a change of any field."""
         changes: list[tuple[dict[str, Any], str, str, str]] = [
             ({"balance": "source"}, "balance source", "web 1 with 5 % of the traffic at 2", "canary=null"),
             ({"version": "3"}, "version 1 → 3", "web 3 with 5 % of the traffic at 2", "--version 1 canary=null"),
@@ -129,7 +129,7 @@ class Others(DeployCase):
             self.assertEqual(self.settings, before)
 
     def test_a_rollback(self) -> None:
-        """That too is somebody's will."""
+        """The deploy also stops at a rollback by another client."""
         self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(2)
         self.result(self.client(ONE).roll_back_backend("shop"))
@@ -139,7 +139,7 @@ class Others(DeployCase):
         self.assertEqual(self.shop, {"version": "1"})
 
     def test_a_removal(self) -> None:
-        """It is not made anew."""
+        """The deploy does not create a removed backend again."""
         self.begin()
         self.result(self.client(TWO).remove_backend("shop"))
         said = self.failed(1)
@@ -149,7 +149,7 @@ class Others(DeployCase):
         self.failure(self.client(ONE).backend("shop"), NotFound)
 
     def test_one_who_is_faster(self) -> None:
-        """Between the last look and a step, or the way back."""
+        """Another client changes the backend between the last check and a step or rollback."""
         for lost in (False, True):
             self.set(version="1", canary=None)
             client = self.unreliable_client()
@@ -167,10 +167,10 @@ class Others(DeployCase):
 
 
 class Nodes(DeployCase):
-    """Nodes that go away."""
+    """Nodes that do not answer."""
 
     def test_the_one_that_was_asked(self) -> None:
-        """The next one is asked, and each step is done once."""
+        """The next node is asked, and each step is done once."""
         self.begin()
         self.network.pass_time(5)
         self.machines[ONE].kill()
@@ -180,7 +180,7 @@ class Nodes(DeployCase):
         self.assertEqual((self.shop, self.settings), ({"version": "2"}, 4))
 
     def test_an_answer_that_is_lost(self) -> None:
-        """What was done is not done again, nor taken for somebody else's."""
+        """A step is not repeated, and not taken for a change by another client."""
         client = self.unreliable_client()
         client.losing = 1
         self.begin(STEPS, client)
@@ -191,7 +191,7 @@ class Nodes(DeployCase):
         self.assertEqual((self.shop, self.settings), ({"version": "2"}, 4))
 
     def test_a_node_that_knows_less(self) -> None:
-        """One that has not heard of the last step yet is given time."""
+        """A node that has not received the last step yet gets some time."""
         client = self.unreliable_client()
         self.begin(STEPS, client)
         client.shows = {f"{TWO}:1729": OLD}
@@ -202,7 +202,7 @@ class Nodes(DeployCase):
         self.assertTrue(self.outcome(30).succeeded)
 
     def test_a_node_that_never_learns(self) -> None:
-        """It knows better."""
+        """After that time, the state of the node counts as a change by another client."""
         client = self.unreliable_client()
         self.begin(STEPS, client)
         client.shows = {f"{TWO}:1729": OLD}
@@ -210,7 +210,7 @@ class Nodes(DeployCase):
         self.assertIn("was changed by another client", self.failed(7))
 
     def test_all_of_them_for_a_while(self) -> None:
-        """It goes on trying, and then goes on."""
+        """The deploy retries, and continues when a node answers."""
         self.begin()
         self.network.pass_time(3)
         doors = {(host, 1729): self.network.listening.pop((host, 1729)) for host in ALL}
@@ -224,7 +224,7 @@ class Nodes(DeployCase):
         self.assertEqual(self.settings, 4)
 
     def test_all_of_them(self) -> None:
-        """It stops, and says how the backend is left."""
+        """The deploy stops, and reports the state of the backend."""
         self.begin()
         self.network.pass_time(3)
         for host in ALL:
@@ -234,7 +234,7 @@ class Nodes(DeployCase):
         self.assertIn("backend/shop is left with web 1 with 5 % of the traffic at 2; the same command continues", said)
 
     def test_all_of_them_when_it_is_worse(self) -> None:
-        """Both are said."""
+        """The deploy reports both the regression and the failure."""
         client = self.unreliable_client()
         self.begin(STEPS, client)
         self.deregister("2", 1)
@@ -245,14 +245,14 @@ class Nodes(DeployCase):
         self.assertIn("may have been made", said)
 
     def test_none_from_the_beginning(self) -> None:
-        """It is not begun."""
+        """The deploy does not begin."""
         for host in ALL:
             self.machines[host].kill()
         self.begin()
         self.failureResultOf(self.running, Unavailable)
 
     def test_others_are_learned(self) -> None:
-        """To be told of one node is enough."""
+        """A deploy that was given one node learns the others."""
         self.begin(client=self.client(ONE))
         self.network.pass_time(3)
         self.machines[ONE].kill()
@@ -261,7 +261,7 @@ class Nodes(DeployCase):
 
 class NotAllowed(DeployCase):
     def test_a_step_that_is_refused(self) -> None:
-        """It stops, and says how the backend is left."""
+        """The deploy stops, and reports the state of the backend."""
         client = self.unreliable_client()
         self.begin(STEPS, client)
         client.refusing = True
@@ -269,7 +269,7 @@ class NotAllowed(DeployCase):
 
 
 class Stopped(DeployCase):
-    """By Ctrl-C: the backend is left as it is, and how is said."""
+    """Ctrl-C leaves the backend as it is, and its state is reported."""
 
     def stopped(self) -> str:
         self.running.cancel()
@@ -277,14 +277,14 @@ class Stopped(DeployCase):
         return self.deploy.describe_state()
 
     def test_before_anything_was_changed(self) -> None:
-        """There is nothing to do about it."""
+        """There is nothing to continue or restore."""
         self.machines[ONE].kill()
         self.network.cut = {TWO}
         self.begin()
         self.assertEqual(self.stopped(), "backend/shop is unchanged")
 
     def test_in_a_step(self) -> None:
-        """How to go on, and how to go back."""
+        """The report has the commands to continue and to restore."""
         self.begin()
         self.assertEqual(
             self.stopped(),
@@ -294,7 +294,7 @@ class Stopped(DeployCase):
         self.assertEqual(self.shop, {"version": "1", "2": 5})
 
     def test_after_the_switch(self) -> None:
-        """How to go back, to another's canary too."""
+        """The report has the command to restore, including another version's canary."""
         self.set(canary={"version": "3", "percent": 5})
         self.begin(DeployPlan("shop", "2"))
         command = (
@@ -303,7 +303,7 @@ class Stopped(DeployCase):
         self.assertEqual(self.stopped(), f"backend/shop is left with web 2; {command}")
 
     def test_in_the_midst_of_a_change(self) -> None:
-        """It is not known whether that was done."""
+        """It is unknown whether the change was made."""
         client = self.unreliable_client()
         client.hanging = True
         self.begin(STEPS, client)

@@ -1,4 +1,4 @@
-"""Deploys where load balancers say whether they have what was set."""
+"""Deploys with drivers that report whether they have applied each step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.deploy.deploy_case import DeployCase, consumer
 
 
 class Drivers(DeployCase):
-    """Drivers of load balancers that say whether they have what was set."""
+    """Drivers of load balancers that report the applied settings."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -30,14 +30,14 @@ class Drivers(DeployCase):
         return [consumer("edge", {"problems": [] if applied else self.troubles, "settings": [held]})]
 
     def test_all_have_it(self) -> None:
-        """There is nothing to say, and nothing is waited for."""
+        """There is nothing to report, and no wait."""
         self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(0.1)
         self.assertIn("1/1 takes 100", self.progress.lines)
         self.assertEqual(self.outcome(6).text, "backend/shop serves web 2")
 
     def test_one_refuses(self) -> None:
-        """It goes back at once, with the words of the load balancer."""
+        """The deploy rolls back at once, with the reason of the load balancer."""
         self.taken = ["1"]
         self.troubles = [{"kind": "refused", "why": "line 3: no", "since": 1}]
         self.begin()
@@ -46,7 +46,7 @@ class Drivers(DeployCase):
         self.assertEqual((self.failed(1), self.shop), (said, {"version": "1"}))
 
     def test_one_does_not_have_it(self) -> None:
-        """It serves elsewhere, which is said, and in the end it is not done."""
+        """The deploy continues, reports the driver, and fails at the end."""
         self.taken = ["1"]
         self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(4)
@@ -57,7 +57,7 @@ class Drivers(DeployCase):
         self.assertEqual((self.failed(10), self.shop), (said, {"version": "2"}))
 
     def test_one_has_it_later(self) -> None:
-        """Then it is done."""
+        """The deploy succeeds when the driver has applied the last step."""
         self.taken = ["1"]
         self.begin(DeployPlan("shop", "2"))
         self.network.pass_time(8)

@@ -1,4 +1,4 @@
-"""The steps by which a version comes to serve, and the way back."""
+"""The steps of a deploy, and its rollback."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def percents(plan: DeployPlan, settings: dict[str, Any]) -> list[float]:
 
 class Steps(SynchronousTestCase):
     def test_at_once(self) -> None:
-        """Without steps it is one, and watched as long as a switch is."""
+        """Without steps there is one step, which is watched like a switch."""
         (step,) = DeployPlan("shop", "2", watch_s=7).remaining_steps(SHOP)
         self.assertEqual((step.percent, step.watched_s, step.is_switch), (100, 7, True))
 
     def test_one_after_the_other(self) -> None:
-        """Each share is watched as long as was said, and the switch in its own time."""
+        """Each share is watched for its time, and the switch for its own."""
         steps = DeployPlan("shop", "2", steps=(5, 25, 100), every_s=60, watch_s=7).remaining_steps(SHOP)
         self.assertEqual([(step.percent, step.watched_s) for step in steps], [(5, 60), (25, 60), (100, 7)])
         self.assertEqual([step.is_switch for step in steps], [False, False, True])
 
     def test_gone_on_with(self) -> None:
-        """What a deploy that was stopped has done already is not done again."""
+        """Steps that a stopped deploy has done are not repeated."""
         plan = DeployPlan("shop", "2", steps=(5, 25, 100))
         for share, remaining_steps in ((1, [5, 25, 100]), (5, [25, 100]), (24.9, [25, 100]), (25, [100]), (100, [100])):
             self.assertEqual(percents(plan, with_canary("2", share)), remaining_steps)
@@ -42,17 +42,17 @@ class Steps(SynchronousTestCase):
         self.assertEqual(percents(DeployPlan("shop", "2"), with_canary("2", 25)), [100])
 
     def test_another_s_canary(self) -> None:
-        """It begins with the first step."""
+        """Another version's canary does not count: the deploy begins with the first step."""
         self.assertEqual(percents(DeployPlan("shop", "2", steps=(5, 100)), with_canary("3", 50)), [5, 100])
 
     def test_what_serves_already(self) -> None:
-        """There is nothing to do, but to end a canary."""
+        """The only remaining step is to end a canary, if there is one."""
         self.assertEqual(percents(DeployPlan("shop", "1", steps=(5, 100)), SHOP), [])
         self.assertEqual(percents(DeployPlan("shop", "1", steps=(5, 100)), with_canary("2", 5)), [100])
 
     @given(st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True).map(sorted), st.integers(0, 5))
     def test_stopped_anywhere(self, steps: list[int], succeeded: int) -> None:
-        """What was done before and what is done after it together are all steps."""
+        """The steps before and after a stop are together all steps."""
         plan = DeployPlan("shop", "2", steps=tuple(steps))
         before = [step for step in plan.remaining_steps(SHOP) if not step.is_switch][:succeeded]
         settings = SHOP
@@ -68,18 +68,18 @@ class Steps(SynchronousTestCase):
 
 class Changes(SynchronousTestCase):
     def test_a_share(self) -> None:
-        """It is a canary."""
+        """A share makes the version a canary."""
         (step, *_) = DeployPlan("shop", "2", steps=(2.5, 100)).remaining_steps(SHOP)
         self.assertEqual(step.change(SHOP), {"canary": {"version": "2", "percent": 2.5}})
 
     def test_the_switch(self) -> None:
-        """It ends a canary, if there is one."""
+        """The switch ends a canary, if there is one."""
         (step,) = DeployPlan("shop", "2").remaining_steps(SHOP)
         self.assertEqual(step.change(SHOP), {"version": "2"})
         self.assertEqual(step.change(with_canary("3", 5)), {"version": "2", "canary": None})
 
     def test_back(self) -> None:
-        """To what was found, another's canary included; but not to an earlier share of the same version."""
+        """A rollback restores another version's canary, but not an earlier share of the same version."""
         plan = DeployPlan("shop", "2")
         self.assertEqual(rollback_change(plan, SHOP), {"version": "1", "canary": None})
         other = with_canary("3", 50)
@@ -87,11 +87,11 @@ class Changes(SynchronousTestCase):
         self.assertEqual(rollback_change(plan, with_canary("2", 5)), {"version": "1", "canary": None})
 
     def test_the_same(self) -> None:
-        """What is null is not there."""
+        """A null field counts as missing."""
         self.assertTrue(are_same(SHOP, {**SHOP, "canary": None}))
         self.assertFalse(are_same(SHOP, {**SHOP, "balance": "source"}))
         self.assertFalse(are_same(SHOP, {**SHOP, "version": "2"}))
 
     def test_in_words(self) -> None:
-        """Whole numbers have no point."""
+        """Whole percentages have no decimal point."""
         self.assertEqual([percent_text(percent) for percent in (5, 5.0, 2.5)], ["5 %", "5 %", "2.5 %"])

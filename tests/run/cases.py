@@ -1,4 +1,4 @@
-"""A command and its place in the registry, on a network in memory, for the tests of `CommandSupervisor`."""
+"""A command and its registration, on a network in memory, for the tests of `CommandSupervisor`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ID = f"registration/web/1/{HOST}/8080"
 
 @define
 class Running:
-    """Stands in for a command: notes the signals it gets, and ends by `end`; `rest` goes on then."""
+    """A fake command that notes the signals it gets and ends by `end`; then the processes in `rest` continue."""
 
     on_exit: Callable[[int], None]
     status: int | None = None
@@ -58,7 +58,7 @@ class Running:
 
 
 class Port(PortHolder):
-    """Stands in for what is known of the sockets of this machine."""
+    """A fake of the sockets of this machine."""
 
     def __init__(self) -> None:
         super().__init__(8080, sockets=SocketTable(Path("nowhere")))
@@ -85,7 +85,7 @@ class Port(PortHolder):
 
 
 class Page(Resource):
-    """What it serves; `code` is how it is."""
+    """The page of the command; `code` is its status."""
 
     isLeaf = True
     code = 200
@@ -147,7 +147,7 @@ class RunnerCase(ClientCase):
 @implementer(ILogObserver)
 @define
 class Lines:
-    """What is logged of what is under test, at this level or above."""
+    """The log lines of `bender.run`, at this level or above."""
 
     least: LogLevel
     lines: list[str] = field(factory=list)
@@ -158,7 +158,7 @@ class Lines:
 
 
 class ReportingCase(RunnerCase):
-    """One in which what is said is looked at."""
+    """A case that collects log lines."""
 
     least = LogLevel.warn
 
@@ -170,7 +170,7 @@ class ReportingCase(RunnerCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def lines_in(self, seconds: float) -> list[str]:
-        """What is said in that time."""
+        """Return the lines that are logged within these seconds."""
         self.lines.clear()
         self.network.pass_time(seconds)
         return [*self.lines]

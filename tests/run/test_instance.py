@@ -1,4 +1,4 @@
-"""Where and when an instance is registered, while its command starts, its machine moves, or others take its port."""
+"""When and at which address an instance is registered: checks, moves, and other holders of its port."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OLD, NEW = "10.0.0.9", "10.0.0.8"
 
 
 class Pacing(ReportingCase):
-    """While a command starts it is checked soon, and then less and less often."""
+    """A starting command is checked soon, and then less and less often."""
 
     def checks_in(self, seconds: float) -> int:
         before = len(self.network.tcpClients)
@@ -26,26 +26,26 @@ class Pacing(ReportingCase):
         return sum(1 for host, *_ in checks if host == HOST)
 
     def test_one_that_takes_long(self) -> None:
-        """About as often as later, when it serves."""
+        """After some time, a slow command is checked about as often as one that serves."""
         self.run_it(check_path="/health", check_apart_s=2)
         self.assertIn(self.checks_in(1), range(4, 8))
         self.assertIn(self.checks_in(9), range(6, 12))
         self.assertIn(self.checks_in(60), range(28, 32))
 
     def test_a_check_that_is_rare(self) -> None:
-        """The first ones are sooner, and none is later than it would be then."""
+        """The first checks are sooner, and no check is later than the interval for a serving command."""
         self.run_it(check_path="/health", check_apart_s=20)
         self.assertIn(self.checks_in(20), range(12, 20))
         self.assertIn(self.checks_in(200), range(9, 20))
 
     def test_a_check_that_is_frequent(self) -> None:
-        """It is so from the beginning."""
+        """A short interval is used from the beginning."""
         self.run_it(check_apart_s=0.125)
         self.assertIn(self.checks_in(10), range(70, 82))
 
 
 class Moving(ReportingCase):
-    """Without a host, the instance is where this machine is."""
+    """If the plan has no host, the instance has the address of this machine."""
 
     least = LogLevel.info
 
@@ -69,7 +69,7 @@ class Moving(ReportingCase):
         return [registration.host for registration in self.result(self.client(ONE).registrations("web"))]
 
     def test_an_address_that_is_gone(self) -> None:
-        """The instance is registered at the new one within seconds, and deregistered at the old one."""
+        """The instance is registered at the new address within seconds, and deregistered at the old one."""
         self.begin_at(NEW)
         lines = self.lines_in(7)
         self.assertEqual(self.hosts(), [NEW])
@@ -77,7 +77,7 @@ class Moving(ReportingCase):
         self.assertIn(f"registration/web/1/{OLD}/8080 is deregistered.", lines)
 
     def test_a_second_address(self) -> None:
-        """The instance moves when it serves there too, and not before."""
+        """The instance moves only when it also serves at the second address."""
         self.begin_at(NEW, OLD)
         del self.network.listening[NEW, 8080]
         self.network.pass_time(20)
@@ -87,7 +87,7 @@ class Moving(ReportingCase):
         self.assertEqual(self.hosts(), [NEW])
 
     def test_no_way_to_the_nodes(self) -> None:
-        """It says nothing of the address, which is kept."""
+        """Without a route to the nodes, the instance keeps its address."""
         self.begin_at()
         self.network.listening[OLD, 8080] = Site(self.page, reactor=self.network)
         self.addresses = [""]  # stands in for no address
@@ -95,7 +95,7 @@ class Moving(ReportingCase):
         self.assertEqual(self.hosts(), [OLD])
 
     def test_back_again(self) -> None:
-        """As often as it likes; and it is taken out where it is in the end."""
+        """An instance can move back and forth, and is deregistered at its last address."""
         for address in (NEW, OLD, NEW):
             self.begin_at(address)
             self.network.pass_time(8)
@@ -105,7 +105,7 @@ class Moving(ReportingCase):
         self.assertEqual((self.hosts(), self.command.signals), ([], [signal.SIGTERM]))
 
     def test_a_host_that_was_given(self) -> None:
-        """It stays as it is, and so does its instance."""
+        """With a given host, the registration stays when the machine moves."""
         self.command.end(0)
         self.network.pass_time(2)
         self.run_it()
@@ -117,10 +117,10 @@ class Moving(ReportingCase):
 
 
 class Holders(ReportingCase):
-    """What another process answers says nothing about the command."""
+    """The answers of another process prove nothing about the command."""
 
     def test_a_port_that_is_held_before(self) -> None:
-        """That is said after 5 s, and nothing is registered before the command holds the port."""
+        """The log names the holder after 5 s, and nothing is registered before the command holds the port."""
         self.port.holding = Holding(Holder.OTHER, CLAUSE)
         self.serve()
         self.run_it()
@@ -134,7 +134,7 @@ class Holders(ReportingCase):
         self.assertTrue(self.listed())
 
     def test_a_process_that_is_about_to_end(self) -> None:
-        """Nothing is said of one that the command replaces at the same port, as with SO_REUSEPORT."""
+        """Nothing is logged about a process that the command replaces at the same port, as with SO_REUSEPORT."""
         self.port.holding = Holding(Holder.OTHER, CLAUSE)
         self.serve()
         self.run_it()
@@ -145,7 +145,7 @@ class Holders(ReportingCase):
         self.assertEqual(self.lines, [])
 
     def test_a_command_that_holds_it_at_once(self) -> None:
-        """It is registered without any doubt."""
+        """A command that holds the port at once is registered without a wait."""
         self.port.holding = Holding(Holder.COMMAND)
         self.serve()
         self.run_it()
@@ -153,7 +153,7 @@ class Holders(ReportingCase):
         self.assertEqual(self.lines, [])
 
     def test_a_proxy_in_front(self) -> None:
-        """It is registered, and that is said."""
+        """A command behind a proxy is registered, and the log has a line about the proxy."""
         self.port.holding = Holding(Holder.OTHER_BEFORE_IT, CLAUSE)
         self.serve()
         self.run_it()
@@ -162,7 +162,7 @@ class Holders(ReportingCase):
         self.assertTrue(self.listed())
 
     def test_a_port_that_is_lost(self) -> None:
-        """The instance is taken out as for its health, also without a page to check, and comes back like that."""
+        """The instance is deregistered as after failed checks, also without a page, and registered again like then."""
         for plan in ({}, {"check_path": "/"}):
             self.port.holding = Holding(Holder.COMMAND)
             self.serve()
@@ -180,7 +180,7 @@ class Holders(ReportingCase):
             self.lines_in(2)
 
     def test_how_often_it_is_looked(self) -> None:
-        """With each check; rarely where that can take long and is hardly ever news."""
+        """The holder is found at each check, but rarely if this may take long and seldom changes anything."""
         for holder, looks in (
             (Holder.COMMAND, range(55, 62)),
             (Holder.NOBODY, range(55, 62)),
@@ -198,7 +198,7 @@ class Holders(ReportingCase):
             self.network.pass_time(1)
 
     def test_a_port_that_is_nobody_s(self) -> None:
-        """Without a page to check, only the end of the command takes the instance out."""
+        """Without a page, a port without a holder does not deregister the instance; only the command's end does."""
         self.serve()
         self.run_it(check_apart_s=1)
         self.network.pass_time(2)
@@ -207,7 +207,7 @@ class Holders(ReportingCase):
         self.assertTrue(self.listed())
 
     def test_who_says_that_there_is_a_proxy(self) -> None:
-        """Nobody looks who holds the port."""
+        """With `any_process`, the holder of the port is not looked for."""
         self.port.holding = Holding(Holder.OTHER, CLAUSE)
         self.serve()
         self.run_it(any_process=True)
@@ -216,7 +216,7 @@ class Holders(ReportingCase):
 
 
 class OtherApps(ReportingCase):
-    """Another app at the address of the instance, whose process holds the port: probably --port is wrong."""
+    """Another app is registered at the address, and its process may hold the port: --port is probably wrong."""
 
     least = LogLevel.info
     OWNER = f"shop 1 (registration/shop/1/{HOST}/8080)"
@@ -230,7 +230,7 @@ class OtherApps(ReportingCase):
         self.network.pass_time(6)
 
     def test_a_process_that_is_not_the_command(self) -> None:
-        """The instance is not registered as long as the other one is, and that is said."""
+        """The instance is not registered while the other one is, and the log gives the reason."""
         for holder in (Holder.OTHER_BEFORE_IT, Holder.OTHER_SINCE):
             self.lines.clear()
             self.begin(holder)
@@ -242,7 +242,7 @@ class OtherApps(ReportingCase):
             self.network.pass_time(2)
 
     def test_who_may_be_there(self) -> None:
-        """The command itself, a process that is not known, any process if that was given, and the same app."""
+        """Accepted holders: the command, an unknown process, any process with --any-process, and the same app."""
         for holder, app, plan in (
             (Holder.COMMAND, "shop", {}),
             (Holder.UNKNOWN, "shop", {}),
@@ -257,7 +257,7 @@ class OtherApps(ReportingCase):
 
 
 class Loopback(ReportingCase):
-    """An address by which only this machine reaches the instance, while nodes are on other machines."""
+    """Only this machine can reach the address of the instance, but nodes are on other machines."""
 
     least = LogLevel.info
 
@@ -271,14 +271,14 @@ class Loopback(ReportingCase):
         return [line for line in self.lines if "cannot reach" in line]
 
     def test_one_that_was_given(self) -> None:
-        """There is a warning, once."""
+        """A given loopback address causes one warning."""
         line = "registered at 127.0.0.1, which other machines cannot reach: give another --host."
         self.assertEqual(self.begin("127.0.0.1"), [line])
         self.network.pass_time(20)
         self.assertEqual([each for each in self.lines if "cannot reach" in each], [line])
 
     def test_one_that_was_found(self) -> None:
-        """The warning says how another one is found."""
+        """The warning for a found address says how to use another one."""
         self.network.local = "127.0.0.1"
         line = (
             "registered at 127.0.0.1, which other machines cannot reach: "
@@ -287,7 +287,7 @@ class Loopback(ReportingCase):
         self.assertEqual(self.begin(None), [line])
 
     def test_a_node_alone(self) -> None:
-        """There may be no other machine any more."""
+        """There is no warning if the only node may be on this machine."""
         for host in (TWO, THREE):
             self.machines[host].leave()
         self.network.pass_time(2)
@@ -296,18 +296,18 @@ class Loopback(ReportingCase):
         self.assertEqual(hosts, ["127.0.0.1"])
 
     def test_another_address(self) -> None:
-        """It is what others reach."""
+        """There is no warning for an address that other machines can reach."""
         self.serve()
         self.assertEqual(self.begin(HOST), [])
 
 
 class NeverRegistered(ReportingCase):
-    """What was never registered is not said to be deregistered."""
+    """The log does not report that an instance was deregistered that was never registered."""
 
     least = LogLevel.info
 
     def test_while_no_node_answers(self) -> None:
-        """Nor that it could not be."""
+        """The log does not report that the instance could not be deregistered."""
         self.network.cut = {*ALL}
         self.run_it()
         self.serve()
@@ -318,7 +318,7 @@ class NeverRegistered(ReportingCase):
         self.assertEqual(self.successResultOf(self.done), 0)
 
     def test_when_a_node_refuses_it(self) -> None:
-        """It is not there."""
+        """A refused instance is not registered."""
         self.run_it(ttl_s=2)
         self.serve()
         self.network.pass_time(3)
@@ -327,7 +327,7 @@ class NeverRegistered(ReportingCase):
         self.assertEqual([line for line in self.lines if "deregistered" in line], [])
 
     def test_checks_that_fail_before_it_is_registered(self) -> None:
-        """Nothing is deregistered then, and nothing registered again."""
+        """Nothing is deregistered, and nothing is registered again."""
         self.run_it(ttl_s=2, check_path="/health", check_apart_s=1, fall=1, rise=1)
         self.serve()
         for code in (200, 500, 200):
@@ -337,7 +337,7 @@ class NeverRegistered(ReportingCase):
         self.assertTrue([line for line in self.lines if "/health with 500" in line], self.lines)
 
     def test_what_was_removed_by_others(self) -> None:
-        """It was not registered any more."""
+        """The log reports that the instance was no longer registered."""
         self.run_it(ttl_s=600)
         self.serve()
         self.network.pass_time(2)
@@ -351,7 +351,7 @@ class OnceSaid(ReportingCase):
     least = LogLevel.info
 
     def test_a_deregistration_for_its_health(self) -> None:
-        """One line says why and what was done."""
+        """One line has the reason and the deregistration."""
         self.run_it(check_path="/", check_apart_s=1, fall=2)
         self.serve()
         self.network.pass_time(2)

@@ -1,4 +1,4 @@
-"""Who holds the port of an instance: concluded only where it is certain."""
+"""The holder of the port of an instance: there is a conclusion only where it is certain."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class HolderCase(TableCase):
 
 class Concluding(HolderCase):
     def test_the_command_or_what_it_has_started(self) -> None:
-        """At the address itself, or at all; also beside others, as with SO_REUSEPORT."""
+        """The command holds the port at the address or at all addresses, also beside others, as with SO_REUSEPORT."""
         self.hold(50, 1, name="nginx")
         self.listen(("00000000", 8080, 1))
         self.begin()
@@ -64,7 +64,7 @@ class Concluding(HolderCase):
             self.assertEqual(self.look(), Holding(Holder.COMMAND))
 
     def test_a_socket_that_was_there_before(self) -> None:
-        """It is not the command's, which may stand for it."""
+        """A socket from before the start is not of the command, but may be a proxy in front of it."""
         self.hold(50, 1, name="nginx")
         self.listen(("00000000", 8080, 1))
         self.begin()
@@ -72,7 +72,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.look(), Holding(Holder.OTHER_BEFORE_IT, CLAUSE))
 
     def test_a_socket_that_was_there_before_and_that_it_inherits(self) -> None:
-        """It is the command's, whoever else holds it."""
+        """An inherited socket is of the command, even if another process holds it too."""
         self.hold(1, 1, name="systemd")
         self.listen(("00000000", 8080, 1))
         self.begin()
@@ -80,7 +80,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.look(), Holding(Holder.COMMAND))
 
     def test_a_proxy_in_front_of_it(self) -> None:
-        """The command listens at another port: it may serve from there."""
+        """The command listens at another port, behind the proxy."""
         self.hold(50, 1, name="nginx")
         self.listen(("00000000", 8080, 1))
         self.begin()
@@ -89,7 +89,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.look(), Holding(Holder.OTHER_BEFORE_IT, CLAUSE))
 
     def test_a_socket_that_came_later(self) -> None:
-        """It may be a forwarder that belongs to the command, such as that of a container."""
+        """A later socket may be of a forwarder that belongs to the command, such as that of a container."""
         self.begin()
         self.hold(10)
         self.hold(50, 1, name="docker-proxy")
@@ -97,7 +97,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.look(), Holding(Holder.OTHER_SINCE))
 
     def test_a_port_that_the_command_has_lost(self) -> None:
-        """Whoever holds it now is not the command; until the command holds it again, with any socket."""
+        """The present holder is not the command, until the command holds the port again with any socket."""
         self.begin()
         self.hold(10, 1)
         self.listen(("00000000", 8080, 1))
@@ -113,14 +113,14 @@ class Concluding(HolderCase):
         self.assertEqual(self.look(), Holding(Holder.COMMAND))
 
     def test_a_holder_that_is_hidden(self) -> None:
-        """It has no name, and is not the command all the same."""
+        """A hidden holder has no name, but is not the command."""
         self.listen(("00000000", 8080, 1))
         self.begin()
         self.hold(10)
         self.assertEqual(self.look(), Holding(Holder.OTHER_BEFORE_IT, HIDDEN))
 
     def test_nothing_is_concluded_where_something_is_not_known(self) -> None:
-        """The sockets or processes of the command, or whether the address is one of this machine."""
+        """There is no conclusion if the sockets or processes are unknown, or the address may be of another machine."""
         self.listen(("00000000", 8080, 1))
         self.begin()
         self.hold(10)
@@ -134,7 +134,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.look([10]), Holding(Holder.UNKNOWN))
 
     def test_another_address(self) -> None:
-        """What is known of one says nothing of the other."""
+        """The holder at one address says nothing about another address."""
         self.begin()
         self.hold(10, 1)
         self.listen(("0500000A", 8080, 1))
@@ -144,7 +144,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.holder.find_holder("127.0.0.1", lambda: [10]), Holding(Holder.OTHER_SINCE))
 
     def test_while_its_socket_is_open(self) -> None:
-        """Nothing else is read."""
+        """While the command's socket is open, nothing else is read."""
         self.begin()
         self.hold(10, 1)
         self.listen(("00000000", 8080, 1))
@@ -153,7 +153,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.look(None), Holding(Holder.COMMAND))
 
     def test_other_addresses_and_ports(self) -> None:
-        """Their sockets do not matter."""
+        """Sockets at other addresses and ports do not matter."""
         self.listen(("0100007F", 8080, 1), ("00000000", 8081, 2))
         self.begin()
         self.hold(10)
@@ -161,7 +161,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.holder.bound_addresses(), ["127.0.0.1"])
 
     def test_other_ports_of_the_command(self) -> None:
-        """Those at which it listens instead, in order; none where it has the right one, or where nothing is known."""
+        """The other ports are in order; none if the command has the right port, or if they are unknown."""
         self.begin()
         self.hold(10, 1, 3)
         self.hold(50, 2, name="nginx")
@@ -172,7 +172,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.holder.other_ports(lambda: [10]), [])
 
     def test_whether_some_processes_hold_it(self) -> None:
-        """Any of them; what is not known may be."""
+        """One of the processes is enough, and unknown sockets may be theirs."""
         self.begin()
         self.hold(10, 1)
         self.hold(11, 2)

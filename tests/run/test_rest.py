@@ -1,4 +1,4 @@
-"""What a command leaves running when it exits is followed, or ended."""
+"""Processes that a command leaves running when it exits are followed or ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORKER = Process(102, 101, 101, "worker")
 
 
 class Background(ReportingCase):
-    """A command that goes into the background exits with 0, and leaves a process that serves, or is about to."""
+    """A command that goes into the background exits with 0, and leaves a process that serves or will serve soon."""
 
     least = LogLevel.info
     followed = "The command has gone into the background; its processes are watched there: process 101 (serve)."
@@ -25,7 +25,7 @@ class Background(ReportingCase):
         self.command.end(0)
 
     def test_before_it_serves(self) -> None:
-        """It is registered when it does, until it ends; its status is returned."""
+        """The process is registered when it serves, until it ends, and its status is returned."""
         self.run_it()
         self.port.is_held_by_rest = False
         self.command.rest = [DAEMON]
@@ -40,7 +40,7 @@ class Background(ReportingCase):
         self.assertEqual((self.successResultOf(self.done), self.listed()), (7, False))
 
     def test_when_it_serves(self) -> None:
-        """It stays registered if what it has left holds the port."""
+        """The instance stays registered if a process in the background holds the port."""
         self.run_it()
         self.serve()
         self.network.pass_time(2)
@@ -51,7 +51,7 @@ class Background(ReportingCase):
         self.assertNoResult(self.done)
 
     def test_processes_that_serve_nothing(self) -> None:
-        """If it has served, and nothing holds the port any more, it is over; what is left is ended."""
+        """If the command has served and no process holds the port any more, the remaining processes are ended."""
         self.run_it()
         self.serve()
         self.network.pass_time(2)
@@ -65,7 +65,7 @@ class Background(ReportingCase):
         self.assertEqual(self.successResultOf(self.done), 0)
 
     def test_one_of_several_that_ends(self) -> None:
-        """The others are followed on, as long as one of them holds the port."""
+        """The other processes are followed as long as one of them holds the port."""
         self.exit_into_background()
         self.serve()
         self.network.pass_time(2)
@@ -80,7 +80,7 @@ class Background(ReportingCase):
         self.assertEqual((self.successResultOf(self.done), self.listed()), (3, False))
 
     def test_by_a_signal(self) -> None:
-        """All of it is waited for, and the status of the last one is returned."""
+        """The supervisor waits for all processes, and returns the status of the last one."""
         self.exit_into_background()
         self.runner.handle_signal(signal.SIGTERM)
         self.assertEqual(self.command.signals, [signal.SIGTERM])
@@ -94,7 +94,7 @@ class Background(ReportingCase):
         self.assertEqual(self.successResultOf(self.done), 4)
 
     def test_where_it_cannot_be_followed(self) -> None:
-        """That is said, and it is ended."""
+        """If the system cannot follow the process, this is logged and the process is ended."""
         self.run_it()
         self.command.can_follow = False
         self.command.rest = [DAEMON]
@@ -108,12 +108,12 @@ class Background(ReportingCase):
 
 
 class Rest(ReportingCase):
-    """Nothing is left running."""
+    """No process is left running."""
 
     least = LogLevel.info
 
     def test_after_a_failure(self) -> None:
-        """It is told to end, and killed after ten seconds; the status is that of the command."""
+        """A remaining process gets SIGTERM, and is killed after ten seconds; the status is that of the command."""
         self.run_it()
         self.command.rest = [DAEMON, WORKER]
         self.command.end(1)
@@ -132,7 +132,7 @@ class Rest(ReportingCase):
         self.assertEqual(self.lines[2:], [f"{names} did not end in time: sending SIGKILL."])
 
     def test_many(self) -> None:
-        """A few of them are named."""
+        """The log names a few of many processes."""
         self.run_it()
         self.command.rest = [Process(pid, 1, pid, "worker") for pid in range(5, 25)]
         self.command.end(1)
@@ -142,7 +142,7 @@ class Rest(ReportingCase):
         self.command.rest = []
 
     def test_after_a_signal(self) -> None:
-        """It has as long as it likes, unless that was said; another signal is passed on."""
+        """Remaining processes have no time limit without `kill_s`; another signal is passed on to them."""
         self.run_it()
         self.runner.handle_signal(signal.SIGTERM)
         self.command.rest = self.command.told_rest = [DAEMON]  # they are of the group that got the signal
@@ -156,7 +156,7 @@ class Rest(ReportingCase):
         self.assertEqual((self.successResultOf(self.done), self.lines), (128 + signal.SIGTERM, []))
 
     def test_after_a_signal_with_a_limit(self) -> None:
-        """The limit counts from the signal."""
+        """The limit `kill_s` counts from the signal."""
         self.run_it(kill_s=5)
         self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(3)
@@ -173,7 +173,7 @@ class Suspending(ReportingCase):
     """Ctrl-Z in a terminal."""
 
     def test_all_is_stopped(self) -> None:
-        """The command first, by a signal that it cannot ignore; and all goes on together."""
+        """The command is stopped first, by a signal that it cannot ignore; both continue together."""
         self.run_it()
         self.runner.handle_signal(signal.SIGTSTP)
         self.assertEqual((self.command.signals, self.suspended), ([signal.SIGSTOP], 1))

@@ -1,4 +1,4 @@
-"""A command and its place in the registry, on a network in memory."""
+"""A command and its registration, on a network in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.run.cases import HOST, ID, Page, ReportingCase, RunnerCase
 
 class Registering(RunnerCase):
     def test_when_it_serves(self) -> None:
-        """Not before its port answers; and with what was said of it."""
+        """The instance is registered with its terms when its port answers, and not before."""
         self.run_it(ttl_s=30, weight=3, meta={"zone": "a"})
         self.network.pass_time(1)
         self.assertFalse(self.listed())
@@ -22,7 +22,7 @@ class Registering(RunnerCase):
         self.assertEqual((made.ttl_s, made.weight, made.meta), (30.0, 3, {"zone": "a"}))
 
     def test_when_its_page_is_fine(self) -> None:
-        """A port that answers is not enough then."""
+        """With a page, a port that answers is not enough."""
         self.run_it(check_path="/health")
         self.page.code = 500
         self.serve()
@@ -33,7 +33,7 @@ class Registering(RunnerCase):
         self.assertTrue(self.listed())
 
     def test_what_was_there_before(self) -> None:
-        """The port of another process says nothing of a command that has just begun, and may be about to fail."""
+        """If the port belonged to another process before, the new command is only registered after a wait."""
         self.serve()
         self.run_it()
         self.network.pass_time(0.9)
@@ -42,14 +42,14 @@ class Registering(RunnerCase):
         self.assertTrue(self.listed())
 
     def test_at_the_address_by_which_a_node_is_reached(self) -> None:
-        """Where nothing else was said; all connections of this network come from one address."""
+        """Without a host, the local address of the connection to a node is registered."""
         self.network.listening["10.0.0.9", 8080] = Site(Page(), reactor=self.network)
         self.run_it(host=None)
         self.network.pass_time(1.5)
         self.assertEqual([claim.key for claim in self.node(ONE).claims()], ["registration/web/1/10.0.0.9/8080"])
 
     def test_at_that_address_when_there_is_a_node(self) -> None:
-        """Until then it just runs."""
+        """The command runs before a node answers, and is registered when one does."""
         for host in ALL:
             self.machines[host].kill()
         self.network.listening["10.0.0.9", 8080] = Site(Page(), reactor=self.network)
@@ -60,7 +60,7 @@ class Registering(RunnerCase):
         self.assertEqual(len(self.node(TWO).claims()), 1)
 
     def test_for_as_long_as_it_runs(self) -> None:
-        """Whichever nodes come and go."""
+        """The instance stays registered while nodes fail and return."""
         self.run_it()
         self.serve()
         for host in ALL:
@@ -81,7 +81,7 @@ class Checking(RunnerCase):
         assert self.listed()
 
     def test_several_that_fail(self) -> None:
-        """So many in a row take it out of rotation, and so many good ones bring it back."""
+        """`fall` failed checks in a row deregister the instance, and `rise` good ones register it again."""
         self.page.code = 503
         self.network.pass_time(2.5)
         self.assertTrue(self.listed())
@@ -96,7 +96,7 @@ class Checking(RunnerCase):
         self.assertTrue(self.listed())
 
     def test_some_that_fail(self) -> None:
-        """It stays where it is as long as there are good ones among them."""
+        """The instance stays registered as long as there are good checks among the failed ones."""
         for _ in range(5):
             self.page.code = 500
             self.network.pass_time(2)
@@ -105,7 +105,7 @@ class Checking(RunnerCase):
             self.assertTrue(self.listed())
 
     def test_no_answer_at_all(self) -> None:
-        """Neither by a closed port nor by one that says nothing."""
+        """A closed port fails the check, and so does one that does not answer."""
         del self.network.listening[HOST, 8080]
         self.network.pass_time(4)
         self.assertFalse(self.listed())
@@ -117,7 +117,7 @@ class Checking(RunnerCase):
         self.assertFalse(self.listed())
 
     def test_a_page_without_an_end(self) -> None:
-        """Its status counts, and the rest is waited for as long as for an answer, and no longer."""
+        """The status of a page counts, and the rest of it is read only for the time limit."""
         self.page.endless = True
         self.network.pass_time(10)
         self.assertTrue(self.listed())
@@ -125,17 +125,17 @@ class Checking(RunnerCase):
         self.assertLessEqual(len(reading), 2)
 
     def test_the_command_is_left_alone(self) -> None:
-        """It may mend itself."""
+        """A command is not ended because its checks fail."""
         self.page.code = 500
         self.network.pass_time(10)
         self.assertEqual(self.command.signals, [])
 
 
 class Reporting(ReportingCase):
-    """What keeps the instance out of the registry is said: after 5 s, and then more rarely."""
+    """The reason why the instance is not registered is logged after 5 s, and then less often."""
 
     def test_a_port_that_does_not_open(self) -> None:
-        """It is said after 5 s and a minute later, until it is registered."""
+        """The reason is logged after 5 s and a minute later, until the instance is registered."""
         self.run_it()
         line = f"not registered yet: {HOST}:8080 refuses connections."
         self.assertEqual(self.lines_in(4.5), [])
@@ -147,14 +147,14 @@ class Reporting(ReportingCase):
         self.assertTrue(self.listed())
 
     def test_a_command_that_serves_soon(self) -> None:
-        """There is nothing to say."""
+        """Nothing is logged about a command that serves soon."""
         self.run_it()
         self.assertEqual(self.lines_in(4), [])
         self.serve()
         self.assertEqual(self.lines_in(20), [])
 
     def test_a_page_that_fails(self) -> None:
-        """The reason is said, and a new one at once."""
+        """The reason is logged, and a new reason at once."""
         self.run_it(check_path="/health")
         self.page.code = 503
         self.serve()
@@ -166,7 +166,7 @@ class Reporting(ReportingCase):
         self.assertEqual(self.lines_in(7), [f"not registered yet: {HOST}:8080 refuses connections."])
 
     def test_a_first_answer_that_takes_long(self) -> None:
-        """It is said that there is none yet, of the command as of the nodes."""
+        """The log reports that neither the command nor a node has answered yet."""
         self.network.cut = {HOST}
         self.run_it(check_path="/health", check_s_max=60)
         self.serve()
@@ -177,7 +177,7 @@ class Reporting(ReportingCase):
         self.assertEqual(self.lines_in(5.75), ["not registered yet: no node has answered yet."])
 
     def test_a_port_that_is_bound_elsewhere(self) -> None:
-        """The address at which the port can be reached is said."""
+        """The log names the address at which the port can be reached."""
         self.port.bound = ["127.0.0.1", "::1"]
         self.run_it()
         (line,) = self.lines_in(7)
@@ -186,7 +186,7 @@ class Reporting(ReportingCase):
         )
 
     def test_no_node_while_the_address_is_not_known(self) -> None:
-        """Each node is named, with the reason."""
+        """The log names each node with its reason."""
         for host in ALL:
             self.machines[host].kill()
         self.network.cut = {THREE}
@@ -204,7 +204,7 @@ class Reporting(ReportingCase):
         self.assertEqual(len(self.node(TWO).claims()), 1)
 
     def test_no_node_when_it_serves(self) -> None:
-        """The same where the address was given."""
+        """The log also names each node with its reason if the host is given."""
         for host in (ONE, TWO, THREE):
             self.machines[host].kill()
         self.run_it()
@@ -218,7 +218,7 @@ class Reporting(ReportingCase):
         self.assertTrue(self.listed(TWO))
 
     def test_a_node_that_refuses_it(self) -> None:
-        """It is never registered, and that is repeated like any other reason."""
+        """A refused instance is never registered, and the reason is repeated like any other."""
         self.run_it(ttl_s=2)
         self.serve()
         line = "not registered yet: 10.0.0.1:1729 refuses the registration: ttl: must be 4 to 3600 seconds."
@@ -226,14 +226,14 @@ class Reporting(ReportingCase):
         self.assertEqual(self.lines_in(65), [line])
 
     def test_what_a_node_says_of_it(self) -> None:
-        """Its text is passed on as it is."""
+        """The text of the node is logged unchanged."""
         self.run_it(app="..")
         self.serve()
         (line,) = self.lines_in(8)
         self.assertTrue(line.endswith("and neither . nor ..."), line)
 
     def test_when_it_was_deregistered_for_its_health(self) -> None:
-        """That is said when it happens, and repeated; it is registered again without a line about reasons."""
+        """The deregistration is logged and repeated; the new registration is one line."""
         self.run_it(check_path="/health", check_apart_s=1, fall=3)
         self.serve()
         self.network.pass_time(1)
@@ -247,14 +247,14 @@ class Reporting(ReportingCase):
         self.assertTrue(self.listed())
 
     def test_when_it_ends(self) -> None:
-        """Nothing is said of what was to be registered once the command is told to end."""
+        """Nothing is logged about the missing registration after a signal."""
         self.run_it()
         self.runner.handle_signal(signal.SIGTERM)
         self.assertEqual(self.lines_in(10), [])
 
 
 class Ends(ReportingCase):
-    """What nobody expects of the end of a command is said, in a line."""
+    """An unexpected end of the command is logged in one line."""
 
     def end(self, status: int, by: int | None = None) -> list[str]:
         self.lines.clear()
@@ -266,7 +266,7 @@ class Ends(ReportingCase):
         return [line for line in self.lines if "command" in line]
 
     def test_without_a_registration(self) -> None:
-        """The reason is said, with what ended the command and when."""
+        """The log has the reason, the kind of end, and the time after the start."""
         for end, how in (((0,), "ended"), ((3,), "ended with status 3"), ((137, 9), "was ended by signal 9 (SIGKILL)")):
             self.run_it()
             self.network.pass_time(3)
@@ -279,7 +279,7 @@ class Ends(ReportingCase):
             self.assertIn(f"ended with status 3 {after} and was never registered", line)
 
     def test_without_a_node(self) -> None:
-        """The reason may be there."""
+        """The log has the reason why no node answered."""
         self.network.cut = {*ALL}
         self.serve()
         self.run_it()
@@ -288,7 +288,7 @@ class Ends(ReportingCase):
         self.assertIn("after 30 s and was never registered: no node answers: 10.0.0.1:1729 does not answer", line)
 
     def test_another_port(self) -> None:
-        """The one at which the command listens is said, here and while it runs."""
+        """The log names the port at which the command listens, while it runs and at its end."""
         self.port.others = [24024]
         self.run_it()
         reason = f"{HOST}:8080 refuses connections, but the command listens at 24024"
@@ -297,7 +297,7 @@ class Ends(ReportingCase):
         self.assertTrue(line.endswith(f"never registered: {reason}."), line)
 
     def test_one_that_was_registered(self) -> None:
-        """It may end as it likes; a signal is said."""
+        """The end of a registered command is not logged, except if a signal ended it."""
         self.serve()
         for end, lines in (((1,), []), ((137, 9), ["The command was ended by signal 9 (SIGKILL)."])):
             self.run_it()
@@ -306,7 +306,7 @@ class Ends(ReportingCase):
             self.assertEqual(self.end(*end), lines)
 
     def test_before_it_is_deregistered(self) -> None:
-        """A supervisor has sent the signal to both, and the time to drain was for nothing."""
+        """Another supervisor has also sent the signal to the command, so the wait for --drain had no effect."""
         systemd = "(under systemd, set KillMode=mixed)."
         self.serve()
         for drain_s, passed_s, lines in (
@@ -326,7 +326,7 @@ class Ends(ReportingCase):
             self.assertEqual(self.lines_of_end(), lines)
 
     def test_one_that_is_told_to_end(self) -> None:
-        """That it was never registered does not matter then."""
+        """After a signal, it is not logged that the command was never registered."""
         self.run_it(drain_s=3)
         self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(1)

@@ -1,4 +1,4 @@
-"""How a command and its registration end, on a network in memory."""
+"""The end of a command and of its registration, on a network in memory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.run.cases import ID, RunnerCase
 
 
 class Faults(RunnerCase):
-    """Errors that nobody expected, which are logged."""
+    """Unexpected errors are logged."""
 
     def test_of_a_check(self) -> None:
-        """It is done again."""
+        """The check is repeated."""
         self.run_it(check_path="/\udcff", check_apart_s=1)
         self.serve()
         self.network.pass_time(2)
@@ -21,7 +21,7 @@ class Faults(RunnerCase):
         self.assertFalse(self.listed())
 
     def test_of_the_deregistration(self) -> None:
-        """The command gets its signal all the same, and its exit status is returned."""
+        """The command still gets the signal, and its exit status is returned."""
         self.run_it()
         self.serve()
         self.network.pass_time(1)
@@ -39,7 +39,7 @@ class Faults(RunnerCase):
 
 
 class Ending(RunnerCase):
-    """By a signal."""
+    """The command is ended by a signal."""
 
     def begin(self, **plan: Any) -> None:
         self.run_it(**plan)
@@ -48,7 +48,7 @@ class Ending(RunnerCase):
         assert self.listed()
 
     def test_the_registry_is_told_first(self) -> None:
-        """All nodes have it before the command gets the signal."""
+        """All nodes have removed the instance before the command gets the signal."""
         self.begin()
         self.runner.handle_signal(signal.SIGTERM)
         self.assertEqual(self.command.signals, [])
@@ -63,7 +63,7 @@ class Ending(RunnerCase):
         self.assertEqual(self.successResultOf(self.done), 0)
 
     def test_what_is_under_way_may_end(self) -> None:
-        """For as long as was said."""
+        """The command continues for `drain_s`."""
         self.begin(drain_s=3)
         self.runner.handle_signal(signal.SIGINT)
         self.network.pass_time(2.5)
@@ -72,7 +72,7 @@ class Ending(RunnerCase):
         self.assertEqual(self.command.signals, [signal.SIGINT])
 
     def test_a_node_that_hangs(self) -> None:
-        """It is waited for as long as was said, and no longer."""
+        """The supervisor waits for the nodes for at most `wait_s`."""
         self.begin(wait_s=1)
         self.network.cut = {TWO}
         self.runner.handle_signal(signal.SIGTERM)
@@ -82,7 +82,7 @@ class Ending(RunnerCase):
         self.assertEqual(self.command.signals, [signal.SIGTERM])
 
     def test_the_node_that_it_speaks_with_hangs(self) -> None:
-        """Another one is told before the command gets the signal."""
+        """Another node deregisters the instance before the command gets the signal."""
         self.begin(wait_s=2, ttl_s=60)
         self.network.cut = {ONE}
         self.runner.handle_signal(signal.SIGTERM)
@@ -93,7 +93,7 @@ class Ending(RunnerCase):
         self.assertEqual((self.listed(), self.command.signals), (False, [signal.SIGTERM]))
 
     def test_somebody_in_a_hurry_while_the_node_hangs(self) -> None:
-        """Another one is told when the command has ended."""
+        """Another node deregisters the instance after the command has ended."""
         self.begin(ttl_s=60)
         self.network.cut = {ONE}
         for _ in range(2):
@@ -105,7 +105,7 @@ class Ending(RunnerCase):
         self.assertEqual((self.listed(), self.successResultOf(self.done)), (False, 0))
 
     def test_while_it_is_deregistered_for_its_health(self) -> None:
-        """The command does not get the signal before that is done."""
+        """The command does not get the signal before the deregistration is complete."""
         self.begin(ttl_s=60, check_path="/health", check_apart_s=1, fall=1, wait_s=1)
         self.network.cut = {ONE}
         self.page.code = 500
@@ -117,7 +117,7 @@ class Ending(RunnerCase):
         self.assertEqual((self.listed(), self.command.signals), (False, [signal.SIGTERM]))
 
     def test_a_registry_that_hangs(self) -> None:
-        """The command gets its signal all the same."""
+        """The command still gets the signal."""
         self.begin(wait_s=1)
         self.network.cut = {*ALL}
         self.runner.handle_signal(signal.SIGTERM)
@@ -128,7 +128,7 @@ class Ending(RunnerCase):
         self.assertEqual(self.successResultOf(self.done), 1)
 
     def test_said_twice(self) -> None:
-        """A second signal ends all waiting, and the command gets the last signal that came."""
+        """A second signal ends all waits, and the command gets the last signal."""
         self.begin(drain_s=60)
         self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(1)
@@ -139,7 +139,7 @@ class Ending(RunnerCase):
         self.assertEqual(self.command.signals, [signal.SIGINT, signal.SIGTERM])
 
     def test_before_it_served(self) -> None:
-        """There is nothing to wait for, and it is not registered any more."""
+        """There is nothing to wait for, and the instance is not registered any more."""
         self.run_it(drain_s=60)
         self.runner.handle_signal(signal.SIGTERM)
         self.network.settle()
@@ -149,7 +149,7 @@ class Ending(RunnerCase):
         self.assertFalse(self.listed())
 
     def test_one_that_does_not_end(self) -> None:
-        """It is killed if that was said."""
+        """With `kill_s`, a command that does not end is killed."""
         self.begin(kill_s=2)
         self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(1.5)
@@ -159,14 +159,14 @@ class Ending(RunnerCase):
         self.assertEqual(self.command.signals, [signal.SIGTERM, signal.SIGTERM, signal.SIGKILL])
 
     def test_one_that_takes_its_time(self) -> None:
-        """It is not killed if nothing was said."""
+        """Without `kill_s`, a command is not killed."""
         self.begin()
         self.runner.handle_signal(signal.SIGTERM)
         self.network.pass_time(100)
         self.assertEqual(self.command.signals, [signal.SIGTERM])
 
     def test_other_signals(self) -> None:
-        """They are passed on at once, and change nothing."""
+        """Other signals are passed on at once, and change nothing."""
         self.begin()
         self.runner.handle_signal(signal.SIGHUP)
         self.runner.handle_signal(signal.SIGUSR1)
@@ -174,10 +174,10 @@ class Ending(RunnerCase):
 
 
 class ItsOwnEnd(RunnerCase):
-    """By itself."""
+    """The command ends by itself."""
 
     def test_the_registry_is_told(self) -> None:
-        """And its status is returned."""
+        """The instance is deregistered, and the status of the command is returned."""
         self.run_it()
         self.serve()
         self.network.pass_time(1)
@@ -186,14 +186,14 @@ class ItsOwnEnd(RunnerCase):
         self.assertEqual((self.listed(), self.successResultOf(self.done)), (False, 7))
 
     def test_before_it_served(self) -> None:
-        """There is nobody to be told."""
+        """Nothing has to be deregistered."""
         self.run_it()
         self.command.end(137)
         self.network.settle()
         self.assertEqual(self.successResultOf(self.done), 137)
 
     def test_while_the_registry_is_away(self) -> None:
-        """It is tried for some seconds."""
+        """The deregistration is tried for some seconds."""
         self.run_it()
         self.serve()
         self.network.pass_time(1)
@@ -203,7 +203,7 @@ class ItsOwnEnd(RunnerCase):
         self.assertEqual(self.successResultOf(self.done), 3)
 
     def test_in_the_middle_of_its_deregistration_while_a_node_hangs(self) -> None:
-        """Another one is told."""
+        """Another node deregisters the instance."""
         self.run_it(ttl_s=60)
         self.serve()
         self.network.pass_time(1)
@@ -214,7 +214,7 @@ class ItsOwnEnd(RunnerCase):
         self.assertEqual((self.listed(), self.successResultOf(self.done)), (False, 0))
 
     def test_in_the_middle_of_its_deregistration(self) -> None:
-        """Nothing is signalled any more."""
+        """The command gets no signal any more."""
         self.run_it(drain_s=60)
         self.serve()
         self.network.pass_time(1)
