@@ -108,22 +108,22 @@ class Instance(Process):
         answer = await node.call("POST", self.path, {"ttl": 600, **fields})
         assert answer.status == 200, answer
 
-    async def say(self, path: str) -> None:
+    async def set_health(self, path: str) -> None:
         """`/ill` or `/well`."""
         response = await treq.post(f"http://127.0.0.1:{self.port}{path}", persistent=False, timeout=PATIENCE_S)
         await response.content()
 
-    async def last_asked_s(self) -> float:
+    async def last_request_s(self) -> float:
         """Return the time of the last request, by the monotonic clock."""
-        last: float = (await self._seen())["last"]
+        last: float = (await self._observations())["last"]
         return last
 
     async def checked_host(self) -> str | None:
         """Return the host that the last health check asked for; None before the first."""
-        host: str | None = (await self._seen())["checked_host"]
+        host: str | None = (await self._observations())["checked_host"]
         return host
 
-    async def _seen(self) -> dict[str, Any]:
+    async def _observations(self) -> dict[str, Any]:
         response = await treq.get(f"http://127.0.0.1:{self.port}/seen", persistent=False, timeout=PATIENCE_S)
         seen: dict[str, Any] = json.loads(await response.content())
         return seen
@@ -192,7 +192,7 @@ class Driver(Process):
         """Wait until a condition holds for its status."""
         status: dict[str, Any] = {}
 
-        async def is_so() -> bool:
+        async def is_met() -> bool:
             nonlocal status
             assert self.process is not None
             assert self.process.poll() is None, f"{self.name} ended: {self.output}"
@@ -200,7 +200,7 @@ class Driver(Process):
                 status = await self.status()
             return bool(status and true(status))
 
-        await until(f"{self.name} is {what}", is_so, within_s, lambda: f"{status} {self.output}")
+        await until(f"{self.name} is {what}", is_met, within_s, lambda: f"{status} {self.output}")
         return status
 
     def ask(self, command: str, suffix: str = "") -> str:

@@ -165,7 +165,7 @@ class Hostile:
     def __init__(self) -> None:
         self.bad: int | None = None
         self.answer = Answer(b"")
-        self.asked: list[int] = []
+        self.requested_routes: list[int] = []
         self.change: dict[str, Json] = {}
         #: The lines that watchers get, and the number of watchers.
         self.events = Answer(b"")
@@ -188,7 +188,7 @@ class Hostile:
     def begin_anew(self, bad: int | None, answer: Answer) -> None:
         """Give this answer on this route from now on, and forget earlier requests."""
         self.bad, self.answer = bad, answer
-        self.asked.clear()
+        self.requested_routes.clear()
         self.change.clear()
         self.watched = 0
 
@@ -220,7 +220,7 @@ class Hostile:
             connection.sendall(answer.begin())
             self._go_on(connection, answer)
         number, json_ = good(method, path)
-        self.asked.append(number)
+        self.requested_routes.append(number)
         if method == "PUT" and json_ is BACKEND:
             self.change |= {key: value for key, value in json.loads(body).items() if key != "min_members"}
         json_ = {**json_, **self.change} if json_ is BACKEND else json_

@@ -22,7 +22,7 @@ class Registry(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.startswith("/events") and "snapshot" in self.path:
-            self.tell()
+            self.send_event()
         elif self.path.startswith("/events"):
             self.answer({"events": [], "cursor": "c1"})
         else:
@@ -39,7 +39,7 @@ class Registry(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def tell(self) -> None:
+    def send_event(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")

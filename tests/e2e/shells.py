@@ -100,7 +100,7 @@ class Shell:
             timeout=PATIENCE_S,
         )
 
-    def shown(self, *arguments: str, columns: int = 120, **variables: str) -> str:
+    def output_of(self, *arguments: str, columns: int = 120, **variables: str) -> str:
         """Return everything that a command shows on a terminal."""
         child = self.terminal(*arguments, columns=columns, **variables)
         child.expect(pexpect.EOF)

@@ -360,17 +360,17 @@ async def test_watching_in_vain_says_so(cluster: Cluster, shell: Shell) -> None:
 @ensureDeferred
 async def test_tables_and_colours_are_for_terminals(shared: Cluster, shell: Shell) -> None:
     node = await empty(shared)
-    assert f"nothing is registered (asked 127.0.0.1:{node.api_port})" in shell.shown("ls", at(node))
+    assert f"nothing is registered (asked 127.0.0.1:{node.api_port})" in shell.output_of("ls", at(node))
     await registered(node, meta={"zone": "a"})
     plain = shell.done("ls", at(node))
     assert re.fullmatch(r"APP +VERSION .* META\nweb +1\.2\.0 .*\n", plain)
     assert ESCAPE not in plain
-    shown = shell.shown("ls", at(node))
+    shown = shell.output_of("ls", at(node))
     assert ESCAPE in shown
     assert f"1 at 127.0.0.1:{node.api_port}" in shown
-    assert f"{ESCAPE}32m" in shell.shown("status", at(node))
-    assert f"{ESCAPE}32m" not in shell.shown("status", at(node), NO_COLOR="1")
-    assert ESCAPE not in shell.shown("status", at(node), TERM="dumb")
+    assert f"{ESCAPE}32m" in shell.output_of("status", at(node))
+    assert f"{ESCAPE}32m" not in shell.output_of("status", at(node), NO_COLOR="1")
+    assert ESCAPE not in shell.output_of("status", at(node), TERM="dumb")
 
 
 @ensureDeferred
@@ -379,7 +379,7 @@ async def test_what_a_terminal_has_no_room_for_is_not_cut(shared: Cluster, shell
     node = await empty(shared)
     await registered(node, meta={"note": "x" * 40})
     for columns in (120, 95, 60, 30):
-        shown = re.sub(r"\x1b\[[0-9;]*m", "", shell.shown("ls", at(node), columns=columns))
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", shell.output_of("ls", at(node), columns=columns))
         assert re.search(r"^web  1\.2\.0    10\.0\.0\.5  8080  up +1 +60   \S+ s  n1 +\{", shown, re.MULTILINE), shown
         assert "x" * 40 in re.sub(r"\s+", "", shown)
         assert max(map(len, shown.splitlines())) <= columns or columns < 95

@@ -28,7 +28,7 @@ async def test_the_next_node_is_asked(cluster: Cluster, shell: Shell) -> None:
     both = f"127.0.0.1:{one.api_port},127.0.0.1:{two.api_port}"
     refused = f"127.0.0.1:{one.api_port} does not answer (connection refused); asked 127.0.0.1:{two.api_port}"
     for _ in range(2):
-        shown = shell.shown("ls", BENDER_NODES=both)
+        shown = shell.output_of("ls", BENDER_NODES=both)
         assert refused in shown
         assert f"(asked 127.0.0.1:{two.api_port})" in shown
     assert not (shell.home / "cache/bender/nodes.json").exists()
@@ -49,12 +49,12 @@ async def test_a_node_that_hangs_is_remembered(shared: Cluster, shell: Shell) ->
     with socket.create_server(("127.0.0.1", 0)) as hangs:
         hanging = f"127.0.0.1:{hangs.getsockname()[1]}"
         both = f"{hanging},127.0.0.1:{node.api_port}"
-        assert f"{hanging} has not answered yet; asked 127.0.0.1:{node.api_port}" in shell.shown(
+        assert f"{hanging} has not answered yet; asked 127.0.0.1:{node.api_port}" in shell.output_of(
             "ls", BENDER_NODES=both
         )
         remembered = json.loads((shell.home / "cache/bender/nodes.json").read_text())
         assert [*remembered] == [hanging]
-        shown = shell.shown("ls", BENDER_NODES=both)
+        shown = shell.output_of("ls", BENDER_NODES=both)
         assert "has not answered" not in shown
         assert f"(asked 127.0.0.1:{node.api_port})" in shown
 

@@ -52,7 +52,7 @@ async def test_fifty_registrars_through_rolling_restarts(cluster: Cluster) -> No
         per_second = (sum(client.requests for client in clients) - asked) / (time.monotonic() - began_at)
         print(f"\n{idle:.1f} requests a second; {per_second:.1f} with the restarts")  # noqa: T201
         for watcher in watchers:
-            gone = [seen for seen in watcher.seen if seen.event == "offline"]
+            gone = [seen for seen in watcher.events if seen.event == "offline"]
             assert (gone, watcher.broken) == ([], [])
             assert len(watcher.online) == REGISTRARS * REGISTRATIONS
     for registrar in registrars:
@@ -89,7 +89,7 @@ async def test_a_watch_over_twenty_kills(cluster: Cluster) -> None:
         await pause(4)
         await watch.aclose()
         await taking
-        seen = [(each.id, each.event, str(each.reason)) for each in watchers[0].seen]
+        seen = [(each.id, each.event, str(each.reason)) for each in watchers[0].events]
     assert churning.operations > 1000
     expected, found = by_id(seen), by_id(each for each in told if each[2] != "snapshot")
     differing = {id_: (expected[id_], found[id_]) for id_ in [*expected, *found] if found[id_] != expected[id_]}

@@ -21,7 +21,7 @@ async def test_of_writes_at_two_nodes_at_once_one_wins_everywhere(cluster: Clust
             path = f"/{kind}s/shared"
             assert (await nodes[0].call("PUT", path, first)).status == 201
             for watcher in watchers:
-                await watcher.until_said(f"{kind}/shared", "created", "configured")
+                await watcher.until_event(f"{kind}/shared", "created", "configured")
             for number in range(WRITES):
                 writes = [
                     Deferred.fromCoroutine(node.call("PUT", path, {"meta": {"by": f"{node.name}-{number}"}}))

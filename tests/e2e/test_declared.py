@@ -34,7 +34,7 @@ async def test_a_registry_in_a_file(shared: Cluster, shell: Shell, tmp_path: Pat
     text = shell.done("export", here)
     file.write_text(text)
     assert shell.done("export", here) == text
-    assert text in shell.shown("export", here)
+    assert text in shell.output_of("export", here)
     assert shell.done("check", str(file)) == f"{file} is valid: 1 backend, 1 frontend, 1 state.\n"
     assert shell.done("apply", "-f", str(file), here) == "Nothing to change: 3 objects as declared.\n"
 
@@ -130,24 +130,24 @@ async def test_all_nodes_are_stopped_under_traffic(
     file.write_text(before_it)
 
     async with traffic(port, clients=16) as asking:
-        await asking.until_asked(200)
+        await asking.until_sent(200)
         for node in nodes:
             node.kill(15)
         for node in nodes:
             await node.ended()
-        await asking.until_asked(100)
+        await asking.until_sent(100)
         for node in nodes:
             node.start()
         await _restored(nodes, shell, file)
         registered_before, registered_after = [old[1], new[0]], [drained, old[2], new[1]]
-        await asking.until_asked(100)
+        await asking.until_sent(100)
         for instance in registered_before + registered_after:
             await instance.register(nodes[2])
-        await asking.until_asked(100)
+        await asking.until_sent(100)
         for driver, servers in zip(drivers, before, strict=True):
             await driver.until("as before", lambda status: status["ready"] and not status["kept"])
             await until("its servers are as before", lambda: driver.servers("shop") == servers)  # noqa: B023 - at once
-        await asking.until_asked(300)
+        await asking.until_sent(300)
     assert await _exported(shell, nodes[2]) == before_it
     _report(asking, [await _served(driver) for driver in drivers])
     assert asking.failed == []
@@ -167,5 +167,5 @@ async def _restored(nodes: list[Node], shell: Shell, file: Path) -> None:
 
 
 def _report(asking: Traffic, served: list[int]) -> None:
-    print(f"{len(asking.asked)} requests, {len(asking.failed)} failed; the HAProxies had {served}")  # noqa: T201 - pytest -rP shows it
+    print(f"{len(asking.requests)} requests, {len(asking.failed)} failed; the HAProxies had {served}")  # noqa: T201 - pytest -rP shows it
     assert all(served), served

@@ -92,7 +92,7 @@ async def test_an_instance_that_ends_leaves_its_successor_registered(cluster: Cl
                 assert callers[0].call("DELETE", f"{path}?instance=new&reason=check-failed").status == 204
         for watcher in watchers:
             for id_ in (path.replace("registrations", "registration")[1:] for path in paths):
-                await watcher.until_said(id_, "offline", "check-failed")
+                await watcher.until_event(id_, "offline", "check-failed")
             assert not watcher.broken
 
 
@@ -107,7 +107,10 @@ async def _assert_gone(nodes: Sequence[Node], watchers: Sequence[Watcher], ids: 
     assert listed == [0] * len(nodes), f"of {len(ids)} that were deregistered the nodes list {listed}"
     for watcher in watchers:
         assert not watcher.broken
-        ends = {id_: [(seen.event, seen.reason) for seen in watcher.of(id_) if seen.event != "changed"] for id_ in ids}
+        ends = {
+            id_: [(seen.event, seen.reason) for seen in watcher.events_of(id_) if seen.event != "changed"]
+            for id_ in ids
+        }
         came_back = {id_: story for id_, story in ends.items() if story != GONE}
         assert not came_back, f"{watcher.node.name} said of {len(came_back)}: {came_back}"
 

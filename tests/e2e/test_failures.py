@@ -39,7 +39,7 @@ async def test_the_death_of_a_node_takes_nobody_offline_but_who_dies_with_it(clu
         nodes[0].kill()
         killed_at_s = time.monotonic()
         for watcher in watchers:
-            gone = await watcher.until_said(dies_too.id, "offline", "node-lost")
+            gone = await watcher.until_event(dies_too.id, "offline", "node-lost")
             late_s = gone.at_s - killed_at_s - HIDDEN_S
             assert -INTERVAL_S - busy.slack_s <= late_s <= INTERVAL_S + busy.slack_s
         await pause(2 * INTERVAL_S)
@@ -66,7 +66,7 @@ async def test_most_of_an_app_that_dies_with_a_node_is_suspect_first(cluster: Cl
         killed_at_s = time.monotonic()
         for watcher in watchers:
             for id_ in (renewed, removed, *lost):
-                suspected = await watcher.until_said(id_, "changed", "node-lost")
+                suspected = await watcher.until_event(id_, "changed", "node-lost")
                 assert suspected.body["suspect"] is True
                 late_s = suspected.at_s - killed_at_s - HIDDEN_S
                 assert -INTERVAL_S - busy.slack_s <= late_s <= INTERVAL_S + busy.slack_s
@@ -75,10 +75,10 @@ async def test_most_of_an_app_that_dies_with_a_node_is_suspect_first(cluster: Cl
         assert (await others[0].call("POST", paths[renewed], {"ttl": 600})).status == 200
         assert (await others[1].call("DELETE", paths[removed])).status == 204
         for watcher in watchers:
-            assert "suspect" not in (await watcher.until_said(renewed, "changed", "registered")).body
-            await watcher.until_said(removed, "offline", "deregistered")
+            assert "suspect" not in (await watcher.until_event(renewed, "changed", "registered")).body
+            await watcher.until_event(removed, "offline", "deregistered")
             for id_ in lost:
-                gone = await watcher.until_said(id_, "offline", "node-lost")
+                gone = await watcher.until_event(id_, "offline", "node-lost")
                 late_s = gone.at_s - killed_at_s - HIDDEN_S - guard_s
                 assert -INTERVAL_S - busy.slack_s <= late_s <= INTERVAL_S + busy.slack_s
             await watcher.until_lists({renewed, kept})
@@ -104,7 +104,7 @@ async def test_a_node_that_stands_still_misleads_nobody(cluster: Cluster) -> Non
         }
         for watcher in watchers:
             for id_, reason in reasons.items():
-                await watcher.until_said(id_, "offline", reason)
+                await watcher.until_event(id_, "offline", reason)
             assert watcher.online.keys() == clients.ids
             assert {seen.id for seen in watcher.offline} == reasons.keys()
             assert (len(watcher.offline), watcher.resets) == (len(reasons), 0)
@@ -122,7 +122,7 @@ async def stand_still(
     stopped, other, _ = nodes
     assert (await stopped.call("POST", f"/registrations/{name}/1.0/10.0.0.1/1")).status == 200
     for watcher in watchers:
-        await watcher.until_said(f"registration/{name}/1.0/10.0.0.1/1", "online")
+        await watcher.until_event(f"registration/{name}/1.0/10.0.0.1/1", "online")
     stopped.kill(signal.SIGSTOP)
     asked = [
         ("PUT", clients.instances[0].path),
@@ -137,7 +137,7 @@ async def stand_still(
     assert [(await answer).status for answer in answers] == [200, 404, 200, 404]
     # Another node may stop next: it cannot report as expired what it never listed.
     for watcher in watchers:
-        await watcher.until_said(f"registration/{name}/1.0/10.0.0.1/2", "online")
+        await watcher.until_event(f"registration/{name}/1.0/10.0.0.1/2", "online")
 
 
 @pytest_twisted.ensureDeferred
@@ -191,19 +191,19 @@ async def test_who_was_deregistered_stays_gone_whoever_comes_back(cluster: Clust
         dead.kill()
         await dead.ended()
         assert (await present.call("DELETE", path)).status == 204
-        await watchers[0].until_said(id_, "offline", "deregistered")
+        await watchers[0].until_event(id_, "offline", "deregistered")
         dead.start()
         await dead.ready()
         assert (await dead.call("GET", "/registrations")).body == []
         still.kill(signal.SIGCONT)
         assert (await still.call("PUT", path)).status == 404
-        await watchers[1].until_said(id_, "offline", "deregistered")
+        await watchers[1].until_event(id_, "offline", "deregistered")
         await agreed(nodes)  # until then a node may bring it back
         await pause(2 * INTERVAL_S)
         for node, watcher in zip(nodes, watchers, strict=True):
             await watcher.until_lists(set())
             assert (await node.call("GET", "/registrations")).body == []
-            assert [seen.event for seen in watcher.of(id_)] == ["online", "offline"]
+            assert [seen.event for seen in watcher.events_of(id_)] == ["online", "offline"]
 
 
 @pytest_twisted.ensureDeferred

@@ -63,14 +63,14 @@ async def test_no_request_after_the_answer(cluster: Cluster, place: Place) -> No
         for i in range(20):
             node = nodes[i % 2]
             instance = serving.pop(0)
-            await asking.until_asked(30)
+            await asking.until_sent(30)
             began = time.monotonic()
             answer = await node.call("DELETE", f"{instance.path}?wait=5")
             answered = time.monotonic()
             assert (answer.status, answer.body["missing"]) == (200, [])
             took.append(answered - began)
-            await asking.until_asked(30)
-            late.append(await instance.last_asked_s() - answered)
+            await asking.until_sent(30)
+            late.append(await instance.last_request_s() - answered)
             instance.end()
             serving.append(await place.instance(node))
     assert [each for each in late if each > 0] == []
@@ -88,14 +88,14 @@ async def test_a_switch_and_back(cluster: Cluster, place: Place) -> None:
     driver = await driven(place, [node])
     async with traffic(port) as asking:
         for version in ("2", "1"):
-            await asking.until_asked(100)
+            await asking.until_sent(100)
             if version == "2":
                 await put(node, "/backends/shop", version="2")
             else:
                 assert (await node.call("POST", "/backends/shop/rollback")).status == 200
             await pause(TOLD_S)
             switched = time.monotonic()
-            await asking.until_asked(100)
+            await asking.until_sent(100)
             assert set(versions(asking.answers(switched))) == {version}
     assert asking.failed == []
     assert (await driver.status())["haproxy"]["reloads"] == 0
@@ -110,13 +110,13 @@ async def test_a_canary(cluster: Cluster, place: Place) -> None:
     port = await shop(place, node, canary={"version": "2", "percent": 20})
     await driven(place, [node])
     async with traffic(port, apart_s=0) as asking:
-        await asking.until_asked(MANY)
+        await asking.until_sent(MANY)
         counted = versions(asking.answers())
         assert 17 <= 100 * counted["2"] / counted.total() <= 23
         await put(node, "/backends/shop", canary=None)
         await pause(TOLD_S)
         ended = time.monotonic()
-        await asking.until_asked(200)
+        await asking.until_sent(200)
         assert set(versions(asking.answers(ended))) == {"1"}
     assert asking.failed == []
 
@@ -166,7 +166,7 @@ async def test_an_operator_s_word(cluster: Cluster, place: Place) -> None:
             await pause(TOLD_S)
             assert driver.servers("shop")[name][0] == flag
             told = time.monotonic()
-            await asking.until_asked(50)
+            await asking.until_sent(50)
             assert set(asking.answers(told)) == {f"1/{other.name}"}
         assert (await node.call("DELETE", one.path)).status == 204
         await until("it is gone", lambda: name not in driver.servers("shop"))
@@ -175,7 +175,7 @@ async def test_an_operator_s_word(cluster: Cluster, place: Place) -> None:
         assert (await node.call("DELETE", f"{one.path}/state")).status == 204
         await until("it serves", lambda: driver.servers("shop")[name][0] == 0)
         served = time.monotonic()
-        await asking.until_asked(50)
+        await asking.until_sent(50)
         assert set(asking.answers(served)) == {f"1/{one.name}", f"1/{other.name}"}
     assert asking.failed == []
     assert (await driver.status())["haproxy"]["reloads"] == 0
@@ -195,13 +195,13 @@ async def test_rules(cluster: Cluster, place: Place) -> None:
     expected = {("/", ""): "1", ("/none/a", ""): "503", ("/api/a", ""): "2", ("/", "X-Api: 1\r\n"): "1"}
     for (path, headers), answer in expected.items():
         async with traffic(port, clients=1, path=path, headers=headers) as asking:
-            await asking.until_asked(2)
-        got = {str(each.status) if each.failed else each.answer.partition("/")[0] for each in asking.asked}
+            await asking.until_sent(2)
+        got = {str(each.status) if each.failed else each.answer.partition("/")[0] for each in asking.requests}
         assert got == {answer}, (path, headers)
     await put(node, "/backends/none", app="web", version="1")
     await driver.until("with the new backend", lambda status: "none" in status["backends"])
     async with traffic(port, clients=1, path="/none") as asking:
-        await asking.until_asked(2)
+        await asking.until_sent(2)
     assert asking.failed == []
 
 
@@ -221,10 +221,10 @@ async def test_hostile_names(cluster: Cluster, place: Place) -> None:
     await put(node, "/frontends/zzz", backend="GLOBAL", bind=bind)
     driver = await driven(place, [node])
     async with traffic(port, retrying=True) as asking:
-        await asking.until_asked(20)
+        await asking.until_sent(20)
         assert (await node.call("DELETE", f"/backends/{'x' * 255}")).status == 204
         await driver.until("without it", lambda status: "x" * 255 not in status["backends"])
-        await asking.until_asked(20)
+        await asking.until_sent(20)
     assert asking.failed == []
     status = await driver.status()
     assert status["haproxy"]["refused"] is None
@@ -242,7 +242,7 @@ async def test_two_side_by_side(cluster: Cluster, place: Place) -> None:
     assert (answer.status, sorted(answer.body["consumers"])) == (200, ["edge-1", "edge-2"])
     assert [len(driver.servers("shop")) for driver in drivers] == [1, 1]
     async with traffic(port) as asking:
-        await asking.until_asked(20)
+        await asking.until_sent(20)
     assert asking.failed == []
 
 
@@ -272,7 +272,7 @@ async def test_what_haproxy_finds_out(cluster: Cluster, place: Place) -> None:
     port = await shop(place, node, health={"path": "/health", "interval": 0.1})
     await driven(place, [node], report=True)
     async with traffic(port) as asking:
-        await asking.until_asked(100)
+        await asking.until_sent(100)
         one.end()
         await pause(3)
     (consumer,) = (await node.call("GET", "/consumers")).body
@@ -293,15 +293,15 @@ async def test_an_instance_that_is_ill(cluster: Cluster, place: Place) -> None:
     await until("it is told", lambda: len(driver.servers("shop")) == 2)
     await driver.until("up", lambda status: [each["status"] for each in servers(status)] == ["UP"] * 2)
     async with traffic(port) as asking:
-        await asking.until_asked(50)
+        await asking.until_sent(50)
         assert f"1/{ill.name}" in asking.answers()
-        await ill.say("/ill")
+        await ill.set_health("/ill")
         await driver.until("down", lambda status: "DOWN" in {each["status"] for each in servers(status)})
         known = time.monotonic()
-        await asking.until_asked(50)
+        await asking.until_sent(50)
         assert f"1/{ill.name}" not in asking.answers(known)
         assert asking.failing_s(known) == 0
-        await ill.say("/well")
+        await ill.set_health("/well")
         await driver.until("up", lambda status: {each["status"] for each in servers(status)} == {"UP"})
 
 

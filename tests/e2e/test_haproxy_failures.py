@@ -37,10 +37,10 @@ async def test_haproxy_is_killed(cluster: Cluster, place: Place) -> None:
         await place.instance(node)
         await until("it is told", lambda: len(driver.servers("shop")) == 3 + i)  # noqa: B023 - called at once
         async with traffic(port) as asking:
-            await asking.until_asked(50)
+            await asking.until_sent(50)
             killed = time.monotonic()
             os.kill(driver.pids()[i], signal.SIGKILL)
-            await asking.until_asked(200)
+            await asking.until_sent(200)
         assert asking.failing_s(killed) < BACK_S
         assert len(asking.answers(killed)) == 3 + i
         assert len(driver.servers("shop")) == 3 + i
@@ -61,12 +61,12 @@ async def test_the_driver_is_killed(cluster: Cluster, place: Place) -> None:
         await driver.ended()
         assert (await node.call("DELETE", serving[0].path)).status == 204
         new = await place.instance(node)
-        await asking.until_asked(50)
+        await asking.until_sent(50)
         driver.start()
         await driver.ready()
         await pause(0.2)
         again = time.monotonic()
-        await asking.until_asked(100)
+        await asking.until_sent(100)
     assert asking.failed == []
     assert set(asking.answers(again)) == {f"1/{serving[1].name}", f"1/{new.name}"}
     assert driver.pids() == pids
@@ -124,7 +124,7 @@ async def test_all_nodes_are_killed(cluster: Cluster, place: Place) -> None:
         driver.start()
         status = await driver.until("following", lambda status: status["held"])
         assert (await driver.call("/ready")).status == 503
-        await asking.until_asked(100)
+        await asking.until_sent(100)
         assert set(driver.servers("shop")) == names
         for instance in serving:
             await instance.register(nodes[0])
@@ -132,7 +132,7 @@ async def test_all_nodes_are_killed(cluster: Cluster, place: Place) -> None:
         assert (await nodes[0].call("PUT", "/backends/shop", {"app": "web", "version": "1"})).status == 201
         assert (await nodes[0].call("PUT", "/frontends/www", bind)).status == 201
         await driver.ready()
-        await asking.until_asked(100)
+        await asking.until_sent(100)
     assert asking.failed == []
     assert (await driver.status())["haproxy"]["starts"] == 0
 
@@ -148,11 +148,11 @@ async def test_an_instance_is_killed(cluster: Cluster, place: Place) -> None:
     await dying.register(node, ttl=1)
     await until("it serves", lambda: len(driver.servers("shop")) == 3)
     async with traffic(port) as asking:
-        await asking.until_asked(50)
+        await asking.until_sent(50)
         dying.signal()
         await dying.ended()
         await until("it is gone", lambda: len(driver.servers("shop")) == 2)
-        await asking.until_asked(50)
+        await asking.until_sent(50)
     assert asking.failed == []
 
 
@@ -215,7 +215,7 @@ async def test_what_haproxy_refuses(cluster: Cluster, place: Place, shell: Shell
     assert (await node.call("DELETE", "/backends/bad")).status == 204
     await driver.until("well", lambda status: status["haproxy"]["refused"] is None)
     async with traffic(port) as asking:
-        await asking.until_asked(20)
+        await asking.until_sent(20)
     assert set(versions(asking.answers())) == {"1"}
     assert asking.failed == []
 
@@ -251,7 +251,7 @@ async def test_another_template_after_sighup(cluster: Cluster, place: Place) -> 
         template.write_text("{% nonsense %}")
         driver.signal(signal.SIGHUP)
         await until("it is said", lambda: "Configuration not changed after SIGHUP" in driver.output)
-        await asking.until_asked(20)
+        await asking.until_sent(20)
     assert asking.failed == []
     assert "# another" in driver.file.read_text()
 
@@ -272,11 +272,11 @@ async def test_an_address_that_is_taken(cluster: Cluster, place: Place) -> None:
             assert status["problems"] == {
                 "frontend/taken": f"bind: cannot listen at 127.0.0.1:{taken}: another program listens there"
             }
-            await asking.until_asked(100)
+            await asking.until_sent(100)
         assert asking.failed == []
     await driver.until("listening", lambda status: "taken" in status["frontends"] and not status["problems"])
     async with traffic(taken) as asking:
-        await asking.until_asked(20)
+        await asking.until_sent(20)
     assert asking.failed == []
 
 
@@ -296,7 +296,7 @@ async def test_some_addresses_that_cannot_be_had(cluster: Cluster, place: Place)
             assert (await node.call("PUT", "/frontends/www", wanted)).status == 200
             status = await driver.until("refusing", lambda status: status["problems"])
             await driver.until("settled", lambda status: status["haproxy"]["settled"])
-            await asking.until_asked(100)
+            await asking.until_sent(100)
         assert asking.failed == []
         assert status["problems"] == {
             "frontend/www": f"frontend/www is served at {binds[0]} only, without its redirect to HTTPS: "
@@ -309,7 +309,7 @@ async def test_some_addresses_that_cannot_be_had(cluster: Cluster, place: Place)
     await driver.until("listening", lambda status: status["frontends"]["www"]["binds"] == binds[:2])
     await driver.until("settled", lambda status: status["haproxy"]["settled"])
     async with traffic(taken) as asking:
-        await asking.until_asked(20)
+        await asking.until_sent(20)
     assert asking.failed == []
 
 
@@ -323,12 +323,12 @@ async def test_an_address_that_is_taken_from_the_beginning(cluster: Cluster, pla
     assert (await node.call("PUT", "/frontends/taken", wanted)).status == 201
     driver = await driven(place, [node])
     async with traffic(port) as asking:
-        await asking.until_asked(20)
+        await asking.until_sent(20)
         driver.signal()
         await driver.ended()
         driver.start()
         await driver.ready()
-        await asking.until_asked(500)
+        await asking.until_sent(500)
     assert asking.failed == []
     status = await driver.status()
     assert (status["haproxy"]["reloads"], [*status["problems"]]) == (0, ["frontend/taken"])
@@ -362,7 +362,7 @@ async def test_what_haproxy_cannot_begin_with(cluster: Cluster, place: Place) ->
     await driver.until("refusing", lambda status: status["haproxy"]["refused"])
     assert "listen other" not in driver.file.read_text()
     async with traffic(port) as asking:
-        await asking.until_asked(20)
+        await asking.until_sent(20)
     assert asking.failed == []
 
 
@@ -377,12 +377,12 @@ async def test_haproxy_that_others_run(cluster: Cluster, place: Place) -> None:
     reload = f"if [ -e {pidfile} ] && kill -USR2 $(cat {pidfile}); then :; else {start}; fi"
     driver = await driven(place, [node], run=None, reload=reload, check=haproxy())
     async with traffic(port, retrying=True) as asking:
-        await asking.until_asked(20)
+        await asking.until_sent(20)
         assert (await node.call("PUT", "/backends/more", {"app": "web", "version": "1"})).status == 201
         await driver.until(
             "reloaded", lambda status: "more" in status["backends"] and status["haproxy"]["reloads"] == 1
         )
-        await asking.until_asked(20)
+        await asking.until_sent(20)
     assert asking.failed == []
     for pid in driver.pids():
         os.kill(pid, signal.SIGKILL)

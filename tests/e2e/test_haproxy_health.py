@@ -14,7 +14,7 @@ import pytest_twisted
 from bender.haproxy import core
 from tests.e2e.balancing import NODES, Driver, Instance, Place, driven, haproxy, instances, shop
 from tests.e2e.nodes import Cluster, Node, pause, until
-from tests.e2e.traffic import Asked, Traffic, traffic
+from tests.e2e.traffic import SentRequest, Traffic, traffic
 
 pytestmark = pytest.mark.outside
 
@@ -48,12 +48,12 @@ async def one_is_ill(place: Place, node: Node, **options: Any) -> tuple[Driver, 
     _, ill = await instances(place, node, 2, "1")
     port = await shop(place, node, health=HEALTH)
     driver = await driven(place, [node], **options)
-    await ill.say("/ill")
+    await ill.set_health("/ill")
     await until_down(driver, ill)
     return driver, ill, port
 
 
-def wrong(asking: Traffic, since: float = 0.0) -> list[Asked]:
+def wrong(asking: Traffic, since: float = 0.0) -> list[SentRequest]:
     """Return the requests that an instance answered with an error, where none should be sent."""
     return [asked for asked in asking.since(since) if asked.status not in (None, 200)]
 
@@ -72,13 +72,13 @@ async def test_a_reload(cluster: Cluster, place: Place) -> None:
     (node,) = await cluster(1, **NODES)
     driver, ill, port = await one_is_ill(place, node)
     async with traffic(port, retrying=True) as asking:
-        await asking.until_asked(50)
+        await asking.until_sent(50)
         await another_frontend(place, node, driver)
         await pause(3 * INTERVAL_S)
         assert asking.failed == []
-        await ill.say("/well")
+        await ill.set_health("/well")
         await until("it is up", lambda: statuses(driver)[str(ill.port)] == "UP")
-        await asking.until_asked(50)
+        await asking.until_sent(50)
         assert asking.failed == []
 
 
@@ -90,7 +90,7 @@ async def test_a_reload_right_after_a_server_went_down(cluster: Cluster, place: 
     port = await shop(place, node, health={**HEALTH, "interval": 0.2})
     driver = await driven(place, [node])
     for i in range(3):
-        await ill.say("/ill")
+        await ill.set_health("/ill")
         await until_down(driver, ill, known=False)
         async with traffic(port, retrying=True) as asking:
             body = {"backend": "shop", "bind": f"127.0.0.1:{place.ports.take()}"}
@@ -98,7 +98,7 @@ async def test_a_reload_right_after_a_server_went_down(cluster: Cluster, place: 
             await driver.until("reloaded", lambda status: status["haproxy"]["reloads"] == i + 1)  # noqa: B023 - now
             await pause(0.5)
         assert asking.failed == []
-        await ill.say("/well")
+        await ill.set_health("/well")
         await until("it is up", lambda: statuses(driver)[str(ill.port)] == "UP")
 
 
@@ -131,7 +131,7 @@ async def test_haproxy_is_killed(cluster: Cluster, place: Place) -> None:
     driver, _, port = await one_is_ill(place, node)
     for i in range(2):
         async with traffic(port) as asking:
-            await asking.until_asked(50)
+            await asking.until_sent(50)
             since = time.monotonic()
             os.kill(driver.pids()[i], signal.SIGKILL)
             await pause(3 * INTERVAL_S)
@@ -186,15 +186,15 @@ async def test_new_servers(cluster: Cluster, place: Place) -> None:
     port = await shop(place, node, health=HEALTH)
     driver = await driven(place, [node])
     ill, well = await place.instance(None), await place.instance(None)
-    await ill.say("/ill")
+    await ill.set_health("/ill")
     async with traffic(port) as asking:
-        await asking.until_asked(50)
+        await asking.until_sent(50)
         since = time.monotonic()
         for instance in (ill, well):
             await instance.register(node)
         await until("it is up", lambda: statuses(driver).get(str(well.port)) == "UP")
         up_s = time.monotonic() - since
-        await asking.until_asked(50)
+        await asking.until_sent(50)
         assert asking.failed == []
         assert f"1/{well.name}" in asking.answers(since)
         assert up_s < UP_S
@@ -212,9 +212,9 @@ async def test_new_servers_that_come_with_a_reload(cluster: Cluster, place: Plac
     port = await shop(place, node, health=HEALTH)
     driver = await driven(place, [node])
     ill = await place.instance(None)
-    await ill.say("/ill")
+    await ill.set_health("/ill")
     async with traffic(port) as asking:
-        await asking.until_asked(50)
+        await asking.until_sent(50)
         for _ in range(2):
             since = time.monotonic()
             driver.signal(signal.SIGSTOP)
@@ -249,7 +249,7 @@ async def test_servers_that_are_all_there_is(cluster: Cluster, place: Place) -> 
         await instances(place, node, 2, "2")
         assert (await node.call("PUT", "/backends/shop", {"version": "2"})).status == 200
         await until("both are there", lambda: len(driver.servers("shop")) == 2)
-        await asking.until_asked(50)
+        await asking.until_sent(50)
         assert (await node.call("PUT", "/backends/shop", {"version": "1"})).status == 200
         await until("it is back", lambda: len(driver.servers("shop")) == 1)
         await pause(UP_S)
@@ -258,7 +258,7 @@ async def test_servers_that_are_all_there_is(cluster: Cluster, place: Place) -> 
         assert statuses(driver)[str(other.port)].startswith("DOWN")
         assert (await node.call("DELETE", first.path)).status == 204
         since = time.monotonic()
-        await asking.until_asked(100)
+        await asking.until_sent(100)
     assert asking.failed == []
     assert f"1/{other.name}" in asking.answers(since)
 
@@ -273,10 +273,10 @@ async def test_a_server_that_comes_out_of_maintenance(cluster: Cluster, place: P
     await until("they are checked", lambda: {*statuses(driver).values()} == {"UP"})
     assert (await node.call("PUT", f"{ill.path}/state", {"state": "maint"})).status == 200
     await until("it is out", lambda: statuses(driver)[str(ill.port)] == "MAINT")
-    await ill.say("/ill")
+    await ill.set_health("/ill")
     async with traffic(port) as asking:
         assert (await node.call("PUT", f"{ill.path}/state", {"state": "up"})).status == 200
         await until_down(driver, ill)
         assert asking.failed == []
-        await ill.say("/well")
+        await ill.set_health("/well")
         await until("it is up", lambda: statuses(driver)[str(ill.port)] == "UP")

@@ -120,7 +120,7 @@ async def test_an_order_in_place_of_a_value(place: Place, fields: dict[str, Any]
             # An existing server takes other commands.
             more.write(registered(serving.port, **fields).replace("online", "changed") + "\n")
         await pause(ENOUGH_S / 2)
-        await asking.until_asked(50)
+        await asking.until_sent(50)
     assert asking.failed == []
     assert driver.servers("shop") == before
     assert len((await driver.status())["problems"]) in (1, 2)
@@ -170,7 +170,7 @@ async def test_all_of_it_together(place: Place) -> None:
             more.writelines(f"{line.replace('online', 'changed')}\n" for line in (*misregistered(), *wrong))
             more.write(backend(f"z\n{lines[0]}") + "\n")
         await pause(ENOUGH_S)
-        await asking.until_asked(50)
+        await asking.until_sent(50)
     assert asking.failed == []
     assert not ran.exists()
     assert (driver.servers("shop"), len(before)) == (before, 1)
@@ -200,7 +200,7 @@ async def test_a_template_of_one_s_own(place: Place) -> None:
         template=str(template),
     )
     async with traffic(port) as asking:
-        await asking.until_asked(20)
+        await asking.until_sent(20)
     assert asking.failed == []
     await pause(ENOUGH_S)
     assert not ran.exists()

@@ -46,7 +46,7 @@ async def test_every_way_to_name_it(cluster: Cluster, place: Place) -> None:
         other.sendall(b"x")
         async with traffic(port) as asking:
             await pause(ENOUGH_S)
-            await asking.until_asked(50)
+            await asking.until_sent(50)
     assert asking.failed == []
     assert driver.servers("loop:tcp") == {}
     assert connections(driver) - before < 1000

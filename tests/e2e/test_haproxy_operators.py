@@ -58,7 +58,7 @@ async def test_the_only_node_is_started_again(cluster: Cluster, place: Place, st
     (node,) = await cluster(1, **NODES)
     driver, port, (well, other) = await out(place, node, state)
     async with traffic(port) as asking:
-        await asking.until_asked(50)
+        await asking.until_sent(50)
         await forget(node, [well, other])
         await driver.until("keeping it", lambda status: kept(other) in status["kept"])
         await pause(ASKED_S)

@@ -242,20 +242,20 @@ async def test_a_certificate_is_renewed(cluster: Cluster, place: Place) -> None:
         file = at.folder / "certificates/shop.pem"
         first = await served(at.tls_port)
         async with traffic(at.tls_port, retrying=True, trusting=trusting(at.authority)) as asking:
-            await asking.until_asked(20)
+            await asking.until_sent(20)
             second = certificate(at.authority, file)
             assert second != first
             await until_served(at.tls_port, second)
-            await asking.until_asked(20)
+            await asking.until_sent(20)
 
             file.write_text("-----BEGIN CERTIFICATE-----\nnot really")
             await at.driver.until("told", lambda status: "certificates/shop.pem" in status["problems"])
-            await asking.until_asked(20)
+            await asking.until_sent(20)
             assert await served(at.tls_port) == second
             third = certificate(at.authority, file)
             await until_served(at.tls_port, third)
             await at.driver.until("well", lambda status: status["problems"] == {})
-            await asking.until_asked(20)
+            await asking.until_sent(20)
         assert asking.failed == []
 
 

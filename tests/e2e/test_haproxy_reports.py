@@ -88,10 +88,10 @@ async def test_a_full_disk(cluster: Cluster, place: Place, shell: Shell) -> None
         assert (end.returncode, end.stderr) == (0, "")  # which takes no file
         driver.make_room()
         await driver.until("well", lambda status: status["ready"] and "new" in status["frontends"])
-        await asking.until_asked(50)
+        await asking.until_sent(50)
     assert asking.failed == []
     async with traffic(other) as asking:
-        await asking.until_asked(10)
+        await asking.until_sent(10)
     assert asking.failed == []
     lines = driver.output.splitlines()
     assert len([line for line in lines if "can be written again" in line]) == 1

@@ -67,12 +67,12 @@ async def test_servers_come_and_go_in_slots(place: Place) -> None:
             return await reconciler.reconcile([pool], {"shop": servers}, Findings())
 
     async def answers(asking: Any) -> set[str]:
-        since_s = asking.asked[-1].ended_at_s
-        await asking.until_asked(50)
+        since_s = asking.requests[-1].ended_at_s
+        await asking.until_sent(50)
         return {*asking.answers(since_s)}
 
     async with traffic(port) as asking:
-        await asking.until_asked(20)
+        await asking.until_sent(20)
         for servers in ([server(first), server(second)], [server(second, 7)], [server(first)], [server(second)]):
             await _until_left(reconcile, servers)
             await pause(1)  # a new server waits for its checks

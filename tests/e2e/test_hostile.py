@@ -65,7 +65,7 @@ def routes(hostile: Hostile, bender: Commands, command: Sequence[str]) -> list[i
         hostile.begin_anew(None, Answer(b""))
         end = bender(*command)
         assert (end.status, "Traceback" in end.stderr) == (0, False), (command, end)
-        ROUTES[*command,] = [*dict.fromkeys(hostile.asked)]
+        ROUTES[*command,] = [*dict.fromkeys(hostile.requested_routes)]
     return ROUTES[*command,]
 
 
@@ -241,7 +241,7 @@ def test_nothing_reaches_a_terminal(hostile: Hostile, bender: Commands, shell: S
     """With colours, it is an escape, too."""
     for route in routes(hostile, bender, command):
         hostile.begin_anew(route, Answer(json.dumps(evil(GOOD[route][3]), ensure_ascii=False).encode()))
-        shown = COLOURS.sub("", shell.shown(*command, f"--node={hostile.address}"))
+        shown = COLOURS.sub("", shell.output_of(*command, f"--node={hostile.address}"))
         assert not UNFIT.search(shown), repr(shown)
 
 
@@ -250,7 +250,7 @@ def test_a_title_and_a_bar(hostile: Hostile, shell: Shell) -> None:
     """Text that is redrawn in place also contains names."""
     backend = {**GOOD[15][3], "version": EVIL.replace("/", "")}
     hostile.begin_anew(15, Answer(json.dumps(backend).encode()))
-    shown = shell.shown("deploy", "shop", "2", "--steps=50,100", "--every=1", f"--node={hostile.address}")
+    shown = shell.output_of("deploy", "shop", "2", "--steps=50,100", "--every=1", f"--node={hostile.address}")
     assert "\x1b]0;" not in shown
     assert "\x9b" not in shown
     assert "\\x1b]0;title" in shown
@@ -370,7 +370,7 @@ async def test_a_command_whose_registry_is_no_node(run: Run, hostile: Hostile) -
     await run.served()
     for answer in (Answer(b"[[]]"), Answer(json.dumps({"code": "X", "message": EVIL}).encode(), 400)):
         hostile.begin_anew(8, answer)
-        await until("it is asked", lambda: hostile.asked.count(8) >= 1)
+        await until("it is asked", lambda: hostile.requested_routes.count(8) >= 1)
         await pause(0.5)
     run.signal(15)
     assert await run.ended() == 0

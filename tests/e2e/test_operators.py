@@ -40,11 +40,11 @@ async def test_a_word_outlives_the_instance_and_all_nodes_but_one(cluster: Clust
     async with watching(nodes) as watchers:
         await nodes[0].call("POST", "/registrations", WEB)
         for watcher in watchers:
-            await watcher.until_said(ID, "online", "registered")
+            await watcher.until_event(ID, "online", "registered")
         said_at = time.monotonic()
         assert (await nodes[1].call("PUT", f"{PATH}/state", {"state": "drain", "for": lasts_s})).status == 200
         for watcher in watchers:
-            assert (await watcher.until_said(ID, "changed", "configured")).body["state"] == "drain"
+            assert (await watcher.until_event(ID, "changed", "configured")).body["state"] == "drain"
 
         assert (await nodes[2].call("DELETE", PATH)).status == 204
         assert (await nodes[2].call("POST", "/registrations", WEB)).body["state"] == "drain"

@@ -101,7 +101,7 @@ async def test_it_keeps_an_instance_registered(cluster: Cluster, which: str) -> 
         assert await client("getRegistrations") == []
         timer = await client("startRegistering", options, 0.3 * TTL_S * 1000)
         for watcher in watchers:
-            await watcher.until_said(id_, "online", "registered")
+            await watcher.until_event(id_, "online", "registered")
         await pause(1.5 * TTL_S)
         nodes[2].kill()
         await pause(1.5 * TTL_S)
@@ -113,7 +113,7 @@ async def test_it_keeps_an_instance_registered(cluster: Cluster, which: str) -> 
             assert watcher.offline == []
         await client("stopRegistering", timer)
         for watcher in watchers:
-            await watcher.until_said(id_, "offline", within_s=2 * TTL_S)
+            await watcher.until_event(id_, "offline", within_s=2 * TTL_S)
         assert await client("getRegistrations") == []
 
 
@@ -126,7 +126,7 @@ async def test_it_configures(cluster: Cluster, which: str) -> None:
 
         async def everywhere(id_: str, event: str) -> None:
             for watcher in watchers:
-                await watcher.until_said(id_, event)
+                await watcher.until_event(id_, event)
 
         backend = {"name": "site", "app": "web", "version": "1.0"}
         frontend = {"name": "edge", "backend": "site"}

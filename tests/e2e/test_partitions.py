@@ -34,7 +34,7 @@ async def test_both_sides_of_a_partition_go_on_and_find_together_again(cluster: 
             await watcher.until_lists(clients.ids)
         assert (await nodes[0].call("POST", "/backends", {"name": "b", "app": "web", "version": "1"})).status == 201
         for watcher in watchers:
-            await watcher.until_said("backend/b", "created")
+            await watcher.until_event("backend/b", "created")
 
         wires.cut(*sides)
         cut_at_s = time.monotonic()
@@ -51,7 +51,7 @@ async def test_both_sides_of_a_partition_go_on_and_find_together_again(cluster: 
         healed_at_s = time.monotonic()
         for watcher in watchers:
             await watcher.until_lists(clients.ids)
-            restored_at_s = max(seen.at_s for seen in watcher.seen if seen.reason == "restored")
+            restored_at_s = max(seen.at_s for seen in watcher.events if seen.reason == "restored")
             assert restored_at_s <= healed_at_s + 4 * INTERVAL_S + busy.slack_s
         await agreed(nodes)
         assert time.monotonic() <= healed_at_s + 6 * INTERVAL_S + busy.slack_s
@@ -61,11 +61,11 @@ async def test_both_sides_of_a_partition_go_on_and_find_together_again(cluster: 
         for number, watcher in enumerate(watchers):
             others = of_side[1 - number // 2]
             for id_ in others:
-                story = [(seen.event, seen.reason) for seen in watcher.of(id_)]
+                story = [(seen.event, seen.reason) for seen in watcher.events_of(id_)]
                 hidden = [("offline", "node-lost"), ("online", "restored")] if "side" in id_ else []
                 assert story == [("online", "registered"), *hidden]
             for id_ in of_side[number // 2]:
-                assert [seen.event for seen in watcher.of(id_)] == ["online"]
+                assert [seen.event for seen in watcher.events_of(id_)] == ["online"]
 
 
 @pytest_twisted.ensureDeferred

@@ -27,7 +27,7 @@ async def test_who_registers_at_one_node_is_online_on_all(cluster: Cluster) -> N
             answer = await node.call("POST", "/registrations", wanted)
             assert answer.status == 201
             for watcher in watchers:
-                seen = await watcher.until_said(answer.body["id"], "online", within_s=2.5)
+                seen = await watcher.until_event(answer.body["id"], "online", within_s=2.5)
                 assert (seen.reason, seen.body) == ("registered", answer.body)
         listed = [(await node.call("GET", "/registrations/web/1.0")).body for node in nodes]
         assert [body["port"] for body in listed[0]] == [*range(8080, 8086)]

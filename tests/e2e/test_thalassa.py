@@ -58,8 +58,8 @@ async def test_the_client(cluster: Cluster, which: str) -> None:
         subscriber.call("subscribe", "shop")
         client.call("register", "shop", "2.0.0", 8080, {"az": "a"})
         client.call("start")
-        await subscriber.until_said(f"online {shop}")
-        await client.until_said("updateSuccessful", 10)
+        await subscriber.until_event(f"online {shop}")
+        await client.until_event("updateSuccessful", 10)
         assert await ids(node) == [shop]
         meta = subscriber.registrations[shop]["meta"]
         assert (meta["az"], meta["secondsToExpire"]) == ("a", 1.5)
@@ -70,17 +70,17 @@ async def test_the_client(cluster: Cluster, which: str) -> None:
         assert len(await client.listed("many")) == 300
 
         client.call("unregister", "shop", "2.0.0", 8080)
-        await subscriber.until_said(f"offline {shop}")
+        await subscriber.until_event(f"offline {shop}")
         client.call("register", "shop", "2.0.1", 8080)
         assert (await node.call("POST", "/registrations/web/1/10.0.0.5/80")).status == 200
-        await subscriber.until_said(f"online {other}")
+        await subscriber.until_event(f"online {other}")
         assert (await node.call("PUT", f"/registrations{other}/state", {"state": "drain"})).status == 200
-        await subscriber.until_said(f"offline {other}")
+        await subscriber.until_event(f"offline {other}")
         assert (await node.call("DELETE", f"/registrations{other}/state")).status == 204
-        await subscriber.until_said(f"online {other}", 2)
+        await subscriber.until_event(f"online {other}", 2)
         assert "updateFailed" not in " ".join(client.events)
         client.kill()
-        await subscriber.until_said(f"offline {other}", 2)
+        await subscriber.until_event(f"offline {other}", 2)
         assert not [id_ for id_ in await ids(node) if id_.startswith("/shop/")]
         shown = [event for event in subscriber.events if event.startswith("o")]
         assert shown == [
@@ -98,18 +98,18 @@ async def test_a_restart_of_the_node(cluster: Cluster) -> None:
         client.call("subscribe", "shop")
         client.call("register", "shop", "1", 8080)
         client.call("start")
-        await client.until_said(f"online {shop}")
+        await client.until_event(f"online {shop}")
         node.kill()
         await node.ended()
         await until("an update fails", lambda: "updateFailed" in " ".join(client.events))
         node.start()
         await node.ready()
         updates = client.events.count("updateSuccessful")
-        await client.until_said("updateSuccessful", updates + 2)
+        await client.until_event("updateSuccessful", updates + 2)
         assert await ids(node) == [shop]
         assert f"offline {shop}" not in client.events
         assert (await node.call("POST", "/registrations/shop/2/10.0.0.5/80")).status == 200
-        await client.until_said("online /shop/2/10.0.0.5/80")
+        await client.until_event("online /shop/2/10.0.0.5/80")
 
 
 @ensureDeferred
@@ -129,7 +129,7 @@ async def test_a_node_with_tokens_and_tls(cluster: Cluster, tmp_path: Path) -> N
         for each in (client, other):
             each.call("register", "web-shop", "1", 8080)
             each.call("start")
-        await client.until_said("updateSuccessful", 2)
+        await client.until_event("updateSuccessful", 2)
         assert [each["name"] for each in await client.listed()] == ["web-shop"]
         await until("it is refused", lambda: any("statusCode 401" in event for event in other.events))
         assert "updateSuccessful" not in other.events
@@ -154,13 +154,13 @@ async def switched_under_traffic(aqueduct: Aqueduct, port: int) -> None:
     async with traffic(port, clients=4, retrying=True) as asking:
         await until("HAProxy serves", lambda: bool(asking.answers()))
         began_at = time.monotonic()
-        await asking.until_asked(100)
+        await asking.until_sent(100)
         assert versions(asking.answers()).keys() == {"1"}
         await aqueduct.call("POST", "/backends/live", {"version": "2"})
         await until("version 2 alone answers", lambda: versions(asking.answers(time.monotonic() - 0.3)).keys() == {"2"})
         failed = [asked for asked in asking.since(began_at) if asked.failed]
         assert not [asked for asked in failed if asked.status is not None], failed
-        assert len(failed) <= len(asking.asked) // 50, failed
+        assert len(failed) <= len(asking.requests) // 50, failed
 
 
 @ensureDeferred

@@ -113,7 +113,7 @@ async def test_without_a_terminal_it_prints_once(shared: Cluster, shell: Shell) 
     assert shown["status"]["node"] == node.name
     end = shell.bender("top", "--node=127.0.0.1:1")
     assert (end.returncode, end.stdout, end.stderr.startswith("bender: ")) == (1, "", True)
-    for shown_once in (shell.shown("top", "--once", at(node)), shell.shown("top", at(node), TERM="dumb")):
+    for shown_once in (shell.output_of("top", "--once", at(node)), shell.output_of("top", at(node), TERM="dumb")):
         assert "1049" not in shown_once
         assert "registrations: 1  apps: 1" in shown_once
 

@@ -44,7 +44,7 @@ class ThalassaClient(ProcessProtocol):
         self.events: list[str] = []
         self.registrations: dict[str, dict[str, Any]] = {}
         self.host = ""
-        self._said = b""
+        self._output = b""
         self._complaints = b""
         self._waiting: list[Deferred[dict[str, Any]]] = []
 
@@ -62,7 +62,7 @@ class ThalassaClient(ProcessProtocol):
         found: list[dict[str, Any]] = answer["result"]
         return found
 
-    async def until_said(self, event: str, count: int = 1) -> None:
+    async def until_event(self, event: str, count: int = 1) -> None:
         """Wait until it has emitted this event so many times."""
         await until(event, lambda: self.events.count(event) >= count, details=lambda: f"{self.events} {self.problems}")
 
@@ -74,7 +74,7 @@ class ThalassaClient(ProcessProtocol):
         self.transport.signalProcess("KILL")
 
     def outReceived(self, data: bytes) -> None:
-        *lines, self._said = (self._said + data).split(b"\n")
+        *lines, self._output = (self._output + data).split(b"\n")
         for line in lines:
             document = json.loads(line)
             if "event" in document:

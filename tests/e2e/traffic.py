@@ -28,7 +28,7 @@ _HEAD = re.compile(rb"HTTP/1\.1 (\d+) .*?\r\n(?:.*\r\n)*?Content-Length: (\d+)\r
 
 
 @frozen
-class Asked:
+class SentRequest:
     """A request. `answer` is the name of the instance; without a `status` there was no answer, and it is the reason."""
 
     began_at_s: float
@@ -48,14 +48,14 @@ class _Connection(Protocol):
         self.is_lost = False
         #: Whether it was closed without any byte of the answer to a request that was not its first.
         self.was_idle = False
-        self._asked = 0
+        self._request_count = 0
         self._answered: Deferred[tuple[int, str]] | None = None
         self._received = b""
 
     def ask(self, path: str, headers: str) -> Deferred[tuple[int, str]]:
         """Return status and body of the answer."""
         self._answered, self._received = Deferred(), b""
-        self._asked += 1
+        self._request_count += 1
         self.transport.write(f"GET {path} HTTP/1.1\r\nHost: shop.example\r\n{headers}\r\n".encode())
         return self._answered
 
@@ -75,7 +75,7 @@ class _Connection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.is_lost = True
-        self.was_idle = self._asked > 1 and not self._received
+        self.was_idle = self._request_count > 1 and not self._received
         answered, self._answered = self._answered, None
         if answered is not None and not answered.called:
             answered.errback(ConnectionLost())
@@ -83,11 +83,11 @@ class _Connection(Protocol):
 
 @define(eq=False)
 class Traffic:
-    """So many clients, each with a connection that it keeps, which ask one after the other, `apart_s` between.
+    """Several clients, each with a kept connection, on which it sends a request `apart_s` after each answer.
 
-    With `retrying` they do what all HTTP clients do: where a connection that was used before is closed without a word
-    of the answer, the server closed it while it had nothing to do, and the request is sent on another one (RFC 9112,
-    9.3.1). A reload of HAProxy closes such connections.
+    With `retrying` they do what all HTTP clients do. If a connection that was used before is closed without any byte of
+    the answer, the server has closed it while it was idle, and the client repeats the request on a new connection (RFC
+    9112, 9.3.1). A reload of HAProxy closes such connections.
     """
 
     port: int
@@ -99,31 +99,31 @@ class Traffic:
     retrying: bool = False
     #: Trusts certificates of servers; without it there is no TLS.
     trusting: Any = None
-    asked: list[Asked] = field(factory=list)
+    requests: list[SentRequest] = field(factory=list)
     _over: bool = False
     _running: list[Deferred[None]] = field(factory=list)
 
     @property
-    def failed(self) -> list[Asked]:
-        return [asked for asked in self.asked if asked.failed]
+    def failed(self) -> list[SentRequest]:
+        return [request for request in self.requests if request.failed]
 
-    def since(self, at_s: float) -> list[Asked]:
+    def since(self, at_s: float) -> list[SentRequest]:
         """Return the requests that began after this time."""
-        return [asked for asked in self.asked if asked.began_at_s > at_s]
+        return [request for request in self.requests if request.began_at_s > at_s]
 
     def answers(self, since_s: float = 0.0) -> Counter[str]:
         """Count requests by the instance that answered."""
-        return Counter(asked.answer for asked in self.since(since_s) if not asked.failed)
+        return Counter(request.answer for request in self.since(since_s) if not request.failed)
 
-    async def until_asked(self, number: int) -> None:
+    async def until_sent(self, number: int) -> None:
         """Wait for this number of further requests."""
-        until = len(self.asked) + number
-        while len(self.asked) < until:
+        until = len(self.requests) + number
+        while len(self.requests) < until:
             await pause(0.02)
 
     def failing_s(self, since_s: float = 0.0) -> float:
         """Return for how long after this time requests failed; 0 if none did."""
-        return max((asked.ended_at_s - since_s for asked in self.since(since_s) if asked.failed), default=0.0)
+        return max((request.ended_at_s - since_s for request in self.since(since_s) if request.failed), default=0.0)
 
     def start(self) -> None:
         self._running = [Deferred.fromCoroutine(self._ask()) for _ in range(self.clients)]
@@ -154,7 +154,7 @@ class Traffic:
                 if connection is not None:
                     connection.transport.abortConnection()
                 connection = None
-            self.asked.append(Asked(began_at_s, time.monotonic(), status, answer))
+            self.requests.append(SentRequest(began_at_s, time.monotonic(), status, answer))
             await pause(self.apart_s)
 
 

@@ -28,16 +28,16 @@ from tests.e2e.nodes import PATIENCE_S, Node, pause
 #: The pause between two attempts to reach a node.
 AGAIN_S = 0.05
 
-#: These alternate for one id.
+#: The events of one id alternate between these two kinds.
 COMING = ("online", "created")
 GOING = ("offline", "removed")
 
-#: The `reason` that a watcher itself gives if a registration is missing in a new snapshot.
+#: The `reason` in the event of a watcher itself for a registration that is missing in a new snapshot.
 MISSING = "missing in a snapshot"
 
 
 @frozen
-class Seen:
+class ObservedEvent:
     """One event of one id. `at_s` is `time.monotonic()` when it arrived."""
 
     at_s: float
@@ -53,15 +53,15 @@ class Lines(LineOnlyReceiver):
     delimiter = b"\n"
     MAX_LENGTH = 16_384
 
-    def __init__(self, heard: Callable[[dict[str, Any]], None], lost: Callable[[], None]) -> None:
-        self._heard = heard
-        self._lost = lost
+    def __init__(self, on_event: Callable[[dict[str, Any]], None], on_end: Callable[[], None]) -> None:
+        self._on_event = on_event
+        self._on_end = on_end
 
     def lineReceived(self, line: bytes) -> None:
-        self._heard(json.loads(line))
+        self._on_event(json.loads(line))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._lost()
+        self._on_end()
 
 
 @define(eq=False)
@@ -72,67 +72,69 @@ class Watcher:
     #: Registrations by id, and backends and frontends.
     online: dict[str, dict[str, Any]] = field(factory=dict)
     configured: dict[str, dict[str, Any]] = field(factory=dict)
-    seen: list[Seen] = field(factory=list)
+    events: list[ObservedEvent] = field(factory=list)
     #: Events that a node must never send, described.
     broken: list[str] = field(factory=list)
     #: The number of new connections to the node.
     resets: int = 0
     _cursor: str | None = None
-    _snapshot: dict[str, Seen] | None = None
-    _held: dict[str, Seen] = field(factory=dict)
+    _snapshot: dict[str, ObservedEvent] | None = None
+    _pending: dict[str, ObservedEvent] = field(factory=dict)
     _synced: bool = False
     _lines: Lines | None = None
     _ended: bool = False
     _waiting: dict[Deferred[None], Callable[[], bool]] = field(factory=dict)
 
     @property
-    def offline(self) -> list[Seen]:
-        """Return the ids that went offline, in order."""
-        return [seen for seen in self.seen if seen.event == "offline"]
+    def offline(self) -> list[ObservedEvent]:
+        """Return the events by which ids went offline, in order."""
+        return [observed for observed in self.events if observed.event == "offline"]
 
-    def of(self, id_: str) -> list[Seen]:
+    def events_of(self, id_: str) -> list[ObservedEvent]:
         """Return the events of one id, in order."""
-        return [seen for seen in self.seen if seen.id == id_]
+        return [observed for observed in self.events if observed.id == id_]
 
-    def said(self, id_: str, event: str, reason: str | None = None) -> Seen | None:
-        """Return the time of the last such event of an id."""
-        found = [s for s in self.of(id_) if s.event == event and (reason is None or s.reason == reason)]
+    def last_event(self, id_: str, event: str, reason: str | None = None) -> ObservedEvent | None:
+        """Return the last event of an id with this name and reason; None if there is none."""
+        found = [s for s in self.events_of(id_) if s.event == event and (reason is None or s.reason == reason)]
         return found[-1] if found else None
 
     # Waiting.
 
-    async def until(self, what: str, true: Callable[[Watcher], bool], within_s: float = PATIENCE_S) -> None:
-        """Wait for the event that makes a condition hold. Raises `AssertionError` with `what` if none does."""
-        if true(self):
+    async def until(self, what: str, condition: Callable[[Watcher], bool], within_s: float = PATIENCE_S) -> None:
+        """Wait until a condition holds. Raises `AssertionError` with `what` if it does not in time."""
+        if condition(self):
             return
         waiting: Deferred[None] = Deferred()
-        self._waiting[waiting] = lambda: true(self)
+        self._waiting[waiting] = lambda: condition(self)
         waiting.addTimeout(within_s, reactor, onTimeoutCancel=lambda *_: self._fail(what, within_s))
         try:
             await waiting
         finally:
             del self._waiting[waiting]
 
-    async def until_said(self, id_: str, event: str, reason: str | None = None, within_s: float = PATIENCE_S) -> Seen:
-        """Wait for such an event of an id, unless there was one before."""
+    async def until_event(
+        self, id_: str, event: str, reason: str | None = None, within_s: float = PATIENCE_S
+    ) -> ObservedEvent:
+        """Wait for an event of an id with this name and reason, unless one has come before; return the last one."""
         what = f"{event} {id_} ({reason or 'for any reason'})"
-        await self.until(what, lambda _: self.said(id_, event, reason) is not None, within_s)
-        seen = self.said(id_, event, reason)
-        assert seen is not None
-        return seen
+        await self.until(what, lambda _: self.last_event(id_, event, reason) is not None, within_s)
+        observed = self.last_event(id_, event, reason)
+        assert observed is not None
+        return observed
 
     async def until_lists(self, ids: set[str], within_s: float = PATIENCE_S) -> None:
-        """Wait until exactly this is online."""
+        """Wait until exactly these ids are online."""
         await self.until(f"{len(ids)} online", lambda _: self._synced and self.online.keys() == ids, within_s)
 
     def _fail(self, what: str, within_s: float) -> None:
-        last = "\n".join(f"{s.at_s:.3f} {s.event} {s.id} {s.reason}" for s in self.seen[-20:])
-        raise AssertionError(f"{self.node.name} did not say within {within_s} s: {what}. The last it said:\n{last}")
+        last = "\n".join(f"{s.at_s:.3f} {s.event} {s.id} {s.reason}" for s in self.events[-20:])
+        raise AssertionError(f"{self.node.name} did not send within {within_s} s: {what}. Its last events:\n{last}")
 
     # Connections.
 
     async def connect(self) -> None:
-        """Connect, and wait until everything that was online before is known."""
+        """Connect, and wait until the list is complete."""
         await self._connect()
         await self.until("synced", lambda _: self._synced)
 
@@ -140,7 +142,7 @@ class Watcher:
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.node.events_port)
         while not self._ended:
             try:
-                self._lines = await connectProtocol(endpoint, Lines(self._hear, self._lose))
+                self._lines = await connectProtocol(endpoint, Lines(self._receive, self._connection_ended))
             except ConnectError:
                 await pause(AGAIN_S)
             else:
@@ -148,10 +150,10 @@ class Watcher:
                 self._lines.sendLine(json.dumps({"subscribe": {"snapshot": True, **since}}).encode())
                 return
 
-    def _lose(self) -> None:
+    def _connection_ended(self) -> None:
         self._synced = False
         self._snapshot = None
-        self._held.clear()
+        self._pending.clear()
         if not self._ended:
             Deferred.fromCoroutine(self._connect())
 
@@ -163,72 +165,76 @@ class Watcher:
 
     # Events.
 
-    def _hear(self, said: dict[str, Any]) -> None:
-        event = said["event"]
+    def _receive(self, message: dict[str, Any]) -> None:
+        event = message["event"]
         if event == "error":
-            self.broken.append(f"{self.node.name} said {said}")
+            self.broken.append(f"{self.node.name} sent {message}")
         elif event == "reset":
             self.resets += 1
             self._begin_snapshot()
         elif event == "synced":
-            self._sync()
+            self._complete_list()
         elif event not in ("hello", "tick"):
-            self._take(said)
+            self._process(message)
         if event != "hello":  # it is only the place to resume without a better one
-            self._cursor = said.get("cursor", self._cursor)
-        for waiting, true in tuple(self._waiting.items()):
-            if not waiting.called and true():
+            self._cursor = message.get("cursor", self._cursor)
+        for waiting, condition in tuple(self._waiting.items()):
+            if not waiting.called and condition():
                 waiting.callback(None)
 
-    def _take(self, said: dict[str, Any]) -> None:
-        kind = next(kind for kind in ("registration", "backend", "frontend") if kind in said)
-        seen = Seen(time.monotonic(), said["event"], said[kind]["id"], said.get("reason"), said[kind])
-        if said.get("snapshot"):
+    def _process(self, message: dict[str, Any]) -> None:
+        kind = next(kind for kind in ("registration", "backend", "frontend") if kind in message)
+        observed = ObservedEvent(
+            time.monotonic(), message["event"], message[kind]["id"], message.get("reason"), message[kind]
+        )
+        if message.get("snapshot"):
             if self._snapshot is None:
                 self._begin_snapshot()
             assert self._snapshot is not None
-            self._snapshot[seen.id] = seen
+            self._snapshot[observed.id] = observed
         elif self._synced:
-            self._show(seen)
+            self._apply(observed)
         else:
             # A new connection gets all events from now on until it has read the subscription, which may begin earlier;
             # so an event that is repeated before `synced` counts at its last place.
-            self._held.pop(said["cursor"], None)
-            self._held[said["cursor"]] = seen
+            self._pending.pop(message["cursor"], None)
+            self._pending[message["cursor"]] = observed
 
     def _begin_snapshot(self) -> None:
         self._snapshot = {}
-        self._held.clear()
+        self._pending.clear()
 
-    def _sync(self) -> None:
-        """Take the events that were held back; registrations that are missing in a snapshot are gone."""
+    def _complete_list(self) -> None:
+        """Process the pending events after a snapshot. Registrations that the snapshot lacks went offline."""
         if self._snapshot is not None:
             now = time.monotonic()
             for id_, body in self.online.items():
                 if id_ not in self._snapshot:
-                    self.seen.append(Seen(now, "offline", id_, MISSING, body))
+                    self.events.append(ObservedEvent(now, "offline", id_, MISSING, body))
             self.online.clear()
             self.configured.clear()
-            for seen in self._snapshot.values():
-                self._shown(seen.id)[seen.id] = seen.body
-            self.seen += self._snapshot.values()
+            for observed in self._snapshot.values():
+                self._objects_of(observed.id)[observed.id] = observed.body
+            self.events += self._snapshot.values()
             self._snapshot = None
-        for seen in self._held.values():
-            self._show(seen)
-        self._held.clear()
+        for observed in self._pending.values():
+            self._apply(observed)
+        self._pending.clear()
         self._synced = True
 
-    def _show(self, seen: Seen) -> None:
-        shown = self._shown(seen.id)
-        if (seen.event in COMING) is (seen.id in shown):
-            self.broken.append(f"{self.node.name} said {seen.event} of {seen.id} ({seen.reason}) in the wrong place")
-        if seen.event in GOING:
-            shown.pop(seen.id, None)
+    def _apply(self, observed: ObservedEvent) -> None:
+        objects = self._objects_of(observed.id)
+        if (observed.event in COMING) is (observed.id in objects):
+            self.broken.append(
+                f"{self.node.name} sent {observed.event} of {observed.id} ({observed.reason}) in the wrong place"
+            )
+        if observed.event in GOING:
+            objects.pop(observed.id, None)
         else:
-            shown[seen.id] = seen.body
-        self.seen.append(seen)
+            objects[observed.id] = observed.body
+        self.events.append(observed)
 
-    def _shown(self, id_: str) -> dict[str, dict[str, Any]]:
+    def _objects_of(self, id_: str) -> dict[str, dict[str, Any]]:
         return self.online if id_.startswith("registration/") else self.configured
 
 

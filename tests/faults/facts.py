@@ -1,8 +1,8 @@
-"""What is recorded of a seed: facts, each with its times on one clock, CLOCK_BOOTTIME of the machine in seconds.
+"""The facts that are recorded while a seed runs, each with its times on the machine's CLOCK_BOOTTIME, in seconds.
 
-All namespaces and processes share that clock, and no fault moves it. A fact that came about in a span has both ends:
-`sent_at` or `at` is the earliest moment at which it can have happened, `done_at` the latest. A history is a file of one
-JSON object per line, in the order in which they were recorded.
+All namespaces and processes share that clock, and no fault moves it. If the exact time of a fact is not known, it has
+two times: `sent_at` or `began_at` is the earliest possible one, `at` the latest. A history is a file with one JSON
+object per line, in the order in which the facts were recorded.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ Operation = Literal["register", "renew", "deregister", "configure", "remove"]
 
 
 class Fact(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Something that happened. `at` is when it was over at the latest, by which facts are put in order."""
+    """Something that happened, at `at` at the latest. Facts are ordered by this time."""
 
     at: float
 
 
-class Setting(Fact, frozen=True):
+class SeedTerms(Fact, frozen=True):
     """The terms of a seed, the first fact of all."""
 
     nodes: list[str]
     interval_s: float
     ttl_s: float
-    #: How late a message may be that a relay has held, in seconds.
-    held_s: float
+    #: The longest time for which a relay holds a message, in seconds.
+    relay_delay_s_max: float
 
 
 # Nodes.
@@ -42,8 +42,8 @@ class Started(Fact, frozen=True):
     release: str
 
 
-class Answers(Fact, frozen=True):
-    """A started node answered for the first time, as `incarnation`. It was asked at `sent_at`."""
+class FirstAnswer(Fact, frozen=True):
+    """A started node, `incarnation`, answered for the first time, to a request of `sent_at`."""
 
     sent_at: float
     node: str
@@ -63,7 +63,7 @@ class Killed(Fact, frozen=True):
 
 
 class Ended(Fact, frozen=True):
-    """A node's process has ended; nothing of it happened after `at`. `status` is that of the process."""
+    """A node's process ended at `at` at the latest, with the exit status `status`."""
 
     node: str
     status: int
@@ -82,7 +82,7 @@ class Resumed(Fact, frozen=True):
 
 
 class Hindered(Fact, frozen=True):
-    """A node cannot do what it needs from now on: descriptors, memory."""
+    """A node lacks descriptors or memory from now on; `what` describes it."""
 
     node: str
     what: str
@@ -96,7 +96,7 @@ class Relieved(Fact, frozen=True):
 
 
 class Struck(Fact, frozen=True):
-    """A fault that entitles a node to nothing: a moved wall clock, a full disk. `what` describes it."""
+    """A fault in spite of which all promises hold: a moved wall clock, a full disk. `what` describes it."""
 
     node: str
     what: str
@@ -106,9 +106,10 @@ class Struck(Fact, frozen=True):
 
 
 class Cut(Fact, frozen=True):
-    """Packets between nodes get lost. It took effect between `began_at` and `at`.
+    """Packets between nodes get lost, from a time between `began_at` and `at` on.
 
-    Nothing gets from the first node of a pair to the second; with `requests` it still gets there as an answer.
+    No packet gets from the first node of a pair to the second. If `requests` is true, only requests are lost, and
+    answers still get there.
     """
 
     began_at: float
@@ -118,14 +119,14 @@ class Cut(Fact, frozen=True):
 
 
 class Healed(Fact, frozen=True):
-    """A cut is over. It ended between `began_at` and `at`."""
+    """A cut ended between `began_at` and `at`."""
 
     began_at: float
     name: str
 
 
-class Rough(Fact, frozen=True):
-    """Messages get lost, doubled or late from now on, or no longer. `loss` is that of packets, a fraction."""
+class NetworkQuality(Fact, frozen=True):
+    """From now on packets get lost (the fraction `loss`), messages are late or doubled; with zeros, none any more."""
 
     loss: float
     delay_s: float
@@ -133,7 +134,7 @@ class Rough(Fact, frozen=True):
 
 
 class Starved(Fact, frozen=True):
-    """Processes waited for a processor: each node, and the watchdog, for this long in the span that ends at `at`."""
+    """Processes waited for a processor between `began_at` and `at`: each node, and the watchdog for `late_s`."""
 
     began_at: float
     late_s: float
@@ -143,12 +144,12 @@ class Starved(Fact, frozen=True):
 # Acts of clients and answers.
 
 
-class Asked(Fact, frozen=True):
-    """A request of a client, and its answer. `status` is None if there was none until the client closed at `at`, and 0
+class ClientRequest(Fact, frozen=True):
+    """A request of a client, and its answer. `status` is None if no answer came until the client closed at `at`, and 0
     if no connection was made.
 
-    `unit` is what the client sent in `meta`, unique among all requests; `body` describes the registration, as
-    `described` does, that was in the answer.
+    `unit` is the value that the client sent in `meta`, which differs in all requests. `body` is the description of the
+    registration in the answer (`description_of`).
     """
 
     sent_at: float
@@ -166,7 +167,7 @@ class Asked(Fact, frozen=True):
 # Observations.
 
 
-class Announced(Fact, frozen=True):
+class ReceivedEvent(Fact, frozen=True):
     """An event that a watcher received. `life` is the part of the cursor that names the node's incarnation."""
 
     node: str
@@ -187,14 +188,14 @@ class Synced(Fact, frozen=True):
     reset: bool
 
 
-class Cutoff(Fact, frozen=True):
+class WatcherDisconnected(Fact, frozen=True):
     """The connection of a watcher ended."""
 
     node: str
 
 
-class Looked(Fact, frozen=True):
-    """What a node answered about itself; `ready` is None if it did not answer."""
+class StatusAnswer(Fact, frozen=True):
+    """A node's answer to `GET /status`; `ready` is None if it did not answer."""
 
     sent_at: float
     node: str
@@ -205,16 +206,16 @@ class Looked(Fact, frozen=True):
     held: int = 0
 
 
-class Listed(Fact, frozen=True):
-    """The registrations that a node listed: the body of each key."""
+class ListAnswer(Fact, frozen=True):
+    """A node's list of registrations: the body of each key."""
 
     sent_at: float
     node: str
     bodies: dict[str, str]
 
 
-class Histories(Fact, frozen=True):
-    """The settings of each backend that a node showed, the newest first; None for a removal."""
+class HistoriesAnswer(Fact, frozen=True):
+    """A node's histories: the settings of each backend, the newest first; None for a removal."""
 
     sent_at: float
     node: str
@@ -222,16 +223,16 @@ class Histories(Fact, frozen=True):
 
 
 class Note(Fact, frozen=True):
-    """Something for people: `text`, and how much of it there was."""
+    """A text for people, and a count."""
 
     text: str
     count: int = 1
 
 
 AnyFact = (
-    Setting
+    SeedTerms
     | Started
-    | Answers
+    | FirstAnswer
     | Leaving
     | Killed
     | Ended
@@ -242,15 +243,15 @@ AnyFact = (
     | Struck
     | Cut
     | Healed
-    | Rough
+    | NetworkQuality
     | Starved
-    | Asked
-    | Announced
+    | ClientRequest
+    | ReceivedEvent
     | Synced
-    | Cutoff
-    | Looked
-    | Listed
-    | Histories
+    | WatcherDisconnected
+    | StatusAnswer
+    | ListAnswer
+    | HistoriesAnswer
     | Note
 )
 
@@ -258,10 +259,10 @@ _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(AnyFact)
 
 
-def described(registration: dict[str, object]) -> str:
-    """Return a text that is the same for two registrations only if they are one, with the same terms.
+def description_of(registration: dict[str, object]) -> str:
+    """Return a description of a registration, which is equal only for the same registration with the same terms.
 
-    The first word is the `unit` in `meta`, the second the ttl, the last two are where and when it began.
+    The first word is the `unit` in `meta`, the second the ttl; the last two are the node and the time of its beginning.
     """
     meta = registration.get("meta")
     unit = meta.get("unit", "-") if isinstance(meta, dict) else "-"
@@ -271,25 +272,25 @@ def described(registration: dict[str, object]) -> str:
 
 
 def root_of(body: str) -> str:
-    """Return what names the registration in a described body, whatever its terms are."""
+    """Return the part of a description that identifies the registration. It does not depend on the terms."""
     *_, instance, node, registered = body.split(" ")
     return f"{instance} {node} {registered}"
 
 
-def encoded(fact: Fact) -> bytes:
+def encode(fact: Fact) -> bytes:
     """Return a fact as a line."""
     return _ENCODER.encode(fact) + b"\n"
 
 
-def decoded(line: bytes) -> Fact:
+def decode(line: bytes) -> Fact:
     return _DECODER.decode(line)
 
 
 def write(path: Path, facts: Iterable[Fact]) -> None:
     with path.open("wb") as file:
-        file.writelines(map(encoded, facts))
+        file.writelines(map(encode, facts))
 
 
 def read(path: Path) -> list[Fact]:
     with path.open("rb") as file:
-        return [*map(decoded, file)]
+        return [*map(decode, file)]

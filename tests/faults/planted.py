@@ -44,7 +44,7 @@ def _takes_none(original: Any, gossip: Gossip, deltas: Iterable[Delta], now: flo
     return original(gossip, (), now)
 
 
-def _says_twice(original: Any, view: View) -> Iterator[Any]:
+def _sends_event_twice(original: Any, view: View) -> Iterator[Any]:
     events = original(view)
     return [*events, *events[:1]]  # type: ignore[return-value]
 
@@ -67,7 +67,7 @@ DEFECTS = {
     # No answer counts, and patience has no end.
     "P3": Defect(("P3",), [(claims, "confirmed_until", instead(lambda asked: -inf)), *_mutation("endless patience")]),
     "P4": Defect(("P4",), _mutation("a removal without an end")),
-    "P5": Defect(("P5",), [(View, "take_events", around(_says_twice))], ("n1",)),
+    "P5": Defect(("P5",), [(View, "take_events", around(_sends_event_twice))], ("n1",)),
     "P5, reasons": Defect(("P5",), _mutation("an end has no reason")),
     "P6": Defect(("P2",), [(Peers, "horizon_s", instead(_twice_as_long_silent))], steps=_CUT),
     "P7": Defect(("P7",), [(last_writer_wins, "SETTINGS_PER_KEY_MAX", instead(2))]),

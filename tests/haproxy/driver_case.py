@@ -59,15 +59,15 @@ class FakeWatch:
             await self._taker
         event = self._events.popleft()
         if not self._events:
-            self.stand()
+            self.finish_batch()
         return event
 
-    def stand(self) -> None:
+    def finish_batch(self) -> None:
         self.taken = Stand(NODE, str(self._number))
         self.on_taken()
 
-    def tell(self, *said: ReceivedEvent) -> None:
-        for each in said:
+    def send(self, *sent: ReceivedEvent) -> None:
+        for each in sent:
             self._number += 1
             self._events.append(Event(each.event, each.kind, each.id, each.reason, 0, dict(each.body), NODE))
         taker, self._taker = self._taker, None
@@ -106,10 +106,10 @@ class FakeStates:
 
     def __init__(self) -> None:
         self.answer: StateAnswer | None = StateAnswer(removed=False)
-        self.asked: list[str] = []
+        self.requested_ids: list[str] = []
 
     async def ask(self, node: str, id_: str) -> StateAnswer:
-        self.asked.append(id_)
+        self.requested_ids.append(id_)
         if self.answer is None:
             raise NoAnswer("does not answer")
         return self.answer
@@ -176,9 +176,9 @@ class DriverCase(SynchronousTestCase):
             reporting=reporting,
         )
         self.driver.startService()
-        self.asker = StateReader(self.clock, self.states, self.driver)
-        self.asker.startService()
-        self.addCleanup(self.asker.stopService)
+        self.state_reader = StateReader(self.clock, self.states, self.driver)
+        self.state_reader.startService()
+        self.addCleanup(self.state_reader.stopService)
         self.settle()
 
     async def check(self, draft: Path) -> None:
@@ -205,13 +205,13 @@ class DriverCase(SynchronousTestCase):
             raise AssertionError("something happens without end")
         self.clock.advance(ends_at - self.clock.seconds())
 
-    def tell(self, *said: ReceivedEvent) -> None:
-        self.watch.tell(*said)
+    def send(self, *sent: ReceivedEvent) -> None:
+        self.watch.send(*sent)
         self.settle()
 
     def serve(self, *ports: int) -> None:
         """Have a shop with these members."""
-        self.tell(*SHOP, *map(online, ports), SYNCED)
+        self.send(*SHOP, *map(online, ports), SYNCED)
         self.settle(0.5)
         self.assertEqual({*self.servers()}, {f"1:10.0.0.1:{port}" for port in ports})
         self.haproxy.commands()

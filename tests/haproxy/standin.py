@@ -57,7 +57,7 @@ class Server:
 
 @define
 class HAProxy:
-    """One that is running, or not; `said` are the commands that change anything, in their order."""
+    """One that is running, or not; `changes` are its received commands that change anything, in their order."""
 
     clock: Clock
     version: str = "2.6.12-1+deb12u4"
@@ -66,7 +66,7 @@ class HAProxy:
     running: bool = False
     silent: bool = False
     pools: dict[str, dict[str, Server]] = field(factory=dict)
-    said: list[str] = field(factory=list)
+    changes: list[str] = field(factory=list)
     #: Called before each command that changes anything.
     on_command: Callable[[str], None] = lambda _command: None
 
@@ -92,8 +92,8 @@ class HAProxy:
 
     def commands(self) -> list[str]:
         """Those since this was last asked."""
-        said, self.said = self.said, []
-        return said
+        changes, self.changes = self.changes, []
+        return changes
 
     # Its answers.
 
@@ -104,7 +104,7 @@ class HAProxy:
         if words[0] == "prompt":
             return ""
         self.on_command(command)
-        self.said.append(command)
+        self.changes.append(command)
         if words[0] == "experimental-mode":
             return ""
         place = words[1] if words[0] == "del" or words[0] == "set" else ""
@@ -148,8 +148,8 @@ class HAProxy:
     def _show(self, words: Sequence[str]) -> str:
         ids = {pool: i for i, pool in enumerate(self.pools, 2)}
         if words[0] == "info":
-            said = {"Version": self.version, "Pid": self.pid, "description": self.description, "Start_time_sec": 7}
-            return "".join(f"{key}: {value}\n" for key, value in said.items())
+            fields = {"Version": self.version, "Pid": self.pid, "description": self.description, "Start_time_sec": 7}
+            return "".join(f"{key}: {value}\n" for key, value in fields.items())
         if words[0] == "backend":
             return "\n".join(["# name", *self.pools, ""])
         if words[0] == "servers":

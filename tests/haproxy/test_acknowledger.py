@@ -11,7 +11,7 @@ from bender.haproxy.acknowledger import RETRY_S, Acknowledger
 from tests.client.cluster import ALL, ONE, TWO, ClientCase, Page, Watcher
 
 
-class Telling(ClientCase):
+class Confirming(ClientCase):
     def setUp(self) -> None:
         super().setUp()
         self.client_of_all = self.client(*ALL)

@@ -18,10 +18,10 @@ from tests.haproxy.standin import Server
 class Beginning(DriverCase):
     def test_nothing_happens_before_bender_has_said_all(self) -> None:
         """Then HAProxy is started, with all of it."""
-        self.tell(*SHOP, online(1))
+        self.send(*SHOP, online(1))
         self.settle(5)
         self.assertEqual((self.reload.start_count, self.output.exists()), (0, False))
-        self.tell(SYNCED)
+        self.send(SYNCED)
         self.settle(0.5)
         self.assertEqual((self.reload.start_count, self.reload.reload_count), (1, 0))
         self.assertEqual(self.servers(), {A: (0, 1)})
@@ -32,10 +32,10 @@ class Beginning(DriverCase):
         """It is told what was missed, and nothing is reloaded."""
         self.serve(1, 2)
         self.restart_driver()
-        self.tell(*SHOP, online(2), online(3))
+        self.send(*SHOP, online(2), online(3))
         self.settle(3)
         self.assertEqual(self.haproxy.commands(), [])
-        self.tell(SYNCED)
+        self.send(SYNCED)
         self.settle(0.1)
         self.assertEqual(self.servers(), {B: (0, 1), C: (0, 1)})
         self.assertEqual((self.reload.start_count, self.reload.reload_count), (1, 0))
@@ -44,14 +44,14 @@ class Beginning(DriverCase):
         """Servers whose hosts have names stay while these are looked up, however long that takes."""
         self.clock.nameResolver.addresses["shop.example"] = ["10.0.0.7"]
         said = (*SHOP, online(1, host="shop.example"), SYNCED)
-        self.tell(*said)
+        self.send(*said)
         self.settle(0.5)
         self.assertEqual([*self.servers()], ["1:shop.example:1"])
         self.haproxy.commands()
         self.driver.stopService()
         self.clock.nameResolver.addresses.clear()
         self.restart_driver()
-        self.tell(*said)
+        self.send(*said)
         self.settle(CHECK_S)
         self.assertEqual((self.haproxy.commands(), [*self.servers()]), ([], ["1:shop.example:1"]))
 
@@ -59,12 +59,12 @@ class Beginning(DriverCase):
         """HAProxy is left as it is until somebody sets something up."""
         self.serve(1)
         self.restart_driver()
-        self.tell(SYNCED)
+        self.send(SYNCED)
         self.settle(10)
         self.assertEqual((self.haproxy.commands(), self.servers()), ([], {A: (0, 1)}))
         self.assertIn("has no frontend", str(self.driver.hold_reason))
         self.assertFalse(self.driver.ready)
-        self.tell(online(2), *SHOP)
+        self.send(online(2), *SHOP)
         self.settle(QUIET_S + 0.5)
         self.assertEqual((self.servers(), self.driver.hold_reason), ({B: (0, 1)}, None))
 
@@ -72,7 +72,7 @@ class Beginning(DriverCase):
         """A driver that is held then makes HAProxy serve no frontend, as bender reports it, without a restart."""
         self.serve(1)
         self.restart_driver()
-        self.tell(SYNCED)
+        self.send(SYNCED)
         self.settle(10)
         self.assertIn("remove that file", str(self.driver.hold_reason))
         self.output.unlink()
@@ -85,15 +85,15 @@ class Beginning(DriverCase):
         """HAProxy is left as it is until there is a frontend, and nothing more has come for a while."""
         self.serve(1)
         self.restart_driver()
-        self.tell(SYNCED, online(1))
+        self.send(SYNCED, online(1))
         self.settle(1)
         shop, www = SHOP
-        self.tell(shop)
+        self.send(shop)
         self.settle(2 * QUIET_S)
         self.assertIn("has no frontend", str(self.driver.hold_reason))
-        self.tell(www)
+        self.send(www)
         self.settle(QUIET_S - 1)
-        self.tell(frontend("second", backend="shop", bind="*:81"))
+        self.send(frontend("second", backend="shop", bind="*:81"))
         self.settle(QUIET_S - 1)
         self.assertIsNotNone(self.driver.hold_reason)
         self.assertEqual(self.reload.reload_count, 0)
@@ -105,10 +105,10 @@ class Beginning(DriverCase):
         """It is loaded over only when there is something to say."""
         self.output.write_text("frontend x\n")
         self.restart_driver()
-        self.tell(SYNCED)
+        self.send(SYNCED)
         self.settle(5)
         self.assertEqual(self.output.read_text(), "frontend x\n")
-        self.tell(*SHOP)
+        self.send(*SHOP)
         self.settle(QUIET_S + 1)
         self.assertIn("backend shop", self.output.read_text())
 
@@ -116,7 +116,7 @@ class Beginning(DriverCase):
         """And what it had started with it."""
         self.serve(1)
         self.successResultOf(self.driver.stopService())
-        self.asker.stopService()
+        self.state_reader.stopService()
         self.assertTrue(self.reload.ended)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -125,11 +125,11 @@ class Members(DriverCase):
     def test_they_come_and_go(self) -> None:
         """By commands alone, and nothing is reloaded."""
         self.serve(1, 2)
-        self.tell(online(3))
+        self.send(online(3))
         self.assertEqual(
             self.haproxy.commands(), [f"add server shop/{C} 10.0.0.1:3 weight 1", f"set server shop/{C} state ready"]
         )
-        self.tell(offline(1, "expired"))
+        self.send(offline(1, "expired"))
         name = f"shop/{A}"
         self.assertEqual(
             self.haproxy.commands(),
@@ -142,7 +142,7 @@ class Members(DriverCase):
         self.serve(1, 2)
         before = self.acknowledger.acknowledged
         self.haproxy.pools["shop"][A].sessions = 1
-        self.tell(offline(1, "deregistered"))
+        self.send(offline(1, "deregistered"))
         self.settle(BUSY_S_MAX / 2)
         self.assertEqual((self.servers()[A], self.acknowledger.acknowledged), ((8, 1), before))
         self.haproxy.pools["shop"][A].sessions = 0
@@ -153,8 +153,8 @@ class Members(DriverCase):
         """It stays, without new ones; bender is told after a while, and others go on."""
         self.serve(1, 2)
         self.haproxy.pools["shop"][A].sessions = 1
-        self.tell(offline(1, "deregistered"))
-        self.tell(online(3))
+        self.send(offline(1, "deregistered"))
+        self.send(online(3))
         self.assertEqual({*self.servers()}, {A, B, C})
         self.settle(BUSY_S_MAX + 0.01)
         self.assertEqual(self.acknowledger.acknowledged, Stand(NODE, "7"))
@@ -167,10 +167,10 @@ class Members(DriverCase):
     def test_a_deploy_and_back(self) -> None:
         """The servers of the other version come before those of this one go."""
         self.serve(1)
-        self.tell(online(2, "2"), backend("shop", "changed", version="2"))
+        self.send(online(2, "2"), backend("shop", "changed", version="2"))
         commands = [command.rpartition("/")[0] + command[-5:] for command in self.haproxy.commands()]
         self.assertEqual(commands[:3], ["add server shopght 1", "set server shopready", "set server shopdrain"])
-        self.tell(backend("shop", "changed", version="1"))
+        self.send(backend("shop", "changed", version="1"))
         self.assertEqual(self.servers(), {A: (0, 1)})
         self.assertEqual(self.reload.reload_count, 0)
 
@@ -179,7 +179,7 @@ class Members(DriverCase):
         self.serve(1)
         self.checked.clear()
         for port in range(2, 10):
-            self.tell(online(port))
+            self.send(online(port))
             self.settle(0.2)
         self.settle(1)
         self.assertIn("10.0.0.1:9 ", self.output.read_text())
@@ -204,7 +204,7 @@ class Members(DriverCase):
         """It is said, and tried again."""
         self.serve(1)
         self.haproxy.on_command = self.delete
-        self.tell(online(1, weight=7))
+        self.send(online(1, weight=7))
         self.assertIn("No such server.", self.driver.refused_commands[0])
         self.haproxy.on_command = lambda _command: None
         self.settle(CHECK_S)
@@ -233,7 +233,7 @@ class Hostile(DriverCase):
             "created", "backend", "backend/a\nb", "configured", {"name": "a\nb", "app": "web", "version": "1"}
         )
         for _ in range(3):
-            self.tell(ReceivedEvent("online", "registration", bad["id"], "registered", bad), evil, online(3))
+            self.send(ReceivedEvent("online", "registration", bad["id"], "registered", bad), evil, online(3))
             self.settle(3)
         self.assertEqual({*self.servers()}, {A, C})
         said = [line for line in lines if "missing or incomplete" in line]
@@ -268,7 +268,7 @@ class Itself(DriverCase):
         self.clock.nameResolver.addresses["localhost"] = ["127.0.0.1"]
         shop = backend("shop", servers=["127.0.0.2:80", "127.0.0.1:82"])
         here = [online(80, host="127.0.0.1"), online(80, host="localhost"), online(81, host="127.0.0.1"), online(80)]
-        self.tell(shop, SHOP[1], *here, SYNCED)
+        self.send(shop, SHOP[1], *here, SYNCED)
         self.settle(1)
         self.assertEqual([*self.servers()], ["127.0.0.1:82", "1:10.0.0.1:80", "1:127.0.0.1:81"])
         self.assertNotIn("127.0.0.1:80 ", self.output.read_text())
@@ -276,22 +276,22 @@ class Itself(DriverCase):
         self.assertEqual(self.problem("registration/web/1/127.0.0.1/80"), said)
         self.assertEqual(self.problem("registration/web/1/localhost/80"), said)
         self.assertIn("127.0.0.2, port 80", self.problem("server/127.0.0.2/80"))
-        self.tell(offline(80, "expired", host="127.0.0.1"))
+        self.send(offline(80, "expired", host="127.0.0.1"))
         self.assertNotIn("registration/web/1/127.0.0.1/80", status(self.driver)["problems"])
 
     def test_a_frontend_that_comes_later(self) -> None:
         """Its server goes before HAProxy listens there, and comes back some time after the frontend is gone."""
         loopback = "1:127.0.0.1:81"
         self.serve(1)
-        self.tell(online(81, host="127.0.0.1"))
+        self.send(online(81, host="127.0.0.1"))
         self.assertIn(loopback, self.servers())
-        self.tell(frontend("second", backend="shop", bind="127.0.0.1:81"))
+        self.send(frontend("second", backend="shop", bind="127.0.0.1:81"))
         self.assertNotIn(loopback, self.servers())
         self.assertNotIn("bind 127.0.0.1:81", self.output.read_text())
         self.settle(2)
         self.assertIn("bind 127.0.0.1:81", self.output.read_text())
         self.assertNotIn(loopback, self.servers())
-        self.tell(frontend("second", "removed"))
+        self.send(frontend("second", "removed"))
         self.assertNotIn(loopback, self.servers())
         self.settle(2 * CHECK_S)
         self.assertIn(loopback, self.servers())
@@ -302,11 +302,11 @@ class WithoutBender(DriverCase):
     def test_no_node_can_be_followed(self) -> None:
         """HAProxy stays as it is, for as long as that lasts."""
         self.serve(1, 2)
-        self.tell(offline(1, "node-lost"))
+        self.send(offline(1, "node-lost"))
         self.watch.on_away({NODE: "does not answer"})
         self.settle(10 * KEEP_S)
         self.assertEqual({*self.servers()}, {A, B})
-        self.watch.stand()
+        self.watch.finish_batch()
         self.settle(KEEP_S - 1)
         self.assertEqual({*self.servers()}, {A, B})
         self.settle(2)
@@ -315,10 +315,10 @@ class WithoutBender(DriverCase):
     def test_who_is_not_heard_of(self) -> None:
         """It stays for a minute, or until it is known to be gone."""
         self.serve(1, 2, 3)
-        self.tell(offline(1, "node-lost"), offline(2, "missed"), offline(3, "node-lost"))
+        self.send(offline(1, "node-lost"), offline(2, "missed"), offline(3, "node-lost"))
         self.settle(1)
         self.assertEqual({*self.servers()}, {A, B, C})
-        self.tell(offline(1, "expired"), online(3))
+        self.send(offline(1, "expired"), online(3))
         self.assertEqual({*self.servers()}, {B, C})
         self.settle(KEEP_S)
         self.assertEqual({*self.servers()}, {C})
@@ -326,11 +326,11 @@ class WithoutBender(DriverCase):
     def test_configuration_that_is_missing(self) -> None:
         """Nobody has removed it."""
         self.serve(1)
-        self.tell(backend("shop", "removed", "missed"), frontend("www", "removed", "missed"))
+        self.send(backend("shop", "removed", "missed"), frontend("www", "removed", "missed"))
         self.settle(5)
         self.assertEqual((self.servers(), self.reload.reload_count), ({A: (0, 1)}, 0))
-        self.tell(*SHOP)
-        self.tell(frontend("www", "removed"), backend("shop", "removed"))
+        self.send(*SHOP)
+        self.send(frontend("www", "removed"), backend("shop", "removed"))
         self.settle(2)
         self.assertNotIn("shop", self.haproxy.pools)
 
@@ -342,18 +342,18 @@ class WithSlots(DriverCase):
 
     def test_members_take_slots(self) -> None:
         """Without a reload as long as there are some."""
-        self.tell(*SHOP, online(1), SYNCED)
+        self.send(*SHOP, online(1), SYNCED)
         self.settle(0.5)
         self.assertEqual(len(self.servers()), 8)
-        self.tell(online(2), offline(1, "expired"))
+        self.send(online(2), offline(1, "expired"))
         used = {(each.address, each.port) for each in self.haproxy.pools["shop"].values() if not each.admin & 1}
         self.assertEqual((used, self.reload.reload_count), ({("10.0.0.1", 2)}, 0))
 
     def test_more_members_than_slots(self) -> None:
         """There are more of them after a reload."""
-        self.tell(*SHOP, online(1), SYNCED)
+        self.send(*SHOP, online(1), SYNCED)
         self.settle(2)
-        self.tell(*map(online, range(2, 10)))
+        self.send(*map(online, range(2, 10)))
         self.settle(2)
         self.assertEqual((len(self.servers()), self.reload.reload_count), (32, 1))
         used = {each.port for each in self.haproxy.pools["shop"].values() if not each.admin & 1}
@@ -366,7 +366,7 @@ class Reporting(DriverCase):
         self.serve(1, 2)
         self.restart_driver(reporting=True)
         self.haproxy.pools["shop"][A].requests = 100
-        self.tell(*SHOP, online(1), online(2), SYNCED)
+        self.send(*SHOP, online(1), online(2), SYNCED)
         self.settle(0.1)
         self.haproxy.pools["shop"][A].requests = 107
         self.haproxy.pools["shop"][B].status = "DOWN"
@@ -375,6 +375,6 @@ class Reporting(DriverCase):
         self.assertEqual(report["backends"], {"shop": {"1": {"requests": 7, "errors": 0}}})
         self.assertEqual(report["down"], ["registration/web/1/10.0.0.1/2"])
         self.haproxy.pools["shop"][A].requests = 109
-        self.tell(offline(1, "expired"))
+        self.send(offline(1, "expired"))
         self.settle(CHECK_S)
         self.assertEqual(self.acknowledger.reports[-1]["backends"]["shop"]["1"]["requests"], 9)

@@ -16,9 +16,9 @@ class Shapes(DriverCase):
         """One for what comes together, with the servers of that moment, and then it is looked at at once."""
         self.serve(1)
         self.settle(2)
-        self.tell(backend("api"))
+        self.send(backend("api"))
         self.settle(0.05)
-        self.tell(frontend("api", backend="api", bind="*:81"))
+        self.send(frontend("api", backend="api", bind="*:81"))
         self.haproxy.pools["shop"][A].weight = 9
         self.settle(0.3)
         self.assertEqual(self.reload.reload_count, 1)
@@ -30,7 +30,7 @@ class Shapes(DriverCase):
         self.serve(1)
         self.settle(2)
         for i in range(20):
-            self.tell(backend(f"b{i}"))
+            self.send(backend(f"b{i}"))
             self.settle(0.1)
         self.settle(2)
         self.assertLessEqual(self.reload.reload_count, 4)
@@ -40,9 +40,9 @@ class Shapes(DriverCase):
         """They do not put off what takes a reload, whether they take one themselves or not."""
         self.serve(1)
         self.settle(2)
-        self.tell(frontend("late", backend="shop", bind="*:81"))
+        self.send(frontend("late", backend="shop", bind="*:81"))
         for i in range(30):
-            self.tell(backend("shop", "changed", canary={"version": "2", "percent": i}), backend(f"b{i}"))
+            self.send(backend("shop", "changed", canary={"version": "2", "percent": i}), backend(f"b{i}"))
             self.settle(0.05)
         self.assertIn("frontend late", self.output.read_text())
         self.assertGreaterEqual(self.reload.reload_count, 1)
@@ -53,18 +53,18 @@ class Shapes(DriverCase):
         self.settle(2)
         self.bad = "bad"
         good = self.output.read_text()
-        self.tell(backend("bad"))
+        self.send(backend("bad"))
         self.settle(5)
         self.assertEqual((self.output.read_text(), self.reload.reload_count), (good, 0))
         self.assertEqual(getattr(self.reloader.refusal, "why", ""), "it has bad words")
-        self.tell(online(2))
+        self.send(online(2))
         self.settle(2)
         self.assertIn(f"server {B} ", self.output.read_text())
         self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
         self.assertEqual(len([text for text in self.checked if "backend/bad" in text]), 1)
         self.settle(RETRY_S)
         self.assertEqual(len([text for text in self.checked if "backend/bad" in text]), 2)
-        self.tell(backend("bad", "removed"))
+        self.send(backend("bad", "removed"))
         self.settle(2)
         self.assertIsNone(self.reloader.refusal)
 
@@ -74,7 +74,7 @@ class Shapes(DriverCase):
         self.settle(2)
         in_the_way = self.output.with_name(f".{self.output.name}.draft")
         in_the_way.mkdir()
-        self.tell(online(2))
+        self.send(online(2))
         self.settle(2)
         return in_the_way
 
@@ -82,7 +82,7 @@ class Shapes(DriverCase):
         """It is said, and tried again after a while."""
         in_the_way = self.change_that_cannot_be_written()
         self.assertIn("cannot be written", str(self.reloader.rewrite_problem))
-        self.tell(backend("api"))
+        self.send(backend("api"))
         self.settle(2)
         self.assertIn("cannot be written", getattr(self.reloader.refusal, "why", ""))
         in_the_way.rmdir()
@@ -105,7 +105,7 @@ class Shapes(DriverCase):
         self.settle(2)
         self.reload.works = False
         good = self.output.read_text()
-        self.tell(backend("api"))
+        self.send(backend("api"))
         self.settle(START_S_MAX + 1)
         self.assertEqual(self.output.read_text(), good)
         self.assertIn("did not start", getattr(self.reloader.refusal, "why", ""))
@@ -126,12 +126,12 @@ class Shapes(DriverCase):
         good = self.output.read_text()
         self.restart_driver()
         self.reload.works = False
-        self.tell(*SHOP, online(1), backend("api"), SYNCED)
+        self.send(*SHOP, online(1), backend("api"), SYNCED)
         self.settle(1)
         self.assertNotEqual(self.output.read_text(), good)
         self.settle(START_S_MAX)
         self.assertEqual(self.output.read_text(), good)
-        self.tell(online(2))
+        self.send(online(2))
         self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
 
     def test_who_cannot_reload(self) -> None:
@@ -139,7 +139,7 @@ class Shapes(DriverCase):
         self.serve(1)
         self.settle(2)
         self.reload.can_reload, self.reload.problem = False, "by hand"
-        self.tell(backend("api"), online(2))
+        self.send(backend("api"), online(2))
         self.settle(5)
         self.assertIn("backend api", self.output.read_text())
         self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
@@ -149,14 +149,14 @@ class Shapes(DriverCase):
 
     def test_haproxy_begins_again_unnoticed(self) -> None:
         """Whatever is done next, all of it is looked at."""
-        self.tell(backend("api", app="api"))
+        self.send(backend("api", app="api"))
         self.serve(1)
         self.settle(2)
         text = self.output.read_text()
-        self.tell(online(2), offline(1, "expired"))
+        self.send(online(2), offline(1, "expired"))
         self.haproxy.load(text)
         self.assertEqual(self.servers(), {A: (0, 1)})
-        self.tell(backend("api", "changed", app="api", version="2"))
+        self.send(backend("api", "changed", app="api", version="2"))
         self.assertEqual(self.servers(), {B: (0, 1)})
 
     def test_bender_is_told_only_what_haproxy_has_answered(self) -> None:
@@ -164,7 +164,7 @@ class Shapes(DriverCase):
         self.serve(1, 2)
         before = self.acknowledger.acknowledged
         self.haproxy.running = False
-        self.tell(offline(1, "deregistered"))
+        self.send(offline(1, "deregistered"))
         self.settle(10)
         self.assertEqual(self.acknowledger.acknowledged, before)
         self.haproxy.load(self.output.read_text())
@@ -177,7 +177,7 @@ class Shapes(DriverCase):
         self.settle(2)
         text = self.output.read_text()
         self.haproxy.running = False
-        self.tell(online(2), offline(1, "expired"))
+        self.send(online(2), offline(1, "expired"))
         self.settle(3)
         self.assertIn("refused", self.driver.silence)
         self.haproxy.load(text)

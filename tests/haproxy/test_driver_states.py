@@ -17,7 +17,7 @@ class Checks(DriverCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.tell(backend("shop", health={"path": "/health"}), SHOP[1], online(1), online(2), SYNCED)
+        self.send(backend("shop", health={"path": "/health"}), SHOP[1], online(1), online(2), SYNCED)
         self.settle(0.5)
         for server, result in ((A, 3), (B, 2)):
             self.haproxy.pools["shop"][server].check_result = result
@@ -34,7 +34,7 @@ class Checks(DriverCase):
         self.assertEqual(self.down(), [])
         self.settle(CHECK_S)
         self.assertEqual(self.down(), [B])
-        self.tell(online(3))
+        self.send(online(3))
         self.settle(CHECK_S)
         self.assertEqual(self.down(), [B, C])
         for server in (B, C):
@@ -45,7 +45,7 @@ class Checks(DriverCase):
 
     def test_before_a_reload_it_is_looked_again(self) -> None:
         """What went down a moment ago is in the file; HAProxy is told again where it did not read that."""
-        self.tell(frontend("other", backend="shop", bind="*:81"))
+        self.send(frontend("other", backend="shop", bind="*:81"))
         self.settle(1)
         self.assertEqual((self.reload.reload_count, self.down()), (1, [B]))
         self.assertEqual(self.haproxy.commands(), [f"set server shop/{B} health down"])
@@ -58,7 +58,7 @@ class Checks(DriverCase):
         self.driver.stopService()
         self.haproxy.load(self.output.read_text())
         self.restart_driver()
-        self.tell(backend("shop", health={"path": "/health"}), SHOP[1], online(1), online(2), SYNCED)
+        self.send(backend("shop", health={"path": "/health"}), SHOP[1], online(1), online(2), SYNCED)
         self.settle(CHECK_S)
         self.assertEqual((self.haproxy.commands(), self.down()), ([f"set server shop/{B} health down"], [B]))
 
@@ -69,7 +69,7 @@ class Checks(DriverCase):
         file.mkdir()
         self.settle(CHECK_S)
         self.assertIn(f"{file} cannot be written", str(self.reloader.states_problem))
-        self.tell(frontend("other", backend="shop", bind="*:81"))
+        self.send(frontend("other", backend="shop", bind="*:81"))
         self.settle(1)
         self.assertEqual(self.reload.reload_count, 1)
         file.rmdir()
@@ -84,7 +84,7 @@ class States(DriverCase):
         super().setUp()
         self.states.answer = StateAnswer("maint", 60.0)
         self.serve(1, 2)
-        self.tell(self.changed("maint"))
+        self.send(self.changed("maint"))
         self.settle(2)
         self.haproxy.commands()
 
@@ -94,7 +94,7 @@ class States(DriverCase):
     def lose(self) -> None:
         """Bender is restarted; then B registers."""
         self.states.answer = StateAnswer(removed=False)
-        self.tell(offline(2, "missed"), online(2))
+        self.send(offline(2, "missed"), online(2))
         self.settle(2)
 
     def out(self) -> bool:
@@ -117,20 +117,20 @@ class States(DriverCase):
             (StateAnswer("maint", 60.0), True),
             (StateAnswer(removed=None), False),
         ):
-            self.tell(self.changed("maint"))
+            self.send(self.changed("maint"))
             self.lose()
             self.assertTrue(self.out())
             self.states.answer = answer
             self.settle(4)
             self.assertEqual((self.out(), [*kept_ids(self.driver.desired.registry)]), (out, []), answer)
-            self.tell(self.changed("up"))
+            self.send(self.changed("up"))
             self.settle(1)
             self.assertFalse(self.out())
 
     def test_no_node_answers(self) -> None:
         """Then it stays."""
         self.states.answer = None
-        self.tell(offline(2, "deregistered"), online(2))
+        self.send(offline(2, "deregistered"), online(2))
         self.settle(10)
         self.assertTrue(self.out())
         self.states.answer = StateAnswer(removed=True)

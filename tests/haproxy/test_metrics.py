@@ -42,7 +42,7 @@ class Values(MetricsCase):
         self.assert_values(ready=0, synced=0, up=0, settled=0, reloads_total=0, last_event_timestamp_seconds=0)
 
     def test_all_is_well(self) -> None:
-        self.tell(*SHOP, online(1, state="drain"), online(2), SYNCED)
+        self.send(*SHOP, online(1, state="drain"), online(2), SYNCED)
         self.settle(3)
         self.assert_values(
             ready=1,
@@ -98,7 +98,7 @@ class Values(MetricsCase):
         self.settle(3)
         self.assert_values(up=0, settled=0, ready=0)
         self.assertEqual(named(self.values, "bender_haproxy_servers"), {})
-        self.tell(online(2))
+        self.send(online(2))
         self.settle(2)
         self.assertGreaterEqual(self.value("behind_seconds"), 2)
         self.assertEqual(self.value("events_behind"), 1)
@@ -109,7 +109,7 @@ class Values(MetricsCase):
         self.settle(2)
         self.assert_values(failures_total=0, working=1)
         self.patch(self.driver, "_receive", lambda _: 1 / 0)
-        self.tell(online(2))
+        self.send(online(2))
         self.assert_values(failures_total=1, working=1, ready=1)
         self.driver._loop_ended(Failure(RuntimeError("defect")))
         self.assert_values(failures_total=2, working=0, ready=0)
@@ -121,10 +121,10 @@ class Values(MetricsCase):
         self.serve(1)
         self.settle(2)
         self.bad = "bad"
-        self.tell(backend("bad"))
+        self.send(backend("bad"))
         self.settle(2)
         self.assert_values(configuration_refused=1, configurations_refused_total=1, settled=0, ready=1)
-        self.tell(backend("bad", "removed"))
+        self.send(backend("bad", "removed"))
         self.settle(3)
         self.assert_values(configuration_refused=0, configurations_refused_total=1, settled=1)
 
@@ -132,9 +132,9 @@ class Values(MetricsCase):
         """Each command counts, also one that was refused before."""
         self.serve(1)
         self.haproxy.on_command = self.lose_the_server
-        self.tell(online(1, weight=7))
+        self.send(online(1, weight=7))
         self.assertEqual(self.value("commands_refused_total"), 1)
-        self.tell(online(1, weight=8))
+        self.send(online(1, weight=8))
         self.settle(CHECK_S)
         self.assertGreater(self.value("commands_refused_total"), 1)
 
@@ -144,8 +144,8 @@ class Values(MetricsCase):
 
     def test_what_cannot_be_used(self) -> None:
         """It is counted, and so is what is kept though bender does not list it."""
-        self.tell(*SHOP, online(1), frontend("b", bind="*:80 ssl"), backend("c", balance="x"), SYNCED)
-        self.tell(offline(1, "node-lost"), online(2, host="a.example"))
+        self.send(*SHOP, online(1), frontend("b", bind="*:80 ssl"), backend("c", balance="x"), SYNCED)
+        self.send(offline(1, "node-lost"), online(2, host="a.example"))
         self.settle(0.5)
         self.assert_values(problems=3, servers_kept=1)
 

@@ -75,7 +75,7 @@ class FullDisk(TroubleCase):
         self.assert_ready()
         self.full = True
         with capturedLogs() as logs:
-            self.tell(online(2))
+            self.send(online(2))
             self.settle(60)
             self.assertEqual(self.servers()[B], (0, 1))
             why = f"{self.output} cannot be written (No space left on device)"
@@ -96,7 +96,7 @@ class FullDisk(TroubleCase):
         self.serve(1)
         self.settle(2)
         self.full = True
-        self.tell(online(2))
+        self.send(online(2))
         self.settle(1)
         self.assertIn("cannot be written", self.not_ready())
         self.full = False
@@ -108,7 +108,7 @@ class FullDisk(TroubleCase):
         self.serve(1)
         self.settle(2)
         self.full = True
-        self.tell(frontend("new", backend="shop", bind="*:81"))
+        self.send(frontend("new", backend="shop", bind="*:81"))
         self.settle(5)
         self.assertIn("No space left on device", self.not_ready())
         self.assertEqual([*self.problems()], [UNWRITABLE])
@@ -139,7 +139,7 @@ class Reported(TroubleCase):
         self.serve(1)
         self.settle(2)
         self.bad = "bad"
-        self.tell(backend("bad"))
+        self.send(backend("bad"))
         self.settle(2)
         problem = self.problems()[REFUSED]
         self.assertEqual((problem["why"], problem["since"]), ("it has bad words", 0))
@@ -152,9 +152,9 @@ class Reported(TroubleCase):
         self.serve(1)
         self.settle(2)
         self.bad = "bad"
-        self.tell(backend("bad"))
+        self.send(backend("bad"))
         self.settle(2)
-        self.tell(backend("shop", "changed", version="2"))
+        self.send(backend("shop", "changed", version="2"))
         self.settle(1)
         self.assertEqual((self.applied("backend/shop"), self.applied("backend/bad")), (True, False))
 
@@ -162,11 +162,11 @@ class Reported(TroubleCase):
         """It is reported by what stands for it, at once when HAProxy has it."""
         self.serve(1)
         said = backend("shop", "changed", version="2")
-        self.tell(said)
+        self.send(said)
         self.settle(0.2)
         (first, *_) = self.acknowledger.reports[-1]["settings"]
         self.assertEqual(first, {"id": "backend/shop", "digest": digest_of(said.body), "applied": True})
-        self.tell(frontend("www", "removed"))
+        self.send(frontend("www", "removed"))
         self.settle(2)
         (first, *_) = self.acknowledger.reports[-1]["settings"]
         self.assertEqual(first, {"id": "frontend/www", "digest": "", "applied": True})
@@ -174,7 +174,7 @@ class Reported(TroubleCase):
     def test_what_cannot_be_used(self) -> None:
         """A frontend that is left out is named with the reason."""
         self.serve(1)
-        self.tell(frontend("other", backend="shop", bind="*:80"))
+        self.send(frontend("other", backend="shop", bind="*:80"))
         self.settle(2)
         problem = self.problems()[LEFT_OUT]
         self.assertEqual((problem["id"], problem["why"]), ("frontend/other", "bind: *:80 is used by frontend/www"))
@@ -182,10 +182,10 @@ class Reported(TroubleCase):
     def test_a_part_that_is_left_out(self) -> None:
         """No report has the setting as applied without naming the part."""
         self.serve(1)
-        self.tell(frontend("other", backend="shop", bind="*:82"))
+        self.send(frontend("other", backend="shop", bind="*:82"))
         self.settle(2)
         said = frontend("www", "changed", backend="shop", bind="*:80,*:82")
-        self.tell(said)
+        self.send(said)
         self.settle(2)
         digest = digest_of(said.body)
         applied = [
@@ -198,7 +198,7 @@ class Reported(TroubleCase):
 
     def test_haproxy_that_is_not_started_yet(self) -> None:
         """It is no fault that it does not answer before there is a configuration to begin with."""
-        self.tell(*SHOP, SYNCED)
+        self.send(*SHOP, SYNCED)
         self.settle(3)
         self.assertEqual([each for report in self.acknowledger.reports for each in report["problems"]], [])
         self.assert_ready()
@@ -219,12 +219,12 @@ class Reported(TroubleCase):
         """HAProxy is left as it is, and nothing is applied."""
         self.serve(1)
         self.restart_driver()
-        self.tell(backend("shop"), SYNCED)
+        self.send(backend("shop"), SYNCED)
         self.settle(3)
         self.assertIn("bender has no frontend", self.problems()[HELD]["why"])
         self.assertFalse(self.applied("backend/shop"))
         self.assertEqual([*self.problems()], [HELD])
-        self.tell(*SHOP[1:], online(1))
+        self.send(*SHOP[1:], online(1))
         self.settle(0.2)
         self.assertEqual(self.problems()[HELD]["why"], AGAIN)
         self.assertEqual(self.not_ready(), AGAIN)

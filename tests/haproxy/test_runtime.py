@@ -48,7 +48,7 @@ class Talking(SynchronousTestCase):
         """They are sent as many at a time as HAProxy has room for, and each is answered."""
         commands = [f"set server shop/a weight {i % 256}" for i in range(1000)]
         self.assertEqual(len(self.successResultOf(self.talk(*commands))), 1000)
-        self.assertEqual(self.haproxy.said, commands)
+        self.assertEqual(self.haproxy.changes, commands)
         sizes = [sum(len(command) + 1 for command in portion) for portion in portions(commands)]
         self.assertLessEqual(max(sizes), PORTION_BYTES_MAX)
         self.assertGreater(len(sizes), 2)
@@ -59,7 +59,7 @@ class Talking(SynchronousTestCase):
         commands = ("set server shop/a weight 7", "set server shop/a weight 9; show env", "set server shop/a\nshow env")
         answers = self.successResultOf(self.talk(*commands, "set server shop/b weight 7"))
         self.assertEqual(answers, ["", NOT_SENT, NOT_SENT, "No such server.\n"])
-        self.assertEqual(self.haproxy.said, [commands[0], "set server shop/b weight 7"])
+        self.assertEqual(self.haproxy.changes, [commands[0], "set server shop/b weight 7"])
         self.assertEqual(self.successResultOf(self.begin(self.runtime.ask("show proc; show env"))), NOT_SENT)
 
     def test_nobody_listens(self) -> None:

@@ -9,7 +9,7 @@ from tests.haproxy.driver_case import NODE, SHOP, SYNCED, DriverCase
 from tests.haproxy.events import backend, frontend, offline, online
 
 
-class Told(DriverCase):
+class Status(DriverCase):
     def why(self) -> str:
         """Why it is not ready."""
         code, said = readiness(self.driver)
@@ -22,7 +22,7 @@ class Told(DriverCase):
 
     def test_all_is_well(self) -> None:
         """It tells of every server, whose it is and how it is."""
-        self.tell(*SHOP, online(1, state="drain"), SYNCED)
+        self.send(*SHOP, online(1, state="drain"), SYNCED)
         self.settle(3)
         self.assertEqual(readiness(self.driver)[0], HTTPStatus.OK)
         said = status(self.driver)
@@ -37,8 +37,8 @@ class Told(DriverCase):
 
     def test_what_cannot_be_used(self) -> None:
         """Of each it is said why, and who is kept though bender does not list him."""
-        self.tell(*SHOP, online(1), frontend("b", bind="*:80 ssl"), backend("c", balance="x"), SYNCED)
-        self.tell(offline(1, "node-lost"), online(2, host="a.example"))
+        self.send(*SHOP, online(1), frontend("b", bind="*:80 ssl"), backend("c", balance="x"), SYNCED)
+        self.send(offline(1, "node-lost"), online(2, host="a.example"))
         self.settle(0.5)
         said = status(self.driver)
         self.assertEqual([*said["problems"]], ["backend/c", "frontend/b", "registration/web/1/a.example/2"])
@@ -58,7 +58,7 @@ class Told(DriverCase):
         self.serve(1)
         self.settle(2)
         self.bad = "bad"
-        self.tell(backend("bad"))
+        self.send(backend("bad"))
         self.settle(2)
         said = status(self.driver)["haproxy"]
         self.assertEqual((said["refused"]["why"], said["settled"]), ("it has bad words", False))

@@ -25,15 +25,15 @@ def main(arguments: list[str]) -> int:
         ttl_max_s=options.ttl_max,
         crowd=options.crowd,
     )
-    plan.told = lambda line: print(line, flush=True)
+    plan.on_progress = lambda line: print(line, flush=True)
     storm = Storm(plan)
-    tell(storm.run())
-    for fault, count in storm.faults.seen.most_common():
+    print_figures(storm.run())
+    for fault, count in storm.faults.counts.most_common():
         print(f"\nWRONG, {count} times: {fault}\n{storm.faults.details.get(fault, '')}")
-    return 1 if storm.faults.seen else 0
+    return 1 if storm.faults.counts else 0
 
 
-def tell(figures: Figures) -> None:
+def print_figures(figures: Figures) -> None:
     print(f"{figures.messages} messages ({figures.requests} requests, {figures.answers} answers), ", end="")
     print(f"{len(figures.distinct)} of them distinct, and {figures.others} other requests, in {figures.seconds:.0f} s")
     for kind, count in figures.kinds.most_common():

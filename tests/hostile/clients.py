@@ -31,11 +31,11 @@ class Api:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._faults = cluster.faults
-        self.asked = 0
+        self.request_count = 0
 
     def ask(self, honest: Honest, route: Route, asked: ApiRequest) -> ApiResponse:
         """Return the answer with its whole body. Lets virtual time pass while the answer takes time."""
-        self.asked += 1
+        self.request_count += 1
         node = honest.node
         try:
             if not (route.while_not_ready or node.ready):

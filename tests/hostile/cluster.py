@@ -60,12 +60,12 @@ class Faults:
     """Faults that were found: each kind once, with its count."""
 
     def __init__(self) -> None:
-        self.seen: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.details: dict[str, str] = {}
 
     def add(self, kind: str, detail: str) -> None:
         kind = _INDEX.sub("[]", kind)
-        self.seen[kind] += 1
+        self.counts[kind] += 1
         if len(self.details) < FAULTS_MAX:
             self.details.setdefault(kind, detail)
 

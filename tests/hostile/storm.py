@@ -60,7 +60,7 @@ class Plan:
     crowd: int = 2500
     #: Parts of the storm without lies, and with them.
     honest_part: float = 0.45
-    told: Callable[[str], None] = Factory(lambda: lambda _line: None)
+    on_progress: Callable[[str], None] = Factory(lambda: lambda _line: None)
 
 
 @define
@@ -191,7 +191,7 @@ class Storm:
             if self.figures.messages - told_at >= 10_000:
                 told_at = self.figures.messages
                 peers = max(map(_peers, nodes))
-                plan.told(f"{what}: {told_at} messages, peers {peers}, wrong {dict(self.faults.seen)}")
+                plan.on_progress(f"{what}: {told_at} messages, peers {peers}, wrong {dict(self.faults.counts)}")
             if self._steps % (STEPS * 20) == 0:
                 self.api.everything(self._random.choice(nodes))
 
@@ -314,7 +314,7 @@ class Storm:
                 rounds = steps / STEPS
                 break
             self.cluster.pass_intervals(4 / STEPS)
-        plan.told(f"silence: ready after {waited / STEPS:.2f}·I, agreed after {rounds} rounds")
+        plan.on_progress(f"silence: ready after {waited / STEPS:.2f}·I, agreed after {rounds} rounds")
         self.figures.rounds_to_agree.append(rounds)
         if not 0 <= rounds <= ROUNDS_TO_AGREE + 0.5:
             self.faults.add("honest nodes do not agree in time", f"{rounds}: {self._differences(on)}")
@@ -345,7 +345,7 @@ class Storm:
     def _look_at_everything(self) -> None:
         for honest in self.cluster.nodes:
             statuses = self.api.everything(honest)
-            self.plan.told(f"{honest.name} answers {dict(statuses)}")
+            self.plan.on_progress(f"{honest.name} answers {dict(statuses)}")
         for watcher in self.watchers:
             watcher.check()
 

@@ -18,9 +18,9 @@ class Storms(SynchronousTestCase):
         messages = effort(100, 2000)
         storm = Storm(Plan(messages, 1, shapes=15, instances=10, interval_s=5.0, ttl_max_s=20.0, crowd=0))
         figures = storm.run()
-        self.assertEqual(dict(storm.faults.seen), {}, storm.faults.details)
+        self.assertEqual(dict(storm.faults.counts), {}, storm.faults.details)
         self.assertGreaterEqual(figures.messages, messages)
-        self.assertGreater(storm.api.asked, messages / 2)
+        self.assertGreater(storm.api.request_count, messages / 2)
         self.assertGreater(min(watcher.count for watcher in storm.watchers), 10)
 
 
@@ -36,11 +36,11 @@ class Checks(SynchronousTestCase):
         """A message of an honest node that others would refuse."""
         counters = (Counter(9, "n9", "10.0.0.9:1730", 1, 0.0, ttl_max_s=3601.0),)
         self.cluster.network.check(Wire("bender", 1.0).encode(Message(Sender(1, "n1", "a:1"), counters=counters)), "it")
-        (fault,) = self.cluster.faults.seen
+        (fault,) = self.cluster.faults.counts
         self.assertIn("an honest node sends what others refuse", fault)
 
     def test_what_is_raised(self) -> None:
         """A message that makes a node fail."""
         self.node.node.replica.gossip = None  # type: ignore[assignment]
         status = self.node.take(Wire("bender", 1.0).encode(Message(Sender(1, "n1", "a:1"))), "10.0.0.9")
-        self.assertEqual((status, len(self.cluster.faults.seen)), (500, 1))
+        self.assertEqual((status, len(self.cluster.faults.counts)), (500, 1))

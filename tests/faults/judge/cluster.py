@@ -48,7 +48,7 @@ class ObservedNode:
     ends_by: str = ""
     #: What keeps it from doing its work.
     hindered_by: set[str] = field(factory=set)
-    looked: facts.Looked | None = None
+    looked: facts.StatusAnswer | None = None
     #: When it last did not answer.
     refused_at: float = -inf
     cursor: str = ""
@@ -58,7 +58,7 @@ class ObservedNode:
 class ObservedCluster:
     """Takes in what happened to nodes and network, and writes it to the history."""
 
-    def __init__(self, setting: facts.Setting, log: Callable[[str], None]) -> None:
+    def __init__(self, setting: facts.SeedTerms, log: Callable[[str], None]) -> None:
         self._time = Replayed()
         self._interval_s = setting.interval_s
         self.weather = ObservedWeather(setting.interval_s)
@@ -101,7 +101,7 @@ class ObservedCluster:
                 self._healed(fact, begins=begins)
             case facts.Starved():
                 self._starved(fact, begins=begins)
-            case facts.Rough():
+            case facts.NetworkQuality():
                 self._rough(fact)
             case _:
                 self._node_changed(fact)
@@ -112,7 +112,7 @@ class ObservedCluster:
         match fact:
             case facts.Started():
                 self._started(fact)
-            case facts.Answers():
+            case facts.FirstAnswer():
                 life = self.nodes[fact.node].life
                 if life is not None and life.answered_at == inf:
                     life.answered_at = life.since = fact.at
@@ -248,7 +248,7 @@ class ObservedCluster:
             for span in self.readiness.apart.get(frozenset((a, b)), ()):
                 span[1] = min(span[1], fact.began_at)
 
-    def _rough(self, fact: facts.Rough) -> None:
+    def _rough(self, fact: facts.NetworkQuality) -> None:
         """Messages get lost, doubled or late; or no longer, which takes a moment to be over."""
         now = self.now
         if fact.loss or fact.delay_s or fact.doubling:

@@ -72,7 +72,7 @@ class Judge:
 
     def __init__(self, recorded: Iterable[facts.Fact], log: Callable[[str], None] = lambda _: None) -> None:
         known = [*recorded]
-        setting = next(fact for fact in known if isinstance(fact, facts.Setting))
+        setting = next(fact for fact in known if isinstance(fact, facts.SeedTerms))
         overloads = [*overloaded(known, setting.interval_s)]
         self._facts = sorted([*known, *overloads], key=lambda fact: fact.at)
         self._cluster = ObservedCluster(setting, log)
@@ -81,7 +81,7 @@ class Judge:
         self._overloaded_s = sum((fact.at if isinstance(fact, facts.Relieved) else -fact.at) for fact in overloads)
         self._lateness = Lateness(self._facts, setting.interval_s)
         self._events = EventTimes(self._facts)
-        self._units = Units(fact for fact in self._facts if isinstance(fact, facts.Asked))
+        self._units = Units(fact for fact in self._facts if isinstance(fact, facts.ClientRequest))
         self._p1 = Convergence(self.history)
         self._p2 = NoFalseOffline(self.history)
         self._p3 = NothingDeadStays(self.history)
@@ -141,21 +141,21 @@ class Judge:
             return
         begins = moment.phase == "begins"
         match fact:
-            case facts.Asked():
-                (self._asked if begins else self._answered)(fact)
-            case facts.Announced():
-                self._announced(fact)
+            case facts.ClientRequest():
+                (self._request_sent if begins else self._request_answered)(fact)
+            case facts.ReceivedEvent():
+                self._event_received(fact)
             case facts.Synced():
                 self._synced(fact)
-            case facts.Cutoff():
+            case facts.WatcherDisconnected():
                 node = self._cluster.nodes[fact.node]
                 if node.synced:
                     node.synced, node.cut_off_at = False, fact.at
-            case facts.Looked():
-                self._looked(fact)
-            case facts.Listed():
-                self._listed(fact)
-            case facts.Histories():
+            case facts.StatusAnswer():
+                self._status_answered(fact)
+            case facts.ListAnswer():
+                self._list_answered(fact)
+            case facts.HistoriesAnswer():
                 life = self._cluster.nodes[fact.node].life
                 if life is not None and not life.away:
                     self._confirmed(partial(self._p7.check_histories, life, fact, fact.sent_at))
@@ -178,24 +178,24 @@ class Judge:
     def _life_of(self, name: str) -> ObservedLife | None:
         return self._cluster.nodes[name].life
 
-    def _asked(self, asked: facts.Asked) -> None:
+    def _request_sent(self, request: facts.ClientRequest) -> None:
         """A request was sent: from now on it may have had its effect."""
-        life = self._life_of(asked.node)
-        if asked.operation == "configure":
-            self._p7.sent(asked)
+        life = self._life_of(request.node)
+        if request.operation == "configure":
+            self._p7.sent(request)
             return
-        if life is None or not _may_have_an_effect(asked):
+        if life is None or not _may_have_an_effect(request):
             return
-        record = self._record(asked.key)
-        if asked.operation == "deregister":
-            self._end(life, record, asked, asked.at if asked.status is not None else inf)
-        elif asked.operation == "register" or record.accepted:
-            record.may_accept(life, asked.ttl_s or record.ttl_s_max or self.history.ttl_s, self._cluster.now)
-        if asked.status is None:
+        record = self._record(request.key)
+        if request.operation == "deregister":
+            self._end(life, record, request, request.at if request.status is not None else inf)
+        elif request.operation == "register" or record.accepted:
+            record.may_accept(life, request.ttl_s or record.ttl_s_max or self.history.ttl_s, self._cluster.now)
+        if request.status is None:
             record.doubt()
-            self._doubts.append(_Doubt(asked, life, record))
+            self._doubts.append(_Doubt(request, life, record))
 
-    def _end(self, life: ObservedLife, record: ObservedRecord, asked: facts.Asked, certain_at: float) -> None:
+    def _end(self, life: ObservedLife, record: ObservedRecord, request: facts.ClientRequest, certain_at: float) -> None:
         shown = life.shown.get(record.key)
         known = record.units.get(shown) if shown is not None else None
         latest = record.latest[0] if record.latest is not None else None
@@ -205,41 +205,41 @@ class Judge:
         if known is None:
             certain_at = inf
         self.history.counts["deregistered"] += 1
-        reason = asked.reason or "deregistered"
+        reason = request.reason or "deregistered"
         record.end(life, [unit.body], self._cluster.now, reason, certain_at)
         record.may_end(life, unit, self._cluster.now, reason)
 
-    def _answered(self, asked: facts.Asked) -> None:
+    def _request_answered(self, request: facts.ClientRequest) -> None:
         """A request was answered or given up: it had its effect for certain, or not, or nobody knows."""
-        life = self._life_of(asked.node)
-        if life is None or asked.status in (None, 0, 503):
+        life = self._life_of(request.node)
+        if life is None or request.status in (None, 0, 503):
             return
-        self._became_ready(life, asked.sent_at)
-        if asked.operation == "configure":
-            if asked.status in (200, 201):
-                self._p7.accepted(life, asked)
+        self._became_ready(life, request.sent_at)
+        if request.operation == "configure":
+            if request.status in (200, 201):
+                self._p7.accepted(life, request)
             return
-        record = self._record(asked.key)
-        if asked.operation == "renew" and asked.status == 404:
+        record = self._record(request.key)
+        if request.operation == "renew" and request.status == 404:
             self.history.counts["unknown"] += 1
-            self._confirmed(partial(self._p2.check_is_shown, life, record), asked.at - asked.sent_at)
-        elif asked.operation in ("register", "renew") and asked.status in (200, 201):
-            self._accepted(life, record, asked)
+            self._confirmed(partial(self._p2.check_is_shown, life, record), request.at - request.sent_at)
+        elif request.operation in ("register", "renew") and request.status in (200, 201):
+            self._request_accepted(life, record, request)
 
-    def _accepted(self, life: ObservedLife, record: ObservedRecord, asked: facts.Asked) -> None:
+    def _request_accepted(self, life: ObservedLife, record: ObservedRecord, request: facts.ClientRequest) -> None:
         self.history.counts["accepted"] += 1
         self.history.commands[life] += 1
         unit = record.latest[0] if record.latest is not None else None
-        if asked.body:
-            unit = self._units.unit(record, asked.body, self._cluster.nodes, self._cluster.now)
+        if request.body:
+            unit = self._units.unit(record, request.body, self._cluster.nodes, self._cluster.now)
         if unit is not None:
-            record.accept_answered(life, unit, asked.sent_at, self._cluster.now)
+            record.accept_answered(life, unit, request.sent_at, self._cluster.now)
         else:
             record.may_accept(life, record.ttl_s_max, self._cluster.now)
 
     # Events.
 
-    def _announced(self, fact: facts.Announced) -> None:
+    def _event_received(self, fact: facts.ReceivedEvent) -> None:
         node = self._cluster.nodes[fact.node]
         life = node.life
         if life is None:
@@ -310,7 +310,7 @@ class Judge:
             else:
                 self._p3.note_delay(life, record)
 
-    def _in_snapshot(self, node: ObservedNode, life: ObservedLife, fact: facts.Announced) -> None:
+    def _in_snapshot(self, node: ObservedNode, life: ObservedLife, fact: facts.ReceivedEvent) -> None:
         """Take in what a node lists at a first contact, without a reason."""
         body = fact.body.encode()
         if not fact.key.startswith("registration/"):
@@ -333,7 +333,7 @@ class Judge:
 
     # Looks.
 
-    def _looked(self, fact: facts.Looked) -> None:
+    def _status_answered(self, fact: facts.StatusAnswer) -> None:
         node = self._cluster.nodes[fact.node]
         node.looked = fact if fact.ready is not None else None
         if fact.ready is None:
@@ -350,7 +350,7 @@ class Judge:
         self.history.became_ready(life)
         life.starting = False
 
-    def _listed(self, fact: facts.Listed) -> None:
+    def _list_answered(self, fact: facts.ListAnswer) -> None:
         """Compare a list with the events of the node, if there were none at about that time."""
         node, slack_s = self._cluster.nodes[fact.node], self._slack_s()
         life = node.life
@@ -414,11 +414,11 @@ class Judge:
         left = []
         for doubt in self._doubts:
             over_at = doubt.over_at(self._interval_s)
-            if doubt.asked.operation == "deregister":
+            if doubt.request.operation == "deregister":
                 if now >= over_at:
-                    self._end(doubt.life, doubt.record, doubt.asked, inf)
+                    self._end(doubt.life, doubt.record, doubt.request, inf)
             elif doubt.record.accepted:
-                doubt.record.may_accept(doubt.life, doubt.asked.ttl_s, now)
+                doubt.record.may_accept(doubt.life, doubt.request.ttl_s, now)
             if now < over_at:
                 left.append(doubt)
         self._doubts = left
@@ -443,7 +443,7 @@ class Judge:
 class _Doubt:
     """A request that was not answered, and may have an effect yet."""
 
-    asked: facts.Asked
+    request: facts.ClientRequest
     life: ObservedLife
     record: ObservedRecord
 
@@ -454,12 +454,12 @@ class _Doubt:
             return life.ended_at
         if life.pausing_since is not None or life.away:
             return inf
-        resumed_at = max((end for begin, end in life.pauses if end > self.asked.sent_at), default=-inf)
-        return max(self.asked.at, resumed_at, life.ready_at) + interval_s
+        resumed_at = max((end for begin, end in life.pauses if end > self.request.sent_at), default=-inf)
+        return max(self.request.at, resumed_at, life.ready_at) + interval_s
 
 
-def _may_have_an_effect(asked: facts.Asked) -> bool:
-    return asked.status is None or asked.status in (200, 201, 204)
+def _may_have_an_effect(request: facts.ClientRequest) -> bool:
+    return request.status is None or request.status in (200, 201, 204)
 
 
 def by_promise(broken: Iterable[Broken]) -> dict[str, list[Broken]]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from math import inf
 
-from tests.faults.facts import Asked, root_of
+from tests.faults.facts import ClientRequest, root_of
 from tests.faults.judge.cluster import ObservedNode
 from tests.simulation.knowledge import Life
 from tests.simulation.records import Ended, Record, Unit
@@ -72,8 +72,8 @@ class ObservedRecord(Record):
 class Units:
     """Finds the unit of a body that was seen, by the request that sent it."""
 
-    def __init__(self, asked: Iterable[Asked]) -> None:
-        self._registering: dict[tuple[str, str], list[Asked]] = defaultdict(list)
+    def __init__(self, asked: Iterable[ClientRequest]) -> None:
+        self._registering: dict[tuple[str, str], list[ClientRequest]] = defaultdict(list)
         for each in asked:
             if each.operation == "register" and each.status != 0:
                 self._registering[each.key, each.unit].append(each)
@@ -106,7 +106,9 @@ class Units:
             return listed
         return self._roots.get((record.key, root_of(body)))
 
-    def _made(self, record: ObservedRecord, body: str, life: Life, sent: Asked, same: Unit | None, now: float) -> Unit:
+    def _made(
+        self, record: ObservedRecord, body: str, life: Life, sent: ClientRequest, same: Unit | None, now: float
+    ) -> Unit:
         """Make a unit.
 
         What it replaced is known only where requests came one after another, all with answers, and the node listed what

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from tests.faults.facts import Announced, Asked, Histories
+from tests.faults.facts import ClientRequest, HistoriesAnswer, ReceivedEvent
 from tests.faults.judge.knowledge import ObservedLife
 from tests.simulation.oracle.history import History
 
@@ -39,19 +39,19 @@ class Settings:
         """Expect nothing of what was accepted while any node lived."""
         self._accepted.clear()
 
-    def sent(self, asked: Asked) -> None:
-        self._sent.setdefault(asked.key, set()).add(asked.unit)
+    def sent(self, request: ClientRequest) -> None:
+        self._sent.setdefault(request.key, set()).add(request.unit)
 
-    def accepted(self, life: ObservedLife, asked: Asked) -> None:
-        self._accepted.append((asked.key, asked.unit, life, asked.at))
+    def accepted(self, life: ObservedLife, request: ClientRequest) -> None:
+        self._accepted.append((request.key, request.unit, life, request.at))
         self.history.counts["configured"] += 1
 
-    def check_announced(self, life: ObservedLife, fact: Announced) -> None:
+    def check_announced(self, life: ObservedLife, fact: ReceivedEvent) -> None:
         if fact.body not in self._sent.get(fact.key, ()):
             self.history.fail("P7", f"{life} announces {fact.key} with {fact.body!r}, which nobody sent")
 
-    def check_histories(self, life: ObservedLife, fact: Histories, known_at: float) -> None:
-        """Check the histories that a node showed; `known_at` is a moment before it was asked."""
+    def check_histories(self, life: ObservedLife, fact: HistoriesAnswer, known_at: float) -> None:
+        """Check the histories that a node showed; `known_at` is a time before the request."""
         self._shown[fact.node] = fact.settings
         for key, shown in fact.settings.items():
             for unit in shown:

@@ -10,7 +10,17 @@ from typing import Literal
 
 from attrs import frozen
 
-from tests.faults.facts import Announced, Asked, Cut, Fact, Healed, Hindered, Looked, Relieved, Starved
+from tests.faults.facts import (
+    ClientRequest,
+    Cut,
+    Fact,
+    Healed,
+    Hindered,
+    ReceivedEvent,
+    Relieved,
+    Starved,
+    StatusAnswer,
+)
 
 #: `begins`: what follows is possible from now on; `is over`: it is certain from now on.
 Phase = Literal["begins", "is over", "look"]
@@ -30,7 +40,7 @@ def moments(facts: Iterable[Fact], look_s: float) -> Iterator[Moment]:
     known = [*facts]
     steps = [Moment(fact.at, "is over", fact) for fact in known]
     for fact in known:
-        if isinstance(fact, Asked):
+        if isinstance(fact, ClientRequest):
             steps.append(Moment(fact.sent_at, "begins", fact))
         elif isinstance(fact, Cut | Healed | Starved):
             steps.append(Moment(fact.began_at, "begins", fact))
@@ -89,7 +99,7 @@ def overloaded(facts: Iterable[Fact], interval_s: float) -> Iterator[Hindered | 
     at = [fact.at for fact in waits]
     until: dict[str, float] = {}
     for looked in known:
-        if not isinstance(looked, Looked) or looked.at - looked.sent_at < SLOW * interval_s:
+        if not isinstance(looked, StatusAnswer) or looked.at - looked.sent_at < SLOW * interval_s:
             continue
         begin, end = looked.sent_at - interval_s, looked.at + interval_s
         recent = waits[bisect_left(at, begin) : bisect_right(at, end)]
@@ -106,7 +116,7 @@ class EventTimes:
     def __init__(self, facts: Iterable[Fact]) -> None:
         self._at: dict[str, list[float]] = {}
         for fact in facts:
-            if isinstance(fact, Announced):
+            if isinstance(fact, ReceivedEvent):
                 self._at.setdefault(fact.node, []).append(fact.at)
 
     def any_between(self, node: str, begin: float, end: float) -> bool:

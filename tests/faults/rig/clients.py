@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from attrs import define, evolve, field, frozen
 
-from tests.faults.facts import Asked, Operation, described
+from tests.faults.facts import ClientRequest, Operation, description_of
 from tests.faults.plan import Plan
 from tests.faults.rig.http import FAILURES, Reply, Unreached, ask
 from tests.faults.rig.network import CLIENTS, address_of
@@ -91,8 +91,10 @@ class Requests:
         except FAILURES:
             pass
         finally:
-            answered = described(reply.body) if reply and isinstance(reply.body, dict) and "id" in reply.body else ""
-            asked = Asked(
+            answered = (
+                description_of(reply.body) if reply and isinstance(reply.body, dict) and "id" in reply.body else ""
+            )
+            asked = ClientRequest(
                 at=now(),
                 sent_at=sent_at,
                 client=self.name,
@@ -159,7 +161,7 @@ class Client:
                 if fate < 0.3:
                     return
                 if fate < 0.6:
-                    await self._say_goodbye()
+                    await self._deregister()
                     return
                 self._want_something_else()
                 await self._registered()
@@ -194,7 +196,7 @@ class Client:
             self._home += 1
         await asyncio.sleep(self._some(0.2, 0.4))
 
-    async def _say_goodbye(self) -> None:
+    async def _deregister(self) -> None:
         random = self._random
         if random.random() < 0.3:
             await self._requests.renew(self._next())
@@ -246,7 +248,7 @@ class Operator:
             except FAILURES:
                 pass
             finally:
-                asked = Asked(
+                asked = ClientRequest(
                     at=now(),
                     sent_at=sent_at,
                     client="operator",

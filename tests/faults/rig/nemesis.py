@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import permutations
 from typing import Any
 
-from tests.faults.facts import Cut, Healed, Hindered, Relieved, Rough, Struck
+from tests.faults.facts import Cut, Healed, Hindered, NetworkQuality, Relieved, Struck
 from tests.faults.plan import Plan, Release, Step
 from tests.faults.rig.clients import burden
 from tests.faults.rig.network import CLIENTS, Network
@@ -235,24 +235,24 @@ class Nemesis:
 
     async def _loss(self, step: Step) -> bool:
         percent = int(step.values[0])
-        self._recorder.add(Rough(at=now(), loss=percent / 100, delay_s=0, doubling=0))
+        self._recorder.add(NetworkQuality(at=now(), loss=percent / 100, delay_s=0, doubling=0))
         self._network.rules.loss_percent = percent
         await self._network.apply()
         await asyncio.sleep(step.lasting_s)
         self._network.rules.loss_percent = 0
         await self._network.apply()
-        self._recorder.add(Rough(at=now(), loss=0, delay_s=0, doubling=0))
+        self._recorder.add(NetworkQuality(at=now(), loss=0, delay_s=0, doubling=0))
         return True
 
     async def _relay(self, step: Step) -> bool:
         assert self._relaying is not None
         delay_s, doubled, late = step.values
-        self._recorder.add(Rough(at=now(), loss=0, delay_s=delay_s, doubling=doubled / 100))
+        self._recorder.add(NetworkQuality(at=now(), loss=0, delay_s=delay_s, doubling=doubled / 100))
         late_s = LATE_TTLS * self._plan.ttl_s
         self._relaying.handle(delay_s=delay_s, doubled=doubled / 100, doubled_late=late / 100, late_s=late_s)
         await asyncio.sleep(step.lasting_s)
         self._relaying.handle()
-        self._recorder.add(Rough(at=now(), loss=0, delay_s=0, doubling=0))
+        self._recorder.add(NetworkQuality(at=now(), loss=0, delay_s=0, doubling=0))
         return True
 
     # The end.

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from tests.faults.facts import Asked, decoded
+from tests.faults.facts import ClientRequest, decode
 from tests.faults.plan import Plan
 from tests.faults.rig.network import API_PORT, OBSERVER, address_of
 from tests.faults.rig.nodes import ENDS_S_MAX, fake_clock, set_clock
@@ -76,11 +76,11 @@ class Program:
 
     def collect(self, recorder: Recorder) -> None:
         """Add what the program recorded: of each request the last, which is its begin where the program was killed."""
-        found: dict[tuple[object, ...], Asked] = {}
+        found: dict[tuple[object, ...], ClientRequest] = {}
         for line in self._facts.read_bytes().splitlines() if self._facts.exists() else ():
             with suppress(ValueError):  # the last line of a program that was killed
-                fact = decoded(line)
-                assert isinstance(fact, Asked)
+                fact = decode(line)
+                assert isinstance(fact, ClientRequest)
                 found[fact.sent_at, fact.node, fact.operation, fact.key] = fact
         for fact in found.values():
             recorder.add(fact)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from bender.client import twisted_http
 from bender.client.types import Reply
-from tests.faults.facts import Asked, Operation, described, encoded
+from tests.faults.facts import ClientRequest, Operation, description_of, encode
 from tests.faults.rig.network import PREFIX
 from tests.faults.rig.recorder import now
 
@@ -58,13 +58,13 @@ class Recording:
         if url.path == "/renewals":
             for key in sent["ids"]:
                 known = 404 if status == 200 and key in answered.get("unknown", ()) else status
-                self._write(Asked(**common, operation="renew", key=key, status=known))
+                self._write(ClientRequest(**common, operation="renew", key=key, status=known))
             return
         key = _key_of(url.path, sent)
-        body_there = described(answered) if "id" in answered else ""
+        body_there = description_of(answered) if "id" in answered else ""
         unit = str((sent.get("meta") or {}).get("unit", ""))
         reason = parse_qs(url.query).get("reason", ["deregistered"])[0]
-        fact = Asked(
+        fact = ClientRequest(
             **common,
             operation=OPERATIONS[method],
             key=key,
@@ -76,8 +76,8 @@ class Recording:
         )
         self._write(fact)
 
-    def _write(self, fact: Asked) -> None:
-        self._file.write(encoded(fact))
+    def _write(self, fact: ClientRequest) -> None:
+        self._file.write(encode(fact))
 
 
 def _name_of(node: str) -> str:

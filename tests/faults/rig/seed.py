@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from tests.faults.facts import Fact, Setting, Starved, decoded
+from tests.faults.facts import Fact, SeedTerms, Starved, decode
 from tests.faults.plan import Plan
 from tests.faults.rig.clients import Operator, crowd
 from tests.faults.rig.nemesis import LATE_TTLS, Nemesis, Relaying
@@ -55,9 +55,13 @@ class Seed:
     async def run(self) -> Recorded:
         """Run it to its end, and remove everything whatever happens."""
         plan, relaying = self._plan, None
-        held_s = LATE_TTLS * plan.ttl_s if plan.relayed else 0.0
+        relay_delay_s_max = LATE_TTLS * plan.ttl_s if plan.relayed else 0.0
         names = [f"n{number + 1}" for number in range(plan.nodes)]
-        self._recorder.add(Setting(at=now(), nodes=names, interval_s=plan.interval_s, ttl_s=plan.ttl_s, held_s=held_s))
+        self._recorder.add(
+            SeedTerms(
+                at=now(), nodes=names, interval_s=plan.interval_s, ttl_s=plan.ttl_s, relay_delay_s_max=relay_delay_s_max
+            )
+        )
         try:
             self._network.open()
             await self._network.apply()
@@ -143,7 +147,7 @@ class Seed:
     async def _take_lateness(self, watchdog: Process) -> None:
         assert watchdog.stdout is not None
         while line := await watchdog.stdout.readline():
-            self._recorder.add(decoded(line))
+            self._recorder.add(decode(line))
 
     async def _close(self, relaying: Relaying | None) -> None:
         for task in self._tasks:

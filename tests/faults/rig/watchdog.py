@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.faults.facts import Starved, encoded
+from tests.faults.facts import Starved, encode
 from tests.faults.rig.recorder import now
 
 #: The time between two measurements, and the least wait that is reported.
@@ -32,7 +32,7 @@ def main(file: Path) -> None:
         late = dict(_late(file, waited))
         if late or own_s > LATE_S:
             fact = Starved(at=at, began_at=before, late_s=round(own_s, 4), nodes=late)
-            sys.stdout.buffer.write(encoded(fact))
+            sys.stdout.buffer.write(encode(fact))
             sys.stdout.buffer.flush()
         before = at
 

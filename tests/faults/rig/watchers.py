@@ -11,7 +11,16 @@ from typing import Any
 
 from attrs import frozen
 
-from tests.faults.facts import Announced, Answers, Cutoff, Histories, Listed, Looked, Synced, described
+from tests.faults.facts import (
+    FirstAnswer,
+    HistoriesAnswer,
+    ListAnswer,
+    ReceivedEvent,
+    StatusAnswer,
+    Synced,
+    WatcherDisconnected,
+    description_of,
+)
 from tests.faults.rig.http import FAILURES, Unreached, ask
 from tests.faults.rig.network import EVENTS_PORT, OBSERVER
 from tests.faults.rig.nodes import Node
@@ -52,7 +61,7 @@ class Watcher:
                     async with asyncio.timeout(self._random.uniform(8, 60) * self._interval_s):
                         await self._follow(reader)
                 finally:
-                    self._recorder.add(Cutoff(at=now(), node=self._node.name))
+                    self._recorder.add(WatcherDisconnected(at=now(), node=self._node.name))
                     writer.transport.abort()
             await asyncio.sleep(AGAIN * self._interval_s)
 
@@ -85,14 +94,14 @@ class Watcher:
         shown = next(event[name] for name in ("registration", "backend", "frontend") if name in event)
         if not event.get("snapshot"):
             self._cursor = cursor
-        announced = Announced(
+        announced = ReceivedEvent(
             at=line.at,
             node=self._node.name,
             life=cursor.partition("-")[0],
             cursor=cursor,
             event=kind,
             key=shown["id"],
-            body=described(shown) if "registration" in event else unit_of(shown),
+            body=description_of(shown) if "registration" in event else unit_of(shown),
             reason=event.get("reason", ""),
             snapshot=bool(event.get("snapshot")),
         )
@@ -177,13 +186,13 @@ class Observer:
         sent_at, status, name = now(), await self._ask("/status"), self._node.name
         self._answers = status is not None
         if status is None:
-            self._recorder.add(Looked(at=now(), sent_at=sent_at, node=name))
+            self._recorder.add(StatusAnswer(at=now(), sent_at=sent_at, node=name))
             return
         at, incarnation = now(), status["incarnation"]
         if incarnation != self._incarnation:
             self._incarnation = incarnation
-            self._recorder.add(Answers(at=at, sent_at=sent_at, node=name, incarnation=incarnation))
-        looked = Looked(
+            self._recorder.add(FirstAnswer(at=at, sent_at=sent_at, node=name, incarnation=incarnation))
+        looked = StatusAnswer(
             at=at,
             sent_at=sent_at,
             node=name,
@@ -198,8 +207,8 @@ class Observer:
     async def _list(self) -> None:
         sent_at, listed = now(), await self._ask("/registrations")
         if listed is not None:
-            bodies = {each["id"]: described(each) for each in listed}
-            self._recorder.add(Listed(at=now(), sent_at=sent_at, node=self._node.name, bodies=bodies))
+            bodies = {each["id"]: description_of(each) for each in listed}
+            self._recorder.add(ListAnswer(at=now(), sent_at=sent_at, node=self._node.name, bodies=bodies))
 
     async def _configuration(self) -> None:
         """Ask for the history of each backend, which is empty where there is none."""
@@ -214,4 +223,4 @@ class Observer:
                 return
             history = reply.body if reply.status == 200 else []
             settings[f"backend/{name}"] = [unit_of(each["backend"]) or None for each in history]
-        self._recorder.add(Histories(at=now(), sent_at=sent_at, node=self._node.name, settings=settings))
+        self._recorder.add(HistoriesAnswer(at=now(), sent_at=sent_at, node=self._node.name, settings=settings))

@@ -20,14 +20,14 @@ class Asking(SynchronousTestCase):
     """A machine that has 127.0.0.1, 127.0.0.2 and `*`, on which another program listens at `taken`."""
 
     def setUp(self) -> None:
-        self.asked: list[str] = []
-        self.taken = {"*:81"}
+        self.requested_binds: list[str] = []
+        self.used_binds = {"*:81"}
 
     def bind_problem(self, bind: str) -> str | None:
-        self.asked.append(bind)
+        self.requested_binds.append(bind)
         if bind.rpartition(":")[0] not in ("*", "127.0.0.1", "127.0.0.2", "[::]", "[::1]"):
             return FOREIGN
-        return TAKEN if bind in self.taken else None
+        return TAKEN if bind in self.used_binds else None
 
     def served(self, bind: str, before: str | None = "", **more: Any) -> tuple[dict[str, tuple[str, ...]], str | None]:
         """Where a frontend `www` is, and what is wrong, after one that had the addresses `before` in HAProxy."""
@@ -61,7 +61,7 @@ class Addresses(Asking):
     def test_what_haproxy_has_already(self) -> None:
         """It is not asked about, for HAProxy itself would be the reason."""
         self.assertEqual(self.served("*:81,*:82", before="*:81"), ({"www": ("*:81", "*:82")}, None))
-        self.assertEqual(self.asked, ["*:82"])
+        self.assertEqual(self.requested_binds, ["*:82"])
 
     def test_a_foreign_address_with_a_port_of_haproxy_s(self) -> None:
         """Whether an address is one of this machine is known in any case."""
@@ -73,20 +73,20 @@ class Addresses(Asking):
 
     def test_what_haproxy_s_own_addresses_hide(self) -> None:
         """Only where HAProxy itself may be what listens, a port is not asked about."""
-        self.taken |= {"127.0.0.2:80", "127.0.0.2:81"}
+        self.used_binds |= {"127.0.0.2:80", "127.0.0.2:81"}
         self.assertEqual(self.served("127.0.0.2:80", before="*:80")[1], None)
         self.assertEqual(self.served("127.0.0.2:81", before="*:80")[0], {})
         self.assertEqual(self.served("127.0.0.2:80", before="127.0.0.1:80")[0], {})
-        self.asked.clear()
+        self.requested_binds.clear()
         held = ("127.0.0.1:80", "[::]:81")
         for bind in ("[::ffff:127.0.0.1]:80", "*:80", "127.0.0.1:81", "127.0.0.2:80"):
             problem_beside_listeners(held, self.bind_problem)(bind)
-        self.assertEqual(self.asked, ["[::ffff:127.0.0.1]:0", "*:0", "127.0.0.1:0", "127.0.0.2:80"])
+        self.assertEqual(self.requested_binds, ["[::ffff:127.0.0.1]:0", "*:0", "127.0.0.1:0", "127.0.0.2:80"])
 
     def test_what_the_file_has(self) -> None:
         """Where it is not known what HAProxy has, its file says where it may listen."""
         found, problem = self.served("10.0.0.1:80", before=None, is_in_file=lambda bind: bind == "10.0.0.1:80")
-        self.assertEqual((found, problem, self.asked), ({"www": ("10.0.0.1:80",)}, None, []))
+        self.assertEqual((found, problem, self.requested_binds), ({"www": ("10.0.0.1:80",)}, None, []))
 
     def test_that_of_the_statistics(self) -> None:
         """It is the only one that is missing."""

@@ -9,7 +9,7 @@ from bender.haproxy.core.pending_acks import BUSY_S_MAX, LOOK_LATER_S, LOOK_S, L
 A, B = ("shop", "a"), ("shop", "b")
 
 
-class Told(SynchronousTestCase):
+class Confirming(SynchronousTestCase):
     def setUp(self) -> None:
         self.progress: PendingAcks[str] = PendingAcks()
 
