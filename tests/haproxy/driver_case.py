@@ -1,4 +1,4 @@
-"""A driver between a registry and a HAProxy that tests play."""
+"""A driver with a fake registry and a fake HAProxy, for tests."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ ID = "registration/web/1/10.0.0.1/2"
 
 @implementer(IReactorPluggableNameResolver)
 class FakeReactor(Clock):
-    """A clock, and a resolver of names that a test sets."""
+    """A clock, with a resolver of names that a test sets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class FakeReactor(Clock):
 
 
 class DriverCase(SynchronousTestCase):
-    """A driver with a HAProxy that it starts."""
+    """A driver that starts a fake HAProxy."""
 
     version = "2.6.12"
 
@@ -149,7 +149,7 @@ class DriverCase(SynchronousTestCase):
         self.restart_driver()
 
     def restart_driver(self, *, reporting: bool = False) -> None:
-        """Start a driver, as another process."""
+        """Start a driver with new state, as another process would."""
         self.watch, self.acknowledger, self.states = FakeWatch(), FakeAcknowledger(), FakeStates()
         runtime = Runtime(self.clock, Endpoint(self.haproxy))
         self.files = self.reload.files = ConfigFiles(self.output, self.check, self.store)
@@ -194,7 +194,7 @@ class DriverCase(SynchronousTestCase):
             raise OSError(ENOSPC, strerror(ENOSPC))
 
     def settle(self, seconds: float = 0) -> None:
-        """Let so much time pass, from one thing that happens to the next."""
+        """Let this time pass in steps, from one delayed call to the next."""
         ends_at = self.clock.seconds() + seconds
         for _ in range(20_000):
             next_at = min((call.getTime() for call in self.clock.getDelayedCalls()), default=ends_at + 1)
@@ -210,7 +210,7 @@ class DriverCase(SynchronousTestCase):
         self.settle()
 
     def serve(self, *ports: int) -> None:
-        """Have a shop with these members."""
+        """Send the backend and frontend of a shop and these members, and wait until HAProxy has them."""
         self.send(*SHOP, *map(online, ports), SYNCED)
         self.settle(0.5)
         self.assertEqual({*self.servers()}, {f"1:10.0.0.1:{port}" for port in ports})

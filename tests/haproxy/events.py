@@ -1,4 +1,4 @@
-"""What bender may say, in short."""
+"""Short functions for events, members and servers in tests."""
 
 from __future__ import annotations
 

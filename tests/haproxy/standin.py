@@ -1,4 +1,4 @@
-"""What stands in for HAProxy: its Runtime API in memory, as far as a driver uses it, and what it loads from a file."""
+"""A fake HAProxy: the part of the Runtime API that a driver uses, and the servers in a configuration file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _COMMANDS = {
 
 @define
 class Server:
-    """One, with `sessions` and `requests` as a test wants them."""
+    """A server; a test sets its `sessions` and `requests`."""
 
     address: str
     port: int
@@ -57,7 +57,7 @@ class Server:
 
 @define
 class HAProxy:
-    """One that is running, or not; `changes` are its received commands that change anything, in their order."""
+    """A HAProxy that may run; `changes` are the received commands that change anything, in order."""
 
     clock: Clock
     version: str = "2.6.12-1+deb12u4"
@@ -71,7 +71,7 @@ class HAProxy:
     on_command: Callable[[str], None] = lambda _command: None
 
     def load(self, text: str) -> None:
-        """Begin with a configuration, as another process."""
+        """Start a new process with a configuration."""
         self.pid += 1
         self.running = True
         described = re.search(r"description '(.*)'", text)
@@ -87,11 +87,11 @@ class HAProxy:
                 self.pools[pool][name] = Server(address, int(port), int(weight), 5 if disabled else 0, bool(check))
 
     def servers(self, pool: str) -> dict[str, tuple[int, int]]:
-        """Admin state and weight."""
+        """Return the administrative state and the weight of each server."""
         return {name: (server.admin, server.weight) for name, server in self.pools[pool].items()}
 
     def commands(self) -> list[str]:
-        """Those since this was last asked."""
+        """Return the commands that changed anything since the last call."""
         changes, self.changes = self.changes, []
         return changes
 
@@ -177,7 +177,7 @@ class HAProxy:
 @implementer(IStreamClientEndpoint)
 @define
 class Endpoint:
-    """Where a HAProxy listens."""
+    """The endpoint at which a HAProxy listens."""
 
     haproxy: HAProxy
 
@@ -190,7 +190,7 @@ class Endpoint:
 
 
 class Transport:
-    """A connection to a HAProxy. What it answers comes in pieces, in a later turn."""
+    """A connection to a HAProxy. Answers come in pieces, in a later turn of the reactor."""
 
     def __init__(self, haproxy: HAProxy, protocol: Any) -> None:
         self._haproxy = haproxy
@@ -223,7 +223,7 @@ class Transport:
 
 @define
 class Reload:
-    """Has a HAProxy load what a file holds, unless a test wants otherwise."""
+    """Makes a HAProxy load the configuration file, unless a test prevents it."""
 
     haproxy: HAProxy
     can_reload: bool = True
@@ -247,7 +247,7 @@ class Reload:
             self._load()
 
     async def check(self) -> None:
-        """Nothing is known."""
+        """Do nothing."""
 
     async def stop(self) -> None:
         self.ended = True

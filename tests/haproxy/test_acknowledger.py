@@ -1,4 +1,4 @@
-"""What bender is told of how far HAProxy has got, by real nodes in memory."""
+"""Confirmations and reports of a driver to real nodes in memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Confirming(ClientCase):
         self.successResultOf(self.watcher.taking)
 
     def up(self, port: int) -> Stand:
-        """Where the watcher stands after that."""
+        """Register an instance, and return the watcher's position after its event."""
         self.node(ONE).register(RegistrationRequest("web", "1", "10.9.9.9", port))
         self.network.settle()
         stand = self.watcher.watch.taken
@@ -34,7 +34,7 @@ class Confirming(ClientCase):
         return stand
 
     def test_how_far_it_is(self) -> None:
-        """The node knows the consumer, and what it has acknowledged."""
+        """The node knows the consumer and the events that it has confirmed."""
         self.acknowledger.acknowledge(self.up(1))
         self.network.settle()
         (shown,) = self.node(ONE).consumers.states()
@@ -45,7 +45,7 @@ class Confirming(ClientCase):
         self.assertEqual(shown.behind, 1)
 
     def test_another_driver_of_the_same_name(self) -> None:
-        """Each confirms for itself, and has a problem as long as the other one is there, which the log says once."""
+        """Each driver confirms its own events, and logs a problem once while the other one is connected."""
         other = Watcher(self.client_of_all.watch(name="edge 1"))
         acknowledger = Acknowledger(self.client_of_all, "edge 1", other.watch.instance)
         self.network.pass_time(1)
@@ -69,7 +69,7 @@ class Confirming(ClientCase):
         self.assertIsNone(self.acknowledger.problem)
 
     def test_what_is_reported(self) -> None:
-        """It is told along with it."""
+        """A confirmation contains the report."""
         self.acknowledger.report = lambda: {"down": ["a"], "backends": {"shop": {"1": {"requests": 7, "errors": 1}}}}
         self.acknowledger.acknowledge(self.up(1))
         self.network.settle()
@@ -78,7 +78,7 @@ class Confirming(ClientCase):
         self.assertEqual(shown.report.found_down, ("a",))
 
     def test_a_report_before_anything_is_done(self) -> None:
-        """It goes to the node that is followed, and confirms nothing."""
+        """The report goes to the followed node, and confirms no event."""
         self.acknowledger.report = lambda: {"problems": [{"kind": "unreachable", "why": "gone", "since": 7}]}
         self.acknowledger.send()
         self.network.settle()
@@ -96,7 +96,7 @@ class Confirming(ClientCase):
         self.assertEqual(self.acknowledger.acknowledged, stand)
 
     def test_a_report_after_another_node_is_followed(self) -> None:
-        """The new node has it, though nothing of what that says is done yet."""
+        """The new node gets the report before any of its events is applied."""
         self.acknowledger.report = lambda: {"problems": [{"kind": "unreachable", "why": "gone", "since": 7}]}
         self.acknowledger.acknowledge(self.up(1))
         self.network.settle()
@@ -108,7 +108,7 @@ class Confirming(ClientCase):
         self.assertEqual((shown.report.problems[0].kind, shown.cursor), ("unreachable", None))
 
     def test_many_at_once(self) -> None:
-        """One request is under way at a time, and the next one tells the last of them."""
+        """One request is under way at a time; the next one confirms the last position."""
         before = self.client_of_all.requests
         for port in range(1, 20):
             self.acknowledger.acknowledge(self.up(port))
@@ -121,7 +121,7 @@ class Confirming(ClientCase):
         self.assertLess(self.client_of_all.requests - before, 25)
 
     def test_a_node_that_does_not_answer(self) -> None:
-        """It is told again, for somebody may be waiting for it."""
+        """The confirmation is sent again, because a deregistration may wait for it."""
         stand = self.up(1)
         self.network.cut = {ONE}
         self.acknowledger.acknowledge(stand)
@@ -133,7 +133,7 @@ class Confirming(ClientCase):
         self.assertEqual((self.acknowledger.acknowledged, self.acknowledger.problem), (stand, None))
 
     def test_another_node(self) -> None:
-        """Each is told in its own words."""
+        """Each node gets its own cursors."""
         self.network.pass_time(6)
         self.up(1)
         self.machines[ONE].kill()
@@ -149,7 +149,7 @@ class Confirming(ClientCase):
 
 class Older(ClientCase):
     def test_a_node_that_does_not_know_of_consumers(self) -> None:
-        """It is let alone for a while, and it is said once."""
+        """The driver sends it no request for a while, and logs that once."""
         page = Page(404, b'{"code": "NOT_FOUND", "message": "there is no such page"}')
         self.network.listenTCP(80, Site(page, reactor=self.network), interface="10.0.0.8")
         acknowledger = Acknowledger(self.client(ONE), "edge")

@@ -1,4 +1,4 @@
-"""What a driver does to HAProxy, and when."""
+"""The commands that a driver sends to HAProxy, and their order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.haproxy.standin import Server
 
 class Beginning(DriverCase):
     def test_nothing_happens_before_bender_has_said_all(self) -> None:
-        """Then HAProxy is started, with all of it."""
+        """HAProxy is started only after the full state has come, with all members."""
         self.send(*SHOP, online(1))
         self.settle(5)
         self.assertEqual((self.reload.start_count, self.output.exists()), (0, False))
@@ -29,7 +29,7 @@ class Beginning(DriverCase):
         self.assertEqual(self.acknowledger.acknowledged, Stand(NODE, "4"))
 
     def test_another_driver_finds_haproxy_as_it_is(self) -> None:
-        """It is told what was missed, and nothing is reloaded."""
+        """The new driver applies the missed changes without a reload."""
         self.serve(1, 2)
         self.restart_driver()
         self.send(*SHOP, online(2), online(3))
@@ -41,7 +41,7 @@ class Beginning(DriverCase):
         self.assertEqual((self.reload.start_count, self.reload.reload_count), (1, 0))
 
     def test_another_driver_does_not_know_yet_where_hosts_are(self) -> None:
-        """Servers whose hosts have names stay while these are looked up, however long that takes."""
+        """Servers with host names stay while the names are looked up, however long that takes."""
         self.clock.nameResolver.addresses["shop.example"] = ["10.0.0.7"]
         said = (*SHOP, online(1, host="shop.example"), SYNCED)
         self.send(*said)
@@ -56,7 +56,7 @@ class Beginning(DriverCase):
         self.assertEqual((self.haproxy.commands(), [*self.servers()]), ([], ["1:shop.example:1"]))
 
     def test_bender_has_lost_everything(self) -> None:
-        """HAProxy is left as it is until somebody sets something up."""
+        """HAProxy stays unchanged until backends and frontends are set again."""
         self.serve(1)
         self.restart_driver()
         self.send(SYNCED)
@@ -69,7 +69,7 @@ class Beginning(DriverCase):
         self.assertEqual((self.servers(), self.driver.hold_reason), ({B: (0, 1)}, None))
 
     def test_an_operator_removes_the_file(self) -> None:
-        """A driver that is held then makes HAProxy serve no frontend, as bender reports it, without a restart."""
+        """Without the file, the driver applies bender's empty configuration, without a restart."""
         self.serve(1)
         self.restart_driver()
         self.send(SYNCED)
@@ -82,7 +82,7 @@ class Beginning(DriverCase):
         self.assertNotIn("shop", self.haproxy.pools)
 
     def test_bender_is_set_up_again(self) -> None:
-        """HAProxy is left as it is until there is a frontend, and nothing more has come for a while."""
+        """HAProxy stays unchanged until there is a frontend, and no further setting has come for a while."""
         self.serve(1)
         self.restart_driver()
         self.send(SYNCED, online(1))
@@ -102,7 +102,7 @@ class Beginning(DriverCase):
         self.assertEqual({door.title for door in self.driver.reloader.topology.doors}, {"www", "second"})
 
     def test_a_file_that_is_not_ours(self) -> None:
-        """It is loaded over only when there is something to say."""
+        """A file that is not the driver's is replaced only when bender has a backend or frontend."""
         self.output.write_text("frontend x\n")
         self.restart_driver()
         self.send(SYNCED)
@@ -113,7 +113,7 @@ class Beginning(DriverCase):
         self.assertIn("backend shop", self.output.read_text())
 
     def test_it_ends(self) -> None:
-        """And what it had started with it."""
+        """The driver stops, and so does the HAProxy that it has started."""
         self.serve(1)
         self.successResultOf(self.driver.stopService())
         self.state_reader.stopService()
@@ -123,7 +123,7 @@ class Beginning(DriverCase):
 
 class Members(DriverCase):
     def test_they_come_and_go(self) -> None:
-        """By commands alone, and nothing is reloaded."""
+        """Members come and go by commands, without a reload."""
         self.serve(1, 2)
         self.send(online(3))
         self.assertEqual(
@@ -138,7 +138,7 @@ class Members(DriverCase):
         self.assertEqual((self.reload.reload_count, self.acknowledger.acknowledged), (0, Stand(NODE, "7")))
 
     def test_one_with_requests(self) -> None:
-        """It is deleted when they have ended, and until then bender is not told that it is gone."""
+        """A server with requests is deleted when they have ended; until then the event is not confirmed."""
         self.serve(1, 2)
         before = self.acknowledger.acknowledged
         self.haproxy.pools["shop"][A].sessions = 1
@@ -150,7 +150,7 @@ class Members(DriverCase):
         self.assertEqual(({*self.servers()}, self.acknowledger.acknowledged), ({B}, Stand(NODE, "6")))
 
     def test_one_with_a_request_that_does_not_end(self) -> None:
-        """It stays, without new ones; bender is told after a while, and others go on."""
+        """A server with long requests stays without new ones; its event is confirmed after a while."""
         self.serve(1, 2)
         self.haproxy.pools["shop"][A].sessions = 1
         self.send(offline(1, "deregistered"))
@@ -165,7 +165,7 @@ class Members(DriverCase):
         self.assertNotIn(A, self.servers())
 
     def test_a_deploy_and_back(self) -> None:
-        """The servers of the other version come before those of this one go."""
+        """The servers of the new version are added before the old ones are removed."""
         self.serve(1)
         self.send(online(2, "2"), backend("shop", "changed", version="2"))
         commands = [command.rpartition("/")[0] + command[-5:] for command in self.haproxy.commands()]
@@ -175,7 +175,7 @@ class Members(DriverCase):
         self.assertEqual(self.reload.reload_count, 0)
 
     def test_they_are_in_the_file_as_well(self) -> None:
-        """Soon, and not more often than once a second."""
+        """The file gets new servers soon, but is written at most once a second."""
         self.serve(1)
         self.checked.clear()
         for port in range(2, 10):
@@ -186,7 +186,7 @@ class Members(DriverCase):
         self.assertLessEqual(len(self.checked), 4)
 
     def test_what_somebody_else_changes(self) -> None:
-        """It is put right at the next look."""
+        """The next check corrects a server that an operator has changed."""
         self.serve(1, 2)
         self.haproxy.pools["shop"][A].admin = 1
         del self.haproxy.pools["shop"][B]
@@ -195,13 +195,13 @@ class Members(DriverCase):
         self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
 
     def test_nothing_is_done_twice(self) -> None:
-        """Looking changes nothing."""
+        """A check changes nothing."""
         self.serve(1, 2)
         self.settle(20)
         self.assertEqual((self.haproxy.commands(), self.reload.reload_count), ([], 0))
 
     def test_what_haproxy_does_not_carry_out(self) -> None:
-        """It is said, and tried again."""
+        """A refused command is logged, and tried again."""
         self.serve(1)
         self.haproxy.on_command = self.delete
         self.send(online(1, weight=7))
@@ -215,10 +215,10 @@ class Members(DriverCase):
 
 
 class Hostile(DriverCase):
-    """What a node says that no node should."""
+    """Events that no node should send."""
 
     def test_it_is_left_out_and_said_once(self) -> None:
-        """The rest goes on, and the log has a line about each."""
+        """Other events are processed, and the log has a line for each invalid one."""
         self.serve(1)
         lines: list[str] = []
 
@@ -246,7 +246,7 @@ class Hostile(DriverCase):
         self.assertEqual([*status(self.driver)["problems"]], ["backend/a\\nb", bad["id"]])
 
     def test_an_event_that_cannot_be_read(self) -> None:
-        """It is said of what it is about, or of the node."""
+        """The problem is reported for the object of the event, or for the node."""
         self.serve(1)
         self.watch.on_unreadable(NODE, "", "Expected `str`\x1b")
         self.watch.on_unreadable(NODE, "backend/a\n", "Expected `str`")
@@ -257,14 +257,14 @@ class Hostile(DriverCase):
 
 
 class Itself(DriverCase):
-    """Members that are where HAProxy listens."""
+    """Members at places where HAProxy listens."""
 
     def problem(self, id_: str) -> str:
         problem: str = status(self.driver)["problems"][id_]
         return problem
 
     def test_one_that_registers(self) -> None:
-        """It is not added, nor in the file, and it is said why; others are."""
+        """Such a member is neither added nor in the file, with a reason; other members are."""
         self.clock.nameResolver.addresses["localhost"] = ["127.0.0.1"]
         shop = backend("shop", servers=["127.0.0.2:80", "127.0.0.1:82"])
         here = [online(80, host="127.0.0.1"), online(80, host="localhost"), online(81, host="127.0.0.1"), online(80)]
@@ -280,7 +280,7 @@ class Itself(DriverCase):
         self.assertNotIn("registration/web/1/127.0.0.1/80", status(self.driver)["problems"])
 
     def test_a_frontend_that_comes_later(self) -> None:
-        """Its server goes before HAProxy listens there, and comes back some time after the frontend is gone."""
+        """Its server is removed before HAProxy listens there, and comes back some time after the frontend is gone."""
         loopback = "1:127.0.0.1:81"
         self.serve(1)
         self.send(online(81, host="127.0.0.1"))
@@ -300,7 +300,7 @@ class Itself(DriverCase):
 
 class WithoutBender(DriverCase):
     def test_no_node_can_be_followed(self) -> None:
-        """HAProxy stays as it is, for as long as that lasts."""
+        """HAProxy stays unchanged while no node can be followed."""
         self.serve(1, 2)
         self.send(offline(1, "node-lost"))
         self.watch.on_away({NODE: "does not answer"})
@@ -313,7 +313,7 @@ class WithoutBender(DriverCase):
         self.assertEqual({*self.servers()}, {B})
 
     def test_who_is_not_heard_of(self) -> None:
-        """It stays for a minute, or until it is known to be gone."""
+        """A hidden instance stays for a minute, or until it is known to have ended."""
         self.serve(1, 2, 3)
         self.send(offline(1, "node-lost"), offline(2, "missed"), offline(3, "node-lost"))
         self.settle(1)
@@ -324,7 +324,7 @@ class WithoutBender(DriverCase):
         self.assertEqual({*self.servers()}, {C})
 
     def test_configuration_that_is_missing(self) -> None:
-        """Nobody has removed it."""
+        """A lost backend stays, because nobody has removed it."""
         self.serve(1)
         self.send(backend("shop", "removed", "missed"), frontend("www", "removed", "missed"))
         self.settle(5)
@@ -336,12 +336,12 @@ class WithoutBender(DriverCase):
 
 
 class WithSlots(DriverCase):
-    """Where servers cannot be added."""
+    """A HAProxy to which servers cannot be added."""
 
     version = "2.4.22"
 
     def test_members_take_slots(self) -> None:
-        """Without a reload as long as there are some."""
+        """Members get free slots without a reload."""
         self.send(*SHOP, online(1), SYNCED)
         self.settle(0.5)
         self.assertEqual(len(self.servers()), 8)
@@ -350,7 +350,7 @@ class WithSlots(DriverCase):
         self.assertEqual((used, self.reload.reload_count), ({("10.0.0.1", 2)}, 0))
 
     def test_more_members_than_slots(self) -> None:
-        """There are more of them after a reload."""
+        """If no slot is free, a reload adds slots."""
         self.send(*SHOP, online(1), SYNCED)
         self.settle(2)
         self.send(*map(online, range(2, 10)))
@@ -362,7 +362,7 @@ class WithSlots(DriverCase):
 
 class Reporting(DriverCase):
     def test_what_haproxy_has_counted(self) -> None:
-        """It is told with every look, without what was there before."""
+        """Each check reports the counts, without those from before the driver."""
         self.serve(1, 2)
         self.restart_driver(reporting=True)
         self.haproxy.pools["shop"][A].requests = 100

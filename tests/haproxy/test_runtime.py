@@ -36,7 +36,7 @@ class Talking(SynchronousTestCase):
         return deferred
 
     def test_answers_come_in_order(self) -> None:
-        """One for each command, also where it is empty or has lines of its own."""
+        """Each command has an answer, which may be empty or have several lines."""
         state, nothing, refused = self.successResultOf(
             self.talk("show servers state shop", "set server shop/a weight 7", "set server shop/b weight 7")
         )
@@ -45,7 +45,7 @@ class Talking(SynchronousTestCase):
         self.assertEqual(self.haproxy.servers("shop"), {"a": (0, 7)})
 
     def test_many_commands(self) -> None:
-        """They are sent as many at a time as HAProxy has room for, and each is answered."""
+        """Commands are sent in portions that fit into HAProxy's buffer, and each is answered."""
         commands = [f"set server shop/a weight {i % 256}" for i in range(1000)]
         self.assertEqual(len(self.successResultOf(self.talk(*commands))), 1000)
         self.assertEqual(self.haproxy.changes, commands)
@@ -55,7 +55,7 @@ class Talking(SynchronousTestCase):
         self.assertEqual([*portions(["x" * PORTION_BYTES_MAX, "y"])], [["x" * PORTION_BYTES_MAX], ["y"]])
 
     def test_what_is_not_one_command(self) -> None:
-        """It is not sent; the others are, and each has its own answer."""
+        """A text that is not one command is not sent; each other one has its own answer."""
         commands = ("set server shop/a weight 7", "set server shop/a weight 9; show env", "set server shop/a\nshow env")
         answers = self.successResultOf(self.talk(*commands, "set server shop/b weight 7"))
         self.assertEqual(answers, ["", NOT_SENT, NOT_SENT, "No such server.\n"])
@@ -63,12 +63,12 @@ class Talking(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.begin(self.runtime.ask("show proc; show env"))), NOT_SENT)
 
     def test_nobody_listens(self) -> None:
-        """It is said in a clause."""
+        """The error is a clause about HAProxy."""
         self.haproxy.running = False
         self.assertIn("refused", str(self.failureResultOf(self.talk("show info"), NoAnswer).value))
 
     def test_it_ends_meanwhile(self) -> None:
-        """What was not answered is not waited for."""
+        """Commands without an answer fail at once."""
 
         def end(_command: str) -> None:
             self.haproxy.running = False
@@ -78,7 +78,7 @@ class Talking(SynchronousTestCase):
         self.assertIn("closed the connection", str(self.failureResultOf(talking, NoAnswer).value))
 
     def test_it_does_not_answer(self) -> None:
-        """It is not waited for without end."""
+        """The wait for an answer has a limit."""
         self.haproxy.silent = True
         talking = self.talk("show info")
         self.assertNoResult(talking)
@@ -86,7 +86,7 @@ class Talking(SynchronousTestCase):
         self.assertIn("within 3 s", str(self.failureResultOf(talking, NoAnswer).value))
 
     def test_after_it_has_ended(self) -> None:
-        """Nothing more can be said."""
+        """Further commands fail."""
         conversation = Conversation(self.clock, Endpoint(self.haproxy))
         self.successResultOf(self.begin(conversation.__aenter__()))
         self.haproxy.running = False

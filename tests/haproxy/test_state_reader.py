@@ -1,4 +1,4 @@
-"""What real nodes, in memory, say of states when they are asked."""
+"""Answers of real nodes in memory about states."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class Asking(ClientCase):
         return answer
 
     def test_what_is_set(self) -> None:
-        """With what is left of its time."""
+        """The answer has the remaining time."""
         self.node(ONE).set_state(ID, Override("maint", 60.0), "operator")
         answer = self.asked()
         self.assertEqual((answer.state, answer.removed), ("maint", None))
         self.assertTrue(59 < answer.left_s <= 60)
 
     def test_what_is_not(self) -> None:
-        """Whether it ever was, at any node."""
+        """The answer tells whether a state was ever set, at any node."""
         self.assertEqual(self.asked(), StateAnswer(removed=False))
         self.node(ONE).set_state(ID, Override("maint", 60.0), "operator")
         self.node(ONE).remove_state(ID, "operator")
         self.assertEqual([self.asked(node) for node in (ONE, TWO)], [StateAnswer(removed=True)] * 2)
 
     def test_what_is_over(self) -> None:
-        """It has ended as well."""
+        """A state whose duration is over has ended."""
         self.node(ONE).set_state(ID, Override("drain", 2.0), "operator")
         self.network.pass_time(3)
         self.assertEqual(self.asked(), StateAnswer(removed=True))

@@ -1,4 +1,4 @@
-"""How things are, as who asks is told."""
+"""`/status` and `/ready` of a driver."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tests.haproxy.events import backend, frontend, offline, online
 
 class Status(DriverCase):
     def why(self) -> str:
-        """Why it is not ready."""
+        """Return the reason why the driver is not ready."""
         code, said = readiness(self.driver)
         self.assertEqual((code, said["code"]), (HTTPStatus.SERVICE_UNAVAILABLE, "NOT_READY"))
         return str(said["message"])
 
     def test_before_bender_has_said_all(self) -> None:
-        """It is not ready, and says why."""
+        """A driver without the full state is not ready, with the reason."""
         self.assertIn("full state yet", self.why())
 
     def test_all_is_well(self) -> None:
-        """It tells of every server, whose it is and how it is."""
+        """The status has the member and the state of each server."""
         self.send(*SHOP, online(1, state="drain"), SYNCED)
         self.settle(3)
         self.assertEqual(readiness(self.driver)[0], HTTPStatus.OK)
@@ -36,7 +36,7 @@ class Status(DriverCase):
         self.assertEqual(said["frontends"]["www"]["binds"], ["*:80"])
 
     def test_what_cannot_be_used(self) -> None:
-        """Of each it is said why, and who is kept though bender does not list him."""
+        """The status has the reason for each unusable object, and the ids of kept objects that bender does not list."""
         self.send(*SHOP, online(1), frontend("b", bind="*:80 ssl"), backend("c", balance="x"), SYNCED)
         self.send(offline(1, "node-lost"), online(2, host="a.example"))
         self.settle(0.5)
@@ -45,7 +45,7 @@ class Status(DriverCase):
         self.assertEqual(said["kept"], ["registration/web/1/10.0.0.1/1"])
 
     def test_haproxy_does_not_answer(self) -> None:
-        """It was ready, and is not any more."""
+        """The driver is not ready any more."""
         self.serve(1)
         self.haproxy.running = False
         self.settle(3)
@@ -54,7 +54,7 @@ class Status(DriverCase):
         self.assertEqual((said["answers"], said["pid"]), (False, None))
 
     def test_what_haproxy_refuses(self) -> None:
-        """It is said, and that it is as it was before."""
+        """The status has the refusal, and HAProxy keeps its servers."""
         self.serve(1)
         self.settle(2)
         self.bad = "bad"

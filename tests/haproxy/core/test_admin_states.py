@@ -11,7 +11,7 @@ NOT_KNOWN = StateAnswer(removed=False)
 
 
 class OperatorsCase(SynchronousTestCase):
-    """One instance, that was set to maintenance at 10 for a minute."""
+    """An instance that an operator has set to maintenance at 10 for a minute."""
 
     def setUp(self) -> None:
         self.admin_states = AdminStates()
@@ -27,17 +27,17 @@ class OperatorsCase(SynchronousTestCase):
 
 class Events(OperatorsCase):
     def test_where_nothing_was_set(self) -> None:
-        """What is reported holds, and nobody is asked."""
+        """The reported state holds, and no node is asked."""
         self.assertEqual(self.admin_states.receive("b", "up", 10, certain=False), "up")
         self.assertEqual(self.admin_states.ids_to_ask(10), [])
 
     def test_an_event_that_says_that_it_has_ended(self) -> None:
-        """It is over."""
+        """The state has ended."""
         self.assertEqual(self.reported("up", 20, certain=True), "up")
         self.assertEqual((self.admin_states.lost(), self.admin_states.ids_to_ask(99)), ({}, []))
 
     def test_an_event_that_does_not(self) -> None:
-        """It holds until its time is over, and a node is asked."""
+        """The state holds until its duration is over, and a node is asked."""
         self.assertEqual(self.reported("up", 20), "maint")
         self.assertEqual((self.admin_states.lost(), self.admin_states.due_at()), ({"a": 70}, 70))
         self.assertEqual(self.admin_states.ids_to_ask(20), ["a"])
@@ -46,13 +46,13 @@ class Events(OperatorsCase):
         self.assertEqual((self.reported("up", 71), self.admin_states.due_at()), ("up", None))
 
     def test_another_state(self) -> None:
-        """It is the one that holds, and it is not known for how long."""
+        """The new state holds; its duration is not known yet."""
         self.reported("up", 20)
         self.assertEqual(self.reported("drain", 21), "drain")
         self.assertEqual((self.admin_states.lost(), self.admin_states.ids_to_ask(21)), ({}, ["a"]))
 
     def test_one_that_was_lost_before_anybody_could_ask(self) -> None:
-        """It lasts for as long as one does without a time."""
+        """A state without a known duration lasts for the default duration."""
         self.admin_states.receive("b", "drain", 10, certain=True)
         self.admin_states.receive("b", "up", 11, certain=False)
         self.assertEqual(self.admin_states.lost(), {"b": 11 + LASTING_S})
@@ -60,7 +60,7 @@ class Events(OperatorsCase):
 
 class Answers(OperatorsCase):
     def test_it_is_set(self) -> None:
-        """Then it is asked from time to time, for it may be set for another time, of which no event tells."""
+        """A node is asked from time to time, because no event reports another duration."""
         self.assertEqual(self.admin_states.ids_to_ask(9.9 + LOOK_AGAIN_S), [])
         self.assertEqual(self.admin_states.ids_to_ask(10 + LOOK_AGAIN_S), ["a"])
         self.assertIsNone(self.answered(StateAnswer("maint", 900.0), 40))
@@ -68,7 +68,7 @@ class Answers(OperatorsCase):
         self.assertEqual(self.admin_states.lost(), {"a": 940})
 
     def test_the_node_knows_nothing(self) -> None:
-        """The state holds, and it is asked again."""
+        """The state holds, and the node is asked again."""
         self.reported("up", 20)
         self.assertIsNone(self.answered(NOT_KNOWN, 20))
         self.assertEqual(self.admin_states.ids_to_ask(19.9 + ASK_AGAIN_S), [])
@@ -76,7 +76,7 @@ class Answers(OperatorsCase):
         self.assertEqual(self.admin_states.lost(), {"a": 70})
 
     def test_the_node_knows_more(self) -> None:
-        """That it has ended, that there is another one, or it is an older node, which is believed."""
+        """The state has ended, or there is another one; an older node is believed."""
         for answer, state in (
             (StateAnswer(removed=True), "up"),
             (StateAnswer(), "up"),
@@ -88,14 +88,14 @@ class Answers(OperatorsCase):
             self.assertEqual((self.answered(answer, 20), self.admin_states.lost()), (state, {}))
 
     def test_what_an_event_has_said_meanwhile(self) -> None:
-        """It is newer than the answer."""
+        """An event after the question is newer than the answer."""
         self.reported("up", 20)
         self.reported("drain", 20.2)
         self.assertIsNone(self.admin_states.receive_answer("a", StateAnswer(removed=True), 20.1, 20.3))
         self.assertEqual(self.reported("up", 21), "drain")
 
     def test_an_instance_that_does_not_come_back(self) -> None:
-        """Its state is forgotten where its time is over and no node knows of it."""
+        """Its state is forgotten when its duration is over and no node knows it."""
         self.assertIsNone(self.answered(NOT_KNOWN, 69))
         self.assertEqual([*self.admin_states.lapse(70)], [])
         self.assertEqual(self.admin_states.ids_to_ask(70), ["a"])

@@ -28,25 +28,25 @@ class Serving(SynchronousTestCase):
         return None if host == "unknown" else host
 
     def test_members_with_their_states(self) -> None:
-        """Who is drained gets nothing."""
+        """A drained member gets no requests."""
         self.assertEqual(self.by_name(), {"1:10.0.0.1:1": (1, "up"), "1:10.0.0.1:2": (0, "drain")})
 
     def test_a_canary(self) -> None:
-        """It gets its share of all."""
+        """The canary gets its share of all requests."""
         weights = self.by_name(canary={"version": "2", "percent": 20})
         self.assertEqual(weights["2:10.0.0.1:3"][0] * 4, weights["1:10.0.0.1:1"][0])
 
     def test_fixed_servers(self) -> None:
-        """They have names that no member can have."""
+        """Fixed servers have names that no member can have."""
         self.assertEqual([*self.by_name(servers=["10.0.0.9:80"])], ["10.0.0.9:80", "1:10.0.0.1:1", "1:10.0.0.1:2"])
 
     def test_hostile_versions(self) -> None:
-        """There is a name for each."""
+        """Each hostile version gets a valid name."""
         (name,) = self.by_name(version=HOSTILE)
         self.assertRegex(name, r"^[A-Za-z0-9.-]+__[a-z2-7]{26}$")
 
     def test_a_host_without_an_address(self) -> None:
-        """It is said, and counts in the weights of all."""
+        """The member is reported, and counts in the weights."""
         self.registry.receive(online(5, host="unknown"), 0)
         self.assertEqual(self.by_name()["1:unknown:5"], (1, "up"))
         self.assertEqual(self.unknown, ["registration/web/1/unknown/5"])
@@ -66,7 +66,7 @@ class Growing(SynchronousTestCase):
         return [each.weight for each in ramped], next_at
 
     def test_it_grows_in_steps(self) -> None:
-        """Who was there from the beginning has all of it at once."""
+        """A member from the beginning has its full weight at once."""
         self.assertEqual(self.weights(100), ([256, 25], 101))
         self.assertEqual(self.weights(100.9), ([256, 25], 101))
         self.assertEqual(self.weights(104), ([256, 128], 105))
@@ -74,7 +74,7 @@ class Growing(SynchronousTestCase):
         self.assertEqual(self.weights(1e9), ([256, 256], None))
 
     def test_every_time_that_is_named_changes_something(self) -> None:
-        """Or a timer would turn without end."""
+        """Otherwise a timer would fire without end."""
         now: float | None = 1795661893.1
         seen = []
         while now is not None:
@@ -83,21 +83,21 @@ class Growing(SynchronousTestCase):
         self.assertEqual(seen, [25, 51, 76, 102, 128, 153, 179, 204, 230, 256])
 
     def test_a_slow_start_that_is_none(self) -> None:
-        """Nobody ever gets more than all, however short it is."""
+        """No weight exceeds the largest one, however short the slow start is."""
         for slow_start_s in (5e-324, 1e-300, 1e-7, 1e-6, 9.9e-6):
             self.ramps.ramp("shop", [self.old], 10, 0)
             self.assertLessEqual(max(self.weights(0, slow_start_s)[0]), 256, slow_start_s)
 
     def test_without_slow_start(self) -> None:
-        """Weights are what members ask for."""
+        """Members have the weights of their registrations."""
         self.assertEqual(self.weights(0, slow_start_s=0), ([1, 1], None))
 
     def test_one_that_gets_nothing(self) -> None:
-        """It still gets nothing."""
+        """A member with weight 0 gets no requests."""
         self.assertEqual(self.weights(0, weight=0)[0], [256, 0])
 
     def test_one_that_went_and_came_back(self) -> None:
-        """It is new."""
+        """A member that comes back starts slowly again."""
         self.weights(0)
         self.ramps.ramp("shop", [self.old], 10, 20)
         self.assertEqual(self.weights(30)[0], [256, 25])
