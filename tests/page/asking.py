@@ -1,4 +1,4 @@
-"""Requests to nodes, and waiting for them, without a reactor: a page is tested by plain functions that block."""
+"""Blocking requests to nodes, without a reactor, because tests of pages are plain functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a page shows something, by the machine's clock, which the page shares with nodes and tests."""
+"""Measures when a page shows a change, by the machine's clock, which page, nodes and tests share."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ def now_ms() -> float:
 
 @define
 class Sighting:
-    """What is looked for in a page. `since_ms` is when it happened, if that is not when the block ended."""
+    """An expected change of a page. `since_ms` is its cause's time, by default the end of the block."""
 
     _handle: JSHandle
     since_ms: float | None = None
 
-    def late_ms(self) -> float:
-        """Wait for it, and return the time from `since_ms` until then, without the delays of the machine."""
+    def delay_ms(self) -> float:
+        """Wait for the change; return the time from `since_ms` until then, without the delays of the machine."""
         seen = self._handle.evaluate("({ seen }) => seen")
         assert self.since_ms is not None
-        late_ms: float = seen["atMs"] - self.since_ms - STEPS * seen["slowestMs"]
-        return late_ms
+        delay_ms: float = seen["atMs"] - self.since_ms - STEPS * seen["slowestMs"]
+        return delay_ms
 
 
 @contextmanager
-def shown_soon(page: Page, selector: str, pattern: str, *, gone: bool = False) -> Iterator[Sighting]:
+def expect_soon(page: Page, selector: str, pattern: str, *, gone: bool = False) -> Iterator[Sighting]:
     """Expect that an element whose text has this pattern appears, or disappears, within a second of the block.
 
     The second begins with the end of the block: when the request was answered, or the dialog's button was clicked.
@@ -74,5 +74,5 @@ def shown_soon(page: Page, selector: str, pattern: str, *, gone: bool = False) -
     sighting = Sighting(page.evaluate_handle(LOOK, [selector, pattern, gone, PATIENCE_S * 1000]))
     yield sighting
     sighting.since_ms = sighting.since_ms or now_ms()
-    late_ms = sighting.late_ms()
-    assert late_ms < SOON_MS, f"{selector} with {pattern} after {late_ms:.0f} ms"
+    delay_ms = sighting.delay_ms()
+    assert delay_ms < SOON_MS, f"{selector} with {pattern} after {delay_ms:.0f} ms"

@@ -11,8 +11,8 @@ from playwright.sync_api import Page, expect
 from tests.e2e.nodes import Cluster, Node
 from tests.page.conftest import start
 from tests.page.registry import Registry
-from tests.page.sightings import shown_soon
-from tests.page.views import address_of, explained, row, visit_view
+from tests.page.sightings import expect_soon
+from tests.page.views import address_of, explain_view, row, visit_view
 from tests.page.visits import Visit
 
 pytestmark = pytest.mark.outside
@@ -88,7 +88,7 @@ def test_views(page: Page, axe: Axe, pair: list[Node]) -> None:
 
 def test_explain_and_dialogs(page: Page, axe: Axe, pair: list[Node], shop: dict[str, Any]) -> None:
     """The view, and each kind of question over it; the focus is in the question, and back where it was afterwards."""
-    loaded(page, pair[0], explained(shop), ".past li")
+    loaded(page, pair[0], explain_view(shop), ".past li")
     check(page, axe, "explain")
     page.get_by_role("button", name="Maintenance…").focus()
     page.keyboard.press("Enter")
@@ -108,7 +108,7 @@ def test_an_empty_node(page: Page, axe: Axe, cluster: Cluster, visit: Visit) -> 
         page.goto(address_of(node, view))
         expect(page.locator("main")).to_contain_text(text)
         check(page, axe, f"an empty {view}", dark=False)
-    with shown_soon(page, "#connection", "unreachable"):
+    with expect_soon(page, "#connection", "unreachable"):
         node.kill()
     check(page, axe, "the banner")
 

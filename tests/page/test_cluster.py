@@ -1,4 +1,4 @@
-"""*Cluster*: the nodes, who hears whom, whether they agree, and who acts on their events."""
+"""*Cluster*: the nodes, which of them hear each other, whether their states agree, and the consumers of events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def table(page: Page, name: str) -> Locator:
 
 
 def hears_all(node: Node) -> bool:
-    """Return whether a node hears all others, and sees no problem."""
+    """Return True if a node hears all others, and reports no problem."""
     status = ask(node.api_url, "GET", "/status").body
     return not status["problems"] and all(peer["state"] == "heard" for peer in status["peers"])
 
@@ -46,7 +46,7 @@ def drawing(page: Page) -> Locator:
 
 
 def test_nodes(page: Page, three: list[Node], registry: Callable[..., Registry]) -> None:
-    """Each with its release, its instances, its digest and the others that it hears; all list the same."""
+    """Each node has its release, its instances, its digest and the nodes that it hears; all states are the same."""
     first, _, third = three
     registered = registry(third)
     instances = [registered.register("web", "1", host, 80, ttl=4) for host in ("10.7.0.1", "10.7.0.2")]
@@ -72,7 +72,7 @@ def test_nodes(page: Page, three: list[Node], registry: Callable[..., Registry])
 
 
 def test_a_paused_node(page: Page, three: list[Node]) -> None:
-    """The table, the drawing and the problems name it, until it goes on."""
+    """The table, the drawing and the problems name the silent node until it continues."""
     first, second, third = three
     page.clock.install()
     visit_view(page, first, "cluster")
@@ -101,7 +101,7 @@ def test_a_paused_node(page: Page, three: list[Node]) -> None:
 
 
 def test_consumers(page: Page, three: list[Node], registry: Callable[..., Registry]) -> None:
-    """Where each is connected, how far behind, and what it reports."""
+    """The page shows where each consumer is connected, how many events it is behind, and its report."""
     first, second, _ = three
     registered = registry(second)
     page.clock.install()

@@ -1,4 +1,4 @@
-"""What a page shows while its node does not answer, and how it goes on afterwards."""
+"""What a page shows while its node does not answer, and afterwards."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from playwright.sync_api import Locator, Page, expect
 from tests.e2e.nodes import Cluster, Node
 from tests.page.asking import ask, wait_until_ready
 from tests.page.registry import Registry
-from tests.page.sightings import shown_soon
-from tests.page.views import address_of, column, row, titled, visit_view
+from tests.page.sightings import expect_soon
+from tests.page.views import address_of, column, row, title_pattern, visit_view
 from tests.page.visits import Visit
 from tests.page.wire import Wire
 
@@ -26,7 +26,7 @@ INSTANCE = "#tree .instance"
 
 @pytest.fixture
 def interrupted(visit: Visit) -> Page:
-    """A page that may have requests that nobody answers."""
+    """A page whose requests may remain without an answer."""
     for error in ("Failed to load resource: net::ERR_", "ERR_INCOMPLETE_CHUNKED_ENCODING", "503"):
         visit.allow_error(error)
     return visit.page
@@ -37,7 +37,7 @@ def banner(page: Page) -> Locator:
 
 
 def test_a_node_that_hangs(interrupted: Page, nodes: Callable[..., list[Node]], registry: Registering) -> None:
-    """It closes no connection, and is noticed because it does not tell how it is."""
+    """A hanging node closes no connection; the page notices that `/status` has no answer."""
     (node,) = nodes(1)
     registry(node).register("web", "1", "10.3.0.1", 80, ttl=60)
     visit_view(interrupted, node)
@@ -51,7 +51,7 @@ def test_a_node_that_hangs(interrupted: Page, nodes: Callable[..., list[Node]], 
 def test_a_node_that_is_killed_and_started_again(
     interrupted: Page, visit: Visit, nodes: Callable[..., list[Node]], registry: Registering
 ) -> None:
-    """The list stays under a banner with the time and the other nodes; later it is right, and live, by itself."""
+    """The list stays under a banner with the time and the other nodes; later it is updated and live again."""
     page = interrupted
     first, second = nodes(2, interval=0.25, ttl=4)
     registered = registry(second)
@@ -60,7 +60,7 @@ def test_a_node_that_is_killed_and_started_again(
     visit_view(page, first)
     expect(page.locator(INSTANCE)).to_have_count(2)
     expect(banner(page)).to_be_hidden()
-    with shown_soon(page, "#connection", "n1 is unreachable since"):
+    with expect_soon(page, "#connection", "n1 is unreachable since"):
         first.kill()
         first.process.wait()
     expect(banner(page)).to_have_text(re.compile(r"since \d+:\d\d:\d\d( [AP]M)?: .*Open this view at another node: n2"))
@@ -74,25 +74,25 @@ def test_a_node_that_is_killed_and_started_again(
     expect(row(page, "10.3.0.3:80")).to_be_visible()
     expect(row(page, "10.3.0.1:80")).to_be_visible()
     expect(row(page, "10.3.0.2:80")).to_contain_class("is-gone")
-    with shown_soon(page, INSTANCE, "10.3.0.4:80"):
+    with expect_soon(page, INSTANCE, "10.3.0.4:80"):
         registered.register("web", "2", "10.3.0.4", 80, ttl=4)
     first.kill()
     visit.allow_origin(second.api_url)
     banner(page).get_by_role("link", name="n2").click()
-    expect(page).to_have_title(titled(second))
+    expect(page).to_have_title(title_pattern(second))
     expect(page.locator(f"{INSTANCE}.is-ok")).to_have_count(3)
 
 
 @pytest.fixture
 def wire(pair: list[Node]) -> Iterator[Wire]:
-    """A wire to the first node."""
+    """A relay to the first node."""
     wire = Wire(pair[0].api_port)
     yield wire
     wire.close()
 
 
 def test_a_cut_is_no_reset(interrupted: Page, wire: Wire, pair: list[Node], registry: Registering) -> None:
-    """After a short one, the page gets what happened meanwhile, with the reasons that a new list would not have."""
+    """After a short interruption, the page gets the missed events, with reasons that a new list would not have."""
     page = interrupted
     registered = registry(pair[1])
     kept = registered.register("cut", "1", "10.3.1.1", 80, ttl=4)
@@ -126,7 +126,7 @@ def test_try_now(interrupted: Page, wire: Wire) -> None:
 
 
 def test_a_node_that_is_not_ready(interrupted: Page, cluster: Cluster) -> None:
-    """The page says so, and is live by itself as soon as the node is ready."""
+    """The page shows that, and is live without a reload as soon as the node is ready."""
     page = interrupted
     node = cluster.node(peers=f"127.0.0.1:{cluster.ports.take()}", interval=0.75)
     cluster.launch([node])
@@ -145,15 +145,15 @@ def test_a_node_that_is_not_ready(interrupted: Page, cluster: Cluster) -> None:
 
 
 def test_two_tabs(page: Page, pair: list[Node], registry: Registering) -> None:
-    """Both are live at once; one that is behind the other shows the present when one returns to it."""
+    """Two tabs are live at once; a tab in the background shows the present state when the user returns to it."""
     registered = registry(pair[1])
     visit_view(page, pair[0])
     tab = page.context.new_page()
     visit_view(tab, pair[0])
-    with shown_soon(tab, INSTANCE, "10.3.2.1:80"):
+    with expect_soon(tab, INSTANCE, "10.3.2.1:80"):
         registered.register("tabs", "1", "10.3.2.1", 80, ttl=4)
     page.bring_to_front()
     expect(row(page, "10.3.2.1:80")).to_be_visible()
     tab.close()
-    with shown_soon(page, INSTANCE, "10.3.2.2:80"):
+    with expect_soon(page, INSTANCE, "10.3.2.2:80"):
         registered.register("tabs", "1", "10.3.2.2", 80, ttl=4)

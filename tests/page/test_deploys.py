@@ -1,4 +1,4 @@
-"""*Deploys*: which version each backend and frontend serves, and changes of that in dialogs."""
+"""*Deploys*: the version that each backend and frontend serves, and dialogs that change it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from playwright.sync_api import Page, Route, expect
 from tests.e2e.nodes import PATIENCE_S, Node
 from tests.page.asking import ask
 from tests.page.registry import Registry
-from tests.page.sightings import shown_soon
-from tests.page.views import dialog, explained, visit_view
+from tests.page.sightings import expect_soon
+from tests.page.views import dialog, explain_view, visit_view
 from tests.page.visits import Visit
 from tests.waiting import holds_within
 
@@ -42,7 +42,7 @@ def backend(node: Node, name: str) -> Any:
 
 
 def test_a_switch(page: Page, other: Page, pair: list[Node], registry: Registering) -> None:
-    """Shown within a second, also in another window at another node, and the history has the name of its author."""
+    """A switch is shown within a second, also in another window at another node, and the history names the author."""
     first, second = pair
     with_versions(registry(second), "switched")
     visit_view(page, first, "deploys/backend/switched")
@@ -53,7 +53,7 @@ def test_a_switch(page: Page, other: Page, pair: list[Node], registry: Registeri
     expect(dialog(page)).to_contain_text("All requests of switched go to switched 2 (1 member) at once")
     expect(dialog(page)).to_contain_text("none to switched 1 (2 members)")
     page.get_by_label("Your name").fill("Zoë")
-    with shown_soon(page, SHARES, "switched 2"), shown_soon(other, MENU, "switchedswitched 2"):
+    with expect_soon(page, SHARES, "switched 2"), expect_soon(other, MENU, "switchedswitched 2"):
         page.get_by_role("button", name="Switch to 2").click()
     expect(dialog(page)).to_have_count(0)
     assert backend(second, "switched")["version"] == "2"
@@ -63,7 +63,7 @@ def test_a_switch(page: Page, other: Page, pair: list[Node], registry: Registeri
 
 
 def test_cancel_changes_nothing(page: Page, pair: list[Node], registry: Registering) -> None:
-    """By the button and by Escape."""
+    """A dialog is cancelled by the button and by Escape."""
     first, second = pair
     with_versions(registry(second), "cancelled")
     visit_view(page, first, "deploys/backend/cancelled")
@@ -83,7 +83,7 @@ def test_cancel_changes_nothing(page: Page, pair: list[Node], registry: Register
 
 
 def test_a_canary(page: Page, other: Page, pair: list[Node], registry: Registering) -> None:
-    """Its share is chosen with the slider, by pointer or keys; it is changed, ended, and ends with a switch."""
+    """The slider sets the share of a canary, by pointer or keys; a canary is changed, ended, and ends with a switch."""
     first, second = pair
     with_versions(registry(second), "birds")
     visit_view(page, first, "deploys/backend/birds")
@@ -96,24 +96,24 @@ def test_a_canary(page: Page, other: Page, pair: list[Node], registry: Registeri
         page.keyboard.press("ArrowRight")
     expect(page.get_by_label("Share, as a number")).to_have_value("5")
     start.click()
-    with shown_soon(page, SHARES, "birds 2canary15\u00a0%"), shown_soon(other, SHARES, "birds 2canary15\u00a0%"):
+    with expect_soon(page, SHARES, "birds 2canary15\u00a0%"), expect_soon(other, SHARES, "birds 2canary15\u00a0%"):
         page.get_by_role("button", name="Send 5\u00a0%").click()
     assert backend(second, "birds")["canary"] == {"version": "2", "percent": 5}
     expect(page.locator(SHARES).first).to_contain_text("95\u00a0%")
     slider.fill("50")
     page.get_by_role("button", name="Change…").click()
-    with shown_soon(page, SHARES, "50\u00a0%"), shown_soon(other, SHARES, "50\u00a0%"):
+    with expect_soon(page, SHARES, "50\u00a0%"), expect_soon(other, SHARES, "50\u00a0%"):
         page.get_by_role("button", name="Send 50\u00a0%").click()
     page.get_by_role("button", name="End…").click()
     expect(dialog(page)).to_contain_text("All requests go to birds 1 (2 members).")
-    with shown_soon(page, SHARES, "canary", gone=True), shown_soon(other, SHARES, "canary", gone=True):
+    with expect_soon(page, SHARES, "canary", gone=True), expect_soon(other, SHARES, "canary", gone=True):
         page.get_by_role("button", name="End the canary").click()
     assert backend(second, "birds").get("canary") is None
     expect(slider).to_have_value("0")
 
 
 def test_a_rollback(page: Page, other: Page, pair: list[Node], registry: Registering) -> None:
-    """To the setting before, with its canary; it is not offered before there is one."""
+    """A rollback restores the previous setting, with its canary; without one it is disabled."""
     first, second = pair
     registered = registry(second)
     with_versions(registered, "back")
@@ -126,7 +126,7 @@ def test_a_rollback(page: Page, other: Page, pair: list[Node], registry: Registe
     roll.click()
     expect(dialog(page)).to_contain_text("canary: none → 20\u00a0% to 2")
     visit_view(other, second, "deploys/backend/back")
-    with shown_soon(page, SHARES, "back 2canary120\u00a0%"), shown_soon(other, SHARES, "back 2canary120\u00a0%"):
+    with expect_soon(page, SHARES, "back 2canary120\u00a0%"), expect_soon(other, SHARES, "back 2canary120\u00a0%"):
         page.get_by_role("button", name="Roll back", exact=True).click()
     assert backend(second, "back")["canary"] == {"version": "2", "percent": 20}
 
@@ -134,7 +134,7 @@ def test_a_rollback(page: Page, other: Page, pair: list[Node], registry: Registe
 def test_a_change_of_another_client_meanwhile(
     page: Page, visit: Visit, pair: list[Node], registry: Registering
 ) -> None:
-    """The dialog says so, and offers only to close it; nothing is overwritten."""
+    """The dialog reports the change of another user, and can only be closed; nothing is overwritten."""
     visit.allow_error("412")
     first, second = pair
     registered = registry(second)
@@ -155,7 +155,7 @@ def test_a_change_of_another_client_meanwhile(
 def test_a_change_of_another_client_before_the_question(
     page: Page, visit: Visit, pair: list[Node], registry: Registering
 ) -> None:
-    """What the page had not shown yet, when the user asked for a change, is not overwritten either."""
+    """A change that the page had not shown yet when the dialog was opened is not overwritten either."""
     visit.allow_error("412")
     first, second = pair
     registered = registry(second)
@@ -181,7 +181,7 @@ def test_a_change_of_another_client_before_the_question(
 
 
 def test_what_would_take_traffic_away(page: Page, visit: Visit, pair: list[Node], registry: Registering) -> None:
-    """The node's message is shown, and nothing is done without a second confirmation."""
+    """The node's message is shown, and nothing is changed without a second confirmation."""
     visit.allow_error("409")
     first, second = pair
     registered = registry(second)
@@ -194,7 +194,7 @@ def test_what_would_take_traffic_away(page: Page, visit: Visit, pair: list[Node]
     page.get_by_role("button", name="Switch to 2").click()
     expect(dialog(page).get_by_role("alert")).to_contain_text("member")
     assert backend(first, "emptied")["version"] == "1"
-    with shown_soon(page, SHARES, "emptied 2"):
+    with expect_soon(page, SHARES, "emptied 2"):
         page.get_by_role("button", name="Switch to 2 anyway").click()
     assert backend(first, "emptied")["version"] == "2"
     expect(page.locator(MENU).filter(has_text="emptied")).to_contain_text("no member takes traffic")
@@ -202,38 +202,38 @@ def test_what_would_take_traffic_away(page: Page, visit: Visit, pair: list[Node]
 
 
 def test_drain_and_up(page: Page, other: Page, visit: Visit, pair: list[Node], registry: Registering) -> None:
-    """From *Explain*: drained, shown within a second here and in *Now* of another window, and up again."""
+    """*Explain* drains an instance and ends that, shown within a second here and in *Now* of another window."""
     visit.allow_error("409")
     first, second = pair
     one, two, _ = with_versions(registry(second), "drained")
-    visit_view(page, first, explained(one))
+    visit_view(page, first, explain_view(one))
     visit_view(other, second, "now", "app:drained")
     expect(other.locator("#tree .instance")).to_have_count(3)
     page.get_by_role("button", name="Drain…").click()
     expect(dialog(page)).to_contain_text("The instance gets no new requests")
-    with shown_soon(page, ".facts", "drain, set by"), shown_soon(other, ".instance .state", "drain"):
+    with expect_soon(page, ".facts", "drain, set by"), expect_soon(other, ".instance .state", "drain"):
         page.get_by_role("button", name="Drain", exact=True).click()
     assert ask(second.api_url, "GET", "/registrations/drained/1/10.1.0.1/80").body["state"] == "drain"
     page.get_by_role("button", name="Back to service…").click()
     with (
-        shown_soon(page, ".facts", "drain, set by", gone=True),
-        shown_soon(other, ".instance .state", "drain", gone=True),
+        expect_soon(page, ".facts", "drain, set by", gone=True),
+        expect_soon(other, ".instance .state", "drain", gone=True),
     ):
         page.get_by_role("button", name="Back to service", exact=True).click()
     page.get_by_role("button", name="Drain…").click()
     page.get_by_role("button", name="Drain", exact=True).click()
     expect(other.locator(".instance .state").filter(has_text="drain")).to_have_count(1)
-    visit_view(page, first, explained(two))
+    visit_view(page, first, explain_view(two))
     page.get_by_role("button", name="Maintenance…").click()
     page.get_by_role("button", name="Set to maintenance", exact=True).click()
     expect(dialog(page).get_by_role("alert")).to_contain_text("drained")
     expect(other.locator(".instance .state").filter(has_text="maint")).to_have_count(0)
-    with shown_soon(other, ".instance .state", "maint"):
+    with expect_soon(other, ".instance .state", "maint"):
         page.get_by_role("button", name="Maintenance anyway").click()
 
 
 def test_the_measured_share(page: Page, pair: list[Node], registry: Registering) -> None:
-    """From two reports of a load balancer: what was counted between them, and the errors of each version."""
+    """The page shows the requests between two reports of a load balancer, and the errors of each version."""
     first, second = pair
     registered = registry(second)
     with_versions(registered, "counted")
@@ -258,7 +258,7 @@ def test_the_measured_share(page: Page, pair: list[Node], registry: Registering)
 
 
 def test_a_frontend(page: Page, other: Page, pair: list[Node], registry: Registering) -> None:
-    """Where it listens, its rules, and its backend: switched and rolled back, here and in another window."""
+    """A frontend has its addresses, rules and backend; a switch and its rollback are shown here and elsewhere."""
     first, second = pair
     registered = registry(second)
     for name in ("blue", "green"):
@@ -279,11 +279,11 @@ def test_a_frontend(page: Page, other: Page, pair: list[Node], registry: Registe
     page.get_by_label("Send to").select_option("green")
     page.get_by_role("button", name="Switch…").click()
     expect(dialog(page)).to_contain_text("go to the backend green at once, and no longer to blue.")
-    with shown_soon(page, ".pane tr", "all other requestsgreen"), shown_soon(other, MENU, "publicgreen"):
+    with expect_soon(page, ".pane tr", "all other requestsgreen"), expect_soon(other, MENU, "publicgreen"):
         page.get_by_role("button", name="Send to green").click()
     assert ask(second.api_url, "GET", "/frontends/public").body["backend"] == "green"
     page.get_by_role("button", name="Roll back…").click()
-    with shown_soon(page, ".pane tr", "all other requestsblue"), shown_soon(other, MENU, "publicblue"):
+    with expect_soon(page, ".pane tr", "all other requestsblue"), expect_soon(other, MENU, "publicblue"):
         page.get_by_role("button", name="Roll back", exact=True).click()
     history = page.get_by_role("region", name="History").locator("tbody tr")
     expect(history.first).to_contain_text("backend: green → blue")
@@ -299,12 +299,12 @@ ROUTES = [
 
 
 def test_what_is_created_and_removed(page: Page, pair: list[Node], registry: Registering) -> None:
-    """By others: the menu has it within a second, search finds it, and its own view says that it is gone."""
+    """The menu has the objects of other users within a second, search finds them, and a removed one has a message."""
     first, second = pair
     registered = registry(second)
     visit_view(page, first, "deploys/backend/short-lived")
     expect(page.locator(".pane")).to_contain_text("There is no backend short-lived.")
-    with shown_soon(page, MENU, "short-lived"):
+    with expect_soon(page, MENU, "short-lived"):
         registered.put("/backends/short-lived", {"app": "any", "version": "9", "balance": "leastconn"})
     expect(page.locator(".pane")).to_contain_text("balance")
     expect(page.locator(".facts")).to_contain_text("leastconn")
@@ -315,6 +315,6 @@ def test_what_is_created_and_removed(page: Page, pair: list[Node], registry: Reg
     page.keyboard.press("/")
     page.keyboard.type("short-lived")
     expect(page.locator(MENU)).to_have_count(1)
-    with shown_soon(page, ".pane", "There is no backend short-lived."):
+    with expect_soon(page, ".pane", "There is no backend short-lived."):
         registered.call("DELETE", "/backends/short-lived?force", expected=204)
     expect(page.locator(MENU)).to_have_count(0)

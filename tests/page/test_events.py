@@ -1,4 +1,4 @@
-"""*Events*: what happened, before the page was opened and since."""
+"""*Events*: the events before and after the page was opened."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 from tests.e2e.nodes import Node
 from tests.page.asking import ask
 from tests.page.registry import Registry
-from tests.page.sightings import shown_soon
-from tests.page.views import explained, visit_view
+from tests.page.sightings import expect_soon
+from tests.page.views import explain_view, visit_view
 from tests.page.visits import Visit
 
 pytestmark = pytest.mark.outside
@@ -34,12 +34,12 @@ def past(node: Node, app: str) -> list[dict[str, Any]]:
 
 
 def what(page: Page) -> list[str]:
-    """Return what happened, the newest first."""
+    """Return the displayed events, the newest first."""
     return page.locator(f"{EVENTS} .what").all_inner_texts()
 
 
 def test_before_and_since(page: Page, pair: list[Node], registry: Registering) -> None:
-    """The newest is first, in a log for screen readers, and what happens is there within a second."""
+    """The newest event is first, in a log for screen readers; a new one is displayed within a second."""
     first, second = pair
     registered = registry(second)
     instance = registered.register("story", "1", "10.2.0.1", 80, ttl=3)
@@ -47,9 +47,9 @@ def test_before_and_since(page: Page, pair: list[Node], registry: Registering) -
     visit_view(page, first, "events", "story")
     expect(page.get_by_role("log", name="Events")).to_be_visible()
     expect(page.locator(f"{EVENTS} .what")).to_have_text(["changed, registered", "online, registered"])
-    with shown_soon(page, EVENTS, "offline, deregistered"):
+    with expect_soon(page, EVENTS, "offline, deregistered"):
         registered.deregister(instance)
-    with shown_soon(page, EVENTS, "created.*backend/storybook.*story 1"):
+    with expect_soon(page, EVENTS, "created.*backend/storybook.*story 1"):
         registered.put("/backends/storybook", {"app": "story", "version": "1"})
     assert what(page) == ["created", "offline, deregistered", "changed, registered", "online, registered"]
     expect(page.locator(f"{EVENTS} .subject a").last).to_have_text("registration/story/1/10.2.0.1/80")
@@ -59,7 +59,7 @@ def test_before_and_since(page: Page, pair: list[Node], registry: Registering) -
 
 
 def test_kinds_and_search(page: Page, pair: list[Node], registry: Registering) -> None:
-    """A kind that is not ticked is left out; words are looked for in ids, reasons, meta and settings."""
+    """Kinds that are not ticked are left out; a search finds words in ids, reasons, meta and settings."""
     first, second = pair
     registered = registry(second)
     for host in ("10.2.1.1", "10.2.1.2"):
@@ -91,7 +91,7 @@ def test_kinds_and_search(page: Page, pair: list[Node], registry: Registering) -
 
 
 def test_pause_and_resume(page: Page, pair: list[Node], registry: Registering) -> None:
-    """While it is paused, nothing moves, and the button counts what waits; then all of it is there."""
+    """While the list is paused, nothing moves, and the button counts the new events; afterwards all are displayed."""
     first, second = pair
     registered = registry(second)
     registered.register("halted", "1", "10.2.2.1", 80, ttl=3)
@@ -113,7 +113,7 @@ def test_pause_and_resume(page: Page, pair: list[Node], registry: Registering) -
 
 
 def test_a_link_to_a_moment(page: Page, other: Page, pair: list[Node], registry: Registering) -> None:
-    """It names the time; who opens it sees the events of then, paused, and can go on to the newest."""
+    """The link has the time; it opens the paused events of that time, with a link to the newest ones."""
     first, second = pair
     registered = registry(second)
     for port in range(1, 31):
@@ -137,7 +137,7 @@ def test_a_link_to_a_moment(page: Page, other: Page, pair: list[Node], registry:
 
 
 def test_keys_and_links(page: Page, pair: list[Node], registry: Registering) -> None:
-    """Arrows move in the log, and Enter leads to the instance, or to the backend."""
+    """Arrow keys move in the log, and Enter opens the instance or the backend."""
     first, second = pair
     registered = registry(second)
     registered.register("walked", "1", "10.2.4.1", 80, ttl=3)
@@ -160,12 +160,12 @@ def test_keys_and_links(page: Page, pair: list[Node], registry: Registering) -> 
 
 
 def test_explain(page: Page, pair: list[Node], registry: Registering) -> None:
-    """One sentence, the facts, what each node knows, and what happened, with links to the moments."""
+    """*Explain* has the reason, the facts, the knowledge of each node, and the past events with links."""
     first, second = pair
     registered = registry(second)
     instance = registered.register("why", "1.0", "10.2.5.1", 80, ttl=3, weight=9, meta={"zone": "a"})
     registered.put("/backends/because", {"app": "why", "version": "1.0"})
-    visit_view(page, first, explained(instance))
+    visit_view(page, first, explain_view(instance))
     expect(page.get_by_role("heading", level=1)).to_have_text("why 1.0 10.2.5.1:80")
     why = page.locator(".why")
     expect(why).to_contain_text("n2")
@@ -177,7 +177,7 @@ def test_explain(page: Page, pair: list[Node], registry: Registering) -> None:
     expect(known).to_have_count(2)
     expect(known.filter(has_text=second.name).first).to_contain_text("yes")
     expect(page.locator(".past li")).to_have_text([ONLINE])
-    with shown_soon(page, ".why", "Deregistered since"):
+    with expect_soon(page, ".why", "Deregistered since"):
         page.get_by_role("button", name="Deregister…").click()
         registered.lapse(instance)
         page.get_by_role("button", name="Deregister", exact=True).click()
@@ -190,7 +190,7 @@ def test_explain(page: Page, pair: list[Node], registry: Registering) -> None:
 
 
 def test_an_unknown_id(page: Page, visit: Visit, pair: list[Node]) -> None:
-    """The page says that no node knows it."""
+    """The page reports that no node knows the instance."""
     visit.allow_error("404")
     visit_view(page, pair[0], "explain/registration/no/1/10.9.9.9/1")
     expect(page.get_by_role("alert")).to_contain_text("No node knows registration/no/1/10.9.9.9/1.")

@@ -1,4 +1,4 @@
-"""*Now*: apps, versions and instances, as they are at this moment."""
+"""*Now*: the present apps, versions and instances."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.e2e.nodes import Node
 from tests.page.asking import ask
 from tests.page.registry import Registry
-from tests.page.sightings import shown_soon
+from tests.page.sightings import expect_soon
 from tests.page.views import column, row, visit_view
 
 pytestmark = pytest.mark.outside
@@ -27,13 +27,13 @@ def renew(node: Node, registration: dict[str, Any]) -> None:
 
 
 def test_a_registration_at_another_node(page: Page, pair: list[Node], registry: Registering) -> None:
-    """It is there within a second, and stands out for seconds, but what was there before does not."""
+    """A new instance is displayed within a second and highlighted for seconds; present ones are not."""
     first, second = pair
     registered = registry(second)
     registered.register("early", "1", "10.0.1.1", 80, ttl=3)
     visit_view(page, first)
     page.clock.install()
-    with shown_soon(page, INSTANCE, "10.0.1.2:80"):
+    with expect_soon(page, INSTANCE, "10.0.1.2:80"):
         registered.register("late", "1", "10.0.1.2", 80, ttl=3)
     expect(row(page, "10.0.1.2:80")).to_have_class("row instance is-ok fresh-online")
     expect(row(page, "10.0.1.1:80")).to_have_class("row instance is-ok")
@@ -42,14 +42,14 @@ def test_a_registration_at_another_node(page: Page, pair: list[Node], registry: 
 
 
 def test_a_deregistration_at_another_node(page: Page, pair: list[Node], registry: Registering) -> None:
-    """The reason is there within a second, and the row stays for seconds; then nothing of the app is left."""
+    """The reason is displayed within a second, and the row stays for seconds; then the app is removed."""
     first, second = pair
     registered = registry(second)
     instance = registered.register("leaving", "1", "10.0.2.1", 80, ttl=3)
     visit_view(page, first)
     expect(column(row(page, "10.0.2.1:80"), "state")).to_have_text("up")
     page.clock.install()
-    with shown_soon(page, INSTANCE, "deregistered"):
+    with expect_soon(page, INSTANCE, "deregistered"):
         registered.deregister(instance)
     gone = row(page, "10.0.2.1:80")
     expect(gone).to_have_class("row instance is-gone fresh-offline")
@@ -63,14 +63,14 @@ def test_a_deregistration_at_another_node(page: Page, pair: list[Node], registry
 
 
 def test_an_expiry(page: Page, pair: list[Node], registry: Registering) -> None:
-    """It is there within a second of the node's event, with the reason."""
+    """The expiry is displayed within a second of the node's event, with the reason."""
     first, second = pair
     registered = registry(second)
     instance = registered.register("silent", "1", "10.0.3.1", 80, ttl=1)
     visit_view(page, first)
     expect(row(page, "10.0.3.1:80")).to_be_visible()
     cursor = ask(first.api_url, "GET", "/events").body["cursor"]
-    with shown_soon(page, INSTANCE, "expired") as seen:
+    with expect_soon(page, INSTANCE, "expired") as seen:
         registered.lapse(instance)
         (event,) = ask(first.api_url, "GET", f"/events?app=silent&since={cursor}&wait=30").body["events"]
         seen.since_ms = event["at"]
@@ -87,7 +87,7 @@ def test_a_renewal(page: Page, pair: list[Node]) -> None:
     expect(left).to_have_text(re.compile(r"^[12]\.\d\ss"))
     expect(left.get_by_role("meter")).to_have_accessible_name("Time left")
     expect(column(row(page, "10.0.4.1:80"), "claims")).to_have_text(second.name)
-    with shown_soon(page, f"{INSTANCE} .left", r"^(3\.\d|4\.0)\ss"):
+    with expect_soon(page, f"{INSTANCE} .left", r"^(3\.\d|4\.0)\ss"):
         renew(second, instance)
     expect(column(row(page, "10.0.4.1:80"), "claims")).to_have_text(second.name)
     renew(first, instance)
@@ -96,7 +96,7 @@ def test_a_renewal(page: Page, pair: list[Node]) -> None:
 
 
 def test_what_changes_of_an_instance(page: Page, pair: list[Node], registry: Registering) -> None:
-    """Its weight, meta and state, each within a second."""
+    """Changes of weight, meta and state are displayed within a second."""
     first, second = pair
     registered = registry(second)
     registered.register("changing", "1", "10.0.5.1", 80, ttl=3, weight=7, meta={"zone": "a", "cores": 4})
@@ -104,28 +104,28 @@ def test_what_changes_of_an_instance(page: Page, pair: list[Node], registry: Reg
     instance = row(page, "10.0.5.1:80")
     expect(column(instance, "weight")).to_have_text("7")
     expect(column(instance, "meta")).to_have_text("cores=4zone=a")
-    with shown_soon(page, f"{INSTANCE} .weight", "250"):
+    with expect_soon(page, f"{INSTANCE} .weight", "250"):
         registered.register("changing", "1", "10.0.5.1", 80, ttl=3, weight=250)
     expect(instance).to_have_class("row instance is-ok fresh-changed")
-    with shown_soon(page, f"{INSTANCE} .meta", "zone=b"):
+    with expect_soon(page, f"{INSTANCE} .meta", "zone=b"):
         registered.register("changing", "1", "10.0.5.1", 80, ttl=3, meta={"zone": "b"})
     state = "/registrations/changing/1/10.0.5.1/80/state"
     for said in ("drain", "maint"):
-        with shown_soon(page, f"{INSTANCE} .state", said):
+        with expect_soon(page, f"{INSTANCE} .state", said):
             registered.call("PUT", state, {"state": said}, expected=200)
-    with shown_soon(page, f"{INSTANCE} .state", "up"):
+    with expect_soon(page, f"{INSTANCE} .state", "up"):
         registered.call("DELETE", state, expected=204)
 
 
 def test_an_ipv6_address(page: Page, pair: list[Node], registry: Registering) -> None:
-    """It has brackets."""
+    """An IPv6 address has brackets."""
     registry(pair[1]).register("six", "1", "2001:db8::5", 80, ttl=3)
     visit_view(page, pair[0], query="app:six")
     expect(row(page, "[2001:db8::5]:80")).to_be_visible()
 
 
 def test_apps_and_versions_close_and_open(page: Page, pair: list[Node], registry: Registering) -> None:
-    """By a click; both say how many instances they have, and a version which backends send to it."""
+    """A click folds apps and versions; both show their number of instances, and a version shows its backends."""
     registered = registry(pair[1])
     for host, version in (("10.0.6.1", "1.9.0"), ("10.0.6.2", "1.9.0"), ("10.0.6.3", "1.10.0")):
         registered.register("folding", version, host, 80, ttl=3)
@@ -161,7 +161,7 @@ FOLDING = (("app", "folding"), ("version", "1.9.0"), ("version", "1.10.0"))
 
 
 def test_search(page: Page, pair: list[Node], registry: Registering) -> None:
-    """`/` begins it; words are looked for in all that is known, and `app:` and `state:` in that alone."""
+    """`/` begins a search; words are found in all fields, `app:` and `state:` only in these."""
     registered = registry(pair[1])
     for host, app in (("10.0.7.1", "found"), ("10.0.7.2", "found"), ("10.0.7.3", "unfound")):
         registered.register(app, "1", host, 80, ttl=3, meta={"rack": host[-1]})
@@ -196,7 +196,7 @@ SEARCHES = {
 
 
 def test_keys(page: Page, pair: list[Node], registry: Registering) -> None:
-    """Tab reaches the list, arrows move in it, Enter explains an instance, and digits switch views."""
+    """Tab reaches the list, arrow keys move in it, Enter explains an instance, and digits switch views."""
     registered = registry(pair[1])
     for host in ("10.0.8.1", "10.0.8.2"):
         registered.register("keyed", "1", host, 80, ttl=3)
@@ -230,7 +230,7 @@ def test_keys(page: Page, pair: list[Node], registry: Registering) -> None:
 
 
 def test_arrows_close_and_open(page: Page, pair: list[Node], registry: Registering) -> None:
-    """Left closes what is open, and right opens it, without a search."""
+    """Without a search, the left arrow closes a row, and the right arrow opens it."""
     registry(pair[1]).register("0-first", "1", "10.0.9.1", 80, ttl=3)
     visit_view(page, pair[0])
     page.get_by_role("treegrid").focus()

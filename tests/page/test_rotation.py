@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.e2e.nodes import Node
 from tests.page.asking import ask
 from tests.page.registry import Registry
-from tests.page.views import column, explained, row, visit_view
+from tests.page.views import column, explain_view, row, visit_view
 from tests.page.visits import Visit
 
 pytestmark = pytest.mark.outside
@@ -21,7 +21,7 @@ Registering = Callable[..., Registry]
 
 def verdict(page: Page, node: Node, registration: dict[str, Any]) -> str:
     """Return the verdict of *Explain*, when it is there."""
-    visit_view(page, node, explained(registration))
+    visit_view(page, node, explain_view(registration))
     expect(page.locator(".verdict")).to_be_visible()
     return page.locator(".verdict").inner_text()
 

@@ -14,7 +14,7 @@ from tests.e2e.nodes import Cluster, Node, ended_cleanly
 from tests.page.asking import ask
 from tests.page.conftest import start
 from tests.page.registry import Registry
-from tests.page.views import address_of, dialog, explained, titled, visit_view
+from tests.page.views import address_of, dialog, explain_view, title_pattern, visit_view
 from tests.page.visits import Visit
 
 pytestmark = pytest.mark.outside
@@ -98,13 +98,13 @@ def test_names_are_text(page: Page, visit: Visit, hostile: Node, named: dict[str
     visit.allow_error("400 (Bad Request)")
     name = f"n{MARKUP}"
     page.goto(address_of(hostile, "now"))
-    expect(page).to_have_title(titled(hostile))
+    expect(page).to_have_title(title_pattern(hostile))
     expect(page.locator("#tree .instance")).to_have_count(2)
     shows(page, name, f"c{QUOTES}", APP, VERSION, BACKEND, *META.keys(), *META.values())
     page.goto(address_of(hostile, "now", MARKUP))
     expect(page.locator(".summary")).to_contain_text(f"“{MARKUP}”")
     shows(page, MARKUP)
-    page.goto(address_of(hostile, explained(named)))
+    page.goto(address_of(hostile, explain_view(named)))
     expect(page.get_by_role("heading", level=1)).to_contain_text("10.5.0.1:80")
     expect(page.locator(".past li").first).to_be_visible()
     shows(page, APP, VERSION, BACKEND, name, *META.values())
@@ -151,7 +151,7 @@ def test_consumers_are_text(page: Page, visit: Visit, hostile: Node) -> None:
 
 def test_text_of_the_other_direction_stays_in_its_place(page: Page, hostile: Node, named: dict[str, Any]) -> None:
     """What follows it in the line is not turned around."""
-    visit_view(page, hostile, explained(named))
+    visit_view(page, hostile, explain_view(named))
     pair = page.locator(".facts .pair").filter(has_text="turn")
     assert pair.evaluate("(element) => getComputedStyle(element).unicodeBidi") == "isolate"
 

@@ -14,7 +14,7 @@ from tests.e2e.protection import secret_of, token_table, write_tokens
 from tests.page.asking import ask
 from tests.page.conftest import start
 from tests.page.registry import Registry
-from tests.page.views import address_of, dialog, explained, row
+from tests.page.views import address_of, dialog, explain_view, row
 from tests.page.visits import Visit
 from tests.waiting import holds_within
 
@@ -109,7 +109,7 @@ def test_a_token_is_asked_for(refused: Page, visit: Visit, guarded: Node) -> Non
 def test_what_each_may_do(refused: Page, guarded: Node, shop: dict[str, object]) -> None:
     """`read` is offered no change at all, and the others what their scopes allow, where they do."""
     page = refused
-    mine, other, backend = explained(shop), "explain/registration/api/1/10.4.0.2/80", "deploys/backend/shop"
+    mine, other, backend = explain_view(shop), "explain/registration/api/1/10.4.0.2/80", "deploys/backend/shop"
     page.goto(address_of(guarded, "now"))
     enter(page, secret_of("read"))
     expect(page.get_by_title("The token is read", exact=True)).to_be_visible()

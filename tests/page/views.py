@@ -14,7 +14,7 @@ from tests.e2e.nodes import Node
 def visit_view(page: Page, node: Node, view: str = "now", query: str = "") -> None:
     """Open a view of a node's page, such as `deploys/backend/web`, and wait until it shows what the node lists."""
     page.goto(address_of(node, view, query))
-    expect(page).to_have_title(titled(node))
+    expect(page).to_have_title(title_pattern(node))
     expect(page.locator("#header .dot.ok")).to_have_count(1)
 
 
@@ -23,12 +23,12 @@ def address_of(node: Node, view: str, query: str = "") -> str:
     return f"{node.api_url}/#/{view}" + (f"?{urlencode({'q': query})}" if query else "")
 
 
-def titled(node: Node) -> re.Pattern[str]:
+def title_pattern(node: Node) -> re.Pattern[str]:
     """Return what the titles of all views of a node end with."""
     return re.compile(re.escape(f" · {node.options.get('name', node.name)} · bender") + "$")
 
 
-def explained(registration: dict[str, Any]) -> str:
+def explain_view(registration: dict[str, Any]) -> str:
     """Return the view that explains a registration."""
     return "explain/" + "/".join(quote(part, safe="") for part in registration["id"].split("/"))
 
