@@ -1,4 +1,4 @@
-"""How much the larger tests do: enough for every day, or many times that, for which `.ci/run` takes its time."""
+"""The amount of work of the larger tests: moderate by default, many times more in a thorough run of `.ci/run`."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _T = TypeVar("_T")
 
 
 def effort(daily: _T, thorough: _T) -> _T:
-    """Return the second amount where the variable BENDER_TESTS is `thorough`, as `tests/suite.py outside` sets it."""
+    """Return the second amount if the variable BENDER_TESTS is `thorough`, as set by `tests/suite.py outside`."""
     return thorough if os.environ.get("BENDER_TESTS") == "thorough" else daily

@@ -1,8 +1,8 @@
-"""Runs the tests, a few jobs at a time, and ends with a line that says how many passed.
+"""Runs the tests, a few jobs at a time, and prints the number of passed tests at the end.
 
-`python tests/suite.py` runs all that need nothing but Python: the unit tests and the simulation under trial, and the
-tests with real processes under pytest. `python tests/suite.py outside` runs those that need other people's programs,
-and those that take too long for every day. The status is 0 only where every job ended well and had tests that passed.
+`python tests/suite.py` runs the tests that need only Python: the unit tests and the simulation under trial, and the
+tests with real processes under pytest. `python tests/suite.py outside` runs the tests that need other programs, and
+slow tests. The exit status is 0 only if every job succeeded and had tests that passed.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from attrs import Factory, define
 
 ROOT = Path(__file__).parents[1]
 
-#: For two cores: one job that computes and takes what the others leave, and three with real processes, which mostly
-#: wait, and use a quarter of a core each.
+#: For two cores: one job that computes and uses the rest of the processor time, and three jobs with real processes,
+#: which mostly wait and use a quarter of a core each.
 JOBS_AT_A_TIME = 4
 
-#: How much less a job that computes gets of a busy core (nice): others wait for processes, with limits of time.
+#: The niceness of a job that computes, because the other jobs have time limits and need the processor first.
 COMPUTING_NICENESS = 10
 
-#: How many runners share the files with real processes, and how many those that need more time: small shares for an
-#: even end, but each of them takes two seconds of the processor to begin.
+#: The number of runners that share the files with real processes, and those of `outside`. Small shares let all runners
+#: end at about the same time, but each runner needs two seconds of processor time to start.
 RUNNERS = 9
 RUNNERS_OUTSIDE = 13
 
-#: Files that take longer than their length suggests, and so have a runner of their own, which begins first. Those that
-#: compute for most of their time come last, so that the others, which have limits of time, do not run beside them.
+#: Files that take longer than their length suggests. They have a runner of their own, which starts first. Files that
+#: mostly compute are last, so that tests with time limits do not run at the same time.
 LONG = ["test_limits.py", "test_failures.py"]
 LONG_OUTSIDE = ["test_clients.py", "test_documents.py", "test_faults.py", "test_openapi.py", "test_many.py"]
 
-#: A job that takes longer hangs.
+#: Time limit for a job.
 JOB_S_MAX = 1500
 
 LOOK_S = 0.1
 
-#: The status of pytest where it was told to leave out all tests of a file.
+#: The status of pytest if all tests of a file are deselected.
 ALL_DESELECTED = 5
 
-# What the last line of either runner says: "FAILED (failures=1, successes=7)", "=== 1 failed, 7 passed in 0.5s ===".
+# Parts of the last line of either runner: "FAILED (failures=1, successes=7)", "=== 1 failed, 7 passed in 0.5s ===".
 PASSED = re.compile(r"successes=(\d+)|(\d+) passed")
 FAILED = re.compile(r"(?:failures|errors|unexpectedSuccesses)=(\d+)|(\d+) (?:failed|error)")
 
@@ -81,7 +81,7 @@ class Job:
         )
 
     def runs(self) -> bool:
-        """Whether it is under way; one that hangs is ended."""
+        """Return True while the job runs. A job that exceeds its time limit is ended."""
         if self.process is None:
             return False
         if time.monotonic() - self.started_at > JOB_S_MAX:
@@ -89,7 +89,7 @@ class Job:
         return not self._reaped(os.WNOHANG)
 
     def _reaped(self, flags: int) -> bool:
-        """Return whether the process has ended; note its status and the CPU time of it and of what it waited for."""
+        """Return True if the process has ended; note its status, and its CPU time with that of its child processes."""
         if self.process is None or self.process.returncode is not None:
             return True
         pid, status, used = os.wait4(self.process.pid, flags)
@@ -101,12 +101,12 @@ class Job:
         return True
 
     def end(self) -> None:
-        """As Ctrl-C would, for after that pytest ends the processes which it has started."""
+        """End the job like Ctrl-C, after which pytest ends the processes that it has started."""
         if self.runs() and self.process:
             self.process.send_signal(signal.SIGINT)
 
     def report(self) -> tuple[int, int]:
-        """Print what it said; returns how many tests passed and failed. A job without any that passed has failed."""
+        """Print the output; return the numbers of passed and failed tests. A job without a passed test has failed."""
         self.output.seek(0)
         text = self.output.read().rstrip()
         print(f"{text}\n--- {self.name}: {self.took_s:.0f} s, {self.cpu_s:.0f} s of CPU\n", flush=True)
@@ -119,7 +119,7 @@ class Job:
 
 
 def _environment() -> dict[str, str]:
-    """That of this process, but with bytecode: compiling all of bender for each process is a sixth of what it takes."""
+    """Return the environment of this process, but with bytecode, which saves a sixth of the time of each process."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -128,7 +128,7 @@ def _sum(pattern: re.Pattern[str], line: str) -> int:
 
 
 def jobs() -> list[Job]:
-    """Return what needs nothing but Python; what takes longest comes first."""
+    """Return the jobs that need only Python, the longest first."""
     return [
         Job("unit tests", ["tests.unit", *_unit_tests()], niceness=COMPUTING_NICENESS),
         *_with_processes("not outside and not slow", RUNNERS, LONG),
@@ -137,7 +137,7 @@ def jobs() -> list[Job]:
 
 
 def outside() -> list[Job]:
-    """Return those that are slow, or run other people's programs; and the tests that do more when they have time."""
+    """Return the jobs that are slow or need other programs, and the tests that do more in a thorough run."""
     thorough = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "import effort" in path.read_text()]
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in thorough]
     return [
@@ -148,7 +148,7 @@ def outside() -> list[Job]:
 
 
 def _with_processes(marks: str, runners: int, long: Sequence[str]) -> list[Job]:
-    """Return some runners, with about as much to do for each but those of the files that take long."""
+    """Return runners with about the same amount of work, except those of the long files."""
     paths = sorted((ROOT / "tests/e2e").glob("test_*.py"), key=_size, reverse=True)
     shares: list[list[Path]] = [[] for _ in range(runners - len(long))]
     for path in paths:
@@ -160,13 +160,13 @@ def _with_processes(marks: str, runners: int, long: Sequence[str]) -> list[Job]:
 
 @cache
 def _size(path: Path) -> int:
-    """Return about how much there is to do: the bytes of the tests, and of the pages that are tests themselves."""
+    """Return an estimate of the work in a file: its bytes, and those of the pages that it runs."""
     pages = (ROOT / "docs").glob("*.md") if path.name == "test_documents.py" else ()
     return sum(each.stat().st_size for each in (path, *pages))
 
 
 def _unit_tests() -> Iterator[str]:
-    """All of `tests` but the folders that are jobs of their own."""
+    """Yield the names of all unit tests. Folders that have jobs of their own are left out."""
     for path in sorted((ROOT / "tests").iterdir()):
         is_package = (path / "__init__.py").exists() and path.name != "simulation"
         if is_package or path.match("test_*.py"):
@@ -174,7 +174,7 @@ def _unit_tests() -> Iterator[str]:
 
 
 def run(waiting: list[Job]) -> tuple[int, int]:
-    """Run them all; returns how many tests passed and failed."""
+    """Run all jobs; return the numbers of passed and failed tests."""
     under_way: list[Job] = []
     passed = failed = 0
     try:

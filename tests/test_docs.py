@@ -1,4 +1,4 @@
-"""What the documentation says of files is so."""
+"""The documentation names existing files, commands and numbers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COLUMNS_MAX = 100
 
 class Links(SynchronousTestCase):
     def test_every_link_to_a_file_leads_to_one(self) -> None:
-        """Also the one to a part of a page leads to a heading there."""
+        """Each link leads to a file and, with a fragment, to a heading in it."""
         self.assertNotEqual(PAGES, [])
         broken = []
         for page in PAGES:
@@ -51,7 +51,7 @@ class Links(SynchronousTestCase):
         self.assertEqual(broken, [])
 
     def test_every_make_target_that_is_named_is_there(self) -> None:
-        """`make` does what the pages tell people to type."""
+        """`make` has each target that the pages name."""
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
         named = {
             target
@@ -63,7 +63,7 @@ class Links(SynchronousTestCase):
 
 class Width(SynchronousTestCase):
     def test_text_is_wrapped_at_100_columns(self) -> None:
-        """Code, tables, headings and links may be longer, also code that is a line of its own in a text."""
+        """Text is wrapped. Code, tables, headings and links may be longer."""
         long = [
             f"{page.relative_to(ROOT)}:{number}"
             for page in PAGES

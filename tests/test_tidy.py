@@ -1,4 +1,4 @@
-"""House rules that a machine can check, by looking at the source alone."""
+"""Rules of the project that the source alone can prove."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Source:
         return f"{self.name}.".startswith(f"{package}.")
 
     def imports(self) -> Iterator[str]:
-        """The dotted names of all that it imports, modules and what is taken from them."""
+        """The dotted names of all imported modules and names."""
         for node in self.nodes:
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
@@ -114,7 +114,7 @@ class Source:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
     def defined(self) -> Iterator[str]:
-        """The names of classes, functions, and what is assigned in the body of a class."""
+        """The names of classes and functions, and of variables in the bodies of classes."""
         yield from (node.name for node in (*self.functions, *self.classes))
         for each in self.classes:
             yield from (
@@ -122,7 +122,7 @@ class Source:
             )
 
     def annotated(self) -> Iterator[tuple[str, ast.expr]]:
-        """The names of arguments, attributes and variables that have a type, and that type."""
+        """The names and types of annotated arguments, attributes and variables."""
         for node in self.nodes:
             if isinstance(node, ast.arg) and node.annotation is not None:
                 yield node.arg, node.annotation
@@ -135,7 +135,7 @@ def sources(folder: str) -> list[Source]:
 
 
 def called_by_twisted() -> set[str]:
-    """All names that Twisted's own classes and interfaces use, of the modules that we build upon."""
+    """Return all names in the Twisted modules that bender uses."""
     names = {"optFlags", "optParameters"}  # looked up by name only
     for module in (base, basic, http, interfaces, iweb, protocol, resource, server, service, tls, usage):
         for thing in vars(module).values():
@@ -156,14 +156,14 @@ UNIT_TESTS = [source for source in TESTS if source not in E2E + RIG and source.n
 
 class TidyCase(SynchronousTestCase):
     def none(self, sources: list[Source], wrong: Callable[[Source], Iterator[str]]) -> None:
-        """No source has any of what is wrong."""
+        """Assert that no source has a violation."""
         self.assertNotEqual(sources, [])
         self.assertEqual([f"{source.name}: {what}" for source in sources for what in wrong(source)], [])
 
 
 class Layers(TidyCase):
     def test_the_cores_are_pure(self) -> None:
-        """They import values and functions alone, open and print nothing, and wait for nothing."""
+        """Pure modules import only values and functions, and have no input, output or waiting."""
 
         def impure(source: Source) -> Iterator[str]:
             (core,) = [core for core in CORES if source.within(core)]
@@ -180,7 +180,7 @@ class Layers(TidyCase):
         self.none([source for source in BENDER if any(source.within(core) for core in CORES)], impure)
 
     def test_a_package_imports_only_from_those_below_it(self) -> None:
-        """So shells of a node do not know each other, nor what is around the daemon."""
+        """The shells of a node import neither each other nor the packages around the daemon."""
 
         def from_above(source: Source) -> Iterator[str]:
             package = source.package
@@ -193,7 +193,7 @@ class Layers(TidyCase):
         self.none([source for source in BENDER if source.package], from_above)
 
     def test_a_protocol_knows_no_other(self) -> None:
-        """So each can be switched off; only the table of them imports all."""
+        """Protocols do not import each other, so that each can be switched off; only their table imports all."""
 
         def of_others(source: Source) -> Iterator[str]:
             own = source.name.split(".")[2]
@@ -206,12 +206,12 @@ class Layers(TidyCase):
         self.none([source for source in protocols if source.name not in tables], of_others)
 
     def test_every_package_has_its_layer(self) -> None:
-        """There are no loose modules beside them."""
+        """The package bender has no modules beside its packages."""
         self.assertEqual({source.package for source in BENDER}, {"", *LAYERS})
         self.assertEqual([source.name for source in BENDER if not source.package], ["bender"])
 
     def test_a_package_has_no_name_that_is_a_module_of_it(self) -> None:
-        """When the module is imported, it takes the place of whatever the package calls so."""
+        """An imported submodule would replace the name in the package."""
 
         def covered(source: Source) -> Iterator[str]:
             modules = {each.name.rpartition(".")[2] for each in BENDER if each.name.rpartition(".")[0] == source.name}
@@ -223,7 +223,7 @@ class Layers(TidyCase):
         self.none([source for source in BENDER if source.name in packages], covered)
 
     def test_the_daemon_does_not_need_what_others_are_made_with(self) -> None:
-        """It starts without the libraries of the command line and of templates."""
+        """The daemon starts without the libraries of the command line and of templates."""
 
         def unneeded(source: Source) -> Iterator[str]:
             yield from (f"imports {name}" for name in source.imports() if name.partition(".")[0] in AROUND_NEEDS)
@@ -231,7 +231,7 @@ class Layers(TidyCase):
         self.none([source for source in BENDER if source.package not in AROUND], unneeded)
 
     def test_the_global_reactor_is_known_where_the_process_starts(self) -> None:
-        """All others are handed one."""
+        """All other modules get the reactor as an argument."""
 
         def takes_the_reactor(source: Source) -> Iterator[str]:
             yield from (name for name in source.imports() if f"{name}.".startswith("twisted.internet.reactor."))
@@ -240,7 +240,7 @@ class Layers(TidyCase):
         self.none(others, takes_the_reactor)
 
     def test_the_plugin_does_not_make_a_package_of_twisted_s(self) -> None:
-        """With an __init__.py beside it, Twisted would not look there for plugins."""
+        """With an __init__.py in the folder, Twisted would not find the plugins."""
         plugins = sorted((ROOT / "twisted").rglob("*.py"))
         self.assertEqual([path.name for path in plugins], ["bender_haproxy_plugin.py", "bender_plugin.py"])
         self.assertLessEqual(max(len(path.read_text().splitlines()) for path in plugins), 8)
@@ -248,7 +248,7 @@ class Layers(TidyCase):
 
 class Style(TidyCase):
     def test_names_are_camel_case_only_where_twisted_uses_them(self) -> None:
-        """Everything of ours is snake_case."""
+        """All names of bender's own are snake_case."""
         known = called_by_twisted()
 
         def camels(source: Source) -> Iterator[str]:
@@ -257,7 +257,7 @@ class Style(TidyCase):
         self.none(BENDER, camels)
 
     def test_no_name_is_vague(self) -> None:
-        """What a thing is can be said."""
+        """No name is an empty word such as manager or util."""
         known = called_by_twisted()
 
         def vague(source: Source) -> Iterator[str]:
@@ -269,7 +269,7 @@ class Style(TidyCase):
         self.none(BENDER, vague)
 
     def test_no_class_name_stands_for_two_things(self) -> None:
-        """Of public classes; what is private is read beside its use."""
+        """No two public classes have the same name. Private ones are read beside their use."""
         places = defaultdict(list)
         for source in BENDER:
             for each in source.classes:
@@ -279,7 +279,7 @@ class Style(TidyCase):
         self.assertEqual({name: modules for name, modules in places.items() if len(modules) > 1}, {})
 
     def test_a_reactor_has_a_type(self) -> None:
-        """It is `bender.net.reactor.Reactor`, or an interface of Twisted; `Any` would hide what a part needs of it."""
+        """A reactor has the type `bender.net.reactor.Reactor` or a Twisted interface, and never `Any`."""
 
         def untyped(source: Source) -> Iterator[str]:
             for name, annotation in source.annotated():
@@ -289,7 +289,7 @@ class Style(TidyCase):
         self.none(BENDER, untyped)
 
     def test_functions_fit_a_screen(self) -> None:
-        """A longer one hides two."""
+        """No function is longer than the limit."""
 
         def long(source: Source) -> Iterator[str]:
             for node in source.functions:
@@ -300,7 +300,7 @@ class Style(TidyCase):
         self.none([*BENDER, *TESTS, *sources("demo")], long)
 
     def test_files_can_be_read_in_one_sitting(self) -> None:
-        """A longer one is about several things, and is to be split by them."""
+        """No file is longer than the limit; split it by its subjects."""
 
         def long(source: Source) -> Iterator[str]:
             lines = source.text.count("\n")
@@ -310,7 +310,7 @@ class Style(TidyCase):
         self.none([*BENDER, *TESTS, *sources("bench"), *sources("demo")], long)
 
     def test_every_module_says_what_it_is_for(self) -> None:
-        """An empty one needs no words."""
+        """Each module has a docstring, except empty ones."""
 
         def silent(source: Source) -> Iterator[str]:
             if source.text.strip() and not ast.get_docstring(ast.parse(source.text)):
@@ -319,7 +319,7 @@ class Style(TidyCase):
         self.none([*BENDER, *TESTS, *sources("demo"), *sources("twisted")], silent)
 
     def test_what_is_caught_is_not_swallowed(self) -> None:
-        """Where any exception is caught, it is logged, raised in another form, or passed on by a Deferred."""
+        """Code that catches any exception logs it, raises another one, or passes it to a Deferred."""
 
         def swallowing(source: Source) -> Iterator[str]:
             for node in source.nodes:
@@ -340,7 +340,7 @@ def _catches_all(node: ast.ExceptHandler) -> bool:
 
 class Tests(TidyCase):
     def test_tests_are_methods_of_cases(self) -> None:
-        """Trial passes over functions, so that one of them would never run."""
+        """Unit tests are methods, because trial does not run functions."""
 
         def functions(source: Source) -> Iterator[str]:
             methods = {method for each in source.classes for method in each.body}
@@ -349,11 +349,11 @@ class Tests(TidyCase):
         self.none(UNIT_TESTS, functions)
 
     def test_e2e_tests_are_functions(self) -> None:
-        """The fixtures of pytest do not reach the methods of a case."""
+        """Tests for pytest are functions, because its fixtures do not work in test cases."""
         self.none(E2E, lambda source: (each.name for each in source.classes if each.name.endswith("TestCase")))
 
     def test_unit_tests_take_neither_time_nor_sockets(self) -> None:
-        """They do not sleep, run nothing and connect to nothing; and what needs mocking lacks a parameter."""
+        """Unit tests do not sleep, start processes, use the network or patch code."""
         banned = ("time.sleep", "socket", "subprocess", "twisted.internet.reactor", "unittest.mock")
 
         def banned_imports(source: Source) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Wait with a time limit, without an event loop: for measurements and the demo. The tests' own is `e2e.nodes.until`."""
+"""Waits with a time limit, without an event loop, for measurements and the demo. Tests use `e2e.nodes.until`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def holds_within(limit_s: float, condition: Callable[[], bool], apart_s: float = 0.02) -> bool:
-    """Return True as soon as a condition holds, False if it does not within a time; look every `apart_s`."""
+    """Return True as soon as a condition holds, False if it does not in time. Check it every `apart_s`."""
     ends_at = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > ends_at:

@@ -96,7 +96,7 @@ class DriverOptions:
     log_settings: LogSettings
 
 
-def choose(
+def validate_options(
     given: Mapping[str, str],
     nodes: Sequence[str],
     flags: frozenset[str],
@@ -147,7 +147,7 @@ def choose(
 
 
 def options_in_file(file_options: Mapping[str, RawOption]) -> tuple[dict[str, str], Sequence[str], frozenset[str]]:
-    """Return the options of a file as `choose` expects them: options with a value, nodes and flags.
+    """Return the options of a file as `validate_options` expects them: options with a value, nodes and flags.
 
     Raises `OptionError` if a value has the wrong type.
     """

@@ -41,7 +41,7 @@ from bender.haproxy.core.topology import Topology
 from bender.haproxy.driver import Driver
 from bender.haproxy.machine_files import MachineFiles, read_custom
 from bender.haproxy.name_resolution import AddressResolver
-from bender.haproxy.options import FILE_OPTIONS, OPTIONS, DriverOptions, choose, options_in_file
+from bender.haproxy.options import FILE_OPTIONS, OPTIONS, DriverOptions, options_in_file, validate_options
 from bender.haproxy.reloader import HaproxyReloader
 from bender.haproxy.runtime import ANSWER_S_MAX, Runtime
 from bender.haproxy.state_reader import StateReader, StateSource
@@ -91,7 +91,7 @@ class DriverCommandLine(BaseOptions):
         texts, nodes, flags = options_in_file(configured)
         given = {option: self[option] for option in OPTIONS if isinstance(self.get(option), str)}
         printed = frozenset(option for option, (takes, _) in OPTIONS.items() if takes is None and self[option])
-        return choose(
+        return validate_options(
             texts | given,
             self.get("bender", nodes),
             flags | printed,

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.haproxy import config_file
 from bender.haproxy.config_file import lock_output
 from bender.haproxy.core.machine_settings import TIMEOUTS, Log, Machine
-from bender.haproxy.options import OPTIONS, SOCKET_BYTES_MAX, DriverOptions, choose, options_in_file
+from bender.haproxy.options import OPTIONS, SOCKET_BYTES_MAX, DriverOptions, options_in_file, validate_options
 from bender.haproxy.tap import DriverCommandLine
 from bender.process.lifecycle import StartRefused
 from bender.process.options import OptionError, RawOption
@@ -29,7 +29,7 @@ class ChoicesCase(SynchronousTestCase):
     def chosen(self, *flags: str, nodes: tuple[str, ...] = (), **given: str | None) -> DriverOptions:
         said = {**self.given, **{name.replace("_", "-"): value for name, value in given.items()}}
         known = {name: value for name, value in said.items() if value is not None}
-        return choose(known, nodes, frozenset(flags), host_name="box", environment=self.environment)
+        return validate_options(known, nodes, frozenset(flags), host_name="box", environment=self.environment)
 
     def refused(
         self, *words: str, flags: tuple[str, ...] = (), nodes: tuple[str, ...] = (), **given: str | None
