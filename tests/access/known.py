@@ -33,7 +33,7 @@ def token(name: str, *scopes: str) -> Token:
 
 
 def known(*names: str) -> Tokens:
-    """The tokens of a node that knows these, or all of them."""
+    """Return the tokens of a node that knows these tokens, or all tokens."""
     return Tokens([token(name) for name in names or SCOPES])
 
 

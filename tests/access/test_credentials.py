@@ -35,12 +35,12 @@ class Authorization(SynchronousTestCase):
         self.assertEqual(self.found(basic("a:schlüssel".encode())), "schlüssel".encode())
 
     def test_basic_without_a_password(self) -> None:
-        """It has an empty token, which no node accepts."""
+        """Basic credentials without a password have an empty token, which no node accepts."""
         for sent in (basic(b"s3cret"), basic(b"s3cret:"), basic(b""), b"Basic "):
             self.assertEqual(self.found(sent), b"", sent)
 
     def test_malformed_base64(self) -> None:
-        """It is taken for an empty token; nothing is raised."""
+        """Malformed base64 is an empty token, and raises no error."""
         for encoded in (b"YTpzM2NyZXQ", b"Y", b"!!!!", b"YTpz M2NyZXQ=", b"YTpzM2Ny\xff", b"====", b"YTpzM2NyZXQ=x"):
             self.assertEqual(self.found(b"Basic " + encoded), b"", encoded)
 
@@ -50,19 +50,19 @@ class Authorization(SynchronousTestCase):
             self.assertEqual(self.found(sent), sent)
 
     def test_several_headers(self) -> None:
-        """They arrive joined with commas, and no part of that is a token."""
+        """Repeated headers arrive joined with commas, and no part of this is a token."""
         self.assertEqual(self.found(b"Bearer s3cret,Bearer s3cret"), b"s3cret,Bearer s3cret")
         self.assertEqual(self.found(b"s3cret,s3cret"), b"s3cret,s3cret")
 
 
 class ConsulToken(SynchronousTestCase):
     def test_alone(self) -> None:
-        """All of it is the token."""
+        """The whole header is the token."""
         self.assertEqual(token_in(None, b"s3cret"), b"s3cret")
         self.assertEqual(token_in(None, b"Bearer s3cret"), b"Bearer s3cret")
 
     def test_beside_authorization(self) -> None:
-        """`Authorization` decides, also where it is empty."""
+        """`Authorization` decides if both headers are sent, even if it is empty."""
         self.assertEqual(token_in(b"Bearer one", b"other"), b"one")
         self.assertEqual(token_in(b"", b"other"), b"")
 

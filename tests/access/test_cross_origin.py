@@ -21,7 +21,7 @@ class Changes(SynchronousTestCase):
         return True
 
     def test_safe_methods(self) -> None:
-        """They pass, wherever they come from."""
+        """Safe methods are permitted from every page."""
         for method, site, origin in product((b"GET", b"HEAD", b"OPTIONS"), (None, b"cross-site"), (None, OTHER)):
             self.assertTrue(self.permitted(method, site, origin), (method, site, origin))
 
@@ -65,7 +65,7 @@ class Changes(SynchronousTestCase):
             self.assertFalse(self.permitted(b"POST", None, origin, other), origin)
 
     def test_the_message(self) -> None:
-        """It names the site, on one line, and says what to do."""
+        """The message names the site on one line, and has the remedy."""
         for origin, shown in (
             (
                 OTHER,

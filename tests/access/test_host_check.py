@@ -1,4 +1,4 @@
-"""The names by which browsers may ask for a node."""
+"""The names in `Host` with which browsers may reach a node."""
 
 from __future__ import annotations
 
@@ -61,20 +61,20 @@ class Names(SynchronousTestCase):
         self.check = HostCheck(OWN, Tokens())
 
     def test_accepted(self) -> None:
-        """Names that no site of others can have, and those of the node; also when they come again."""
+        """Names that no other site can have, and names of the node, are accepted, also repeatedly."""
         for host in ACCEPTED * 2:
             self.assertTrue(self.check.permits(host), host)
             self.check.require(host)
 
     def test_refused(self) -> None:
-        """All others, and what is not a name; also when they come again."""
+        """All other values are refused, also repeatedly."""
         for host in REFUSED * 2:
             self.assertFalse(self.check.permits(host), host)
             error = self.assertRaises(HostRefused, self.check.require, host)
             self.assertEqual(error.code, "FORBIDDEN")
 
     def test_the_message(self) -> None:
-        """It shows the header on one line, and names the option."""
+        """The message has the header on one line, and names the option."""
         for host, shown in ((b"evil.example:1", "evil.example:1"), (b"\xff\n", "'\\xff\\n'")):
             error = self.assertRaises(HostRefused, self.check.require, host)
             self.assertEqual(
@@ -95,7 +95,7 @@ class Names(SynchronousTestCase):
 
 class WithTokens(SynchronousTestCase):
     def test_no_check(self) -> None:
-        """It begins and ends with them, also for a name that was seen before."""
+        """While tokens are required, all names are accepted, also names that were refused before."""
         tokens = known()
         check = HostCheck(OWN, tokens)
         self.assertTrue(check.permits(b"evil.example"))
@@ -105,7 +105,7 @@ class WithTokens(SynchronousTestCase):
         self.assertTrue(check.permits(b"evil.example"))
 
     def test_always(self) -> None:
-        """Names that were given are checked with tokens, too."""
+        """With --allow-host, names are also checked while tokens are required."""
         check = HostCheck(OWN, known(), always=True)
         self.assertFalse(check.permits(b"evil.example"))
         self.assertTrue(check.permits(b"registry.example"))

@@ -1,4 +1,4 @@
-"""What the client with a token may do, and how tokens are replaced while a node runs."""
+"""The permissions of tokens, and their replacement while a node runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def accessed(tokens: Tokens, name: str | None) -> Access:
 
 
 def outcome(required: Callable[..., None], *arguments: object) -> str:
-    """What becomes of a request: `done`, or the kind of refusal."""
+    """Return the result of a check: `done`, or the class of the refusal."""
     try:
         required(*arguments)
     except (Unauthorized, Forbidden) as error:
@@ -89,13 +89,13 @@ class AccessOfTokens(SynchronousTestCase):
         self.assertEqual(outcome(tokens.access(b"x").require_valid), "Unauthorized")
 
     def test_an_empty_token(self) -> None:
-        """It is a token that is not known, and not none."""
+        """An empty token is an unknown token."""
         self.assertIn("does not know", str(known().access(b"").refusal))
         self.assertIn("requires a token", str(known().access(None).refusal))
 
 
 class Refusals(SynchronousTestCase):
-    """What a client is told names the token and its scopes, and never has the token itself or its hash."""
+    """A refusal names the token and its scopes, and never contains the token itself or its hash."""
 
     def message(self, name: str | None, permission: str, *arguments: object) -> str:
         error = self.assertRaises(
@@ -119,7 +119,7 @@ class Refusals(SynchronousTestCase):
         self.assertIn("the scope configure", self.message("reader", "configure"))
 
     def test_unauthorized(self) -> None:
-        """The message tells a forgotten token from a wrong one."""
+        """The messages for a missing and a wrong token differ."""
         self.assertEqual(
             self.message(None, "read"),
             "this node requires a token: send the header Authorization: Bearer TOKEN (bender: --token-file FILE)",
@@ -160,7 +160,7 @@ class Replacing(SynchronousTestCase):
         self.assertEqual(outcomes, {"reader": "done", "web": "Unauthorized", "deployer": "done"})
 
     def test_access_that_was_given_before(self) -> None:
-        """It is renewed by its token: with other scopes, or none, and with another name."""
+        """The access of a client follows its token: other scopes, a removed token, another name."""
         tokens = known("reader", "web", "agent")
         reader, web, agent = (accessed(tokens, name) for name in ("reader", "web", "agent"))
         renamed = token("agent", "read")
@@ -177,7 +177,7 @@ class Replacing(SynchronousTestCase):
         self.assertEqual(tokens.current_access(agent), tokens.access(secret("agent").encode()))
 
     def test_nothing_was_replaced(self) -> None:
-        """Access that is renewed all the same is what it was."""
+        """If no tokens were replaced, the access stays equal."""
         tokens = known()
         for name in (None, "reader", "root"):
             access = accessed(tokens, name)
@@ -205,7 +205,7 @@ class Replacing(SynchronousTestCase):
         self.assertIs(tokens.current_access(NO_TOKEN), UNRESTRICTED)
 
     def test_access_that_was_refused(self) -> None:
-        """It stays refused: nothing is kept of a token that was not valid, even if it is added."""
+        """A refused access stays refused, because a token that was not valid is not stored."""
         tokens = known("reader")
         unknown = accessed(tokens, "web")
         tokens.replace([token("web")])
@@ -228,7 +228,7 @@ class Listeners(SynchronousTestCase):
         self.called.append("third")
 
     def test_each_is_called_once_for_each_replacement(self) -> None:
-        """After it, when the new tokens are valid already."""
+        """Each listener is called once after a replacement, when the new tokens are valid."""
         valid: list[str] = []
         for listener in (self.first, self.first, lambda: valid.append(str(accessed(self.tokens, "web").name))):
             self.tokens.add_listener(listener)

@@ -19,7 +19,7 @@ THEN = "replace it, and send SIGHUP to the node"
 
 
 def identity(left: timedelta, name: str = "cert", valid_from: timedelta = -DAY) -> TlsIdentity:
-    """A certificate that expires so long after `NOW`, and is valid from another time."""
+    """Return a certificate that expires `left` after `NOW`."""
     return TlsIdentity("/etc/tls", name.encode(), b"", b"", NOW + left, f"/etc/tls/{name}.pem", NOW + valid_from)
 
 
@@ -42,7 +42,7 @@ class ExpiryCase(SynchronousTestCase):
         return int((NOW + timedelta(seconds=self.clock.seconds())).timestamp() * 1000)
 
     def logged(self, act: Callable[[], object]) -> list[str]:
-        """The lines of the log that an act brings."""
+        """Return the lines of the log that an action causes."""
         with capturedLogs() as events:
             act()
         return [str(formatEvent(event)) for event in events]
@@ -54,12 +54,12 @@ class ExpiryCase(SynchronousTestCase):
 
 class Showing(ExpiryCase):
     def test_without_tls(self) -> None:
-        """There is nothing to show, and nothing to warn of."""
+        """A node without TLS shows no certificates, and logs no warning."""
         self.assertEqual(self.logged(self.expiry.check), [])
         self.assertEqual((self.node.certificates, self.node.certificate_problems), ({}, {}))
 
     def test_certificates(self) -> None:
-        """Each with the time at which it expires, by its option."""
+        """A node shows the time at which each certificate expires, by option."""
         self.node.identities = {"tls": identity(100 * DAY), "peer-tls": identity(31 * DAY)}
         self.assertEqual(self.logged(self.expiry.check), [])
         ends = [int((NOW + left).timestamp() * 1000) for left in (100 * DAY, 31 * DAY)]
@@ -77,7 +77,7 @@ class Showing(ExpiryCase):
         self.assertEqual(self.node.certificate_problems, {})
 
     def test_problems(self) -> None:
-        """From thirty days before the end there is one, which states how long is left and what to do."""
+        """In the last thirty days, a problem states the time that is left and what to do."""
         on = "on 2026-12-30 12:00 UTC"
         for left, problem in (
             (30 * DAY + timedelta(seconds=1), None),
@@ -101,7 +101,7 @@ class Showing(ExpiryCase):
                 self.assertIn(problem, shown["certificate/tls"])
 
     def test_the_file_that_expires(self) -> None:
-        """It may be that of the CA."""
+        """A problem names the file that expires first, which may be that of the CA."""
         self.node.identities = {"peer-tls": identity(DAY, "ca")}
         self.logged(self.expiry.check)
         self.assertIn("/etc/tls/ca.pem", self.node.certificate_problems["certificate/peer-tls"])
@@ -109,7 +109,7 @@ class Showing(ExpiryCase):
 
 class Logging(ExpiryCase):
     def test_once_a_day(self) -> None:
-        """With the option and the problem, from the start on."""
+        """The problem is logged once a day, with its option, from the start on."""
         self.node.identities = {"tls": identity(30 * DAY), "peer-tls": identity(300 * DAY, "peer")}
         (line,) = self.logged(self.expiry.startService)
         self.assertEqual(
@@ -122,32 +122,32 @@ class Logging(ExpiryCase):
         self.assertEqual(len(self.logged(lambda: self.pass_time(5 * DAY_S))), 5)
 
     def test_a_certificate_that_comes_near_its_end(self) -> None:
-        """It is found within an hour."""
+        """A certificate that comes near its end is found within an hour."""
         self.node.identities = {"tls": identity(30 * DAY + timedelta(minutes=90))}
         self.assertEqual(self.logged(self.expiry.startService), [])
         self.assertEqual(self.logged(lambda: self.pass_time(3600)), [])
         self.assertEqual(len(self.logged(lambda: self.pass_time(3600))), 1)
 
     def test_looking_again(self) -> None:
-        """A node that is asked to look, as after SIGHUP, does not repeat itself."""
+        """Another check, as after SIGHUP, does not log the same problem again."""
         self.node.identities = {"tls": identity(DAY)}
         self.assertEqual(len(self.logged(self.expiry.check)), 1)
         self.assertEqual(self.logged(self.expiry.check), [])
 
     def test_two_options(self) -> None:
-        """Each certificate is logged for itself."""
+        """The problem of each certificate has its own line."""
         self.node.identities = {"tls": identity(DAY), "peer-tls": identity(DAY, "peer")}
         lines = self.logged(self.expiry.check)
         self.assertEqual([line.partition(":")[0] for line in lines], ["--tls", "--peer-tls"])
 
     def test_one_certificate_for_both_options(self) -> None:
-        """The same content is one certificate, and one line is enough."""
+        """One certificate for both options is logged once."""
         self.node.identities = {"tls": identity(DAY), "peer-tls": identity(DAY)}
         self.assertEqual(len(self.logged(self.expiry.check)), 1)
         self.assertEqual([*self.node.certificate_problems], ["certificate/tls", "certificate/peer-tls"])
 
     def test_replaced(self) -> None:
-        """A new certificate clears the problem at the next look; a new one that expires soon is logged at once."""
+        """A new certificate ends the problem at the next check. If the new one expires soon, it is logged at once."""
         self.node.identities = {"tls": identity(DAY)}
         self.logged(self.expiry.check)
         self.node.identities = {"tls": identity(400 * DAY, "new")}
@@ -157,7 +157,7 @@ class Logging(ExpiryCase):
         self.assertEqual(len(self.logged(self.expiry.check)), 1)
 
     def test_replaced_by_the_one_before(self) -> None:
-        """It is logged again at once: only certificates in use are remembered."""
+        """An earlier certificate that is used again is logged at once: only certificates in use are remembered."""
         old, new = {"tls": identity(DAY)}, {"tls": identity(2 * DAY, "new")}
         for identities in (old, new, old):
             self.node.identities = identities
@@ -172,7 +172,7 @@ class Logging(ExpiryCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_defect(self) -> None:
-        """It is logged, and the next look is not left out."""
+        """A defect in a check is logged, and the next check takes place."""
         self.node.identities = {"tls": identity(DAY)}
         times = iter([10**30])
         self.expiry = CertificateExpiry(self.clock, self.node, self.node, lambda: next(times, self.wall_ms()))

@@ -17,7 +17,7 @@ from bender.process.signals import RereadResult
 
 
 class Running:
-    """Notes what a node and its exchange are told."""
+    """Records the calls to a node, its exchange and its protection."""
 
     def __init__(self) -> None:
         self.told: list[object] = []
@@ -50,7 +50,7 @@ class Reloading(SynchronousTestCase):
         )
 
     def test_peers(self) -> None:
-        """Those that are new are tried from now on, others not any more; the log names both."""
+        """New peers are used from now on, and removed peers are not; the result names both."""
         reread = self.reloader.apply(node_options(peers="b,c,d"))
         self.assertEqual(self.running.told, [["b:1730", "c:1730", "d:1730"]])
         self.assertEqual(reread, RereadResult(["--peers: c:1730, d:1730 added", "--peers: a:1730 removed"], []))
@@ -63,7 +63,7 @@ class Reloading(SynchronousTestCase):
         self.assertEqual(self.running.told, [60.0])
 
     def test_limits(self) -> None:
-        """All of them change at once; each that did is named."""
+        """All limits change at once, and the result names each changed limit."""
         options = {"max-rate": 2.5, "max-entry": 8192, "max-body": 100_000}
         reread = self.reloader.apply(node_options(peers="a,b", **options))
         changed = ["--max-rate: 2.5 instead of 0", "--max-body: 100000 instead of 65536"]
@@ -71,12 +71,12 @@ class Reloading(SynchronousTestCase):
         self.assertEqual(self.running.limits.values, Limits(rate=2.5, body_bytes=100_000, entry_bytes=8192))
 
     def test_nothing_changed(self) -> None:
-        """Also if the peers are only spelled in another way."""
+        """Nothing changes if the same peers are only written in another form."""
         self.assertEqual(self.reloader.apply(node_options(peers=["a:1730", "b"])), RereadResult([], []))
         self.assertEqual(self.running.told, [])
 
     def test_what_a_node_needs_a_start_for(self) -> None:
-        """It is named each time, and the node goes on as it was started."""
+        """An option that needs a start is named after each reread, and the node continues with its old value."""
         other = node_options(
             peers="a,b",
             api="tcp:9:interface=127.0.0.1",
@@ -106,21 +106,21 @@ class Reloading(SynchronousTestCase):
         self.assertEqual(self.reloader.apply(node_options(peers="a,b")), RereadResult([], []))
 
     def test_dns(self) -> None:
-        """What listens does so from the start."""
+        """A node opens the port of `--dns` only when it starts."""
         reread = self.reloader.apply(node_options(peers="a,b", dns="8600"))
         self.assertEqual(reread, RereadResult([], ["--dns 8600:interface=127.0.0.1 instead of off"]))
 
     def test_protocols_of_the_api(self) -> None:
-        """Its paths are there from the start."""
+        """The paths of protocols are set when the node starts."""
         reread = self.reloader.apply(node_options(peers="a,b", disable=["prometheus"]))
         self.assertEqual(reread, RereadResult([], ["--disable prometheus instead of nothing"]))
 
     def test_names_for_browsers(self) -> None:
-        """They are used from the next start on."""
+        """New names of `--allow-host` are used from the next start on."""
         reread = self.reloader.apply(node_options(peers="a,b", **{"allow-host": ["b.example,a.example"]}))
         self.assertEqual(reread, RereadResult([], ["--allow-host a.example,b.example instead of none"]))
 
     def test_every_option_is_known(self) -> None:
-        """One that is added must say whether it can change; --insecure only allows the others."""
+        """A new option must be listed as changeable or not. --insecure only allows other options."""
         at_once, never = {"peers", "guard", "tokens", *LIMIT_OPTIONS, *LOG_OPTIONS}, {"insecure"}
         self.assertEqual({*OPTIONS} - at_once - never, {*AT_NEXT_START})

@@ -1,4 +1,4 @@
-"""When what there is is set aside from the collector."""
+"""Freezing objects, so that the garbage collector does not examine them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bender.daemon.gc_tuning import INTERVAL_MULTIPLE, INTERVAL_S_MAX, INTERVAL_
 
 
 class Cycle:
-    """Something that refers to itself, and was set aside."""
+    """A frozen object that refers to itself."""
 
     def __init__(self) -> None:
         self.me = self
@@ -36,7 +36,7 @@ class SettingAside(SynchronousTestCase):
             self.collector.stopService()
 
     def frozen_after(self, generation: int, took_s: float) -> bool:
-        """Whether what there is was set aside after a look of the collector's that took so long."""
+        """Return True if objects were frozen after a collection of this duration."""
         before = gc.get_freeze_count()
         for callback in gc.callbacks:
             callback("start", {"generation": generation})
@@ -46,18 +46,18 @@ class SettingAside(SynchronousTestCase):
         return gc.get_freeze_count() > before
 
     def test_at_the_start(self) -> None:
-        """What was loaded."""
+        """The objects of the loaded program are frozen at the start."""
         self.collector.privilegedStartService()
         self.assertGreater(gc.get_freeze_count(), 1000)
 
     def test_after_long_looks(self) -> None:
-        """What was left over by a look at everything that took long, and by no other."""
+        """Objects are frozen after a slow collection of the oldest generation, and after no other."""
         self.start()
         looks = ((2, SLOW_S / 2), (1, 1.0), (0, 1.0), (2, 2 * SLOW_S))
         self.assertEqual([self.frozen_after(*look) for look in looks], [False, False, False, True])
 
     def cycle(self) -> weakref.ref[Cycle]:
-        """A cycle that was set aside, and is garbage now."""
+        """Return a reference to a frozen cycle that is garbage."""
         cycle = weakref.ref(Cycle())
         gc.freeze()
         gc.collect()
@@ -65,7 +65,7 @@ class SettingAside(SynchronousTestCase):
         return cycle
 
     def test_now_and_then(self) -> None:
-        """Cycles of what was set aside are freed, too, each minute where that takes no time."""
+        """Frozen cycles are freed, too: every minute, if a full collection takes no time."""
         self.start()
         for _ in range(3):
             cycle = self.cycle()
@@ -73,7 +73,7 @@ class SettingAside(SynchronousTestCase):
             self.assertIsNone(cycle())
 
     def test_less_often_where_it_takes_long(self) -> None:
-        """The time until the next look is a multiple of that of the last one, and an hour at most."""
+        """The time until the next full collection is a multiple of the last one's, and at most an hour."""
         for look_s, apart_s in (
             (0.01, 0.01 * INTERVAL_MULTIPLE),
             (0.05, 0.05 * INTERVAL_MULTIPLE),
@@ -86,7 +86,7 @@ class SettingAside(SynchronousTestCase):
             self.assertAlmostEqual(call.getTime(), apart_s)
 
     def test_stopped(self) -> None:
-        """Nothing is watched any more, and no timer is left."""
+        """A stopped service has no callback of the collector and no timer."""
         self.start()
         self.collector.stopService()
         self.assertFalse(self.frozen_after(2, 1.0))

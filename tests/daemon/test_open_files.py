@@ -17,7 +17,7 @@ PORTS = ("--api", "--events")
 
 class Shares(SynchronousTestCase):
     def test_peers_before_clients(self) -> None:
-        """All connections together, with those of peers and the files of the node, are never more than allowed."""
+        """All connections and files of the node together never need more descriptors than there are."""
         for limit in (1024, 4096, 65_536, 1_048_576, UNLIMITED):
             for ports in (2, 3, 5):
                 shares = DescriptorShares.of(limit, ports)
@@ -33,7 +33,7 @@ class Shares(SynchronousTestCase):
             self.assertGreater(shares.peers, 8_000)
 
     def test_very_few(self) -> None:
-        """There is a place for some client all the same."""
+        """Even with very few descriptors, there is a place for a client."""
         self.assertGreaterEqual(DescriptorShares.of(20, 2).clients, 1)
 
 
@@ -46,13 +46,13 @@ class Keeping(SynchronousTestCase):
         self.limits.bind_peer_connections(self.peers)
 
     def test_enough(self) -> None:
-        """Nothing changes, and nothing is logged."""
+        """With enough descriptors, no limit changes, and nothing is logged."""
         with capturedLogs() as logs:
             fit_connection_limits(UNLIMITED, self.limits, PORTS)
         self.assertEqual((self.clients.maximum, self.peers.maximum, logs), (10_000, 8000, []))
 
     def test_too_few(self) -> None:
-        """The limits are lowered; the log says so, and what to do. So it does when the limit is changed."""
+        """The limits are lowered. The log has the reason and the remedy, also after a change of the limits."""
         with capturedLogs() as logs:
             fit_connection_limits(1024, self.limits, PORTS)
             self.limits.change(Limits(connections=200))
@@ -70,7 +70,7 @@ class Keeping(SynchronousTestCase):
         )
 
     def test_more_ports(self) -> None:
-        """They share the same descriptors, and the log names all of them."""
+        """All ports share the descriptors, and the log names all ports."""
         with capturedLogs() as logs:
             fit_connection_limits(1024, self.limits, (*PORTS, "--agent"))
         self.assertEqual(self.clients.maximum, 156)

@@ -1,4 +1,4 @@
-"""The options of a node: what they amount to, and what is refused with which words."""
+"""The options of a node: their results, and the errors for invalid values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bender.process.options import OptionError, RawOption, from_toml
 
 
 def node_options(**options: Any) -> NodeOptions:
-    """What these options of a command line amount to on the host `box`."""
+    """Return the validated options of a command line on the host `box`."""
     return validate_options({option: from_command_line(option, value) for option, value in options.items()}, "box")
 
 
 class Refusing(SynchronousTestCase):
     def refused(self, *words: str, **options: Any) -> None:
-        """These options are refused, in one sentence with these words in it."""
+        """Check that these options are refused with one sentence that has these words."""
         sentence = str(self.assertRaises(OptionError, node_options, **options))
         for word in words:
             self.assertIn(word, sentence)
@@ -60,7 +60,7 @@ class Dns(Refusing):
             self.refused("--dns must be PORT or PORT:interface=ADDRESS", repr(text), dns=text)
 
     def test_port_of_another_option(self) -> None:
-        """TCP is spoken there too."""
+        """DNS also uses TCP, so no other option may have the same port."""
         self.refused("--api tcp:1729", "--dns 1729:interface=127.0.0.1 use the same address", dns="1729")
 
     def test_other_machines(self) -> None:
@@ -107,17 +107,17 @@ class Defaults(SynchronousTestCase):
         self.assertEqual(node_options(exchange="tcp:9:interface=\\:\\:1").address, "[::1]:9")
 
     def test_peers_reach_a_node_that_listens_everywhere_under_its_host_name(self) -> None:
-        """No interface, or that which stands for all of them, is nowhere to be found."""
+        """Peers cannot connect to an empty or a wildcard address."""
         for exchange in ("tcp:9", "tcp:9:interface=0.0.0.0", "tcp6:9", "tcp:9:interface=\\:\\:"):
             self.assertEqual(node_options(exchange=exchange, insecure=1).address, "box:9")
 
     def test_what_is_advertised_wins_over_both(self) -> None:
-        """An operator knows best."""
+        """A value of --advertise overrides the address of --exchange and the host name."""
         self.assertEqual(node_options(advertise="10.0.0.5").address, "10.0.0.5:1730")
         self.assertEqual(node_options(advertise="fd00::5").address, "[fd00::5]:1730")
 
     def test_clients_reach_a_node_where_peers_do(self) -> None:
-        """Unless its API is for its own machine alone, and its peers are others."""
+        """Clients reach the API at the advertised host, unless the API listens only on this machine."""
         self.assertEqual(node_options().api_port, 1729)
         self.assertEqual(node_options(advertise="10.0.0.5").api_port, 0)
         self.assertEqual(node_options(advertise="10.0.0.5", api="tcp:9", insecure=1).api_port, 9)
@@ -130,7 +130,7 @@ class Peers(Refusing):
         self.assertEqual(node_options(peers=["a:1, b", "10.0.0.5:1740"]).peers, ("a:1", "b:1730", "10.0.0.5:1740"))
 
     def test_addresses_of_ipv6_may_stand_in_brackets(self) -> None:
-        """Without a port they need none."""
+        """An IPv6 address without a port needs no brackets."""
         self.assertEqual(
             node_options(peers=["[::1]:1740,[::1],fd00::5"]).peers, ("[::1]:1740", "[::1]:1730", "[fd00::5]:1730")
         )
@@ -148,11 +148,11 @@ class Disabled(Refusing):
         self.assertEqual(node_options().disabled, ())
 
     def test_protocols_come_with_commas_or_in_several_options(self) -> None:
-        """In any order, and any number of times."""
+        """The option may be repeated, and its values may have any order."""
         self.assertEqual(node_options(disable=["prometheus, prometheus", "prometheus"]).disabled, ("prometheus",))
 
     def test_an_unknown_protocol_is_refused(self) -> None:
-        """The sentence names the one that was meant, or all that there are."""
+        """The sentence names the most similar protocol, or all protocols."""
         self.refused("--disable names 'promethus'", "did you mean prometheus?", disable=["promethus"])
         self.refused("''", "choose among prometheus", disable=["prometheus,"])
         self.refused("must be a list of protocols", disable=7)
@@ -173,7 +173,7 @@ class AllowedHosts(Refusing):
         self.assertEqual(names, ("bender.lan", "registry.example"))
 
     def test_what_is_not_a_name_is_refused(self) -> None:
-        """The sentence has what was given, and what a name must not have."""
+        """The sentence has the value, and the parts that a name must not have."""
         for name in ("*.example", ".example", "http://a.example", "a.example:1729", "", "a b", "[::1]"):
             self.refused(
                 f"not {name!r}", "without ports, schemes or wildcards", **{"allow-host": [f"a.example,{name}"]}
@@ -214,7 +214,7 @@ class Times(Refusing):
         self.refused("--ttl 10", "--interval 3", "12 or more", interval="3")
 
     def test_what_is_no_number_of_seconds_is_refused(self) -> None:
-        """Neither words nor what only floating point calls a number."""
+        """Words, infinity and NaN are not valid durations."""
         for seconds in ("ten", "", "10 s", "1m1h", "nan", "inf", "-inf"):
             self.refused("--ttl must be a number of seconds", ttl=seconds)
 
@@ -224,7 +224,7 @@ class Times(Refusing):
         self.assertEqual((options.timing.ttl_s, options.timing.interval_s, options.guard_s), (600.0, 0.5, 300.0))
 
     def test_too_few_and_too_many_seconds_are_refused(self) -> None:
-        """The sentence says how many there can be."""
+        """The sentence has the bound."""
         self.refused("--ttl", "at most 3600", ttl="3601")
         self.refused("--interval", "at least 0.05", interval="0.04")
         self.refused("--interval", "at least 0.05", interval="-1")
@@ -232,7 +232,7 @@ class Times(Refusing):
         self.refused("--guard", "at least 0", guard="-1")
 
     def test_a_guard_is_off_unless_it_is_said(self) -> None:
-        """It may be as short as one likes, on the command line and in a file."""
+        """The guard may be of any length, on the command line and in a file."""
         self.assertEqual(
             (node_options().guard_s, node_options(guard="0").guard_s, node_options(guard="0.5").guard_s),
             (0.0, 0.0, 0.5),
@@ -244,7 +244,7 @@ class LimitsOfANode(Refusing):
         return node_options(**{option.replace("_", "-"): value for option, value in options.items()}).limits
 
     def test_defaults(self) -> None:
-        """They are those of the documentation; there is no limit of the rate."""
+        """The default limits are those of the documentation; the rate has no limit."""
         self.assertEqual(self.limits(), Limits(10_000, 10_000, 1_000_000, 0.0, 65_536, 4096, 60.0))
 
     def test_each_can_be_set(self) -> None:
@@ -277,19 +277,19 @@ class LimitsOfANode(Refusing):
             self.refused(f"--{option} must be", bound, **{option: value})
 
     def test_no_numbers(self) -> None:
-        """Half a connection is none."""
+        """A limit that is not a valid number is refused."""
         for value in ("", "many", "1.5", "nan", "inf", "1k"):
             self.refused("--max-connections must be an integer, not", **{"max-connections": value})
         self.refused("--max-rate must be a number", **{"max-rate": "fast"})
 
     def test_an_entry_fits_its_body(self) -> None:
-        """The two are compared, also where one of them has its default."""
+        """--max-entry must not exceed --max-body, also if one of them has its default."""
         self.refused("--max-body 2048 is less than --max-entry 4096", **{"max-body": "2048"})
 
 
 class Names(Refusing):
     def test_names_are_short_and_printable(self) -> None:
-        """They stand in log lines."""
+        """Names must be short and printable, because log lines contain them."""
         for name in ("", "a\nb", "x" * 256, "\udcff"):
             self.refused("--name", "1 to 255 printable characters", name=name)
             self.refused("--cluster", "1 to 255 printable characters", cluster=name)
@@ -313,7 +313,7 @@ class Files(SynchronousTestCase):
         return from_toml(self.path, OPTIONS, "bender")
 
     def refused(self, text: str, *words: str) -> None:
-        """A file with this text is refused, in one sentence with these words and the file's name in it."""
+        """Check that a file is refused with one sentence that has these words and its path."""
         sentence = str(self.assertRaises(OptionError, lambda: validate_options(self.given(text), "box")))
         for word in (*words, self.path):
             self.assertIn(word, sentence)
@@ -349,11 +349,11 @@ class Files(SynchronousTestCase):
         self.assertEqual(options.allowed_hosts, ("registry.example",))
 
     def test_peers_may_be_one_string_with_commas(self) -> None:
-        """As on the command line."""
+        """A string in a file may list several peers, as on the command line."""
         self.assertEqual(validate_options(self.given('peers = "a:1,b"'), "box").peers, ("a:1", "b:1730"))
 
     def test_a_value_of_another_type_is_refused(self) -> None:
-        """What is in quotes must be a duration, and a boolean is no number."""
+        """A string must be a duration, and a Boolean is not a number."""
         for text, option, expected in (
             ('ttl = "ten"', "ttl in ", "number"),
             ("interval = true", "interval in ", "number"),

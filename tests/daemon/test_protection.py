@@ -27,11 +27,11 @@ OPEN = {"api": "tcp:9", "events": "tcp:11"}
 
 
 def uncounted(_host: str, _clause: str) -> None:
-    """Take no notice of clients with which no connection is made."""
+    """Ignore refused connections."""
 
 
 class ProtectedCase(SynchronousTestCase):
-    """A node with all of it, or with a part, that is told to read its options again."""
+    """The protection of a node, whose options are reread."""
 
     def setUp(self) -> None:
         self.authority = an_authority()
@@ -52,17 +52,17 @@ class ProtectedCase(SynchronousTestCase):
         self.running = running
 
     def reread(self, **options: str) -> RereadResult:
-        """What a node does after SIGHUP."""
+        """Reread the options, as after SIGHUP."""
         return self.reloader.apply(self.node_options(**options))
 
     def name(self, of: str | None) -> str | None:
-        """The name of the token that is valid at present, by its secret; None without one."""
+        """Return the name of the valid token with this secret; None if it is not valid."""
         return self.protection.tokens.access(None if of is None else secret(of).encode()).name
 
 
 class Tokens(ProtectedCase):
     def test_a_file_that_changes(self) -> None:
-        """Tokens that are added, removed and changed are named, and no secret is."""
+        """The result names added, removed and changed tokens, but no secret."""
         self.start(tokens=self.tokens)
         write_tokens(self.tokens, "web", reader=["read", "configure"])
         reread = self.reread(tokens=self.tokens)
@@ -72,7 +72,7 @@ class Tokens(ProtectedCase):
         self.assertEqual(self.reread(tokens=self.tokens), RereadResult([], []))
 
     def test_a_file_that_does_not_change(self) -> None:
-        """Nobody's access is looked up again."""
+        """If the tokens do not change, no listener is called."""
         self.start(tokens=self.tokens)
         called: list[bool] = []
         self.protection.tokens.add_listener(lambda: called.append(True))
@@ -83,20 +83,20 @@ class Tokens(ProtectedCase):
         self.assertEqual(called, [True])
 
     def test_another_file(self) -> None:
-        """Only what is in it counts."""
+        """Only the tokens in the new file are valid."""
         self.start(tokens=self.tokens)
         other = write_tokens(self.mktemp(), "reader", "agent")
         self.assertEqual(self.reread(tokens=other), RereadResult([], []))
 
     def test_a_file_that_is_not_valid(self) -> None:
-        """Nothing changes, also of other options."""
+        """After an invalid file, no option changes at all."""
         self.start(tokens=self.tokens, peers="a")
         Path(self.tokens).write_text("[[token]]\n")
         self.assertRaises(OptionError, self.reread, tokens=self.tokens, peers="b")
         self.assertEqual((self.name("reader"), self.running.told), ("reader", []))
 
     def test_turned_on(self) -> None:
-        """From then on a token is required: that can only protect."""
+        """After `--tokens` is added, a token is required at once."""
         self.start()
         self.assertFalse(self.protection.tokens.required)
         expected = RereadResult(["--tokens: tokens are required from now on"], [])
@@ -104,7 +104,7 @@ class Tokens(ProtectedCase):
         self.assertTrue(self.protection.tokens.required)
 
     def test_turned_off(self) -> None:
-        """The node goes on requiring them: the endpoints that it has may be open, whatever the new options are."""
+        """Tokens stay required until the next start, because the open endpoints may need them."""
         self.start(**OPEN, tls=self.tls, tokens=self.tokens)
         for _ in range(2):
             reread = self.reread(**CLOSED)
@@ -121,7 +121,7 @@ class Tokens(ProtectedCase):
         self.assertEqual(self.name("agent"), "agent")
 
     def test_turned_on_and_off(self) -> None:
-        """They stay on until the next start, although the node was started without them."""
+        """Tokens that were turned on after the start stay required until the next start."""
         self.start()
         self.reread(tokens=self.tokens)
         self.assertEqual(self.reread(), RereadResult([], ["--tokens off instead of on"]))
@@ -130,7 +130,7 @@ class Tokens(ProtectedCase):
 
 class Certificates(ProtectedCase):
     def test_in_use(self) -> None:
-        """They are named by their option."""
+        """The certificates in use are listed by option."""
         self.start(tls=self.tls, peer_tls=self.peer_tls)
         self.assertEqual([*self.protection.identities], ["tls", "peer-tls"])
         self.start()
@@ -168,7 +168,7 @@ class Certificates(ProtectedCase):
                 self.assertIs(joined.works, other is authority)
 
     def serves(self, host: str) -> bool:
-        """Whether a client of the node at a host accepts its certificate."""
+        """Return True if a client accepts the certificate of the node for a host."""
         api = self.node_options(api="tcp:9:interface=127.0.0.1").api
 
         def encrypted(factory: Factory) -> IProtocolFactory:
@@ -177,7 +177,7 @@ class Certificates(ProtectedCase):
         return Joined(encrypted, NodeTls(host, as_trusted(self.authority))).works
 
     def test_half_replaced(self) -> None:
-        """A key that does not fit changes nothing."""
+        """A key that does not belong to the certificate changes nothing."""
         self.start(tls=self.tls)
         other = write_tls(self.mktemp(), self.authority)
         (Path(self.tls) / "key.pem").write_bytes((Path(other) / "key.pem").read_bytes())
@@ -199,10 +199,10 @@ class Certificates(ProtectedCase):
 
 
 class Hosts(ProtectedCase):
-    """The check of the names by which browsers ask."""
+    """The check of the `Host` headers of browsers."""
 
     def accepted(self, host: bytes, api: str = "tcp:9:interface=127.0.0.1", **options: str) -> bool | None:
-        """Whether a client of the API may ask for this host; None where it is not checked."""
+        """Return True if a client may send this `Host` to the API; None if there is no check."""
         self.start(api=api, insecure=True, **options)
         check = self.protection.host_check(self.node_options(api=api, insecure=True).api)
         return None if check is None else check.permits(host)
@@ -226,7 +226,7 @@ class Hosts(ProtectedCase):
             self.assertIs(self.accepted(name, advertise="n1.example", allow_host="a.example,b.example"), True, name)
 
     def test_tokens_that_are_turned_on(self) -> None:
-        """They are a better protection."""
+        """While tokens are required, all names are accepted."""
         self.start()
         check = self.protection.host_check(self.node_options().api)
         assert check is not None

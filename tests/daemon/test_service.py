@@ -1,4 +1,4 @@
-"""Beginning together and leaving in order, with shells that do as they are told and a clock moved by hand."""
+"""The shells of a node start together and stop in order. Shells and clock are controlled by the tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLIENT = IPv4Address("TCP", "127.0.0.1", 50000)
 
 
 class Shell(Service):
-    """Notes when it starts and ends; may refuse to start, fail to end, or never end."""
+    """Records its start and stop; it may refuse to start, fail to stop, or never stop."""
 
     def __init__(
         self, order: list[str], refuses: Exception | None = None, ends: Callable[[], Any] | None = None
@@ -51,7 +51,7 @@ class Shell(Service):
 
 
 class Node:
-    """Notes when it leaves."""
+    """Records when the node leaves."""
 
     name = "n1"
     timing = Timing(interval_s=1.0, ttl_s=10.0)
@@ -64,7 +64,7 @@ class Node:
 
 
 class Later(Resource):
-    """Answers when it is told to. Under /stream it begins at once to answer without an end."""
+    """Answers when the test calls `answer`. /stream begins an endless answer at once."""
 
     isLeaf = True
 
@@ -99,7 +99,7 @@ class ServiceCase(SynchronousTestCase):
         self.order: list[str] = []
 
     def service(self, clients: ApiSite | None = None, **shells: Shell) -> NodeService:
-        """A service with four shells, of which these stand in for the plain ones."""
+        """Return a service with four shells, in which `shells` replace the plain ones."""
         names = ("api", "events", "exchange", "expiry")
         return NodeService(
             self.clock,
@@ -111,7 +111,7 @@ class ServiceCase(SynchronousTestCase):
 
 class Beginning(ServiceCase):
     def test_the_shells_start_in_order(self) -> None:
-        """Nothing sweeps and no peer is called before all endpoints are listened on."""
+        """No sweep begins and no peer is contacted before all ports are open."""
         service = self.service()
         service.privilegedStartService()
         service.startService()
@@ -137,7 +137,7 @@ class Leaving(ServiceCase):
         return service.stopService()
 
     def test_clients_find_closed_doors_before_peers_hear_of_it(self) -> None:
-        """The node says good-bye only when no client can be promised anything more, and sweeps to the end."""
+        """The node informs its peers after the ports for clients are closed, and sweeps until the end."""
         left = self.leave(self.service())
         self.clock.pump([0, 0, 0])
         self.successResultOf(left)
@@ -147,7 +147,7 @@ class Leaving(ServiceCase):
         )
 
     def test_it_goes_on_leaving_where_a_shell_fails_to_end(self) -> None:
-        """The failure is logged, and peers hear of it all the same."""
+        """The failure to stop is logged, and the peers are informed all the same."""
 
         def fail() -> None:
             raise RuntimeError("a fault")
@@ -159,7 +159,7 @@ class Leaving(ServiceCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_a_shell_that_never_ends_is_waited_for_two_seconds(self) -> None:
-        """An interval, which a peer has to answer, and a second on top."""
+        """The limit for a shell to stop is one interval and one second."""
         left = self.leave(self.service(exchange=Shell(self.order, ends=Deferred)))
         self.clock.pump([0, 0, 1.9])
         self.assertNoResult(left)
@@ -183,7 +183,7 @@ class Connection(StringTransport):
         protocol.makeConnection(self)
 
     def get(self, path: str) -> None:
-        """A request comes in."""
+        """Send a request."""
         self._protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: n1\r\n\r\n".encode())
 
     def loseConnection(self) -> None:
@@ -192,7 +192,7 @@ class Connection(StringTransport):
             self.close()
 
     def close(self) -> None:
-        """The client goes away, or has read everything."""
+        """Close the connection, as a client that leaves or has read everything."""
         self._protocol.connectionLost(Failure(ConnectionDone()))
 
 
@@ -205,7 +205,7 @@ class Clients(ServiceCase):
         self.clients = ApiSite(self.resource, cast(Any, NoFastPath()), self.clock)
 
     def connect(self, *paths: str, reads: bool = True) -> Connection:
-        """A connection on which these requests came in."""
+        """Return a connection on which these requests have arrived."""
         connection = Connection(reads)
         connection.connect(self.clients)
         for path in paths:
@@ -245,7 +245,7 @@ class Clients(ServiceCase):
         self.assertIn(b"an answer", connection.value())
 
     def test_a_request_that_has_just_arrived_is_answered_too(self) -> None:
-        """It may wait in its socket when the node is told to leave."""
+        """A request that waits in its socket when the node leaves is answered."""
         connection = self.connect()
         service = self.service(self.clients)
         service.startService()
@@ -285,12 +285,12 @@ class Clients(ServiceCase):
         self.successResultOf(left)
 
     def test_a_client_that_went_away_is_not_waited_for(self) -> None:
-        """Nobody is there to be answered."""
+        """A request whose client has disconnected does not delay the node."""
         self.connect("/").close()
         self.successResultOf(self.leave())
 
     def test_the_site_is_told_when_it_is_listened_with(self) -> None:
-        """It begins its clockwork then, and ends it."""
+        """The site is started and stopped together with its port."""
         self.clients.doStart()
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.clients.doStop()

@@ -1,4 +1,4 @@
-"""The sweeping clockwork, with a clock moved by hand and a node that does as it is told."""
+"""The sweeper. The tests control its clock and its node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bender.node.counters import Counters
 
 
 class Swept:
-    """A node that notes when it is swept, and answers what the next of `answers` gives."""
+    """A node that records its sweeps, and returns the results of `answers` in turn."""
 
     timing = Timing(interval_s=1.0, ttl_s=10.0)
 
@@ -61,7 +61,7 @@ class RegularSweeps(ExpiryCase):
         self.assertEqual(node.sweeps, [0, 0.25, 0.5, 0.75, 1.0])
 
     def test_the_node_is_told_how_long_requests_have_waited(self) -> None:
-        """At each sweep anew; nothing waits where nobody measures it."""
+        """Each sweep gets the present waiting time of requests, which is 0 without a measurement."""
         clock, node = Clock(), Swept(Clock(), [])
         waited_s = [0.0, 0.5]
         Sweeper(clock, node, lambda: waited_s.pop(0)).startService()
@@ -81,7 +81,7 @@ class RegularSweeps(ExpiryCase):
 
 class SlicedSweeps(ExpiryCase):
     def test_requests_get_their_turn_between_two_slices(self) -> None:
-        """A long sweep is done slice by slice, each after what came in during the one before."""
+        """A long sweep has several slices, and requests are handled between two slices."""
         clock = Clock()
         order: list[str] = []
 
@@ -96,13 +96,13 @@ class SlicedSweeps(ExpiryCase):
         self.assertEqual(order, ["slice", "request", "slice", "request", "slice", "request"])
 
     def test_a_sweep_that_takes_long_is_not_begun_twice(self) -> None:
-        """While slices follow each other, the regular tick adds none of its own."""
+        """While a sweep has more slices, the regular tick begins no other sweep."""
         clock, node, _ = self.start(more, more, done)
         clock.advance(0.25)  # the second slice, the tick that is due, the third slice
         self.assertEqual(node.sweeps, [0, 0.25, 0.25])
 
     def test_it_goes_back_to_the_regular_sweeps_after_the_last_slice(self) -> None:
-        """When all is done the next sweep comes with the next tick."""
+        """After the last slice, the next sweep begins at the next tick."""
         clock, node, _ = self.start(more, done)
         clock.advance(0)
         clock.pump([0.125] * 2)
@@ -118,7 +118,7 @@ class SlicedSweeps(ExpiryCase):
 
 class SweepsThatFail(ExpiryCase):
     def test_the_sweeps_go_on_after_one_that_raised(self) -> None:
-        """A fault is logged and counted, and the next sweep comes in its time."""
+        """An error is logged and counted, and the next sweep takes place as usual."""
         clock, node, _ = self.start(raises, done, raises)
         clock.pump([0.25] * 3)
         self.assertEqual(node.sweeps, [0, 0.25, 0.5, 0.75])
@@ -126,7 +126,7 @@ class SweepsThatFail(ExpiryCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
     def test_a_slice_that_raises_ends_its_sweep_alone(self) -> None:
-        """A fault in a later slice is met like one in the first."""
+        """An error in a later slice ends this sweep only."""
         clock, node, _ = self.start(more, raises)
         clock.advance(0)
         clock.pump([0.25] * 2)

@@ -1,4 +1,4 @@
-"""The options as `twistd` hands them over, and the parts as they are put together."""
+"""The command line of `twistd bender`, and the node that is built from it."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def parsed(*arguments: str) -> NodeCommandLine:
 
 class Parsing(SynchronousTestCase):
     def refused(self, *arguments: str) -> str:
-        """These end the process, with one sentence."""
+        """Return the sentence with which these arguments end the process."""
         sentence = str(self.assertRaises(StartRefused, parsed, *arguments))
         self.assertTrue(sentence.startswith("bender: ") and sentence.endswith("."), sentence)
         self.assertNotIn("\n", sentence)
         return sentence
 
     def test_options_are_those_of_the_documentation(self) -> None:
-        """Each of them can be given."""
+        """The command line accepts every option in the documentation."""
         options = parsed(
             *("--api", "tcp:9"),
             *("--exchange", "tcp:10:interface=127.0.0.1"),
@@ -62,7 +62,7 @@ class Parsing(SynchronousTestCase):
         self.assertLessEqual(machine_names(os.uname().nodename) | {"box"}, options.own_names)
 
     def test_the_command_line_wins_over_the_file(self) -> None:
-        """What only the file has is taken from there, and the peers of both are not mixed."""
+        """Options that only the file has are used. The peers of the file and the command line are not mixed."""
         path = self.mktemp()
         Path(path).write_text('ttl = 20\ninterval = 2\npeers = ["a"]\ninsecure = true\n')
         options = parsed("--config", path, "--ttl", "30", "--peers", "b").validated
@@ -87,7 +87,7 @@ class Parsing(SynchronousTestCase):
 
 class Plugin(SynchronousTestCase):
     def test_twisted_finds_bender(self) -> None:
-        """`twistd` and `twist` know it by this name, and where its parts are."""
+        """`twistd` and `twist` find the plugin and its module by this name."""
         (maker,) = [plugin for plugin in getPlugins(IServiceMaker) if plugin.tapname == "bender"]
         assert isinstance(maker, ServiceMaker)
         self.assertEqual(maker.module, "bender.daemon.tap")
@@ -125,7 +125,7 @@ class PutTogether(SynchronousTestCase):
         self.assertEqual(self.reactor.tcpServers, [])
 
     def test_each_endpoint_is_listened_on(self) -> None:
-        """All three, at the interface that was chosen."""
+        """The node listens on all three endpoints, at the interface in its options."""
         service = self.service("--events", "tcp:9:interface=127.0.0.2")
         service.privilegedStartService()
         service.startService()
@@ -151,7 +151,7 @@ class PutTogether(SynchronousTestCase):
         self.assertEqual({*parsed(*arguments).validated.endpoints} - {"exchange"}, {*CLIENT_SHELLS})
 
     def test_names_for_browsers(self) -> None:
-        """They are checked at both HTTP APIs, and may be added."""
+        """`Host` headers are checked at both HTTP APIs; --allow-host adds names."""
         for names, refused in (((), (True, True)), (("--allow-host", "a.example"), (False, True))):
             self.reactor = Reactor()
             service = self.service("--thalassa", "10", *names)
@@ -165,7 +165,7 @@ class PutTogether(SynchronousTestCase):
                     self.assertEqual(b"HTTP/1.1 403 Forbidden" in connection.received(), is_refused, (port, host))
 
     def test_a_node_alone_is_ready_and_says_who_it_is(self) -> None:
-        """The name and the times that were chosen have arrived there."""
+        """The node has the name and the times of its options, and is ready."""
         service = self.service("--name", "n1", "--cluster", "c", "--ttl", "20", "--interval", "2")
         service.startService()
         self.reactor.advance(0.5)
@@ -176,7 +176,7 @@ class PutTogether(SynchronousTestCase):
         self.assertEqual((status["ttl"], status["interval"]), (20.0, 2.0))
 
     def test_what_is_not_renewed_goes_offline(self) -> None:
-        """Somebody sweeps."""
+        """The node sweeps, so a registration without renewals expires."""
         service = self.service("--ttl", "4")
         service.startService()
         self.reactor.advance(0.5)
@@ -188,7 +188,7 @@ class PutTogether(SynchronousTestCase):
         self.assertEqual(service.node.claims(), [])
 
     def test_the_lag_of_the_reactor(self) -> None:
-        """It is in the metrics."""
+        """The lag of the reactor is in the metrics."""
         service = self.service()
         service.startService()
         assert isinstance(service.node, Node)
@@ -197,7 +197,7 @@ class PutTogether(SynchronousTestCase):
         self.assertAlmostEqual(service.node.load.longest.value, 0.25)
 
     def test_the_log_says_who_it_is_and_what_is_open_to_others(self) -> None:
-        """Whoever opened it by mistake may yet see it there."""
+        """The log warns of endpoints that are open to other machines, perhaps by mistake."""
         with capturedLogs() as events:
             self.service("--name", "n1", "--api", "tcp:1729", "--insecure")
         lines = [formatEvent(event) for event in events]
@@ -208,7 +208,7 @@ class PutTogether(SynchronousTestCase):
         )
 
     def test_the_log_names_peers_that_cannot_reach_it(self) -> None:
-        """Nothing refuses that, because a tunnel may lead here."""
+        """The log names such peers. They are not refused, because a tunnel may exist."""
         with capturedLogs() as events:
             self.service("--peers", "127.0.0.1:1731,localhost:1732,10.0.0.2,[::1]:1733")
         lines = [formatEvent(event) for event in events]
@@ -221,7 +221,7 @@ class PutTogether(SynchronousTestCase):
         self.assertEqual(len(events), 1)
 
     def test_it_ends_connections_of_every_http_api_when_it_leaves(self) -> None:
-        """Those that wait for no answer are closed, also at the port of another program."""
+        """Idle connections are closed, also at the ports of other protocols."""
         service = self.service("--thalassa", "9000")
         service.startService()
         self.reactor.advance(0.5)

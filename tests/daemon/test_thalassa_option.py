@@ -26,13 +26,13 @@ class Forms(SynchronousTestCase):
         self.assertEqual(shown("9000:5001"), "9000:5001:interface=127.0.0.1")
 
     def test_an_interface(self) -> None:
-        """It is that of both; colons may be escaped, as in the other endpoints."""
+        """The interface is for both ports. Colons in it may be escaped, as in other endpoints."""
         self.assertEqual(shown("9000:interface=0.0.0.0"), "9000:interface=0.0.0.0")
         for address in ("::1", "\\:\\:1", "0:0::1"):
             self.assertEqual(shown(f"9000:5001:interface={address}"), "9000:5001:interface=::1")
 
     def test_where_twisted_listens(self) -> None:
-        """At the ports and the interface that were given."""
+        """Twisted listens at the ports and the interface in the option."""
         for interface in ("127.0.0.2", "::1"):
             reactor = MemoryReactorClock()
             for endpoint in parse_thalassa(RawOption("--thalassa", f"9000:5001:interface={interface}")):
@@ -56,7 +56,7 @@ class Forms(SynchronousTestCase):
         self.assertEqual(format_thalassa(None, None), "off")
 
     def test_ports_that_are_used_twice(self) -> None:
-        """By the two of them, or by one and another option."""
+        """Two listeners of the node must not have the same port."""
         for value, other in (("9000:9000", "thalassa events"), ("1729", "thalassa"), ("9000:1731", "thalassa events")):
             with self.assertRaises(OptionError) as caught:
                 validate_options({"thalassa": RawOption("--thalassa", value)}, "box")

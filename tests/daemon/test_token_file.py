@@ -34,7 +34,7 @@ class FileCase(SynchronousTestCase):
 
 class Reading(FileCase):
     def test_tokens(self) -> None:
-        """In the order of the file, each with its scopes."""
+        """The tokens are in the order of the file, each with its scopes."""
         tokens = self.read(
             table('"edge"', f'"{hash_of("one")}"', '["read"]')
             + "\n# a comment\n"
@@ -89,7 +89,7 @@ class Mistakes(FileCase):
             self.assertTrue(self.refused(text).startswith(" is not TOML: "), text[:40])
 
     def test_a_file_with_something_else(self) -> None:
-        """It may be another file, or have a misspelled table; a file without tokens would lock all clients out."""
+        """A file with other tables, or without tokens, is refused."""
         for text in (
             "",
             "# nothing\n",
@@ -113,7 +113,7 @@ class Mistakes(FileCase):
         self.assertEqual(self.refused(table().replace('name = "ci"\n', "")), f": token 1: {NAME_SHAPE}.")
 
     def test_hashes(self) -> None:
-        """Also where the token itself stands in the place of its hash: it is not quoted either."""
+        """A hash must be valid, and is not quoted: it may be a token by mistake."""
         digest = hash_of("one")
         for written in (
             '""',
@@ -155,7 +155,7 @@ class Mistakes(FileCase):
             )
 
     def test_unknown_fields(self) -> None:
-        """A misspelled one would otherwise be missing."""
+        """An unknown field is refused, because it may be misspelled."""
         self.assertEqual(
             self.refused(table() + 'scope = "read"\n'),
             ": token 'ci': 'scope' is not a field of a token, whose fields are name, sha256, scopes.",
@@ -172,5 +172,5 @@ class Mistakes(FileCase):
         self.assertEqual(sentence, ": the tokens 'ci' and 'other' have the same sha256.")
 
     def test_the_second_token(self) -> None:
-        """One that has no valid name is called by its place."""
+        """An error names a token without a valid name by its position."""
         self.assertEqual(self.refused(table() + table("7", f'"{hash_of("two")}"')), f": token 2: {NAME_SHAPE}.")

@@ -13,7 +13,7 @@ from bender.node.request_counts import RouteCounts
 
 class Buckets(SynchronousTestCase):
     def test_a_bound_is_in_its_bucket(self) -> None:
-        """What is a little longer is in the next one."""
+        """A duration above a bound is in the next bucket."""
         for at, bound in enumerate(BOUNDS_S):
             histogram = Histogram()
             histogram.observe(bound)
@@ -21,7 +21,7 @@ class Buckets(SynchronousTestCase):
             self.assertEqual((histogram.counts[at], histogram.counts[at + 1]), (1, 1))
 
     def test_ends(self) -> None:
-        """Nothing is too short or too long."""
+        """Any duration has a bucket."""
         histogram = Histogram()
         for duration_s in (0.0, 1e-9, 1e9):
             histogram.observe(duration_s)
@@ -29,7 +29,7 @@ class Buckets(SynchronousTestCase):
         self.assertEqual(histogram.sum_s, 1e9 + 1e-9)
 
     def test_cumulated(self) -> None:
-        """Each bucket has those before it, and the last one all."""
+        """A cumulative bucket includes all buckets before it."""
         histogram = Histogram()
         for duration_s in (0.00001, 0.003, 0.004, 20.0):
             histogram.observe(duration_s)
@@ -78,7 +78,7 @@ class Peak(SynchronousTestCase):
         self.assertEqual(self.peak.value, 0.1)
 
     def test_nothing_was_measured_for_long(self) -> None:
-        """Then what was before says nothing."""
+        """After a long time without values, the peak is 0."""
         self.peak.note(0.3)
         self.clock.advance(2 * PEAK_S)
         self.assertEqual(self.peak.value, 0.0)

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 
 
 def take_turn(clock: Clock) -> None:
-    """Make the calls that are due now, and none that come of them."""
+    """Make the calls that are due now, but none that these calls schedule."""
     for call in [call for call in clock.calls if call.getTime() <= clock.seconds()]:
         if call.active():
             clock.calls.remove(call)

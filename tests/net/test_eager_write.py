@@ -49,42 +49,42 @@ class Takes(Connection):
 
 class AtOnce(SynchronousTestCase):
     def written(self, connection: Takes, *pieces: bytes) -> tuple[bytes, list[bytes]]:
-        """What the system has, and what Twisted is to send later."""
+        """Return the data that the system has accepted, and the data in Twisted's buffer."""
         write = eager_writer(connection)
         for piece in pieces:
             write(piece)
         return connection.sent, connection.later
 
     def test_all_of_it(self) -> None:
-        """Where the system takes it, nothing is left for later."""
+        """If the system accepts all data, nothing is buffered."""
         self.assertEqual(self.written(Takes(1000), b"abc", b"def"), (b"abcdef", []))
 
     def test_part_of_it(self) -> None:
-        """The rest is for later, and all that comes after it waits behind it, whatever the system could take then."""
+        """The rest is buffered. Later data wait behind it, even if the system could accept them."""
         connection = Takes(5)
         self.assertEqual(self.written(connection, b"abc", b"def"), (b"abcde", [b"f"]))
         connection.room = 1000
         self.assertEqual(self.written(connection, b"ghi"), (b"abcde", [b"f", b"ghi"]))
 
     def test_none_of_it(self) -> None:
-        """Where the system takes nothing all is for later."""
+        """If the system accepts nothing, all data are buffered."""
         self.assertEqual(self.written(Takes(0), b"abc"), (b"", [b"abc"]))
 
     def test_behind_what_waits(self) -> None:
-        """Also behind what Twisted is sending already."""
+        """Data wait behind the data that Twisted is sending."""
         connection = Takes(1000)
         connection.dataBuffer = b"first"
         self.assertEqual(self.written(connection, b"abc"), (b"", [b"abc"]))
 
     def test_to_nobody(self) -> None:
-        """A connection that is lost or being closed is Twisted's matter."""
+        """Data for a lost or closing connection are passed to Twisted."""
         for name, value in (("connected", False), ("disconnecting", True), ("lost", True)):
             connection = Takes(1000)
             setattr(connection, name, value)
             self.assertEqual(self.written(connection, b"abc"), (b"", [b"abc"]), name)
 
     def test_another_transport(self) -> None:
-        """It is written to as ever."""
+        """The `write` of another transport is used unchanged."""
         transport = StringTransport()
         eager_writer(transport)(b"abc")
         self.assertEqual(transport.value(), b"abc")
@@ -92,18 +92,18 @@ class AtOnce(SynchronousTestCase):
 
 class LimitUnsent(SynchronousTestCase):
     def options(self, family: int) -> list[int]:
-        """What is set on a connection whose socket is of this family."""
+        """Return the options that are set on a socket of this family."""
         connection = Takes(1000)
         connection.family = family
         limit_unsent(connection)
         return connection.options
 
     def test_tcp(self) -> None:
-        """The system has the limit."""
+        """The limit is set on a TCP connection."""
         self.assertEqual(self.options(AF_INET), [UNSENT_BYTES_MAX])
 
     def test_others(self) -> None:
-        """Another socket, and a transport without one, are left as they are."""
+        """Another socket, and a transport without a socket, stay unchanged."""
         self.assertEqual(self.options(AF_UNIX), [])
         limit_unsent(StringTransport())
 
@@ -141,6 +141,6 @@ class EndWhenLost(SynchronousTestCase):
         self.assertEqual((on, idle_s, apart_s, count, milliseconds), (1, 2, 2, 1, 2000))
 
     def test_others(self) -> None:
-        """A socket of this machine alone needs none, and a transport without one is left as it is."""
+        """A Unix socket, and a transport without a socket, stay unchanged."""
         self.assertEqual(self.options(60, AF_UNIX), [])
         close_when_unresponsive(StringTransport(), 60)

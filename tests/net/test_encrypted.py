@@ -1,4 +1,4 @@
-"""Listening with TLS: clients that do not use it, that do not go on, or that do not close."""
+"""Listening with TLS: clients that do not use TLS, do not complete the handshake, or do not close."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ListeningCase(SynchronousTestCase):
         self.client = NodeTls("localhost", as_trusted(authority))
 
     def silent(self) -> Joined:
-        """A client that is connected, and has sent nothing."""
+        """Return a connected client that has sent nothing."""
         return Joined(self.node, None, self.clock)
 
     def connected(self) -> Joined:
@@ -30,7 +30,7 @@ class ListeningCase(SynchronousTestCase):
 
 
 class Records(SynchronousTestCase):
-    """Where records end in what comes on a connection."""
+    """The ends of records in the data of a connection."""
 
     def completes_one_record(self, *pieces: bytes) -> list[bool]:
         bounds = RecordBounds()
@@ -40,7 +40,7 @@ class Records(SynchronousTestCase):
         return b"\x17\x03\x03" + length.to_bytes(2) + b"x" * length
 
     def test_one(self) -> None:
-        """In one piece, or where its rest comes; an empty one too."""
+        """A whole record, or the rest of a record, is found; also an empty record."""
         self.assertEqual(
             self.completes_one_record(self.record(300), self.record(0), self.record(7)), [True, True, True]
         )
@@ -56,13 +56,13 @@ class Records(SynchronousTestCase):
         self.assertEqual(self.completes_one_record(one[:100], one[100:] + one, one), [False, False, True])
 
     def test_a_head_in_two_parts(self) -> None:
-        """Bounds are not followed any more, and Twisted reads as it always does."""
+        """After a header in two parts, the bounds are unknown, and Twisted reads as usual."""
         one = self.record(300)
         self.assertEqual(self.completes_one_record(one + one[:3], one[3:], one), [False, False, False])
 
 
 class Reading(ListeningCase):
-    """What comes is the same, however it is cut, or gathered."""
+    """The received data do not depend on how the network cuts or joins them."""
 
     def test_messages(self) -> None:
         for cut in (1, 3, 5, 21, 22, 23, 1000):
@@ -88,7 +88,7 @@ class PlainClients(ListeningCase):
     """Clients without TLS at a port with TLS."""
 
     def test_the_answer(self) -> None:
-        """It is sent as it is, to whatever does not begin as TLS does, and the connection is closed."""
+        """A client that does not begin with TLS gets the plain answer, and the connection is closed."""
         for first in (b"GET / HTTP/1.1\r\n\r\n", b'{"token": "x"}\n', b"\n", b"\x15\x03\x01", b"\x00"):
             for server in (self.node, self.peers):
                 joined = Joined(server, None, self.clock, first)
@@ -105,7 +105,7 @@ class PlainClients(ListeningCase):
         self.assertEqual(joined.client.received, b"")
 
     def test_what_begins_as_tls_does(self) -> None:
-        """It is for OpenSSL to judge."""
+        """Data that begin as TLS does are passed to OpenSSL."""
         joined = Joined(self.node, None, self.clock, b"\x16 and so on, and so on")
         self.assertNotIn(PLAIN_ANSWER, joined.client.received)
         self.assertEqual(joined.server.clause, "it does not use TLS")
@@ -134,7 +134,7 @@ class PlainAllowed(ListeningCase):
         return Joined(server, client, self.clock, first), encrypted
 
     def test_without_tls(self) -> None:
-        """Both sides send what they like, and each end is noticed, with its reason."""
+        """Both sides can send data without TLS, and each end is reported with its reason."""
         joined, encrypted = self.joined(None, b"asked")
         self.assertEqual(encrypted, [False])
         joined.server.transport.write(b"answ")
@@ -154,7 +154,7 @@ class PlainAllowed(ListeningCase):
         self.assertIsNotNone(joined.server.reason)
 
     def test_what_was_written_before(self) -> None:
-        """It waited for the first byte of the client."""
+        """Data that were written before the first byte of the client are sent after it."""
         joined, _ = self.joined(None)
         joined.server.transport.write(b"a greeting")
         joined.flush()
@@ -164,7 +164,7 @@ class PlainAllowed(ListeningCase):
         self.assertEqual(joined.client.received, b"a greeting")
 
     def test_no_time_limit_is_left(self) -> None:
-        """That of the handshake is over with the first byte."""
+        """The time limit of the handshake ends with the first byte of a client without TLS."""
         joined, _ = self.joined(None, b"asked")
         self.clock.advance(HANDSHAKE_S_MAX + 1)
         joined.flush()
@@ -208,7 +208,7 @@ class Handshakes(ListeningCase):
         self.assertIsNotNone(joined.client.reason)
 
     def test_a_client_in_the_middle(self) -> None:
-        """A byte now and then buys no more time."""
+        """Single bytes do not extend the time limit of the handshake."""
         joined = Joined(self.node, None, self.clock, b"\x16\x03\x01")
         self.clock.advance(HANDSHAKE_S_MAX - 1)
         joined.client.transport.write(b"\x00")
@@ -219,14 +219,14 @@ class Handshakes(ListeningCase):
         self.assertIsNotNone(joined.client.reason)
 
     def test_a_client_that_is_done(self) -> None:
-        """It may be silent for ever, and no timer is left behind."""
+        """After the handshake, a client may be silent without a limit, and no timer is left."""
         joined = self.connected()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.clock.advance(HANDSHAKE_S_MAX)
         self.assertTrue(joined.client.reason is joined.server.reason is None)
 
     def test_a_client_that_goes_away(self) -> None:
-        """Its timer goes with it."""
+        """When a client disconnects, its timer ends."""
         joined = self.silent()
         joined.client.transport.loseConnection()
         joined.flush()
@@ -247,7 +247,7 @@ class Closing(ListeningCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_client_that_does_not(self) -> None:
-        """It is disconnected after a minute."""
+        """A client that does not close its side is disconnected after a minute."""
         joined = self.connected()
         joined.hold_client()
         joined.server.transport.loseConnection()

@@ -1,4 +1,4 @@
-"""What is said of a peer that does not answer."""
+"""Errors for a peer that does not answer."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class InTime(SynchronousTestCase):
         return str(self.failureResultOf(asking, NoAnswer).value)
 
     def test_no_answer(self) -> None:
-        """It is said how long was waited, whichever limit was over first."""
+        """The error has the time limit that was reached first."""
         timed_out = error.TimeoutError()
         self.assertEqual(self.text_of(Deferred()), "does not answer within 5 s")
         self.assertEqual(self.text_of(fail(timed_out)), "does not answer within 5 s")
         self.assertEqual(self.text_of(fail(timed_out), 2), "does not answer within 2 s")
 
     def test_a_reason(self) -> None:
-        """It is given in words that say something without Twisted's documentation."""
+        """The reason is understandable without Twisted's documentation."""
         self.assertEqual(failure_clause(error.TimeoutError()), "no connection in time")

@@ -1,4 +1,4 @@
-"""What comes from elsewhere, on a terminal or in a log."""
+"""Text from other programs, for a terminal or a log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bender.net.escaping import escaped, escaped_json, escaped_lines
 
 class Texts(SynchronousTestCase):
     def test_what_disturbs_a_terminal_is_an_escape(self) -> None:
-        """As Python writes it."""
+        """Characters that disturb a terminal are escaped as in Python."""
         for text, shown in (
             ("\x1b[2Jweb", "\\x1b[2Jweb"),
             ("a\x00b\x7f", "a\\x00b\\x7f"),
@@ -25,18 +25,18 @@ class Texts(SynchronousTestCase):
             self.assertEqual(escaped(text), shown)
 
     def test_all_else_stays(self) -> None:
-        """Also what only few terminals can show, and what was escaped before."""
+        """All other characters stay, also those that few terminals can show, and earlier escapes."""
         for text in ("café", "日本語", "🦊", "a b", "\\x1b", "x\u00a0y", ""):
             self.assertEqual(escaped(text), text)
 
     def test_several_lines(self) -> None:
-        """They stay lines."""
+        """The line breaks of a text stay."""
         self.assertEqual(escaped_lines("a\n\x1bb\n"), "a\n\\x1bb\n")
 
 
 class Documents(SynchronousTestCase):
     def test_they_say_the_same(self) -> None:
-        """A reader gets what was sent, and a terminal nothing that it acts on."""
+        """Escaped JSON has the same value, and no character that a terminal interprets."""
         value = {"a\x9b\u202e": ["\x7f\U000e0041", "\u2028", "café 🦊", "\x1b\x00\n"]}
         sent = json.dumps(value, ensure_ascii=False)
         shown = escaped_json(sent)
@@ -45,11 +45,11 @@ class Documents(SynchronousTestCase):
         self.assertIn("café 🦊", shown)
 
     def test_space_between_values(self) -> None:
-        """Lines stay, and none is written over."""
+        """Line breaks between values stay, and no line can be overwritten."""
         self.assertEqual(escaped_json('{"a":\r\n\t1}'), '{"a": \n\t1}')
 
     def test_where_there_is_ascii_alone(self) -> None:
-        """It is JSON all the same."""
+        """With ASCII only, the JSON has the same value."""
         shown = escaped_json('["café 🦊"]', ascii_only=True)
         self.assertEqual(shown, '["caf\\u00e9 \\ud83e\\udd8a"]')
         self.assertEqual(json.loads(shown), ["café 🦊"])

@@ -25,7 +25,7 @@ class Sharing(SynchronousTestCase):
         self.assertEqual((self.shares.used, self.shares.peak, self.shares.refused), (4, 4, 1))
 
     def test_another_client(self) -> None:
-        """It gets the newest places of the first, until both have the same number; those that are older stay."""
+        """A second client gets the newest places of the first, until both have the same number."""
         self.take("a", 1, 2, 3, 4)
         self.assertEqual(self.take("b", 5, 6), [4, 3])
         self.assertRaises(NoPlace, self.take, "b", 7)
@@ -41,7 +41,7 @@ class Sharing(SynchronousTestCase):
         self.assertIn(1, self.shares)
 
     def test_many_modest_clients(self) -> None:
-        """Where each has one place, none is taken away."""
+        """If every client has one place, no client loses its place."""
         for number, client in enumerate("abcd"):
             self.take(client, number)
         self.assertRaises(NoPlace, self.take, "e", 5)
@@ -55,7 +55,7 @@ class Sharing(SynchronousTestCase):
         self.assertEqual(self.take("a", 5), [None])
 
     def test_the_maximum_changes(self) -> None:
-        """Holders stay when it shrinks, and count."""
+        """If the maximum becomes smaller, holders keep their places, and count."""
         self.take("a", 1, 2, 3, 4)
         self.shares.maximum = 2
         self.assertRaises(NoPlace, self.take, "a", 5)

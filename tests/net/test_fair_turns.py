@@ -50,7 +50,7 @@ class TurnsCase(SynchronousTestCase):
         return pieces
 
     def turn(self) -> str:
-        """What is done in the next turn."""
+        """Return the work that is done in the next turn."""
         self.done = ""
         take_turn(self.reactor)
         return self.done
@@ -58,12 +58,12 @@ class TurnsCase(SynchronousTestCase):
 
 class Alone(TurnsCase):
     def test_little(self) -> None:
-        """What is done in time is done at once, and nobody is told."""
+        """Work within the time is done at once, and `idle` is not called."""
         pieces = self.run_some("a", 1)
         self.assertEqual((self.done, pieces.idled), ("a", 0))
 
     def test_much(self) -> None:
-        """What is more goes on in later turns, as long as there is time in them."""
+        """More work continues in later turns, within their time."""
         pieces = self.run_some("a", 10)
         self.assertEqual(self.done, "aa")
         self.assertEqual([self.turn(), self.turn(), self.turn()], ["aaaaaa", "aa", ""])
@@ -81,14 +81,14 @@ class Alone(TurnsCase):
 
 class Together(TurnsCase):
     def test_in_turn(self) -> None:
-        """Those who have used up their time go on one after the other."""
+        """Workers that have used up their time continue one after the other."""
         for name in "abcd":
             self.run_some(name, 5)
         self.assertEqual(self.done, "aabbcc")
         self.assertEqual([self.turn(), self.turn(), self.turn()], ["aaddbb", "ccaddb", "cd"])
 
     def test_news_first(self) -> None:
-        """What is new comes before the rest of what has had its time, but for one."""
+        """New work comes before the work of all but one of the workers that have used up their time."""
         for name in "abc":
             self.run_some(name, 9)
         self.run_some("d", 1)
@@ -103,7 +103,7 @@ class Together(TurnsCase):
         self.assertNotIn("c", self.turn())
 
     def test_one_fails(self) -> None:
-        """The others go on."""
+        """If a worker fails, the others continue."""
 
         class Fails(Pieces):
             def work(self) -> bool:
@@ -133,11 +133,11 @@ class Steps(TurnsCase):
         self.successResultOf(done)
 
     def test_one_fails(self) -> None:
-        """Who waits for them is told."""
+        """If a step fails, the Deferred fires with the error."""
         self.failureResultOf(self.turns.run_steps(1 / 0 for _ in range(3)), ZeroDivisionError)
 
     def test_given_up(self) -> None:
-        """The rest is not taken."""
+        """After a cancellation, no more steps are taken."""
         done = self.turns.run_steps(self.steps(5))
         done.cancel()
         self.failureResultOf(done, CancelledError)
@@ -146,7 +146,7 @@ class Steps(TurnsCase):
 
 class Again(TurnsCase):
     def test_something_new_comes_while_a_worker_is_served(self) -> None:
-        """It waits once, goes on in a later turn, and is done then."""
+        """A worker with new work waits once, and completes it in a later turn."""
         turns = self.turns
 
         class Nested(Pieces):
@@ -174,7 +174,7 @@ class Crowded(TurnsCase):
         self.turns.note_lag(OVERLOAD_LAG_S)
 
     def test_the_most_urgent_comes_first(self) -> None:
-        """Whatever came first; of the same urgency, in the order in which they came."""
+        """The most urgent work is done first; equally urgent work in its order of arrival."""
         for name, urgency in (
             ("d", Urgency.DIAGNOSIS),
             ("q", Urgency.QUERY),
@@ -187,7 +187,7 @@ class Crowded(TurnsCase):
         self.assertEqual((self.done, self.turn()), ("", "prscqd"))
 
     def test_nothing_starves(self) -> None:
-        """Of those that have waited for long, one is served in each turn."""
+        """In each turn, one worker that has waited for long is served."""
         self.run_some("q", 1)
         self.run_some("d", 1, Urgency.DIAGNOSIS)
         self.now += AGED_S
@@ -196,14 +196,14 @@ class Crowded(TurnsCase):
         self.assertEqual([self.turn(), self.turn()], ["qrrrrr", "drrrrr"])
 
     def test_a_worker_may_ask_how_long_it_has_waited(self) -> None:
-        """While it is served, for its first piece of work; at other times nothing has waited."""
+        """`waited_s` is set during the first piece of work of a waiting worker, and 0 otherwise."""
         pieces = self.run_some("q", 1)
         self.now += 3
         self.turn()
         self.assertEqual((pieces.waited_s, self.turns.waited_s), ([3.0], 0.0))
 
     def test_how_long_renewals_have_waited(self) -> None:
-        """Those and what is more urgent, not what is less urgent; 0 where nothing waits."""
+        """The longest wait counts renewals and more urgent work only; it is 0 if nothing waits."""
         self.assertEqual(self.turns.longest_wait_s(Urgency.CHANGE), 0.0)
         self.run_some("q", 1)
         self.now += 1
@@ -217,7 +217,7 @@ class Crowded(TurnsCase):
         self.assertEqual(self.turns.longest_wait_s(Urgency.CHANGE), 0.0)
 
     def test_it_ends_when_nothing_waits_and_the_reactor_is_in_time(self) -> None:
-        """Then work is done at once again."""
+        """When nothing waits and the reactor is in time, work is done at once again."""
         self.run_some("a", 1)
         self.turns.note_lag(0)
         self.assertTrue(self.turns.is_overloaded)

@@ -1,4 +1,4 @@
-"""Bytes of requests that have not come completely."""
+"""The bytes that connections hold together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Holding(SynchronousTestCase):
         self.held: HeldBytes[int] = HeldBytes(100)
 
     def test_one_client(self) -> None:
-        """It may hold all that there is, and loses its largest beyond that."""
+        """A single client may hold the maximum; above it, the client loses its largest connection."""
         self.assertEqual([self.held.note(1, "a", 60), self.held.note(2, "a", 40)], [(), ()])
         self.assertEqual(self.held.note(3, "a", 1), [1])
         self.assertEqual((self.held.used, self.held.peak, self.held.refused), (41, 101, 1))
@@ -28,20 +28,20 @@ class Holding(SynchronousTestCase):
         self.assertEqual(self.held.used, 91)
 
     def test_it_comes_completely(self) -> None:
-        """Then nothing is held; what is forgotten twice is forgotten once."""
+        """After a complete request, nothing is held. To forget a holder twice changes nothing."""
         self.held.note(1, "a", 60)
         self.held.note(1, "a", 0)
         self.held.forget(1)
         self.assertEqual((self.held.used, self.held._held, self.held._sums), (0, {}, {}))
 
     def test_the_only_one(self) -> None:
-        """It may be larger than all may be together."""
+        """A single holder may exceed the maximum."""
         self.assertEqual(self.held.note(1, "a", 500), [])
         self.assertEqual(self.held.note(2, "b", 1), [1])
 
     @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 60)), max_size=60))
     def test_the_sum_is_right(self, steps: list[tuple[int, int]]) -> None:
-        """At every time, and never more than the maximum after a loss."""
+        """The sum is always right, and never above the maximum after a loss."""
         held: HeldBytes[int] = HeldBytes(100)
         sizes: dict[int, int] = {}
         for holder, size in steps:

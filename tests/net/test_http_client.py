@@ -24,14 +24,14 @@ class Bodies(SynchronousTestCase):
         self.collector.makeConnection(self.transport)
 
     def test_a_body_up_to_the_limit(self) -> None:
-        """It is there when the response ends."""
+        """A body up to the limit is returned at the end of the response."""
         self.collector.dataReceived(b" " * 1024)
         self.assertNoResult(self.collector.content)
         self.collector.connectionLost(Failure(ResponseDone()))
         self.assertEqual(self.successResultOf(self.collector.content), b" " * 1024)
 
     def test_a_longer_one(self) -> None:
-        """It fails at once, and ends the connection."""
+        """A longer body fails at once, and closes the connection."""
         self.collector.dataReceived(b" " * 1024)
         self.collector.dataReceived(b" ")
         self.failureResultOf(self.collector.content, TooLong)
@@ -39,7 +39,7 @@ class Bodies(SynchronousTestCase):
         self.collector.connectionLost(Failure(ConnectionLost()))
 
     def test_a_connection_that_is_lost(self) -> None:
-        """Half a body is none."""
+        """A body whose connection is lost fails."""
         self.collector.dataReceived(b"{")
         self.collector.connectionLost(Failure(ConnectionLost()))
         self.failureResultOf(self.collector.content, ConnectionLost)

@@ -10,7 +10,7 @@ from bender.net.local_addresses import FRESH_S, LocalAddresses
 
 class Addresses(SynchronousTestCase):
     def test_they_are_asked_for_now_and_then(self) -> None:
-        """One that comes or goes is noticed after a while, however many questions there are meanwhile."""
+        """Added and removed addresses are found after some seconds. Meanwhile, the kernel is not asked."""
         clock, asked = Clock(), []
         there = {"10.0.0.1"}
 

@@ -16,7 +16,7 @@ class Names(SynchronousTestCase):
         return {*machine_names(host_name, path)}
 
     def test_beside_the_host_name(self) -> None:
-        """All names of each of its lines, in lower case and without a final dot."""
+        """All names in the lines of the host name are returned, in lower case and without a final dot."""
         text = b"127.0.0.1 localhost\n127.0.1.1\tBox.Example.com. box # evil.example box\n10.0.0.5 box box.lan\n"
         self.assertEqual(self.names("BOX", text), {"box", "box.example.com", "box.lan"})
         self.assertEqual(self.names("box.example.com", text), {"box", "box.example.com"})
@@ -28,5 +28,5 @@ class Names(SynchronousTestCase):
         self.assertEqual(self.names("box", text), {"box"})
 
     def test_no_file(self) -> None:
-        """The host name is known without it."""
+        """Without a hosts file, only the host name is returned."""
         self.assertEqual(machine_names("box.lan.", Path(self.mktemp())), {"box.lan"})

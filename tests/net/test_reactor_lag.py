@@ -16,7 +16,7 @@ class Measuring(SynchronousTestCase):
         self.lag.startService()
 
     def test_a_reactor_in_time(self) -> None:
-        """It is measured all the time, and is 0."""
+        """The lag of a reactor in time is measured regularly, and is 0."""
         self.reactor.pump([MEASURING_INTERVAL_S] * 3)
         self.assertEqual([round(lag, 9) for lag in self.noted], [0.0] * 3)
 

@@ -73,7 +73,7 @@ class Rates(SynchronousTestCase):
         self.assertEqual((self.rate.highest_recent, self.rate.peak), (0, 7))
 
     def test_the_log_names_the_client(self) -> None:
-        """Once a second at the most."""
+        """The log names the client at most once a second."""
         with capturedLogs() as logs:
             self.take(20)
             self.clock.advance(1)
@@ -84,7 +84,7 @@ class Rates(SynchronousTestCase):
         )
 
     def test_clients_are_forgotten(self) -> None:
-        """One whose bucket is full is as any other."""
+        """A client with a full bucket is forgotten."""
         for number in range(1000):
             self.take(1, str(number))
         self.clock.advance(2)

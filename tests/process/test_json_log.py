@@ -52,7 +52,7 @@ class Lines(SynchronousTestCase):
         )
 
     def test_a_machine_in_another_zone(self) -> None:
-        """Its time is in UTC as well."""
+        """The time is in UTC, whatever the time zone of the machine."""
         zone = {name: os.environ[name] for name in ("TZ",) if name in os.environ}
         self.addCleanup(time.tzset)
         self.addCleanup(os.environ.update, zone)
@@ -69,7 +69,7 @@ class Lines(SynchronousTestCase):
         self.assertEqual([*line], ["time", "level", "namespace", "message"])
 
     def test_names_that_every_line_has(self) -> None:
-        """A field does not take their place."""
+        """A field never replaces a fixed key."""
         line = self.line(self.event("{time} {level} {message} {namespace} {traceback}", time=1, level=2, message=3))
         self.assertEqual((line["level"], [*line]), ("warn", ["time", "level", "namespace", "message"]))
 
@@ -92,13 +92,13 @@ class Lines(SynchronousTestCase):
         self.assertIsNone(self.line(self.event(log_time=1e300))["time"])
 
     def test_values_that_json_does_not_have(self) -> None:
-        """They are text that says the same."""
+        """Values that JSON cannot represent become equivalent text."""
         values = (float("nan"), float("-inf"), 10**5000, "\ud800", "line\nbreak\0é")
         shown = [self.line(self.event("{x}", x=value))["x"] for value in values]
         self.assertEqual(shown, ["nan", "-inf", hex(10**5000), "?", "line\nbreak\0é"])
 
     def test_formats_that_are_not_valid(self) -> None:
-        """Twisted says so in the message."""
+        """For an invalid format, the message has Twisted's error."""
         for format_ in ("{", "{0!z}", "{}"):
             self.assertNotEqual(self.line(self.event(format_))["message"], "")
 
@@ -110,5 +110,5 @@ class Lines(SynchronousTestCase):
         st.text() | st.sampled_from(["{a} {b}", "{a!r}", "{a:d}", "{b[0]}", "{a()}"]),
     )
     def test_anything(self, fields: dict[str, Any], format_: str) -> None:
-        """It is a line of JSON."""
+        """Any event becomes a line of JSON."""
         self.line({"log_format": format_, **fields})

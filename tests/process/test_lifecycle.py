@@ -1,4 +1,4 @@
-"""A service under twistd refuses to start, in one sentence, and stops once however many signals it gets."""
+"""A service under twistd refuses to start with one sentence, and stops once after any number of signals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bender.process.lifecycle import StartRefused, refuse_listen_errors, stop_on
 
 class Refusing(SynchronousTestCase):
     def refusal(self, error: Exception) -> str:
-        """The sentence with which a shell is refused that fails to listen with this error."""
+        """Return the sentence with which the process ends after this error of a shell."""
 
         def listen() -> None:
             with refuse_listen_errors("exchange"):
@@ -43,7 +43,7 @@ class Refusing(SynchronousTestCase):
 
 
 class Reactor:
-    """Notes the signals that it is stopped by."""
+    """Records the signals that stop it."""
 
     def __init__(self) -> None:
         self.stopped_by: list[str] = []

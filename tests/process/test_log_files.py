@@ -58,7 +58,7 @@ class Reopening(SynchronousTestCase):
         self.assertEqual(self.texts(), ("before\nrenamed\n", "after\n"))
 
     def test_a_file_that_was_not_renamed(self) -> None:
-        """It goes on at its end."""
+        """A file that was not renamed is continued at its end."""
         file = self.file_of_twistd()
         log_files = self.log_files(file)
         file.write("before\n")
@@ -67,7 +67,7 @@ class Reopening(SynchronousTestCase):
         self.assertEqual(self.path.read_text("utf-8"), "before\nafter\n")
 
     def test_a_file_that_cannot_be_opened(self) -> None:
-        """The log goes on in the old file, and the problem is named."""
+        """If a file cannot be opened, the log continues in the old file, and the problem is returned."""
         file = self.file_of_twistd()
         log_files = self.log_files(file)
         file.write("before\n")

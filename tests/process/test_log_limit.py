@@ -1,4 +1,4 @@
-"""What the log says of a kind of thing that happens again and again."""
+"""Limits for repeated lines of the log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOON_S = 1_795_448_000.0
 
 
 class LimitCase(SynchronousTestCase):
-    """Three lines of a kind in 60 s, and one where there were more."""
+    """The limit is three lines of a kind in 60 s, and one in a window after suppressed lines."""
 
     def setUp(self) -> None:
         self.patch(log_limit, "LINES_MAX", 3)
@@ -28,7 +28,7 @@ class LimitCase(SynchronousTestCase):
         self._log = Logger("bender.here", observer=self.limiter)
 
     def lines(self) -> list[str]:
-        """What was logged since this was asked last."""
+        """Return the lines that were logged since the last call."""
         lines = [formatEvent(event) for event in self.events]
         self.events.clear()
         return lines
@@ -36,7 +36,7 @@ class LimitCase(SynchronousTestCase):
 
 class Flood(LimitCase):
     def test_few(self) -> None:
-        """They are logged as they are, and nothing is counted."""
+        """Few lines are logged unchanged, and nothing is counted."""
         for n in range(3):
             self._log.info("The client {n} is gone.", n=n)
         self.assertEqual(self.lines(), [f"The client {n} is gone." for n in range(3)])
@@ -44,7 +44,7 @@ class Flood(LimitCase):
         self.assertEqual((self.lines(), self.clock.getDelayedCalls()), ([], []))
 
     def test_many(self) -> None:
-        """The first are logged, the others counted; as long as it goes on there are two lines in a while."""
+        """The first lines are logged, the others counted. While they continue, each window has two lines."""
         for n in range(1237):
             self._log.info("The client {n} is gone.", n=n)
         self.assertEqual(len(self.lines()), 3)
@@ -63,7 +63,7 @@ class Flood(LimitCase):
         self.assertEqual(len(self.lines()), 3)
 
     def test_level_and_place(self) -> None:
-        """The count is as important as the lines were, and comes from the same place."""
+        """The line with the count has the level and the namespace of the suppressed lines."""
         for _ in range(5):
             self._log.warn("Peer {address} is odd.", address="x")
         self.clock.advance(60)
@@ -71,7 +71,7 @@ class Flood(LimitCase):
         self.assertEqual({event["log_namespace"] for event in self.events}, {"bender.here"})
 
     def test_kinds(self) -> None:
-        """Each kind is limited for itself: by its place, its format, and what failed."""
+        """Lines with other namespaces, formats or failures have their own limits."""
         for _ in range(5):
             self._log.info("One.")
             self._log.info("Two.")
@@ -90,19 +90,19 @@ class Flood(LimitCase):
         self.assertEqual(self.lines(), ["2 more lines like this in the last 60 s: Port 0 closed"])
 
     def test_what_is_printed(self) -> None:
-        """A line of output is a part of something larger."""
+        """Printed lines are never limited, because they may be parts of a longer text."""
         for _ in range(5):
             self.limiter({"log_namespace": "stdout", "log_io": "line", "log_format": "{log_io}"})
         self.assertEqual(len(self.lines()), 5)
 
     def test_answers_to_an_operator(self) -> None:
-        """Each is logged, however many there are."""
+        """Every line that answers an operator's signal is logged."""
         for n in range(20):
             self._log.info("{n} is changed.", n=n, of_operator=True)
         self.assertEqual(len(self.lines()), 20)
 
     def test_too_many_kinds(self) -> None:
-        """Beyond so many they are all the same."""
+        """Beyond the maximum of kinds, all other lines are one kind."""
         self.patch(log_limit, "KINDS_MAX", 4)
         for n in range(20):
             self._log.info("x" * (n + 1))
@@ -113,7 +113,7 @@ class Flood(LimitCase):
 
 class NoDescriptors(LimitCase):
     def test_in_words(self) -> None:
-        """An operator is told which limit to raise; each connection is three lines of Twisted's otherwise."""
+        """The log has one line with the limit to raise, instead of three lines of Twisted for each connection."""
         for n in range(20):
             self._log.info("EMFILE encountered; releasing reserved file descriptor.")
             self._log.info("EMFILE recovery: Closed socket from {address}", address=n)

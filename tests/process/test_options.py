@@ -17,7 +17,7 @@ def endpoint(description: str) -> Endpoint:
 
 class Endpoints(SynchronousTestCase):
     def refused(self, description: str, *words: str) -> None:
-        """This endpoint is refused, in one sentence with these words in it."""
+        """Check that an endpoint is refused with one sentence that has these words."""
         sentence = str(self.assertRaises(OptionError, endpoint, description))
         for word in ("--api", *words):
             self.assertIn(word, sentence)
@@ -44,7 +44,7 @@ class Endpoints(SynchronousTestCase):
 
 class Files(SynchronousTestCase):
     def refused(self, text: str, *words: str) -> None:
-        """A file with this text is refused, in one sentence with these words and the file's name in it."""
+        """Check that a file is refused with one sentence that has these words and its path."""
         path = self.mktemp()
         Path(path).write_text(text)
         sentence = str(self.assertRaises(OptionError, from_toml, path, ("ttl", "interval"), "bender"))

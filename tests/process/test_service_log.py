@@ -42,7 +42,7 @@ class Collected:
 
 
 class Begun(SynchronousTestCase):
-    """A process whose log was begun by `twistd`, with all that goes into it."""
+    """A process whose log was begun by `twistd`."""
 
     def begin(self, log_format: str = "json", level: str = "info", *observers: ILogObserver) -> None:
         self.file = io.StringIO()
@@ -59,7 +59,7 @@ class Begun(SynchronousTestCase):
         beginner.beginLoggingTo(observers or [textFileLogObserver(self.file)])
 
     def written(self) -> list[str]:
-        """Return the lines that were written since this was called last."""
+        """Return the lines that were written since the last call."""
         text = self.file.getvalue()
         self.file.seek(0)
         self.file.truncate()
@@ -74,13 +74,13 @@ class Begun(SynchronousTestCase):
 
 class Formats(Begun):
     def test_json(self) -> None:
-        """From the first line, also of what came before the log had begun."""
+        """All lines are JSON, also those of events before the beginning of the log."""
         self.begin()
         self._log.info("Then.")
         self.assertEqual(self.messages(), ["Before the log has begun.", "Then."])
 
     def test_text(self) -> None:
-        """It is as `twistd` writes it."""
+        """The text format is that of `twistd`."""
         self.begin("text")
         (line,) = self.written()
         self.assertRegex(line, r"^[0-9T:+-]+ \[bender.here#info\] Before the log has begun\.$")
@@ -95,7 +95,7 @@ class Formats(Begun):
         self.assertEqual(self.log.change(LogSettings("json", "info")), [])
 
     def test_that_of_twist(self) -> None:
-        """It has put a filter of its own before its file."""
+        """The format also applies under `twist`, which has a filter before its file."""
         file = io.StringIO()
         own = FilteringLogObserver(textFileLogObserver(file), [LogLevelFilterPredicate(LogLevel.warn)])
         self.begin("json", "debug", own)
@@ -103,7 +103,7 @@ class Formats(Begun):
         self.assertEqual([json.loads(line)["message"] for line in file.getvalue().splitlines()], ["Odd."])
 
     def test_an_observer_without_a_file(self) -> None:
-        """It gets the events themselves, from the chosen level."""
+        """An observer without a file gets the events from the configured level on."""
         collected = Collected()
         self.begin("json", "warn", collected)
         self._log.warn("Odd.")
@@ -134,7 +134,7 @@ class Levels(Begun):
         self.assertEqual(self.messages(), ["Ours.", "Theirs."])
 
     def test_events_without_a_level(self) -> None:
-        """They may be important."""
+        """Events without a level are always logged."""
         self.begin("json", "error")
         self.log({"log_format": "{log_text}", "log_text": "old"})
         self.assertEqual(self.messages(), ["old"])
@@ -158,10 +158,10 @@ class Limited(Begun):
 
 
 class Sources(Begun):
-    """Everything that this process has to say is in the log, each as one object."""
+    """Events from all sources in the process are in the log, each as one object."""
 
     def test_libraries(self) -> None:
-        """Those that use Python's `logging`."""
+        """Events of libraries that use Python's `logging` are logged."""
         self.begin()
         self.written()
         self.libraries.warning("%s of %d", "one", 2)
@@ -174,7 +174,7 @@ class Sources(Begun):
         self.assertIn("ZeroDivisionError: why", failed["traceback"])
 
     def test_a_library_whose_arguments_do_not_fit(self) -> None:
-        """Its text is logged as it is."""
+        """If the arguments do not fit, the text is logged without them."""
         self.begin()
         self.written()
         self.libraries.critical("%d", "text")
@@ -182,7 +182,7 @@ class Sources(Begun):
         self.assertEqual((level, message), ("critical", "%d"))
 
     def test_output(self) -> None:
-        """What is printed to stdout and stderr."""
+        """Text that is printed to stdout and stderr is logged."""
         self.begin()
         self.written()
         self.stdio.stdout.write("printed\nby lines\n")

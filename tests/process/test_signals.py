@@ -1,4 +1,4 @@
-"""What SIGHUP does and says, without signals: the e2e tests send those."""
+"""The effects and log lines of SIGHUP. Real signals are sent by the e2e tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Unopenable(LogFiles):
 
 class Reloading(SynchronousTestCase):
     def said(self, reread: Callable[[], RereadResult], log_files: LogFiles | None = None) -> list[str]:
-        """The lines that the log has of a reload."""
+        """Return the lines that a reload logs."""
         lines: list[str] = []
 
         @provider(ILogObserver)
@@ -39,7 +39,7 @@ class Reloading(SynchronousTestCase):
         return lines
 
     def test_what_changed_and_what_will(self) -> None:
-        """A line for each option."""
+        """Each changed option has a line."""
         self.assertEqual(
             self.said(lambda: RereadResult(["--peers: a:1730 added"], ["--ttl 20 instead of 10"])),
             [
@@ -49,7 +49,7 @@ class Reloading(SynchronousTestCase):
         )
 
     def test_nothing_changed(self) -> None:
-        """It is said, so that whoever sent the signal sees that it arrived."""
+        """The log has a line also if nothing has changed, so that an operator sees that the signal arrived."""
         self.assertEqual(self.said(RereadResult), ["Configuration reread after SIGHUP: nothing changed."])
 
     def test_a_configuration_that_is_not_valid(self) -> None:

@@ -14,10 +14,10 @@ from bender.process.steady_clock import make_steady
 
 
 class Reactor(ReactorBase):
-    """One of Twisted's, with timers and nothing else."""
+    """A reactor of Twisted that has only timers."""
 
     def installWaker(self) -> None:
-        """Nobody wakes it."""
+        """Do nothing: no thread wakes this reactor."""
 
 
 class Steady(SynchronousTestCase):
@@ -40,7 +40,7 @@ class Steady(SynchronousTestCase):
         self.reactor.runUntilCurrent()
 
     def test_timers_end_in_time_whatever_the_wall_clock_does(self) -> None:
-        """Neither late nor early."""
+        """Timers are neither late nor early when the wall clock is set."""
         for jump in (-3600, 3600):
             self.make_steady()
             self.reactor.callLater(10, self.called.append, "later")
@@ -65,12 +65,12 @@ class Steady(SynchronousTestCase):
         self.assertEqual(self.called, ["before", "again"])
 
     def test_time_goes_on_from_where_it_was(self) -> None:
-        """To begin with it is the wall clock's."""
+        """The time of the reactor continues from its present value."""
         self.make_steady()
         self.assertEqual(self.reactor.seconds(), 1_800_000_000.0)
 
     def test_it_is_done_once(self) -> None:
-        """A second time nothing jumps, and nobody's timer does."""
+        """A second call changes neither the time nor the timers."""
         self.make_steady()
         seconds = self.reactor.seconds
         self.wall -= 3600
@@ -78,17 +78,17 @@ class Steady(SynchronousTestCase):
         self.assertIs(self.reactor.seconds, seconds)
 
     def test_a_client_does_it(self) -> None:
-        """So nobody who uses the library has to know of it."""
+        """A `Client` makes its reactor steady, so users of the library need not do so."""
         Client(cast(Any, self.reactor))  # it connects to nothing here
         self.wall -= 3600
         self.assertGreaterEqual(self.reactor.seconds(), 1_800_000_000.0)
 
 
 class Others(SynchronousTestCase):
-    """What does not follow the wall clock is left alone."""
+    """Reactors that do not follow the wall clock stay unchanged."""
 
     def test_a_clock_of_a_test(self) -> None:
-        """It goes as the test says."""
+        """The clock of a test stays unchanged."""
         reactor = MemoryReactorClock()
         make_steady(reactor)
         Client(reactor)
@@ -96,7 +96,7 @@ class Others(SynchronousTestCase):
         self.assertEqual(reactor.seconds(), 5)
 
     def test_a_reactor_with_a_clock_of_its_own(self) -> None:
-        """Whoever gave it one had a reason."""
+        """A reactor with a replaced clock stays unchanged."""
         reactor = Reactor()
 
         def seconds() -> float:

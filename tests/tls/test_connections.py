@@ -1,4 +1,4 @@
-"""Who is accepted on which certificate, with real certificates on connections in memory."""
+"""Which certificates are accepted, with real certificates on connections in memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Peers(SynchronousTestCase):
         return Joined(self.node, peer)
 
     def test_the_same_authority(self) -> None:
-        """It is all that counts: names are not compared, because peers come from any address."""
+        """Only the CA counts: names are not compared, because peers connect from any address."""
         for hosts in (["localhost"], ["elsewhere.example"], ["203.0.113.7"]):
             self.assertTrue(self.joined(PeersTls(an_identity(self.authority, hosts))).works, hosts)
 
@@ -59,12 +59,12 @@ class Peers(SynchronousTestCase):
         self.assertEqual(Joined(trusting, self.node).clauses[1], OTHER_CA)
 
     def test_an_authority_with_the_same_name(self) -> None:
-        """It is another one all the same."""
+        """A CA with the same name is another CA."""
         trusting = PeersTls(an_identity(an_authority("a CA"), trusting=self.authority))
         self.assertEqual(self.joined(trusting).clauses[0], OTHER_CA)
 
     def test_self_signed(self) -> None:
-        """A certificate that nobody else has signed is none of the cluster."""
+        """A self-signed certificate is refused."""
         alone = an_authority()
         self_signed = evolve(an_identity(self.authority), chain_pem=alone.pem, key_pem=key_pem(alone))
         self.assertEqual(
@@ -96,7 +96,7 @@ class Peers(SynchronousTestCase):
         )
 
     def test_nothing_is_accepted_before_the_certificate(self) -> None:
-        """A peer that sends without waiting for the handshake is not heard either."""
+        """Data that a peer sends before the end of the handshake are not accepted."""
         stranger = PeersTls(an_identity(an_authority(), trusting=self.authority))
         joined = Joined(self.node, stranger, first=b"let me in")
         self.assertEqual((joined.server.received, joined.server.clause), (b"", OTHER_CA))
@@ -116,7 +116,7 @@ class Versions(SynchronousTestCase):
         self.identity = an_identity(self.authority)
 
     def test_older_clients(self) -> None:
-        """TLS 1.1 is refused by both kinds of servers, and each side has words for it."""
+        """TLS 1.1 is refused by both kinds of servers, and each side has a clause about it."""
         for server in (PeersTls(self.identity), ClientsTls(for_clients(self.identity))):
             joined = Joined(server, OneVersion(SSL.TLS1_1_VERSION))
             self.assertEqual(joined.clauses, (OTHER_VERSION, OTHER_VERSION))
@@ -184,7 +184,7 @@ class Nodes(SynchronousTestCase):
             )
 
     def test_many_names(self) -> None:
-        """Some of them are enough."""
+        """The clause has at most some of the names."""
         clause = self.joined("localhost", *(f"n{i}" for i in range(9))).clauses[1]
         self.assertEqual(clause, "its certificate is for other hosts: n0, n1, n2, n3, n4 and others")
 
@@ -230,7 +230,7 @@ class Replacing(SynchronousTestCase):
         self.old, self.new = an_authority("old"), an_authority("new")
 
     def test_of_clients(self) -> None:
-        """Open connections go on; those to come get the new certificate."""
+        """Open connections continue; new connections get the new certificate."""
         server = ClientsTls(for_clients(an_identity(self.old)))
         before = Joined(server, NodeTls("localhost", as_trusted(self.old)))
         server.replace(for_clients(an_identity(self.new)))
@@ -269,7 +269,7 @@ class Replacing(SynchronousTestCase):
 
 class Words(SynchronousTestCase):
     def test_errors_that_are_not_of_tls(self) -> None:
-        """They are for others to put into words."""
+        """Errors that are not from TLS have no clause here."""
         for error in (OSError(), ConnectionLost(), ValueError("x"), SSL.ZeroReturnError(), SSL.SysCallError(-1, "EOF")):
             self.assertIsNone(tls_clause(error))
 

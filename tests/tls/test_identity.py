@@ -63,7 +63,7 @@ class Loading(IdentityCase):
         self.assertEqual(self.load(authorities=False).expires_at, self.at + 10 * DAY)
 
     def test_one_that_has_expired(self) -> None:
-        """It is read all the same: a node that is restarted too late must say so, and not refuse to start."""
+        """An expired certificate is loaded, because a node must warn of it instead of refusing to start."""
         self.at -= 100 * DAY
         self.write(DAY)
         self.assertEqual(self.load().expires_at, self.at + DAY)

@@ -30,7 +30,7 @@ class Authorities(SynchronousTestCase):
         self.certificate = make_authority("bender CA", AT).certificate
 
     def test_an_authority(self) -> None:
-        """It signs itself, and certificates of machines, but no other authority."""
+        """A CA signs itself and certificates of machines, but no other CA."""
         self.certificate.verify_directly_issued_by(self.certificate)
         constraints = self.certificate.extensions.get_extension_for_class(x509.BasicConstraints)
         self.assertEqual(
@@ -84,7 +84,7 @@ class Certificates(SynchronousTestCase):
         self.assertEqual((names_of(certificate), common_name(certificate)), ([host], host[:64]))
 
     def test_its_time(self) -> None:
-        """As long as was asked for, and not longer than the authority is valid."""
+        """A certificate is valid for the requested time, but not longer than the CA."""
         for at, lasts, ends in (
             (AT, YEAR, AT + YEAR),
             (AT + 9 * YEAR, YEAR, AT + 10 * YEAR),
@@ -95,7 +95,7 @@ class Certificates(SynchronousTestCase):
             self.assertEqual(certificate.not_valid_before_utc, at - timedelta(hours=1))
 
     def test_an_authority_that_has_expired(self) -> None:
-        """What it signs would be worth nothing."""
+        """A CA that has expired signs nothing."""
         for late in (timedelta(0), timedelta(minutes=30), YEAR):
             error = self.assertRaises(ValueError, issued, self.authority, at=AT + timedelta(days=3650) + late)
             self.assertEqual(str(error), "the CA expired on 2036-11-27: make another one in another directory")
@@ -155,7 +155,7 @@ class Files(SynchronousTestCase):
         self.assertEqual((old.stat().st_uid, old.stat().st_gid), owner)
 
     def test_not_written(self) -> None:
-        """Where a file cannot be replaced, nothing is left beside it."""
+        """If a file cannot be replaced, no temporary file is left."""
         (self.directory / "key.pem").mkdir()
         self.assertRaises(
             OSError, write_certificate, self.directory, self.authority, *issue(self.authority, ["n1"], AT, YEAR)

@@ -1,4 +1,4 @@
-"""What goes wrong with TLS, in words."""
+"""Clauses about errors of TLS."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Clauses(SynchronousTestCase):
         self.assertEqual(verification_clause(77, "Odd Thing"), "its certificate is not accepted (odd thing)")
 
     def test_names(self) -> None:
-        """Five of them at most."""
+        """A clause has at most five names."""
         others = "its certificate is for other hosts: "
         self.assertEqual(names_clause([]), f"{others}it names none")
         self.assertEqual(names_clause(["a", "b"]), f"{others}a, b")
