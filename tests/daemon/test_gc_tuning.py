@@ -19,7 +19,7 @@ class Cycle:
         self.me = self
 
 
-class SettingAside(SynchronousTestCase):
+class Freezing(SynchronousTestCase):
     def setUp(self) -> None:
         self.addCleanup(gc.unfreeze)
         gc.unfreeze()

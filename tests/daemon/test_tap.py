@@ -110,7 +110,7 @@ class Reactor(MemoryReactorClock):
 UNPROTECTED = "can be reached from other machines and is not protected"
 
 
-class PutTogether(SynchronousTestCase):
+class Building(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Reactor()
 

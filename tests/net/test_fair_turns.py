@@ -166,7 +166,7 @@ class Again(TurnsCase):
         self.assertEqual(self.turn(), "")
 
 
-class Crowded(TurnsCase):
+class Overloaded(TurnsCase):
     """The reactor lags, so that requests wait for their turn."""
 
     def setUp(self) -> None:

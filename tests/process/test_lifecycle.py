@@ -55,7 +55,7 @@ class Reactor:
         self.stopped_by.append("SIGTERM")
 
 
-class LeavingOnce(SynchronousTestCase):
+class Stopping(SynchronousTestCase):
     def test_only_the_first_signal_stops_the_reactor(self) -> None:
         """A terminal signals the whole group, and a supervisor the process again."""
         for numbers, stopped_by in (

@@ -1,4 +1,4 @@
-"""HAProxy's agent-check: which line gets which answer, and the connections that it comes by."""
+"""HAProxy's agent-check: the answers to lines, and the connections of checks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Keys(SynchronousTestCase):
     """A line names an instance by its path."""
 
     def test_forms(self) -> None:
-        """With or without the kind, as a path of the API or as plain text, with any end."""
+        """An id is valid with or without its kind, percent-encoded or not, with any end of line."""
         for line in (
             b"web/1.2.0/10.0.0.5/8080",
             b"web/1.2.0/10.0.0.5/8080\r",
@@ -45,12 +45,12 @@ class Keys(SynchronousTestCase):
             self.assertEqual(key_in(line), WEB)
 
     def test_hosts(self) -> None:
-        """They are those of ids, in their canonical form."""
+        """Hosts are those of ids, in their canonical form."""
         for host, canonical in (("::1", "::1"), ("%3A%3A1", "::1"), ("0:0::1", "::1"), ("A.Example.", "a.example")):
             self.assertEqual(key_in(f"web/1/{host}/80".encode()), f"registration/web/1/{canonical}/80")
 
     def test_names(self) -> None:
-        """They may have any characters that are printable; `%` is written as in a URL."""
+        """Names may have any printable characters; `%` is percent-encoded."""
         for name, decoded in (
             (b"a b", "a b"),
             (b"caf\xc3\xa9", "café"),
@@ -61,7 +61,7 @@ class Keys(SynchronousTestCase):
             self.assertEqual(key_in(name + b"/1/10.0.0.5/80"), f"registration/{decoded}/1/10.0.0.5/80")
 
     def test_others(self) -> None:
-        """They name no instance."""
+        """Other lines name no instance."""
         for line in (
             b"",
             b"web",
@@ -90,7 +90,7 @@ class Lines(SynchronousTestCase):
             self.assertEqual(state_line("up", weight), line)
 
     def test_others(self) -> None:
-        """Their weight stays, so that it is right again after them."""
+        """States other than `up` do not change the weight in HAProxy."""
         self.assertEqual((state_line("drain", 5), state_line("maint", 5)), (b"drain\n", b"maint\n"))
 
 
@@ -110,7 +110,7 @@ class AgentCheckCase(SynchronousTestCase):
 
 
 class Answers(AgentCheckCase):
-    """What the registry knows of an instance is answered, and nothing else."""
+    """Only listed instances are answered, with their state and weight."""
 
     def answer(self) -> bytes | None:
         return answer_about(self.node, WEB)
@@ -126,14 +126,14 @@ class Answers(AgentCheckCase):
             self.assertEqual(self.answer(), answer)
 
     def test_not_listed(self) -> None:
-        """Also after it ended, and where an operator has set a state of it."""
+        """An instance that is not listed gets no answer, even if an operator has set its state."""
         self.node.set_state(WEB, Override("maint", 60.0), "somebody")
         self.node.deregister(WEB)
         self.assertIsNone(self.answer())
         self.assertIsNone(answer_about(self.node, "registration/web/1.2.1/10.0.0.5/8080"))
 
     def test_not_ready(self) -> None:
-        """A node that has left, or was paused, lists what it does not know any more."""
+        """A node that is not ready gives no answers, because its list may be out of date."""
         self.node.replica.leave(self.clock.seconds())
         self.assertIsNotNone(self.node.claim(WEB))
         self.assertIsNone(self.answer())
@@ -166,13 +166,13 @@ class HaproxyCheck:
 
 
 class Connections(AgentCheckCase):
-    """A connection is a line, an answer, and the end."""
+    """A connection has one line, one answer, and its end."""
 
     def check(self, client: str = "10.9.9.9") -> HaproxyCheck:
         return HaproxyCheck(self.factory, client)
 
     def test_a_line(self) -> None:
-        """It is answered as soon as its end has come, in however many pieces."""
+        """A line is answered when its end arrives, in any number of pieces."""
         check = self.check()
         for at in range(len(WEB_LINE)):
             self.assertEqual(check.outcome(), (b"", False))
@@ -180,7 +180,7 @@ class Connections(AgentCheckCase):
         self.assertEqual(check.outcome(), (b"ready up 300%\n", True))
 
     def test_more_than_a_line(self) -> None:
-        """There is one answer on a connection."""
+        """A connection has only one answer, even if more than a line is sent."""
         check = self.check()
         check.send(2 * WEB_LINE)
         check.send(WEB_LINE)
@@ -188,7 +188,7 @@ class Connections(AgentCheckCase):
         self.assertEqual(check.outcome(), (b"ready up 300%\n", True))
 
     def test_a_line_without_an_end(self) -> None:
-        """A client that sends no more means what it has sent."""
+        """A line without its end is answered when the client closes its side."""
         check = self.check()
         check.send(WEB_LINE.strip())
         check.protocol.readConnectionLost()
@@ -201,7 +201,7 @@ class Connections(AgentCheckCase):
         self.assertEqual(check.outcome(), (b"", True))
 
     def test_a_line_that_is_too_long(self) -> None:
-        """It is not kept until its end comes."""
+        """The connection of a line that is too long is closed before the end of the line."""
         longest = b"web/1.2.0/10.0.0.5/8080".ljust(LINE_BYTES_MAX)
         check = self.check()
         check.send(longest + b"\n")
@@ -213,7 +213,7 @@ class Connections(AgentCheckCase):
         self.assertEqual(check.outcome(), (b"", True))
 
     def test_a_client_that_sends_nothing(self) -> None:
-        """It is disconnected in time, and the log says what to configure."""
+        """A client that sends nothing is disconnected in time, and the log has the remedy."""
         check = self.check()
         with capturedLogs() as logs:
             self.clock.advance(CHECK_S_MAX - 0.1)
@@ -225,7 +225,7 @@ class Connections(AgentCheckCase):
         self.assertIn("A check of 10.9.9.9 at --agent has sent nothing: add agent-send", line)
 
     def test_haproxy_gives_up_a_check_without_a_line(self) -> None:
-        """As it does before the node: it waits for an answer no longer than until the next check."""
+        """HAProxy may close such a check before the node does, and the log has the remedy."""
         half_closed, closed = self.check(), self.check()
         with capturedLogs() as logs:
             half_closed.protocol.readConnectionLost()
@@ -234,7 +234,7 @@ class Connections(AgentCheckCase):
         self.assertEqual([("has sent nothing" in formatEvent(event)) for event in logs], [True, True])
 
     def test_a_line_that_names_no_instance(self) -> None:
-        """The log says so, because it can never become right; an instance that is not listed can."""
+        """A line that names no instance is logged, because it is a mistake in HAProxy's configuration."""
         with capturedLogs() as logs:
             for line in (b"web\n", b"web/1.2.0/10.0.0.5/8081\n"):
                 check = self.check()
@@ -245,7 +245,7 @@ class Connections(AgentCheckCase):
         self.assertIn("A check of 10.9.9.9 at --agent names no instance: 'web'.", logged)
 
     def test_a_client_that_is_slow(self) -> None:
-        """Each byte does not give it more time."""
+        """Single bytes do not extend the time limit."""
         self.begin(limits=Limits(client_timeout_s=2.0))
         check = self.check()
         for _ in range(4):
@@ -254,7 +254,7 @@ class Connections(AgentCheckCase):
         self.assertEqual(check.outcome(), (b"", True))
 
     def test_a_line_without_its_end(self) -> None:
-        """The log says what was forgotten in HAProxy's configuration."""
+        """For a line without a newline, the log has the remedy."""
         check = self.check()
         with capturedLogs() as logs:
             check.send(b"web/1.2.0/10.0.0.5/8080")
@@ -263,7 +263,7 @@ class Connections(AgentCheckCase):
         self.assertIn("has sent 'web/1.2.0/10.0.0.5/8080' without a newline:", logged)
 
     def test_nothing_is_left_of_a_check(self) -> None:
-        """Neither a timer, nor a place, nor work."""
+        """After a check, no timer, place or work is left."""
         self.turns.note_lag(OVERLOAD_LAG_S)
         served, waiting, silent = (self.check() for _ in range(3))
         served.send(WEB_LINE)
@@ -278,7 +278,7 @@ class Connections(AgentCheckCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_line_waits_for_its_turn(self) -> None:
-        """Where a node is overloaded, checks come after renewals; more that comes meanwhile is not kept."""
+        """At an overloaded node, a check waits behind renewals; more data that arrive meanwhile are ignored."""
         self.turns.note_lag(OVERLOAD_LAG_S)
         check = self.check()
         check.send(WEB_LINE)
@@ -289,7 +289,7 @@ class Connections(AgentCheckCase):
         self.assertEqual(check.outcome(), (b"ready up 300%\n", True))
 
     def test_too_many(self) -> None:
-        """The client with the most loses its newest, and those that get no place are closed without a word."""
+        """The client with the most connections loses its newest; refused connections get no answer."""
         self.begin(limits=Limits(connections=2))
         first, second = self.check(), self.check()
         with capturedLogs() as logs:

@@ -1,4 +1,4 @@
-"""Protocols at the API of a node: which are on, and what is there without them."""
+"""Protocols at the API of a node: their routes, and the option to switch them off."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Disabled(ApiCase):
         return [route.path for route in routes_of(self.node, disabled)]
 
     def test_all_are_on_at_first(self) -> None:
-        """Their paths are not those of each other."""
+        """By default all protocols are on, and no path is used twice."""
         self.assertIn("/sd/prometheus", self.paths())
         self.assertEqual(len({*self.paths()}), len(self.paths()))
 
     def test_one_is_off(self) -> None:
-        """The others stay."""
+        """If one protocol is off, the others stay."""
         for name in PROTOCOLS:
             own = {*self.paths()} - {*self.paths(name)}
             self.assertEqual({*self.paths(*(PROTOCOLS.keys() - {name}))}, own)

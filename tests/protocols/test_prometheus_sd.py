@@ -56,7 +56,7 @@ class SdCase(ApiCase):
 
 class Groups(SdCase):
     def test_a_registration(self) -> None:
-        """It is a group with all that is known of it, in text."""
+        """A registration is a group, whose labels have all its data as text."""
         self.register(weight=7, meta={"zone": "a"})
         response = self.sd()
         self.assertEqual((response.status, response.headers["content-type"]), (200, "application/json"))
@@ -85,14 +85,14 @@ class Groups(SdCase):
         self.assertEqual((self.sd().status, self.sd().body), (200, b"[]"))
 
     def test_in_order_of_id(self) -> None:
-        """Prometheus tells groups apart by their places."""
+        """Groups are in order of id, because Prometheus identifies groups by their positions."""
         for host in ("10.0.0.9", "::1", "b.example"):
             self.register(host=host)
         self.register(app="api", port=9)
         self.assertEqual(self.targets(), ["10.0.0.5:9", "10.0.0.9:8080", "[::1]:8080", "b.example:8080"])
 
     def test_instances_without_traffic_are_targets(self) -> None:
-        """They are as much in need of being watched, and their labels tell them apart."""
+        """Instances without traffic are targets, too, and have labels for their weight and state."""
         self.register()
         for state in ("drain", "maint"):
             self.node.set_state(KEY, Override(state, 60.0), "ops")
@@ -100,7 +100,7 @@ class Groups(SdCase):
             self.assertEqual(group["labels"]["__meta_bender_state"], state)
 
     def test_a_suspect(self) -> None:
-        """It has one label more; others do not have it at all."""
+        """A suspect has an additional label."""
         suspect, usual = (
             msgspec.json.decode(target_group(KEY, TERMS, status))["labels"]
             for status in (status_of("up", suspect=True), USUAL)
@@ -112,7 +112,7 @@ class MetaLabels(SynchronousTestCase):
     """The labels of `meta`: any key, any value."""
 
     def test_values_that_are_not_text(self) -> None:
-        """They are shown as JSON."""
+        """Values that are not text are JSON."""
         meta = {"text": 'a "b"', "number": 1.5, "yes": True, "nothing": None, "list": [1, {"a": "é"}]}
         self.assertEqual(
             dict(meta_labels(meta)),
@@ -139,7 +139,7 @@ class MetaLabels(SynchronousTestCase):
         )
 
     def test_keys_that_meet(self) -> None:
-        """The one that is a name keeps it, the others get the next numbers that are free, in order."""
+        """Of equal names, an unchanged key keeps its name, and the others get the next free numbers."""
         meta = {"a.b": "dot", "a-b": "dash", "a_b": "name", "a_b_2": "taken", "a b": "space"}
         expected = {"a_b": "name", "a_b_2": "taken", "a_b_3": "space", "a_b_4": "dash", "a_b_5": "dot"}
         for keys in (meta, reversed(meta)):
@@ -148,7 +148,7 @@ class MetaLabels(SynchronousTestCase):
 
     @given(st.dictionaries(st.text("ab_.-é2", max_size=4), _json_values, max_size=12))
     def test_whatever_it_is(self, meta: dict[str, Any]) -> None:
-        """No value is lost, and every name is one that Prometheus accepts."""
+        """For any meta, no value is lost, and Prometheus accepts every name."""
         labels = [*meta_labels(meta)]
         self.assertEqual(len({name for name, _ in labels}), len(meta))
         for name, value in labels:
@@ -166,14 +166,14 @@ class Selected(SdCase):
         return [group["labels"]["__meta_bender_id"].split("/", 1)[1].rsplit("/", 2)[0] for group in self.sd(query).json]
 
     def test_by_app_and_version(self) -> None:
-        """By one of them or both."""
+        """Targets can be selected by app, version or both."""
         self.assertEqual(self.ids("?app=web"), ["web/1", "web/2"])
         self.assertEqual(self.ids("?version=2"), ["api/2", "web/2"])
         self.assertEqual(self.ids("?version=2&app=web"), ["web/2"])
         self.assertEqual(self.ids("?app=other"), [])
 
     def test_unknown_fields(self) -> None:
-        """A filter that is not one would make everything a target."""
+        """An unknown parameter is refused, because otherwise all registrations would be targets."""
         message = self.refused("INVALID", self.sd("?ap=web"))
         self.assertEqual(message, "ap: is not a parameter of this request, did you mean app?")
         self.assertIn("its parameters are app, version", self.refused("INVALID", self.sd("?zone=a")))
@@ -185,14 +185,14 @@ class Selected(SdCase):
         self.invalid("app", self.sd("?app=a&app=b"))
 
     def test_methods(self) -> None:
-        """It is only read."""
+        """The path only permits reading."""
         self.refused("METHOD_NOT_ALLOWED", self.ask("POST", "/sd/prometheus"))
         self.assertEqual(self.ask("OPTIONS", "/sd/prometheus").headers["allow"], "GET, HEAD, OPTIONS")
 
 
 class Tags(SdCase):
     def test_unchanged(self) -> None:
-        """It is not sent again, and the same on all nodes."""
+        """An unchanged list is not sent again, and its tag is equal on all nodes."""
         self.register()
         etag = self.sd().headers["etag"]
         self.assertEqual(self.sd(If_None_Match=etag).status, 304)
@@ -202,7 +202,7 @@ class Tags(SdCase):
         self.assertEqual(self.sd().headers["etag"], etag)
 
     def test_an_operators_word(self) -> None:
-        """It is a change."""
+        """An operator's state changes the list."""
         self.register()
         etag = self.sd().headers["etag"]
         self.node.set_state(KEY, Override("drain", 60.0), "ops")
@@ -228,7 +228,7 @@ class Guarded(SdCase):
         self.site = site(self.node, self.clock, tokens=known(), routes=routes_of(self.node))
 
     def test_the_scope(self) -> None:
-        """It is `read`, as for all lists."""
+        """The scope `read` is required, as for all lists."""
         passes = {None: 401, "unknown": 401, "reader": 200, "web": 403, "deployer": 403, "root": 200}
         for name, status in passes.items():
             self.assertEqual(self.sd(**headers(name)).status, status, name)
@@ -247,7 +247,7 @@ class Long(SdCase):
             self.node.register(RegistrationRequest("web", "1.2.0", "10.0.0.5", port, meta={"a.b": port}))
 
     def test_the_whole(self) -> None:
-        """It is all there, in order, whatever its length."""
+        """A list of any length is complete and in order."""
         for count in (SLICE // 8 - 1, 2 * SLICE, OF_ONE_INSTANT_MAX + 1):
             self.fill(count)
             response = self.sd()

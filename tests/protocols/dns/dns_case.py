@@ -1,4 +1,4 @@
-"""A node that is asked over DNS without a socket. dnspython makes the queries, and reads the answers strictly."""
+"""A node with DNS, without sockets. dnspython encodes the queries, and parses the answers strictly."""
 
 from __future__ import annotations
 

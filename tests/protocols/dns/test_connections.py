@@ -17,7 +17,7 @@ from tests.protocols.dns.dns_case import DnsCase, addresses, query
 
 
 class Transport(connected.Transport):
-    """One that may be given up."""
+    """A transport that may be aborted."""
 
     aborted = False
 
@@ -107,7 +107,7 @@ class Conversations(ConnectionsCase):
         self.assertFalse(connection.closed)
 
     def test_order(self) -> None:
-        """An answer that takes long holds up those after it on the connection, and on no other."""
+        """A slow answer delays later answers on its connection, but on no other connection."""
         self.many()
         self.turns.is_overloaded = True
         connection, other = self.connect(), self.connect()
@@ -131,7 +131,7 @@ class Conversations(ConnectionsCase):
         self.assertTrue(connection.closed)
 
     def test_malformed(self) -> None:
-        """A message without a question is refused, one that is none ends the connection."""
+        """A message without a question is refused; after bytes that are no message, the connection is closed."""
         connection = self.connect()
         connection.send(framed(b"id\x01\x00" + bytes(8)))
         self.assertEqual([answer.rcode() for answer in connection.received()], [dns.rcode.FORMERR])
@@ -145,7 +145,7 @@ class Conversations(ConnectionsCase):
         self.assertTrue(connection.aborted)
 
     def test_rate(self) -> None:
-        """Who asks for more than is allowed is refused."""
+        """Queries above the rate are refused."""
         self.node.limits.change(evolve(self.node.limits.values, rate=2.0))
         connection = self.connect()
         for _ in range(4):
@@ -176,7 +176,7 @@ class SlowClients(ConnectionsCase):
         self.assertTrue(connection.aborted)
 
     def test_a_query_in_pieces(self) -> None:
-        """It does not help to send a byte now and then."""
+        """Single bytes do not extend the time limit."""
         connection = self.connect()
         for byte in framed(query("web.app.bender.").to_wire())[:20]:
             connection.send(bytes((byte,)))
@@ -184,7 +184,7 @@ class SlowClients(ConnectionsCase):
         self.assertTrue(connection.aborted)
 
     def test_a_client_that_does_not_read(self) -> None:
-        """It gets no further answers, and no further queries of it are read; then it is disconnected."""
+        """A client that does not read gets no more answers, is not read from, and is then disconnected."""
         connection = self.connect()
         connection.transport.full_bytes = 200
         for _ in range(20):
@@ -197,7 +197,7 @@ class SlowClients(ConnectionsCase):
         self.assertEqual((answered, connection.reading), (20, True))
 
     def test_much_at_once(self) -> None:
-        """No more is read than a bound while queries wait for their turn, and then the rest."""
+        """While queries wait, at most a limited number of bytes is read."""
         self.turns.is_overloaded = True
         connection = self.connect()
         sent = framed(query("web.app.bender.").to_wire())
@@ -219,7 +219,7 @@ class UnreadAnswers(ConnectionsCase):
         return connection
 
     def test_all_together(self) -> None:
-        """The client that holds the most loses the connection with the largest part; what is read does not count."""
+        """The client with the most unread bytes loses its largest connection; read bytes do not count."""
         self.factory._unread.maximum = 1200
         slow, other = [self.filled() for _ in range(2)], self.filled("10.8.8.8")
         self.assertEqual(self.use(), (1050, 0))
@@ -246,7 +246,7 @@ class Places(ConnectionsCase):
         self.node.limits.change(evolve(self.node.limits.values, connections=3))
 
     def test_shared(self) -> None:
-        """The greediest loses its newest connection; where nobody is greedy, a new one is refused."""
+        """The client with the most connections loses its newest; without such a client, a new one is refused."""
         greedy = [self.connect() for _ in range(3)]
         other = self.connect("10.8.8.8")
         self.assertEqual([connection.aborted for connection in greedy], [False, False, True])

@@ -54,20 +54,20 @@ class Datagrams(DnsCase):
         self.assertEqual((self.node.counters.dns_queries, self.dropped), (3, 0))
 
     def test_nothing_to_answer(self) -> None:
-        """Answers of others, and what has no head, are dropped."""
+        """Answers from other servers, and messages without a complete header, are dropped."""
         self.send(b"")
         self.send(b"id\x81\x80" + bytes(8))
         self.assertEqual((self.port.sent, self.node.counters.dns_queries, self.dropped), ([], 2, 2))
 
     def test_addresses_that_take_nothing(self) -> None:
-        """An answer that the system does not take is dropped, and nothing fails: the port of a lie may be 0."""
+        """An answer that the system cannot send is dropped without an error: a forged port may be 0."""
         for failure in (BlockingIOError(), OSError(22, "Invalid argument"), OverflowError()):
             self.port.failure = failure
             self.send(query("web.app.bender.").to_wire())
         self.assertEqual((self.dropped, self.flushLoggedErrors()), (3, []))
 
-    def test_crowded(self) -> None:
-        """A query takes its turn while the node has more to do than it can; one that is known needs none."""
+    def test_overloaded(self) -> None:
+        """At an overloaded node, a query waits for its turn, unless its answer is cached."""
         self.send(query("web.app.bender.").to_wire())
         self.assertEqual(len(self.received()), 1)
         self.turns.is_overloaded = True
@@ -78,7 +78,7 @@ class Datagrams(DnsCase):
         self.assertEqual(len(self.received()), 1)
 
     def test_too_late(self) -> None:
-        """Clients have asked again after a second, or asked another server."""
+        """A query that has waited for more than a second is dropped."""
         self.turns.is_overloaded = True
         for name in ("web.app.bender.", "api.app.bender."):
             self.send(query(name).to_wire())
@@ -86,7 +86,7 @@ class Datagrams(DnsCase):
         self.assertEqual((self.received(), self.dropped), ([], 2))
 
     def test_too_many(self) -> None:
-        """No more wait than a number."""
+        """The number of waiting queries is limited."""
         self.turns.is_overloaded = True
         for number in range(WAITING_MAX + 5):
             self.send(query(f"{number:08x}.addr.bender.").to_wire())
@@ -96,7 +96,7 @@ class Datagrams(DnsCase):
         self.assertEqual(len(self.received()), WAITING_MAX)
 
     def test_rate(self) -> None:
-        """Who asks for more than is allowed is sent to TCP by an answer as short as the query; others are not."""
+        """A client above its rate gets a truncated answer that is not longer than the query; other clients do not."""
         self.node.limits.change(evolve(self.node.limits.values, rate=2.0))
         sent = query("web.app.bender.", payload=1232).to_wire()
         for _ in range(4):
@@ -111,14 +111,14 @@ class Datagrams(DnsCase):
         self.assertEqual((use.maximum, use.peak, use.refused), (2.0, 5, 3))
 
     def test_rate_of_others(self) -> None:
-        """A query whose address is a lie takes nothing from the client that has the address."""
+        """Queries with a forged address do not count for the other requests of that client."""
         self.node.limits.change(evolve(self.node.limits.values, rate=2.0))
         for _ in range(10):
             self.send(query("web.app.bender.").to_wire(), ("10.9.9.9", 1))
         self.assertEqual(self.node.limits.rate.take("10.9.9.9"), 0.0)
 
     def test_the_end(self) -> None:
-        """What waits is forgotten, and an answer that comes later goes nowhere."""
+        """After the end, waiting queries are dropped, and late answers are not sent."""
         self.turns.is_overloaded = True
         self.send(query("web.app.bender.").to_wire())
         self.protocol.transport = None

@@ -1,4 +1,4 @@
-"""The records of many members, made in slices while others have their turns."""
+"""The records of many members are made in slices, between which other work has its turn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ManyMembers(DnsCase):
             self.up(f"10.{each >> 16}.{each >> 8 & 255}.{each & 255}", app=app)
 
     def later(self, name: str, kind: str = "A") -> list[dns.message.Message]:
-        """Ask over TCP, and return the list to which the answer comes."""
+        """Send a query over TCP, and return the list to which the answer will be appended."""
         answers: list[dns.message.Message] = []
 
         def respond(answer: bytes | None) -> None:
@@ -39,7 +39,7 @@ class ManyMembers(DnsCase):
         return addresses(self.ask("web.app.bender.", tcp=True))
 
     def test_many_in_slices(self) -> None:
-        """The records are made step by step; who asks meanwhile gets the same, and then they are kept."""
+        """The records are made step by step. Queries meanwhile get the same records, which are then cached."""
         self.many(1000)
         steps = [*self.members.construction_steps(self.members.source("app/web"), [])]
         self.assertGreaterEqual(len(steps), 4)
@@ -54,7 +54,7 @@ class ManyMembers(DnsCase):
         self.assertEqual(len(self.addresses_over_tcp()), 1000)
 
     def test_a_change_meanwhile(self) -> None:
-        """What is made of members that change meanwhile is sent, and not kept."""
+        """Records whose members change meanwhile are sent, but not cached."""
         self.many(300)
         made: list[MemberRecords] = []
         steps: Iterator[None] = self.members.construction_steps(self.members.source("app/web"), made)
@@ -65,7 +65,7 @@ class ManyMembers(DnsCase):
         self.assertEqual((self.members._cached, self.members._cached_bytes), ({}, 0))
 
     def test_a_query_after_a_change_meanwhile(self) -> None:
-        """It does not get the answer to an earlier one."""
+        """A query after a change does not get the records from before it."""
         self.many(300)
         self.turns.is_overloaded = True
         before = self.later("web.app.bender.")
@@ -79,7 +79,7 @@ class ManyMembers(DnsCase):
         self.assertEqual(len(self.members._cached), 1)
 
     def test_a_backend_that_is_removed_meanwhile(self) -> None:
-        """The query came while it existed, so it gets its members."""
+        """A query from before the removal of a backend gets its members."""
         self.many(300)
         self.backend()
         self.turns.is_overloaded = True
@@ -90,7 +90,7 @@ class ManyMembers(DnsCase):
         self.assertEqual(self.ask("shop.backend.bender.").rcode(), dns.rcode.NXDOMAIN)
 
     def test_backend(self) -> None:
-        """Backends too, with their weights."""
+        """Records of backends are made in slices, too, with their weights."""
         self.many(300)
         self.up("10.9.9.9", version="2")
         self.backend(canary={"version": "2", "percent": 50})
@@ -144,9 +144,9 @@ class ManyMembers(DnsCase):
         self.assertEqual(self.members._waiting, 0)
 
 
-class KeptRecords(DnsCase):
+class CachedRecords(DnsCase):
     def test_bounds(self) -> None:
-        """Those that were used longest ago give way."""
+        """The least recently used records are removed first."""
         for number in range(members.CACHED_MAX + 1):
             self.up(app=f"app{number}")
             self.members.provide(f"app/app{number}", lambda _: None)
@@ -156,7 +156,7 @@ class KeptRecords(DnsCase):
         self.assertEqual(len(self.members._cached), members.CACHED_MAX)
 
     def test_answers_of_earlier_records(self) -> None:
-        """What answers keep alive of records that are out of date is counted, and limited."""
+        """Old records that cached answers still refer to are counted, and limited."""
         id_ = self.up(app="registrar")
         for number in range(200):
             self.up(f"10.0.1.{number}", app="registrar")
@@ -172,7 +172,7 @@ class KeptRecords(DnsCase):
         self.assertLessEqual(len(kept), 300)
 
     def test_bytes(self) -> None:
-        """What is kept is counted, and forgotten when it is wrong."""
+        """The bytes of cached records are counted, and records that are not current are removed."""
         id_ = self.up()
         self.ask("web.app.bender.")
         self.assertGreater(self.members._cached_bytes, 0)

@@ -1,4 +1,4 @@
-"""Messages of clients, whole and malformed."""
+"""Messages of clients, valid and malformed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Queries(SynchronousTestCase):
         self.assertIsNone(parsed.edns)
 
     def test_edns(self) -> None:
-        """A client that takes less than every client takes gets as much as every client."""
+        """A client cannot set a limit below 512 bytes."""
         self.assertEqual(parse(query("bender.", payload=4096).to_wire()).edns, Edns(4096, 0, False, False))
         self.assertEqual(parse(query("bender.", payload=100).to_wire()).edns, Edns(512, 0, False, False))
         self.assertEqual(parse(query("bender.", want_dnssec=True).to_wire()).edns, Edns(1232, 0, True, False))
@@ -40,7 +40,7 @@ class Queries(SynchronousTestCase):
         self.assertEqual(parsed.edns, Edns(1232, 0, True, True))
 
     def test_other_records(self) -> None:
-        """Records that mean nothing in a query are passed over, with names that end in a pointer too."""
+        """Other records in a query are ignored, also with names that end in a pointer."""
         pointed = b"\x01x\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x7f\x00\x00\x01"
         parsed = parse(head(answers=1, authorities=1, additional=2) + QUESTION + 3 * pointed + OPT)
         self.assertEqual(parsed.edns, Edns(1232, 0, True, False))
@@ -85,7 +85,7 @@ class MalformedMessages(SynchronousTestCase):
             self.assertEqual(answer, b"id" + pack("!H", 0x8000 | opcode << 11 | Rcode.NOTIMP) + bytes(8))
 
     def test_questions(self) -> None:
-        """There must be one."""
+        """A query must have one question."""
         self.assertEqual(self.rcode(head(questions=0)), dns.rcode.FORMERR)
         self.assertEqual(self.rcode(head(questions=2) + QUESTION + QUESTION), dns.rcode.FORMERR)
 
@@ -103,7 +103,7 @@ class MalformedMessages(SynchronousTestCase):
         self.assertEqual(self.rcode(whole + b"\x00"), dns.rcode.FORMERR)
 
     def test_bad_edns(self) -> None:
-        """There is at most one such record, and it belongs to the root."""
+        """A query has at most one EDNS record, whose name is the root."""
         self.assertEqual(self.rcode(head(additional=2) + QUESTION + OPT + OPT), dns.rcode.FORMERR)
         self.assertEqual(self.rcode(head(additional=1) + QUESTION + b"\x01x" + OPT), dns.rcode.FORMERR)
         self.assertEqual(self.rcode(head(additional=1) + QUESTION + b"\x50" + OPT[1:]), dns.rcode.FORMERR)

@@ -1,4 +1,4 @@
-"""Records on the wire, and answers that never cut one."""
+"""Encoded records, and answers with whole records."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Rings(SynchronousTestCase):
         self.assertEqual([ring.slice_from(2, place) for place in (0.0, 0.34, 0.67)], [b"abb", b"bbc", b"ca"])
 
     def test_fitting(self) -> None:
-        """Whatever the first one is, those that are said to fit do."""
+        """The number of records that `fitting_count` returns fits, whatever the first record is."""
         ring = RecordRing([b"a", b"bbbb", b"cc"])
         self.assertEqual([ring.fitting_count(room) for room in (0, 3, 4, 6, 7, 100)], [0, 0, 1, 1, 3, 3])
 
@@ -127,7 +127,7 @@ class Answers(SynchronousTestCase):
         self.assertEqual(len(dns.message.from_wire(made(size - 1)).additional), 2)
 
     def test_extras(self) -> None:
-        """They are the addresses of the targets, with the name that the target has."""
+        """Additional records are the addresses of the targets, with the names of the targets."""
         hosts = ["10.0.0.5", "2001:db8::5"]
         made = answer(asked("SRV", "_web._tcp.app.bender.", 1232), of_services(hosts), map(target, hosts), 1232)
         read = dns.message.from_wire(made.message(b"id", 0.0))
@@ -163,7 +163,7 @@ class Answers(SynchronousTestCase):
 
 class Absences(SynchronousTestCase):
     def test_soa(self) -> None:
-        """It says for how long others may keep it, and belongs to the zone."""
+        """The SOA record has the zone's name and the negative TTL."""
         read = dns.message.from_wire(negative_answer(asked(name="nothing.app.bender.")).message(b"id", 0.0))
         self.assertEqual(
             [rrset.to_text() for rrset in read.authority],

@@ -1,4 +1,4 @@
-"""Answers to queries: what each name has, and that no answer outlives what it follows from."""
+"""Answers to queries: the records of each name, and the validity of cached answers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Apps(DnsCase):
         self.assertEqual(self.addresses(), ["10.0.0.6", "10.0.0.8"])
 
     def test_no_member_with_traffic(self) -> None:
-        """The name exists all the same."""
+        """A name without members that take traffic still exists."""
         self.up(weight=0)
         answer = self.ask("web.app.bender.")
         self.assertEqual((answer.rcode(), [rrset.to_text() for rrset in answer.authority]), (dns.rcode.NOERROR, [SOA]))
@@ -139,7 +139,7 @@ class OtherNames(DnsCase):
         self.assertEqual((self.addresses("ns.bender.", "AAAA"), self.addresses("bender.", "A")), ([], []))
 
     def test_names_above_others(self) -> None:
-        """There is something below them, so they exist (RFC 8020)."""
+        """Names above existing names exist (RFC 8020)."""
         self.up(app="web.api")
         for name in ("app.bender.", "_tcp.app.bender.", "backend.bender.", "api.app.bender.", "api._tcp.app.bender."):
             self.assertEqual(self.ask(name).rcode(), dns.rcode.NOERROR, name)
@@ -243,7 +243,7 @@ class Refusals(DnsCase):
 
 class NotReady(DnsCase):
     def test_servfail(self) -> None:
-        """A node that does not know yet says so, and never that a name does not exist."""
+        """A node that is not ready answers with SERVFAIL, never with NXDOMAIN."""
         self.start(seeds=("other:1730",))
         for name in ("web.app.bender.", "bender.", "0a000005.addr.bender."):
             answer = self.ask(name, payload=1232)
@@ -255,7 +255,7 @@ class NotReady(DnsCase):
         self.assertEqual(self.ask("example.").rcode(), dns.rcode.REFUSED)
 
     def test_after_a_pause(self) -> None:
-        """Answers that were kept are not given before the node is ready again."""
+        """Cached answers are not used before the node is ready again."""
         self.start(seeds=("other:1730",))
         self.node.set_seed_addresses("other:1730", [])
         for _ in range(30):
@@ -287,7 +287,7 @@ class Sizes(DnsCase):
         self.assertEqual(len(addresses(self.ask("web.app.bender.", tcp=True))), 60)
 
     def test_with_edns(self) -> None:
-        """A client gets what it can take, and no more."""
+        """An answer is never longer than the client's limit."""
         for payload, whole in ((512, False), (1000, False), (1100, True), (8192, True)):
             answer = self.ask("web.app.bender.", payload=payload)
             self.assertEqual(is_truncated(answer), not whole, payload)
@@ -320,11 +320,11 @@ class Sizes(DnsCase):
         self.assertEqual(self.node.counters.dns_truncated - before, 3)
 
 
-class KeptAnswers(DnsCase):
-    """No answer is given that was right before."""
+class CachedAnswers(DnsCase):
+    """A cached answer is never used after a change that makes it invalid."""
 
     def is_cached(self, name: str, kind: str = "A") -> bool:
-        """Return True if a query is answered by what was kept."""
+        """Return True if the answer to a query is cached."""
         return self.over_udp.cached_answer(query(name, kind).to_wire()) is not None
 
     def test_kept(self) -> None:
@@ -334,8 +334,8 @@ class KeptAnswers(DnsCase):
             self.ask(name)
             self.assertTrue(self.is_cached(name), name)
 
-    def test_not_kept(self) -> None:
-        """Random names and options would push out what is asked for again."""
+    def test_not_cached(self) -> None:
+        """Answers to random names and options are not cached, because they would replace useful answers."""
         self.up()
         for name in ("nothing.app.bender.", "example."):
             self.ask(name)
@@ -399,7 +399,7 @@ class KeptAnswers(DnsCase):
         self.assertEqual(self.ask("api.app.bender.").rcode(), dns.rcode.NXDOMAIN)
 
     def test_bounds(self) -> None:
-        """The oldest answers give way to new ones."""
+        """The oldest answers are removed first."""
         sent = query("00000000.addr.bender.").to_wire()
         for number in range(CACHED_MAX + 10):
             self.over_udp.respond(sent.replace(b"00000000", b"%08x" % number), lambda _: None)

@@ -1,4 +1,4 @@
-"""The other half of axon 1.0: what a subscriber makes of the bytes that it receives."""
+"""The receiving side of axon 1.0: parse the frames that a subscriber receives."""
 
 from __future__ import annotations
 

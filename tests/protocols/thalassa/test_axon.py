@@ -34,7 +34,7 @@ class Frames(SynchronousTestCase):
         self.assertEqual(frame(b"x" * 0x1_0203)[:8], bytes.fromhex("00010207 01010203"))
 
     def test_they_are_read_as_they_were_written(self) -> None:
-        """However they are cut, also with empty parts."""
+        """In any pieces, and with empty parts, parsed frames equal the encoded ones."""
         messages = [(b"a", b"offline"), (b"", b"online", b"{}"), (b"\x00\x01", b"")]
         whole = b"".join(frame(*message) for message in messages)
         reader = FrameReader()

@@ -40,7 +40,7 @@ class Subscribed:
         self.protocol.makeConnection(self.transport)
 
     def messages(self) -> list[tuple[bytes, ...]]:
-        """All messages since this was asked last; then there is room for more."""
+        """Return all messages since the last call; the transport then has room for more."""
         messages = self._reader.read(self.transport.value())
         self.transport.clear()
         if self.transport.producer is not None:
@@ -95,7 +95,7 @@ class Connecting(SubscriberCase):
         self.assertEqual(self.connect().transport.value(), b"")
 
     def test_what_is_there(self) -> None:
-        """In order of id, with the present time."""
+        """Listed registrations are sent as `online`, in order of id, with the present time."""
         for port in (2, 1, 3):
             self.watched.up(port=port, meta={"az": "a"})
         self.watched.configure()
@@ -105,7 +105,7 @@ class Connecting(SubscriberCase):
         self.assertEqual((shown["lastKnown"], shown["meta"]["az"]), (NOW_MS, "a"))
 
     def test_what_went_before(self) -> None:
-        """`offline` for it as well, as Aqueduct keeps what it was not told of."""
+        """Recent ends are sent as `offline`, because Aqueduct may have missed them."""
         for port in (1, 2, 3):
             self.watched.up(port=port)
         self.watched.down(port=2)
@@ -127,7 +127,7 @@ class Connecting(SubscriberCase):
         self.assertEqual(self.connect().named(), [*on(1), *off(2, 3)])
 
     def test_what_happens_meanwhile(self) -> None:
-        """It follows the ends and the snapshot, so an id that went and came back ends as it is."""
+        """Later events follow the ends and the snapshot, so the last event of each id is right."""
         ports = range(1, 401)
         for port in ports:
             self.watched.up(port=port, meta={"filling": "x" * 100})
@@ -170,7 +170,7 @@ class Live(SubscriberCase):
         self.assertEqual(self.subscribed.named(), on(80))
 
     def test_coming_and_going(self) -> None:
-        """Each once, whatever the reason; a renewal says nothing."""
+        """Each registration and end is sent once, for any reason; a renewal sends nothing."""
         self.watched.up(port=81)
         self.watched.node.renew(_key(81))
         self.watched.down(port=81)
@@ -212,7 +212,7 @@ class Live(SubscriberCase):
         self.assertEqual(subscribed.named(), off(80))
 
     def test_other_events(self) -> None:
-        """Backends and frontends are nothing to Thalassa."""
+        """Events of backends and frontends are not sent."""
         self.watched.configure()
         self.assertEqual(self.subscribed.transport.value(), b"")
 
@@ -226,7 +226,7 @@ class Live(SubscriberCase):
         self.assertEqual(self.factory.frame_of.cache_info().misses, made + 1)
 
     def test_a_client_that_is_gone(self) -> None:
-        """It has no timers left, and is told nothing."""
+        """A client that has disconnected has no timers, and is sent nothing."""
         self.subscribed.lose()
         self.watched.up(port=81)
         self.assertEqual(self.subscribed.transport.value(), b"")
@@ -276,7 +276,7 @@ class Limiting(SubscriberCase):
         self.factory = ThalassaEvents(node, self.clock)
 
     def test_one_that_does_not_read(self) -> None:
-        """It is dropped when too much waits for it; the others notice nothing."""
+        """A client that does not read is dropped when too many events wait; other clients are not affected."""
         reading, stalled = self.connect(), self.connect(full_bytes=1000)
         for port in range(1, 20):
             self.watched.up(port=port)
@@ -294,7 +294,7 @@ class Limiting(SubscriberCase):
         self.assertEqual(len(reading.messages()), 400)
 
     def test_one_that_reads_nothing_for_too_long(self) -> None:
-        """However little waits."""
+        """A client that reads nothing for too long is dropped, even if few events wait."""
         stalled = self.connect(full_bytes=0)
         self.watched.up()
         self.clock.advance(59)
@@ -303,7 +303,7 @@ class Limiting(SubscriberCase):
         self.assertTrue(stalled.closed)
 
     def test_one_that_sends(self) -> None:
-        """A little is passed over, without an end it is closed."""
+        """A few bytes from a subscriber are ignored; after too many, the connection is closed."""
         subscribed = self.connect()
         subscribed.protocol.dataReceived(b"x" * RECEIVED_BYTES_MAX)
         self.watched.up()
@@ -327,7 +327,7 @@ class Limiting(SubscriberCase):
         self.assertEqual((use["max"], use["used"], use["refused"]), (2, 2, 2))
 
     def test_too_many_subscribers(self) -> None:
-        """The limit is that of all protocols together."""
+        """Subscribers of all protocols count for one limit."""
         self.watched.node.journal = self.watched.journal = Journal("few", lambda: NOW_MS, never, listeners_max=1)
         first, second = self.connect(), self.connect()
         self.assertEqual((first.closed, second.closed), (False, True))

@@ -1,4 +1,4 @@
-"""Thalassa's HTTP API, as the real one answered (recorded), and where bender's answers are others."""
+"""Thalassa's HTTP API: answers as recorded from Thalassa, and the differences of bender."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ class Registering(ThalassaCase):
         self.assertEqual((shown["ttl"], shown["meta"], shown["weight"]), (6.0, {"az": "a"}, 1))
 
     def test_an_update_of_a_web_page(self) -> None:
-        """It is refused, in Thalassa's form, and changes nothing."""
+        """An update from a web page is refused in Thalassa's form, and changes nothing."""
         message = self.refused(403, "Forbidden", self.ask("POST", PATH, Origin="http://evil.example"))
         self.assertIn("a web page of http://evil.example", message)
         self.assertEqual(self.ids(), [])
 
     def test_each_update_renews(self) -> None:
-        """And without one the instance expires."""
+        """Each update renews the registration; without an update, it expires."""
         for _ in range(5):
             self.ask("POST", PATH, {"secondsToExpire": 6})
             self.pass_time(5)
@@ -112,7 +112,7 @@ class Registering(ThalassaCase):
         self.assertEqual(self.listed()[0]["meta"], {"secondsToExpire": 10, "hostname": "10.0.0.1"})
 
     def test_removing(self) -> None:
-        """200, also for what is not registered."""
+        """A removal returns 200, also for an instance that is not registered."""
         self.ask("POST", PATH)
         for _ in range(2):
             response = self.ask("DELETE", PATH)
@@ -129,7 +129,7 @@ class Registering(ThalassaCase):
         self.assertEqual([each.body for each in parsed(connection.received())], [b"200"])
 
     def test_odd_names(self) -> None:
-        """Percent-encoded as everywhere."""
+        """Unusual names are percent-encoded as in the API."""
         self.ask("POST", "/registrations/gr%C3%B6%C3%9Fe/1%200/10.0.0.1/80")
         self.assertEqual(self.ids("/registrations/gr%C3%B6%C3%9Fe"), ["/größe/1 0/10.0.0.1/80"])
 
@@ -149,7 +149,7 @@ class Listing(ThalassaCase):
         self.assertEqual(self.ids("/registrations/nothing"), [])
 
     def test_what_is_out_of_rotation(self) -> None:
-        """Aqueduct would send traffic to it."""
+        """Instances out of rotation are not listed, because Aqueduct would send them traffic."""
         self.node.set_state("registration/web/1.0.0/10.0.0.1/1", Override("drain", 60.0), "somebody")
         self.assertEqual(self.ids("/registrations/web"), ["/web/2.0.0/10.0.0.1/2"])
         self.node.register(RegistrationRequest("web", "2.0.0", "10.0.0.1", 2, weight=0))
@@ -260,7 +260,7 @@ class Status(ThalassaCase):
 
 class Counting(ThalassaCase):
     def test_requests(self) -> None:
-        """They are counted apart from those for the same paths of the API."""
+        """Requests are counted separately from those for the same paths of the API."""
         self.ask("POST", PATH)
         self.ask("GET", "/registrations")
         self.ask("GET", "/dbs")

@@ -1,4 +1,4 @@
-"""The instances that went in the last minutes."""
+"""The instances that went offline in the last minutes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Ends(SynchronousTestCase):
         return [int(key.rpartition("/")[2]) for key in self.ends.keys()]  # noqa: SIM118 - not a dict
 
     def test_what_went(self) -> None:
-        """In the order in which it did; backends do not count."""
+        """Ids are in the order in which their instances went offline; backends are ignored."""
         for port in (1, 2, 3):
             self.watched.up(port=port)
         self.watched.down(port=2)
@@ -39,7 +39,7 @@ class Ends(SynchronousTestCase):
         self.assertEqual(self.ports(), [1])
 
     def test_ten_minutes(self) -> None:
-        """Then it is forgotten."""
+        """An end is forgotten after ten minutes."""
         self.watched.up(port=1)
         self.watched.up(port=2)
         self.watched.down(port=1)
@@ -53,7 +53,7 @@ class Ends(SynchronousTestCase):
         self.assertEqual(self.ports(), [2])
 
     def test_too_many(self) -> None:
-        """The last are kept."""
+        """If there are too many ends, the last ones are remembered."""
         for number in range(KEPT_MAX + 2):
             self.ends.observe(ViewEvent("offline", f"registration/web/1/10.0.0.1/{number}", b"", "expired"))
         ports = self.ports()

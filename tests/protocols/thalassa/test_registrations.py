@@ -68,7 +68,7 @@ class Updates(SynchronousTestCase):
             self.assertEqual(parsed(b'{"secondsToExpire":%b}' % seconds).ttl_s, ttl_s)
 
     def test_seconds_that_nodes_do_not_accept(self) -> None:
-        """They become the nearest: at least four intervals, at most an hour."""
+        """An invalid ttl becomes the nearest valid one: at least four intervals, at most an hour."""
         for seconds, ttl_s in ((b"2", 4.0), (b"-1", 4.0), (b"86400", 3600.0), (b"1e300", 3600.0), (b"9" * 30, 3600.0)):
             self.assertEqual(parsed(b'{"secondsToExpire":%b}' % seconds).ttl_s, ttl_s, seconds)
         self.assertEqual(parsed(b'{"secondsToExpire":2}', interval_s=0.25).ttl_s, 2.0)
@@ -151,7 +151,7 @@ class Events(SynchronousTestCase):
             self.assertEqual(self.named("online", **fields), "offline /shop/2.0.0/127.0.0.1/8080")
 
     def test_offline(self) -> None:
-        """Two parts, and no registration."""
+        """An `offline` frame has two parts, and no registration."""
         message = self.message(event="offline", reason="expired", registration=SHOWN)
         self.assertEqual(message, (b"/shop/2.0.0/127.0.0.1/8080", b"offline"))
 
