@@ -21,7 +21,7 @@ def online(n: int = 1, app: str = "web", version: str = "1", body: bytes = b"{}"
 
 
 class Ear:
-    """Looks up what it hears of, of one app if it says so, keeps the cursors, and does `then` each time."""
+    """A listener that reads the new events, of `app` if given, keeps their cursors, and calls `then` each time."""
 
     def __init__(self, journal: Journal, app: str | None = None, client: str = "10.0.0.1") -> None:
         self.client = client
@@ -55,7 +55,7 @@ class JournalCase(SynchronousTestCase):
         self.journal = Journal("k3f9", lambda: AT_MS, self.later.append, events_max=3)
 
     def append(self, *events: ViewEvent) -> list[Entry]:
-        """Append, and look at what became of it."""
+        """Append events, and return the entries that are still kept."""
         self.journal.append(events)
         first = self.journal.last_number + 1 - len(events)
         entries = [self.journal.entry(number) for number in range(first, self.journal.last_number + 1)]
@@ -64,7 +64,7 @@ class JournalCase(SynchronousTestCase):
 
 class Writing(JournalCase):
     def test_an_event_has_its_fields_in_order(self) -> None:
-        """Of a registration: what, where in the order, when, why, and of which."""
+        """The event of a registration has its kind, cursor, time, reason and registration."""
         (entry,) = self.append(online(body=b'{"weight":1}'))
         self.assertEqual(
             entry.line,
@@ -76,7 +76,7 @@ class Writing(JournalCase):
         self.assertEqual(entry.size, len(entry.line))
 
     def test_of_a_backend_or_frontend(self) -> None:
-        """They stand in the place of the registration, and have no app to filter by."""
+        """The object takes the place of the registration, and the entry has no app to filter by."""
         entries = self.append(
             ViewEvent("created", "backend/site", b'{"app":"web"}', "configured"),
             ViewEvent("removed", "frontend/edge", b"{}", "configured"),
@@ -88,7 +88,7 @@ class Writing(JournalCase):
         self.assertEqual([entry.size for entry in entries], [len(entry.line) for entry in entries])
 
     def test_a_body_is_spliced_in_as_it_is(self) -> None:
-        """Its bytes are what clients get for the object, whatever the order and form of its fields."""
+        """An event has exactly the bytes of the object, whatever the order and form of its fields."""
         body = '{ "z": 1.0, "a": "ü\\u00fc/\\/" }'.encode()
         created, online_ = self.append(
             ViewEvent("created", "backend/site", body, "configured"), online(app="ü", body=body)
@@ -114,14 +114,14 @@ class Cursors(JournalCase):
         self.assertIsNone(self.journal.entry(3))
 
     def test_unknown(self) -> None:
-        """Of another node, of the future, or none at all."""
+        """Cursors of another node, of the future, and invalid ones are not known."""
         self.append(online(1), online(2))
         strange = ("", "k3f9", "1", "-1", "k3f9-", "k3f9-3", "k3f9-01", "k3f9-+1", "k3f9-1~", "k3f9--1", "k3f9-1 ")
         for cursor in (*strange, "x-1", "K3F9-1", "k3f9-²", "k3f9-\u0661", "k3f9-" + "9" * 5000, "\ud800", "k3f9-1\0"):
             self.assertIsNone(self.journal.position(cursor), cursor)
 
     def test_no_longer_held(self) -> None:
-        """With three events kept, of four, one can go on after the first and not from before it."""
+        """If three of four events are kept, a watcher can continue after the first event, but not before it."""
         start = self.journal.cursor
         self.append(*map(online, range(1, 5)))
         self.assertIsNone(self.journal.position(start))
@@ -130,7 +130,7 @@ class Cursors(JournalCase):
         self.assertIsNotNone(self.journal.entry(2))
 
     def test_before_the_last(self) -> None:
-        """It counts back as far as events are held, and only those of an app or a version if one is given."""
+        """It counts back as far as events are kept, and only those of an app or a version, if given."""
         self.journal.append([online(1, "api"), online(2, "web", "2"), online(3, "api"), online(4, "web", "1")])
         self.assertEqual(self.journal.oldest_position, 1)
         self.assertEqual([self.journal.position_before_last(count) for count in (0, 1, 3, 4, 10_000)], [4, 3, 1, 1, 1])
@@ -146,12 +146,12 @@ class Cursors(JournalCase):
                 self.journal.entry(number)
 
     def test_before_the_last_of_a_backend(self) -> None:
-        """It is of no app and of no version."""
+        """A backend's event belongs to no app and no version."""
         self.journal.append([ViewEvent("created", "backend/web", b"{}", "configured")])
         self.assertEqual([self.journal.position_before_last(1, *of) for of in ((), ("web",), (None, "1"))], [0, 1, 1])
 
     def test_bytes_are_limited_too(self) -> None:
-        """Of events of a kilobyte, 2,500 bytes hold two, looked at or not."""
+        """A limit of 2,500 bytes keeps two events of a kilobyte, whether they were read or not."""
         for look in (False, True):
             self.journal = Journal("k3f9", lambda: AT_MS, self.later.append, bytes_max=2_500)
             for _ in range(5):
@@ -162,7 +162,7 @@ class Cursors(JournalCase):
             self.assertEqual(held, [False, False, False, True, True])
 
     def test_more_events_at_once_than_are_kept(self) -> None:
-        """The last ones are."""
+        """The last events are kept."""
         ear = Ear(self.journal)
         self.journal.listen(ear)
         self.journal.append(map(online, range(1, 11)))
@@ -172,7 +172,7 @@ class Cursors(JournalCase):
 
 class Observing(JournalCase):
     def test_each_event(self) -> None:
-        """It comes before the listeners are told, once, also if there are more than are kept."""
+        """An observer gets each event once, before the listeners, also if there are more events than are kept."""
         seen: list[str] = []
         self.journal.observe(lambda event: seen.append(event.key.rpartition("/")[2]))
         ear = Ear(self.journal)
@@ -187,7 +187,7 @@ class Observing(JournalCase):
 
 class Listening(JournalCase):
     def test_one_that_fails(self) -> None:
-        """A listener that fails is told nothing more; the others are told of everything."""
+        """A listener that raises is not notified again; the others are notified of all events."""
 
         def fail() -> None:
             raise RuntimeError("a defect")
@@ -203,7 +203,7 @@ class Listening(JournalCase):
         self.assertEqual((self.journal.listeners, len(self.flushLoggedErrors(RuntimeError))), (2, 1))
 
     def test_in_order(self) -> None:
-        """Who listens hears all from then on."""
+        """A listener is notified of all events from then on."""
         self.append(online(1))
         ear = Ear(self.journal)
         self.journal.listen(ear)
@@ -211,7 +211,7 @@ class Listening(JournalCase):
         self.assertEqual(ear.cursors, ["k3f9-2", "k3f9-3"])
 
     def test_to_one_app(self) -> None:
-        """It hears of that app's registrations alone, in all versions."""
+        """A listener to an app is notified only of that app's registrations, in all versions."""
         ear = Ear(self.journal, "web")
         self.journal.listen(ear, "web")
         self.append(online(1, "web", "1"), online(2, "api"), ViewEvent("created", "backend/site", b"{}", "configured"))
@@ -219,7 +219,7 @@ class Listening(JournalCase):
         self.assertEqual(ear.cursors, ["k3f9-1", "k3f9-4"])
 
     def test_to_something_else(self) -> None:
-        """Listening again replaces what it listened to."""
+        """Listening again replaces the app of the listener."""
         ear = Ear(self.journal)
         self.journal.listen(ear, "web")
         self.journal.listen(ear, "api")
@@ -231,7 +231,7 @@ class Listening(JournalCase):
         self.assertEqual(ear.cursors, ["k3f9-2", "k3f9-3"])
 
     def test_no_more(self) -> None:
-        """Who no longer listens hears nothing, and may say so twice."""
+        """A listener that was removed is not notified, and may be removed again."""
         ear = Ear(self.journal)
         for app in (None, "web"):
             self.journal.listen(ear, app)
@@ -241,7 +241,7 @@ class Listening(JournalCase):
         self.assertEqual(ear.cursors, [])
 
     def test_leaving_while_told(self) -> None:
-        """One that leaves when it hears something takes nothing from the others."""
+        """A listener that is removed during its notification does not affect the others."""
         leaving = [Ear(self.journal), Ear(self.journal), Ear(self.journal)]
         for ear in leaving:
             ear.then = partial(self.journal.unlisten, ear)
@@ -251,7 +251,7 @@ class Listening(JournalCase):
         self.assertEqual([ear.cursors for ear in leaving], [["k3f9-1"]] * 3)
 
     def test_too_many(self) -> None:
-        """Above the limit nobody else may listen, while who does may change what to."""
+        """At the limit, no other listener is accepted, but present ones may change their app."""
         self.journal = Journal("k3f9", lambda: AT_MS, self.later.append, listeners_max=1)
         ear = Ear(self.journal)
         self.journal.listen(ear)
@@ -261,7 +261,7 @@ class Listening(JournalCase):
         self.journal.listen(Ear(self.journal))
 
     def test_a_client_with_many(self) -> None:
-        """Where all places are taken, it loses its newest to a client with fewer, which then hears of everything."""
+        """At the limit, its newest listener is displaced for a client with fewer, which is notified of all events."""
         self.journal = Journal("k3f9", lambda: AT_MS, self.later.append, listeners_max=3)
         greedy = [Ear(self.journal) for _ in range(3)]
         for ear in greedy:
@@ -285,7 +285,7 @@ class Listening(JournalCase):
         )
 
     def test_fewer_places_than_listeners(self) -> None:
-        """Those who listen may still change what to."""
+        """Present listeners may still change their app."""
         ear = Ear(self.journal)
         self.journal.listen(ear)
         self.journal.places.maximum = 0
@@ -294,7 +294,7 @@ class Listening(JournalCase):
         self.assertEqual(len(ear.cursors), 1)
 
     def test_very_many(self) -> None:
-        """They are told in slices, others have their turn in between, and nobody hears anything twice or too late."""
+        """Listeners are notified in slices, with other work in between, and each gets every event once and in time."""
         ears = [Ear(self.journal) for _ in range(2 * NOTIFIED_AT_ONCE + 1)]
         for ear in ears:
             self.journal.listen(ear)
@@ -309,7 +309,7 @@ class Listening(JournalCase):
         self.assertEqual((ears[-1].cursors, self.journal.last_delivered), ([], 2))
 
     def test_very_many_of_another_app(self) -> None:
-        """A round tells nobody of what is not for him, and says of how much that holds."""
+        """A round notifies no listener of other apps' events, and the number of delivered events is right."""
         heard: list[int] = []
         ear = Ear(self.journal, "web")
         ear.on_events = heard.append  # type: ignore[assignment,method-assign]
@@ -319,7 +319,7 @@ class Listening(JournalCase):
         self.assertEqual(heard, [2])
 
     def test_the_end(self) -> None:
-        """All are told, also those who leave at that."""
+        """All listeners are ended, also those that are removed at that moment."""
         ears = [Ear(self.journal), Ear(self.journal)]
         self.journal.listen(ears[0])
         self.journal.listen(ears[1], "web")

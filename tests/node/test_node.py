@@ -26,7 +26,7 @@ WEIGHTLESS = RegistrationRequest("web", "1", "10.0.0.5", 80, weight=0, meta={"zo
 
 
 class Hidden(SynchronousTestCase):
-    """A registration is alive at one node, and hidden at another that is cut off from it."""
+    """A registration is listed at one node, and hidden at another that is cut off from it."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -48,7 +48,7 @@ class Hidden(SynchronousTestCase):
                     node.begin_round()
 
     def test_registered_where_it_is_hidden(self) -> None:
-        """What is not sent keeps its value there too, so a heal changes nothing where it was alive all the time."""
+        """A registration at the other node keeps the values of unsent fields, so the heal changes nothing."""
         created, body = self.network.second.register(WEB)
         self.assertEqual((created, decode(body)), (True, decode(self.body)))
         before = self.network.first.journal.last_number
@@ -58,7 +58,7 @@ class Hidden(SynchronousTestCase):
         self.assertEqual(self.network.first.journal.last_number, before)
 
     def test_registered_after_it_has_expired(self) -> None:
-        """What is gone begins anew."""
+        """An expired registration begins again with the defaults."""
         self.network.reconnect()
         self.pass_time(2)
         self.assertEqual(self.network.second.registration(WEB.key), registration(WEB.key, self.body))
@@ -69,7 +69,7 @@ class Hidden(SynchronousTestCase):
 
 
 class Checked(SynchronousTestCase):
-    """Nodes check what others send; whatever a client sends to one of them is shown by the other."""
+    """Nodes check the messages of peers, and still list everything that clients may send to a peer."""
 
     def test_anything_in_meta(self) -> None:
         clock = Clock()
@@ -85,7 +85,7 @@ class Checked(SynchronousTestCase):
 
 
 class Surpassed(SynchronousTestCase):
-    """A node hears of itself what it never said: it was set back to a snapshot of its memory, or cloned."""
+    """A peer reports more heartbeats of a node than it sent: it was set back to a snapshot of its memory, or cloned."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -104,7 +104,7 @@ class Surpassed(SynchronousTestCase):
                     node.begin_round()
 
     def tell_of(self, beats: int) -> list[str]:
-        """What the node logs of itself when a peer says that it has counted so many heartbeats."""
+        """Return the log lines of the node when a peer reports this number of its heartbeats."""
         own = Counter(self.before, "second", "second:1730", beats, 0.0)
         with capturedLogs() as logs:
             self.node.receive(Message(self.network.first.replica.identity, heads={}, counters=(own,)))
@@ -112,7 +112,7 @@ class Surpassed(SynchronousTestCase):
         return [formatEvent(event) for event in logs if event["log_source"] is self.node]
 
     def test_goes_on_as_another(self) -> None:
-        """It says so, keeps what is registered there, and nobody waits for the incarnation of before."""
+        """The node logs that, keeps its registrations, and no node waits for the earlier incarnation."""
         (line,) = self.tell_of(500)
         self.assertEqual(
             line,
@@ -129,7 +129,7 @@ class Surpassed(SynchronousTestCase):
         self.assertEqual(states, [("second", "heard")])
 
     def test_the_other_process_hears_of_it(self) -> None:
-        """The incarnation of before has left everywhere, with more heartbeats than any process can have counted."""
+        """The earlier incarnation has left at all nodes, with more heartbeats than any process can have sent."""
         self.tell_of(500)
         before = self.network.first.replica.peers.get(self.before)
         assert before is not None
@@ -141,7 +141,7 @@ class Surpassed(SynchronousTestCase):
         self.assertEqual(self.node.replica.identity.incarnation, self.before)
 
     def test_renewed_and_expired(self) -> None:
-        """What it took along is renewed, and expires, like anything else."""
+        """The registrations that the node kept are renewed, and expire, like any others."""
         self.tell_of(500)
         for _ in range(3):
             self.pass_time(6)
@@ -153,7 +153,7 @@ class Surpassed(SynchronousTestCase):
 
 
 class Unreached(SynchronousTestCase):
-    """A peer speaks to this node, and nobody ever answered at the address that it advertises."""
+    """A peer sends messages to this node, but the address that it advertises has never answered."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -188,19 +188,19 @@ class Unreached(SynchronousTestCase):
         return ()
 
     def test_account(self) -> None:
-        """It is named, and not asked."""
+        """The peer is named, but not asked."""
         accounts = self.successResultOf(Deferred.fromCoroutine(peer_diagnoses(self.node, WEB.key)))
         self.assertEqual(accounts, [NoDiagnosis("n2", "10.0.0.2:1730", "was never reached from this node")])
         self.assertEqual(self.asked, [])
 
     def test_account_when_it_was_found(self) -> None:
-        """It is asked even if it does not answer by now."""
+        """A peer that has answered before is asked, even if it does not answer now."""
         self.node.replica.links.note_answer("10.0.0.2:1730", 1001)
         accounts = self.successResultOf(Deferred.fromCoroutine(peer_diagnoses(self.node, WEB.key)))
         self.assertEqual(accounts, [NoDiagnosis("n2", "10.0.0.2:1730", "does not answer within 1 s")])
 
     def test_claims(self) -> None:
-        """It is missing, and not asked, until it was found."""
+        """The peer is missing, and is not asked until it has answered once."""
         for missing in (["n2"], []):
             found = self.successResultOf(Deferred.fromCoroutine(all_claims(self.node, [WEB.key])))
             self.assertEqual(([each.node for each in found.claims[WEB.key]], found.missing), (["n1"], missing))
@@ -208,7 +208,7 @@ class Unreached(SynchronousTestCase):
         self.assertEqual(self.asked, ["10.0.0.2:1730"])
 
     def test_nodes(self) -> None:
-        """It is there, but not asked, until it was found."""
+        """The peer is listed, but is not asked until it has answered once."""
         for problem in ("was never reached from this node", "does not answer within 1 s"):
             found = self.successResultOf(Deferred.fromCoroutine(all_reports(self.node)))
             self.assertEqual(found, [self.node.own_report(), NoNodeReport("n2", "10.0.0.2:1730", problem)])
@@ -216,7 +216,7 @@ class Unreached(SynchronousTestCase):
         self.assertEqual(self.asked, ["10.0.0.2:1730"])
 
     def test_nodes_where_it_was_never_heard(self) -> None:
-        """It is not asked: it answered, but nothing that it sent is here yet."""
+        """A peer that has answered, but was never heard, is not asked."""
         self.node.replica.links.note_answer("10.0.0.2:1730", 1001)
         (peer,) = self.node.replica.peers
         peer.beats, peer.heard_at = -1, -inf
@@ -224,7 +224,7 @@ class Unreached(SynchronousTestCase):
         self.assertEqual((found[1:], self.asked), ([NoNodeReport("n2", "10.0.0.2:1730", "was never heard")], []))
 
     def test_applied(self) -> None:
-        """It has the change, but of its consumers nothing is known: it is missing."""
+        """The peer has the change, but its consumers are unknown, so it is missing."""
         waiting = Deferred.fromCoroutine(self.node.until_applied(WEB.key, 5))
         applied = self.successResultOf(waiting)
         self.assertEqual((self.asked, applied.nodes, applied.missing), ([], ("n1",), ("n2",)))
@@ -235,6 +235,6 @@ class Unreached(SynchronousTestCase):
         self.assertEqual((self.asked, applied.nodes, applied.missing), (["10.0.0.2:1730"], ("n1", "n2"), ()))
 
     def test_consumers(self) -> None:
-        """It is not asked for its consumers."""
+        """The peer is not asked for its consumers."""
         self.assertEqual(self.successResultOf(Deferred.fromCoroutine(self.node.all_consumers())), [])
         self.assertEqual(self.asked, [])

@@ -1,4 +1,4 @@
-"""What tests of watchers share: a node with things to see, and an outlet whose client reads when it is told to."""
+"""Shared by tests of watchers: a node with registrations, and an outlet whose client reads when the test says so."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.api.conversation import a_node
 
 __all__ = ["ALL", "Watched", "Window", "a_node", "events", "named", "never", "read"]
 
-#: More than anybody is owed here.
+#: More bytes than any watcher is owed in these tests.
 ALL = 1_000_000_000
 
 SITE = b'{"id":"backend/site","resource":"Backend","name":"site","app":"web","version":"1"}'
@@ -26,7 +26,7 @@ EDGE = b'{"id":"frontend/edge","resource":"Frontend","name":"edge","backend":"si
 
 
 class Watched:
-    """A node that is alone and ready, and short words for what happens at it."""
+    """A ready node without peers, and short methods for its events."""
 
     def __init__(self, clock: Clock, **options: Any) -> None:
         self.node: Node = a_node(clock, **options)
@@ -45,7 +45,7 @@ class Watched:
 
 
 class Window:
-    """An outlet that keeps what it is sent, and has enough after so many pieces."""
+    """An outlet that keeps the sent events, and pauses its stream after `pieces_left` pieces."""
 
     def __init__(self, node: Node, clock: Clock, *, ticks: bool = False) -> None:
         self.stream = EventStream(node, Turns(clock), clock, self, ticks=ticks)
@@ -59,7 +59,7 @@ class Window:
         self.stream.follow(Subscription(node, Selection(**selection)))
 
     def read(self, pieces: float) -> None:
-        """The client takes what was written, and so many pieces may be written after it."""
+        """Let the client read everything that was written, and then allow this number of pieces."""
         self.pieces_left = pieces
         self.stream.resumeProducing()
 
@@ -82,28 +82,28 @@ class Window:
 
     def displace(self, reason: str) -> None:
         self.ended = True
-        self.reason = reason
+        self.displaced_because = reason
 
 
 def never(call: Callable[[], None]) -> None:
-    """For who never has so much to do that something is left for later."""
+    """Fail: for a journal that must never schedule a later call."""
     raise AssertionError(call)
 
 
 def read(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """What these say."""
+    """Return the entries as JSON objects."""
     return [msgspec.json.decode(entry.line) for entry in entries]
 
 
 def events(received: bytes) -> list[dict[str, Any]]:
-    """One event per line."""
+    """Return the events in bytes that have one event per line."""
     *lines, unfinished = received.split(b"\n")
     assert unfinished == b"", unfinished
     return [msgspec.json.decode(line) for line in lines]
 
 
 def named(event_line: Iterable[dict[str, Any]]) -> list[str]:
-    """Each event with the port, or the kind and name, of what it is about: `online 80`, `created backend/site`."""
+    """Return each event with the port or the id of its object: `online 80`, `created backend/site`."""
     return [_named(event) for event in event_line]
 
 
