@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
     IResolutionReceiver,
 )
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from bender.core.hosts import is_destination
@@ -67,11 +68,7 @@ class AddressResolver:
             return
         receiver = _Receiver()
         receiver.done.addCallback(self._resolved, host)
-        receiver.done.addErrback(
-            lambda failure: self._log.failure(
-                "The DNS lookup of {host} failed; its known address stays in use.", failure, host=host
-            )
-        )
+        receiver.done.addErrback(self._failed, host)
         IReactorPluggableNameResolver(self._reactor).nameResolver.resolveHostName(receiver, host)
 
     def _resolved(self, addresses: list[str], host: str) -> None:
@@ -82,6 +79,12 @@ class AddressResolver:
         if addresses and self._known.get(host) not in addresses:
             self._known[host] = min(addresses)
             self.on_change(host)
+
+    def _failed(self, failure: Failure, host: str) -> None:
+        """Log a defect, and look the name up again."""
+        self._log.failure("The DNS lookup of {host} failed; its known address stays in use.", failure, host=host)
+        if not self._timers[host].active():
+            self._timers[host] = self._reactor.callLater(RETRY_S, self._look_up, host)
 
 
 @implementer(IResolutionReceiver)

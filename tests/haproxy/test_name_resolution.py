@@ -1,4 +1,4 @@
-"""Where hosts are that have a name."""
+"""The addresses of host names, and when a name is looked up."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class LookingUp(SynchronousTestCase):
         return self.addresses.address_of(host)
 
     def test_an_address(self) -> None:
-        """It is its own, in the form that HAProxy writes as well."""
+        """An address is returned in the form that HAProxy writes too, without a look-up."""
         self.assertEqual((self.ask("10.0.0.1"), self.ask("0::1")), ("10.0.0.1", "::1"))
         self.network.pass_time(1)
         self.assertEqual(self.names.asked, [])
 
     def test_where_nobody_can_be(self) -> None:
-        """It is no address of a server, and neither is one that means something on one machine alone."""
+        """Wildcard, multicast and link-local addresses are not addresses of a server."""
         for host in (
             "0.0.0.0",
             "::",
@@ -43,14 +43,14 @@ class LookingUp(SynchronousTestCase):
         self.assertEqual(self.ask(), "10.0.0.7")
 
     def test_a_name(self) -> None:
-        """It is not known at first, and it is said when it is."""
+        """The address of a name is not known at first; `on_change` is called when it is."""
         self.names.addresses["shop.example"] = ["10.0.0.2", "10.0.0.1"]
         self.assertIsNone(self.ask())
         self.network.pass_time(1)
         self.assertEqual((self.ask(), self.changed), ("10.0.0.1", ["shop.example"]))
 
     def test_it_moves(self) -> None:
-        """That is noticed after a while; one of several addresses is kept as long as it is among them."""
+        """A new address is noticed at the next look-up; an address is kept as long as the name still has it."""
         self.names.addresses["shop.example"] = ["10.0.0.2"]
         self.ask()
         self.network.pass_time(1)
@@ -62,7 +62,7 @@ class LookingUp(SynchronousTestCase):
         self.assertEqual((self.ask(), len(self.changed)), ("10.0.0.3", 2))
 
     def test_it_is_not_found(self) -> None:
-        """It is looked for again soon, and what was found before still holds."""
+        """A name without an address is looked up again soon, and its last address stays."""
         self.ask()
         self.network.pass_time(1)
         self.names.addresses["shop.example"] = ["10.0.0.1"]
@@ -72,8 +72,18 @@ class LookingUp(SynchronousTestCase):
         self.network.pass_time(REFRESH_S)
         self.assertEqual(self.ask(), "10.0.0.1")
 
+    def test_a_lookup_fails(self) -> None:
+        """A defect is logged, and the name is looked up again soon."""
+        self.names.addresses["shop.example"] = ["not an address"]
+        self.ask()
+        self.network.pass_time(1)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.names.addresses["shop.example"] = ["10.0.0.1"]
+        self.network.pass_time(RETRY_S)
+        self.assertEqual(self.ask(), "10.0.0.1")
+
     def test_nobody_asks_any_more(self) -> None:
-        """Then it is not looked up any more."""
+        """A name that nobody asks for is no longer looked up."""
         self.names.addresses["shop.example"] = ["10.0.0.1"]
         self.ask()
         self.network.pass_time(FORGET_S + 2 * REFRESH_S)
