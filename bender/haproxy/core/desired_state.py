@@ -12,7 +12,8 @@ from bender.haproxy.core.admin_states import StateAnswer
 from bender.haproxy.core.listening import ListeningPlace, ListeningPlaces, listening_places_in
 from bender.haproxy.core.machine_settings import Machine
 from bender.haproxy.core.registry import ReceivedEvent, Registry
-from bender.haproxy.core.servers import DesiredServer, Ramps, desired_servers
+from bender.haproxy.core.servers import DesiredServer, desired_servers
+from bender.haproxy.core.slow_start import Ramps
 from bender.haproxy.core.topology import Topology, build_topology, slots_for
 
 #: Seconds between two checks of an address that cannot be listened on.
