@@ -18,7 +18,7 @@ from bender.api.responses import CHALLENGE, QUERY_FIELDS_MAX, STATUS_OF_CODE
 from bender.api.route import Need
 from bender.api.routes import ROUTES as OWN_ROUTES
 from bender.core import claim_leases, connection_settings, diagnosis, hosts, model, node_report, peers, routing
-from bender.core.timing import TTL_S_MAX
+from bender.core.ttl_limits import TTL_S_MAX
 from bender.node import inquiries
 from bender.node.counters import Counters
 from bender.node.journal import EVENTS_MAX

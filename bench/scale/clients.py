@@ -8,7 +8,7 @@ from bench.nodes import id_of, instance
 from bench.scale.cluster import INTERVAL_S, TIMING, Cluster, Spreading
 from bender.core.claims import RegistrationUpdate
 from bender.core.model import RegistrationRequest
-from bender.core.timing import TTL_INTERVALS_MIN
+from bender.core.ttl_limits import TTL_INTERVALS_MIN
 
 RENEW_EVERY_S = 3.0
 

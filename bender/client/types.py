@@ -13,7 +13,7 @@ import msgspec
 from bender.client.decoding import decode_json, require_shallow
 from bender.core.hosts import PORT_MAX
 from bender.core.model import WEIGHT_MAX
-from bender.core.timing import TTL_S_MAX
+from bender.core.ttl_limits import TTL_S_MAX
 from bender.net.addresses import NoAnswer
 
 #: Milliseconds since the epoch, up to the last day that calendars know.

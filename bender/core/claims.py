@@ -25,7 +25,8 @@ from bender.core.ledger import NUMBER_MAX, Claim, Delta, Dot, End, Entry, Ledger
 from bender.core.ledger_copies import LedgerCopies
 from bender.core.node_loss_guard import Guard, app_of
 from bender.core.peers import Peer, Peers
-from bender.core.timing import TTL_INTERVALS_MIN, Timing
+from bender.core.timing import Timing
+from bender.core.ttl_limits import TTL_INTERVALS_MIN
 from bender.core.view import View
 
 #: Limits of one slice of work that has no other bound. A slice takes 2 to 5 ms, and one call may do several.

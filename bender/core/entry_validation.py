@@ -35,7 +35,7 @@ from bender.core.model import (
 from bender.core.node_loss_guard import guarded_app
 from bender.core.object_kinds import Kind
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.timing import TTL_S_MAX
+from bender.core.ttl_limits import TTL_S_MAX
 
 #: Bytes of one setting, or of one registration with the fields of its key. It is the same on all nodes, whatever their
 #: limits for clients.

@@ -11,7 +11,8 @@ from bender.core.entry_validation import Validity
 from bender.core.index import Index
 from bender.core.ledger import Claim, Copy, Delta, Entry, Head, Ledger
 from bender.core.peers import Peer, Peers, are_known_to_all
-from bender.core.timing import TTL_S_MAX, Timing
+from bender.core.timing import Timing
+from bender.core.ttl_limits import TTL_S_MAX
 
 
 class LedgerCopies:

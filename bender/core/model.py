@@ -23,7 +23,8 @@ from bender.core.hosts import PORT_MAX, canonical_host, destination, parse_port
 from bender.core.invalid import Invalid
 from bender.core.reasons import CHECK_FAILED
 from bender.core.registration_status import USUAL, RegistrationStatus
-from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
+from bender.core.timing import Timing
+from bender.core.ttl_limits import require_ttl
 
 #: One object as JSON that a client sends, unless the node has another limit. Every node holds all of them.
 ENTRY_BYTES_MAX = 4096
@@ -427,9 +428,8 @@ def require_name(field: str, name: object) -> None:
 
 
 def _require_terms(terms: RegistrationRequest | _Sent, timing: Timing) -> None:
-    ttl_s_min = TTL_INTERVALS_MIN * timing.interval_s
-    if terms.ttl_s is not None and not ttl_s_min <= terms.ttl_s <= TTL_S_MAX:
-        raise Invalid("ttl", f"must be {ttl_s_min:g} to {TTL_S_MAX:g} seconds")
+    if terms.ttl_s is not None:
+        require_ttl(terms.ttl_s, timing.interval_s)
     if terms.instance is not None:
         parse_instance(terms.instance)
     if terms.meta is not None:

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from attrs import frozen
 
-#: A lease must outlast a few rounds, or a single lost message could end it (architecture, "Promises").
-TTL_INTERVALS_MIN = 4
-
-TTL_S_MAX = 3600.0
-
 #: How long a silent node's ledger is kept once its claims no longer count, so that it need not be sent whole again.
 LEDGER_KEPT_S = 600.0
 
@@ -21,7 +16,7 @@ class Timing:
     """`interval_s` is the time between rounds, the same on all nodes; `ttl_s` the lease of clients that ask for none.
 
     A shorter interval finds dead nodes sooner and costs proportionally more messages. `ttl_s` must be at least
-    `TTL_INTERVALS_MIN` intervals; with fewer than ten the promises hold with less to spare.
+    `ttl_limits.TTL_INTERVALS_MIN` intervals; with fewer than ten the promises hold with less to spare.
     """
 
     interval_s: float = 1.0

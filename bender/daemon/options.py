@@ -18,7 +18,8 @@ from bender.core.did_you_mean import did_you_mean
 from bender.core.hosts import canonical_host, parse_port
 from bender.core.invalid import Invalid
 from bender.core.node_loss_guard import GUARD_S_MAX
-from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
+from bender.core.timing import Timing
+from bender.core.ttl_limits import TTL_INTERVALS_MIN, TTL_S_MAX
 from bender.daemon.limit_options import LIMIT_OPTIONS, parse_limits
 from bender.daemon.thalassa_option import THALASSA_EVENTS, parse_thalassa
 from bender.daemon.token_file import read_tokens

@@ -17,7 +17,7 @@ from bender.core.last_writer_wins import BUCKETS, LASTING_S_MAX
 from bender.core.ledger import NUMBER_MAX
 from bender.core.messages import AGE_S_MAX, ALL_DIGESTS
 from bender.core.peers import PEERS_MAX
-from bender.core.timing import TTL_S_MAX
+from bender.core.ttl_limits import TTL_S_MAX
 
 #: The most live entries of a node: twice its registrations, because ends are entries too.
 LIVE_MAX = 2_000_000

@@ -9,7 +9,8 @@ import msgspec
 from bender.core.consumers import Report
 from bender.core.invalid import Invalid
 from bender.core.model import RegistrationRequest, invalid, parse_wanted
-from bender.core.timing import TTL_S_MAX, Timing
+from bender.core.timing import Timing
+from bender.core.ttl_limits import TTL_S_MAX
 
 #: The most bytes of a client's line: a thousand ids of 255 bytes, as in a request over HTTP.
 LINE_BYTES_MAX = 256 * 1024

@@ -17,7 +17,8 @@ from bender.client.types import InstanceSpec
 from bender.core.invalid import Invalid
 from bender.core.model import ENTRY_BYTES_BOUND, TooLarge, parse_registration
 from bender.core.routing import parse_health
-from bender.core.timing import TTL_INTERVALS_MIN, Timing
+from bender.core.timing import Timing
+from bender.core.ttl_limits import ttl_s_min
 
 #: A host for the check of a plan without a host.
 _ANY_HOST = "127.0.0.1"
@@ -74,7 +75,7 @@ class RunPlan:
     @property
     def needs_short_interval(self) -> bool:
         """Whether the ttl is so short that only nodes with an interval below the default accept it."""
-        return self.ttl_s is not None and 0 < self.ttl_s < TTL_INTERVALS_MIN * Timing().interval_s
+        return self.ttl_s is not None and 0 < self.ttl_s < ttl_s_min(Timing().interval_s)
 
 
 def _require_path(path: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bender.core.claims import KEYS_PER_SLICE
 from bender.core.entry_validation import VALIDITY
 from bender.core.ledger import Claim, Copy, Delta, Gap, Head, Ledger
-from bender.core.timing import TTL_S_MAX
+from bender.core.ttl_limits import TTL_S_MAX
 from tests.core.claims_case import NOW, OTHER_KEY, ClaimsCase
 from tests.core.cluster import BODY, KEY, TTL_S, update
 

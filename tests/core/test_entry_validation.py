@@ -27,7 +27,8 @@ from bender.core.model import (
 from bender.core.node_loss_guard import LIFTED, key_of_guard
 from bender.core.object_kinds import parse_object
 from bender.core.routing import BACKEND, FRONTEND
-from bender.core.timing import TTL_S_MAX, Timing
+from bender.core.timing import Timing
+from bender.core.ttl_limits import TTL_S_MAX
 from tests.core.peer_entries import BACKEND_BODY, TERMS, backend, claim, nested, said, terms, word
 
 # What clients send.

@@ -19,7 +19,7 @@ from bender.core.consumers import Awaited, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entries import ROW
 from bender.core.ledger import NUMBER_MAX
-from bender.core.timing import TTL_S_MAX
+from bender.core.ttl_limits import TTL_S_MAX
 from bender.exchange import wire_schema
 from tests.hostile.shapes import UNSIGNED_MAX, Like, Map, Number, Of, Struct, shapes_of
 

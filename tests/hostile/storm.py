@@ -19,7 +19,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from bender.core.peers import PEERS_MAX
-from bender.core.timing import LEDGER_KEPT_S, TTL_S_MAX, Timing
+from bender.core.timing import LEDGER_KEPT_S, Timing
+from bender.core.ttl_limits import TTL_S_MAX
 from bender.exchange.connection_problems import FORGOTTEN_INTERVALS
 from bender.exchange.transport import CLAIMS_PATH, CONSUMERS_PATH, DIAGNOSIS_PATH, NODES_PATH, Unreachable
 from bender.exchange.wire import BODY_BYTES_MAX, Wire

@@ -19,7 +19,8 @@ import msgspec
 from bender.core.invalid import Invalid
 from bender.core.members import AWAY
 from bender.core.model import RegistrationRequest, decoded, parse_registration_at, require_shallow
-from bender.core.timing import TTL_INTERVALS_MIN, TTL_S_MAX, Timing
+from bender.core.timing import Timing
+from bender.core.ttl_limits import TTL_S_MAX, ttl_s_min
 from bender.protocols.thalassa.axon import frame
 
 SECONDS_TO_EXPIRE = "secondsToExpire"
@@ -98,7 +99,7 @@ def _ttl_s(seconds: object, timing: Timing) -> float:
             number = float(seconds)
     if not isfinite(number):
         raise Invalid(SECONDS_TO_EXPIRE, "must be a number of seconds")
-    return min(max(number, TTL_INTERVALS_MIN * timing.interval_s), TTL_S_MAX)
+    return min(max(number, ttl_s_min(timing.interval_s)), TTL_S_MAX)
 
 
 def decode_registration(registration: bytes) -> ListedRegistration:

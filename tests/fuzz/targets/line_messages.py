@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from bender.core.invalid import Invalid
 from bender.core.model import canonical_id
-from bender.core.timing import TTL_S_MAX, Timing
+from bender.core.timing import Timing
+from bender.core.ttl_limits import TTL_S_MAX
 from bender.line_protocol.messages import NO_REGISTRATION, decode_line, parse_registration
 from tests.fuzz.documents import documents_of, json_values
 

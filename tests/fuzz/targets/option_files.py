@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from bender.core.timing import TTL_INTERVALS_MIN
+from bender.core.ttl_limits import TTL_INTERVALS_MIN
 from bender.daemon.options import OPTIONS, validate_options
 from bender.process.options import OptionError, from_toml
 from tests.fuzz.documents import damaged

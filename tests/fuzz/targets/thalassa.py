@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bender.core.invalid import Invalid
 from bender.core.model import TooLarge, registration
-from bender.core.timing import TTL_S_MAX, Timing
+from bender.core.timing import Timing
+from bender.core.ttl_limits import TTL_S_MAX
 from bender.protocols.thalassa.registrations import (
     decode_registration,
     encode_registration,
