@@ -2,9 +2,9 @@
 
 try:
     from hypothesis import HealthCheck, settings
-except ImportError:  # the measurements and `make run` import some of these modules without what only tests need
+except ImportError:  # for measurements and `make run`, which do not install the packages of tests
     pass
 else:
-    # A busy machine must not fail a property test for being slow at making up examples.
+    # A busy machine must not fail a property test because its examples are generated slowly.
     settings.register_profile("bender", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("bender")

@@ -49,7 +49,7 @@ LOOK_S = 0.1
 #: The status of pytest if all tests of a file are deselected.
 ALL_DESELECTED = 5
 
-# Parts of the last line of either runner: "FAILED (failures=1, successes=7)", "=== 1 failed, 7 passed in 0.5s ===".
+# Patterns for the last line of either runner: "FAILED (failures=1, successes=7)", "=== 1 failed, 7 passed in 0.5s ===".
 PASSED = re.compile(r"successes=(\d+)|(\d+) passed")
 FAILED = re.compile(r"(?:failures|errors|unexpectedSuccesses)=(\d+)|(\d+) (?:failed|error)")
 

@@ -1,4 +1,4 @@
-"""Dependencies are named: what bender imports in pyproject.toml, and everything with its version in constraints.txt."""
+"""pyproject.toml names each package that bender imports, and constraints.txt names all packages with their versions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def supported() -> list[str]:
 
 
 def direct() -> list[str]:
-    """Return the requirements in pyproject.toml: of bender, of all extras, and those to build it."""
+    """Return the requirements in pyproject.toml: those of bender, of all extras, and of the build."""
     project = PYPROJECT["project"]
     extras = [each for requirements in project["optional-dependencies"].values() for each in requirements]
     return [*project["dependencies"], *extras, *PYPROJECT["build-system"]["requires"]]
@@ -75,7 +75,7 @@ def imported() -> set[str]:
 
 class Imports(SynchronousTestCase):
     def test_each_package_that_bender_imports_is_a_dependency(self) -> None:
-        """A package that only another dependency brings could be missing, or too old, after that one changes."""
+        """Each imported package is a dependency of bender itself, because dependencies of others may disappear."""
         named = {canonicalize_name(Requirement(each).name) for each in PYPROJECT["project"]["dependencies"]}
         packages = metadata.packages_distributions()
         self.assertIn("twisted", imported())
@@ -85,13 +85,13 @@ class Imports(SynchronousTestCase):
 
 class File(SynchronousTestCase):
     def test_it_satisfies_every_requirement_in_pyproject(self) -> None:
-        """On each supported version of Python."""
+        """The file satisfies pyproject.toml on each supported version of Python."""
         self.assertEqual(supported(), ["3.11", "3.12", "3.13"])
         for python in supported():
             self.assertEqual(unmet(direct(), python), [])
 
     def test_it_satisfies_every_requirement_of_an_installed_package(self) -> None:
-        """So that nothing is installed in a version that the file does not have."""
+        """Each requirement of an installed package is in the file, so all packages have an exact version."""
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         requirements = list(transitive())
         self.assertGreater(len(requirements), 50)
@@ -100,29 +100,29 @@ class File(SynchronousTestCase):
 
 class Reading(SynchronousTestCase):
     def test_a_marker_chooses_the_version(self) -> None:
-        """The name is in the form that package indexes use."""
+        """The marker of a line selects the version for an environment; names are normalized as in package indexes."""
         text = "# A comment\nA_b==1 ; python_version < '3.12'\n    # via c\na-b==2 ; python_version >= '3.12'\n"
         self.assertEqual(pinned_versions(text, environment("3.11")), {"a-b": Version("1")})
         self.assertEqual(pinned_versions(text, environment("3.13")), {"a-b": Version("2")})
 
     def test_a_range_is_an_error(self) -> None:
-        """So is a name alone, and a version with a wildcard."""
+        """A line must name one exact version: a range, a wildcard and a name alone are errors."""
         for line in ("a>=1", "a", "a==1.*", "a==1,<2"):
             with self.assertRaisesRegex(ValueError, "exact version"):
                 pinned_versions(line)
 
     def test_two_versions_for_one_environment_are_an_error(self) -> None:
-        """Neither silently wins."""
+        """Two versions of a package for the same environment raise an error."""
         with self.assertRaisesRegex(ValueError, "two versions of a"):
             pinned_versions("a==1\na==2")
 
 
 class Comparison(SynchronousTestCase):
     def test_the_same_versions_do_not_differ(self) -> None:
-        """However they are written, and whether all of them are installed."""
+        """Versions and names are compared in normalized form, and a pinned package may be missing."""
         self.assertEqual(list(differences({"a-b": Version("1.0"), "c": Version("2")}, [("A.b", "1.0.0")])), [])
 
     def test_another_version_and_another_package_differ(self) -> None:
-        """The sentence names both."""
+        """Each sentence names the package and the installed version."""
         found = list(differences({"a": Version("1")}, [("a", "2"), ("evil", "3")]))
         self.assertEqual([each.split(",")[0] for each in found], ["a 2 is installed", "evil 3 is installed"])

@@ -76,7 +76,7 @@ class Width(SynchronousTestCase):
 
 class Architecture(SynchronousTestCase):
     def test_every_module_that_is_named_exists(self) -> None:
-        """The glossary names files under bender/, and the tables of the layers name modules of a package."""
+        """All modules exist that the glossary and the tables of the layers name."""
         page = (ROOT / "docs/architecture.md").read_text("utf-8")
         named = set(re.findall(r"`((?:\w+/)+\w+\.py)`", page))
         for package, section in re.findall(r"^### (core|node|haproxy)/\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL):
@@ -86,7 +86,7 @@ class Architecture(SynchronousTestCase):
         self.assertEqual([name for name in sorted(named) if not _is_in_tree(name)], [])
 
     def test_every_module_of_the_web_page_is_named(self) -> None:
-        """In its table, and none that does not exist; the text before it names the module that starts it."""
+        """The table of the web page names all its modules except `main`, and no others."""
         page = (ROOT / "docs/architecture.md").read_text("utf-8")
         (section,) = re.findall(r"^### page/\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL)
         rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
@@ -96,7 +96,7 @@ class Architecture(SynchronousTestCase):
 
 class Decisions(SynchronousTestCase):
     def test_each_has_a_number_of_its_own(self) -> None:
-        """The number in its heading is that of its file, and the index has each of them once."""
+        """A decision has the same number in its heading, its file name and the index, and each number is used once."""
         pages = [*(ROOT / "docs/decisions").glob("[0-9]*.md")]
         numbers = [page.name.partition("-")[0] for page in pages]
         self.assertGreater(len(numbers), 70)
@@ -108,7 +108,7 @@ class Decisions(SynchronousTestCase):
 
 class Readme(SynchronousTestCase):
     def test_its_first_commands_run_it_and_test_it(self) -> None:
-        """Whoever, or whatever, tries bender for the first time types these two."""
+        """The first two `make` commands in the README are `make run` and `make test`."""
         blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
         commands = [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
         self.assertEqual([command for command in commands if command.startswith("make")][:2], ["make run", "make test"])
@@ -116,7 +116,7 @@ class Readme(SynchronousTestCase):
 
 class ClientPage(SynchronousTestCase):
     def test_a_client_is_made_as_it_says(self) -> None:
-        """This signature is written by hand, for one of its types has no name that Sphinx knows."""
+        """The signature on the page, which is written by hand, has the parameters of `Client`."""
         written = re.search(r"autoclass:: [\w.]*Client(\(.*\))", (ROOT / "docs/client.md").read_text("utf-8"))
         assert written
         names: dict[str, Any] = {"one_by_one": one_by_one}
@@ -127,11 +127,11 @@ class ClientPage(SynchronousTestCase):
 
 class CommandLine(SynchronousTestCase):
     def test_the_reference_is_what_the_commands_say(self) -> None:
-        """`make reference` makes it so."""
+        """docs/cli.md is the output of `make reference`."""
         self.assertEqual((ROOT / "docs/cli.md").read_text("utf-8"), reference())
 
     def test_every_command_and_option_says_what_it_does(self) -> None:
-        """And has an example."""
+        """Every command has a help text and an example, and every option has a help text."""
         for path, command in bender.tree("bender"):
             self.assertIsInstance(command, BenderCommand, path)
             assert isinstance(command, BenderCommand)
@@ -147,7 +147,7 @@ def _anchors(page: Path) -> set[str]:
 
 
 def _text_lines(page: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a page with their numbers, without those in blocks of code and in comments."""
+    """Yield the lines of a page with their numbers, except those in blocks of code and in comments."""
     end = ""
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
         if end:
@@ -168,7 +168,7 @@ class LimitsPage(SynchronousTestCase):
     PAGE = (ROOT / "docs/limits.md").read_text("utf-8")
 
     def test_each_option_with_its_default(self) -> None:
-        """The table has all of them, in the order of the command line."""
+        """The table has all options with their defaults, in the order of the command line."""
         rows = re.findall(r"^\| `--([a-z-]+)` \| ([0-9]+)", self.PAGE, re.MULTILINE)
         self.assertEqual(
             [(option, float(default)) for option, default in rows],
@@ -176,7 +176,7 @@ class LimitsPage(SynchronousTestCase):
         )
 
     def test_bounds(self) -> None:
-        """They are those that are checked."""
+        """The documented bounds are those that bender checks."""
         for option, least, most in (
             ("max-connections", 1, CONNECTIONS_BOUND),
             ("max-subscribers", 1, CONNECTIONS_BOUND),
@@ -187,7 +187,7 @@ class LimitsPage(SynchronousTestCase):
             self.assertRegex(self.PAGE, rf"`--{option}` \| [0-9]+ \| {least:,} to {most:,} ")
 
     def test_fixed_limits(self) -> None:
-        """Those of connections and bytes have the numbers of the code."""
+        """The documented limits of connections, bytes and DNS are the constants in the code."""
         for number in (
             f"connections of peers | {exchange.CONNECTIONS_MAX:,}",
             f"(`request_bytes`) | {api.INCOMPLETE_BYTES_MAX >> 20} MiB",

@@ -1,6 +1,6 @@
 """The alerts, the dashboard and the pages in docs/monitoring agree with each other and with the metrics that exist.
 
-`tests.e2e.test_monitoring` tries them with a real Prometheus.
+`tests.e2e.test_monitoring` tests them with a real Prometheus.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def expressions() -> Iterator[str]:
 
 class Alerts(SynchronousTestCase):
     def test_each_says_what_to_do(self) -> None:
-        """It has a severity, a summary, a description and a runbook, and no other."""
+        """An alert has a severity, and exactly a summary, a description and a runbook, which are sentences."""
         for name, rule in ALERTS.items():
             self.assertIn(rule["labels"]["severity"], ("critical", "warning"), name)
             self.assertEqual({*rule["annotations"]}, {"summary", "description", "runbook"}, name)
             self.assertTrue(all(each.endswith((".", ")")) for each in rule["annotations"].values()), name)
 
     def test_each_has_a_chapter(self) -> None:
-        """It shows the severity, and what to do; there is none of an alert that does not exist."""
+        """Each alert has a chapter with its severity and instructions, and no chapter is about another name."""
         page = (FOLDER / "alerts.md").read_text("utf-8")
         chapters = dict(re.findall(r"^### (Bender\w+)\n(.*?)(?=^#)", f"{page}\n#", re.MULTILINE | re.DOTALL))
         self.assertEqual([*chapters], [*ALERTS])
@@ -55,7 +55,7 @@ class Alerts(SynchronousTestCase):
             self.assertEqual({*re.findall(r"Bender[A-Z]\w+", text)} - {*ALERTS}, set(), name)
 
     def test_each_fires_in_a_test(self) -> None:
-        """That test is for promtool."""
+        """Each alert fires in a test for promtool."""
         tests = yaml.safe_load((ROOT / "tests/e2e/alerts.test.yml").read_text("utf-8"))["tests"]
         expected = [
             sample["labels"]
@@ -68,7 +68,7 @@ class Alerts(SynchronousTestCase):
 
 class Dashboard(SynchronousTestCase):
     def test_panels_have_places_of_their_own(self) -> None:
-        """They do not overlap, and have ids that differ."""
+        """Panels do not overlap, and have different ids."""
         self.assertEqual(len({panel["id"] for panel in DASHBOARD["panels"]}), len(DASHBOARD["panels"]))
         for one, other in combinations([panel["gridPos"] for panel in DASHBOARD["panels"]], 2):
             beside = any(
@@ -78,7 +78,7 @@ class Dashboard(SynchronousTestCase):
             self.assertLessEqual(one["x"] + one["w"], 24)
 
     def test_each_panel_is_explained(self) -> None:
-        """It has a title, a description, and the source that the user chooses."""
+        """A panel has a title, a description, and the data source that the user selects."""
         (variable, *_) = DASHBOARD["templating"]["list"]
         self.assertEqual((variable["name"], variable["type"]), ("datasource", "datasource"))
         for panel in PANELS:
@@ -94,7 +94,7 @@ class Dashboard(SynchronousTestCase):
 
 class Names(SynchronousTestCase):
     def test_every_metric_that_is_used_exists(self) -> None:
-        """The page of metrics has all of them, which another test compares with the code."""
+        """The page of metrics, which another test compares with the code, names every metric that is used."""
         known = metrics_in((FOLDER / "metrics.md").read_text("utf-8"))
         self.assertGreater(len(known), 50)
         used = {metric for expression in expressions() for metric in metrics_in(expression)}
@@ -103,7 +103,7 @@ class Names(SynchronousTestCase):
             self.assertEqual(metrics_in((FOLDER / page).read_text("utf-8")) - known, set())
 
     def test_every_metric_belongs_to_a_job(self) -> None:
-        """So that another program with such a metric disturbs nothing."""
+        """Every expression selects a job, so metrics of the same name from other programs are ignored."""
         for expression in expressions():
             for metric, labels in re.findall(r"(?<![\w:])(bender_\w+|up)\b(\{[^}]*\})?", expression):
                 self.assertRegex(labels, 'job="bender(-haproxy)?"', f"{metric} in {expression}")

@@ -1,4 +1,4 @@
-"""docs/openapi.yaml and the code know of the same things. That a node answers as it says is tried under `e2e`."""
+"""docs/openapi.yaml agrees with the code. `tests.e2e.test_openapi` tests the answers of real nodes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SCHEMAS: dict[str, Any] = COMPONENTS["schemas"]
 
 class Keys(SynchronousTestCase):
     def test_no_key_is_there_twice(self) -> None:
-        """Of two schemas with one name, a reader of YAML would silently drop the first."""
+        """No key occurs twice in a mapping, because YAML readers would silently drop the first value."""
         twice: list[str] = []
         nodes: list[Any] = [yaml.compose((DOCS / "openapi.yaml").read_text("utf-8"))]
         while nodes:
@@ -52,39 +52,39 @@ class Keys(SynchronousTestCase):
 
 class Operations(SynchronousTestCase):
     def test_paths_and_methods_are_those_of_the_routes(self) -> None:
-        """HEAD and OPTIONS are everywhere, and described once for all."""
+        """The document has exactly the paths and methods of the routes."""
         described = {path: METHODS & item.keys() for path, item in DOCUMENT["paths"].items()}
         there = {_as_described(route.path): {method.lower() for method in route.commands} for route in ROUTES}
         self.assertEqual(described, there)
 
     def test_every_part_of_a_path_is_described(self) -> None:
-        """Once for all methods of the path, and by name."""
+        """The parameters in a path are described once for all its methods, by name."""
         for path, item in DOCUMENT["paths"].items():
             parameters = [_resolved(parameter) for parameter in item.get("parameters", ())]
             self.assertEqual([parameter["name"] for parameter in parameters], re.findall(r"\{(\w+)\}", path), path)
 
     def test_each_has_a_name_of_its_own(self) -> None:
-        """In snake_case, for programs are written with them."""
+        """Each operation has a different `operationId`, in snake_case, because programs use it as a name."""
         names = [operation["operationId"] for operation in _operations()]
         self.assertEqual(sorted(names), sorted(set(names)))
         self.assertEqual([name for name in names if not re.fullmatch(r"[a-z]+(_[a-z]+)*", name)], [])
 
     def test_each_has_a_place_on_the_page(self) -> None:
-        """docs/api.md shows those of one tag after the other; all of them have one."""
+        """Each operation has one tag, and docs/api.md has a section for each tag."""
         shown = re.findall(r":tag: (\w+)", (DOCS / "api.md").read_text("utf-8"))
         self.assertEqual(shown, [tag["name"] for tag in DOCUMENT["tags"]])
         for operation in _operations():
             self.assertEqual(len({*operation["tags"]} & {*shown}), 1, operation["operationId"])
 
     def test_only_what_is_always_there_is_never_not_ready(self) -> None:
-        """All else may be answered 503."""
+        """Every operation may be answered with 503, except on routes that work while the node is not ready."""
         while_not_ready = {_as_described(route.path) for route in ROUTES if route.while_not_ready}
         for path, item in DOCUMENT["paths"].items():
             for method in METHODS & item.keys():
                 self.assertTrue("503" in item[method]["responses"] or path in while_not_ready, f"{method} {path}")
 
 
-#: What the document refers to where a token does not permit a request, or the name by which a browser asks for it.
+#: The responses of the document if a token does not permit a request, or a browser uses a wrong host name.
 FORBIDDEN = {
     Need.NOTHING: "#/components/responses/ForbiddenHost",
     Need.VALID: "#/components/responses/ForbiddenHost",
@@ -97,7 +97,7 @@ FORBIDDEN = {
 
 class Tokens(SynchronousTestCase):
     def test_every_request_names_the_scope_that_it_needs(self) -> None:
-        """Each is refused without a token, or without that scope; those that need none may be refused to browsers."""
+        """Each operation has the 401 and 403 of its scope; an operation without a scope can still refuse browsers."""
         for route in ROUTES:
             for method in route.commands:
                 need = route.reads if method == "GET" else route.changes
@@ -109,7 +109,7 @@ class Tokens(SynchronousTestCase):
                 self.assertEqual(operation.get("security"), [] if need is Need.NOTHING else None, route.path)
 
     def test_a_token_may_come_in_every_form(self) -> None:
-        """In one of them, or in none at a node without tokens."""
+        """The document lists each form of a token, and no token for nodes that require none."""
         schemes = COMPONENTS["securitySchemes"]
         self.assertEqual(DOCUMENT["security"], [{}, *({name: []} for name in schemes)])
         forms = {(each["type"], each.get("scheme") or each["name"]) for each in schemes.values()}
@@ -119,7 +119,7 @@ class Tokens(SynchronousTestCase):
         )
 
     def test_the_challenge(self) -> None:
-        """It is the same in all answers."""
+        """The documented `WWW-Authenticate` challenge is that of the code."""
         name, challenge = (each.decode() for each in CHALLENGE)
         headers = COMPONENTS["responses"]["Unauthorized"]["headers"]
         self.assertEqual(_resolved(headers[name])["schema"]["const"], challenge)
@@ -127,11 +127,11 @@ class Tokens(SynchronousTestCase):
 
 class Words(SynchronousTestCase):
     def test_errors_are_those_that_are_answered(self) -> None:
-        """But for the one that only a mistake of ours would bring."""
+        """The document lists all error codes except INTERNAL, which only a defect in bender causes."""
         self.assertEqual({*SCHEMAS["Error"]["properties"]["code"]["enum"]}, STATUS_OF_CODE.keys() - {"INTERNAL"})
 
     def test_each_error_stands_at_its_status(self) -> None:
-        """A code has one status, everywhere."""
+        """The example of each error response has a code that belongs to its status."""
         for operation in _operations():
             for status, response in operation["responses"].items():
                 content = _resolved(response).get("content", {}).get("application/json", {})
@@ -139,7 +139,7 @@ class Words(SynchronousTestCase):
                 self.assertEqual(STATUS_OF_CODE.get(code), int(status) if int(status) >= 400 else None)
 
     def test_limits_are_those_of_the_model(self) -> None:
-        """A number that is in two places is the same in both."""
+        """The limits in the document are the constants in the code."""
         self.assertEqual(SCHEMAS["Name"]["maxLength"], model.NAME_CHARACTERS_MAX)
         self.assertEqual(SCHEMAS["Port"]["maximum"], hosts.PORT_MAX)
         self.assertEqual(SCHEMAS["Weight"]["maximum"], model.WEIGHT_MAX)
@@ -166,7 +166,7 @@ class Words(SynchronousTestCase):
         self.assertEqual(SCHEMAS["Account"]["properties"]["events"]["maxItems"], DIAGNOSIS_EVENTS_MAX)
 
     def test_an_account_has_the_fields_that_it_is_told_with(self) -> None:
-        """All of them, always; besides, whether the node answered at all."""
+        """The schemas of a diagnosis have all fields of the code, in order, and all are required."""
         parts = {
             "Held": diagnosis.HeldClaim,
             "Seen": diagnosis.SeenClaim,
@@ -179,23 +179,23 @@ class Words(SynchronousTestCase):
             self._assert_fields(name, "answered", *whole.__struct_encode_fields__)
 
     def test_a_claim_of_a_node_has_the_fields_that_it_is_told_with(self) -> None:
-        """All of them, always."""
+        """The schemas of a claim have all fields of the code, in order, and all are required."""
         self._assert_fields("NodeClaim", *inquiries.NodeClaim.__struct_encode_fields__)
         self._assert_fields("Claims", *inquiries.ClaimsFound.__struct_encode_fields__)
 
     def test_a_node_has_the_fields_that_it_is_told_with(self) -> None:
-        """All of them, always, whether it answered or not."""
+        """The schemas of a node's report have all fields of the code, whether the node answered or not."""
         self._assert_fields("NodeReport", *node_fields(a_node(Clock()).own_report()))
         self._assert_fields("NodeUnanswered", *node_fields(node_report.NoNodeReport("n2", "n2:1730", "")))
         self._assert_fields("NodeHeard", *node_report.HeardPeer.__struct_encode_fields__)
         self.assertEqual(SCHEMAS["NodeReport"]["properties"]["hears"]["maxItems"], peers.PEERS_MAX)
 
     def test_what_was_done_since_the_start_is_what_is_counted(self) -> None:
-        """Each number under its name."""
+        """The schema of the counters has all of them."""
         self._assert_fields("Tally", *Counters().as_fields())
 
     def test_a_status_has_the_fields_that_nodes_show(self) -> None:
-        """All of them, always."""
+        """The schema of a status has all fields of a node's status."""
         self._assert_fields("Status", *a_node(Clock()).status())
 
     def _assert_fields(self, name: str, *fields: str) -> None:
@@ -203,7 +203,7 @@ class Words(SynchronousTestCase):
         self.assertEqual(SCHEMAS[name]["required"], [*fields])
 
     def test_the_version_is_bender_s(self) -> None:
-        """The document belongs to what it describes."""
+        """The version of the document is bender's version."""
         self.assertEqual(DOCUMENT["info"]["version"], __version__)
 
 
@@ -217,7 +217,7 @@ def _operations() -> Iterator[dict[str, Any]]:
 
 
 def _resolved(part: dict[str, Any]) -> dict[str, Any]:
-    """A part of the document, or what it refers to."""
+    """Return a part of the document; if it is a reference, return its target."""
     if "$ref" not in part:
         return part
     found: Any = DOCUMENT

@@ -1,4 +1,4 @@
-"""What `packaging/` says of the rest of the repository is so."""
+"""The files in `packaging/` agree with the rest of the repository."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGING = ROOT / "packaging"
 
 class Image(SynchronousTestCase):
     def test_what_is_copied_is_there_and_not_ignored(self) -> None:
-        """The image is built from the root of the repository, of which little is sent there."""
+        """Each copied path exists, and .dockerignore allows exactly the copied paths."""
         dockerfile = (PACKAGING / "Dockerfile").read_text("utf-8")
         copied = [
             word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", dockerfile, re.MULTILINE) for word in line.split()
@@ -34,7 +34,7 @@ class Image(SynchronousTestCase):
         self.assertEqual(sorted(allowed), sorted(copied))
 
     def test_the_package_needs_no_more_than_that(self) -> None:
-        """What pyproject.toml names is copied too."""
+        """The image contains the files that pyproject.toml names."""
         project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
         dockerfile = (PACKAGING / "Dockerfile").read_text("utf-8")
         for path in (project["readme"], *project["license-files"], "pyproject.toml", "twisted"):
@@ -43,7 +43,7 @@ class Image(SynchronousTestCase):
 
 class Sample(SynchronousTestCase):
     def test_it_has_all_options_with_their_defaults(self) -> None:
-        """Each in a comment, and a node takes the file as it is."""
+        """The sample lists all options with their defaults in comments, and a node accepts the file unchanged."""
         path = PACKAGING / "bender.toml"
         self.assertEqual(tomllib.loads(path.read_text("utf-8")), {})
         validate_options(from_toml(str(path), OPTIONS, "bender"), "host")
@@ -56,7 +56,7 @@ class Sample(SynchronousTestCase):
 
 class Units(SynchronousTestCase):
     def test_there_is_time_to_end(self) -> None:
-        """What a service does after SIGTERM fits in what systemd waits for."""
+        """The time limit of systemd is longer than the three waits of the service at its end."""
         unit = (PACKAGING / "bender-run@.service").read_text("utf-8")
         seconds = [float(each) for each in re.findall(r"--(?:wait|drain|kill-after) (\d+)", unit)]
         self.assertEqual(len(seconds), 3)
@@ -65,7 +65,7 @@ class Units(SynchronousTestCase):
         self.assertGreater(float(limit[1]), sum(seconds) + 10)
 
     def test_its_options_are_those_of_the_command(self) -> None:
-        """All that have to be given are."""
+        """The unit calls `bender run` with valid options, and with all required ones."""
         unit = (PACKAGING / "bender-run@.service").read_text("utf-8").replace("\\\n", " ")
         line = re.search(r"^ExecStart=\S+/bender run (.*) -- \$COMMAND$", unit, re.MULTILINE)
         assert line

@@ -1,4 +1,4 @@
-"""Rules of the project that the source alone can prove."""
+"""Rules of the project that its source code shows without running it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zope.interface.interface import InterfaceClass
 
 ROOT = Path(__file__).parents[1]
 
-#: What the core may use besides itself: values and pure functions. A new name here is a decision.
+#: The modules outside the core that it may import: values and pure functions. Adding a name is a design decision.
 PURE = {
     "__future__",
     "array",
@@ -38,10 +38,10 @@ PURE = {
 }
 PURE |= {"msgspec", "operator", "re", "typing", "zlib"}
 
-#: What decides and does nothing, and what each may use besides.
+#: The pure packages, and the additional modules that each may import.
 CORES = {"bender.core": set[str](), "bender.haproxy.core": {"base64", "csv", "jinja2", "markupsafe"}}
 
-#: What each package of bender may import of the others: only what is below it. `docs/architecture.md` draws it.
+#: The packages of bender that each package may import: only lower layers. `docs/architecture.md` has a drawing.
 BELOW_NODE = {"core", "metrics", "net", "tls"}
 BELOW_CLIENT = {"process", *BELOW_NODE}
 LAYERS = {
@@ -61,33 +61,33 @@ LAYERS = {
     "net": {"tls"},
 }
 
-#: What people use a registry with. The daemon runs without any of it.
+#: Packages for users of a registry. The daemon does not import them.
 AROUND = {"cli", "client", "declared", "deploy", "haproxy", "run"}
 
-#: What those need alone, and the daemon never imports.
+#: Dependencies of these packages only, which the daemon never imports.
 AROUND_NEEDS = {"click", "jinja2", "markupsafe", "rich", "tomli_w"}
 
-#: They start the reactor, everybody else is handed it.
+#: Modules that start the reactor; all other modules get it as an argument.
 STARTING = {"bender.daemon.tap", "bender.cli", "bender.haproxy.tap"}
 
 FUNCTION_LINES_MAX = 50
 FILE_LINES_MAX = 500
 
-#: Words that say nothing about what a thing is.
+#: Words that do not describe anything.
 VAGUE = {"data", "handler", "handlers", "helper", "helpers", "manager", "util", "utils"}
 
 
 class Source:
     """A module of the project: its dotted name and its syntax tree.
 
-    It is parsed when a test first asks: a million nodes from the beginning would make each look of the garbage
-    collector, in all other tests, half a second longer.
+    A module is parsed when a test first needs it. A million syntax nodes from the start would make each run of the
+    garbage collector, in all other tests, half a second longer.
     """
 
     def __init__(self, path: Path) -> None:
         self.name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         self.text = path.read_text("utf-8")
-        #: The package of bender that it is in; empty for the top, and for what is not bender's.
+        #: The module's package in bender; empty for modules directly in bender and outside of it.
         self.package = self.name.partition(".")[2].partition(".")[0] if self.name.startswith("bender.") else ""
 
     @cached_property
@@ -106,7 +106,7 @@ class Source:
         return f"{self.name}.".startswith(f"{package}.")
 
     def imports(self) -> Iterator[str]:
-        """The dotted names of all imported modules and names."""
+        """Yield the dotted names of all imported modules and names."""
         for node in self.nodes:
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
@@ -114,7 +114,7 @@ class Source:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
     def defined(self) -> Iterator[str]:
-        """The names of classes and functions, and of variables in the bodies of classes."""
+        """Yield the names of classes and functions, and of variables in the bodies of classes."""
         yield from (node.name for node in (*self.functions, *self.classes))
         for each in self.classes:
             yield from (
@@ -122,7 +122,7 @@ class Source:
             )
 
     def annotated(self) -> Iterator[tuple[str, ast.expr]]:
-        """The names and types of annotated arguments, attributes and variables."""
+        """Yield the names and types of annotated arguments, attributes and variables."""
         for node in self.nodes:
             if isinstance(node, ast.arg) and node.annotation is not None:
                 yield node.arg, node.annotation
@@ -136,7 +136,7 @@ def sources(folder: str) -> list[Source]:
 
 def called_by_twisted() -> set[str]:
     """Return all names in the Twisted modules that bender uses."""
-    names = {"optFlags", "optParameters"}  # looked up by name only
+    names = {"optFlags", "optParameters"}  # looked up only by name
     for module in (base, basic, http, interfaces, iweb, protocol, resource, server, service, tls, usage):
         for thing in vars(module).values():
             if isinstance(thing, InterfaceClass):
@@ -149,7 +149,7 @@ def called_by_twisted() -> set[str]:
 BENDER = sources("bender")
 TESTS = sources("tests")
 E2E = [source for source in TESTS if source.within("tests.e2e") or source.within("tests.page")]
-#: What runs real nodes outside of pytest, as those tests do.
+#: Modules that run real nodes outside of pytest, with the code of those tests.
 RIG = [source for source in TESTS if source.within("tests.faults.rig") or source.name == "tests.faults.__main__"]
 UNIT_TESTS = [source for source in TESTS if source not in E2E + RIG and source.name != "tests.suite"]
 

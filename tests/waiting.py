@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def holds_within(limit_s: float, condition: Callable[[], bool], apart_s: float = 0.02) -> bool:
-    """Return True as soon as a condition holds, False if it does not in time. Check it every `apart_s`."""
+    """Return True as soon as a condition holds, or False after the time limit. It is checked every `apart_s`."""
     ends_at = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > ends_at:

@@ -22,4 +22,4 @@ class Limits(SynchronousTestCase):
         """A ttl outside the limits is refused with both of them."""
         for ttl_s in (7.9, 3600.1):
             error = self.assertRaises(Invalid, require_ttl, ttl_s, 2.0)
-            self.assertEqual(str(error), "ttl must be 8 to 3600 seconds")
+            self.assertEqual(str(error), "ttl: must be 8 to 3600 seconds")

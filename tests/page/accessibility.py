@@ -1,4 +1,4 @@
-"""The rules of accessibility that a program can check, by axe-core, in a page as it is at that moment."""
+"""The accessibility rules that axe-core checks automatically, on the present state of a page."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from playwright.sync_api import Page
 
 from tests.twistd_command import ROOT
 
-#: Where `make test-deps` puts it.
+#: The file in which `make test-deps` puts axe-core.
 SOURCE = ROOT / ".deps/node_modules/axe-core/axe.min.js"
 
 
 def violations(page: Page) -> list[str]:
     """Return a text for each rule that the page violates: the rule, what it asks for, and each element.
 
-    The program enters as code of the debugger, to which the page's Content-Security-Policy does not apply.
+    The debugger adds axe-core, because the page's Content-Security-Policy does not apply to it.
     """
     if page.evaluate("() => !('axe' in window)"):
         page.evaluate(_source())

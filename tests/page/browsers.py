@@ -13,10 +13,10 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.e2e.nodes import PATIENCE_S
 from tests.twistd_command import ROOT
 
-#: Where `make test-deps` sets up Chromium.
+#: The folder in which `make test-deps` sets up Chromium.
 FOLDER = ROOT / ".deps/chromium"
 
-#: Besides Playwright's own, for the same behaviour on every machine: nothing that Chromium does by itself uses the
+#: Options beside Playwright's own, for the same behaviour on every machine: Chromium sends no requests of its own, and
 #: network, and it needs neither a graphics card nor a large /dev/shm.
 FLAGS = [
     "--disable-background-networking",

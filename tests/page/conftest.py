@@ -31,10 +31,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, cluster: Cluster) -> Iterator[Visit]:
-    """What `page` does, and what the test expects of it.
+    """The visit of `page`: what the page does, and what the test expects of it.
 
-    At the end of the test there may have been no error, on the console or else, that the test did not allow, and no
-    request to another origin. The page is closed before the nodes of `cluster` end, or it would miss them.
+    At its end, a test fails if there were errors that it did not allow, on the console or elsewhere, or a request to
+    another origin. The page is closed before the nodes of `cluster` end, because it would report their absence.
     """
     with visiting(browser) as visit:
         yield visit
@@ -48,7 +48,7 @@ def page(visit: Visit) -> Page:
 
 @pytest.fixture
 def other(browser: Browser) -> Iterator[Page]:
-    """An empty page in a window of its own, as another person has it. A tab behind another one would draw little."""
+    """An empty page in another window, like that of another user. Chromium would hardly draw a hidden tab."""
     with visiting(browser) as visit:
         yield visit.page
 
@@ -68,7 +68,7 @@ def _forks() -> Iterator[None]:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Nodes of one test, which starts them. All are ended with it, and none may log an error, or a token."""
+    """The nodes of one test, which starts them. All are ended after the test, and none may log an error, or a token."""
     with ended_cleanly(Cluster(tmp_path)) as cluster:
         yield cluster
 

@@ -1,4 +1,4 @@
-"""What operators and services do at a node while a page shows it: requests, and a thread that renews."""
+"""Requests of operators and services to a node while a page shows it, and a thread that renews registrations."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Registry:
         return registration
 
     def lapse(self, registration: dict[str, Any]) -> None:
-        """Renew it no more, as if its service had crashed."""
+        """Stop renewing a registration, as if its service had crashed."""
         with self._lock:
             del self._ttls_s[registration["id"]]
 
     def deregister(self, registration: dict[str, Any]) -> None:
-        """End it at once, as its service does when it stops."""
+        """Deregister an instance, as its service does when it stops."""
         self.lapse(registration)
         names = "/".join(quote(part, safe="") for part in registration["id"].split("/")[1:])
         self.call("DELETE", f"/registrations/{names}", expected=204)
@@ -66,7 +66,7 @@ class Registry:
         return body
 
     def call(self, method: str, path: str, body: Any = None, expected: int | None = None) -> Answer:
-        """Return the answer of the first node that gives one; `AssertionError` if it has not the expected status.
+        """Return the answer of the first node that gives one; `AssertionError` if its status is not the expected one.
 
         Raises `OSError` if no node answers.
         """
@@ -80,10 +80,10 @@ class Registry:
         while not self._over.wait(apart_s):
             with self._lock:
                 ttls_s = dict(self._ttls_s)
-            # Without any yet, it looks again soon enough for the shortest ttl that a test would ask for.
+            # # Without registrations, it checks again soon enough for the shortest ttl of any test.
             apart_s = min([1.0, *ttls_s.values()]) / RENEWALS_IN_A_TTL
             if ttls_s:
-                with suppress(OSError):  # a test may have ended all nodes, or paused them for a while
+                with suppress(OSError):  # a test may have ended or paused all nodes
                     answer = self.call("POST", "/renewals", {"ids": sorted(ttls_s)})
                     self.renewals += answer.status == 200
 

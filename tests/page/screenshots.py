@@ -1,7 +1,7 @@
 """Takes the pictures of `docs/page`: each view of the page, in light, in dark and on a phone.
 
-`make screenshots` runs it. What they show is real: three nodes, instances that answer requests, and an HAProxy that
-follows them and sends the requests to them.
+`make screenshots` runs it. The pictures show a real system: three nodes, instances that answer requests, and an
+HAProxy that follows the nodes and sends requests to the instances.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ INSTANCES = (
     ("search", "7", "127.0.4.", 3),
 )
 
-#: Requests are sent this long before the first picture, so that the measured share is one of many requests.
+#: Requests are sent for this time before the first picture, so that the measured shares are those of many requests.
 TRAFFIC_S = 45.0
 
-#: What is on the way is there after this time: a look at the consumers, the nodes and the claims.
+#: After this time, the page has asked for the consumers, the nodes and the claims.
 SETTLE_MS = 3500
 
 
@@ -158,7 +158,7 @@ def balancer(nodes: list[Node], folder: Path) -> Iterator[None]:
 
 @contextmanager
 def requests(port: int) -> Iterator[None]:
-    """Send requests to the frontend, some forty a second."""
+    """Send about forty requests per second to the frontend."""
     over = threading.Event()
 
     def send() -> None:
@@ -197,7 +197,7 @@ def is_live(page: Page) -> bool:
 
 
 def something_happens(node: Node) -> None:
-    """Register an instance and end it, so that there are events of more than one kind."""
+    """Register an instance and end it, so that there are events of several kinds."""
     path = "/registrations/search/8/127.0.4.9/8080"
     ask(node.api_url, "POST", path, {"ttl": 10})
     ask(node.api_url, "DELETE", path)

@@ -14,8 +14,8 @@ from tests.e2e.nodes import PATIENCE_S
 #: How soon a page shows what has happened.
 SOON_MS = 1000
 
-#: From a change to the element that shows it, each as late as the slowest answer to a simple request: as in
-#: `tests.e2e.yardsticks`, the present delays of the machine are allowed for.
+#: The steps from a change to the element that shows it, each as late as the slowest answer to a simple request: as in
+#: `tests.e2e.yardsticks`, this allows for the present delays of the machine.
 STEPS = 10
 
 #: Checks the document after each of its changes, so that the check adds no delay to the measured time.

@@ -1,4 +1,4 @@
-"""What axe-core checks, in each view, in light and dark, and on the width of a phone."""
+"""axe-core finds no violation in any view, in light and dark, and on the width of a phone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Axe = Callable[[Page], list[str]]
 
 WIDTHS_PX = (1280, 390)
 
-#: An element that is there when a view has loaded.
+#: For each view, an element that exists when the view has loaded.
 VIEWS = {
     "now": ".instance",
     "deploys": ".menu li",
@@ -35,13 +35,13 @@ VIEWS = {
 #: The width of the page, and of the part of it that scrolls.
 WIDE_PX = "() => Math.max(document.documentElement.scrollWidth, document.querySelector('main').scrollWidth)"
 
-#: Waits until what has changed is drawn.
+#: Waits until the changes are drawn.
 FRAMES = "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
 
 
 @pytest.fixture
 def shop(pair: list[Node], registry: Callable[..., Registry]) -> dict[str, Any]:
-    """Something of every kind: instances in all states, one that is gone, a canary, rules and a consumer."""
+    """Objects of every kind: instances in all states, a deregistered one, a canary, rules and a consumer."""
     registered = registry(pair[1])
     instances = [
         registered.register("web", version, f"10.6.0.{host}", 80, ttl=4, meta={"zone": "a", "rack": host})
@@ -61,7 +61,7 @@ def shop(pair: list[Node], registry: Callable[..., Registry]) -> dict[str, Any]:
 
 
 def check(page: Page, axe: Axe, what: str, *, dark: bool = True) -> None:
-    """Expect no violation at either width, in light and dark, and that nothing is wider than the screen."""
+    """Expect no violation at either width, in light and dark, and nothing that is wider than the screen."""
     for colours in ("light", "dark") if dark else ("light",):
         page.emulate_media(color_scheme=colours, reduced_motion="reduce")
         for width_px in WIDTHS_PX:
@@ -79,7 +79,7 @@ def loaded(page: Page, node: Node, view: str, element: str) -> None:
 
 @pytest.mark.usefixtures("shop")
 def test_views(page: Page, axe: Axe, pair: list[Node]) -> None:
-    """Each, with something of every kind in it."""
+    """Each view is accessible when it shows objects of every kind."""
     visit_view(page, pair[0])
     for view, element in VIEWS.items():
         loaded(page, pair[0], view, element)
@@ -87,7 +87,7 @@ def test_views(page: Page, axe: Axe, pair: list[Node]) -> None:
 
 
 def test_explain_and_dialogs(page: Page, axe: Axe, pair: list[Node], shop: dict[str, Any]) -> None:
-    """The view, and each kind of question over it; the focus is in the question, and back where it was afterwards."""
+    """The *Explain* view and its dialogs are accessible; a dialog takes the focus, and returns it when it closes."""
     loaded(page, pair[0], explain_view(shop), ".past li")
     check(page, axe, "explain")
     page.get_by_role("button", name="Maintenance…").focus()
@@ -101,7 +101,7 @@ def test_explain_and_dialogs(page: Page, axe: Axe, pair: list[Node], shop: dict[
 
 
 def test_an_empty_node(page: Page, axe: Axe, cluster: Cluster, visit: Visit) -> None:
-    """What is shown where there is nothing, and the banner over it when the node does not answer."""
+    """Empty views, and the banner of an unreachable node, are accessible."""
     visit.allow_error("net::ERR_")
     (node,) = start(cluster, 1, interval=0.25, ttl=4)
     for view, text in (("now", "No instance"), ("deploys", "There is no backend"), ("events", "no events")):
@@ -114,7 +114,7 @@ def test_an_empty_node(page: Page, axe: Axe, cluster: Cluster, visit: Visit) -> 
 
 
 def test_the_question_for_a_token(page: Page, axe: Axe, cluster: Cluster, visit: Visit) -> None:
-    """With an error in it."""
+    """The dialog that asks for a token is accessible while it shows an error."""
     visit.allow_error("401")
     tokens = cluster.folder / "tokens.toml"
     tokens.write_text(f'[[token]]\nname = "one"\nsha256 = "{"0" * 64}"\nscopes = ["read"]\n')
@@ -128,7 +128,7 @@ def test_the_question_for_a_token(page: Page, axe: Axe, cluster: Cluster, visit:
 
 @pytest.mark.parametrize("reduced", [False, True])
 def test_motion(page: Page, pair: list[Node], registry: Callable[..., Registry], *, reduced: bool) -> None:
-    """A change moves something, but nothing where the user wants no motion."""
+    """A change starts an animation, except if the user prefers reduced motion."""
     page.emulate_media(reduced_motion="reduce" if reduced else "no-preference")
     registered = registry(pair[1])
     registered.register("moving", "1", "10.6.1.1", 80, ttl=4, weight=3)
@@ -142,7 +142,7 @@ def test_motion(page: Page, pair: list[Node], registry: Callable[..., Registry],
 
 
 def test_the_link_over_the_header(page: Page, pair: list[Node]) -> None:
-    """The first thing that Tab reaches leads to the content, of the same view."""
+    """The first link that Tab reaches moves the focus to the content of the same view."""
     visit_view(page, pair[0], "events", "web")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -153,7 +153,7 @@ def test_the_link_over_the_header(page: Page, pair: list[Node]) -> None:
 
 
 def test_colours_are_chosen(page: Page, pair: list[Node]) -> None:
-    """Against those of the system, and kept."""
+    """The user's choice of colours overrides that of the system, and is kept after a reload."""
     page.emulate_media(color_scheme="light")
     visit_view(page, pair[0])
     ground = "() => getComputedStyle(document.body).backgroundColor"

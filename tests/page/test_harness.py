@@ -1,4 +1,4 @@
-"""What the tests of pages build on finds what a page does wrong, and lets pass what a test expects."""
+"""The harness of the page tests finds the errors of a page, except those that a test expects."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.waiting import holds_within
 
 pytestmark = pytest.mark.outside
 
-#: A page without scripts of its own, which axe-core has nothing to say about.
+#: A page without scripts, in which axe-core finds nothing.
 GOOD = """<!doctype html><html lang="en"><title>Good</title><main><h1>Good</h1></main></html>"""
 
-#: The same, with a picture that has no text.
+#: The same page with a picture without a text.
 MUTE = GOOD.replace("</h1>", "</h1><img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>")
 
 #: The ports of three registrations, and their ttls in seconds.
@@ -29,7 +29,7 @@ KEPT_AND_OTHERS = [(1, 3), (2, 1), (3, 10)]
 
 
 class Site:
-    """Serves pages by their paths, under a policy; everything else is 404, but not the icon that Chromium asks for."""
+    """Serves pages by their paths, under a policy; other paths are 404, except the icon that Chromium requests."""
 
     def __init__(self, policy: str | None) -> None:
         self.pages = {"/": GOOD, "/favicon.ico": ""}
@@ -73,7 +73,7 @@ def with_script(script: str) -> str:
 
 
 def problems(browser: Browser, site: Site, *, expecting: Callable[[Visit], None] = lambda _: None) -> str:
-    """Open the page as a test would, which expects something or nothing; return what that test would fail with."""
+    """Open the page in a test that expects these errors or none; return the errors that fail the test."""
     try:
         with visiting(browser) as visit:
             expecting(visit)
@@ -85,13 +85,13 @@ def problems(browser: Browser, site: Site, *, expecting: Callable[[Visit], None]
 
 
 def test_a_good_page_has_no_problems(browser: Browser, serve: Callable[..., Site]) -> None:
-    """With and without a policy."""
+    """A correct page has no problems, with and without a policy."""
     assert problems(browser, serve()) == ""
     assert problems(browser, serve("default-src 'none'")) == ""
 
 
 def test_errors_are_problems(browser: Browser, serve: Callable[..., Site]) -> None:
-    """Those on the console, with what cannot be loaded, and exceptions that nothing caught; a warning is none."""
+    """Console errors, missing resources and uncaught exceptions are problems; a warning is not."""
     site = serve()
     for wrong, said in {
         with_script("console.error('it broke')"): "console: it broke",
@@ -106,7 +106,7 @@ def test_errors_are_problems(browser: Browser, serve: Callable[..., Site]) -> No
 
 
 def test_what_a_policy_refuses_is_a_problem(browser: Browser, serve: Callable[..., Site]) -> None:
-    """Also where the policy lets the page run no script."""
+    """A violation of the policy is a problem, also if the policy forbids all scripts."""
     site = serve("default-src 'none'")
     site.pages["/"] = with_script("console.error('it ran')")
     found = problems(browser, site)
@@ -114,7 +114,7 @@ def test_what_a_policy_refuses_is_a_problem(browser: Browser, serve: Callable[..
 
 
 def test_a_request_to_another_origin_is_a_problem(browser: Browser, serve: Callable[..., Site]) -> None:
-    """Another port is another origin, whether it answers or not, and for a WebSocket too."""
+    """Another port is another origin, whether it answers or not, also for a WebSocket."""
     site, other = serve(), serve()
     for script in (f"fetch('{other.url}', {{mode: 'no-cors'}})", f"location = '{other.url}'"):
         site.pages["/"] = with_script(script)
@@ -126,7 +126,7 @@ def test_a_request_to_another_origin_is_a_problem(browser: Browser, serve: Calla
 
 
 def test_a_test_may_expect_either(browser: Browser, serve: Callable[..., Site]) -> None:
-    """By a part of the error, and by an address of the origin; the rest stays a problem."""
+    """A test can expect an error by a part of its text, and an origin by any of its addresses; others stay problems."""
     site, other = serve(), serve()
     site.pages["/"] = with_script(f"console.error('it broke'); fetch('{other.url}', {{mode: 'no-cors'}})")
 
@@ -141,7 +141,7 @@ def test_a_test_may_expect_either(browser: Browser, serve: Callable[..., Site]) 
 
 
 def test_a_page_that_is_opened_from_the_page_is_watched(page: Page, visit: Visit, serve: Callable[..., Site]) -> None:
-    """As one that a link opens in a new tab."""
+    """A page that a link opens in a new tab is watched, too."""
     site = serve()
     site.pages["/"] = GOOD.replace("</main>", "<a href='/new' target='_blank'>New</a></main>")
     site.pages["/new"] = with_script("console.error('it broke')")
@@ -154,7 +154,7 @@ def test_a_page_that_is_opened_from_the_page_is_watched(page: Page, visit: Visit
 
 
 def test_each_page_begins_empty(browser: Browser, serve: Callable[..., Site]) -> None:
-    """Without the cookies and the storage of those before it."""
+    """Each page starts without the cookies and the storage of earlier pages."""
     site = serve()
     for _ in range(2):
         with visiting(browser) as visit:
@@ -166,7 +166,7 @@ def test_each_page_begins_empty(browser: Browser, serve: Callable[..., Site]) ->
 def test_axe_finds_what_is_not_accessible(
     page: Page, axe: Callable[[Page], list[str]], serve: Callable[..., Site]
 ) -> None:
-    """Under the strictest policy too; the text names the rule, the element and what to do."""
+    """axe-core works under the strictest policy; the text has the rule, the element and a way to fix it."""
     site = serve("default-src 'none'; img-src data:")
     page.goto(site.url)
     assert axe(page) == []
@@ -181,7 +181,7 @@ def test_axe_finds_what_is_not_accessible(
 def test_a_registry_renews_until_told_otherwise(
     nodes: Callable[..., list[Node]], registry: Callable[..., Registry]
 ) -> None:
-    """At another node if the first one has ended."""
+    """A registration is renewed until it is ended, at another node if the first one has ended."""
     first, second = nodes(2, interval=0.25)
     both = registry(first, second)
     both.put("/backends/web", {"app": "web", "version": "1"})
@@ -200,7 +200,7 @@ def test_a_registry_renews_until_told_otherwise(
 
 
 def test_a_refused_request_is_an_error(nodes: Callable[..., list[Node]], registry: Callable[..., Registry]) -> None:
-    """With what the node said."""
+    """A request with an unexpected status raises an error that has the node's answer."""
     (node,) = nodes(1)
     with pytest.raises(AssertionError, match="INVALID"):
         registry(node).put("/backends/web", {"app": "web"})

@@ -78,7 +78,7 @@ def test_an_expiry(page: Page, pair: list[Node], registry: Registering) -> None:
 
 
 def test_a_renewal(page: Page, pair: list[Node]) -> None:
-    """The time left falls from second to second, and is up again within a second of the renewal; its node is named."""
+    """The time left falls each second, and is full again within a second of a renewal; the view names the node."""
     first, second = pair
     path = "/registrations/renewed/1/10.0.4.1/80"
     instance = ask(second.api_url, "POST", path, {"ttl": 4}).body
@@ -96,7 +96,7 @@ def test_a_renewal(page: Page, pair: list[Node]) -> None:
 
 
 def test_what_changes_of_an_instance(page: Page, pair: list[Node], registry: Registering) -> None:
-    """Changes of weight, meta and state are displayed within a second."""
+    """Changes of the weight, meta and state of an instance are displayed within a second."""
     first, second = pair
     registered = registry(second)
     registered.register("changing", "1", "10.0.5.1", 80, ttl=3, weight=7, meta={"zone": "a", "cores": 4})
@@ -161,7 +161,7 @@ FOLDING = (("app", "folding"), ("version", "1.9.0"), ("version", "1.10.0"))
 
 
 def test_search(page: Page, pair: list[Node], registry: Registering) -> None:
-    """`/` begins a search; words are found in all fields, `app:` and `state:` only in these."""
+    """`/` starts a search; words match all fields, `app:` and `state:` match only these."""
     registered = registry(pair[1])
     for host, app in (("10.0.7.1", "found"), ("10.0.7.2", "found"), ("10.0.7.3", "unfound")):
         registered.register(app, "1", host, 80, ttl=3, meta={"rack": host[-1]})

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.outside
 INSTANCE = "/registrations/evil/1.0/10.0.0.5/80"
 LINE = json.dumps({"register": {"app": "evil", "version": "1.0", "host": "10.0.0.5", "port": 80}}) + "\n"
 
-#: Sends a request as any site may, without knowing the answer; its answer is whether there was one in HTTP.
+#: Sends a request as any site may, without reading the answer; true if there was an HTTP answer.
 POST = "([url, body]) => fetch(url, {method: 'POST', mode: 'no-cors', body}).then(() => true, () => false)"
 STATUS = "url => fetch(url, {method: 'POST'}).then(response => response.status)"
 
 
 def test_a_page_of_another_site(nodes: Callable[..., list[Node]], page: Page, visit: Visit) -> None:
-    """Nothing that it sends, to any port, changes the node; the same request from a page of the node does."""
+    """Requests of another site, to any port, do not change the node; the same request from the node's own page does."""
     visit.allow_error("")  # it reports each refusal
     other, node = nodes(2)
     ports = (node.api_port, node.exchange_port, node.events_port)
@@ -35,7 +35,7 @@ def test_a_page_of_another_site(nodes: Callable[..., list[Node]], page: Page, vi
     answered = [
         page.evaluate(POST, [f"http://127.0.0.1:{port}{path}", LINE * 3]) for port in ports for path in (INSTANCE, "/")
     ]
-    assert answered == [True] * 4 + [False] * 2  # lines are no HTTP
+    assert answered == [True] * 4 + [False] * 2  # lines are not HTTP
     form = f"<form action='{node.api_url}{INSTANCE}' method=post enctype=text/plain><input name=a></form>"
     page.set_content(form)
     with page.expect_navigation() as navigation:
@@ -51,7 +51,7 @@ def test_a_page_of_another_site(nodes: Callable[..., list[Node]], page: Page, vi
 
 
 def test_a_name_of_another_site(nodes: Callable[..., list[Node]], browser: Browser) -> None:
-    """It resolves to the node, as after DNS rebinding, and its page sees nothing of it."""
+    """A page of another name that resolves to the node, as after DNS rebinding, gets only 403."""
     (node,) = nodes(1)
     rebound = browser.browser_type.launch(
         executable_path=browsers.chromium(),

@@ -1,4 +1,4 @@
-"""What a browser gets at the root of a node's API, and what each file of the page is for."""
+"""The root of a node's API in a browser, and the files of the page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.outside
 
 
 def test_a_browser_gets_the_page(nodes: Callable[..., list[Node]], page: Page) -> None:
-    """Other clients get the name and the version, as before; without JavaScript, a sentence says what to do."""
+    """A browser gets the page, and other clients get the name and the version."""
     (node,) = nodes(1)
     answer = page.goto(node.api_url)
     assert answer is not None
@@ -29,7 +29,7 @@ def test_a_browser_gets_the_page(nodes: Callable[..., list[Node]], page: Page) -
 
 
 def test_every_file_is_loaded(page: Page, visit: Visit, pair: list[Node]) -> None:
-    """Each once, before any view is opened; when the page is loaded again, none is sent again."""
+    """All files are loaded once, before any view is opened; after a reload, the node answers 304."""
     visit_view(page, pair[0])
     folder = ROOT / "bender/page"
     files = sorted(
@@ -45,7 +45,7 @@ def test_every_file_is_loaded(page: Page, visit: Visit, pair: list[Node]) -> Non
 
 
 def test_an_address_of_no_view(page: Page, pair: list[Node]) -> None:
-    """It shows the first one, also where it is a word of the language in which the page is written."""
+    """An unknown view shows the first one, also if its name is a property of JavaScript objects."""
     for view in ("nothing", "toString", "constructor", "__proto__"):
         visit_view(page, pair[0], view)
         expect(page.get_by_role("heading", level=1)).to_have_text("Now")

@@ -1,4 +1,4 @@
-"""Whether an instance takes traffic, as each view says it."""
+"""Each view shows whether an instance gets traffic."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Registering = Callable[..., Registry]
 
 
 def verdict(page: Page, node: Node, registration: dict[str, Any]) -> str:
-    """Return the verdict of *Explain*, when it is there."""
+    """Return the verdict of *Explain* as soon as it is displayed."""
     visit_view(page, node, explain_view(registration))
     expect(page.locator(".verdict")).to_be_visible()
     return page.locator(".verdict").inner_text()
 
 
 def test_who_takes_no_traffic(page: Page, pair: list[Node], registry: Registering) -> None:
-    """Drained, of weight 0, found down: in *Now*, *Explain* and the members of a backend. Others are in rotation."""
+    """*Now*, *Explain* and the members show instances without traffic: drained, with weight 0, or found down."""
     first, second = pair
     registered = registry(second)
     well, idle, drained, down = (registered.register("taking", "1", "10.5.0.1", port, ttl=3) for port in (1, 2, 3, 4))
@@ -54,7 +54,7 @@ def test_who_takes_no_traffic(page: Page, pair: list[Node], registry: Registerin
 
 
 def test_a_backend_without_members(page: Page, pair: list[Node], registry: Registering) -> None:
-    """Its version stays in *Now*, and *Now*, the menu and its own view say that nobody takes its traffic."""
+    """An empty backend's version stays in *Now*; *Now*, the menu and the backend's view show that it has no members."""
     first, second = pair
     registered = registry(second)
     instance = registered.register("leaving", "1", "10.5.1.1", 80, ttl=3)
@@ -76,7 +76,7 @@ def test_a_backend_without_members(page: Page, pair: list[Node], registry: Regis
 
 
 def test_a_search_for_what_has_gone(page: Page, pair: list[Node], registry: Registering) -> None:
-    """It leads to why it is not listed, as an id or as the page writes it, and to the events."""
+    """A search for a deregistered instance, by its id or as displayed, has links to the explanation and the events."""
     first, second = pair
     registered = registry(second)
     registered.deregister(registered.register("ended", "1", "10.5.2.1", 80, ttl=3))
@@ -90,7 +90,7 @@ def test_a_search_for_what_has_gone(page: Page, pair: list[Node], registry: Regi
 
 
 def test_a_moment_at_another_node(page: Page, visit: Visit, pair: list[Node], registry: Registering) -> None:
-    """The same change has another time there; the link leads to it all the same."""
+    """A link to a moment works at another node, although the same event has another time there."""
     first, second = pair
     visit.allow_origin(second.api_url)
     registered = registry(second)

@@ -1,4 +1,4 @@
-"""What others name is only ever text, and the page loads and asks nothing but its node."""
+"""Names are displayed as text only, and the page sends requests only to its node."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MARKUP = "<img src=x onerror=hacked=1>"
 
 QUOTES = "\"'><script>hacked=1<!--"
 
-#: Right to left, with an override that nothing ends, and characters without a width.
+#: Text from right to left, with an override that is not ended, and characters without a width.
 DIRECTIONS = "\u05d0\u05d1\u202e\u200b\u2066evil"
 
 APP, VERSION, BACKEND, FRONTEND = f"{MARKUP}{QUOTES}", f"1{QUOTES}", f"b{MARKUP}", f"f{QUOTES}{MARKUP}"
@@ -36,7 +36,7 @@ CONSUMER = f"c{MARKUP}"
 
 WHY = f"refused {MARKUP} {QUOTES} {DIRECTIONS}"
 
-#: What the page shows, and what must never follow from the names.
+#: The effects that names must never have in the page.
 VIOLATED = """() => ({
     hacked: "hacked" in window,
     images: document.querySelectorAll("main img, #header img, dialog img").length,
@@ -61,7 +61,7 @@ POLICY = {
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node with a hostile name, at which everything has one."""
+    """A node with a hostile name."""
     with ended_cleanly(Cluster(tmp_path_factory.mktemp("hostile"))) as cluster:
         (node,) = start(cluster, 1, interval=0.25, ttl=4, name=f"n{MARKUP}", cluster=f"c{QUOTES}")
         yield node
@@ -69,7 +69,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 @pytest.fixture
 def named(hostile: Node, registry: Callable[..., Registry]) -> dict[str, Any]:
-    """A registration with a name of each kind, and what refers to it."""
+    """A registration with hostile names of each kind, and the objects that refer to it."""
     registered = registry(hostile)
     registered.register(APP, "2", "10.5.0.2", 80, ttl=4)
     instance = registered.register(APP, VERSION, "10.5.0.1", 80, ttl=4, meta=META)
@@ -87,14 +87,14 @@ def named(hostile: Node, registry: Callable[..., Registry]) -> dict[str, Any]:
 
 
 def shows(page: Page, *texts: str) -> None:
-    """Expect these texts in the page, character by character, and nothing that follows from them."""
+    """Expect these texts in the page, character by character, and no effects of them."""
     for text in texts:
         assert text in (page.locator("body").text_content() or ""), text
     assert page.evaluate(VIOLATED) == SAFE
 
 
 def test_names_are_text(page: Page, visit: Visit, hostile: Node, named: dict[str, Any]) -> None:
-    """In all views, in the header, in the title and in dialogs."""
+    """Names are text in *Now*, *Explain* and *Events*, in the header, in the title, in dialogs and in errors."""
     visit.allow_error("400 (Bad Request)")
     name = f"n{MARKUP}"
     page.goto(address_of(hostile, "now"))
@@ -125,7 +125,7 @@ def test_names_are_text(page: Page, visit: Visit, hostile: Node, named: dict[str
 
 @pytest.mark.usefixtures("named")
 def test_names_in_deploys_are_text(page: Page, hostile: Node) -> None:
-    """With the author in the history, and in the answers of the node."""
+    """Names in *Deploys* are text, with the author in the history, and in dialogs."""
     page.goto(address_of(hostile, f"deploys/backend/{quote(BACKEND, safe='')}"))
     expect(page.get_by_role("region", name="History").locator("tbody tr").first).to_be_visible()
     shows(page, BACKEND, FRONTEND, APP, VERSION)
@@ -143,21 +143,21 @@ def test_names_in_deploys_are_text(page: Page, hostile: Node) -> None:
 
 @pytest.mark.usefixtures("named")
 def test_consumers_are_text(page: Page, visit: Visit, hostile: Node) -> None:
-    """With the problems that they report."""
+    """Names of consumers, and the problems that they report, are text."""
     page.goto(address_of(hostile, "cluster"))
     expect(page.get_by_role("region", name="Load balancers and watchers")).to_contain_text(CONSUMER)
     shows(page, CONSUMER, WHY)
 
 
 def test_text_of_the_other_direction_stays_in_its_place(page: Page, hostile: Node, named: dict[str, Any]) -> None:
-    """What follows it in the line is not turned around."""
+    """Text from right to left does not change the direction of the text around it."""
     visit_view(page, hostile, explain_view(named))
     pair = page.locator(".facts .pair").filter(has_text="turn")
     assert pair.evaluate("(element) => getComputedStyle(element).unicodeBidi") == "isolate"
 
 
 def test_the_policy(page: Page, hostile: Node) -> None:
-    """Nothing inline, nothing evaluated, and nothing of another origin, for the page and each of its files."""
+    """The page and all its files have a policy that forbids inline code, evaluation and other origins."""
     answers: list[Any] = []
     page.on("response", partial(list.append, answers))
     visit_view(page, hostile)
@@ -178,7 +178,7 @@ def test_the_policy(page: Page, hostile: Node) -> None:
     ],
 )
 def test_what_the_policy_refuses(page: Page, visit: Visit, hostile: Node, script: str) -> None:
-    """Text does not become markup or code, even if the page had a defect."""
+    """The policy prevents that text becomes markup or code, even if the page has a defect."""
     visit.allow_error("")
     visit_view(page, hostile)
     page.evaluate(f"() => {{ try {{ {script} }} catch {{ }} }}")

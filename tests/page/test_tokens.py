@@ -22,13 +22,13 @@ pytestmark = pytest.mark.outside
 
 Registering = Callable[..., Registry]
 
-#: What the page offers to those who may change something.
+#: The buttons of changes, each of which needs a scope.
 ACTIONS = ("Drain…", "Set to maintenance…", "Deregister…", "Switch…", "Start…", "Roll back…")
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node with the tokens of `tests.e2e.protection`, and one that may read and configure."""
+    """A node with the tokens of `tests.e2e.protection`, and a token that may read and configure."""
     folder = tmp_path_factory.mktemp("guarded")
     tokens = write_tokens(folder / "tokens.toml", operator=["read", "configure"])
     with ended_cleanly(Cluster(folder)) as cluster:
@@ -47,7 +47,7 @@ def refused(visit: Visit) -> Page:
 
 @pytest.fixture
 def shop(guarded: Node, registry: Registering) -> dict[str, object]:
-    """Two apps, of which `register:web-*` is for one, and a backend; the registration of that app."""
+    """Instances of two apps, one of which matches `register:web-*`, and a backend; returns a registration of it."""
     registered = registry(guarded)
     registered.register("api", "1", "10.4.0.2", 80, ttl=4)
     registered.register("web-shop", "2", "10.4.0.3", 80, ttl=4)
@@ -63,12 +63,12 @@ def enter(page: Page, secret: str) -> None:
 
 
 def actions(page: Page) -> list[str]:
-    """Return the actions that are offered."""
+    """Return the actions whose buttons are displayed."""
     return [name for name in ACTIONS if page.get_by_role("button", name=name).count()]
 
 
 def offered(page: Page, guarded: Node, view: str, title: str) -> list[str]:
-    """Return the actions that a view with this title offers when it has loaded all."""
+    """Return the actions that a view with this title offers when it has loaded completely."""
     page.goto(address_of(guarded, view))
     expect(page.locator("main")).to_contain_text(title)
     expect(page.locator("main .past li, main [aria-label=History] tbody tr").first).to_be_visible()
@@ -77,7 +77,7 @@ def offered(page: Page, guarded: Node, view: str, title: str) -> list[str]:
 
 @pytest.mark.usefixtures("shop")
 def test_a_token_is_asked_for(refused: Page, visit: Visit, guarded: Node) -> None:
-    """Wrong ones are said to be; the right one is kept by this tab alone, and is in no address."""
+    """A wrong token is reported; a valid one is kept only by this tab, and is in no URL."""
     page = refused
     page.goto(address_of(guarded, "now"))
     expect(dialog(page)).to_contain_text("This node requires a token")
@@ -107,7 +107,7 @@ def test_a_token_is_asked_for(refused: Page, visit: Visit, guarded: Node) -> Non
 
 
 def test_what_each_may_do(refused: Page, guarded: Node, shop: dict[str, object]) -> None:
-    """`read` is offered no change at all, and the others what their scopes allow, where they do."""
+    """The page offers only changes that the scopes of the token allow: none for `read`."""
     page = refused
     mine, other, backend = explain_view(shop), "explain/registration/api/1/10.4.0.2/80", "deploys/backend/shop"
     page.goto(address_of(guarded, "now"))
@@ -134,7 +134,7 @@ def test_what_each_may_do(refused: Page, guarded: Node, shop: dict[str, object])
 
 
 def test_a_token_without_read(refused: Page, guarded: Node) -> None:
-    """The page says that it may not read."""
+    """The page reports that the token does not have the scope `read`."""
     page = refused
     page.goto(address_of(guarded, "now"))
     enter(page, secret_of("configure"))
@@ -142,7 +142,7 @@ def test_a_token_without_read(refused: Page, guarded: Node) -> None:
 
 
 def test_a_token_that_is_removed(refused: Page, visit: Visit, cluster: Cluster, tmp_path: Path) -> None:
-    """After SIGHUP, the page that has it asks for another one, and goes on with that."""
+    """When a token is removed by SIGHUP, the page asks for another one, and continues with that."""
     page = refused
     visit.allow_error("net::ERR_")
     tokens = tmp_path / "tokens.toml"

@@ -1,4 +1,4 @@
-"""The views of a page, and what is in them."""
+"""Addresses and elements of the page's views."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.e2e.nodes import Node
 
 
 def visit_view(page: Page, node: Node, view: str = "now", query: str = "") -> None:
-    """Open a view of a node's page, such as `deploys/backend/web`, and wait until it shows what the node lists."""
+    """Open a view of a node's page, such as `deploys/backend/web`, and wait until it shows the node's data."""
     page.goto(address_of(node, view, query))
     expect(page).to_have_title(title_pattern(node))
     expect(page.locator("#header .dot.ok")).to_have_count(1)
@@ -24,7 +24,7 @@ def address_of(node: Node, view: str, query: str = "") -> str:
 
 
 def title_pattern(node: Node) -> re.Pattern[str]:
-    """Return what the titles of all views of a node end with."""
+    """Return a pattern for the end of the titles of all views of a node."""
     return re.compile(re.escape(f" · {node.options.get('name', node.name)} · bender") + "$")
 
 
@@ -44,5 +44,5 @@ def column(row: Locator, name: str) -> Locator:
 
 
 def dialog(page: Page) -> Locator:
-    """Return the question that the page asks."""
+    """Return the open dialog of the page."""
     return page.get_by_role("dialog")

@@ -1,4 +1,4 @@
-"""What a page does while a test looks at it: its requests, its errors, and what its Content-Security-Policy refused."""
+"""Records what pages do in a test: their requests, their errors, and violations of their Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, 
 
 from tests.e2e.nodes import PATIENCE_S
 
-#: A page may load these without sending a request to anybody.
+#: A page may load these without sending a request.
 LOCAL_SCHEMES = {"about", "blob", "data"}
 
 #: Calls `violated`, which the harness adds to each page, also under a policy that forbids all scripts of the page.
@@ -21,17 +21,17 @@ addEventListener("securitypolicyviolation", event =>
 """
 
 
-@define(eq=False, slots=False)  # Playwright adds attributes to whatever has the methods that it calls
+@define(eq=False, slots=False)  # Playwright adds attributes to objects with the methods that it calls
 class Visit:
-    """A page in a context of its own, without cookies, cache or storage of others, and what it did.
+    """A page in its own context, without cookies, cache or storage of other pages, and a record of its actions.
 
-    Its requests may go to the origin of the first one, which is the page itself, and to those that the test allows.
+    Its requests may go to the origin of its first request, which loads the page, and to origins that the test allows.
     """
 
     page: Page
-    #: The address of each request, sent or refused, in their order.
+    #: The address of each request, sent or refused, in order.
     requests: list[str] = field(factory=list)
-    #: Errors on the console, exceptions that nothing caught, and violations of the policy, with where they happened.
+    #: Errors on the console, uncaught exceptions, and violations of the policy, each with its place.
     errors: list[str] = field(factory=list)
     _origins: set[str] = field(factory=set)
     _allowed: list[str] = field(factory=list)
@@ -52,7 +52,7 @@ class Visit:
         return [*errors, *(f"request to another origin: {url}" for url in foreign)]
 
     def watch(self, context: BrowserContext) -> None:
-        """Note what this page and those that it opens do, from now on."""
+        """Record the actions of this page, and of pages that it opens, from now on."""
         context.on("request", self._on_request)
         context.on("console", self._on_console)
         context.on("weberror", self._on_exception)
@@ -82,7 +82,7 @@ class Visit:
 
 @contextmanager
 def visiting(browser: Browser) -> Iterator[Visit]:
-    """Open an empty page for a test, and close it; raises `AssertionError` if it did what the test did not expect."""
+    """Open an empty page for a test, and close it; raises `AssertionError` for errors that the test did not expect."""
     context = browser.new_context()
     try:
         context.set_default_timeout(PATIENCE_S * 1000)
@@ -97,9 +97,9 @@ def visiting(browser: Browser) -> Iterator[Visit]:
 
 
 def _settle(context: BrowserContext) -> None:
-    """Wait until the browser has told all that has happened in the pages: it tells everything in order."""
+    """Wait until the browser has reported all earlier events of the pages: it reports them in order."""
     for page in context.pages:
-        with suppress(Error):  # the page is on its way to another one
+        with suppress(Error):  # the page is loading another address
             page.evaluate("0")
 
 

@@ -1,4 +1,4 @@
-"""A wire between a browser and a node, which a test cuts and mends while both go on."""
+"""A connection between a browser and a node, which a test cuts and restores while both continue to run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHUNK_BYTES = 65_536
 
 
 class Wire:
-    """Carries connections to a port of this machine from another one, `port`."""
+    """Forwards connections from the port `port` to another port of this machine."""
 
     def __init__(self, to_port: int) -> None:
         self._to_port = to_port
@@ -41,7 +41,7 @@ class Wire:
         _close(self._listening)
 
     def _accept(self) -> None:
-        with suppress(OSError):  # it was closed
+        with suppress(OSError):  # the listening socket was closed
             while True:
                 client, _ = self._listening.accept()
                 self._join(client)
@@ -68,7 +68,7 @@ def _carry(source: socket.socket, sink: socket.socket) -> None:
 
 
 def _close(end: socket.socket) -> None:
-    """Close it, also for a thread that reads from it."""
+    """Close the socket, also for a thread that reads from it."""
     with suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
     end.close()
