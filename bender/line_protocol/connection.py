@@ -32,7 +32,7 @@ from bender.core.model import RENEWALS_MAX, TooLarge, canonical_id, registration
 from bender.line_protocol.admission import AdmissionGate, error_line, refusal_line, require_admission
 from bender.line_protocol.browser_lines import is_from_browser
 from bender.line_protocol.connection_limits import LinePlaces, RefusedConnection
-from bender.line_protocol.line_timer import LineTimer
+from bender.line_protocol.incomplete_lines import LineTimer
 from bender.line_protocol.messages import (
     LINE_BYTES_MAX,
     NO_REGISTRATION,
