@@ -176,15 +176,15 @@ class Cluster(VirtualTime):
             self._send(Exchange(node, request, self.now))
 
     def _note(self, node: Node, event: ViewEvent) -> None:
-        if event.what == "offline" and event.key in self.alive:
+        if event.change == "offline" and event.key in self.alive:
             raise SystemExit(
                 f"{len(self.nodes)} nodes: {node.identity.name} reports {event.key} as offline "
                 f"({event.reason}), but it is alive."
             )
-        if event.what == "offline" and event.key in self.doomed:
+        if event.change == "offline" and event.key in self.doomed:
             self.doomed[event.key] = (self.now, self.doomed[event.key][1] + 1)
         spreading = self.spreading.get(event.key)
-        if event.what == "online" and spreading is not None and spreading.node is not node:
+        if event.change == "online" and spreading is not None and spreading.node is not node:
             spreading.missing -= 1
             if not spreading.missing:
                 self.spread_s.append(self.now - spreading.at)
@@ -256,7 +256,7 @@ class Cluster(VirtualTime):
         if self.spreading:
             raise SystemExit(f"{where} {len(self.spreading)} registrations are not listed everywhere.")
         for node in self.up:
-            listed = {*node.replica.view.shown()}
+            listed = {*node.replica.view.listed_keys()}
             if listed != self.alive:
                 name = node.identity.name
                 raise SystemExit(

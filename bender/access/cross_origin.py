@@ -9,7 +9,7 @@ machine. The page cannot read the answer, but the node would make the change. Br
 from __future__ import annotations
 
 from bender.access.tokens import AccessDenied
-from bender.core.model import shown_name
+from bender.core.model import printable_name
 
 #: Methods that change nothing. Pages of other sites cannot read the answers, because no answer of a node permits CORS.
 _SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -35,7 +35,7 @@ def require_same_origin(method: bytes, fetch_site: bytes | None, origin: bytes |
     # The schemes are not compared, because TLS may end at a proxy.
     if not fetch_site and origin and host and origin.partition(b"://")[2].lower() == host.lower():
         return
-    site = shown_name(origin.decode("latin-1")) if origin else "another site"
+    site = printable_name(origin.decode("latin-1")) if origin else "another site"
     raise CrossOrigin(
         f"this request comes from a web page of {site}, and only pages of this node may change something: use the page "
         "of this node; a proxy in front of the node must pass on the Host header unchanged"

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from bender.access.tokens import AccessDenied, Tokens
-from bender.core.model import shown_name
+from bender.core.model import printable_name
 
 #: Accepted values of `Host` that are cached: clients send the same few values.
 _CACHED_MAX = 1024
@@ -59,7 +59,7 @@ class HostCheck:
     def require(self, host: bytes | None) -> None:
         """Raise `HostRefused` if a request with this `Host` must not be answered."""
         if not self.permits(host):
-            shown = shown_name((host or b"").decode("latin-1"))
+            shown = printable_name((host or b"").decode("latin-1"))
             raise HostRefused(
                 f"Host: {shown} is not a name of this node: use localhost or an address, or start the node with "
                 "--allow-host NAME"

@@ -61,19 +61,19 @@ class Access:
 
     def require_read(self) -> None:
         """Raise `Unauthorized` or `Forbidden` if the client may not read."""
-        self._require(self.scopes.read, "read")
+        self._require(self.scopes.may_read, "read")
 
     def require_configure(self) -> None:
         """Raise `Unauthorized` or `Forbidden` if the client may not change backends, frontends and states."""
-        self._require(self.scopes.configure, "configure")
+        self._require(self.scopes.may_configure, "configure")
 
     def require_register(self, app: str) -> None:
         """Raise `Unauthorized` or `Forbidden` if the client may not register, renew or deregister this app."""
-        self._require(self.scopes.register(app), f"{REGISTER}{app}")
+        self._require(self.scopes.may_register(app), f"{REGISTER}{app}")
 
     def require_register_some(self) -> None:
         """Raise `Unauthorized` or `Forbidden` if the client may not register any app."""
-        self._require(self.scopes.register_some, f"{REGISTER}APP")
+        self._require(self.scopes.may_register_some, f"{REGISTER}APP")
 
     def require_register_ids(self, ids: Iterable[str]) -> None:
         """Raise `Unauthorized` or `Forbidden` if the client may not register, renew or deregister the apps in `ids`.
@@ -81,7 +81,7 @@ class Access:
         A text that is not an id is ignored: it has no app, and cannot be registered.
         """
         self.require_register_some()
-        if not self.scopes.register_all:
+        if not self.scopes.may_register_all:
             for app in dict.fromkeys(parts[1] for parts in (id_.split("/", 2) for id_ in ids) if len(parts) > 1):
                 self.require_register(app)
 

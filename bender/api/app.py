@@ -36,7 +36,7 @@ from bender.api.responses import (
 from bender.api.route import Route, RouteTable
 from bender.api.routes import ROUTES, access_refusal_response, answer, no_command_response, require_access
 from bender.api.server import ApiSite, HttpRequest, respond, send
-from bender.core.authors import signature
+from bender.core.authors import author_of
 from bender.core.invalid import Invalid
 from bender.net.fair_turns import Turns
 from bender.node.node import Full, Node, NotReady
@@ -265,7 +265,7 @@ def _api_request(request: HttpRequest, path: dict[str, str], route: Route) -> Ap
         _header(request, b"If-None-Match"),
         _header(request, b"Accept-Encoding"),
         # A hot request needs no author, and the fast path, which answers nearly all of them, ignores the name too.
-        identity if route.hot else signature(_name(request), identity),
+        identity if route.hot else author_of(_name(request), identity),
         _header(request, b"If-Match"),
         address,
         request.access,

@@ -58,7 +58,7 @@ def create(kind: Kind) -> Command:
         kind.require_known(sent)
         name = name_of(sent)
         members_min = _members_min(kind, sent)
-        body = node.limits.encode_entry(partial(kind.body, name, sent), None)
+        body = node.limits.encode_entry(partial(kind.merged_body, name, sent), None)
         if node.configured_object(kind.key(name)) is not None:
             return refusal_response("CONFLICT", f"{kind.name} {name} exists already: change it with PUT")
         refusal = _too_few_refusal(node, body, members_min) or harm_refusal(node, request, kind, None, body)
@@ -79,7 +79,7 @@ def put(kind: Kind) -> Command:
         existing = node.configured_object(key)
         sent = parse_object(request.body)
         members_min = _members_min(kind, sent)
-        body = node.limits.encode_entry(partial(kind.body, name, sent), existing)
+        body = node.limits.encode_entry(partial(kind.merged_body, name, sent), existing)
         refusal = (
             stale_refusal(request, existing, key)
             or _too_few_refusal(node, body, members_min)
@@ -134,7 +134,7 @@ def roll_back(kind: Kind) -> Command:
 
     def roll_back(node: Node, request: ApiRequest) -> ApiResponse:
         key = _key(kind, request)
-        model.require_nothing(request.body, "because the node knows the previous setting")
+        model.require_empty_body(request.body, "because the node knows the previous setting")
         existing = node.configured_object(key)
         if existing is None:
             return _absent_response(node, kind, request)

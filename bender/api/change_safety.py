@@ -10,7 +10,7 @@ import msgspec
 from bender.api.responses import ApiRequest, ApiResponse, Headers, encode, is_forced, refusal_response
 from bender.core.change_safety import NAMES_MAX, Impact, Settings
 from bender.core.force_option import FORCE_IN_API
-from bender.core.members import AWAY
+from bender.core.members import STATES_WITHOUT_TRAFFIC
 from bender.core.object_kinds import Kind
 from bender.core.routing import BACKEND
 from bender.net.escaping import escaped_json
@@ -40,7 +40,10 @@ class NodeListing:
     def taking_traffic(self, app: str, version: str) -> Iterator[str]:
         """Yield the ids of the members of a version that receive requests."""
         for claim in self._node.each_claim(app, version):
-            if self._node.registration_status(claim.key).state not in AWAY and _weight.decode(claim.body).weight:
+            if (
+                self._node.registration_status(claim.key).state not in STATES_WITHOUT_TRAFFIC
+                and _weight.decode(claim.body).weight
+            ):
                 yield claim.key
 
     def count(self, app: str, version: str) -> int:
@@ -99,7 +102,7 @@ def warnings_for(node: Node, kind: Kind, body: bytes) -> Headers:
 def _unknown(kind: Kind, settings: Mapping[str, Any]) -> list[str]:
     return [
         f"{field} is not a field of a {kind.name} and is ignored: move it into meta, or remove it with null"
-        for field in kind.unknown(settings)
+        for field in kind.unknown_fields(settings)
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bender.api.responses import ApiRequest, ApiResponse, array_response, encode, json_response
-from bender.core.consumers import ConsumerState, parse_confirmation, same_name
+from bender.core.consumers import ConsumerState, parse_confirmation, same_name_problem
 from bender.core.model import parse_name
 from bender.node.consumer_limits import Origin
 from bender.node.node import Node
@@ -40,5 +40,5 @@ def _fields(consumer: ConsumerState, shared: Mapping[str, list[str]]) -> dict[st
         "behind": consumer.behind,
         "at": consumer.at_ms,
         "report": consumer.report,
-        "warning": None if instances is None else same_name(consumer.name, instances),
+        "warning": None if instances is None else same_name_problem(consumer.name, instances),
     }

@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from bender.api.registry_metrics import backend_metrics, registration_metrics
 from bender.core.diagnosis import heard_s
 from bender.core.peers import PeerState
-from bender.core.view import Reason, What
+from bender.core.view import Change, Reason
 from bender.metrics.exposition import build_info, counter, counters, gauge, gauges, histograms, process_metrics
 from bender.node.limits import LimitUse
 from bender.node.node import Node
@@ -24,7 +24,7 @@ from bender.node.status import limit_uses, problems_by_kind
 PEER_STATES: tuple[PeerState, ...] = ("heard", "silent", "left")
 
 #: Frequent events. Their counts are shown before the first event, so that Prometheus can compute its rate.
-USUAL_EVENTS: tuple[tuple[What, Reason], ...] = (
+USUAL_EVENTS: tuple[tuple[Change, Reason], ...] = (
     ("online", "registered"),
     ("online", "restored"),
     ("offline", "deregistered"),

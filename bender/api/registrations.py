@@ -65,7 +65,7 @@ def renew(node: Node, request: ApiRequest) -> ApiResponse:
     repeated = request.repeated
     if repeated is None:
         key = model.registration_key(_instance(request))
-        model.require_nothing(request.body, "because PUT only renews: change ttl, weight and meta with POST")
+        model.require_empty_body(request.body, "because PUT only renews: change ttl, weight and meta with POST")
         repeated = request.repeated = RepeatedRequest(key, JSON_ALONE)
     return (
         ApiResponse(200, repeated.registration_json, JSON_ALONE)
@@ -107,7 +107,7 @@ async def explain_registration(node: Node, request: ApiRequest) -> ApiResponse:
 
 async def list_claims(node: Node, request: ApiRequest) -> ApiResponse:
     """Answer with the claims of all nodes for the requested ids, by id as the client spelled it."""
-    ids = model.parse_inquiry(request.body, KEYS_ASKED_MAX)
+    ids = model.parse_claims_request(request.body, KEYS_ASKED_MAX)
     keys = {id_: id_ if node.claim(id_) is not None else model.parse_id("ids", id_) for id_ in ids}
     found = await all_claims(node, [*dict.fromkeys(keys.values())])
     body = {"claims": {id_: found.claims[key] for id_, key in keys.items()}, "missing": found.missing}

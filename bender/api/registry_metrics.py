@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from prometheus_client.metrics_core import Metric
 
-from bender.core.members import asked_weight, effective_weights, service_of
+from bender.core.members import effective_weights, requested_weight, served_versions_of
 from bender.core.registration_status import UP, USUAL, RegistrationStatus
 from bender.metrics.exposition import NAMES_MAX, OTHERS, gauge, gauges, names_with_series
 from bender.node.listings import SLICE
@@ -103,11 +103,11 @@ def _members(
     node: Node, backend: dict[str, Any], statuses: dict[str, RegistrationStatus]
 ) -> Generator[None, None, list[int]]:
     """Return the numbers of members in and out of rotation; yield after a slice of work."""
-    service = service_of(backend)
+    service = served_versions_of(backend)
     weights_by_version: list[list[int]] = [[], []]
     for weights, version in zip(weights_by_version, service.versions, strict=False):
         for claims in _portions(node.claims(service.app, version, ordered=False)):
-            weights += [asked_weight(each.body, statuses.get(each.key, USUAL).state) for each in claims]
+            weights += [requested_weight(each.body, statuses.get(each.key, USUAL).state) for each in claims]
             if len(claims) == SLICE:
                 yield None
     registered = {f"registration/{service.app}/{version}/" for version in service.versions}

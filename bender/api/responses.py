@@ -17,7 +17,7 @@ from bender.access.tokens import UNRESTRICTED, Access, AccessDenied, Unauthorize
 from bender.api.repeated import RepeatedRequest
 from bender.core.did_you_mean import nearest_name
 from bender.core.invalid import Invalid
-from bender.core.model import TooLarge, shown_name
+from bender.core.model import TooLarge, printable_name
 from bender.node.listings import Listing, Listings, LongListing
 from bender.node.node import Full, InstanceReplaced, Node, NotReady
 
@@ -319,7 +319,7 @@ def require_known(names: Iterable[str], known: Collection[str], *, changes: bool
         if nearest or (changes and known):
             hint = f", did you mean {META_KEY if nearest == 'meta' else nearest}?"
             takes = f"; its parameters are {', '.join(sorted(known))}"
-            raise Invalid(shown_name(name), f"is not a parameter of this request{hint if nearest else takes}")
+            raise Invalid(printable_name(name), f"is not a parameter of this request{hint if nearest else takes}")
 
 
 def query_fields_in_order(request: ApiRequest) -> list[tuple[str, str]]:

@@ -26,7 +26,7 @@ from bender.client import BenderError, Client, Reply, Unavailable, parse_nodes
 from bender.client.node_list import API_PORT
 from bender.client.token_source import TokenSource, is_token, token_in_file
 from bender.client.transport import ConnectionSecurity
-from bender.core.authors import NAME_CHARACTERS_MAX, signature
+from bender.core.authors import NAME_CHARACTERS_MAX, author_of
 from bender.core.invalid import Invalid
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Author(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            signature(value, "")
+            author_of(value, "")
         except Invalid as error:
             self.fail(f"{value!r} {str(error).partition(': ')[2]}", param, ctx)
         return value

@@ -122,9 +122,9 @@ class AddressConflicts:
         self._due: list[tuple[float, str]] = []
         self._due_at: dict[str, float] = {}
         #: The keys that are in conflict, by address, in the order in which the conflicts began.
-        self.present: dict[str, tuple[str, ...]] = {}
+        self.current: dict[str, tuple[str, ...]] = {}
 
-    def look(self, now: float) -> ConflictChanges:
+    def find_changes(self, now: float) -> ConflictChanges:
         """Return the conflicts that have begun and that are over, at a time in seconds; only a part of very many."""
         again = self._index.take_changed()
         for address in again:
@@ -138,12 +138,12 @@ class AddressConflicts:
                 again.append(address)
         begun, over = [], []
         for address in dict.fromkeys(again):
-            before_keys, keys = self.present.get(address), self._in_conflict(address, now)
+            before_keys, keys = self.current.get(address), self._in_conflict(address, now)
             if keys and keys != before_keys:
-                self.present[address] = keys
+                self.current[address] = keys
                 begun.append(address)
             elif before_keys and not keys:
-                del self.present[address]
+                del self.current[address]
                 over.append(address)
         return ConflictChanges(tuple(begun), tuple(over))
 

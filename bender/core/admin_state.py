@@ -13,7 +13,7 @@ from attrs import frozen
 
 from bender.core.last_writer_wins import LASTING_S_MAX
 from bender.core.messages import ConfigSetting
-from bender.core.model import decoded
+from bender.core.model import decode_json
 from bender.core.registration_status import UP, State
 
 #: How long an operator's state lasts if the request does not say: a day.
@@ -44,7 +44,7 @@ _sent = msgspec.json.Decoder(_Sent)
 
 def parse_override(document: bytes) -> Override:
     """Parse the body of `PUT …/state`."""
-    sent = decoded(_sent, document, "a state")
+    sent = decode_json(_sent, document, "a state")
     return Override(sent.state, LASTING_S if sent.lasts_s is None else sent.lasts_s)
 
 

@@ -12,7 +12,7 @@ from bender.core.invalid import Invalid
 NAME_CHARACTERS_MAX = 64
 
 
-def signature(name: str | None, address: str) -> str:
+def author_of(name: str | None, address: str) -> str:
     """Return the author of settings of a client at an address, with the name that it sent, if any.
 
     Raises `Invalid` for a name that could not be shown.

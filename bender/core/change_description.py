@@ -52,21 +52,21 @@ def _described(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[
         for key, value in new.items():
             yield from _described(f"{field}.{key}", None, value, _settings)
     elif new is None and old is not None:
-        yield f"{field} removed (was {shown(old)})"
+        yield f"{field} removed (was {format_value(old)})"
     else:
-        yield f"{field} {shown(new)}{_was(old)}"
+        yield f"{field} {format_value(new)}{_was(old)}"
 
 
 def _was(old: Any) -> str:
-    return "" if old is None else f" (was {shown(old)})"
+    return "" if old is None else f" (was {format_value(old)})"
 
 
 def _moved(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
     """Describe a field that says what serves, as `OLD → NEW`."""
     if new is None:
-        yield f"{field} removed (was {shown(old)})"
+        yield f"{field} removed (was {format_value(old)})"
     else:
-        yield f"{field} {shown(new)}" if old is None else f"{field} {shown(old)} → {shown(new)}"
+        yield f"{field} {format_value(new)}" if old is None else f"{field} {format_value(old)} → {format_value(new)}"
 
 
 def _canary(_field: str, old: Any, new: Any, settings: Settings) -> Iterator[str]:
@@ -74,7 +74,7 @@ def _canary(_field: str, old: Any, new: Any, settings: Settings) -> Iterator[str
     old, new = (each if _is_canary(each) else None for each in (old, new))
     if new is None:
         if old is not None and old["version"] != settings.get("version"):
-            yield f"canary {shown(old['version'])} ended"
+            yield f"canary {format_value(old['version'])} ended"
         elif old is not None:
             yield "canary ended"
     elif old is None:
@@ -91,15 +91,15 @@ def _is_canary(value: Any) -> bool:
 
 def _percent(canary: Settings) -> str:
     percent = canary["percent"]
-    return f"{percent:g} %" if isinstance(percent, int | float) else f"{shown(percent)} %"
+    return f"{percent:g} %" if isinstance(percent, int | float) else f"{format_value(percent)} %"
 
 
 def _share(canary: Settings) -> str:
-    return f"{_percent(canary)} of {shown(canary['version'])}"
+    return f"{_percent(canary)} of {format_value(canary['version'])}"
 
 
 def _servers(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
-    return _items(field, old, new, "server", shown)
+    return _items(field, old, new, "server", format_value)
 
 
 def _rules(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
@@ -135,16 +135,16 @@ def _without(items: Sequence[Any], others: Sequence[Any]) -> list[Any]:
 def _rule(rule: Any) -> str:
     """Describe one rule of a frontend: what it matches, and the backend that it sends to."""
     if not isinstance(rule, dict) or "backend" not in rule:
-        return shown(rule)
+        return format_value(rule)
     about = {key: value for key, value in rule.items() if key != "backend"}
     if about.keys() == {"header", "value"}:
-        text = f"header {shown(about['header'])}: {shown(about['value'])}"
+        text = f"header {format_value(about['header'])}: {format_value(about['value'])}"
     else:
-        text = " ".join(f"{key} {shown(value)}" for key, value in about.items())
-    return f"{text} to {shown(rule['backend'])}"
+        text = " ".join(f"{key} {format_value(value)}" for key, value in about.items())
+    return f"{text} to {format_value(rule['backend'])}"
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value for people: text as it is, anything else as JSON, both cut if they are long."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]}…"

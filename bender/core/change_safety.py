@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from bender.core.did_you_mean import nearest_name
-from bender.core.members import AWAY, backends_of_rules, canary_of, servers_of, versions_of
+from bender.core.members import STATES_WITHOUT_TRAFFIC, backends_of_rules, canary_of, servers_of, versions_of
 
 #: Names that one sentence lists, and warnings that one answer has.
 NAMES_MAX = 5
@@ -25,7 +25,7 @@ NAMES_MAX = 5
 Settings = Mapping[str, Any]
 
 
-class Listed(Protocol):
+class ListedObjects(Protocol):
     """The registrations, backends and frontends that a node lists."""
 
     def taking_traffic(self, app: str, version: str) -> Iterator[str]:
@@ -51,13 +51,13 @@ class Impact:
     The reason is a sentence without a full stop.
     """
 
-    listed: Listed
+    listed: ListedObjects
 
     def of_backend(self, before: Settings | None, after: Settings, *, back: bool = False) -> str | None:
         """Judge a new setting of a backend, or an earlier one that is set `back`, whose canary is not a typo."""
         if before is None or not self.serves(before):
             return None
-        fate = self._fate(after)
+        fate = self._consequence(after)
         app, version = after["app"], after["version"]
         if (app, version) != (before["app"], before["version"]) and not self._stable(after):
             return f"{self._serving(before)}; {self._has(app, version)}: {fate}"
@@ -80,16 +80,18 @@ class Impact:
 
     def of_frontend(self, before: Settings | None, after: Settings) -> str | None:
         """Judge a new setting of a frontend. A rule that names a backend which does not exist is always refused."""
-        known = set() if before is None else {*_of_rules(before)}
-        unknown = [name for name in _of_rules(after) if name not in known and self.listed.backend(name) is None]
+        known = set() if before is None else {*_backends_in_rules(before)}
+        unknown = [
+            name for name in _backends_in_rules(after) if name not in known and self.listed.backend(name) is None
+        ]
         if unknown:
             rules = f"the rules of frontend/{after['name']} name {self._missing(unknown)}"
             return f"{rules}: the requests that they send there would get 503"
-        if before is None or _usual(before) == _usual(after):
+        if before is None or _default_backend(before) == _default_backend(after):
             return None
-        former, name = _usual(before), _usual(after)
+        former, name = _default_backend(before), _default_backend(after)
         backend = None if name is None else self.listed.backend(name)
-        serving = [each for each in (former, *_of_rules(before)) if each is not None and self._is_served(each)]
+        serving = [each for each in (former, *_backends_in_rules(before)) if each is not None and self._is_served(each)]
         if not serving or (former not in serving and (name is None or backend is not None)):
             return None
         if backend is not None and self.serves(backend):
@@ -97,30 +99,30 @@ class Impact:
         by = self.listed.backend(serving[0])
         assert by is not None
         sends = f"frontend/{after['name']} sends to backend {by['name']}, which serves {self._figures(by)}"
-        return f"{sends}; {self._lack(name, backend)}: its requests would get 503"
+        return f"{sends}; {self._missing_backend(name, backend)}: its requests would get 503"
 
     def of_removal(self, backend: Settings) -> str | None:
         """Judge the removal of a backend."""
-        users = self.users(backend["name"])
+        users = self.frontends_of(backend["name"])
         if not users or not self.serves(backend):
             return None
         send = "sends" if len(users) == 1 else "send"
         name = backend["name"]
-        sends = f"frontend {_some(users)} {send} to backend/{name}, which serves {self._figures(backend)}"
+        sends = f"frontend {_name_list(users)} {send} to backend/{name}, which serves {self._figures(backend)}"
         return f"{sends}: every request would get 503"
 
     def of_state(self, id_: str, state: str) -> str | None:
         """Judge an operator's state of a registration."""
         _, app, version, _, _ = id_.split("/")
         # Another member that takes traffic is enough for all backends of its version. There may be very many of both.
-        if state not in AWAY or self._takes_traffic(app, version, without=id_):
+        if state not in STATES_WITHOUT_TRAFFIC or self._takes_traffic(app, version, without=id_):
             return None
         if not self._takes_traffic(app, version):
             return None
         ended = [each["name"] for each in self._backends_of(app, version) if not self.serves(each, without=id_)]
         if not ended:
             return None
-        left = f"without {id_}, no member of backend {_some(ended)} takes traffic"
+        left = f"without {id_}, no member of backend {_name_list(ended)} takes traffic"
         return f"{left}: every request to it would get 503"
 
     # Changes that are allowed, and rarely intended.
@@ -141,7 +143,7 @@ class Impact:
     def warnings_of_frontend(self, frontend: Settings) -> list[str]:
         """Return what is wrong with the backends that a frontend sends to, as sentences without full stops."""
         found: list[str] = []
-        for name in dict.fromkeys([frontend.get("backend"), *_of_rules(frontend)]):
+        for name in dict.fromkeys([frontend.get("backend"), *_backends_in_rules(frontend)]):
             backend = None if name is None else self.listed.backend(name)
             if backend is not None:
                 found += self.warnings_of_backend(backend)
@@ -151,9 +153,9 @@ class Impact:
 
     def warnings_of_removal(self, name: str) -> list[str]:
         """Return a warning if the removal of a backend leaves frontends that send to it."""
-        users = self.users(name)
+        users = self.frontends_of(name)
         send = "sends" if len(users) == 1 else "send"
-        return [f"frontend {_some(users)} {send} to backend {name}: requests get 503"] if users else []
+        return [f"frontend {_name_list(users)} {send} to backend {name}: requests get 503"] if users else []
 
     # Whether backends serve.
 
@@ -162,10 +164,10 @@ class Impact:
         versions = versions_of(backend)
         return bool(self._fixed(backend)) or any(self._takes_traffic(backend["app"], of, without) for of in versions)
 
-    def users(self, name: str) -> list[str]:
+    def frontends_of(self, name: str) -> list[str]:
         """Return the names of the frontends that send to a backend."""
         frontends = self.listed.objects("frontend")
-        return sorted(each["name"] for each in frontends if name in (each.get("backend"), *_of_rules(each)))
+        return sorted(each["name"] for each in frontends if name in (each.get("backend"), *_backends_in_rules(each)))
 
     def _stable(self, backend: Settings, without: str | None = None) -> bool:
         return bool(self._fixed(backend)) or self._takes_traffic(backend["app"], backend["version"], without)
@@ -211,7 +213,7 @@ class Impact:
         listed = self.listed.count(app, version)
         return f"{app} {version} {_idle(listed) if listed else 'has no members'}"
 
-    def _lack(self, name: str | None, backend: Settings | None) -> str:
+    def _missing_backend(self, name: str | None, backend: Settings | None) -> str:
         """Return why requests of a frontend would get no answer from this backend, as a clause."""
         if name is None:
             return "it would have no backend"
@@ -219,7 +221,7 @@ class Impact:
             return f"there is no backend {name}{self._nearest(name)}"
         return f"backend {name} ({backend['app']} {backend['version']}) has no member or server that takes traffic"
 
-    def _fate(self, backend: Settings) -> str:
+    def _consequence(self, backend: Settings) -> str:
         """Return what would happen to the requests to a backend, as a clause."""
         if not self.serves(backend):
             return "every request would get 503"
@@ -232,19 +234,19 @@ class Impact:
 
     def _missing(self, names: Collection[str]) -> str:
         hint = self._nearest(next(iter(names)))
-        return f"backend {_some(names)}, which {'does' if len(names) == 1 else 'do'} not exist{hint}"
+        return f"backend {_name_list(names)}, which {'does' if len(names) == 1 else 'do'} not exist{hint}"
 
     def _nearest(self, name: str) -> str:
         nearest = nearest_name(name, [each["name"] for each in self.listed.objects("backend")])
         return f" (did you mean {nearest}?)" if nearest else ""
 
 
-def _of_rules(frontend: Settings) -> list[str]:
+def _backends_in_rules(frontend: Settings) -> list[str]:
     """Return the backends that the rules of a frontend name, each once."""
     return [*dict.fromkeys(name for _, name in backends_of_rules(frontend))]
 
 
-def _usual(frontend: Settings) -> str | None:
+def _default_backend(frontend: Settings) -> str | None:
     """Return the backend for requests that no narrower rule matches: that of a rule for all paths, or the default."""
     rules = frontend.get("rules")
     for rule in rules if isinstance(rules, list) else ():
@@ -262,7 +264,7 @@ def _idle(listed: int) -> str:
     return f"has {_members(listed)}, {'which takes no' if listed == 1 else 'none of which takes'} traffic"
 
 
-def _some(names: Collection[str]) -> str:
+def _name_list(names: Collection[str]) -> str:
     """Return a list of names in words, with the number of those beyond `NAMES_MAX`."""
     more = len(names) - NAMES_MAX
     return ", ".join([*names][:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")

@@ -35,11 +35,11 @@ KEYS_PER_SLICE = 300
 
 
 class RegistrationUpdate(NamedTuple):
-    """The new terms of a registration; `succeeds` if another instance than the registered one has sent them."""
+    """The new terms of a registration; `is_successor` if another instance than the registered one has sent them."""
 
     body: bytes
     ttl_s: float
-    succeeds: bool = False
+    is_successor: bool = False
 
 
 #: Returns the new terms of a registration. The arguments are its body if it is registered (else None), and otherwise
@@ -81,7 +81,7 @@ class Claims:
         #: While True, the view does not change and no claim follows: changed keys are only noted in `stale_keys`.
         self.is_frozen = False
         #: Keys to be evaluated again, in order.
-        self.stale_keys: dict[str, None] = dict.fromkeys(view.known())
+        self.stale_keys: dict[str, None] = dict.fromkeys(view.known_keys())
         #: Whether all peers answered before this node became ready: a key that no ledger has is no longer registered.
         self.all_peers_answered = False
         # Keys of the previous incarnation, until no peer can send claims of them any more.
@@ -141,7 +141,7 @@ class Claims:
         A change keeps the registration's root: a deregistration at a node that has not received the change ends it too.
         A successor begins a new registration: such a deregistration ends only the registration before it.
         """
-        root = winner.root if winner and not update.succeeds else None
+        root = winner.root if winner and not update.is_successor else None
         rev = 1 + max((entry.rev for entry in self.index.entries(key)), default=winner.rev if winner else 0)
         if rev > NUMBER_MAX:  # a peer made the rev up, and no node may send a larger one: begin a new registration
             if winner is not None:
@@ -304,7 +304,7 @@ class Claims:
             return False
         left, out_of_sight = KEYS_PER_SLICE, partial(self._is_out_of_sight, now=now)
         while left > 0 and self.guard.has_undecided and not self.stale_keys:
-            looks, keys = self.guard.judge(self._view.members, out_of_sight, left, now)
+            looks, keys = self.guard.judge(self._view.member_keys, out_of_sight, left, now)
             self.stale_keys |= keys
             left -= looks + self._refresh_stale(left - looks, now)
         if not (self.guard.has_undecided or self.stale_keys):

@@ -10,7 +10,7 @@ from typing import Any
 
 from bender.core.hosts import PORT_MAX
 from bender.core.invalid import Invalid
-from bender.core.parsing import require_fields, within
+from bender.core.parsing import parse_part, require_fields
 
 #: A day: longer than any connection is useful, and well below HAProxy's own limit of 24 days.
 TIMEOUT_S_MAX = 86_400
@@ -85,4 +85,4 @@ def _timeouts(timeouts: Any, names: tuple[str, ...], others: tuple[str, ...], ki
             raise Invalid("timeouts", f"{name}: belongs in the {kind}")
     require_fields("timeouts", timeouts, names)
     given = {name: timeouts[name] for name in names if timeouts.get(name) is not None}
-    return {name: within("timeouts", parse_timeout, name, seconds) for name, seconds in given.items()}
+    return {name: parse_part("timeouts", parse_timeout, name, seconds) for name, seconds in given.items()}

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from bender.core.invalid import Invalid
-from bender.core.model import NAME_CHARACTERS_MAX, decoded
+from bender.core.model import NAME_CHARACTERS_MAX, decode_json
 
 #: Ids, and backends, in one report, which has to fit a request.
 REPORTED_MAX = 1000
@@ -146,7 +146,7 @@ class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instance: _Instance | None = None
 
 
-class Awaited(msgspec.Struct, frozen=True, array_like=True):
+class AwaitedChange(msgspec.Struct, frozen=True, array_like=True):
     """A change that a node's consumers have to act on: that of a key in an incarnation's ledger at a version.
 
     They have `within_s` seconds for it. Without a key nothing is awaited.
@@ -163,7 +163,7 @@ _confirmation = msgspec.json.Decoder(Confirmation)
 
 def parse_confirmation(document: bytes) -> Confirmation:
     """Parse the body of `PUT /consumers/NAME`."""
-    confirmation: Confirmation = decoded(_confirmation, document, "a confirmation")
+    confirmation: Confirmation = decode_json(_confirmation, document, "a confirmation")
     if confirmation.cursor is None and confirmation.report is None:
         raise Invalid("cursor", "is required, unless a report is sent")
     return confirmation
@@ -219,7 +219,7 @@ def shared_names(instances: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return {name: sorted(by_name[name]) for name in sorted(by_name) if len(by_name[name]) > 1}
 
 
-def same_name(name: str, instances: list[str]) -> str:
+def same_name_problem(name: str, instances: list[str]) -> str:
     """Say that consumers have the same name, and what to do."""
     named = [f"{name} ({instance})" for instance in instances[:LABELS_MAX]]
     more = len(instances) - LABELS_MAX

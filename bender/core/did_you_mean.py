@@ -62,7 +62,7 @@ def unknown_field(of: str, name: str, known: Iterable[str]) -> str:
     return f"is not a field of {of}{hint}{own}"
 
 
-def in_words(message: str) -> str:
+def reword_bound(message: str) -> str:
     """Return msgspec's message about a number out of its range in words; any other message as it is."""
     bound = _BOUND.fullmatch(message)
     if bound is None:

@@ -310,16 +310,16 @@ class Gossip:
         """Return the heads after a push or second request, and settings that the sender lacks in the same buckets."""
         incarnations = {request.sender.incarnation, *(delta.incarnation for delta in request.deltas)}
         heads = {i: head for i in incarnations if (head := self._claims.copies.head(i)).reach}
-        known = {*request.known, *map(digest_of, request.settings)} if request.buckets else set()
-        window = request.window
-        settings = [each for number in request.buckets for each in self._configuration.bucket(number, known, window)]
+        buckets, window, configuration = request.buckets, request.window, self._configuration
+        known = {*request.known, *map(digest_of, request.settings)} if buckets else set()
+        settings = [each for number in buckets for each in configuration.settings_in_bucket(number, known, window)]
         page = self._pages.fitting(settings)
-        there = self._configuration.digests(request.buckets[0], window) if request.known and request.buckets else ()
+        here = configuration.digests_in_bucket(buckets[0], window) if request.known and buckets else ()
         return Message(
             self._identity,
             heads=heads,
             settings=self._configuration.with_ages(page, now),
-            known=tuple(there),
+            known=tuple(here),
             partial=len(page) < len(settings),
         )
 
@@ -327,7 +327,7 @@ class Gossip:
         """Send the peer that answered a round the entries and settings that it lacks."""
         lacking = self._lacking(answer.heads or {}, answer.sender.incarnation)
         echo = answer.ask if lacking.is_all else None
-        differing = self._configuration.differing(answer.bucket_digests) if answer.bucket_digests else []
+        differing = self._configuration.differing_buckets(answer.bucket_digests) if answer.bucket_digests else []
         buckets, settings = self._pages.buckets_in_turn(link, differing)
         if lacking.deltas or echo is not None or buckets:
             window, known = (ALL_DIGESTS, ()) if settings else self._pages.window_in_turn(link, buckets)
@@ -356,7 +356,7 @@ class Gossip:
         if request.message.known and not link.unsent_settings:
             shown = {*answer.known, *map(digest_of, answer.settings)}
             number, window = request.message.buckets[0], request.message.window
-            link.unsent_settings += self._pages.fitting(self._configuration.bucket(number, shown, window))
+            link.unsent_settings += self._pages.fitting(self._configuration.settings_in_bucket(number, shown, window))
 
     def _ask_after_page(
         self, link: Link, request: OutgoingMessage, answer: Message, now: float, *, again: bool

@@ -41,10 +41,10 @@ KEYS_MAX = 100_000
 BYTES_MAX = 256 * 1024 * 1024
 
 #: The part of all these that one client may use. Others have room then, whatever it does.
-CLIENT_PART = 1 / 5
+CLIENT_SHARE_MAX = 1 / 5
 
 #: Settings from peers are taken up to this multiple of the names and bytes that may be set at one node.
-PEERS_TIMES = 2
+PEERS_FACTOR = 2
 
 #: The longest that a setting can last that does not last for ever.
 LASTING_S_MAX = 30 * 24 * 3600.0
@@ -100,7 +100,7 @@ class Configuration:
     def __iter__(self) -> Iterator[str]:
         return iter(self._settings)
 
-    def obstacle(self, setting: ConfigSetting) -> str | None:
+    def refusal_reason(self, setting: ConfigSetting) -> str | None:
         """Return why a client may not make a setting here, None if it may: the limits for all, and for its client."""
         lasting, client = setting.lasts_s is None, client_of(setting.author)
         if setting.rev > NUMBER_MAX:  # which takes a peer that makes numbers up
@@ -110,7 +110,7 @@ class Configuration:
             if self._bytes_of_group[lasting] >= self.bytes_max:
                 size = f"{self.bytes_max} bytes, the maximum"
                 return f"the {what} of this cluster and their histories take {size}: remove some of them"
-            if used >= self.bytes_max * CLIENT_PART:
+            if used >= self.bytes_max * CLIENT_SHARE_MAX:
                 size = f"{used} bytes, the maximum for one client"
                 return f"the {what} that {client} has set take {size}: remove some of them"
         if setting.key in self._settings:
@@ -119,7 +119,7 @@ class Configuration:
         then = "use one of these names" if lasting else "try again when some of them have ended"
         if self._keys_of_group[lasting] >= self.keys_max:
             return f"this cluster keeps {self.keys_max} {what}, the maximum: {then}"
-        if self._keys_of_client[lasting, client] >= max(1, int(self.keys_max * CLIENT_PART)):
+        if self._keys_of_client[lasting, client] >= max(1, int(self.keys_max * CLIENT_SHARE_MAX)):
             number = self._keys_of_client[lasting, client]
             return f"this cluster keeps {number} {what}, from {client}, the maximum for one client: {then}"
         return None
@@ -154,7 +154,7 @@ class Configuration:
             for each in settings
         )
 
-    def due(self, now: float) -> list[str]:
+    def take_due_keys(self, now: float) -> list[str]:
         """Return the keys with a setting whose time is over since this was called last. Forget keys no node needs."""
         if now < self._first_due_at:
             return []
@@ -164,11 +164,11 @@ class Configuration:
         self._first_due_at = min(self._due_at.values(), default=inf)
         return keys
 
-    def rev_next(self, key: str) -> int:
+    def next_rev(self, key: str) -> int:
         latest = self._settings.get(key)
         return latest[0].rev + 1 if latest else 1
 
-    def left_s(self, key: str, now: float) -> float:
+    def removal_lasts_s(self, key: str, now: float) -> float:
         """Return the seconds that a removal of a key must last; all settings of the key must have a limited time.
 
         The removal is remembered for as long as any node may keep one of these settings. If it were forgotten sooner, a
@@ -194,16 +194,16 @@ class Configuration:
         """Whether a setting of an unknown key is so old that it is forgotten here, or there are far too many."""
         forgotten = setting.lasts_s is not None and setting.age_s >= kept_s(setting)
         lasting = setting.lasts_s is None
-        too_many = self._keys_of_group[lasting] >= PEERS_TIMES * self.keys_max
-        return forgotten or too_many or self._bytes_of_group[lasting] >= PEERS_TIMES * self.bytes_max
+        too_many = self._keys_of_group[lasting] >= PEERS_FACTOR * self.keys_max
+        return forgotten or too_many or self._bytes_of_group[lasting] >= PEERS_FACTOR * self.bytes_max
 
     def _replace(self, key: str, before: tuple[ConfigSetting, ...], after: tuple[ConfigSetting, ...]) -> None:
         for gone in {*before} - {*after}:
-            number, digest = self._turn(gone, -1)
+            number, digest = self._count_setting(gone, -1)
             self._buckets[number].pop(digest, None)  # a peer may have made up two with the same
             self._made_at.pop((key, gone.rank), None)
         for added in {*after} - {*before}:
-            number, digest = self._turn(added, 1)
+            number, digest = self._count_setting(added, 1)
             self._buckets[number][digest] = added
         for latest, by in ((before[:1], -1), (after[:1], 1)):
             for setting in latest:
@@ -215,13 +215,13 @@ class Configuration:
         else:
             del self._settings[key]
 
-    def _turn(self, setting: ConfigSetting, by: int) -> tuple[int, int]:
+    def _count_setting(self, setting: ConfigSetting, by: int) -> tuple[int, int]:
         """Add a setting to the digests and counts (`by` is 1), or subtract it (-1). Return its bucket and digest."""
         lasting, size = setting.lasts_s is None, size_of(setting)
         self._bytes_of_group[lasting] += by * size
         _count(self._bytes_of_client, (lasting, client_of(setting.author)), by * size)
         digest = digest_of(setting)
-        number = bucket(setting.key)
+        number = bucket_of(setting.key)
         self._digests[number] ^= digest
         self.digest ^= digest
         return number, digest
@@ -247,13 +247,15 @@ class Configuration:
     def bucket_digests(self) -> tuple[int, ...]:
         return tuple(self._digests)
 
-    def differing(self, digests: Iterable[int]) -> list[int]:
+    def differing_buckets(self, digests: Iterable[int]) -> list[int]:
         """Return the numbers of the buckets whose digests are not those given."""
         return [
             number for number, (mine, other) in enumerate(zip(self._digests, digests, strict=True)) if mine != other
         ]
 
-    def bucket(self, number: int, known: Collection[int] = (), within: Window = ALL_DIGESTS) -> list[ConfigSetting]:
+    def settings_in_bucket(
+        self, number: int, known: Collection[int] = (), within: Window = ALL_DIGESTS
+    ) -> list[ConfigSetting]:
         """Return the settings in a bucket whose digests are within a window and not `known`."""
         first, last = within
         return [
@@ -262,22 +264,22 @@ class Configuration:
             if first <= digest <= last and digest not in known
         ]
 
-    def count(self, number: int) -> int:
+    def count_in_bucket(self, number: int) -> int:
         """Return the number of settings in a bucket."""
         return len(self._buckets[number])
 
-    def digests(self, number: int, within: Window = ALL_DIGESTS) -> list[int]:
+    def digests_in_bucket(self, number: int, within: Window = ALL_DIGESTS) -> list[int]:
         """Return the digests of the settings in a bucket, within a window, in order."""
         first, last = within
         return sorted(digest for digest in self._buckets[number] if first <= digest <= last)
 
-    def window(self, number: int, first: int) -> Window:
+    def window_from(self, number: int, first: int) -> Window:
         """Return the window that begins at a digest and has at most `DIGESTS_MAX` of the settings in a bucket."""
-        digests = self.digests(number, (first, ALL_DIGESTS[1]))
+        digests = self.digests_in_bucket(number, (first, ALL_DIGESTS[1]))
         return (first, digests[DIGESTS_MAX - 1] if len(digests) > DIGESTS_MAX else ALL_DIGESTS[1])
 
 
-def bucket(key: str) -> int:
+def bucket_of(key: str) -> int:
     """Return the number of the bucket that holds the settings of a key."""
     return crc32(key.encode()) % BUCKETS
 

@@ -12,11 +12,11 @@ import msgspec
 from attrs import frozen
 
 from bender.core.invalid import Invalid
-from bender.core.routing import Canary, FixedServer, kept_servers, parse_canary
-from bender.core.weights import shared
+from bender.core.routing import Canary, FixedServer, parse_canary, valid_servers
+from bender.core.weights import shared_weights
 
 #: Members in these states get no traffic, whatever weight they ask for.
-AWAY = ("drain", "maint")
+STATES_WITHOUT_TRAFFIC = ("drain", "maint")
 
 _T = TypeVar("_T")
 
@@ -43,24 +43,24 @@ class _Weighted(msgspec.Struct):
 _weighted = msgspec.json.Decoder(_Weighted)
 
 
-def asked_weight(terms: bytes, state: str) -> int:
+def requested_weight(terms: bytes, state: str) -> int:
     """Return the weight that the encoded terms of a registration ask for; 0 in a state in which it gets no traffic."""
-    return 0 if state in AWAY else _weighted.decode(terms).weight
+    return 0 if state in STATES_WITHOUT_TRAFFIC else _weighted.decode(terms).weight
 
 
 def weighted_members(
     backend: Mapping[str, Any], stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the members of a backend as it is kept; see `serving`."""
-    return serving(service_of(backend), stable, canary)
+    """Return the members of a backend as it is kept; see `serving_members`."""
+    return serving_members(served_versions_of(backend), stable, canary)
 
 
-def service_of(backend: Mapping[str, Any]) -> ServedVersions:
+def served_versions_of(backend: Mapping[str, Any]) -> ServedVersions:
     """Return what selects the members of a backend as it is kept."""
     return ServedVersions(backend["app"], backend["version"], canary_of(backend), servers_of(backend))
 
 
-def serving(
+def serving_members(
     service: ServedVersions, stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the members that serve a backend in order of id, each with its effective weight (0 to 256).
@@ -72,7 +72,7 @@ def serving(
     """
     others = canary if service.canary is not None else ()
     stable = [*stable, *_fixed(service, [*stable, *others])]
-    asked_of_stable, asked_of_others = map(_asked, stable), map(_asked, others)
+    asked_of_stable, asked_of_others = map(_requested_weight, stable), map(_requested_weight, others)
     of_stable, of_others = effective_weights(service, [*asked_of_stable], [*asked_of_others])
     weighted = zip([*stable, *others], [*of_stable, *of_others], strict=True)
     return sorted(({**member, "weight": weight} for member, weight in weighted), key=lambda member: str(member["id"]))
@@ -82,7 +82,7 @@ def effective_weights(
     service: ServedVersions, stable: Sequence[int], canary: Sequence[int]
 ) -> tuple[Sequence[int], Sequence[int]]:
     """Return the effective weights of members by those that they ask for; of members out of rotation that is 0."""
-    return (stable, canary) if service.canary is None else shared(stable, canary, service.canary.percent)
+    return (stable, canary) if service.canary is None else shared_weights(stable, canary, service.canary.percent)
 
 
 def canary_of(backend: Mapping[str, Any]) -> Canary | None:
@@ -90,7 +90,7 @@ def canary_of(backend: Mapping[str, Any]) -> Canary | None:
 
     It is also None if a node of a release without canaries has kept another value in its place.
     """
-    canary: Canary | None = _kept(backend.get("canary"), parse_canary, None)
+    canary: Canary | None = _valid_or(backend.get("canary"), parse_canary, None)
     return None if canary is None or canary.version == backend["version"] else canary
 
 
@@ -103,7 +103,7 @@ def versions_of(backend: Mapping[str, Any]) -> tuple[str, ...]:
 def servers_of(backend: Mapping[str, Any]) -> tuple[FixedServer, ...]:
     """Return the fixed servers of a backend, without values kept there by an older node that are not valid."""
     servers = backend.get("servers")
-    return () if servers is None else kept_servers(servers)[0]
+    return () if servers is None else valid_servers(servers)[0]
 
 
 def backends_of_rules(frontend: Mapping[str, Any]) -> list[tuple[int, str]]:
@@ -114,7 +114,7 @@ def backends_of_rules(frontend: Mapping[str, Any]) -> list[tuple[int, str]]:
     return [(at, name) for at, name in named if isinstance(name, str)]
 
 
-def _kept(value: Any, parse: Callable[[Any], _T], none: _T) -> _T:
+def _valid_or(value: Any, parse: Callable[[Any], _T], none: _T) -> _T:
     """Return a kept value as parsed, or `none` if there is none or it is not valid."""
     try:
         return none if value is None else parse(value)
@@ -122,8 +122,8 @@ def _kept(value: Any, parse: Callable[[Any], _T], none: _T) -> _T:
         return none
 
 
-def _asked(member: Mapping[str, Any]) -> int:
-    return 0 if member.get("state") in AWAY else int(member["weight"])
+def _requested_weight(member: Mapping[str, Any]) -> int:
+    return 0 if member.get("state") in STATES_WITHOUT_TRAFFIC else int(member["weight"])
 
 
 def _fixed(service: ServedVersions, registered: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

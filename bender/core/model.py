@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from bender.core.did_you_mean import in_words, names_at, unknown_field
+from bender.core.did_you_mean import names_at, reword_bound, unknown_field
 from bender.core.hosts import PORT_MAX, canonical_host, destination, parse_port
 from bender.core.invalid import Invalid
 from bender.core.reasons import CHECK_FAILED
@@ -158,11 +158,11 @@ class RegistrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         return f"registration/{self.app}/{self.version}/{self.host}/{self.port}"
 
     @property
-    def says_nothing(self) -> bool:
+    def changes_nothing(self) -> bool:
         """Whether it leaves an existing registration as it is."""
         return self.ttl_s is None and self.weight is None and self.meta is None and self.instance is None
 
-    def succeeds(self, existing: bytes) -> bool:
+    def is_from_another_instance(self, existing: bytes) -> bool:
         """Return True if another instance than this one has registered with the terms encoded as `existing`."""
         return self.instance is not None and self.instance != instance_of(existing)
 
@@ -173,9 +173,9 @@ class RegistrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         begins. One begins as well if this instance replaces another one with the same id.
         """
         old = Terms(ttl_s, 1, {}, now_ms, node) if existing is None else Terms.decode(existing)
-        if self.says_nothing:
+        if self.changes_nothing:
             return old
-        if existing is not None and self.succeeds(existing):
+        if existing is not None and self.is_from_another_instance(existing):
             old = msgspec.structs.replace(old, registered_ms=now_ms, node=node, instance=self.instance)
         return msgspec.structs.replace(
             old,
@@ -218,7 +218,7 @@ class _Instance(msgspec.Struct):
 _encoder = msgspec.json.Encoder(order="deterministic")
 _plain_encoder = msgspec.json.Encoder()
 _terms = msgspec.json.Decoder(Terms)
-_wanted = msgspec.json.Decoder(RegistrationRequest)
+_request = msgspec.json.Decoder(RegistrationRequest)
 _sent = msgspec.json.Decoder(_Sent)
 _ids = msgspec.json.Decoder(_Ids)
 _meta = msgspec.json.Decoder(_Meta)
@@ -228,20 +228,20 @@ _object = msgspec.json.Decoder(dict[str, Any])
 
 def parse_registration(document: bytes, timing: Timing) -> RegistrationRequest:
     """Parse the body of `POST /registrations`."""
-    return parse_wanted(_wanted, document, timing)
+    return parse_registration_request(_request, document, timing)
 
 
-def parse_wanted(decoder: msgspec.json.Decoder[_W], document: bytes, timing: Timing) -> _W:
+def parse_registration_request(decoder: msgspec.json.Decoder[_W], document: bytes, timing: Timing) -> _W:
     """Parse a registration request of a type that may have further fields."""
-    wanted = decoded(decoder, document, "a registration", _ELSEWHERE)
-    require_name("app", wanted.app)
-    require_name("version", wanted.version)
-    _require_terms(wanted, timing)
-    host = destination(wanted.host)
-    wanted = wanted if host == wanted.host else msgspec.structs.replace(wanted, host=host)
-    if wanted.id is not None:
-        _require_id(wanted.id, wanted.key)
-    return wanted
+    request = decode_json(decoder, document, "a registration", _ELSEWHERE)
+    require_name("app", request.app)
+    require_name("version", request.version)
+    _require_terms(request, timing)
+    host = destination(request.host)
+    request = request if host == request.host else msgspec.structs.replace(request, host=host)
+    if request.id is not None:
+        _require_id(request.id, request.key)
+    return request
 
 
 def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timing: Timing) -> RegistrationRequest:
@@ -252,22 +252,22 @@ def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timi
     instance = RegistrationRequest(app, version, destination(host), parse_port(port))
     if not document.strip():
         return instance
-    terms = decoded(_sent, document, "a registration", _ELSEWHERE)
+    terms = decode_json(_sent, document, "a registration", _ELSEWHERE)
     if terms.id is not None:
         _require_id(terms.id, instance.key)
     _require_terms(terms, timing)
     for field in ("app", "version", "host", "port"):
-        said, meant = getattr(terms, field), getattr(instance, field)
-        if said not in (None, meant) and not (field == "host" and canonical_host(said) == meant):
-            raise Invalid(field, f"must be {meant}, as in the path")
+        sent, expected = getattr(terms, field), getattr(instance, field)
+        if sent not in (None, expected) and not (field == "host" and canonical_host(sent) == expected):
+            raise Invalid(field, f"must be {expected}, as in the path")
     return msgspec.structs.replace(
         instance, ttl_s=terms.ttl_s, weight=terms.weight, meta=terms.meta, instance=terms.instance
     )
 
 
-def require_nothing(document: bytes, why: str) -> None:
+def require_empty_body(document: bytes, why: str) -> None:
     """Raise `Invalid` if a request that takes no body has one, unless it is an empty object."""
-    if document.strip() and decoded(_object, document):
+    if document.strip() and decode_json(_object, document):
         raise Invalid("body", f"must be empty, {why}")
 
 
@@ -283,11 +283,13 @@ def parse_id(field: str, id_: str) -> str:
     """Return the id of a registration in canonical form. Raises `Invalid`, which names the field and the id."""
     kind, *path = id_.split("/")
     if kind != "registration" or len(path) != 4:
-        raise Invalid(field, f"{shown_name(id_)} is not the id of a registration: registration/APP/VERSION/HOST/PORT")
+        raise Invalid(
+            field, f"{printable_name(id_)} is not the id of a registration: registration/APP/VERSION/HOST/PORT"
+        )
     try:
         return registration_key((path[0], path[1], path[2], path[3]))
     except Invalid as error:
-        raise Invalid(field, f"{shown_name(id_)} is not the id of a registration: {error}") from None
+        raise Invalid(field, f"{printable_name(id_)} is not the id of a registration: {error}") from None
 
 
 def canonical_id(id_: str) -> str:
@@ -303,13 +305,13 @@ def parse_renewals(document: bytes) -> list[str]:
     return _parse_ids(document, "renewals", RENEWALS_MAX)
 
 
-def parse_inquiry(document: bytes, ids_max: int) -> list[str]:
+def parse_claims_request(document: bytes, ids_max: int) -> list[str]:
     """Return the ids in the body of `POST /claims`, as they were sent. Raises `TooLarge` if there are too many."""
     return _parse_ids(document, "a request for claims", ids_max)
 
 
 def _parse_ids(document: bytes, of: str, ids_max: int) -> list[str]:
-    ids = decoded(_ids, document, of).ids
+    ids = decode_json(_ids, document, of).ids
     if len(ids) > ids_max:
         raise TooLarge(f"ids: at most {ids_max} in one request, this one has {len(ids)}")
     return ids
@@ -350,13 +352,13 @@ def _meta_in(body: bytes) -> dict[str, Any]:
     return _meta.decode(body).meta
 
 
-def has_meta(body: bytes, wanted: Iterable[tuple[str, str]]) -> bool:
+def has_meta(body: bytes, required: Iterable[tuple[str, str]]) -> bool:
     """Whether terms encoded as `body` have all these in their `meta`; a value that is not text counts as its JSON."""
     meta = _meta_in(body) if len(body) <= _META_BYTES_REMEMBERED else _meta.decode(body).meta
-    return all(key in meta and _as_text(meta[key]) == value for key, value in wanted)
+    return all(key in meta and _as_text(meta[key]) == value for key, value in required)
 
 
-def decoded(
+def decode_json(
     decoder: msgspec.json.Decoder[_T], document: bytes, of: str = "the body", elsewhere: Mapping[str, str] = {}
 ) -> _T:
     """Decode JSON from a client as a type. Raises `Invalid`, which names the field.
@@ -366,15 +368,15 @@ def decoded(
     try:
         return decoder.decode(document)
     except msgspec.ValidationError as error:
-        raise invalid(str(error), decoder.type, of, elsewhere) from None
+        raise validation_error(str(error), decoder.type, of, elsewhere) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid("body", f"is not JSON: {error}") from None
     except RecursionError:
         raise Invalid("body", "has lists or objects that are nested too deeply") from None
 
 
-def invalid(message: str, kind: Any, of: str, elsewhere: Mapping[str, str] = {}) -> Invalid:
-    """Return the error for msgspec's message on JSON that is not of a type; the rest is as in `decoded`."""
+def validation_error(message: str, kind: Any, of: str, elsewhere: Mapping[str, str] = {}) -> Invalid:
+    """Return the error for msgspec's message on JSON that is not of a type; the rest is as in `decode_json`."""
     unknown = _UNKNOWN.fullmatch(message)
     if unknown:
         path = [name or "[...]" for name, _ in _PART.findall(unknown[2] or "")]
@@ -383,7 +385,7 @@ def invalid(message: str, kind: Any, of: str, elsewhere: Mapping[str, str] = {})
     if missing:
         return Invalid(missing[1], "is required")
     where = _WHERE.search(message)
-    return Invalid((where and where[1]) or "body", in_words(_WHERE.sub("", message)))
+    return Invalid((where and where[1]) or "body", reword_bound(_WHERE.sub("", message)))
 
 
 def _unknown(name: str, path: list[str], kind: Any, of: str, elsewhere: Mapping[str, str]) -> Invalid:
@@ -391,10 +393,14 @@ def _unknown(name: str, path: list[str], kind: Any, of: str, elsewhere: Mapping[
     inner = next((part for part in reversed(path) if part != "[...]"), None)
     problem = elsewhere.get(name) if inner is None else None
     problem = problem or unknown_field(inner or of, name, names_at(kind, path))
-    return Invalid(shown_name(name), problem) if inner is None else Invalid(path[0], f"{shown_name(name)}: {problem}")
+    return (
+        Invalid(printable_name(name), problem)
+        if inner is None
+        else Invalid(path[0], f"{printable_name(name)}: {problem}")
+    )
 
 
-def shown_name(name: str) -> str:
+def printable_name(name: str) -> str:
     """Return the name of a field for an error, on one line and cut if it is long."""
     name = name if len(name) <= _SHOWN_CHARACTERS_MAX else name[:_SHOWN_CHARACTERS_MAX] + "…"
     return name if name.isprintable() and name else ascii(name)

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from bender.core.did_you_mean import unknown_field
 from bender.core.invalid import Invalid
-from bender.core.model import ENTRY_BYTES_MAX, decoded, require_name, require_shallow, require_small, shown_name
+from bender.core.model import ENTRY_BYTES_MAX, decode_json, printable_name, require_name, require_shallow, require_small
 
 #: The largest `min_members` of a request; a node accepts no more registrations.
 MEMBERS_MIN_MAX = 1_000_000
@@ -25,24 +25,34 @@ _object = msgspec.json.Decoder(dict[str, Any])
 
 @frozen
 class Kind:
-    """A kind of configured object: `needs` are the fields that are names and must be there, `may_have` those that may.
+    """A kind of configured object, and the fields that it has.
 
-    `checks` are for other fields that have a meaning; each raises `Invalid` for a value that its field cannot have, and
-    `agree` does for fields that do not go together. `conditions` are fields of a request that are not kept.
+    `required_names` and `optional_names` are the fields whose values are names. `checks` are functions for the other
+    fields that have a meaning, which raise `Invalid` for a value that the field cannot have. `check_together` raises it
+    for fields that exclude each other. `request_only_fields` are fields of a request that are not kept.
     """
 
     name: str
     resource: str
-    needs: tuple[str, ...] = ()
-    may_have: tuple[str, ...] = ()
+    required_names: tuple[str, ...] = ()
+    optional_names: tuple[str, ...] = ()
     checks: Mapping[str, Callable[[Any], object]] = {}
-    agree: Callable[[Mapping[str, Any]], None] = lambda _merged: None
-    conditions: tuple[str, ...] = ()
+    check_together: Callable[[Mapping[str, Any]], None] = lambda _merged: None
+    request_only_fields: tuple[str, ...] = ()
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The names of all fields that a client may send."""
-        return ("name", *self.needs, *self.may_have, *self.checks, "meta", *self.conditions, "id", "resource")
+        return (
+            "name",
+            *self.required_names,
+            *self.optional_names,
+            *self.checks,
+            "meta",
+            *self.request_only_fields,
+            "id",
+            "resource",
+        )
 
     def key(self, name: str) -> str:
         return f"{self.name}/{name}"
@@ -56,34 +66,34 @@ class Kind:
             if kept.get(field) != value:
                 return f"its {field} is not {value}"
         try:
-            for field in self.needs:
+            for field in self.required_names:
                 require_name(field, kept.get(field))
-            for field in self.may_have:
+            for field in self.optional_names:
                 if kept.get(field) is not None:
                     require_name(field, kept[field])
         except Invalid as error:
             return str(error)
         return None
 
-    def unknown(self, kept: Mapping[str, Any]) -> list[str]:
+    def unknown_fields(self, kept: Mapping[str, Any]) -> list[str]:
         """Return the fields of an object that no client may send; an older release may have kept some."""
         known = self.fields
         return [field for field in kept if field not in known]
 
     def require_known(self, sent: Mapping[str, Any], kept: Mapping[str, Any] = {}) -> None:
         """Raise `Invalid` for the first field that is not known, unless it removes one that is `kept`."""
-        for field in self.unknown(sent):
+        for field in self.unknown_fields(sent):
             if field not in kept:
-                raise Invalid(shown_name(field), unknown_field(f"a {self.name}", field, self.fields))
+                raise Invalid(printable_name(field), unknown_field(f"a {self.name}", field, self.fields))
             if sent[field] is not None:
-                name = shown_name(field)
+                name = printable_name(field)
                 raise Invalid(
                     name,
                     f"is not a field of a {self.name}, though an older release has kept it there: move it into meta, "
                     f'with {{"{name}": null, "meta": {{"{name}": …}}}}',
                 )
 
-    def body(
+    def merged_body(
         self,
         name: str,
         sent: Mapping[str, Any],
@@ -104,14 +114,14 @@ class Kind:
         fixed = {"id": self.key(name), "resource": self.resource, "name": name}
         old = {} if existing is None else _object.decode(existing)
         self.require_known(sent, old)
-        removed = self.unknown(sent)
-        merged = {**fixed, **dict.fromkeys((*self.needs, *self.may_have)), **old, **sent, **fixed}
+        removed = self.unknown_fields(sent)
+        merged = {**fixed, **dict.fromkeys((*self.required_names, *self.optional_names)), **old, **sent, **fixed}
         merged = {field: value for field, value in merged.items() if field not in removed}
-        for field in self.needs:
+        for field in self.required_names:
             if existing is None and merged[field] is None:
                 raise Invalid(field, f"is required to create {fixed['id']}")
             require_name(field, merged[field])
-        for field in self.may_have:
+        for field in self.optional_names:
             if merged.get(field) is not None:
                 require_name(field, merged[field])
         if not isinstance(sent.get("meta"), dict | None):
@@ -119,7 +129,7 @@ class Kind:
         for field, check in self.checks.items():
             if sent.get(field) is not None:
                 check(sent[field])
-        self.agree(merged)
+        self.check_together(merged)
         for field, value in sent.items():
             require_shallow(field, value)
         body = _encoder.encode(merged)
@@ -129,7 +139,7 @@ class Kind:
 
 def parse_object(document: bytes) -> dict[str, Any]:
     """Return the fields of a backend or frontend that were sent; an empty body is an empty object."""
-    return decoded(_object, document) if document.strip() else {}
+    return decode_json(_object, document) if document.strip() else {}
 
 
 def parse_members_min(number: object) -> int:

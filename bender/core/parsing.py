@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 from bender.core.did_you_mean import unknown_field
 from bender.core.invalid import Invalid
-from bender.core.model import shown_name
+from bender.core.model import printable_name
 
 _T = TypeVar("_T")
 
 
-def within(field: str, parse: Callable[..., _T], *arguments: Any) -> _T:
+def parse_part(field: str, parse: Callable[..., _T], *arguments: Any) -> _T:
     """Parse a part of a field. Raises `Invalid` for the field, whose message names the part."""
     try:
         return parse(*arguments)
@@ -20,7 +20,7 @@ def within(field: str, parse: Callable[..., _T], *arguments: Any) -> _T:
         raise Invalid(field, str(error)) from None
 
 
-def number(what: str, value: Any, at_least: float, at_most: float) -> float:
+def parse_number(what: str, value: Any, at_least: float, at_most: float) -> float:
     """Return a number between two limits, both of which it may be. Raises `Invalid`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not at_least <= value <= at_most:
         raise Invalid(what, f"must be a number from {at_least:g} to {at_most:g}")
@@ -30,11 +30,11 @@ def number(what: str, value: Any, at_least: float, at_most: float) -> float:
 def require_fields(field: str, value: Any, known: Sequence[str]) -> None:
     """Raise `Invalid` if an object in a field has a field that is not known."""
     if isinstance(value, dict):
-        within(field, require_known, field, value, known)
+        parse_part(field, require_known, field, value, known)
 
 
 def require_known(of: str, value: Mapping[str, Any], known: Sequence[str]) -> None:
     """Raise `Invalid` for the first field of an object that is not known."""
     for name in value:
         if name not in known:
-            raise Invalid(shown_name(name), unknown_field(of, name, known))
+            raise Invalid(printable_name(name), unknown_field(of, name, known))

@@ -189,9 +189,9 @@ class Replica:
         has: the removal of a key is kept forever if it has no `lasts_s`.
         """
         self._require_ready(now)
-        rev = self.configuration.rev_next(key)
+        rev = self.configuration.next_rev(key)
         setting = ConfigSetting(key, rev, self.identity.incarnation, at_ms, author, body, lasts_s)
-        if (obstacle := self.configuration.obstacle(setting)) is not None:
+        if (obstacle := self.configuration.refusal_reason(setting)) is not None:
             raise Full(obstacle)
         self.configuration.join(setting, now)
         self._shown_settings.show(key, now)
@@ -367,7 +367,7 @@ class Replica:
         if self.gossip.awaits_answers(now) or not self.readiness.is_ready:
             self._ask_again(now)
         self.claims.hide(now)
-        for key in self.configuration.due(now):
+        for key in self.configuration.take_due_keys(now):
             self._shown_settings.show(key, now)
         self._forget(now)
         more = self._settle(now) or more

@@ -25,12 +25,9 @@ from bender.core.connection_settings import (
 )
 from bender.core.hosts import canonical_host, destination, parse_port
 from bender.core.invalid import Invalid
-from bender.core.model import parse_name, shown_name
+from bender.core.model import parse_name, printable_name
 from bender.core.object_kinds import Kind
-from bender.core.parsing import number as _number
-from bender.core.parsing import require_fields as _require_fields
-from bender.core.parsing import require_known as _require_known
-from bender.core.parsing import within as _within
+from bender.core.parsing import parse_number, parse_part, require_fields, require_known
 
 #: Fixed servers of one backend, and rules of one frontend: an entry of 4 KiB holds hardly more.
 SERVERS_MAX = 100
@@ -121,11 +118,11 @@ class Rule:
 
 def parse_canary(canary: Any) -> Canary:
     """Parse `{"version": "2.1.0", "percent": 10}`."""
-    _require_fields("canary", canary, ("version", "percent"))
+    require_fields("canary", canary, ("version", "percent"))
     if not isinstance(canary, dict) or canary.keys() != {"version", "percent"}:
         raise Invalid("canary", "must be an object with version and percent, or null for none")
-    percent = _within("canary", _number, "percent", canary["percent"], 0, 100)
-    return Canary(_within("canary", parse_name, "version", canary["version"]), Fraction(repr(percent)))
+    percent = parse_part("canary", parse_number, "percent", canary["percent"], 0, 100)
+    return Canary(parse_part("canary", parse_name, "version", canary["version"]), Fraction(repr(percent)))
 
 
 def parse_balance(balance: Any) -> Balance:
@@ -140,22 +137,22 @@ def parse_balance(balance: Any) -> Balance:
 
 def parse_health(health: Any) -> Health:
     """Parse `{"path": "/health", "interval": 2, "host": "shop.example"}`, with interval (seconds) and host optional."""
-    _require_fields("health", health, ("path", "interval", "host"))
+    require_fields("health", health, ("path", "interval", "host"))
     if not isinstance(health, dict) or "path" not in health:
         raise Invalid("health", "must be an object with path and optionally interval and host, or null for none")
-    path = _within("health", _matching, "path", health["path"], _PATH, "begin with / and be ASCII without spaces")
+    path = parse_part("health", _matching, "path", health["path"], _PATH, "begin with / and be ASCII without spaces")
     interval_s, host = health.get("interval"), health.get("host")
     if interval_s is None:
         interval_s = HEALTH_INTERVAL_S
-    interval_s = _within("health", _number, "interval", interval_s, 0, HEALTH_INTERVAL_S_MAX)
+    interval_s = parse_part("health", parse_number, "interval", interval_s, 0, HEALTH_INTERVAL_S_MAX)
     if not interval_s:
         raise Invalid("health", "interval: must be more than 0 seconds")
-    return Health(path, interval_s, None if host is None else _within("health", _authority, host))
+    return Health(path, interval_s, None if host is None else parse_part("health", _authority, host))
 
 
 def parse_slow_start(seconds: Any) -> float:
     """Return the seconds in which a new member reaches its full weight. Raises `Invalid`."""
-    return _number("slow_start", seconds, 0, SLOW_START_S_MAX)
+    return parse_number("slow_start", seconds, 0, SLOW_START_S_MAX)
 
 
 def parse_servers(servers: Any) -> tuple[FixedServer, ...]:
@@ -165,7 +162,7 @@ def parse_servers(servers: Any) -> tuple[FixedServer, ...]:
     return _different("servers", [FixedServer(*each) for each in _each("servers", _server, servers)])
 
 
-def kept_servers(servers: Any) -> tuple[tuple[FixedServer, ...], tuple[str, ...]]:
+def valid_servers(servers: Any) -> tuple[tuple[FixedServer, ...], tuple[str, ...]]:
     """Return the fixed servers of a backend as it is kept, and what is wrong with others, which are left out.
 
     An older node may have accepted a server that is refused now. That must not remove the other servers.
@@ -190,7 +187,7 @@ def parse_bind(bind: Any) -> tuple[Bind, ...]:
             "bind",
             f"must be an address such as *:8080, 10.0.0.1:80 or [::1]:80, or up to {BINDS_MAX} with commas between",
         )
-    return _different("bind", [_within("bind", _bind, text) for text in texts])
+    return _different("bind", [parse_part("bind", _bind, text) for text in texts])
 
 
 def parse_tls(tls: Any) -> tuple[Bind, ...] | bool:
@@ -199,7 +196,7 @@ def parse_tls(tls: Any) -> tuple[Bind, ...] | bool:
         return tls
     if not isinstance(tls, str):
         raise Invalid("tls", "must be true, false, or the addresses of bind that speak TLS, such as *:443")
-    return _within("tls", parse_bind, tls)
+    return parse_part("tls", parse_bind, tls)
 
 
 def parse_mode(mode: Any) -> str:
@@ -216,7 +213,7 @@ def parse_rules(rules: Any) -> tuple[Rule, ...]:
     return (*_each("rules", _rule, rules),)
 
 
-def with_tls(binds: tuple[Bind, ...], tls: tuple[Bind, ...] | bool) -> tuple[Bind, ...]:
+def tls_binds(binds: tuple[Bind, ...], tls: tuple[Bind, ...] | bool) -> tuple[Bind, ...]:
     """Return the addresses of a frontend that speak TLS. Raises `Invalid` if `tls` names one that is not of `bind`."""
     if isinstance(tls, bool):
         return binds if tls else ()
@@ -237,7 +234,7 @@ def _agree(frontend: Mapping[str, Any]) -> None:
         known, encrypted = () if binds is None else parse_bind(binds), parse_tls(tls)
     except Invalid:  # kept by an older node; the reader of the field reports it
         return
-    speaking = with_tls(known, encrypted) if known else ()
+    speaking = tls_binds(known, encrypted) if known else ()
     if frontend.get("redirect_https") and known and len(speaking) == len(known):
         raise Invalid(
             "redirect_https",
@@ -263,7 +260,7 @@ def _agree_with_tcp(frontend: Mapping[str, Any]) -> None:
 BACKEND = Kind(
     "backend",
     "Backend",
-    needs=("app", "version"),
+    required_names=("app", "version"),
     checks={
         "canary": parse_canary,
         "balance": parse_balance,
@@ -273,12 +270,12 @@ BACKEND = Kind(
         "timeouts": parse_backend_timeouts,
         "maxconn": parse_maxconn,
     },
-    conditions=("min_members",),
+    request_only_fields=("min_members",),
 )
 FRONTEND = Kind(
     "frontend",
     "Frontend",
-    may_have=("backend",),
+    optional_names=("backend",),
     checks={
         "bind": parse_bind,
         "mode": parse_mode,
@@ -290,7 +287,7 @@ FRONTEND = Kind(
         "timeouts": parse_frontend_timeouts,
         "maxconn": parse_maxconn,
     },
-    agree=_agree,
+    check_together=_agree,
 )
 
 
@@ -298,12 +295,12 @@ FRONTEND = Kind(
 
 
 def _each(field: str, parse: Callable[[Any], _T], values: list[Any]) -> list[_T]:
-    return [_within(field, _within, f"number {i}", parse, value) for i, value in enumerate(values, start=1)]
+    return [parse_part(field, parse_part, f"number {i}", parse, value) for i, value in enumerate(values, start=1)]
 
 
 def _rule(rule: Any) -> Rule:
     if isinstance(rule, dict):
-        _require_known("a rule", rule, ("host", "path", "header", "value", "backend"))
+        require_known("a rule", rule, ("host", "path", "header", "value", "backend"))
     said = {*rule} if isinstance(rule, dict) else set()
     if said not in ({"host", "backend"}, {"path", "backend"}, {"header", "value", "backend"}):
         raise Invalid("rule", "must be an object with a backend and either host, or path, or header and value")
@@ -332,7 +329,7 @@ def _host(host: Any) -> str:
 def _bind(text: str) -> Bind:
     if text.startswith("*:"):
         return Bind(None, parse_port(text[2:]))
-    host, port = _host_port(text, shown_name(text), "*:8080, 10.0.0.1:80 or [::1]:80")
+    host, port = _host_port(text, printable_name(text), "*:8080, 10.0.0.1:80 or [::1]:80")
     try:
         ip_address(host)
     except ValueError:

@@ -32,30 +32,30 @@ class Scopes:
     written: tuple[str, ...]
 
     @property
-    def read(self) -> bool:
-        return "read" in self.written or self.admin
+    def may_read(self) -> bool:
+        return "read" in self.written or self.is_admin
 
     @property
-    def configure(self) -> bool:
-        return "configure" in self.written or self.admin
+    def may_configure(self) -> bool:
+        return "configure" in self.written or self.is_admin
 
     @property
-    def admin(self) -> bool:
+    def is_admin(self) -> bool:
         return "admin" in self.written
 
-    def register(self, app: str) -> bool:
+    def may_register(self, app: str) -> bool:
         """Return True if instances of an app may be registered, renewed and deregistered."""
-        return self.admin or any(_matches(glob, app) for glob in self.globs)
+        return self.is_admin or any(_matches(glob, app) for glob in self.globs)
 
     @property
-    def register_some(self) -> bool:
+    def may_register_some(self) -> bool:
         """Return True if there is a scope for registrations, of whatever apps."""
-        return self.admin or bool(self.globs)
+        return self.is_admin or bool(self.globs)
 
     @property
-    def register_all(self) -> bool:
+    def may_register_all(self) -> bool:
         """Return True if instances of all apps may be registered, renewed and deregistered."""
-        return self.admin or "*" in self.globs
+        return self.is_admin or "*" in self.globs
 
     @property
     def globs(self) -> list[str]:

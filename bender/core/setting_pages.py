@@ -32,8 +32,8 @@ class SettingPages:
         settings: list[ConfigSetting] = []
         size = 0
         for number in sorted(differing, key=lambda number: (number - link.next_bucket) % BUCKETS):
-            few = len(settings) + self._configuration.count(number) <= self._settings_max
-            mine = self._configuration.bucket(number) if few else []  # there may be very many
+            few = len(settings) + self._configuration.count_in_bucket(number) <= self._settings_max
+            mine = self._configuration.settings_in_bucket(number) if few else []  # there may be very many
             size += sum(map(size_of, mine))
             fits = few and size <= SETTINGS_BYTES_MAX
             if fits or not buckets:
@@ -49,13 +49,13 @@ class SettingPages:
 
         Where nothing is in any of these buckets, that is everything.
         """
-        if not buckets or not self._configuration.count(buckets[0]):
+        if not buckets or not self._configuration.count_in_bucket(buckets[0]):
             return ALL_DIGESTS, ()
         number = buckets[0]
-        window = self._configuration.window(number, link.next_digests.pop(number, 0))
+        window = self._configuration.window_from(number, link.next_digests.pop(number, 0))
         if window[1] < ALL_DIGESTS[1]:
             link.next_digests[number] = window[1] + 1
-        return window, tuple(self._configuration.digests(number, window))
+        return window, tuple(self._configuration.digests_in_bucket(number, window))
 
     def fitting(self, settings: Sequence[ConfigSetting]) -> Sequence[ConfigSetting]:
         """As many of these as fit into a message, from the first on; one at least."""

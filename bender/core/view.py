@@ -23,7 +23,7 @@ from bender.core.name_lookup import NameLookup
 from bender.core.reasons import CHECK_FAILED
 from bender.core.registration_status import UP, USUAL, RegistrationStatus, State, status_of
 
-What = Literal["online", "offline", "changed", "created", "removed"]
+Change = Literal["online", "offline", "changed", "created", "removed"]
 Reason = Literal["registered", "expired", "deregistered", "check-failed", "node-lost", "restored", "configured"]
 
 
@@ -34,7 +34,7 @@ class ViewEvent(msgspec.Struct, frozen=True, gc=False):
     `status` is the status of a registration.
     """
 
-    what: What
+    change: Change
     key: str
     body: bytes
     reason: Reason
@@ -47,7 +47,7 @@ Group = dict[str, Claim]
 _BACKEND = "backend/"
 
 
-def in_order(group: Group) -> list[Claim]:
+def sorted_claims(group: Group) -> list[Claim]:
     return sorted(group.values(), key=attrgetter("key"))
 
 
@@ -134,7 +134,7 @@ class View:
         """The number of registrations that are hidden as `node-lost`."""
         return len(self._hidden)
 
-    def members(self, app: str) -> list[str]:
+    def member_keys(self, app: str) -> list[str]:
         """Return the keys of all registrations of an app that are shown."""
         return [key for group in self.groups(app) for key in group]
 
@@ -150,13 +150,13 @@ class View:
             return self._stamp
         return self._apps[app].stamp if app in self._apps else 0
 
-    def shown(self) -> list[str]:
+    def listed_keys(self) -> list[str]:
         """Return the keys of all registrations that are shown."""
         return [key for group in self._groups.values() for key in group]
 
-    def known(self) -> list[str]:
+    def known_keys(self) -> list[str]:
         """Return the keys of all registrations that are shown or hidden."""
-        return [*self.shown(), *self._hidden]
+        return [*self.listed_keys(), *self._hidden]
 
     def setting(self, key: str) -> ConfigSetting | None:
         return self._settings.get(key)
@@ -180,15 +180,15 @@ class View:
         old = self.claim(key)
         if winner is None:
             if old is not None:
-                self._take_away(old, "node-lost" if lost else _reason_gone(old, entries))
-                self._stand(key, self.status(key).state, suspect=False)
+                self._unlist(old, "node-lost" if lost else _reason_gone(old, entries))
+                self._set_status(key, self.status(key).state, suspect=False)
             elif key in self._hidden and not lost and self._hidden[key] not in _roots(entries):
                 del self._hidden[key]
             return
         if old is winner and suspect == self.status(key).suspect:
             return
-        self._put(winner, old)
-        turned = self._stand(key, self.status(key).state, suspect=suspect)
+        self._list_claim(winner, old)
+        turned = self._set_status(key, self.status(key).state, suspect=suspect)
         hidden_root = self._hidden.pop(key, None)
         if old is None:
             reason: Reason = "restored" if hidden_root == winner.root else "registered"
@@ -224,10 +224,10 @@ class View:
 
     def _set_state(self, key: str, state: State) -> None:
         claim = self.claim(key)
-        if self._stand(key, state, suspect=self.status(key).suspect) and claim is not None:
+        if self._set_status(key, state, suspect=self.status(key).suspect) and claim is not None:
             self._announce("changed", key, claim.body, "configured")
 
-    def _stand(self, key: str, state: State, *, suspect: bool) -> bool:
+    def _set_status(self, key: str, state: State, *, suspect: bool) -> bool:
         """Set the status of a registration; return True if it had another."""
         before, status = self.status(key), status_of(state, suspect=suspect)
         if status is before:
@@ -237,19 +237,19 @@ class View:
         else:
             self._statuses[key] = status
         if self.claim(key) is not None:
-            self._change(self._apps[_app(_group(key))])
+            self._note_change(self._apps[_app(_group(key))])
         return True
 
-    def _announce(self, what: What, key: str, body: bytes, reason: Reason) -> None:
+    def _announce(self, what: Change, key: str, body: bytes, reason: Reason) -> None:
         """Make an event of a registration."""
         self.events.append(ViewEvent(what, key, body, reason, self.status(key)))
 
-    def _take_away(self, old: Claim, reason: Reason) -> None:
+    def _unlist(self, old: Claim, reason: Reason) -> None:
         name = _group(old.key)
         group, app = self._groups[name], self._apps[_app(name)]
         del group[old.key]
         self.addresses.discard(old.key, old.key[len(name) + 1 :])
-        self._change(app)
+        self._note_change(app)
         self.count -= 1
         if not group:
             del self._groups[name], app.groups[name]
@@ -260,7 +260,7 @@ class View:
             self._hidden[old.key] = old.root
         self._announce("offline", old.key, old.body, reason)
 
-    def _put(self, claim: Claim, old: Claim | None) -> None:
+    def _list_claim(self, claim: Claim, old: Claim | None) -> None:
         name = _group(claim.key)
         group = self._groups.get(name)
         if group is None:
@@ -274,10 +274,10 @@ class View:
         if old is None:
             self.addresses.add(claim.key, claim.key[len(name) + 1 :])
         if old is None or old.body != claim.body:
-            self._change(self._apps[_app(name)])
+            self._note_change(self._apps[_app(name)])
         self.count += old is None
 
-    def _change(self, app: _App) -> None:
+    def _note_change(self, app: _App) -> None:
         self._stamp += 1
         app.stamp = self._stamp
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 from bender.core.model import WEIGHT_MAX
 
 
-def shared(stable: Sequence[int], canary: Sequence[int], percent: Fraction) -> tuple[list[int], list[int]]:
+def shared_weights(stable: Sequence[int], canary: Sequence[int], percent: Fraction) -> tuple[list[int], list[int]]:
     """Return the weights of a version's members and of its canary's, so that the canary gets `percent` (0 to 100).
 
     `stable` and `canary` are the weights that they ask for; within each of the two the weights are in proportion to

@@ -165,7 +165,7 @@ def _move_old_fields(kind: Kind, name: str, fields: Fields, notes: list[str]) ->
     Add a note for the reader if there are such fields.
     """
     meta = fields.get(META, {})
-    old = [field for field in kind.unknown(fields) if isinstance(meta, dict) and field not in meta]
+    old = [field for field in kind.unknown_fields(fields) if isinstance(meta, dict) and field not in meta]
     if not old:
         return fields
     notes.append(

@@ -160,14 +160,14 @@ class _Reader:
         found: dict[str, Fields] = {}
         for name, declared in self._tables(table, content):
             path = (table, name)
-            for condition in kind.conditions:
+            for condition in kind.request_only_fields:
                 if condition in declared:
                     self._note((*path, condition), f"{kind.key(name)}: {condition}: {_IS_CONDITION}")
             fields = self._json_fields(path, kind.key(name), self._with_meta(path, kind.key(name), declared))
             for problem in _problems_of(kind, name, fields):
                 self._note((*path, *_path_in(problem)), f"{kind.key(name)}: {problem}")
             found[name] = {
-                key: value for key, value in fields.items() if key not in (*IMPLIED_FIELDS, *kind.conditions)
+                key: value for key, value in fields.items() if key not in (*IMPLIED_FIELDS, *kind.request_only_fields)
             }
         return found
 
@@ -234,13 +234,13 @@ def _problems_of(kind: Kind, name: str, fields: Mapping[str, Any]) -> Iterator[s
     left = dict(fields)
     while True:
         try:
-            kind.body(name, left, None, ENTRY_BYTES_BOUND)
+            kind.merged_body(name, left, None, ENTRY_BYTES_BOUND)
         except Invalid as error:
             top = error.field if error.field in left else error.field.partition(".")[0]
             yield str(error).replace(f", for there is no {kind.key(name)} yet", "")
             if top == "name" and "name" not in left and name != _PLACEHOLDER:
                 name = _PLACEHOLDER
-            elif top in kind.needs and left.get(top) != _PLACEHOLDER:
+            elif top in kind.required_names and left.get(top) != _PLACEHOLDER:
                 left[top] = _PLACEHOLDER
             elif left.pop(top, None) is None:
                 return

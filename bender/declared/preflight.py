@@ -13,7 +13,7 @@ from attrs import define, frozen
 
 from bender.client.types import Registration
 from bender.core.change_safety import Impact
-from bender.core.members import AWAY, versions_of
+from bender.core.members import STATES_WITHOUT_TRAFFIC, versions_of
 from bender.core.model import TooLarge
 from bender.core.registration_status import UP
 from bender.core.routing import BACKEND, FRONTEND
@@ -75,7 +75,7 @@ def oversized(changes: Iterable[ConfigChange], bytes_max: int) -> Iterator[Prefl
             continue
         kind = BACKEND if change.kind == "backend" else FRONTEND
         try:
-            kind.body(change.name, change.after, None, bytes_max)
+            kind.merged_body(change.name, change.after, None, bytes_max)
         except TooLarge as error:
             yield PreflightProblem(change, str(error))
 
@@ -149,7 +149,7 @@ class _SimulatedRegistry:
 
     def taking_traffic(self, app: str, version: str) -> Iterator[str]:
         for each in self.members.get((app, version), ()):
-            if each.weight and self.states[each.id] not in AWAY:
+            if each.weight and self.states[each.id] not in STATES_WITHOUT_TRAFFIC:
                 yield each.id
 
     def count(self, app: str, version: str) -> int:

@@ -17,7 +17,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 
 from bender.core.claim_leases import ClaimLease
-from bender.core.consumers import Awaited, ConsumerState
+from bender.core.consumers import AwaitedChange, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.messages import OutgoingMessage
 from bender.core.node_report import NodeReport
@@ -102,7 +102,7 @@ class Exchange(MultiService):
         """Return the node's report about itself; if it does not answer, a clause about the node that says why."""
         return await self._client.ask_report(address)
 
-    async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
+    async def ask_consumers(self, address: str, awaited: AwaitedChange) -> tuple[ConsumerState, ...] | None:
         """Return the node's consumers when they have applied the awaited change; None if the node does not answer."""
         return await self._client.ask_consumers(address, awaited)
 

@@ -21,7 +21,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from bender.core.claim_leases import ClaimLease
-from bender.core.consumers import Awaited, ConsumerState
+from bender.core.consumers import AwaitedChange, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.gossip_targets import partners
 from bender.core.messages import Message, OutgoingMessage
@@ -232,7 +232,7 @@ class GossipClient(Service):
         except MessageRefused as refused:
             return refused.reason
 
-    async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
+    async def ask_consumers(self, address: str, awaited: AwaitedChange) -> tuple[ConsumerState, ...] | None:
         """Return the node's consumers when they have applied the awaited change; None if the node does not answer."""
         limit_s = max(awaited.within_s, self._limit_s)
         awaited = msgspec.structs.replace(awaited, within_s=max(0.0, awaited.within_s - ANSWER_TRAVEL_S))

@@ -25,7 +25,7 @@ from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
 from bender.core.claim_leases import ClaimLease
-from bender.core.consumers import Awaited, ConsumerState
+from bender.core.consumers import AwaitedChange, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.messages import Message
 from bender.core.node_report import NodeReport
@@ -95,7 +95,7 @@ class AnsweringNode(Protocol):
 
     def own_report(self) -> NodeReport: ...
 
-    async def wait_for_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]: ...
+    async def wait_for_consumers(self, awaited: AwaitedChange) -> tuple[ConsumerState, ...]: ...
 
 
 _Subject = TypeVar("_Subject")

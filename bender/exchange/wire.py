@@ -32,7 +32,7 @@ import msgspec
 from attrs import field, frozen
 
 from bender.core.claim_leases import ClaimLease
-from bender.core.consumers import Awaited, ConsumerState
+from bender.core.consumers import AwaitedChange, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entries import ROW
 from bender.core.last_writer_wins import BUCKETS
@@ -106,7 +106,7 @@ _claim_inquiries = msgspec.msgpack.Decoder(WireInquiry[Keys])
 _leases = msgspec.msgpack.Decoder(WireLeases)
 _questions = msgspec.msgpack.Decoder(WireQuestion)
 _nodes = msgspec.msgpack.Decoder(WireNode)
-_consumer_inquiries = msgspec.msgpack.Decoder(WireInquiry[Awaited])
+_consumer_inquiries = msgspec.msgpack.Decoder(WireInquiry[AwaitedChange])
 _consumers = msgspec.msgpack.Decoder(tuple[ConsumerState, ...])
 _binaries = msgspec.msgpack.Decoder(bytes)
 
@@ -163,7 +163,7 @@ class Wire:
             raise Malformed(f"sends an invalid message ({error})", sender) from error
         return Received(message, envelope.interval_s)
 
-    def encode_inquiry(self, subject: str | Sequence[str] | Awaited) -> bytes:
+    def encode_inquiry(self, subject: str | Sequence[str] | AwaitedChange) -> bytes:
         """Encode a question for the diagnosis of an id, the claims of keys, or consumers that have applied a change."""
         return _encoded((WIRE_VERSION, self.cluster, subject))
 
@@ -175,7 +175,7 @@ class Wire:
         """Return the keys of a question for this node's claims. Raises `MessageRefused`."""
         return self._subject(_claim_inquiries, body)
 
-    def decode_consumers_inquiry(self, body: bytes) -> Awaited:
+    def decode_consumers_inquiry(self, body: bytes) -> AwaitedChange:
         """Return the change that a question for this node's consumers waits for. Raises `MessageRefused`."""
         return self._subject(_consumer_inquiries, body)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from bender.core.consumers import Report
 from bender.core.invalid import Invalid
-from bender.core.model import RegistrationRequest, invalid, parse_wanted
+from bender.core.model import RegistrationRequest, parse_registration_request, validation_error
 from bender.core.timing import Timing
 from bender.core.ttl_limits import TTL_S_MAX
 
@@ -66,7 +66,7 @@ _registered = msgspec.json.Decoder(RegisterMessage)
 
 def parse_registration(document: msgspec.Raw, timing: Timing) -> RegisterMessage:
     """Return the registration in the field `register`. Raises `Invalid`."""
-    return parse_wanted(_registered, bytes(document), timing)
+    return parse_registration_request(_registered, bytes(document), timing)
 
 
 def decode_line(line: bytes) -> ClientMessage:
@@ -77,7 +77,9 @@ def decode_line(line: bytes) -> ClientMessage:
         message = _line.decode(line)
     except msgspec.ValidationError as error:
         unknown = "unknown field" in str(error)
-        raise Invalid("line", str(invalid(str(error), ClientMessage, "a line") if unknown else error)) from None
+        raise Invalid(
+            "line", str(validation_error(str(error), ClientMessage, "a line") if unknown else error)
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("line", f"is not JSON: {error}") from None
     changes = (message.renew is not None, message.register != NO_REGISTRATION)

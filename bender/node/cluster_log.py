@@ -53,7 +53,7 @@ def conflict_problems(conflicts: AddressConflicts) -> dict[str, str]:
 
     If there are too many to name, one more entry has the number of the others.
     """
-    present = conflicts.present
+    present = conflicts.current
     problems = {
         f"address/{_host_port(address)}": _conflict(keys)
         for address, keys in islice(present.items(), CONFLICTS_SHOWN_MAX)
@@ -174,7 +174,7 @@ class ClusterLog:
             if name not in self._last_shared_at:
                 if len(self._last_shared_at) >= CONSUMERS_LOGGED_MAX:
                     continue
-                problem = consumers.same_name(name, instances)
+                problem = consumers.same_name_problem(name, instances)
                 self._log.warn("Consumer name {name} is shared: {problem}.", name=name, problem=problem)
             self._last_shared_at[name] = now
         if self._last_shared_at:
@@ -187,7 +187,7 @@ class ClusterLog:
             self._log.warn(
                 "Several registrations have the address {address}: {problem}.",
                 address=_host_port(address),
-                problem=_conflict(conflicts.present[address]),
+                problem=_conflict(conflicts.current[address]),
             )
         for address in changes.over:
             self._log.info("Only one registration has the address {address} now.", address=_host_port(address))

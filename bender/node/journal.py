@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from bender.core.diagnosis import PastEvent
 from bender.core.model import registration
 from bender.core.replica import Full
-from bender.core.view import Reason, ViewEvent, What
+from bender.core.view import Change, Reason, ViewEvent
 from bender.net.fair_shares import FairShares, NoPlace
 
 #: The most events that are kept, and their bytes: at 200 events a second a watcher may be disconnected for 50 s.
@@ -78,7 +78,7 @@ _FORM = b'{"event":"%b","cursor":"%b","at":%b,"reason":"%b","%b":%b}\n'
 
 def _line(event: ViewEvent, at_ms: int, cursor: str) -> bytes:
     kind = event.key.partition("/")[0]
-    parts = (event.what, cursor, str(at_ms), event.reason, kind)
+    parts = (event.change, cursor, str(at_ms), event.reason, kind)
     body = registration(event.key, event.body, event.status) if kind == "registration" else event.body
     return _FORM % (*(part.encode() for part in parts), body)
 
@@ -135,7 +135,7 @@ class Journal:
         #: The limited number of listeners, shared among clients.
         self.places: FairShares[JournalListener] = FairShares(listeners_max)
         #: The counts of all events so far, by what happened and the reason.
-        self.counts: dict[tuple[What, Reason], int] = {}
+        self.counts: dict[tuple[Change, Reason], int] = {}
         # An event and its time are replaced by an encoded entry when the first listener reads it.
         self._entries: dict[int, Entry | tuple[ViewEvent, int]] = {}
         self._bytes = 0
@@ -157,7 +157,7 @@ class Journal:
         counts = self.counts
         for event in events:
             self.last_number += 1
-            counted = event.what, event.reason
+            counted = event.change, event.reason
             counts[counted] = counts.get(counted, 0) + 1
             self._keep(event, at_ms)
             for observe in self._observers:
@@ -343,7 +343,7 @@ def _happened(entry: Entry | tuple[ViewEvent, int]) -> PastEvent:
     if isinstance(entry, Entry):
         return msgspec.json.decode(entry.line, type=PastEvent)
     event, at_ms = entry
-    return PastEvent(event.what, at_ms, event.reason)
+    return PastEvent(event.change, at_ms, event.reason)
 
 
 def event_line(event: str, **fields: object) -> bytes:

@@ -19,7 +19,7 @@ from bender.core.address_conflicts import AddressConflicts
 from bender.core.admin_state import Override, key_of_state, registration_of
 from bender.core.claim_leases import ClaimLease, claim_leases
 from bender.core.claims import RegistrationUpdate
-from bender.core.consumers import Awaited, ConsumerState
+from bender.core.consumers import AwaitedChange, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entry_validation import VALIDITY
 from bender.core.ledger import Claim
@@ -29,7 +29,7 @@ from bender.core.node_report import NodeReport
 from bender.core.registration_status import RegistrationStatus
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.timing import Timing
-from bender.core.view import in_order
+from bender.core.view import sorted_claims
 from bender.node.cluster_log import ClusterLog
 from bender.node.consumers import Consumers
 from bender.node.counters import Counters, ReactorLoad
@@ -173,7 +173,7 @@ class Node:
         self, request: RegistrationRequest, registered: bytes | None, hidden: bytes | None
     ) -> RegistrationUpdate | None:
         """Return the update of a registration by a request; None if the request renews it without a change."""
-        if registered is not None and request.says_nothing:
+        if registered is not None and request.changes_nothing:
             return None
         if registered is None:
             self.limits.require_room(self.replica.own_entry_count)
@@ -184,7 +184,7 @@ class Node:
             node=self.name,
             now_ms=self._sources.wall_ms(),
         )
-        succeeds = registered is not None and request.succeeds(registered)
+        succeeds = registered is not None and request.is_from_another_instance(registered)
         body = self.limits.encode_entry(terms.encode, request.key)
         return RegistrationUpdate(body, terms.ttl_s, succeeds)
 
@@ -245,7 +245,7 @@ class Node:
         """Return the instances of each name that several connected consumers share, one of them here; or of `name`."""
         return self._change_propagation.shared_consumers(name)
 
-    async def wait_for_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
+    async def wait_for_consumers(self, awaited: AwaitedChange) -> tuple[ConsumerState, ...]:
         """Return this node's consumers when all have confirmed the awaited change, or its time limit is over."""
         return await self._change_propagation.wait_for_own_consumers(awaited)
 
@@ -263,7 +263,7 @@ class Node:
         if self.override(registration) is None:
             return False
         # The removal is remembered as long as any node may still know the removed state.
-        left_s = self.replica.configuration.left_s(key_of_state(registration), self.now())
+        left_s = self.replica.configuration.removal_lasts_s(key_of_state(registration), self.now())
         self._set_state(registration, None, author, left_s)
         return True
 
@@ -331,7 +331,7 @@ class Node:
         """Return the claims of all listed registrations, or of an app or version; sorted by id if `ordered`."""
         if not ordered:
             return [*self.each_claim(app, version)]
-        return [claim for group in self.replica.view.groups(app, version) for claim in in_order(group)]
+        return [claim for group in self.replica.view.groups(app, version) for claim in sorted_claims(group)]
 
     def each_claim(self, app: str | None = None, version: str | None = None) -> Iterator[Claim]:
         """Iterate over the same claims in no particular order. The registry must not change during the iteration."""
@@ -416,7 +416,7 @@ class Node:
         self._cluster_log.note_guard()
         self._cluster_log.note_invalid()
         if self.replica.is_ready:  # a node that is not ready may list registrations that ended elsewhere
-            self._cluster_log.note_conflicts(self.conflicts, self.conflicts.look(now))
+            self._cluster_log.note_conflicts(self.conflicts, self.conflicts.find_changes(now))
 
     def receive(self, message: Message) -> Message:
         """Apply a peer's request and return the answer to it."""

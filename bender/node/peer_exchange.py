@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bender.core.claim_leases import ClaimLease
-from bender.core.consumers import Awaited, ConsumerState
+from bender.core.consumers import AwaitedChange, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.messages import OutgoingMessage
 from bender.core.node_report import NodeReport
@@ -27,7 +27,7 @@ class PeerExchange(Protocol):
     async def ask_report(self, address: str, /) -> NodeReport | str:
         """Return the node's report about itself; if it does not answer, a clause about the node that says why."""
 
-    async def ask_consumers(self, address: str, awaited: Awaited, /) -> tuple[ConsumerState, ...] | None:
+    async def ask_consumers(self, address: str, awaited: AwaitedChange, /) -> tuple[ConsumerState, ...] | None:
         """Return the node's consumers when they have applied the awaited change; None if the node does not answer."""
 
 
@@ -49,5 +49,5 @@ class NoExchange:
     async def ask_report(self, _address: str) -> NodeReport | str:
         return "this node has no exchange with peers"
 
-    async def ask_consumers(self, _address: str, _awaited: Awaited) -> tuple[ConsumerState, ...] | None:
+    async def ask_consumers(self, _address: str, _awaited: AwaitedChange) -> tuple[ConsumerState, ...] | None:
         return ()

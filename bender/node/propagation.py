@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from bender.core.consumers import Awaited, ConsumerState, labels, shared_names
+from bender.core.consumers import AwaitedChange, ConsumerState, labels, shared_names
 from bender.core.messages import Sender
 from bender.core.peers import Peer
 from bender.core.replica import Replica
@@ -26,7 +26,7 @@ from bender.node.consumers import Consumers
 from bender.node.journal import Journal
 
 #: Asks the node at an address for its consumers; returns None if the node does not answer.
-AskConsumers = Callable[[str, Awaited], Coroutine[Any, Any, tuple[ConsumerState, ...] | None]]
+AskConsumers = Callable[[str, AwaitedChange], Coroutine[Any, Any, tuple[ConsumerState, ...] | None]]
 
 #: Seconds between two questions for the consumers of other nodes, and the same after this node got a new consumer.
 LOOK_INTERVAL_S = 30.0
@@ -185,7 +185,7 @@ class ChangePropagation:
         """
         replica = self._replica
         version = replica.version
-        awaited = Awaited(key, replica.identity.incarnation, version, within_s)
+        awaited = AwaitedChange(key, replica.identity.incarnation, version, within_s)
         own, asking = self._start(self.wait_for_own_consumers(awaited)), self._ask(ask, awaited)
         try:
             reached = await self._ledger_propagation.until_reached(version, within_s)
@@ -210,7 +210,7 @@ class ChangePropagation:
 
     async def all_consumers(self, ask: AskConsumers) -> list[ConsumerState]:
         """Return the consumers of all nodes that answer, sorted by name."""
-        own, asking = self._start(self.wait_for_own_consumers(Awaited())), self._ask(ask, Awaited())
+        own, asking = self._start(self.wait_for_own_consumers(AwaitedChange())), self._ask(ask, AwaitedChange())
         try:
             found, _ = await _gather_answers(own, asking)
         finally:
@@ -240,7 +240,7 @@ class ChangePropagation:
         self._looking.addBoth(self._looked)
 
     async def _look(self, ask: AskConsumers) -> None:
-        found = [each for answer in self._ask(ask, Awaited(NO_KEY)).values() for each in await answer or ()]
+        found = [each for answer in self._ask(ask, AwaitedChange(NO_KEY)).values() for each in await answer or ()]
         self._instances_elsewhere = {}
         for each in found:
             if each.consumer.connected:
@@ -252,14 +252,14 @@ class ChangePropagation:
     def _looked(self, _: None) -> None:
         self._looking = None
 
-    async def wait_for_own_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
+    async def wait_for_own_consumers(self, awaited: AwaitedChange) -> tuple[ConsumerState, ...]:
         """Return this node's consumers when all have confirmed the awaited change, or its time limit is over."""
         until = self._monotonic() + awaited.within_s
         await self._ledger_propagation.until_shown(awaited.incarnation, awaited.version, awaited.within_s)
         left_s = max(0.0, until - self._monotonic())
         return await self._consumers.until_applied(awaited.key, self._journal.last_number, left_s)
 
-    def _ask(self, ask: AskConsumers, awaited: Awaited) -> dict[Peer, _Asking]:
+    def _ask(self, ask: AskConsumers, awaited: AwaitedChange) -> dict[Peer, _Asking]:
         """Ask the heard peers. An address that never answered is not asked, because its peer is unknown."""
         now, replica, peers = self._monotonic(), self._replica, self._replica.peers
         heard = (peer for peer in peers if not peers.is_silent(peer, now))

@@ -98,7 +98,9 @@ def _problems(node: Node, now: float) -> dict[str, dict[str, str]]:
         "certificate": node.certificate_problems,
         "node-address": {address: shared_address_problem(names) for address, names in addresses},
         "node-name": {f"node/{name}": shared_name_problem(addresses) for name, addresses in names},
-        "consumer-name": {f"consumer/{name}": consumers.same_name(name, instances) for name, instances in programs},
+        "consumer-name": {
+            f"consumer/{name}": consumers.same_name_problem(name, instances) for name, instances in programs
+        },
         "registration-address": conflict_problems(node.conflicts),
         "invalid-peer": node.replica.invalid_input(now),
     }
@@ -108,7 +110,7 @@ def problems_by_kind(node: Node) -> dict[str, int]:
     """Return the number of present problems by kind; a kind without problems has 0."""
     counts = {kind: len(found) for kind, found in _problems(node, node.now()).items()}
     # `/status` does not name every address conflict.
-    return dict(sorted((counts | {"registration-address": len(node.conflicts.present)}).items()))
+    return dict(sorted((counts | {"registration-address": len(node.conflicts.current)}).items()))
 
 
 def _peer_status(node: Node, peer: Peer, now: float) -> dict[str, Any]:

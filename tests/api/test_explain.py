@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.api import site
-from bender.core.consumers import Awaited, Confirmation, ConsumerState
+from bender.core.consumers import AwaitedChange, Confirmation, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.node.event_selection import Selection
 from bender.node.node import Node
@@ -47,7 +47,7 @@ class PairCase(SynchronousTestCase):
             return node.diagnose(key)
         return NoDiagnosis(address, address, "does not answer within 1 s")
 
-    async def consumers_of(self, node: Node, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
+    async def consumers_of(self, node: Node, address: str, awaited: AwaitedChange) -> tuple[ConsumerState, ...] | None:
         return await node.wait_for_consumers(awaited)
 
     def pass_time(self, seconds: float) -> None:
@@ -329,7 +329,7 @@ class DeregisteringEverywhere(PairCase):
     def test_a_node_that_does_not_say_who_its_consumers_are(self) -> None:
         """It is missing, even if it has it."""
 
-        async def nothing(_address: str, _awaited: Awaited) -> None:
+        async def nothing(_address: str, _awaited: AwaitedChange) -> None:
             return None
 
         carrier_of(self.network.first).ask_consumers = nothing

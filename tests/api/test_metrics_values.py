@@ -62,7 +62,7 @@ class State(ValuesCase):
         self.node.set_peer_problem("n4:1730", "does not answer", unreachable=True)
         self.node.set_peer_problem("n4:1730", None, unreachable=False)
         self.node.certificate_problems = {"certificate/tls": "expires", "certificate/peer-tls": "expires"}
-        self.node.conflicts.present = {"h/1": ("registration/a/1/h/1", "registration/b/1/h/1")}
+        self.node.conflicts.current = {"h/1": ("registration/a/1/h/1", "registration/b/1/h/1")}
         self.assert_values(
             "problems",
             {

@@ -72,4 +72,4 @@ class ClaimsCase(SynchronousTestCase):
         return [*self.claims.ledger.entries.values()]
 
     def happened(self, key: str = KEY) -> list[tuple[str, str]]:
-        return [(e.what, e.reason) for e in self.view.take_events() if e.key == key]
+        return [(e.change, e.reason) for e in self.view.take_events() if e.key == key]

@@ -130,7 +130,7 @@ class Cluster:
 
     def happened(self, name: str, key: str = KEY) -> list[tuple[str, str]]:
         """What was announced of a key at a node, and why."""
-        return [(event.what, event.reason) for event in self.events[name] if event.key == key]
+        return [(event.change, event.reason) for event in self.events[name] if event.key == key]
 
     def listed(self) -> str:
         """The nodes that list `KEY`."""

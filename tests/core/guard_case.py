@@ -49,13 +49,13 @@ class GuardCase(SynchronousTestCase):
     def listed(self, name: str = "a", app: str = "web") -> str:
         """The numbers of the members that are listed, with a question mark where they are suspect."""
         view = self.cluster[name].view
-        keys = sorted(view.members(app))
+        keys = sorted(view.member_keys(app))
         return " ".join(key.split("/")[3][len("10.0.0.") :] + "?" * view.status(key).suspect for key in keys)
 
     def told(self, number: int = 1, name: str = "a") -> list[str]:
         """What was announced of a member."""
         return [
-            f"{event.what} {event.reason}{' suspect' * event.status.suspect}"
+            f"{event.change} {event.reason}{' suspect' * event.status.suspect}"
             for event in self.cluster.events[name]
             if event.key == member(number)
         ]

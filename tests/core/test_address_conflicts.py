@@ -109,7 +109,7 @@ class Conflicts(SynchronousTestCase):
             self.index.add(key, address_of(key))
 
     def look(self, now: float) -> ConflictChanges:
-        return self.conflicts.look(now)
+        return self.conflicts.find_changes(now)
 
     def test_two_that_stay(self) -> None:
         """They are in conflict when both must have been renewed since they were there, and it is told once."""
@@ -118,7 +118,7 @@ class Conflicts(SynchronousTestCase):
         self.add(API)
         self.assertEqual((self.look(100), self.look(114.9)), (ConflictChanges(), ConflictChanges()))
         self.assertEqual(self.look(115), ConflictChanges(begun=(HERE,)))
-        self.assertEqual(self.conflicts.present, {HERE: (API, WEB)})
+        self.assertEqual(self.conflicts.current, {HERE: (API, WEB)})
         self.assertEqual(self.look(200), ConflictChanges())
 
     def test_one_that_goes(self) -> None:
@@ -128,7 +128,7 @@ class Conflicts(SynchronousTestCase):
         self.look(15)
         self.index.discard(WEB, HERE)
         self.assertEqual(self.look(15.2), ConflictChanges(over=(HERE,)))
-        self.assertEqual((self.conflicts.present, self.look(100)), ({}, ConflictChanges()))
+        self.assertEqual((self.conflicts.current, self.look(100)), ({}, ConflictChanges()))
 
     def test_a_new_version_at_the_port_of_the_old_one(self) -> None:
         """The old one goes within its ttl, and nothing is said; again and again."""
@@ -156,7 +156,7 @@ class Conflicts(SynchronousTestCase):
         self.add(NEW)
         self.assertEqual(self.look(16), ConflictChanges())
         self.assertEqual(self.look(31), ConflictChanges(begun=(HERE,)))
-        self.assertEqual(self.conflicts.present, {HERE: (API, WEB, NEW)})
+        self.assertEqual(self.conflicts.current, {HERE: (API, WEB, NEW)})
         self.index.discard(API, HERE)
         self.assertEqual(self.look(32), ConflictChanges(begun=(HERE,)))
 
@@ -190,9 +190,9 @@ class Many(SynchronousTestCase):
             self.index.discard(WEB, HERE)
         first = tuple(sorted(keys[:KEYS_MAX]))
         self.assertEqual(self.index.at(HERE), first)
-        self.conflicts.look(0)
-        self.assertEqual(self.conflicts.look(15), ConflictChanges(begun=(HERE,)))
-        self.assertEqual(self.conflicts.present, {HERE: first})
+        self.conflicts.find_changes(0)
+        self.assertEqual(self.conflicts.find_changes(15), ConflictChanges(begun=(HERE,)))
+        self.assertEqual(self.conflicts.current, {HERE: first})
 
     @contextmanager
     def not_looked_at(self) -> Iterator[None]:
@@ -207,7 +207,7 @@ class Many(SynchronousTestCase):
             for app in ("web", "api"):
                 self.index.add(f"registration/{app}/1/{address}", address)
         for _ in range(3):
-            self.assertEqual(self.conflicts.look(0), ConflictChanges())
-        begun = [self.conflicts.look(20).begun for _ in range(3)]
+            self.assertEqual(self.conflicts.find_changes(0), ConflictChanges())
+        begun = [self.conflicts.find_changes(20).begun for _ in range(3)]
         self.assertEqual([*map(len, begun)], [2 * ADDRESSES_PER_LOOK, ADDRESSES_PER_LOOK // 2, 0])
         self.assertEqual(sorted(sum(begun, ())), sorted(addresses))

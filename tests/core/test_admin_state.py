@@ -88,7 +88,7 @@ class SpreadingTests(OperatorCase):
         self.say("b", "drain")
         self.assertEqual(self.states(), "drain drain drain")
         for name in "abc":
-            (event,) = [event for event in self.cluster.events[name] if event.what == "changed"]
+            (event,) = [event for event in self.cluster.events[name] if event.change == "changed"]
             self.assertEqual(
                 (event.key, event.body, event.reason, event.status.state), (KEY, BODY, "configured", "drain")
             )
@@ -108,7 +108,7 @@ class SpreadingTests(OperatorCase):
         self.cluster.deregister("b")
         self.say("c", "drain")
         self.cluster.register("c")
-        told = [(event.what, event.status.state) for event in self.cluster.events["b"]]
+        told = [(event.change, event.status.state) for event in self.cluster.events["b"]]
         self.assertEqual(told, [("online", "up"), ("changed", "maint"), ("offline", "maint"), ("online", "drain")])
 
     def test_taken_back(self) -> None:
@@ -129,7 +129,7 @@ class SpreadingTests(OperatorCase):
         self.cluster.start("d", 9, "ab")
         self.cluster.run(3.0)
         self.assertEqual(
-            [(event.what, event.status.state) for event in self.cluster.events["d"]], [("online", "drain")]
+            [(event.change, event.status.state) for event in self.cluster.events["d"]], [("online", "drain")]
         )
 
     def test_what_another_node_does_not_know(self) -> None:
@@ -181,7 +181,7 @@ class LastingTests(OperatorCase):
         self.assertEqual(len(self.cluster[name].configuration), 2)
         self.cluster.now += LASTING_S_MAX + KEPT_LONGER_S
         for replica in self.cluster.replicas.values():
-            replica.configuration.due(self.cluster.now)
+            replica.configuration.take_due_keys(self.cluster.now)
         self.assertEqual([len(replica.configuration) for replica in self.cluster.replicas.values()], [0, 0, 0])
         self.assertEqual(self.cluster["a"].digest(), before)
 

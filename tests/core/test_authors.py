@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.authors import client_of, signature
+from bender.core.authors import author_of, client_of
 from bender.core.invalid import Invalid
 
 
@@ -17,16 +17,16 @@ class Authors(SynchronousTestCase):
             (" a b ", "a b (10.0.0.7)"),
             ("a (10.9.9.9)", "a (10.9.9.9) (10.0.0.7)"),
         ):
-            self.assertEqual(signature(name, "10.0.0.7"), author)
+            self.assertEqual(author_of(name, "10.0.0.7"), author)
             self.assertEqual(client_of(author), "10.0.0.7")
 
     def test_addresses_of_other_kinds(self) -> None:
         """Those of IPv6, and none."""
         for address in ("fe80::1", "unix"):
-            self.assertEqual(client_of(signature("anna", address)), address)
+            self.assertEqual(client_of(author_of("anna", address)), address)
             self.assertEqual(client_of(address), address)
 
     def test_what_cannot_be_shown(self) -> None:
         """It is refused, and not shortened."""
         for name in ("", " ", "x" * 65, "a\nb", "\u202e", "\x1b[1m"):
-            self.assertRaises(Invalid, signature, name, "10.0.0.7")
+            self.assertRaises(Invalid, author_of, name, "10.0.0.7")

@@ -58,10 +58,10 @@ class Beginning(ClaimsCase):
         self.view.show(KEY, None, (), lost=True)
         claims = Claims(9, Timing(), self.peers, self.view, NOW, 1)
         claims.settle(NOW)
-        self.assertEqual(self.view.known(), [KEY])
+        self.assertEqual(self.view.known_keys(), [KEY])
         for _ in range(2):
             claims.settle(NOW + 614.0)
-        self.assertEqual(self.view.known(), [])
+        self.assertEqual(self.view.known_keys(), [])
 
     def test_taken_along_unseen(self) -> None:
         """A claim that was not shown yet is shown by the incarnation that goes on with it."""
@@ -70,7 +70,7 @@ class Beginning(ClaimsCase):
         claims = Claims(9, Timing(), self.peers, self.view, NOW, 1)
         claims.take_over(self.claims.leases)
         claims.settle(NOW)
-        self.assertEqual(self.view.shown(), [KEY])
+        self.assertEqual(self.view.listed_keys(), [KEY])
 
 
 class Winning(ClaimsCase):

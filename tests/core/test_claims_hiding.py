@@ -25,7 +25,7 @@ class Hiding(ClaimsCase):
     def hide(self, at: float) -> list[str]:
         self.claims.hide(at)
         self.claims.settle(at)
-        return self.view.shown()
+        return self.view.listed_keys()
 
     def test_one_after_the_other(self) -> None:
         self.assertEqual(self.hide(NOW + 12.9), [KEY, OTHER_KEY])
@@ -74,7 +74,7 @@ class Hiding(ClaimsCase):
         self.claims.forget(self.peer)
         self.assertFalse(self.claims.is_settled)
         self.assertFalse(self.claims.settle(NOW))
-        self.assertEqual((self.view.shown(), len(self.claims.index), [*self.claims.ledgers]), ([], 0, [1]))
+        self.assertEqual((self.view.listed_keys(), len(self.claims.index), [*self.claims.ledgers]), ([], 0, [1]))
 
 
 class Settling(ClaimsCase):
@@ -87,10 +87,10 @@ class Settling(ClaimsCase):
         self.tell(2)
         self.claims.refresh(KEY, NOW)
         self.assertFalse(self.claims.settle(NOW))
-        self.assertEqual((self.view.shown(), self.claims.is_settled, self.claims.judge(NOW)), ([], False, False))
+        self.assertEqual((self.view.listed_keys(), self.claims.is_settled, self.claims.judge(NOW)), ([], False, False))
         self.claims.is_frozen = False
         self.assertFalse(self.claims.settle(NOW))
-        self.assertEqual((self.view.shown(), self.claims.is_settled), ([KEY], True))
+        self.assertEqual((self.view.listed_keys(), self.claims.is_settled), ([KEY], True))
 
     def test_slices(self) -> None:
         self.hear(2)
@@ -164,7 +164,7 @@ class Guarding(ClaimsCase):
         self.told(2, NOW, second)
         self.told(3, NOW + 11.0, third, 4.0)
         self.pass_on_to(NOW + 13.0)
-        self.assertEqual(self.view.shown(), [first, third])
+        self.assertEqual(self.view.listed_keys(), [first, third])
         self.claims.refresh(second, NOW + 14.0)
         self.pass_on_to(NOW + 18.0)
         self.assertEqual(self.claims.guard.guarded_apps(NOW + 18.0), [GuardedApp("web", 1, 20.0)])
@@ -219,7 +219,7 @@ class Guarding(ClaimsCase):
         self.told(2, NOW, OTHER_KEY, 20.0).left = True
         self.told(3, NOW)
         self.pass_on_to(NOW + 13.0)
-        self.assertEqual((self.claims.guard.guarded_apps(NOW + 13.0), self.view.shown()), ([], [OTHER_KEY]))
+        self.assertEqual((self.claims.guard.guarded_apps(NOW + 13.0), self.view.listed_keys()), ([], [OTHER_KEY]))
 
     def first_slice(self, size: int) -> dict[str, int]:
         """The suspects of two apps of that size after one call."""

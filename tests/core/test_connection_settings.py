@@ -75,35 +75,35 @@ class OneField(SynchronousTestCase):
 
 class Together(SynchronousTestCase):
     def refused(self, message: str, existing: bytes | None = None, **fields: Any) -> None:
-        self.assertIn(message, str(self.assertRaises(Invalid, FRONTEND.body, "www", fields, existing)))
+        self.assertIn(message, str(self.assertRaises(Invalid, FRONTEND.merged_body, "www", fields, existing)))
 
     def test_tls_at_an_address_that_is_none_of_it(self) -> None:
         """Also when it is `bind` that changes."""
         self.refused("tls: *:444 is not an address of bind", bind="*:80,*:443", tls="*:444")
-        kept = FRONTEND.body("www", {"bind": "*:80,*:443", "tls": "*:443"})
+        kept = FRONTEND.merged_body("www", {"bind": "*:80,*:443", "tls": "*:443"})
         self.refused("tls: *:443 is not an address of bind", kept, bind="*:80")
-        FRONTEND.body("www", {"tls": "*:443"})
+        FRONTEND.merged_body("www", {"tls": "*:443"})
 
     def test_nothing_to_redirect(self) -> None:
         """Where every address speaks TLS."""
         self.refused("redirect_https: has nothing to redirect", bind="*:443", tls=True, redirect_https=True)
-        FRONTEND.body("www", {"bind": "*:80", "redirect_https": True})
-        FRONTEND.body("www", {"bind": "*:80,*:443", "tls": "*:443", "redirect_https": True})
+        FRONTEND.merged_body("www", {"bind": "*:80", "redirect_https": True})
+        FRONTEND.merged_body("www", {"bind": "*:80,*:443", "tls": "*:443", "redirect_https": True})
 
     def test_mode_tcp(self) -> None:
         """There are no requests to look at, but there may be TLS."""
         self.refused("redirect_https: needs mode http", mode="tcp", redirect_https=True)
         self.refused("forwardfor: needs mode http", mode="tcp", forwardfor=True)
         self.refused("timeouts: http_request: needs mode http", mode="tcp", timeouts={"http_request": 1})
-        FRONTEND.body("www", {"mode": "tcp", "bind": "*:443", "tls": True, "forwardfor": False, "maxconn": 1})
+        FRONTEND.merged_body("www", {"mode": "tcp", "bind": "*:443", "tls": True, "forwardfor": False, "maxconn": 1})
 
     def test_what_an_older_node_has_kept(self) -> None:
         """It hinders no other change."""
         kept = b'{"id":"frontend/www","resource":"Frontend","name":"www","bind":7,"tls":{},"timeouts":7}'
-        self.assertIn(b'"log":false', FRONTEND.body("www", {"log": False, "mode": "tcp"}, kept))
+        self.assertIn(b'"log":false', FRONTEND.merged_body("www", {"log": False, "mode": "tcp"}, kept))
 
     def test_they_are_kept(self) -> None:
         """By the API, as they were sent."""
-        body = BACKEND.body("shop", {"app": "web", "version": "1", "maxconn": 5, "timeouts": {"server": 1.5}})
+        body = BACKEND.merged_body("shop", {"app": "web", "version": "1", "maxconn": 5, "timeouts": {"server": 1.5}})
         self.assertIn(b'"maxconn":5', body)
         self.assertIn(b'"timeouts":{"server":1.5}', body)

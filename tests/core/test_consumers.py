@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.consumers import (
     REPORT_BYTES_MAX,
     REPORTED_MAX,
-    Awaited,
+    AwaitedChange,
     Confirmation,
     ConsumerState,
     Counted,
@@ -18,7 +18,7 @@ from bender.core.consumers import (
     labels,
     parse_confirmation,
     parse_instance,
-    same_name,
+    same_name_problem,
     shared_names,
 )
 from bender.core.invalid import Invalid
@@ -43,7 +43,7 @@ class Confirming(SynchronousTestCase):
         self.assertEqual((REPORTED_MAX, REPORT_BYTES_MAX), (1000, 61_440))
 
     def test_nothing_awaited(self) -> None:
-        self.assertEqual(Awaited(), Awaited("", 0, 0, 0.0))
+        self.assertEqual(AwaitedChange(), AwaitedChange("", 0, 0, 0.0))
 
 
 class Digests(SynchronousTestCase):
@@ -114,7 +114,9 @@ class Instances(SynchronousTestCase):
     def test_warning(self) -> None:
         """It names up to five of them."""
         problem = "have the same name: give each program a name of its own"
-        self.assertEqual(same_name("e", ["a", "b"]), f"the consumers e (a) and e (b) {problem}")
+        self.assertEqual(same_name_problem("e", ["a", "b"]), f"the consumers e (a) and e (b) {problem}")
         five = "e (a), e (b), e (c), e (d) and e (e)"
-        self.assertEqual(same_name("e", [*"abcde"]), f"the consumers {five} {problem}")
-        self.assertEqual(same_name("e", [*"abcdef"]), f"the consumers {five.replace(' and', ',')} and 1 more {problem}")
+        self.assertEqual(same_name_problem("e", [*"abcde"]), f"the consumers {five} {problem}")
+        self.assertEqual(
+            same_name_problem("e", [*"abcdef"]), f"the consumers {five.replace(' and', ',')} and 1 more {problem}"
+        )

@@ -9,13 +9,13 @@ from bender.core.did_you_mean import (
     CHARACTERS_MAX,
     LISTED_MAX,
     did_you_mean,
-    in_words,
     names_at,
     nearest_names,
+    reword_bound,
     unknown_field,
 )
 from bender.core.invalid import Invalid
-from bender.core.model import decoded
+from bender.core.model import decode_json
 
 
 class Part(msgspec.Struct, forbid_unknown_fields=True, rename={"size_s": "size"}):
@@ -85,7 +85,7 @@ class Inside(SynchronousTestCase):
             (b'{"many": [{}, {"sise": 1}]}', "many", "many"),
             (b'{"named": {"a": {"sise": 1}}}', "named", "named"),
         ):
-            error = self.assertRaises(Invalid, decoded, decoder, sent, "a whole")
+            error = self.assertRaises(Invalid, decode_json, decoder, sent, "a whole")
             self.assertEqual(str(error), f"{field}: sise: is not a field of {of}, did you mean size?")
 
 
@@ -97,4 +97,4 @@ class Bounds(SynchronousTestCase):
             ("Expected `int` >= 1", "must be at least 1"),
             ("Expected `int`, got `str`", "Expected `int`, got `str`"),
         ):
-            self.assertEqual(in_words(message), words)
+            self.assertEqual(reword_bound(message), words)

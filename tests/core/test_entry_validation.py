@@ -100,8 +100,8 @@ class WhatNodesMake(SynchronousTestCase):
         """With any of their fields, and with others that mean nothing to nodes."""
         document = json.dumps({**more, **some, "app": app, "version": version}).encode()
         try:
-            body = BACKEND.body(name, parse_object(document))
-            again = BACKEND.body(name, parse_object(b'{"canary":null}'), body)
+            body = BACKEND.merged_body(name, parse_object(document))
+            again = BACKEND.merged_body(name, parse_object(b'{"canary":null}'), body)
         except (Invalid, TooLarge):
             return
         for each in (body, again, None):
@@ -112,7 +112,7 @@ class WhatNodesMake(SynchronousTestCase):
         """With a backend or none yet."""
         some = {"bind": "*:80", "rules": [{"path": "/a", "backend": "web"}], "deep": nested(levels + 1)}
         try:
-            body = FRONTEND.body(name, parse_object(json.dumps({**more, **some, "backend": of}).encode()))
+            body = FRONTEND.merged_body(name, parse_object(json.dumps({**more, **some, "backend": of}).encode()))
         except (Invalid, TooLarge):
             return
         self.assertIsNone(problem_of_setting(ConfigSetting(FRONTEND.key(name), 1, 2, 0, "ops", body)))

@@ -118,7 +118,7 @@ class Answering(RoundsCase):
         self.meet(2)
         here = setting("backend/here")
         self.configuration.join(here, NOW)
-        number = next(i for i in range(256) if self.configuration.bucket(i))
+        number = next(i for i in range(256) if self.configuration.settings_in_bucket(i))
         push = Message(
             sender(2), None, (counter(2, 6),), (ledger(2, KEY).delta(Head()),), buckets=(number,), settings=(setting(),)
         )
@@ -342,7 +342,7 @@ class Answered(RoundsCase):
         answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
         (second,) = self.answer(self.asked(), answer)
         self.assertEqual((len(second.buckets), second.settings, second.deltas), (1, (here,), ()))
-        self.assertEqual(self.configuration.bucket(second.buckets[0]), [here])
+        self.assertEqual(self.configuration.settings_in_bucket(second.buckets[0]), [here])
 
     def test_many_buckets(self) -> None:
         """As many as fit, and one at least."""
@@ -352,7 +352,9 @@ class Answered(RoundsCase):
         other = Configuration(1000)
         answer = Message(sender(2), {}, digest=other.digest, bucket_digests=other.bucket_digests)
         (second,) = self.answer(self.asked(), answer)
-        following = self.configuration.bucket(self.configuration.differing(other.bucket_digests)[len(second.buckets)])
+        following = self.configuration.settings_in_bucket(
+            self.configuration.differing_buckets(other.bucket_digests)[len(second.buckets)]
+        )
         self.assertLessEqual(len(second.settings), SETTINGS_PER_MESSAGE_MAX)
         self.assertGreater(len(second.settings) + len(following), SETTINGS_PER_MESSAGE_MAX)
 

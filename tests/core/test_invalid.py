@@ -47,7 +47,7 @@ class Entries(ClaimsCase):
         self.tell(2, body=BAD)
         self.refresh(KEY)
         self.assertEqual((self.claims.copies.head(2), len(self.claims.ledgers[2].entries)), (self.others[2].head, 1))
-        self.assertEqual((self.claims.index.entries(KEY), self.view.shown(), self.happened()), ((), [], []))
+        self.assertEqual((self.claims.index.entries(KEY), self.view.listed_keys(), self.happened()), ((), [], []))
         self.assertIsNone(self.claims.winner(KEY, NOW))
         self.assertFalse(self.claims.deregister(KEY, NOW))
         self.assertEqual(self.claims.copies.invalid_entries, {2: (1, BAD_PROBLEM)})
@@ -66,7 +66,7 @@ class Entries(ClaimsCase):
             self.claims.hide(NOW + 100.0)
             while self.claims.settle(NOW + 100.0):
                 pass
-            self.assertEqual(self.view.known(), [])
+            self.assertEqual(self.view.known_keys(), [])
 
     def test_beside_others(self) -> None:
         """It hides nothing: what other claims say of the key is shown."""

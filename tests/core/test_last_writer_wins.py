@@ -16,7 +16,7 @@ from bender.core.last_writer_wins import (
     LASTING_S_MAX,
     SETTINGS_PER_KEY_MAX,
     Configuration,
-    bucket,
+    bucket_of,
     digest_of,
 )
 from bender.core.messages import AGE_S_MAX, ALL_DIGESTS, ConfigSetting
@@ -63,7 +63,7 @@ class CurrentTests(SynchronousTestCase):
         """Of several settings the one with the larger rev speaks, of equals the one of the larger incarnation."""
         configuration = configured(setting(2, b"new"), setting(1, b"old"), setting(2, b"rival", incarnation=9))
         self.assertEqual(configuration.current("backend/web", NOW), setting(2, b"rival", incarnation=9))
-        self.assertEqual(configuration.rev_next("backend/web"), 3)
+        self.assertEqual(configuration.next_rev("backend/web"), 3)
 
     def test_written_twice(self) -> None:
         """What a clone wrote under the same rev is another setting: both are kept, and one of them speaks."""
@@ -78,12 +78,12 @@ class CurrentTests(SynchronousTestCase):
         self.assertIsNone(configuration.current("backend/web", NOW))
         self.assertEqual(configuration.settings("backend/web"), (setting(2, None),))
         self.assertIn("backend/web", configuration)
-        self.assertEqual(configuration.rev_next("backend/web"), 3)
+        self.assertEqual(configuration.next_rev("backend/web"), 3)
 
     def test_unknown(self) -> None:
         """An unknown key has no setting, and would begin with rev 1."""
         self.assertIsNone(Configuration().current("backend/web", NOW))
-        self.assertEqual(Configuration().rev_next("backend/web"), 1)
+        self.assertEqual(Configuration().next_rev("backend/web"), 1)
 
     def test_history(self) -> None:
         """The newest twenty settings are kept, newest first."""
@@ -110,17 +110,17 @@ class WordTests(SynchronousTestCase):
         """When its time is over it does not speak any more, and its key is due once."""
         self.assertIsNotNone(self.configuration.current("state/x", 20.9 * DAY_S))
         self.assertIsNone(self.configuration.current("state/x", 21 * DAY_S))
-        self.assertEqual(self.configuration.due(21 * DAY_S), ["state/x"])
-        self.assertEqual(self.configuration.due(21.1 * DAY_S), [])
+        self.assertEqual(self.configuration.take_due_keys(21 * DAY_S), ["state/x"])
+        self.assertEqual(self.configuration.take_due_keys(21.1 * DAY_S), [])
 
     def test_remembered(self) -> None:
         """The key is forgotten thirty days and ten minutes after its last setting, and no earlier."""
-        self.configuration.due(21 * DAY_S)
-        self.configuration.due(30 * DAY_S + 700)
+        self.configuration.take_due_keys(21 * DAY_S)
+        self.configuration.take_due_keys(30 * DAY_S + 700)
         self.assertIn("state/x", self.configuration)
-        self.configuration.due(50 * DAY_S + 599)
+        self.configuration.take_due_keys(50 * DAY_S + 599)
         self.assertIn("state/x", self.configuration)
-        self.configuration.due(50 * DAY_S + 601)
+        self.configuration.take_due_keys(50 * DAY_S + 601)
         self.assertNotIn("state/x", self.configuration)
 
 
@@ -132,17 +132,17 @@ class DigestTests(SynchronousTestCase):
         one = configured(setting(1), setting(1, key="frontend/f"))
         other = configured(setting(1), setting(2, key="frontend/f"))
         self.assertNotEqual(one.digest, other.digest)
-        self.assertEqual(one.differing(other.bucket_digests), [bucket("frontend/f")])
-        self.assertEqual(one.bucket(bucket("frontend/f")), [setting(1, key="frontend/f")])
+        self.assertEqual(one.differing_buckets(other.bucket_digests), [bucket_of("frontend/f")])
+        self.assertEqual(one.settings_in_bucket(bucket_of("frontend/f")), [setting(1, key="frontend/f")])
 
     def test_every_bucket(self) -> None:
         """A difference is found in whichever bucket it is."""
-        keys = {bucket(key): key for key in (f"backend/{i}" for i in range(5000))}
+        keys = {bucket_of(key): key for key in (f"backend/{i}" for i in range(5000))}
         nothing = Configuration()
         for number in range(BUCKETS):
             one = configured(setting(1, key=keys[number]))
-            self.assertEqual(one.differing(nothing.bucket_digests), [number])
-            self.assertEqual(one.bucket(number), [setting(1, key=keys[number])])
+            self.assertEqual(one.differing_buckets(nothing.bucket_digests), [number])
+            self.assertEqual(one.settings_in_bucket(number), [setting(1, key=keys[number])])
 
     def test_empty(self) -> None:
         """Nothing at all has the digest zero in every bucket."""
@@ -167,15 +167,15 @@ class LimitTests(SynchronousTestCase):
         configuration = Configuration(2)
         for key, author in (("backend/a", "one"), ("backend/b", "other")):
             made = ConfigSetting(key, 1, 1, 0, author, b"{}")
-            self.assertIsNone(configuration.obstacle(made))
+            self.assertIsNone(configuration.refusal_reason(made))
             configuration.join(made, NOW)
-        self.assertIsNone(configuration.obstacle(setting(2, key="backend/a")))
+        self.assertIsNone(configuration.refusal_reason(setting(2, key="backend/a")))
         self.assertEqual(
-            configuration.obstacle(setting(1, key="backend/c")),
+            configuration.refusal_reason(setting(1, key="backend/c")),
             "this cluster keeps 2 names of backends and frontends, also removed ones, the maximum: use one of these "
             "names",
         )
-        self.assertIsNone(configuration.obstacle(ConfigSetting("state/x", 1, 1, 0, "ops", b"drain", 60.0)))
+        self.assertIsNone(configuration.refusal_reason(ConfigSetting("state/x", 1, 1, 0, "ops", b"drain", 60.0)))
         self.assertEqual((configuration.keys_max, Configuration().digest), (2, 0))
 
     def test_bytes(self) -> None:
@@ -187,7 +187,7 @@ class LimitTests(SynchronousTestCase):
         configuration = configured(setting(1))
         self.assertEqual(len(configuration.bucket_digests), 256)
         self.assertLess(max(configuration.bucket_digests), 2**64)
-        self.assertRaises(ValueError, configuration.differing, [0] * 255)
+        self.assertRaises(ValueError, configuration.differing_buckets, [0] * 255)
 
 
 class WindowTests(SynchronousTestCase):
@@ -195,36 +195,36 @@ class WindowTests(SynchronousTestCase):
 
     @staticmethod
     def crowded(count: int) -> Configuration:
-        keys = [key for key in (f"backend/{i}" for i in range(256 * count // 10)) if bucket(key) == 7]
+        keys = [key for key in (f"backend/{i}" for i in range(256 * count // 10)) if bucket_of(key) == 7]
         return configured(*(setting(rev, key=key) for key in keys for rev in range(1, 21)))
 
     def test_one(self) -> None:
         """All of the digests there are in one window, if these are few."""
         configuration = configured(setting(1), setting(2))
-        number = bucket("backend/web")
-        self.assertEqual((configuration.window(number, 0), ALL_DIGESTS), ((0, 2**64 - 1), (0, 2**64 - 1)))
+        number = bucket_of("backend/web")
+        self.assertEqual((configuration.window_from(number, 0), ALL_DIGESTS), ((0, 2**64 - 1), (0, 2**64 - 1)))
         digests = sorted(map(digest_of, (setting(1), setting(2))))
-        self.assertEqual((configuration.digests(number), configuration.count(number)), (digests, 2))
+        self.assertEqual((configuration.digests_in_bucket(number), configuration.count_in_bucket(number)), (digests, 2))
         for within, found in (
             ((digests[0], digests[1]), digests),
             ((digests[0] + 1, digests[1]), digests[1:]),
             ((digests[0], digests[1] - 1), digests[:1]),
             ((digests[1] + 1, 2**64 - 1), []),
         ):
-            self.assertEqual(configuration.digests(number, within), found)
-            self.assertEqual(sorted(map(digest_of, configuration.bucket(number, (), within))), found)
-        self.assertEqual(list(map(digest_of, configuration.bucket(number, {digests[0]}))), digests[1:])
+            self.assertEqual(configuration.digests_in_bucket(number, within), found)
+            self.assertEqual(sorted(map(digest_of, configuration.settings_in_bucket(number, (), within))), found)
+        self.assertEqual(list(map(digest_of, configuration.settings_in_bucket(number, {digests[0]}))), digests[1:])
 
     def test_many(self) -> None:
         """Following windows have each setting once, and not too many at a time."""
         configuration = self.crowded(10_000)
-        everything = configuration.digests(7)
+        everything = configuration.digests_in_bucket(7)
         self.assertGreater(len(everything), 2 * DIGESTS_MAX)
         found, first, sizes = [], 0, []
         while True:
-            window = configuration.window(7, first)
-            found += configuration.digests(7, window)
-            sizes.append(len(configuration.bucket(7, (), window)))
+            window = configuration.window_from(7, first)
+            found += configuration.digests_in_bucket(7, window)
+            sizes.append(len(configuration.settings_in_bucket(7, (), window)))
             first = window[1] + 1
             if first == 2**64:
                 break
@@ -235,7 +235,7 @@ class WindowTests(SynchronousTestCase):
     def test_anywhere(self, first: int) -> None:
         """A window begins wherever it is to begin, and ends with the last one where no more are left."""
         configuration = configured(*(setting(rev) for rev in range(1, 10)))
-        self.assertEqual(configuration.window(bucket("backend/web"), first), (first, 2**64 - 1))
+        self.assertEqual(configuration.window_from(bucket_of("backend/web"), first), (first, 2**64 - 1))
 
     def test_exactly_as_many(self) -> None:
         """A window holds 8,192: one of 64 KiB on the network."""
@@ -243,11 +243,11 @@ class WindowTests(SynchronousTestCase):
         configuration = Configuration()
         digests: dict[int, ConfigSetting] = {digest: setting(digest) for digest in range(1, DIGESTS_MAX + 1)}
         configuration._buckets[3] = digests
-        self.assertEqual(configuration.window(3, 0), ALL_DIGESTS)
-        self.assertEqual(configuration.window(3, 1), (1, ALL_DIGESTS[1]))
+        self.assertEqual(configuration.window_from(3, 0), ALL_DIGESTS)
+        self.assertEqual(configuration.window_from(3, 1), (1, ALL_DIGESTS[1]))
         digests[0] = setting(1)
-        self.assertEqual(configuration.window(3, 0), (0, DIGESTS_MAX - 1))
-        self.assertEqual(configuration.window(3, 1), (1, ALL_DIGESTS[1]))
+        self.assertEqual(configuration.window_from(3, 0), (0, DIGESTS_MAX - 1))
+        self.assertEqual(configuration.window_from(3, 1), (1, ALL_DIGESTS[1]))
 
 
 class LastingTests(SynchronousTestCase):
@@ -273,45 +273,47 @@ class LastingTests(SynchronousTestCase):
         )
         self.assertEqual(self.configuration.current(self.key, NOW + 49.9), made)
         self.assertIsNone(self.configuration.current(self.key, NOW + 50.0))
-        self.assertEqual([self.configuration.due(NOW + s) for s in (49.9, 50.0)], [[], [self.key]])
+        self.assertEqual([self.configuration.take_due_keys(NOW + s) for s in (49.9, 50.0)], [[], [self.key]])
 
     def test_due(self) -> None:
         """Its key is told then, and once; those of others in their time."""
         self.join()
         self.join(key="state/other", lasts_s=30.0)
         self.join(key="state/third", lasts_s=90.0)
-        self.assertEqual(self.configuration.due(NOW + 29.9), [])
-        self.assertEqual(self.configuration.due(NOW + 30.0), ["state/other"])
-        self.assertEqual(self.configuration.due(NOW + 59.9), [])
-        self.assertEqual(self.configuration.due(NOW + 60.0), [self.key])
-        self.assertEqual(self.configuration.due(NOW + 89.9), [])
-        self.assertEqual(self.configuration.due(NOW + 95.0), ["state/third"])
+        self.assertEqual(self.configuration.take_due_keys(NOW + 29.9), [])
+        self.assertEqual(self.configuration.take_due_keys(NOW + 30.0), ["state/other"])
+        self.assertEqual(self.configuration.take_due_keys(NOW + 59.9), [])
+        self.assertEqual(self.configuration.take_due_keys(NOW + 60.0), [self.key])
+        self.assertEqual(self.configuration.take_due_keys(NOW + 89.9), [])
+        self.assertEqual(self.configuration.take_due_keys(NOW + 95.0), ["state/third"])
 
     def test_another_after_it(self) -> None:
         """A later one is over in its own time."""
         self.join(lasts_s=30.0)
         self.join(2, at=NOW + 20.0)
-        self.assertEqual(self.configuration.due(NOW + 79.9), [])
-        self.assertEqual(self.configuration.due(NOW + 80.0), [self.key])
+        self.assertEqual(self.configuration.take_due_keys(NOW + 79.9), [])
+        self.assertEqual(self.configuration.take_due_keys(NOW + 80.0), [self.key])
 
     def test_forgotten(self) -> None:
         """Thirty days and ten minutes after the last."""
         self.join()
         self.join(2, at=NOW + 10.0)
-        self.configuration.due(NOW + 100.0)
-        self.assertEqual(self.configuration.due(NOW + REPLACED_KEPT_S + 9.5), [])
+        self.configuration.take_due_keys(NOW + 100.0)
+        self.assertEqual(self.configuration.take_due_keys(NOW + REPLACED_KEPT_S + 9.5), [])
         self.assertEqual(len(self.configuration), 1)
-        self.assertEqual(self.configuration.due(NOW + REPLACED_KEPT_S + 10.0), [self.key])
+        self.assertEqual(self.configuration.take_due_keys(NOW + REPLACED_KEPT_S + 10.0), [self.key])
         self.assertEqual((len(self.configuration), self.configuration.digest), (0, 0))
-        self.assertEqual((self.configuration.bucket(bucket(self.key)), self.configuration._made_at), ([], {}))
-        self.assertEqual(self.configuration.due(NOW + 2 * REPLACED_KEPT_S), [])
+        self.assertEqual(
+            (self.configuration.settings_in_bucket(bucket_of(self.key)), self.configuration._made_at), ([], {})
+        )
+        self.assertEqual(self.configuration.take_due_keys(NOW + 2 * REPLACED_KEPT_S), [])
 
     def test_nearly_forgotten(self) -> None:
         """The first one of a key is forgotten sooner: ten minutes after its time is over."""
         self.join(2, age_s=REPLACED_KEPT_S - 0.5)
         self.join(age_s=659.5, key="state/other")
         self.assertEqual(len(self.configuration), 2)
-        self.assertEqual(self.configuration.due(NOW + 0.5), [self.key, "state/other"])
+        self.assertEqual(self.configuration.take_due_keys(NOW + 0.5), [self.key, "state/other"])
         self.assertEqual(len(self.configuration), 0)
 
     def test_too_old(self) -> None:
@@ -341,7 +343,7 @@ class LastingTests(SynchronousTestCase):
         old = ConfigSetting(self.key, 1, 1, 0, "ops", b"drain", 60.0, 5000.0)
         self.assertTrue(self.configuration.join(old, NOW))
         self.assertEqual([each.rev for each in self.configuration.settings(self.key)], [5, 1])
-        self.assertEqual(self.configuration.left_s(self.key, NOW), LASTING_S_MAX)
+        self.assertEqual(self.configuration.removal_lasts_s(self.key, NOW), LASTING_S_MAX)
 
     def test_over_at_once(self) -> None:
         """Kinds that are not known here may last for ever or not: what is too old by then is forgotten at once."""
@@ -352,13 +354,13 @@ class LastingTests(SynchronousTestCase):
     def test_removal(self) -> None:
         """That of the first of a key lasts for as long as it would have, and ten minutes more is it remembered."""
         self.join(lasts_s=60.0, age_s=10.0)
-        left_s = self.configuration.left_s(self.key, NOW + 20.0)
-        self.assertEqual((left_s, self.configuration.left_s("state/other", NOW)), (30.0, 0.0))
+        left_s = self.configuration.removal_lasts_s(self.key, NOW + 20.0)
+        self.assertEqual((left_s, self.configuration.removal_lasts_s("state/other", NOW)), (30.0, 0.0))
         self.configuration.join(ConfigSetting(self.key, 2, 1, 0, "ops", None, left_s), NOW + 20.0)
-        self.assertEqual(self.configuration.left_s(self.key, NOW + 30.0), 20.0)
-        self.configuration.due(NOW + 20.0 + 30.0 + KEPT_LONGER_S - 0.1)
+        self.assertEqual(self.configuration.removal_lasts_s(self.key, NOW + 30.0), 20.0)
+        self.configuration.take_due_keys(NOW + 20.0 + 30.0 + KEPT_LONGER_S - 0.1)
         self.assertIn(self.key, self.configuration)
-        self.configuration.due(NOW + 20.0 + 30.0 + KEPT_LONGER_S)
+        self.configuration.take_due_keys(NOW + 20.0 + 30.0 + KEPT_LONGER_S)
         self.assertNotIn(self.key, self.configuration)
 
     def taken_back(self, *settings: ConfigSetting) -> Configuration:
@@ -366,14 +368,14 @@ class LastingTests(SynchronousTestCase):
         elsewhere = configured(*settings)
         for each in settings:
             self.configuration.join(each, NOW)
-        left_s = self.configuration.left_s(self.key, NOW + 60.0)
-        rev = self.configuration.rev_next(self.key)
+        left_s = self.configuration.removal_lasts_s(self.key, NOW + 60.0)
+        rev = self.configuration.next_rev(self.key)
         self.configuration.join(ConfigSetting(self.key, rev, 1, 0, "ops", None, left_s), NOW + 60.0)
         return elsewhere
 
     def heal(self, elsewhere: Configuration, at: float) -> None:
-        self.configuration.due(at)
-        elsewhere.due(at)
+        self.configuration.take_due_keys(at)
+        elsewhere.take_due_keys(at)
         for each in elsewhere.with_ages(elsewhere.settings(self.key), at):
             self.configuration.join(each, at)
 
@@ -381,8 +383,8 @@ class LastingTests(SynchronousTestCase):
         """A node that was cut off keeps it, though it is over: it must not come before what was set meanwhile."""
         settings = [ConfigSetting(self.key, rev, 1, 0, "ops", b"drain", 3600.0) for rev in (1, 2)]
         elsewhere = self.taken_back(*settings)
-        self.configuration.due(NOW + 7000.0)
-        self.join(self.configuration.rev_next(self.key), DAY_S, at=NOW + 7000.0)
+        self.configuration.take_due_keys(NOW + 7000.0)
+        self.join(self.configuration.next_rev(self.key), DAY_S, at=NOW + 7000.0)
         self.heal(elsewhere, NOW + 8000.0)
         self.assertIsNotNone(self.configuration.current(self.key, NOW + 8000.0))
 
@@ -391,7 +393,7 @@ class LastingTests(SynchronousTestCase):
         old = ConfigSetting(self.key, 1, 1, 0, "ops", b"drain", LASTING_S_MAX)
         elsewhere = configured(old)
         self.taken_back(old, *(ConfigSetting(self.key, rev, 1, 0, "ops", b"maint", 60.0) for rev in range(2, 30)))
-        self.configuration.due(NOW + 7000.0)
+        self.configuration.take_due_keys(NOW + 7000.0)
         self.heal(elsewhere, NOW + 8000.0)
         self.assertIsNone(self.configuration.current(self.key, NOW + 8000.0))
 

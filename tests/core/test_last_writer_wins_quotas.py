@@ -19,14 +19,14 @@ class QuotaTests(SynchronousTestCase):
     def made(
         self, key: str, author: str = "one", body: bytes | None = b"{}", lasts_s: float | None = None
     ) -> ConfigSetting:
-        return ConfigSetting(key, self.configuration.rev_next(key), 1, 0, author, body, lasts_s)
+        return ConfigSetting(key, self.configuration.next_rev(key), 1, 0, author, body, lasts_s)
 
     def join(self, *settings: ConfigSetting) -> None:
         for each in settings:
             self.assertTrue(self.configuration.join(each, NOW))
 
     def obstacle(self, key: str, author: str = "one", body: bytes | None = b"{}", lasts_s: float | None = None) -> str:
-        return self.configuration.obstacle(self.made(key, author, body, lasts_s)) or ""
+        return self.configuration.refusal_reason(self.made(key, author, body, lasts_s)) or ""
 
     def test_names(self) -> None:
         """Ten names may be kept, so one client may have two, of which removed ones count too."""
@@ -105,9 +105,9 @@ class QuotaTests(SynchronousTestCase):
     def test_states_that_are_over(self) -> None:
         """Room is there again when they are forgotten."""
         self.join(self.made("state/a", lasts_s=60.0), self.made("state/b", lasts_s=60.0))
-        self.configuration.due(NOW + 60.0)
+        self.configuration.take_due_keys(NOW + 60.0)
         self.assertNotEqual(self.obstacle("state/c", lasts_s=60.0), "")
-        self.configuration.due(NOW + 60.0 + KEPT_LONGER_S)
+        self.configuration.take_due_keys(NOW + 60.0 + KEPT_LONGER_S)
         self.assertEqual(self.obstacle("state/c", lasts_s=60.0), "")
         self.assertEqual((self.configuration._keys_of_client, self.configuration._bytes_of_client), ({}, {}))
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core import members
 from bender.core.model import WEIGHT_MAX
-from bender.core.weights import shared
+from bender.core.weights import shared_weights
 
 SITE = {"id": "backend/site", "resource": "Backend", "name": "site", "app": "web", "version": "1"}
 CANARY = {"version": "2", "percent": 25}
@@ -66,13 +66,13 @@ class Canaries(SynchronousTestCase):
         st.integers(0, 100),
     )
     def test_shares(self, stable: list[int], canary: list[int], percent: int) -> None:
-        """They are those of `shared`, each member's own, in order of id; what came in is left as it is."""
+        """They are those of `shared_weights`, each member's own, in order of id; what came in is left as it is."""
         ones = [member(10 + i, weight=weight) for i, weight in enumerate(stable)][::-1]
         others = [member(20 + i, "2", weight) for i, weight in enumerate(canary)]
         before = repr((ones, others))
         found = members.weighted_members({**SITE, "canary": {"version": "2", "percent": percent}}, ones, others)
         self.assertEqual([each["id"] for each in found], sorted(each["id"] for each in ones + others))
-        of_ones, of_others = shared(stable[::-1], canary, Fraction(percent))
+        of_ones, of_others = shared_weights(stable[::-1], canary, Fraction(percent))
         self.assertEqual([each["weight"] for each in found], of_ones[::-1] + of_others)
         self.assertEqual(repr((ones, others)), before)
 

@@ -117,38 +117,38 @@ class UnknownFields(ModelCase):
             ),
         ):
             sent = {**(new if of is BACKEND else {}), field: value}
-            self.assertIn(hint, self.invalid(field, of.body, "x", sent))
-            existing = of.body("x", new if of is BACKEND else {})
-            self.assertIn(hint, self.invalid(field, of.body, "x", {field: value}, existing))
+            self.assertIn(hint, self.invalid(field, of.merged_body, "x", sent))
+            existing = of.merged_body("x", new if of is BACKEND else {})
+            self.assertIn(hint, self.invalid(field, of.merged_body, "x", {field: value}, existing))
 
     def test_names_that_could_disturb(self) -> None:
         """They are shown on one line, and not at their full length."""
         for name in ("", "a\nb", "\x1b[2J", "\u202e"):
-            error = self.assertRaises(Invalid, BACKEND.body, "x", {name: 1})
+            error = self.assertRaises(Invalid, BACKEND.merged_body, "x", {name: 1})
             self.assertTrue(str(error).isprintable(), error)
             self.assertTrue(str(error).startswith(ascii(name)), error)
         for long in ("x" * 3000, "`x` - at `$.meta`" * 100):
-            self.assertLess(len(str(self.assertRaises(Invalid, FRONTEND.body, "x", {long: 1}))), 400)
+            self.assertLess(len(str(self.assertRaises(Invalid, FRONTEND.merged_body, "x", {long: 1}))), 400)
             error = self.assertRaises(Invalid, lambda sent: self.registered(sent, at=False), {long: 1})
             self.assertLess(len(str(error)), 400)
 
     def test_what_an_older_release_has_kept(self) -> None:
         """It goes on; who sends it again is told to move it into meta, and null takes it back."""
         old = b'{"id":"backend/x","resource":"Backend","name":"x","app":"a","version":"1","note":"n","other":null}'
-        changed = msgspec.json.decode(BACKEND.body("x", {"version": "2"}, old))
+        changed = msgspec.json.decode(BACKEND.merged_body("x", {"version": "2"}, old))
         self.assertEqual((changed["note"], changed["version"]), ("n", "2"))
-        message = self.invalid("note", BACKEND.body, "x", msgspec.json.decode(old), old)
+        message = self.invalid("note", BACKEND.merged_body, "x", msgspec.json.decode(old), old)
         self.assertIn('move it into meta, with {"note": null, "meta": {"note": …}}', message)
-        moved = msgspec.json.decode(BACKEND.body("x", {"note": None, "other": None, "meta": {"note": "n"}}, old))
+        moved = msgspec.json.decode(BACKEND.merged_body("x", {"note": None, "other": None, "meta": {"note": "n"}}, old))
         self.assertEqual((moved["meta"], moved.keys() & {"note", "other"}), ({"note": "n"}, set()))
 
     def test_what_a_backend_is_shown_with(self) -> None:
         """Its id and resource are taken where they agree."""
-        shown = BACKEND.body("x", {"app": "a", "version": "1"})
-        self.assertEqual(BACKEND.body("x", msgspec.json.decode(shown), shown), shown)
-        self.invalid("id", BACKEND.body, "x", {"id": "backend/y"}, shown)
+        shown = BACKEND.merged_body("x", {"app": "a", "version": "1"})
+        self.assertEqual(BACKEND.merged_body("x", msgspec.json.decode(shown), shown), shown)
+        self.invalid("id", BACKEND.merged_body, "x", {"id": "backend/y"}, shown)
         for meta in ("text", ["list"], 1):
-            self.invalid("meta", BACKEND.body, "x", {"meta": meta}, shown)
+            self.invalid("meta", BACKEND.merged_body, "x", {"meta": meta}, shown)
 
 
 class Documents(ModelCase):
@@ -182,8 +182,8 @@ class Documents(ModelCase):
             lambda: body_of(model.parse_registration(document, TIMING)),
             lambda: body_of(model.parse_registration_at(path, document, TIMING)),
             lambda: model.parse_renewals(document),
-            lambda: BACKEND.body("x", object_kinds.parse_object(document)),
-            lambda: FRONTEND.body(
+            lambda: BACKEND.merged_body("x", object_kinds.parse_object(document)),
+            lambda: FRONTEND.merged_body(
                 object_kinds.name_of(object_kinds.parse_object(document)), object_kinds.parse_object(document)
             ),
         ):
@@ -263,12 +263,12 @@ class Applying(ModelCase):
             wanted = msgspec.structs.replace(WEB, instance=token, weight=6)
             after = wanted.applied_to(before, ttl_s=7.0, node="n2", now_ms=2)
             self.assertEqual(after, Terms(20.0, 6, {"a": 1}, *began, token or "old"))
-            self.assertEqual(wanted.succeeds(before), token == "new")
+            self.assertEqual(wanted.is_from_another_instance(before), token == "new")
 
     def test_an_instance_where_there_was_none(self) -> None:
         """Who sends no token and who does are not the same."""
         after = msgspec.structs.replace(WEB, instance="new")
-        self.assertTrue(after.succeeds(body_of(WEB)))
+        self.assertTrue(after.is_from_another_instance(body_of(WEB)))
         self.assertNotIn(b"instance", body_of(WEB))
 
     def test_same_bytes(self) -> None:
@@ -303,22 +303,22 @@ class Meta(ModelCase):
 class Configured(ModelCase):
     def test_order(self) -> None:
         """A new object begins with what all have; further fields follow as they were sent."""
-        body = BACKEND.body("x", {"slow_start": 1, "version": "1", "app": "a", "meta": {}})
+        body = BACKEND.merged_body("x", {"slow_start": 1, "version": "1", "app": "a", "meta": {}})
         begins = b'{"id":"backend/x","resource":"Backend","name":"x",'
         self.assertEqual(body, begins + b'"app":"a","version":"1","slow_start":1,"meta":{}}')
-        self.assertEqual(BACKEND.body("x", {"meta": None}, body), body.replace(b"{}", b"null"))
+        self.assertEqual(BACKEND.merged_body("x", {"meta": None}, body), body.replace(b"{}", b"null"))
 
     def test_largest(self) -> None:
         """An object has 4 KiB of JSON, what it had before included."""
-        body = FRONTEND.body("x", {"meta": {"a": "y" * 3000}})
+        body = FRONTEND.merged_body("x", {"meta": {"a": "y" * 3000}})
         rules = [{"host": f"{'y' * 60}.{'z' * 60}", "backend": "b"}] * 8
-        self.assertRaises(TooLarge, FRONTEND.body, "x", {"rules": rules}, body)
+        self.assertRaises(TooLarge, FRONTEND.merged_body, "x", {"rules": rules}, body)
 
     def test_deep(self) -> None:
         """A user's own fields may be deep, but not beyond what others can read."""
         deep = [object_kinds.parse_object(b'{"y":' * levels + b"1" + b"}" * levels) for levels in (20, 21)]
-        FRONTEND.body("edge", {"meta": deep[0]})
-        self.invalid("meta", FRONTEND.body, "edge", {"meta": deep[1]})
+        FRONTEND.merged_body("edge", {"meta": deep[0]})
+        self.invalid("meta", FRONTEND.merged_body, "edge", {"meta": deep[1]})
 
 
 class Quoted(ModelCase):

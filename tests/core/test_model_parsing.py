@@ -79,8 +79,8 @@ class Parsing(ModelCase):
     def test_nothing(self) -> None:
         """An empty body and an empty object say nothing."""
         for document in (b"", b" ", b"{}"):
-            model.require_nothing(document, "for a reason")
-        self.invalid("body", model.require_nothing, b'{"a": 1}', "for a reason")
+            model.require_empty_body(document, "for a reason")
+        self.invalid("body", model.require_empty_body, b'{"a": 1}', "for a reason")
 
     def test_renewals(self) -> None:
         """A thousand at most."""
@@ -91,8 +91,8 @@ class Parsing(ModelCase):
     def test_inquiries(self) -> None:
         """As many as its sender allows."""
         document = msgspec.json.encode({"ids": ["a", "a", "b"]})
-        self.assertEqual(model.parse_inquiry(document, 3), ["a", "a", "b"])
-        self.assertRaises(TooLarge, model.parse_inquiry, document, 2)
+        self.assertEqual(model.parse_claims_request(document, 3), ["a", "a", "b"])
+        self.assertRaises(TooLarge, model.parse_claims_request, document, 2)
 
     def test_ids(self) -> None:
         """They become canonical; of one that is none the error names it, and what is wrong."""
@@ -125,10 +125,10 @@ class Parsing(ModelCase):
 
     def test_says_nothing(self) -> None:
         """What says nothing leaves everything as it is."""
-        self.assertTrue(WEB.says_nothing)
-        self.assertFalse(RegistrationRequest(*self.path[:3], 80, ttl_s=10.0).says_nothing)
-        self.assertFalse(RegistrationRequest(*self.path[:3], 80, weight=1).says_nothing)
-        self.assertFalse(RegistrationRequest(*self.path[:3], 80, meta={}).says_nothing)
+        self.assertTrue(WEB.changes_nothing)
+        self.assertFalse(RegistrationRequest(*self.path[:3], 80, ttl_s=10.0).changes_nothing)
+        self.assertFalse(RegistrationRequest(*self.path[:3], 80, weight=1).changes_nothing)
+        self.assertFalse(RegistrationRequest(*self.path[:3], 80, meta={}).changes_nothing)
 
     def test_missing(self) -> None:
         """It is named where a document lacks a field, or has another type there."""
@@ -155,7 +155,7 @@ class Bodies(ModelCase):
     """Backends and frontends: what is sent is checked, field by field."""
 
     def body(self, sent: dict[str, Any], existing: bytes | None = None, name: str = "shop") -> Any:
-        return msgspec.json.decode(BACKEND.body(name, sent, existing))
+        return msgspec.json.decode(BACKEND.merged_body(name, sent, existing))
 
     def test_new(self) -> None:
         """What it needs has to be there, and is a name."""
@@ -170,7 +170,7 @@ class Bodies(ModelCase):
 
     def test_existing(self) -> None:
         """What was not sent stays, and what is needed cannot be taken away."""
-        existing = BACKEND.body("shop", {"app": "web", "version": "1.0"})
+        existing = BACKEND.merged_body("shop", {"app": "web", "version": "1.0"})
         self.assertEqual(self.body({"version": "2.0"}, existing)["version"], "2.0")
         self.assertEqual(self.invalid("app", self.body, {"app": None}, existing), "app: is required")
 
@@ -183,6 +183,6 @@ class Bodies(ModelCase):
 
     def test_what_it_may_have(self) -> None:
         """Fields that may be there are names, or whatever they are checked for."""
-        self.invalid("backend", lambda sent: FRONTEND.body("front", sent), {"backend": "a/b"})
+        self.invalid("backend", lambda sent: FRONTEND.merged_body("front", sent), {"backend": "a/b"})
         self.invalid("balance", self.body, {"app": "web", "version": "1.0", "balance": "first"})
         self.assertIsNone(self.body({"app": "web", "version": "1.0", "balance": None})["balance"])

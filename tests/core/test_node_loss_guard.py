@@ -303,7 +303,7 @@ class Many(SynchronousTestCase):
                     slices += 1
                 cluster.settle()
                 cluster.rounds()
-            told = {(event.what, event.status.suspect) for event in cluster.events["a"][before:]}
+            told = {(event.change, event.status.suspect) for event in cluster.events["a"][before:]}
             self.assertEqual(told, {("offline", False)} if expected else {("changed", True)})
             self.assertEqual(cluster["a"].view.count_of("web"), count_here + (0 if expected else 1001))
             self.assertGreater(slices, 6)

@@ -60,7 +60,7 @@ class Forgetting(GuardCase):
         self.assertEqual((self.listed(), self.told()), ("1? 2?", ["online registered", "changed node-lost suspect"]))
         self.cluster.run(1800.0 - 680.0)
         self.assertEqual((self.listed(), self.told()[2:]), ("", ["offline node-lost suspect"]))
-        self.assertEqual(self.cluster["a"].view.known(), [])
+        self.assertEqual(self.cluster["a"].view.known_keys(), [])
 
     def test_known_again(self) -> None:
         """The node that was forgotten is heard again: what has lapsed there meanwhile is gone at once."""

@@ -8,7 +8,7 @@ from random import Random
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.core.last_writer_wins import BUCKETS, DIGESTS_MAX, SETTINGS_PER_KEY_MAX, bucket, size_of
+from bender.core.last_writer_wins import BUCKETS, DIGESTS_MAX, SETTINGS_PER_KEY_MAX, bucket_of, size_of
 from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.messages import ALL_DIGESTS, ConfigSetting, Message, OutgoingMessage
 from bender.core.setting_pages import SETTINGS_BYTES_MAX, SETTINGS_PER_MESSAGE_MAX
@@ -28,7 +28,7 @@ def names(number: int, count: int, kind: str = "backend") -> list[str]:
     i = 0
     while len(found) < count:
         key = f"{kind}/{i}"
-        if bucket(key) == number:
+        if bucket_of(key) == number:
             found.append(key)
         i += 1
     return found
@@ -144,7 +144,7 @@ class PagesTests(SynchronousTestCase):
         cluster.rounds()
         (named,) = [request.message for request in cluster.sent if request.message.buckets]
         self.assertEqual((named.settings, named.window, named.buckets), ((), ALL_DIGESTS, (NUMBER,)))
-        self.assertEqual(named.known, tuple(cluster["a"].configuration.digests(NUMBER)))
+        self.assertEqual(named.known, tuple(cluster["a"].configuration.digests_in_bucket(NUMBER)))
 
 
 class BytesTests(SynchronousTestCase):
@@ -241,7 +241,7 @@ class TurnsTests(SynchronousTestCase):
         join = cluster["b"].configuration.join
 
         def drops(setting: ConfigSetting, now: float) -> bool:
-            return bucket(setting.key) != 0 and join(setting, now)
+            return bucket_of(setting.key) != 0 and join(setting, now)
 
         cluster["b"].configuration.join = drops  # type: ignore[method-assign]
         cluster.join("a", settings(names(0, 50)))
@@ -249,7 +249,7 @@ class TurnsTests(SynchronousTestCase):
         for _ in range(20):
             cluster.now += 1.0
             cluster.rounds()
-        differing = cluster["a"].configuration.differing(cluster["b"].configuration.bucket_digests)
+        differing = cluster["a"].configuration.differing_buckets(cluster["b"].configuration.bucket_digests)
         self.assertEqual(differing, [0])
 
     def test_begins_where_it_ended(self) -> None:

@@ -198,7 +198,7 @@ class Anew(ReplicaCase):
         self.replica.start_round(NOW + 700.0)
         (request,) = self.replica.take_requests()
         self.answer(request, 2, NOW + 700.1)
-        self.assertEqual([(e.what, e.reason) for e in self.replica.take_events()], [("offline", "expired")])
+        self.assertEqual([(e.change, e.reason) for e in self.replica.take_events()], [("offline", "expired")])
         self.assertEqual(self.replica.links.expected_addresses, ())
 
     def test_surpassed(self) -> None:
@@ -213,7 +213,7 @@ class Anew(ReplicaCase):
         for _ in range(2):
             self.replica.sweep(NOW + 5.0)
         self.assertEqual([(e.node, e.key) for e in self.replica.claims.ledger.entries.values()], [(9, KEY)])
-        self.assertEqual((BEATS_BEYOND, [*self.replica.view.shown()]), (1000, [KEY]))
+        self.assertEqual((BEATS_BEYOND, [*self.replica.view.listed_keys()]), (1000, [KEY]))
 
     def test_surpassed_by_most(self) -> None:
         """The most heartbeats that were heard of count, and nothing of such a message is taken."""

@@ -369,8 +369,8 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def events_alternate(self) -> None:
         for event in self.replica.take_events():
-            assert self.online.get(event.key, False) == (event.what != "online")
-            self.online[event.key] = event.what != "offline"
+            assert self.online.get(event.key, False) == (event.change != "online")
+            self.online[event.key] = event.change != "offline"
 
     def settling(self) -> bool:
         return any(self.deadlines[key] <= self.now < self.deadlines[key] + 0.5 for key in self.bodies)

@@ -102,7 +102,7 @@ class LossTests(SynchronousTestCase):
         for key in (KEY, KEY + "80"):
             self.assertEqual(self.cluster.happened("a", key)[-1], ("offline", "node-lost"))
         self.cluster.run(TTL_S + 3 + 600)
-        self.assertEqual(replica.view.known(), [])
+        self.assertEqual(replica.view.known_keys(), [])
 
 
 class PauseTests(SynchronousTestCase):
@@ -258,7 +258,7 @@ class AnewTests(SynchronousTestCase):
         for _ in range(20):
             self.cluster.now += self.cluster.timing.interval_s / 4
             self.a.sweep(self.cluster.now)
-        events = [(event.what, event.reason) for event in self.a.take_events()]
+        events = [(event.change, event.reason) for event in self.a.take_events()]
         self.assertEqual((self.a.is_ready, events), (True, [("offline", "node-lost")]))
 
     def test_answers_to_the_one_before(self) -> None:

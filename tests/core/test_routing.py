@@ -21,7 +21,6 @@ from bender.core.routing import (
     FixedServer,
     Health,
     Rule,
-    kept_servers,
     parse_balance,
     parse_bind,
     parse_canary,
@@ -30,6 +29,7 @@ from bender.core.routing import (
     parse_rules,
     parse_servers,
     parse_slow_start,
+    valid_servers,
 )
 
 #: Text in which people, and those who mean ill, write such things.
@@ -44,7 +44,7 @@ values = st.recursive(
 
 
 def backend(**fields: Any) -> bytes:
-    return BACKEND.body("shop", {"app": "web", "version": "1", **fields})
+    return BACKEND.merged_body("shop", {"app": "web", "version": "1", **fields})
 
 
 class RoutingCase(SynchronousTestCase):
@@ -151,12 +151,12 @@ class OfBackends(RoutingCase):
         """They are refused; kept ones are left out, and those beside them are not."""
         for text in ("0.0.0.0:80", "[::]:80", "224.0.0.1:80", "[ff02::1]:80", "255.255.255.255:80"):
             self.refused("servers", parse_servers, [text])
-            servers, (problem,) = kept_servers(["a:1", text, "a.:1"])
+            servers, (problem,) = valid_servers(["a:1", text, "a.:1"])
             self.assertEqual(servers, (FixedServer("a", 1),))
             self.assertTrue(problem.startswith("servers: number 2: host: must be an address at which"), problem)
         wrong: tuple[Any, ...] = ("a:1", {}, ["a:1"] * 101)
         for value in wrong:
-            self.assertEqual(kept_servers(value)[0], ())
+            self.assertEqual(valid_servers(value)[0], ())
 
     def test_slow_start(self) -> None:
         """Seconds, up to an hour."""
@@ -178,7 +178,7 @@ class OfBackends(RoutingCase):
         }
         body = backend(**sent)
         self.assertEqual({**msgspec.json.decode(body), **sent}, msgspec.json.decode(body))
-        back = BACKEND.body("shop", dict.fromkeys(sent), body)
+        back = BACKEND.merged_body("shop", dict.fromkeys(sent), body)
         self.assertEqual([msgspec.json.decode(back)[field] for field in sent], [None] * 5)
 
 
@@ -262,15 +262,15 @@ class OfFrontends(RoutingCase):
     def test_no_rules_in_tcp(self) -> None:
         """There is nothing to go by, however the two came together."""
         rules = [{"path": "/", "backend": "b"}]
-        before = FRONTEND.body("www", {"rules": rules})
+        before = FRONTEND.merged_body("www", {"rules": rules})
         mixed: tuple[tuple[dict[str, Any], bytes | None], ...] = (
             ({"rules": rules, "mode": "tcp"}, None),
             ({"mode": "tcp"}, before),
         )
         for sent, existing in mixed:
-            error = self.assertRaises(Invalid, FRONTEND.body, "www", sent, existing)
+            error = self.assertRaises(Invalid, FRONTEND.merged_body, "www", sent, existing)
             self.assertEqual(error.field, "rules")
-        self.assertIn(b'"tcp"', FRONTEND.body("www", {"mode": "tcp", "rules": None}, before))
+        self.assertIn(b'"tcp"', FRONTEND.merged_body("www", {"mode": "tcp", "rules": None}, before))
 
 
 class Whatever(RoutingCase):

@@ -13,7 +13,7 @@ class Permissions(SynchronousTestCase):
     def permits(self, *written: str) -> tuple[bool, bool, bool, bool]:
         """What scopes permit: reading, configuring, registering `web-shop`, and registering `api`."""
         scopes = Scopes(written)
-        return scopes.read, scopes.configure, scopes.register("web-shop"), scopes.register("api")
+        return scopes.may_read, scopes.may_configure, scopes.may_register("web-shop"), scopes.may_register("api")
 
     def test_each_scope_is_for_itself_alone(self) -> None:
         """Who may configure may not read, for instance, unless the token has both scopes."""
@@ -30,14 +30,14 @@ class Permissions(SynchronousTestCase):
 
     def test_only_admin_is_called_admin(self) -> None:
         """All other scopes together are less, because scopes may be added later."""
-        self.assertTrue(Scopes(("admin",)).admin)
-        self.assertFalse(Scopes(("read", "configure", "register:*")).admin)
+        self.assertTrue(Scopes(("admin",)).is_admin)
+        self.assertFalse(Scopes(("read", "configure", "register:*")).is_admin)
 
     def test_a_scope_for_an_app_called_like_another_scope(self) -> None:
         """`register:admin` is for the app `admin`, and for nothing else."""
         scopes = Scopes(("register:admin", "register:read"))
-        self.assertEqual((scopes.admin, scopes.read, scopes.configure), (False, False, False))
-        self.assertTrue(scopes.register("admin"))
+        self.assertEqual((scopes.is_admin, scopes.may_read, scopes.may_configure), (False, False, False))
+        self.assertTrue(scopes.may_register("admin"))
 
     def test_some_app_and_all_apps(self) -> None:
         """Requests that name their apps in the body are refused before it is looked at, or not looked at."""
@@ -49,7 +49,7 @@ class Permissions(SynchronousTestCase):
             (("admin",), True, True),
         ):
             scopes = Scopes(written)
-            self.assertEqual((scopes.register_some, scopes.register_all), (some, every), written)
+            self.assertEqual((scopes.may_register_some, scopes.may_register_all), (some, every), written)
 
 
 class Patterns(SynchronousTestCase):
@@ -70,20 +70,20 @@ class Patterns(SynchronousTestCase):
             ("web.api", "web-api", False),
             ("web*", "web\n", True),
         ):
-            self.assertIs(Scopes((f"register:{glob}",)).register(app), matches, (glob, app))
+            self.assertIs(Scopes((f"register:{glob}",)).may_register(app), matches, (glob, app))
 
     def test_brackets_are_themselves(self) -> None:
         """A pattern is not one of a shell: it must not match an app that it does not seem to name."""
         scopes = Scopes(("register:web-[ab]", "register:[!x]"))
         for app, matches in (("web-[ab]", True), ("[!x]", True), ("web-a", False), ("a", False)):
-            self.assertIs(scopes.register(app), matches, app)
+            self.assertIs(scopes.may_register(app), matches, app)
 
     def test_any_of_several(self) -> None:
         scopes = Scopes(("register:web", "read", "register:api-*"))
         self.assertEqual(scopes.globs, ["web", "api-*"])
-        self.assertTrue(scopes.register("web"))
-        self.assertTrue(scopes.register("api-1"))
-        self.assertFalse(scopes.register("read"))
+        self.assertTrue(scopes.may_register("web"))
+        self.assertTrue(scopes.may_register("api-1"))
+        self.assertFalse(scopes.may_register("read"))
 
 
 class Parsing(SynchronousTestCase):
@@ -115,7 +115,7 @@ class Parsing(SynchronousTestCase):
             )
         self.assertIn("'register' is not a scope", self.refused("register"))
         for glob in ("a", "a" * GLOB_CHARACTERS_MAX):
-            self.assertTrue(parse_scopes([f"register:{glob}"]).register(glob))
+            self.assertTrue(parse_scopes([f"register:{glob}"]).may_register(glob))
 
     def test_patterns_that_would_take_long(self) -> None:
         """The number of stars is limited."""

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.ledger import Claim, End, Entry
 from bender.core.messages import ConfigSetting
 from bender.core.registration_status import USUAL, RegistrationStatus, status_of
-from bender.core.view import View, ViewEvent, in_order
+from bender.core.view import View, ViewEvent, sorted_claims
 
 KEY = "registration/web/1.0/10.0.0.5/80"
 
@@ -35,7 +35,7 @@ class RegistrationTests(SynchronousTestCase):
         """What is shown for the first time is registered."""
         one = claim()
         self.assertEqual(self.show(one, one), [ViewEvent("online", KEY, b"{}", "registered")])
-        self.assertEqual((self.view.count, self.view.shown()), (1, [KEY]))
+        self.assertEqual((self.view.count, self.view.listed_keys()), (1, [KEY]))
 
     def test_unchanged(self) -> None:
         """Another claim of the same body is no event."""
@@ -154,7 +154,7 @@ class ListingTests(SynchronousTestCase):
             self.view.show(key, claim(key=key, body=key.encode()), ())
 
     def keys(self, *of: str | None) -> list[str]:
-        return [claim.key for group in self.view.groups(*of) for claim in in_order(group)]
+        return [claim.key for group in self.view.groups(*of) for claim in sorted_claims(group)]
 
     def test_all(self) -> None:
         """Without an app everything is listed."""
@@ -225,12 +225,14 @@ class CountTests(SynchronousTestCase):
         self.assertEqual(counts, [4, 3, 2, 3, 0])
 
     def test_members(self) -> None:
-        self.assertEqual((self.view.members("a"), self.view.members("c")), (self.keys[:3], []))
+        self.assertEqual((self.view.member_keys("a"), self.view.member_keys("c")), (self.keys[:3], []))
 
     def test_known(self) -> None:
         """What is hidden is known still."""
         self.view.show(self.keys[0], None, (), lost=True)
-        self.assertEqual((self.view.known(), self.view.shown()), ([*self.keys[1:], self.keys[0]], self.keys[1:]))
+        self.assertEqual(
+            (self.view.known_keys(), self.view.listed_keys()), ([*self.keys[1:], self.keys[0]], self.keys[1:])
+        )
         self.assertEqual([self.view.hidden_root(key) for key in self.keys[:2]], [(1, 1), None])
 
     def test_stamps(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.model import WEIGHT_MAX
-from bender.core.weights import shared
+from bender.core.weights import shared_weights
 
 members = st.lists(st.integers(0, WEIGHT_MAX), max_size=30)
 equals = st.integers(1, 40).map(lambda count: [1] * count)
@@ -29,7 +29,7 @@ class Shares(SynchronousTestCase):
             ([1, 1, 1], [1, 1], 40, ([256, 256, 256], [256, 256])),
             ([2, 1], [1], 50, ([171, 85], [256])),
         ):
-            self.assertEqual(shared(stable, canary, Fraction(percent)), weights)
+            self.assertEqual(shared_weights(stable, canary, Fraction(percent)), weights)
 
     def test_the_nearest(self) -> None:
         """Where no whole numbers say it, the larger side has the largest weight and the other what comes nearest."""
@@ -42,12 +42,12 @@ class Shares(SynchronousTestCase):
             ("99.99", ([1], [256])),
             ("10100/301", ([200], [101])),
         ):
-            self.assertEqual(shared([1], [1], Fraction(percent)), weights)
+            self.assertEqual(shared_weights([1], [1], Fraction(percent)), weights)
 
     @given(equals, equals, percents)
     def test_they_are_exact(self, stable: list[int], canary: list[int], percent: Fraction) -> None:
         """For every whole percentage, with any number of members of the same weight."""
-        weights = shared(stable, canary, percent)
+        weights = shared_weights(stable, canary, percent)
         self.assertEqual(part(*weights), percent / 100)
         for group in weights:
             self.assertLessEqual(max(group) - min(group), 1)
@@ -55,7 +55,7 @@ class Shares(SynchronousTestCase):
     @given(members, members, st.fractions(0, 100, max_denominator=1000))
     def test_they_are_weights(self, stable: list[int], canary: list[int], percent: Fraction) -> None:
         """Each is one that a load balancer takes, and who asked for none gets none."""
-        for asked, got in zip((stable, canary), shared(stable, canary, percent), strict=True):
+        for asked, got in zip((stable, canary), shared_weights(stable, canary, percent), strict=True):
             self.assertEqual(len(got), len(asked))
             for one, other in zip(asked, got, strict=True):
                 self.assertTrue(0 <= other <= WEIGHT_MAX)
@@ -65,7 +65,7 @@ class Shares(SynchronousTestCase):
     @given(members.filter(any), members.filter(any), percents)
     def test_they_are_as_near_as_can_be(self, stable: list[int], canary: list[int], percent: Fraction) -> None:
         """Also where one group is so small, or so uneven, that whole numbers cannot say it."""
-        weights = shared(stable, canary, percent)
+        weights = shared_weights(stable, canary, percent)
         self.assertLessEqual(abs(part(*weights) - percent / 100), Fraction(1, 100))
 
     @given(members.filter(any), members.filter(any), percents)
@@ -73,15 +73,15 @@ class Shares(SynchronousTestCase):
         self, stable: list[int], canary: list[int], percent: Fraction
     ) -> None:
         """To less than one each."""
-        for asked, got in zip((stable, canary), shared(stable, canary, percent), strict=True):
+        for asked, got in zip((stable, canary), shared_weights(stable, canary, percent), strict=True):
             for one, other in zip(asked, got, strict=True):
                 self.assertLess(abs(other - Fraction(one * sum(got), sum(asked))), 1)
 
     def test_one_of_them_alone(self) -> None:
         """It gets everything, as it asks for; none and all are none and all."""
         ten = Fraction(10)
-        self.assertEqual(shared([], [3, 1], ten), ([], [3, 1]))
-        self.assertEqual(shared([3, 1], [], ten), ([3, 1], []))
-        self.assertEqual(shared([0, 0], [3], ten), ([0, 0], [3]))
-        self.assertEqual(shared([3, 1], [2], Fraction(0)), ([3, 1], [0]))
-        self.assertEqual(shared([3, 1], [2], Fraction(100)), ([0, 0], [2]))
+        self.assertEqual(shared_weights([], [3, 1], ten), ([], [3, 1]))
+        self.assertEqual(shared_weights([3, 1], [], ten), ([3, 1], []))
+        self.assertEqual(shared_weights([0, 0], [3], ten), ([0, 0], [3]))
+        self.assertEqual(shared_weights([3, 1], [2], Fraction(0)), ([3, 1], [0]))
+        self.assertEqual(shared_weights([3, 1], [2], Fraction(100)), ([0, 0], [2]))

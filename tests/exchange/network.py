@@ -28,7 +28,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from bender.core.claim_leases import ClaimLease
-from bender.core.consumers import Awaited, ConsumerState
+from bender.core.consumers import AwaitedChange, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.messages import Message, OutgoingMessage, Sender
 from bender.core.node_report import HeardPeer, NodeReport
@@ -345,7 +345,7 @@ class Double:
         me = self.sender
         return NodeReport(1, me.name, me.address, 1729, "0.2.0", True, 123.4, 2**64 - 1, 3, hears)
 
-    async def wait_for_consumers(self, awaited: Awaited) -> tuple[ConsumerState, ...]:
+    async def wait_for_consumers(self, awaited: AwaitedChange) -> tuple[ConsumerState, ...]:
         return (ConsumerState(awaited.key, "n1", connected=True, applied=False, cursor=None, behind=0, at_ms=0),)
 
     def note_answer(self, request: OutgoingMessage, answer: Message) -> None:

@@ -6,7 +6,7 @@ from msgspec import msgpack
 from twisted.internet.defer import Deferred
 
 from bender.core.claim_leases import ClaimLease
-from bender.core.consumers import Awaited, Confirmation, ConsumerState
+from bender.core.consumers import AwaitedChange, Confirmation, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.node_report import HeardPeer, NodeReport, NoNodeReport
 from bender.core.peers import PEERS_MAX
@@ -20,7 +20,7 @@ from tests.exchange.network import LISTED, ExchangeCase, http_answer
 from tests.exchange.test_exchange import KEY, WEB, ExchangeOfNodes
 from tests.exchange.test_server import ServerCase
 
-AWAITED = Awaited(KEY, 1, 1, 3.0)
+AWAITED = AwaitedChange(KEY, 1, 1, 3.0)
 
 #: What the double of a node reports about itself, as it is sent.
 REPORT = [

@@ -73,7 +73,7 @@ class Api:
         """
         node = honest.node
         view = node.replica.view
-        instances = [tuple(key.split("/")[1:]) for key in view.shown()][:300] or [("web", "1", "h", "80")]
+        instances = [tuple(key.split("/")[1:]) for key in view.listed_keys()][:300] or [("web", "1", "h", "80")]
         apps = sorted({(path[0],) for path in instances})
         versions = sorted({path[:2] for path in instances})
         names = {
@@ -293,7 +293,7 @@ class Watcher:
     def check(self) -> None:
         """Check that it received exactly the instances that are listed, and is not behind."""
         journal = self._honest.node.journal
-        listed = {*self._honest.node.replica.view.shown()}
+        listed = {*self._honest.node.replica.view.listed_keys()}
         if self._whole and self.online != listed:
             wrong = sorted(self.online ^ listed)[:5]
             self._faults.add("a watcher knows something else than what is listed", f"{self._honest.name}: {wrong}")
@@ -305,7 +305,7 @@ class Watcher:
 
 
 def listed(honest: Honest) -> set[str]:
-    return {*honest.node.replica.view.shown()}
+    return {*honest.node.replica.view.listed_keys()}
 
 
 __all__ = ["Api", "Clients", "Instance", "Watcher", "listed"]

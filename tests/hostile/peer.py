@@ -15,7 +15,7 @@ import msgspec
 from attrs import Factory, define, frozen
 
 from bender.core.admin_state import key_of_state
-from bender.core.consumers import Awaited, ConsumerState
+from bender.core.consumers import AwaitedChange, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entries import ROW
 from bender.core.ledger import NUMBER_MAX
@@ -83,7 +83,7 @@ LIKE = frozenset(
         "Live": "rows",
         "Setting": "key rev incarnation body lasts_s age_s author",
         "Message": "heads{} heads{}= reaches{} reaches{}= checksums{} checksums{}= ask echo digest buckets known[]",
-        "Awaited": "key incarnation version within_s",
+        "AwaitedChange": "key incarnation version within_s",
     }.items()
     for field in fields.split()
 )
@@ -135,7 +135,7 @@ class Peer:
         self.ttl_max_s = 3 * TTL_S_MAX
         self.invented = [self._invent() for _ in range(INVENTED)]
         self.scene = Scene([], [])
-        roots = (*WIRE_ROOTS, NodeDiagnosis, ConsumerState, Awaited)
+        roots = (*WIRE_ROOTS, NodeDiagnosis, ConsumerState, AwaitedChange)
         self._shapes = shapes_of(roots, shapes, number, LIKE)
         self._makers: dict[str, Callable[[], Any]] = self._all_makers()
 
@@ -172,7 +172,7 @@ class Peer:
         return msgspec.msgpack.encode(consumers)
 
     def awaited(self) -> bytes:
-        return msgspec.msgpack.encode((1, "bender", self._filled(Of("Awaited"))))
+        return msgspec.msgpack.encode((1, "bender", self._filled(Of("AwaitedChange"))))
 
     def leases(self) -> bytes:
         leases = [self._filled(Of("Lease")) for _ in range(self._random.randint(0, 2))]
@@ -334,10 +334,10 @@ class Peer:
             "Message.digest": lambda: one([None, *(node.digest for node in self.scene.nodes)]),
             "Message.buckets": lambda: [choose.randrange(256) for _ in range(choose.choice((0, 0, 1, 3, 256)))],
             "Message.known[]": lambda: choose.getrandbits(64),
-            "Awaited.key": self._key,
-            "Awaited.incarnation": self._incarnation,
-            "Awaited.version": self._version,
-            "Awaited.within_s": lambda: one([0.0, 0.5, 1.0]),
+            "AwaitedChange.key": self._key,
+            "AwaitedChange.incarnation": self._incarnation,
+            "AwaitedChange.version": self._version,
+            "AwaitedChange.within_s": lambda: one([0.0, 0.5, 1.0]),
             **self._makers_of_settings(),
         }
         for field in ("heads", "reaches", "checksums"):

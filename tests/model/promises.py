@@ -182,13 +182,13 @@ class Promises:
     def happened(self, name: str, event: ViewEvent, now: float) -> None:
         """Check an event against those before it."""
         body, before = Body.parse(event.body), self.shown.pop(name, None)
-        if event.what != "offline":
+        if event.change != "offline":
             self.shown[name] = body
-        if event.what == "online":
+        if event.change == "online":
             expect(before is None, "P5", f"{name} announces the key twice")
             is_restored = self.lost.pop(name, None) == body.registration
             expect(event.reason == "registered" or is_restored, "P5", f"{name} announces it as {event.reason}")
-        elif event.what == "changed":
+        elif event.change == "changed":
             expect(before not in (None, body), "P5", f"{name} announces a change that is none")
             expect(not self._goes_back(before, body, now), "P5", f"{name} goes back from {before} to {body}")
         else:

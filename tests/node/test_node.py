@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.core.claim_leases import ClaimLease
-from bender.core.consumers import Awaited, ConsumerState
+from bender.core.consumers import AwaitedChange, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.ledger import Head
 from bender.core.messages import Counter, Message, OutgoingMessage, Sender
@@ -183,7 +183,7 @@ class Unreached(SynchronousTestCase):
         self.asked.append(address)
         return "does not answer within 1 s"
 
-    async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
+    async def ask_consumers(self, address: str, awaited: AwaitedChange) -> tuple[ConsumerState, ...] | None:
         self.asked.append(address)
         return ()
 

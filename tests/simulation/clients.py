@@ -340,7 +340,7 @@ class Operator:
     def _configure(self, node: Node, key: str, body: bytes | None, lasts_s: float | None, ready: bool) -> None:
         replica, now = node.replica, self.cluster.clock(node)
         if body is None and lasts_s is not None:
-            lasts_s = replica.configuration.left_s(key, now)
+            lasts_s = replica.configuration.removal_lasts_s(key, now)
             known = lasts_s > 0
         else:
             known = body is not None or replica.setting(key) is not None

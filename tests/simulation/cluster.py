@@ -23,7 +23,7 @@ from bender.core.peers import Peer
 from bender.core.registration_status import RegistrationStatus, State, status_of
 from bender.core.replica import Replica
 from bender.core.timing import Timing
-from bender.core.view import in_order
+from bender.core.view import sorted_claims
 from tests.simulation.knowledge import Life
 from tests.simulation.network import Network
 from tests.simulation.oracle.history import History
@@ -97,7 +97,7 @@ class Node:
         return self.replica.claims.ledger.version
 
     def listed(self) -> list[tuple[str, bytes]]:
-        return [(claim.key, claim.body) for group in self.replica.view.groups() for claim in in_order(group)]
+        return [(claim.key, claim.body) for group in self.replica.view.groups() for claim in sorted_claims(group)]
 
     def status(self, key: str) -> RegistrationStatus:
         return self.replica.view.status(key)
@@ -422,7 +422,7 @@ class Cluster(VirtualTime):
         for event in replica.take_events():
             if self.trace is not None:
                 suspect = " suspect" if event.status.suspect else ""
-                self.say(f"{node.life} announces {event.what} {event.key} {event.body!r} {event.reason}{suspect}")
+                self.say(f"{node.life} announces {event.change} {event.key} {event.body!r} {event.reason}{suspect}")
             self.oracle.event(node, event)
         if node.life.away and replica.is_ready:
             self.oracle.became_ready(node)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bender.core.ledger import Claim, End, Ledger
-from bender.core.view import in_order
+from bender.core.view import sorted_claims
 from tests.simulation.oracle.history import History, kept_settings, knows_all
 from tests.simulation.records import FORGOTTEN_S
 
@@ -46,7 +46,7 @@ def _state(node: Node, history: History, remembered: set[int]) -> tuple[object, 
         tuple(
             claim.body
             for group in replica.view.groups()
-            for claim in in_order(group)
+            for claim in sorted_claims(group)
             if not replica.view.status(claim.key).suspect
         ),
         tuple(replica.settings("backend")),

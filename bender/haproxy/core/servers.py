@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from bender.core.members import serving as weighted
+from bender.core.members import serving_members as weighted
 from bender.core.registration_status import State
 from bender.haproxy.core.names import safe
 from bender.haproxy.core.registry import RegisteredInstance, Registry

@@ -33,7 +33,6 @@ from bender.core.routing import (
     Canary,
     Health,
     Rule,
-    kept_servers,
     parse_balance,
     parse_bind,
     parse_canary,
@@ -42,7 +41,8 @@ from bender.core.routing import (
     parse_rules,
     parse_slow_start,
     parse_tls,
-    with_tls,
+    tls_binds,
+    valid_servers,
 )
 from bender.haproxy.core.names import address_port
 from bender.haproxy.core.safe_text import quoted
@@ -122,7 +122,7 @@ def parse_backend(body: Mapping[str, Any]) -> BackendSettings:
     read = _tolerant(body, problems)
     name, app, version = (parse_name(field, body.get(field)) for field in ("name", "app", "version"))
     canary: Canary | None = read("canary", parse_canary, None)
-    servers, unusable = ((), ()) if body.get("servers") is None else kept_servers(body["servers"])
+    servers, unusable = ((), ()) if body.get("servers") is None else valid_servers(body["servers"])
     problems += unusable
     service = ServedVersions(
         app,
@@ -159,7 +159,7 @@ def _frontend(name: str, body: Mapping[str, Any]) -> FrontendSettings:
         _require_room(f"rules: number {i}", str(rule.host or rule.path or (rule.header or ("", ""))[1]))
     if not binds:
         raise Unusable("bind: is not set yet")
-    tls: tuple[Bind, ...] = _read(body, "tls", lambda value: with_tls(binds, parse_tls(value)), ())
+    tls: tuple[Bind, ...] = _read(body, "tls", lambda value: tls_binds(binds, parse_tls(value)), ())
     problems: list[str] = []
     read = _tolerant(body, problems)
     timeouts = read("timeouts", parse_frontend_timeouts, {})

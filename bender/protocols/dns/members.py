@@ -15,8 +15,8 @@ from attrs import define, frozen
 from twisted.logger import Logger
 
 from bender.core.ledger import Claim
-from bender.core.members import ServedVersions, asked_weight, effective_weights, service_of
-from bender.core.view import View, in_order
+from bender.core.members import ServedVersions, effective_weights, requested_weight, served_versions_of
+from bender.core.view import View, sorted_claims
 from bender.net.fair_turns import Turns
 from bender.node.listings import AT_ONCE_MAX, portions
 from bender.protocols.dns.records import AAAA, EMPTY, A, RecordRing, Target, record_of_qname, srv_record, target
@@ -191,7 +191,7 @@ class MemberRecordsCache:
             return MemberSource(key, name, self._view.stamp(name))
         body = _body(self._view, key)
         assert body is not None, f"{key} does not exist"
-        service = service_of(msgspec.json.decode(body))
+        service = served_versions_of(msgspec.json.decode(body))
         return MemberSource(key, service.app, self._view.stamp(service.app), body, service)
 
     def construction_steps(self, source: MemberSource, made: list[MemberRecords]) -> Iterator[None]:
@@ -207,9 +207,9 @@ class MemberRecordsCache:
         request: tuple[list[int], list[int]] = ([], [])
         for version, found, weights in zip(source.versions, members, request, strict=False):
             for group in self._view.groups(source.app, version):
-                for portion in portions(in_order(group) if has_canary else [*group.values()]):
+                for portion in portions(sorted_claims(group) if has_canary else [*group.values()]):
                     found += [_host_and_port(claim) for claim in portion]
-                    weights += [asked_weight(each.body, self._view.status(each.key).state) for each in portion]
+                    weights += [requested_weight(each.body, self._view.status(each.key).state) for each in portion]
                     yield
         effective: tuple[Sequence[int], Sequence[int]] = request
         if service is not None:

@@ -32,7 +32,7 @@ class RecentEnds:
     def observe(self, event: ViewEvent) -> None:
         """Record an event. Events of backends and frontends never end an instance."""
         self._ended_at.pop(event.key, None)
-        if event.what == "offline":
+        if event.change == "offline":
             self._ended_at[event.key] = self._seconds()
             self._forget_oldest()
 

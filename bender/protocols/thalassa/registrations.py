@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 
 from bender.core.invalid import Invalid
-from bender.core.members import AWAY
-from bender.core.model import RegistrationRequest, decoded, parse_registration_at, require_shallow
+from bender.core.members import STATES_WITHOUT_TRAFFIC
+from bender.core.model import RegistrationRequest, decode_json, parse_registration_at, require_shallow
 from bender.core.timing import Timing
 from bender.core.ttl_limits import TTL_S_MAX, ttl_s_min
 from bender.protocols.thalassa.axon import frame
@@ -45,7 +45,7 @@ class ListedRegistration(msgspec.Struct):
     @property
     def in_rotation(self) -> bool:
         """Whether the instance gets traffic."""
-        return self.weight > 0 and self.state not in AWAY
+        return self.weight > 0 and self.state not in STATES_WITHOUT_TRAFFIC
 
 
 class _Event(msgspec.Struct):
@@ -86,7 +86,7 @@ def parse_update(path: tuple[str, str, str, str], body: bytes, timing: Timing) -
 
 
 def _meta(body: bytes) -> dict[str, Any]:
-    return decoded(_object, body) if body.strip() else {}
+    return decode_json(_object, body) if body.strip() else {}
 
 
 def _ttl_s(seconds: object, timing: Timing) -> float:

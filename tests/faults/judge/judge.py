@@ -262,9 +262,9 @@ class Judge:
         record = self._record_of_event(life, event)
         if record is None:
             return
-        if event.what == "online":
+        if event.change == "online":
             self._online(life, record, event, late_s)
-        elif event.what == "changed":
+        elif event.change == "changed":
             self._changed(life, record, event, late_s)
         else:
             self._offline(life, record, event, late_s)

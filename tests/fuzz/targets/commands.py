@@ -12,7 +12,7 @@ from bender.core.consumers import Confirmation, parse_confirmation, report_of
 from bender.core.invalid import Invalid
 from bender.core.last_writer_wins import LASTING_S_MAX
 from bender.core.messages import ConfigSetting
-from bender.core.model import require_nothing
+from bender.core.model import require_empty_body
 from tests.fuzz.documents import documents_of, json_values
 
 WORDS = (
@@ -44,7 +44,7 @@ NEAR = documents_of(
 def fuzz(sent: bytes) -> None:
     """A body is refused as `Invalid`, or becomes a state with an end or a confirmation that peers can decode."""
     with suppress(Invalid):
-        require_nothing(sent, "for a test")
+        require_empty_body(sent, "for a test")
         assert not sent.strip() or msgspec.json.decode(sent) == {}
     with suppress(Invalid):
         word = parse_override(sent)

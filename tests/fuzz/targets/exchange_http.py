@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from bender.core.consumers import Awaited
+from bender.core.consumers import AwaitedChange
 from bender.core.messages import Message, Sender
 from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.server import GossipServer, PeerChannel, PeerSite
@@ -50,7 +50,7 @@ _requests = st.builds(
             _WIRE.encode_inquiry(LISTED),
             _WIRE.encode_inquiry([LISTED]),
             _WIRE.encode_question(),
-            _WIRE.encode_inquiry(Awaited("a")),
+            _WIRE.encode_inquiry(AwaitedChange("a")),
             b"",
             b"xyz",
         ]

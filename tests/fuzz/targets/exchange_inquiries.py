@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from bender.core.claim_leases import ClaimLease
-from bender.core.consumers import Awaited, ConsumerState
+from bender.core.consumers import AwaitedChange, ConsumerState
 from bender.core.diagnosis import Heard, HeldClaim, NodeDiagnosis, SeenClaim
 from bender.core.node_report import HeardPeer, NodeReport
 from bender.exchange.wire import Wire
@@ -68,7 +68,7 @@ _statuses = st.builds(
 )
 NEAR = damaged(
     _keys.map(_WIRE.encode_inquiry)
-    | st.builds(Awaited, _keys, st.integers(0, 2**63), st.integers(0, 2**63), st.floats(0, 60)).map(
+    | st.builds(AwaitedChange, _keys, st.integers(0, 2**63), st.integers(0, 2**63), st.floats(0, 60)).map(
         _WIRE.encode_inquiry
     )
     | st.lists(_consumers, max_size=3).map(Wire.encode_consumers)

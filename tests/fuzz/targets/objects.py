@@ -72,7 +72,7 @@ def fuzz(sent: bytes) -> None:
             name = name_of(fields)
             if kind is BACKEND:
                 parse_members_min(fields.pop("min_members", None))
-            body = kind.body(name, fields)
+            body = kind.merged_body(name, fields)
         except (Invalid, TooLarge):
             continue
         _check(kind, name, fields, body)
@@ -80,10 +80,10 @@ def fuzz(sent: bytes) -> None:
 
 def _check(kind: Kind, name: str, sent: dict[str, Any], body: bytes) -> None:
     # An empty request, and the same request again, change nothing.
-    assert kind.body(name, {}, body) == kind.body(name, sent, body) == body
+    assert kind.merged_body(name, {}, body) == kind.merged_body(name, sent, body) == body
     kept: dict[str, Any] = msgspec.json.decode(body)
     assert kind.problem(name, kept) is None
-    assert kind.unknown(kept) == []
+    assert kind.unknown_fields(kept) == []
     check_body(kind.name, kept)
     if kind is BACKEND:
         assert len(weighted_members(kept, [], [])) == len(servers_of(kept))

@@ -69,7 +69,7 @@ def _changed_as_new(
 def _succeeded_as_changed(
     original: Changed, claims: Claims, key: str, winner: Claim | None, update: RegistrationUpdate, now: float
 ) -> None:
-    original(claims, key, winner, update._replace(succeeds=False), now)
+    original(claims, key, winner, update._replace(is_successor=False), now)
 
 
 def _shorter_without_a_trace(original: Changed, claims: Claims, *arguments: Any, **named: Any) -> Any:

@@ -110,16 +110,16 @@ MUTATIONS = {
         "peers", (Links, "may_try", instead(lambda *_: True)), shown_by=scenarios.many_that_were_never_there_speak
     ),
     "clients without quotas": mutation(
-        "peers", (last_writer_wins, "CLIENT_PART", instead(1)), shown_by=scenarios.one_client_uses_all_names
+        "peers", (last_writer_wins, "CLIENT_SHARE_MAX", instead(1)), shown_by=scenarios.one_client_uses_all_names
     ),
     "names of peers without end": mutation(
         "peers",
-        (last_writer_wins, "PEERS_TIMES", instead(inf)),
+        (last_writer_wins, "PEERS_FACTOR", instead(inf)),
         shown_by=scenarios.a_peer_brings_more_names_than_may_be,
     ),
     "removals as long as what they remove speaks": mutation(
         "peers",
-        (Configuration, "left_s", instead(_left_to_speak)),
+        (Configuration, "removal_lasts_s", instead(_left_to_speak)),
         shown_by=scenarios.a_removal_outlives_what_any_node_keeps,
     ),
     "what was forgotten is taken again": mutation(

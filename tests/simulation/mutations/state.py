@@ -121,10 +121,12 @@ MUTATIONS = {
     "removed settings leave nothing": mutation(
         "state", (Configuration, "join", around(_removed_for_good)), first_seed=98
     ),
-    "words that are never over": mutation("state", (Configuration, "due", instead(lambda *_: [])), first_seed=88),
+    "words that are never over": mutation(
+        "state", (Configuration, "take_due_keys", instead(lambda *_: [])), first_seed=88
+    ),
     "words without their age": mutation("state", (Configuration, "with_ages", instead(_told_as_new)), first_seed=69),
     "words that are over leave nothing": mutation(
-        "state", (Configuration, "due", around(_over_for_good)), first_seed=74
+        "state", (Configuration, "take_due_keys", around(_over_for_good)), first_seed=74
     ),
     "copies of what was before a change": mutation(
         "state",

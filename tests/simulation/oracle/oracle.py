@@ -88,7 +88,7 @@ class Oracle:
 
     def _event(self, node: ObservedNode, event: ViewEvent) -> None:
         life, key = node.life, event.key
-        self.history.counts[event.what] += 1
+        self.history.counts[event.change] += 1
         life.events.append(event)
         self._p8.check_announces(node, key)
         if not key.startswith("registration/"):
@@ -98,16 +98,16 @@ class Oracle:
         record = self._p5.check_body(life, event)
         if record is None:
             return
-        if event.what == "online":
+        if event.change == "online":
             self._p5.check_online(life, record, event)
             self._p4.check_online(life, record, record.units[event.body].registration)
         elif event.reason == "configured":
             self._p5.check_state_changed(life, event)
         elif not self._p5.check_state(life, event):
             return
-        elif event.what == "changed" and event.body == life.shown.get(key):
+        elif event.change == "changed" and event.body == life.shown.get(key):
             self._turned(node, record, event)
-        elif event.what == "changed":
+        elif event.change == "changed":
             self._changed(life, record, event)
         else:
             self._offline(node, record, event)

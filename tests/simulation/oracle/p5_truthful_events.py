@@ -33,7 +33,7 @@ class TruthfulEvents:
         """Return the record of an event's key; None if no client sent the body."""
         record = self._history.records.get(event.key)
         if record is None or event.body not in record.units:
-            what = f"{life} announces {event.what} of {event.key} with a body that nobody sent"
+            what = f"{life} announces {event.change} of {event.key} with a body that nobody sent"
             self._history.fail("P5", what)
             return None
         return record
@@ -167,15 +167,15 @@ class TruthfulEvents:
         same = event.status.state == life.states[event.key]
         if not same:
             state, before = event.status.state, life.states[event.key]
-            self._history.fail("P5", f"{life} announces {event.what} of {event.key} as {state}, not {before}")
+            self._history.fail("P5", f"{life} announces {event.change} of {event.key} as {state}, not {before}")
         return same
 
     def check_state_changed(self, life: Life, event: ViewEvent) -> None:
         known = life.states[event.key], life.shown.get(event.key)
         suspect = event.key in life.suspects
-        if event.what != "changed" or event.status.state == known[0] or event.body != known[1]:
+        if event.change != "changed" or event.status.state == known[0] or event.body != known[1]:
             self._history.fail(
-                "P5", f"{life} announces {event.what} of {event.key} to {event.status.state}, after {known}"
+                "P5", f"{life} announces {event.change} of {event.key} to {event.status.state}, after {known}"
             )
         if event.status.suspect != suspect:
             self._history.fail("P5", f"{life} announces {event.key} to {event.status.state} with the wrong suspicion")
@@ -192,10 +192,10 @@ class TruthfulEvents:
             "changed": old is not None and old != event.body,
             "removed": old is not None and old == event.body,
         }
-        if not fits.get(event.what, False) or event.reason != "configured":
-            what = f"{life} announces {event.what} of {event.key} after {old!r}: {event.reason}"
+        if not fits.get(event.change, False) or event.reason != "configured":
+            what = f"{life} announces {event.change} of {event.key} after {old!r}: {event.reason}"
             self._history.fail("P5", what)
-        if event.what == "removed":
+        if event.change == "removed":
             life.shown_settings.pop(event.key, None)
         else:
             life.shown_settings[event.key] = event.body

@@ -104,7 +104,7 @@ class Stage:
     # What came of it.
 
     def happened(self, name: str, key: str = KEY) -> list[str]:
-        return [f"{event.what} {event.reason}" for event in self[name].life.events if event.key == key]
+        return [f"{event.change} {event.reason}" for event in self[name].life.events if event.key == key]
 
     def listed(self, key: str = KEY) -> str:
         """The running nodes that list a key."""

@@ -14,7 +14,7 @@ from bender.core.last_writer_wins import (
     LASTING_S_MAX,
     SETTINGS_PER_KEY_MAX,
     Configuration,
-    bucket,
+    bucket_of,
 )
 from bender.core.ledger import NUMBER_MAX
 from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessage, Sender
@@ -32,7 +32,7 @@ def what_cannot_be_used_is_not_shown() -> None:
     """c has a registration with a weight that nobody may have: a and b list what else it has."""
     cluster = _beside_a_peer()
     for name in "ab":
-        listed = cluster[name].view.shown()
+        listed = cluster[name].view.listed_keys()
         assert listed == [OTHER_KEY], f"{name} lists {listed}"
 
 
@@ -149,7 +149,7 @@ def one_client_uses_all_names() -> None:
     with suppress(Full):
         for i in range(100):
             replica.configure(1000.0, f"backend/{i}", b"{}", "one", 0)
-    obstacle = replica.configuration.obstacle(ConfigSetting("backend/other", 1, 1, 0, "other", b"{}"))
+    obstacle = replica.configuration.refusal_reason(ConfigSetting("backend/other", 1, 1, 0, "other", b"{}"))
     assert obstacle is None, obstacle
 
 
@@ -171,9 +171,9 @@ def a_removal_outlives_what_any_node_keeps() -> None:
     for rev in (1, 2):
         for configuration in (here, there):
             configuration.join(ConfigSetting(key, rev, 1, 0, "ops", b"drain", 3600.0), 0.0)
-    here.join(ConfigSetting(key, 3, 1, 0, "ops", None, here.left_s(key, 60.0)), 60.0)
-    here.due(7000.0)
-    here.join(ConfigSetting(key, here.rev_next(key), 1, 0, "ops", b"maint", 3600.0), 7000.0)
+    here.join(ConfigSetting(key, 3, 1, 0, "ops", None, here.removal_lasts_s(key, 60.0)), 60.0)
+    here.take_due_keys(7000.0)
+    here.join(ConfigSetting(key, here.next_rev(key), 1, 0, "ops", b"maint", 3600.0), 7000.0)
     for each in there.with_ages(there.settings(key), 7100.0):
         here.join(each, 7100.0)
     assert here.current(key, 7100.0) is not None, "a state that is over hides the one that was set later"
@@ -185,8 +185,8 @@ def a_state_that_was_forgotten_stays_so() -> None:
     here = Configuration()
     old = ConfigSetting(key, 1, 1, 0, "ops", b"drain", 60.0)
     here.join(old, 0.0)
-    here.due(60.0)
-    here.due(660.0)
+    here.take_due_keys(60.0)
+    here.take_due_keys(660.0)
     assert key not in here, "it is not forgotten"
     assert not here.join(evolve(old, age_s=661.0), 661.0), "it is news"
 
@@ -196,8 +196,8 @@ def states_are_forgotten() -> None:
     here = Configuration()
     for i in range(100):
         here.join(ConfigSetting(f"state/{i}", 1, 1, 0, "ops", b"drain", 60.0), 0.0)
-    here.due(60.0)
-    here.due(LASTING_S_MAX / 100)
+    here.take_due_keys(60.0)
+    here.take_due_keys(LASTING_S_MAX / 100)
     assert len(here) == 0, f"{len(here)} states are kept that are over"
 
 
@@ -235,13 +235,13 @@ def a_bucket_that_goes_on_differing() -> None:
     join = b.join
 
     def drops(setting: ConfigSetting, now: float) -> bool:
-        return bucket(setting.key) != 0 and join(setting, now)
+        return bucket_of(setting.key) != 0 and join(setting, now)
 
     b.join = drops  # type: ignore[method-assign]
     _join(cluster, "a", [*_named(0, 50), *(key for number in range(1, 40) for key in _named(number, 3))])
     for _ in range(20):
         cluster.rounds()
-    differing = cluster["a"].configuration.differing(b.bucket_digests)
+    differing = cluster["a"].configuration.differing_buckets(b.bucket_digests)
     assert differing == [0], f"{len(differing)} buckets differ"
 
 
@@ -265,7 +265,7 @@ def _asked_by_b(asker: str, request: OutgoingMessage) -> bool:
 def _named(number: int, count: int, kind: str = "backend") -> list[str]:
     """Names that are all in one bucket."""
     keys = (f"{kind}/{i}" for i in range(1000 * count * BUCKETS))
-    return [key for key, _ in zip((key for key in keys if bucket(key) == number), range(count), strict=False)]
+    return [key for key, _ in zip((key for key in keys if bucket_of(key) == number), range(count), strict=False)]
 
 
 def _join(cluster: ByHand, name: str, keys: list[str], revs: int = 1) -> None:

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 
 from bender.api import site
 from bender.core.claim_leases import ClaimLease
-from bender.core.consumers import Awaited, ConsumerState
+from bender.core.consumers import AwaitedChange, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis, NoDiagnosis
 from bender.core.gossip_targets import partners
 from bender.core.messages import Message, OutgoingMessage, Sender
@@ -91,7 +91,7 @@ class PeerWire:
         peer = self._reached(address)
         return peer.node.own_report() if peer else "does not answer"
 
-    async def ask_consumers(self, address: str, awaited: Awaited) -> tuple[ConsumerState, ...] | None:
+    async def ask_consumers(self, address: str, awaited: AwaitedChange) -> tuple[ConsumerState, ...] | None:
         peer = self._reached(address)
         return await peer.node.wait_for_consumers(awaited) if peer else None
 
