@@ -1,4 +1,4 @@
-"""Tokens of tests: a secret for each kind of scope, and the tokens that a node with all of them knows."""
+"""Tokens for tests: a secret for each token, and the tokens of a node."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hashlib import sha256
 from bender.access.tokens import Token, Tokens
 from bender.core.scopes import parse_scopes
 
-#: Scopes of each token, by its name.
+#: The scopes of each token, by its name.
 SCOPES = {
     "reader": ["read"],
     "web": ["register:web-*"],
@@ -18,25 +18,25 @@ SCOPES = {
 
 
 def secret(name: str) -> str:
-    """The secret of a token, which has nothing in common with its name."""
+    """Return the secret of a token, which does not contain its name."""
     return sha256(f"the secret of {name}".encode()).hexdigest()[:43]
 
 
 def hash_of(name: str) -> str:
-    """The SHA-256 of a secret, as a node knows it."""
+    """Return the SHA-256 of a secret."""
     return sha256(secret(name).encode()).hexdigest()
 
 
 def token(name: str, *scopes: str) -> Token:
-    """A token with these scopes, or with those of `SCOPES`."""
+    """Return a token with these scopes, or with those in `SCOPES`."""
     return Token(name, bytes.fromhex(hash_of(name)), parse_scopes(scopes or SCOPES[name]))
 
 
 def known(*names: str) -> Tokens:
-    """Return the tokens of a node that knows these tokens, or all tokens."""
+    """Return the tokens of a node that knows the named tokens, or all tokens."""
     return Tokens([token(name) for name in names or SCOPES])
 
 
 def headers(name: str | None) -> dict[str, str]:
-    """The header of a client with a token; none for None, and one that is not known for `unknown`."""
+    """Return the header of a client with this token, or no header for None; `unknown` is not a valid token."""
     return {} if name is None else {"Authorization": f"Bearer {secret(name)}"}

@@ -1,4 +1,4 @@
-"""Where clients put their token."""
+"""The places of tokens in requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Authorization(SynchronousTestCase):
         return token_in(authorization, None)
 
     def test_bearer(self) -> None:
-        """The scheme is known in any case (RFC 9110, 11.1), and spaces around the token are not part of it."""
+        """The scheme may have any case (RFC 9110, 11.1), and spaces around the token do not count."""
         for sent in (b"Bearer s3cret", b"bearer s3cret", b"BEARER s3cret", b"Bearer   s3cret  "):
             self.assertEqual(self.found(sent), b"s3cret", sent)
 
@@ -28,7 +28,7 @@ class Authorization(SynchronousTestCase):
         self.assertEqual(self.found(b"Bearer"), b"Bearer")
 
     def test_basic(self) -> None:
-        """The password is the token, whatever the user is; it may have colons."""
+        """With Basic credentials, the token is the password, with any user; it may have colons."""
         self.assertEqual(self.found(basic(b"anybody:s3cret")), b"s3cret")
         self.assertEqual(self.found(basic(b":s3cret")), b"s3cret")
         self.assertEqual(self.found(b"bAsIc " + b64encode(b"a:s3c:ret")), b"s3c:ret")
@@ -45,7 +45,7 @@ class Authorization(SynchronousTestCase):
             self.assertEqual(self.found(b"Basic " + encoded), b"", encoded)
 
     def test_unknown_schemes(self) -> None:
-        """All of the header is taken for the token, so a valid one is not found in it."""
+        """With an unknown scheme, the whole header counts as the token, so it is not valid."""
         for sent in (b"Digest s3cret", b"Token s3cret", b"Bearer\ts3cret", b"s3cret Bearer"):
             self.assertEqual(self.found(sent), sent)
 
@@ -67,5 +67,5 @@ class ConsulToken(SynchronousTestCase):
         self.assertEqual(token_in(b"", b"other"), b"")
 
     def test_neither(self) -> None:
-        """There is no token, which is not the same as an empty one."""
+        """Without a header there is no token, which differs from an empty token."""
         self.assertIsNone(token_in(None, None))

@@ -1,4 +1,4 @@
-"""Which requests of web pages are refused."""
+"""Requests of web pages of other sites are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Changes(SynchronousTestCase):
             self.assertTrue(self.permitted(method, site, origin), (method, site, origin))
 
     def test_sec_fetch_site(self) -> None:
-        """It decides alone: pages of the node and requests of the user pass."""
+        """`Sec-Fetch-Site` alone decides: requests of the node's pages and of the user are permitted."""
         for method, origin in product((b"POST", b"PUT", b"DELETE", b"PATCH", b"BREW"), (None, b"null", OTHER)):
             for site in (b"same-origin", b"none"):
                 self.assertTrue(self.permitted(method, site, origin), (method, site, origin))
@@ -40,7 +40,7 @@ class Changes(SynchronousTestCase):
             self.assertTrue(self.permitted(b"POST", site, origin, host))
 
     def test_origin(self) -> None:
-        """Without `Sec-Fetch-Site`, its host and port must be those that the client asked for, in any case."""
+        """Without `Sec-Fetch-Site`, the host and port of `Origin` must equal `Host`, in any case of letters."""
         for origin, host in (
             (b"http://127.0.0.1:1729", HOST),
             (b"https://127.0.0.1:1729", HOST),

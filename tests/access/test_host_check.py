@@ -1,4 +1,4 @@
-"""The names in `Host` with which browsers may reach a node."""
+"""The `Host` headers with which browsers may reach a node."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Names(SynchronousTestCase):
             )
 
     def test_what_is_remembered(self) -> None:
-        """Accepted values only, up to a limit."""
+        """Only accepted values are remembered, up to a limit."""
         for number in range(2000):
             self.check.permits(b"n%d" % number)
             self.check.permits(b"n%d.example" % number)

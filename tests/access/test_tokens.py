@@ -29,7 +29,7 @@ def outcome(required: Callable[..., None], *arguments: object) -> str:
 
 class AccessOfTokens(SynchronousTestCase):
     def test_who_may_do_what(self) -> None:
-        """The whole table: reading, configuring, registering one app, another one, some app."""
+        """Each token has exactly the permissions of its scopes: reading, configuring, and registering apps."""
         tokens = known()
         for name, *expected in (
             (None, "Unauthorized", "Unauthorized", "Unauthorized", "Unauthorized", "Unauthorized"),
@@ -130,7 +130,7 @@ class Refusals(SynchronousTestCase):
         )
 
     def test_nothing_shows_secrets_or_hashes(self) -> None:
-        """Neither a `repr` nor a traceback, in which they might reach a log."""
+        """Secrets and hashes are neither in a `repr` nor in a traceback, which may reach a log."""
         tokens = known()
         shown = [repr(token(name)) for name in SCOPES]
         for name in (*SCOPES, "unknown"):
@@ -153,7 +153,7 @@ class Refusals(SynchronousTestCase):
 
 class Replacing(SynchronousTestCase):
     def test_new_requests(self) -> None:
-        """From the replacement on only the new tokens are valid."""
+        """After the replacement, only the new tokens are valid."""
         tokens = known("reader", "web")
         tokens.replace([token("reader"), token("deployer")])
         outcomes = {name: outcome(accessed(tokens, name).require_valid) for name in ("reader", "web", "deployer")}
@@ -192,7 +192,7 @@ class Replacing(SynchronousTestCase):
         self.assertEqual(outcome(tokens.current_access(reader).require_read), "Unauthorized")
 
     def test_tokens_turned_on_and_off(self) -> None:
-        """A client that had sent none has no access when one is required, and every client has when none is."""
+        """A client without a token loses its access when tokens become required, and regains it when they are not."""
         tokens = Tokens()
         before = tokens.access(None)
         tokens.replace([token("reader")])

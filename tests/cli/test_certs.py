@@ -38,13 +38,13 @@ class CommandCase(SynchronousTestCase):
         return result
 
     def output(self, *arguments: object) -> str:
-        """What a command prints that is done."""
+        """Return the output of a command that succeeds."""
         result = self.ran(*arguments)
         self.assertIn(result.return_value, (0, None), result.output)
         return result.stdout
 
     def problem(self, *arguments: object) -> str:
-        """Why a command is not done."""
+        """Return the error of a command that fails."""
         result = RUNNER.invoke(bender, [str(each) for each in arguments])
         self.assertNotEqual(result.exit_code, 0, result.output)
         return result.output.strip().removeprefix("Error: ")
@@ -59,7 +59,7 @@ class Certificates(CommandCase):
         return {file.name: oct(file.stat().st_mode & 0o777) for file in sorted(found)}
 
     def test_a_new_cluster(self) -> None:
-        """The CA with its key, and a certificate of the first node; only keys are secret."""
+        """A new directory has the CA with its key, and a certificate of the first node; only the keys are secret."""
         output = self.output("certs", self.directory, "--host", "n1.example.org", "--host", "10.0.0.5")
         self.assertEqual(
             self.files(), {"ca-key.pem": "0o600", "ca.pem": "0o644", "cert.pem": "0o644", "key.pem": "0o600"}
@@ -76,7 +76,7 @@ class Certificates(CommandCase):
         )
 
     def test_more_nodes(self) -> None:
-        """Their directories do not have the key of the CA, and peers accept each other."""
+        """The directory of another node does not have the key of the CA, and the two nodes accept each other."""
         self.output("certs", self.directory, "--host", "n1")
         other = Path(self.mktemp()) / "of" / "n2"
         output = self.output("certs", other, "--ca", self.directory, "--host", "n2")
@@ -86,7 +86,7 @@ class Certificates(CommandCase):
         self.assertTrue(Joined(one, two).works)
 
     def test_clients(self) -> None:
-        """They trust `ca.pem`, and find the names of the node in its certificate."""
+        """A client that trusts `ca.pem` accepts the node at the hosts in its certificate, and at no other host."""
         self.output("certs", self.directory, "--host", "localhost", "--host", "::1")
         authority = load_identity(str(self.directory), authorities=True)
         server = ClientsTls(for_clients(authority))
@@ -95,7 +95,7 @@ class Certificates(CommandCase):
             self.assertIs(Joined(server, NodeTls(host, trusted)).works, accepted, host)
 
     def test_hosts_of_this_machine(self) -> None:
-        """A certificate is for all of them where nothing is said, except for addresses of one link alone."""
+        """Without `--host`, a certificate is for all hosts of this machine, except for link-local addresses."""
         self.output("certs", self.directory)
         names = names_of(self.certificate())
         self.assertLessEqual({"localhost", "127.0.0.1", "::1"}, {*names})
@@ -105,14 +105,14 @@ class Certificates(CommandCase):
         self.assertLessEqual(others | {canonical_host(os.uname().nodename)}, {*names})
 
     def test_hosts(self) -> None:
-        """They are written as nodes write them, each once."""
+        """Hosts are in canonical form, each once."""
         self.output(
             "certs", self.directory, *("--host", "N1.Example.ORG", "--host", "FD00:0::1", "--host", "n1.example.org")
         )
         self.assertEqual(names_of(self.certificate()), ["n1.example.org", "fd00::1"])
 
     def test_renewed(self) -> None:
-        """A new certificate has the hosts of the one before it, another key, and another time."""
+        """A new certificate has the hosts of the previous one, another key, and another time."""
         self.output("certs", self.directory, "--host", "n1", "--host", "10.0.0.5", "--days", 10)
         before = self.certificate()
         output = self.output("certs", self.directory, "--ca", self.directory, "--days", 20)
@@ -125,13 +125,13 @@ class Certificates(CommandCase):
         load_identity(str(self.directory), authorities=True)
 
     def test_renewed_with_other_hosts(self) -> None:
-        """Those that are given are all."""
+        """With `--host`, the new certificate has only the given hosts."""
         self.output("certs", self.directory, "--host", "n1")
         self.output("certs", self.directory, "--ca", self.directory, "--host", "n2")
         self.assertEqual(names_of(self.certificate()), ["n2"])
 
     def test_renewed_by_another_authority(self) -> None:
-        """A `ca.pem` that has it beside the old one stays as it is, so that peers accept certificates of both."""
+        """A `ca.pem` with the old and the new CA stays unchanged, so that peers accept certificates of both."""
         self.output("certs", self.directory, "--host", "n1")
         other = Path(self.mktemp())
         write_authority_made(other, now())
@@ -145,7 +145,7 @@ class Certificates(CommandCase):
             self.certificate().verify_directly_issued_by(issuer)
 
     def test_json(self) -> None:
-        """Programs get the files, the hosts and the end in milliseconds."""
+        """With `--json`, the output has the files, the hosts and the end in milliseconds."""
         shown = json.loads(self.output("certs", self.directory, "--host", "n1", "--days", 1, "--json"))
         ends = self.certificate().not_valid_after_utc
         self.assertEqual([*shown], ["files", "hosts", "expires"])
@@ -154,7 +154,7 @@ class Certificates(CommandCase):
         self.assertEqual(shown["expires"] // 1000, int(ends.timestamp()))
 
     def test_days(self) -> None:
-        """Not longer than the CA is valid, which is what is printed then."""
+        """A certificate ends with its CA at the latest, and the output has this date."""
         write_authority_made(self.directory, now() - 3640 * DAY)
         other = Path(self.mktemp())
         output = self.output("certs", other, "--ca", self.directory, "--host", "n1")
@@ -166,13 +166,13 @@ class Certificates(CommandCase):
 
 class Refusals(CommandCase):
     def refused(self, problem: str, *arguments: object) -> None:
-        """A command is refused with this sentence, and has written nothing."""
+        """Check that a command is refused with this sentence, and writes nothing."""
         before = contents(self.directory)
         self.assertEqual(self.problem(*arguments).rstrip("."), problem)
         self.assertEqual(contents(self.directory), before)
 
     def test_a_second_authority(self) -> None:
-        """A directory that has one keeps it: nodes with certificates of two would not accept each other."""
+        """A directory keeps its CA, because nodes with certificates of two CAs would not accept each other."""
         self.output("certs", self.directory, "--host", "n1")
         self.refused(
             f"{self.directory}/ca.pem exists already: sign more certificates with --ca DIR, or choose another "
@@ -188,7 +188,7 @@ class Refusals(CommandCase):
         )
 
     def test_another_authority(self) -> None:
-        """A node does not move to another CA by mistake."""
+        """A node is not moved to another CA by mistake."""
         self.output("certs", self.directory, "--host", "n1")
         other = Path(self.mktemp())
         write_authority_made(other, now())
@@ -199,7 +199,7 @@ class Refusals(CommandCase):
         )
 
     def test_no_authority(self) -> None:
-        """A directory of a node cannot sign."""
+        """The directory of a node cannot sign certificates."""
         self.output("certs", self.directory, "--host", "n1")
         other = Path(self.mktemp())
         self.output("certs", other, "--ca", self.directory, "--host", "n2")
@@ -217,7 +217,7 @@ class Refusals(CommandCase):
         )
 
     def test_hosts(self) -> None:
-        """Nothing is made for a host that no node can have."""
+        """Nothing is written for a host that no node can have."""
         for host in ("", "a b", "http://n1", "n1:1729", "-"):
             problem = self.problem("certs", self.directory, "--host", host)
             self.assertIn(f"--host {host!r} ", problem)
@@ -234,7 +234,7 @@ class Tokens(CommandCase):
         self.secret = Path(self.mktemp())
 
     def test_a_token(self) -> None:
-        """The token goes to a file that only its owner reads; its table is printed, with the hash alone."""
+        """The token is in a file that only its owner can read; the printed table has only its hash."""
         output = self.output("token", "edge", "read", "register:web-*", "--secret-file", self.secret)
         secret = self.secret.read_text()
         self.assertRegex(secret, r"\A[A-Za-z0-9_-]{43}\n\Z")
@@ -245,7 +245,7 @@ class Tokens(CommandCase):
         self.assertEqual(tomllib.loads(output), {"token": [table]})
 
     def test_a_file_of_tokens(self) -> None:
-        """The tables of several are a file that nodes read."""
+        """The printed tables of several tokens are together a valid file for nodes."""
         path = Path(self.mktemp())
         made = (("edge", "read"), ('"odd" \\ name', "register:ü*", "configure"), ("root", "admin"))
         path.write_text(
@@ -256,13 +256,13 @@ class Tokens(CommandCase):
         self.assertEqual(len({token.sha256 for token in tokens}), 3)
 
     def test_names(self) -> None:
-        """As short and as long as in the file."""
+        """Names have the same limits as in the file."""
         for i, name in enumerate(("x", "x" * 64, "  x  ")):
             output = self.output("token", name, "read", "--secret-file", f"{self.secret}.{i}")
             self.assertEqual(tomllib.loads(output)["token"][0]["name"], name.strip())
 
     def test_mistakes(self) -> None:
-        """No token is made then."""
+        """After an invalid argument, no token is written."""
         for arguments, problem in (
             (("edge", "raed"), "'raed' is not a scope, did you mean read?"),
             (("edge", "register:"), "'register:' must name apps after register:"),
@@ -276,7 +276,7 @@ class Tokens(CommandCase):
         self.assertIn("--secret-file", self.problem("token", "edge", "read"))
 
     def test_a_file_that_exists(self) -> None:
-        """It may hold another token, so it stays as it is."""
+        """An existing file stays unchanged, because it may have another token."""
         self.secret.write_text("another\n")
         problem = self.problem("token", "edge", "read", "--secret-file", self.secret)
         self.assertIn(f"--secret-file {self.secret} cannot be created: File exists", problem)
@@ -288,7 +288,7 @@ class Tokens(CommandCase):
 
 
 def write_authority_made(directory: Path, at: datetime) -> None:
-    """Put a CA into a directory that was made at some time."""
+    """Make a directory with a CA that was created at this time."""
     directory.mkdir()
     write_authority(directory, make_authority("a CA", at))
 

@@ -1,4 +1,4 @@
-"""How commands say what they do, and what was wrong with what was typed."""
+"""The help of commands, and the errors for invalid command lines."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Help(SynchronousTestCase):
         return result.output
 
     def test_commands_come_in_the_order_of_what_people_need(self) -> None:
-        """And not by the alphabet."""
+        """The help lists commands in the order of their use, not of the alphabet."""
         names = [*COMMANDS]
         self.assertEqual(names[:3], ["run", "ls", "watch"])
         shown = self.shown()
         self.assertEqual(sorted(names, key=lambda name: shown.index(f"\n  {name} ")), names)
 
     def test_the_table_of_commands_says_what_they_say(self) -> None:
-        """Help prints it without importing them."""
+        """The sentences in the table of commands equal those of the commands, which help does not import."""
         context = click.Context(bender)
         for name, lazy in COMMANDS.items():
             command = bender.get_command(context, name)
@@ -42,12 +42,12 @@ class Help(SynchronousTestCase):
             self.assertEqual((command.name, first_sentence(command)), (name, lazy.sentence))
 
     def test_nothing_is_cut_off(self) -> None:
-        """What does not fit goes on in the next line."""
+        """Long sentences continue in the next line."""
         for arguments in ((), ("backend",), ("frontend",)):
             self.assertNotIn("...\n", self.shown(*arguments).partition("\n")[2])
 
     def test_examples_stand_as_they_are(self) -> None:
-        """A line each, to be copied."""
+        """Each example is one unchanged line, which can be copied."""
         for path, command in bender.tree("bender"):
             assert isinstance(command, BenderCommand)
             shown = self.shown(*path.split()[1:])
@@ -62,7 +62,7 @@ class Places(SynchronousTestCase):
         return shown.getvalue()
 
     def test_options_of_commands(self) -> None:
-        """One that is given before its command is shown where it belongs."""
+        """The error for an option before its command shows the valid command line."""
         for arguments, what in (
             (("--json", "ls"), "give --json after the command: bender ls --json"),
             (("--node", "10.0.0.1", "ls", "web"), "give --node after the command: bender ls --node 10.0.0.1 web"),
@@ -74,14 +74,14 @@ class Places(SynchronousTestCase):
         self.assertIn("no such option", self.error("--jsn", "ls").lower())
 
     def test_which_they_are(self) -> None:
-        """All that every command has."""
+        """`COMMAND_OPTIONS` has all options that every command has."""
         names = {name for option in OPTIONS for name in click.command()(option(lambda: None)).params[0].opts}
         self.assertEqual(names, {*COMMAND_OPTIONS})
 
 
 class Columns(SynchronousTestCase):
     def test_each_is_explained(self) -> None:
-        """In the help of the command that prints it: no table is printed with columns that are only named in place."""
+        """The columns of every printed table come from a list that the help of its command also explains."""
         tables = 0
         for path in sorted(Path(click_base.__file__).parent.glob("*.py")):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -94,7 +94,7 @@ class Columns(SynchronousTestCase):
         self.assertGreaterEqual(len({id(columns) for columns in explained}), tables)
 
     def test_they_stand_in_the_help(self) -> None:
-        """Each with its meaning."""
+        """The help has each column with its meaning."""
         result = CliRunner().invoke(bender, ["backend", "ls", "--help"], prog_name="bender")
         self.assertIn("\nBackends, columns:\n  NAME     The name of the backend.\n", result.output)
         self.assertIn(
@@ -104,14 +104,14 @@ class Columns(SynchronousTestCase):
 
 class Mistakes(SynchronousTestCase):
     def said(self, *arguments: str) -> str:
-        """What is said on stderr of a command that was not understood."""
+        """Return the error of an invalid command line."""
         stderr = StringIO()
         with redirect_stderr(stderr):
             self.assertEqual(run_command(bender, arguments), 2)
         return stderr.getvalue()
 
     def test_each_is_one_sentence_that_names_the_word(self) -> None:
-        """Those that are found before anything is done."""
+        """An error that is found before any request is one sentence with the invalid word."""
         for arguments, why in (
             (["lss"], "no such command 'lss'; did you mean 'ls'? (see bender --help)"),
             (["backend", "nonsense"], "no such command 'nonsense' (see bender backend --help)"),
@@ -143,7 +143,7 @@ class Mistakes(SynchronousTestCase):
 
 class Trees(SynchronousTestCase):
     def test_groups_within_groups(self) -> None:
-        """Of each command what one has to type."""
+        """The tree has the full command line of each command."""
 
         @click.group(cls=Group)
         def outer() -> None:
@@ -161,7 +161,7 @@ class Trees(SynchronousTestCase):
 
 
 class Twice(SynchronousTestCase):
-    """A file or a list is given once, because of two only the last would count; of other options the last counts."""
+    """A file or a list is accepted only once, because only the last would be used; other options may be repeated."""
 
     def refusal(self, *arguments: str) -> str:
         with redirect_stderr(StringIO()) as said:
@@ -169,7 +169,7 @@ class Twice(SynchronousTestCase):
         return said.getvalue()
 
     def test_an_option(self) -> None:
-        """In its short form and its long one."""
+        """A repetition is found in the short and the long form of an option."""
         with TemporaryDirectory() as folder:
             file = Path(folder, "shop.toml")
             file.write_text("")
@@ -180,7 +180,7 @@ class Twice(SynchronousTestCase):
         self.assertIn("--node is given twice: give it once, with commas between", self.refusal("ls", *["--node=h"] * 2))
 
     def test_flags_and_what_may_be_given_several_times(self) -> None:
-        """That is no contradiction."""
+        """Flags and options with one value may be repeated, and the last value is used."""
         options = [
             click.Option(["--force"], is_flag=True),
             click.Option(["--meta"], multiple=True),
@@ -192,7 +192,7 @@ class Twice(SynchronousTestCase):
 
 
 class Sources(SynchronousTestCase):
-    """An error names where the wrong value came from: the option, or the variable that stands for it."""
+    """An error names the source of the invalid value: the option, or its environment variable."""
 
     def test_option_and_variable(self) -> None:
         for environment, arguments, source in (
@@ -205,7 +205,7 @@ class Sources(SynchronousTestCase):
 
 
 class Empty(SynchronousTestCase):
-    """A file that declares nothing, as `bender export` leaves one where no node answers, is no valid file."""
+    """A file that declares nothing is refused: `bender export` leaves such a file if no node answers."""
 
     def test_check_and_apply(self) -> None:
         with TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What a shell offers of the names that a node has answered."""
+"""The names that a shell completes, from the answer of a node."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from bender.cli.completion_values import matching_names
 
 class Fitting(SynchronousTestCase):
     def test_what_was_typed(self) -> None:
-        """Those that begin so, in order and once each."""
+        """Names with the typed prefix are returned, in order and once each."""
         self.assertEqual(matching_names(["web", "api", "worker", "web"], "w"), ["web", "worker"])
         self.assertEqual(matching_names(["b c", "a"], ""), ["a", "b c"])
 
     def test_what_disturbs_a_terminal(self) -> None:
-        """It is not offered: it would reach the terminal as it is, or be two names to the shell."""
+        """Names with control characters are left out: they would reach the terminal, or be two names to the shell."""
         self.assertEqual(matching_names(["web\x1b]0;x\x07", "web\nplain,evil", "web\x9b", "web"], "web"), ["web"])

@@ -1,4 +1,4 @@
-"""What `bender status` says of nodes."""
+"""The lines of `bender status` about nodes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class MissingPeers(SynchronousTestCase):
         )
 
     def test_just_after_a_start(self) -> None:
-        """Nothing is said of a peer that may be found in the next moment."""
+        """Soon after a start, missing peers are not reported, because they may be found in the next moment."""
         self.assertEqual(missing_peers(self.status(9.9, ready=False)), [])
         self.assertEqual(missing_peers(self.status(9.9, ready=True)), [])
 
     def test_later(self) -> None:
-        """It is said that the peer is missing, and never was there if the node has ceased to wait for it."""
+        """Later, missing peers are reported, with another verb when the node no longer waits for them."""
         (line,) = missing_peers(self.status(10, ready=False))
         self.assertEqual(line, "10.0.0.2:1730, one of --peers, was not found yet by n1.")
         (line,) = missing_peers(self.status(10, ready=True))
@@ -33,11 +33,11 @@ class LimitsInUse(SynchronousTestCase):
         return limits_in_use(status)
 
     def test_more_than_four_fifths(self) -> None:
-        """Such a limit is named with its figures, all others are not."""
+        """Only a limit that is used by more than 80% is reported, with its numbers."""
         lines = self.lines(line_connections=LimitInUse(10_000, 8001), subscribers=LimitInUse(10_000, 8000))
         self.assertEqual(lines, ["n1 uses 80% of its line connections: 8,001 of 10,000."])
         self.assertEqual(self.lines(rate=LimitInUse(2.5, 2.25)), ["n1 uses 90% of its rate: 2.25 of 2.5."])
 
     def test_what_says_nothing(self) -> None:
-        """The largest body so far is not a use, and a limit that is not set has none."""
+        """The largest body so far is not a use, and a limit that is not set cannot be reached."""
         self.assertEqual(self.lines(body=LimitInUse(10, 10), entry=LimitInUse(10, 10), rate=LimitInUse(None, 0)), [])

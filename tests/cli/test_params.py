@@ -1,4 +1,4 @@
-"""What people type is understood, or refused with the word that is wrong."""
+"""The values of arguments, and the errors that quote invalid values."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Locales(SynchronousTestCase):
     """Names are UTF-8, whatever the locale of the shell."""
 
     def test_what_the_locale_could_not_decode(self) -> None:
-        """It is decoded as UTF-8, up to the command that is to be run."""
+        """Arguments are decoded as UTF-8, up to the command line that `bender run` starts."""
         typed = ["caf\udcc3\udca9", "café", "\udcff", "--", "caf\udcc3\udca9", "--"]
         self.assertEqual(as_utf8(typed), ["café", "café", "\udcff", *typed[3:]])
 
 
 class Ids(WordCase):
     def test_an_id_is_one_word_or_four(self) -> None:
-        """With the kind in front or without."""
+        """An id may be in one word or several, with or without its kind."""
         for words in (
             ("web/1.2.0/10.0.0.5/8080",),
             (ID,),
@@ -52,12 +52,12 @@ class Ids(WordCase):
             self.assertEqual(registration_id(words), ID)
 
     def test_an_id_is_canonical(self) -> None:
-        """As nodes have it."""
+        """An id is in the canonical form that nodes use."""
         self.assertEqual(registration_id(("web/1/Host.Example./80",)), "registration/web/1/host.example/80")
         self.assertEqual(registration_id(("web", "1", "0:0::1", "80")), "registration/web/1/::1/80")
 
     def test_what_is_no_id(self) -> None:
-        """It is quoted, or the part of it that is wrong named."""
+        """The error quotes the invalid id, or names its invalid part."""
         self.refused(
             "'web/1' is not an id: give APP/VERSION/HOST/PORT, such as web/1.2.0/10.0.0.5/8080",
             registration_id,
@@ -75,17 +75,17 @@ class Ids(WordCase):
 
 class Names(WordCase):
     def test_names(self) -> None:
-        """What the API takes is taken."""
+        """Names that the API accepts are accepted."""
         for name in ("web", "a b?", "1%2F#+ü", ":"):
             self.assertEqual(Name().convert(name, None, None), name)
 
     def test_what_is_no_name(self) -> None:
-        """It is refused before anybody is asked."""
+        """Invalid names are refused before any request is sent."""
         for name in ("", "a/b", ".", "..", "a\n", "x" * 256):
             self.refused("must", Name().convert, name, None, None)
 
     def test_an_id_in_place_of_a_name(self) -> None:
-        """It is said what to give."""
+        """The error for an id in place of a name shows valid names."""
         self.refused("give the name alone, such as 'web' or '1.2.0'", Name().convert, "web/1.2.0", None, None)
         error = self.assertRaises(click.BadParameter, Name().convert, "", None, None)
         self.assertEqual(error.message, "'' must have 1 to 255 characters")
@@ -93,7 +93,7 @@ class Names(WordCase):
 
 class Durations(WordCase):
     def test_a_number_is_of_seconds_or_has_units(self) -> None:
-        """Largest first, each at most once."""
+        """A duration is a number of seconds, or has units in decreasing order, each at most once."""
         for text, seconds in (
             ("90", 90.0),
             ("0.5", 0.5),
@@ -110,12 +110,12 @@ class Durations(WordCase):
             self.assertEqual(Duration().convert(text, None, None), seconds)
 
     def test_what_is_no_duration(self) -> None:
-        """It is quoted, with what would be one."""
+        """The error quotes the invalid duration, and shows a valid one."""
         for text in ("", "x", "m", "-1", "1e3", "inf", "nan", "10 m", "1m1h", "1h1h", "2m30", "\u0665s", "1_0"):
             self.refused("is not a duration: give seconds, or units as in 90s", Duration().convert, text, None, None)
 
     def test_the_range_is_named(self) -> None:
-        """Both ends, or the one that there is."""
+        """The error has both bounds, or the only bound."""
         between = Duration("1s", "1h")
         self.assertEqual((between.convert("1", None, None), between.convert("60m", None, None)), (1.0, 3600.0))
         for text in ("0.9", "3601"):
@@ -124,13 +124,13 @@ class Durations(WordCase):
 
 
 class Settings(WordCase):
-    """`KEY=VALUE` of backends and frontends."""
+    """Settings of backends and frontends in the form `KEY=VALUE`."""
 
     def pairs(self, *words: str) -> list[tuple[str, object]]:
         return [SettingParam().convert(word, None, None) for word in words]
 
     def test_parts_of_an_object_have_dots_between_their_keys(self) -> None:
-        """They are put into what is there."""
+        """A key with dots changes a part of an object, and the other parts stay."""
         found = {"health": {"path": "/", "interval": 2}, "balance": "random"}
         for words, changed in (
             (["health.path=/up"], {"health": {"path": "/up", "interval": 2}}),
@@ -143,20 +143,20 @@ class Settings(WordCase):
         self.assertEqual(found["health"], {"path": "/", "interval": 2})
 
     def test_what_can_only_be_text_is_text(self) -> None:
-        """A version that looks like a number would be refused, or be another one."""
+        """Values of text fields are text: `1.10` as a number would be refused or changed."""
         self.assertEqual(self.pairs("canary.version=1.10", "version=2"), [("canary.version", "1.10"), ("version", "2")])
         self.assertEqual(self.pairs('bind="*:80"', "path=null"), [("bind", "*:80"), ("path", None)])
         self.assertEqual(self.pairs("meta.n=1"), [("meta.n", 1)])
 
     def test_what_has_no_parts(self) -> None:
-        """It is named, and so is an empty key."""
+        """The error names the field that has no parts, or quotes the invalid key."""
         pairs = self.pairs("balance.x=1")
         self.refused("'balance' is not an object, so it has no 'x'", merge_fields, {"balance": "random"}, pairs)
         for word in (".a=1", "a.=1", "a..b=1"):
             self.refused("is not a KEY: give a field, or a path with dots", SettingParam().convert, word, None, None)
 
     def test_a_whole_and_a_part_of_it(self) -> None:
-        """Which of them counts would depend on their order."""
+        """An object and a part of it cannot both be given, because the result would depend on their order."""
         pairs = self.pairs("health.path=/", "health=null")
         self.refused("'health' and a part of it, 'health.path', are given", require_disjoint, pairs)
         require_disjoint(self.pairs("health.path=/", "healthy=1", "health.host=x"))
@@ -164,7 +164,7 @@ class Settings(WordCase):
 
 class Pairs(WordCase):
     def test_values_are_json_or_else_text(self) -> None:
-        """So that one need not quote what can mean one thing only."""
+        """A value is JSON if it is valid JSON, and otherwise text, so text needs no quotes."""
         for text, value in (
             ("1", 1),
             ("true", True),
@@ -180,29 +180,29 @@ class Pairs(WordCase):
             self.assertEqual(Pair().convert(f"key={text}", None, None), ("key", value))
 
     def test_of_a_text_pair_they_are_text(self) -> None:
-        """Whatever else they might be."""
+        """The values of a text pair are always text."""
         self.assertEqual(TextPair().convert("n=1", None, None), ("n", "1"))
         self.assertEqual(TextPair().convert(("n", "1"), None, None), ("n", "1"))
 
     def test_what_is_no_pair(self) -> None:
-        """A key without a value, and a value without a key."""
+        """A key without a value is refused, and so is a value without a key."""
         for text in ("key", "=value", ""):
             self.refused("is not KEY=VALUE", Pair().convert, text, None, None)
             self.refused("is not KEY=VALUE", TextPair().convert, text, None, None)
 
     def test_of_two_values_for_a_key_none_is_lost(self) -> None:
-        """It is a mistake, and not the last that counts."""
+        """Two values for one key are refused, so that no value is lost."""
         self.assertEqual(fields([("a", 1), ("b", 2)], "--meta"), {"a": 1, "b": 2})
         self.refused("'a' is given twice", fields, [("a", 1), ("a", 1)], "--meta")
 
 
 class EventNames(WordCase):
     def test_several(self) -> None:
-        """With commas between them."""
+        """Events are separated by commas."""
         self.assertEqual(Events().convert("online,removed", None, None), {"online", "removed"})
 
     def test_one_that_never_comes(self) -> None:
-        """Who waits for it would wait for ever."""
+        """An unknown event is refused, because a command would wait for it without end."""
         self.refused(
             "'onlin' is not an event: give some of online, offline,", Events().convert, "online,onlin", None, None
         )
@@ -210,13 +210,13 @@ class EventNames(WordCase):
 
 class Percentages(WordCase):
     def test_steps(self) -> None:
-        """They rise, and whole ones have no point."""
+        """Percentages increase, and whole numbers have no decimal point."""
         for text, steps in (("5,25,100", "(5, 25, 100)"), ("0.5, 2.50", "(0.5, 2.5)"), ("100", "(100,)")):
             self.assertEqual(repr(Steps().convert(text, None, None)), steps)
         self.assertEqual(Steps().convert((5, 100), None, None), (5, 100))
 
     def test_what_are_no_steps(self) -> None:
-        """What is no number, or does not rise."""
+        """The error differs for invalid numbers and for numbers that do not increase."""
         for text in ("", "x", "5,", "5 25", "1_0", "\u0665", "nan", "inf", "1e400", "-1", "5."):
             self.refused("is not a list of percentages", Steps().convert, text, None, None)
         for text in ("25,5", "5,5", "0,100", "50,101", "100.1"):

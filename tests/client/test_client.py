@@ -48,13 +48,13 @@ class Turns(SynchronousTestCase):
         self.nodes = NodeList("abc", lambda _: None)
 
     def test_the_one_that_answered_last_comes_first(self) -> None:
-        """The nodes that follow it come next."""
+        """The node that answered last is asked first, and then the nodes after it in the list."""
         self.assertEqual(self.nodes.in_turn(), ["a", "b", "c"])
         self.nodes.note_answer("b")
         self.assertEqual((self.nodes.in_turn(), self.nodes.last), (["b", "c", "a"], "b"))
 
     def test_what_was_learned_comes_last(self) -> None:
-        """Learned nodes replace those that were learned before."""
+        """Learned nodes are asked last, and replace the nodes that were learned before."""
         self.nodes.learn(["d", "a", "e"])
         self.assertEqual(self.nodes.in_turn(), ["a", "b", "c", "d", "e"])
         self.nodes.learn(["e"])

@@ -285,7 +285,7 @@ class Away(RegistrarCase):
         """The instance does not come back."""
         self.add(79)
         (connection,) = [end for end in self.network.ends if end.peerAddress.port == 1729 and not end.disconnected]
-        connection.paused = True  # so that this is slow, and what follows on another connection is not
+        connection.paused = True  # so that only the registration is slow, and requests on other connections are not
         self.add(80)
         id_ = self.add(80)
         removing = Deferred.fromCoroutine(self.registrar.remove(id_))

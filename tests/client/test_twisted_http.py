@@ -1,4 +1,4 @@
-"""Requests to one node, with no node there."""
+"""Requests to one node, which is not running."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bender.client.twisted_http import Http
 
 class Log(SynchronousTestCase):
     def test_a_connection_is_no_line_of_it(self) -> None:
-        """Programs have a log of their own; one to a node that is away, again and again, would fill it."""
+        """Connections are not logged, because repeated connections to a missing node would fill a program's log."""
         told = EventLoggingObserver()
         globalLogPublisher.addObserver(told)
         self.addCleanup(globalLogPublisher.removeObserver, told)

@@ -20,7 +20,7 @@ class Surviving(WatchCase):
         self.up(1)
         self.watcher = self.watch()
         self.watcher.named()
-        self.network.pass_time(6)  # so that it is known where the others stand
+        self.network.pass_time(6)  # so that the positions of the other nodes are known
 
     def test_killed(self) -> None:
         """The watcher continues at another node at once, without missing or repeated events."""
@@ -178,7 +178,7 @@ class Learning(WatchCase):
         self.machines[THREE].leave()
         watcher = self.watch(self.client(ONE))
         self.network.pass_time(STANDBY_INTERVAL_S * LOOKS_PER_LEARN - 4)
-        self.machines[TWO].leave()  # just before it is learned who is there
+        self.machines[TWO].leave()  # just before the client learns the nodes
         self.network.pass_time(8)
         self.machines[ONE].kill()
         self.start(ONE)

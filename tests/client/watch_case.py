@@ -1,4 +1,4 @@
-"""What the tests of watches share."""
+"""The base class of the tests of watches."""
 
 from __future__ import annotations
 

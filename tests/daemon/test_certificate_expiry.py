@@ -67,7 +67,7 @@ class Showing(ExpiryCase):
         self.assertEqual(self.node.certificate_problems, {})
 
     def test_one_that_is_not_valid_yet(self) -> None:
-        """The clock of a machine may be wrong, which peers would only call a certificate that is not valid."""
+        """A certificate that is not valid yet is a problem, whose text tells the operator to correct the clock."""
         self.node.identities = {"tls": identity(100 * DAY, valid_from=timedelta(minutes=1))}
         self.expiry.check()
         problem = "a certificate in /etc/tls is valid only from 2026-11-30 12:01 UTC: correct the clock of this machine"
@@ -109,7 +109,7 @@ class Showing(ExpiryCase):
 
 class Logging(ExpiryCase):
     def test_once_a_day(self) -> None:
-        """The problem is logged once a day, with its option, from the start on."""
+        """The problem is logged at the start and then once a day, with its option."""
         self.node.identities = {"tls": identity(30 * DAY), "peer-tls": identity(300 * DAY, "peer")}
         (line,) = self.logged(self.expiry.startService)
         self.assertEqual(

@@ -17,7 +17,7 @@ PORTS = ("--api", "--events")
 
 class Shares(SynchronousTestCase):
     def test_peers_before_clients(self) -> None:
-        """All connections and files of the node together never need more descriptors than there are."""
+        """All connections and files of the node together never need more descriptors than the process may have."""
         for limit in (1024, 4096, 65_536, 1_048_576, UNLIMITED):
             for ports in (2, 3, 5):
                 shares = DescriptorShares.of(limit, ports)
@@ -26,7 +26,7 @@ class Shares(SynchronousTestCase):
                 self.assertGreater(ports * shares.clients, 0.7 * (limit - RESERVED_DESCRIPTORS))
 
     def test_the_usual_limits_are_enough_for_the_defaults(self) -> None:
-        """The default of systemd is 524,288, that of Docker 1,048,576."""
+        """The default limits of systemd (524,288) and Docker (1,048,576) are sufficient for the default options."""
         for limit in (524_288, 1_048_576):
             shares = DescriptorShares.of(limit, ports=5)
             self.assertGreater(shares.clients, DEFAULTS.connections)

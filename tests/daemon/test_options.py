@@ -77,7 +77,7 @@ class Dns(Refusing):
 
 class Defaults(SynchronousTestCase):
     def test_a_node_without_options_listens_on_loopback_alone(self) -> None:
-        """The three endpoints are those of the documentation, and no other machine can reach them."""
+        """The three default endpoints are those of the documentation, and other machines cannot reach them."""
         endpoints = node_options().endpoints
         self.assertEqual(
             {option: endpoint.description for option, endpoint in endpoints.items()},
@@ -90,19 +90,19 @@ class Defaults(SynchronousTestCase):
         self.assertTrue(all(endpoint.is_loopback for endpoint in endpoints.values()))
 
     def test_the_other_options_have_the_documented_defaults_too(self) -> None:
-        """Ten seconds to live, a round each second, no peers, the cluster `bender`."""
+        """The defaults are a ttl of ten seconds, a round each second, no peers, and the cluster `bender`."""
         options = node_options()
         self.assertEqual((options.timing.ttl_s, options.timing.interval_s), (10.0, 1.0))
         self.assertEqual((options.peers, options.cluster, options.insecure), ((), "bender", False))
 
     def test_a_node_is_called_after_its_host_and_its_port_for_clients(self) -> None:
-        """Two nodes of one machine have different names that way."""
+        """Two nodes of one machine have different default names."""
         self.assertEqual(node_options().name, "box:1729")
         self.assertEqual(node_options(api="tcp:1739:interface=127.0.0.1").name, "box:1739")
         self.assertEqual(node_options(api="unix:/run/bender").name, "box:/run/bender")
 
     def test_peers_reach_a_node_at_the_interface_of_its_exchange(self) -> None:
-        """An address that the exchange listens on is the best to be found under."""
+        """If the exchange listens at one address, peers use this address."""
         self.assertEqual(node_options().address, "127.0.0.1:1730")
         self.assertEqual(node_options(exchange="tcp:9:interface=\\:\\:1").address, "[::1]:9")
 
@@ -126,7 +126,7 @@ class Defaults(SynchronousTestCase):
 
 class Peers(Refusing):
     def test_peers_come_with_commas_or_in_several_options(self) -> None:
-        """Each is a host with or without a port."""
+        """Peers are separated by commas or given by several options, each with or without a port."""
         self.assertEqual(node_options(peers=["a:1, b", "10.0.0.5:1740"]).peers, ("a:1", "b:1730", "10.0.0.5:1740"))
 
     def test_addresses_of_ipv6_may_stand_in_brackets(self) -> None:
@@ -144,7 +144,7 @@ class Peers(Refusing):
 
 class Disabled(Refusing):
     def test_nothing_is_at_first(self) -> None:
-        """All protocols that need no listener of their own are on."""
+        """By default, all protocols that need no listener of their own are on."""
         self.assertEqual(node_options().disabled, ())
 
     def test_protocols_come_with_commas_or_in_several_options(self) -> None:
@@ -160,7 +160,7 @@ class Disabled(Refusing):
 
 class AllowedHosts(Refusing):
     def test_none_is_at_first(self) -> None:
-        """The names of the node and of its machine need no option."""
+        """By default, no names are added, because names of the node and its machine need no option."""
         self.assertEqual(node_options().allowed_hosts, ())
         options = validate_options(
             {"advertise": RawOption("--advertise", "N1.example")}, "Box", frozenset({"box", "box.lan"})
@@ -183,7 +183,7 @@ class AllowedHosts(Refusing):
 
 class Endpoints(Refusing):
     def test_two_endpoints_in_one_place_are_refused(self) -> None:
-        """The same port and an interface of both, or the same path."""
+        """Two endpoints conflict if they have the same port and a common interface, or the same path."""
         for api, events in (
             ("tcp:9:interface=127.0.0.1", "tcp:9:interface=127.0.0.1"),
             ("tcp:9:interface=127.0.0.1", "tcp:9"),
@@ -192,13 +192,13 @@ class Endpoints(Refusing):
             self.refused("--api", "--events", "port of its own", api=api, events=events, insecure=1)
 
     def test_endpoints_beside_each_other_are_fine(self) -> None:
-        """One port on two addresses, any port of the system's choice, two paths."""
+        """One port at two addresses, ports that the system chooses, and two paths are no conflict."""
         node_options(api="tcp:9:interface=127.0.0.1", events="tcp:9:interface=127.0.0.2")
         node_options(api="tcp:0:interface=127.0.0.1", events="tcp:0:interface=127.0.0.1")
         node_options(api="unix:/a", events="unix:/b", exchange="tcp:0:interface=127.0.0.1")
 
     def test_an_exchange_that_peers_cannot_reach_is_refused_with_peers(self) -> None:
-        """It has to be TCP, at a port that can be told, and plain HTTP."""
+        """With peers, the endpoint of the exchange must be plain TCP at a known port."""
         self.refused("--peers", "--exchange", peers=["a"], exchange="unix:/a")
         self.refused("--peers", "--exchange", peers=["a"], exchange="tcp:0:interface=127.0.0.1")
         certificate = Path(twisted.test.__file__).with_name("server.pem")
@@ -207,7 +207,7 @@ class Endpoints(Refusing):
 
 class Times(Refusing):
     def test_a_ttl_of_four_intervals_is_enough(self) -> None:
-        """With less, a single lost message could end a lease."""
+        """A smaller ttl is refused, because a single lost message could end a lease."""
         self.assertEqual(node_options(ttl="4", interval="1").timing.ttl_s, 4.0)
         self.assertEqual(node_options(ttl="1.2", interval="0.3").timing.ttl_s, 1.2)
         self.refused("--ttl 3.9", "--interval 1", "4 or more", ttl="3.9", interval="1")
@@ -219,12 +219,12 @@ class Times(Refusing):
             self.refused("--ttl must be a number of seconds", ttl=seconds)
 
     def test_units(self) -> None:
-        """Durations are as everywhere else, also in a file."""
+        """Durations may have units, on the command line and in a file."""
         options = node_options(ttl="10m", interval="500ms", guard="5m")
         self.assertEqual((options.timing.ttl_s, options.timing.interval_s, options.guard_s), (600.0, 0.5, 300.0))
 
     def test_too_few_and_too_many_seconds_are_refused(self) -> None:
-        """The sentence has the bound."""
+        """The error has the bound."""
         self.refused("--ttl", "at most 3600", ttl="3601")
         self.refused("--interval", "at least 0.05", interval="0.04")
         self.refused("--interval", "at least 0.05", interval="-1")
@@ -261,7 +261,7 @@ class LimitsOfANode(Refusing):
         self.assertEqual(limits, Limits(1, 2, 3, 0.5, 8192, 8192, 120.0))
 
     def test_bounds(self) -> None:
-        """The sentence names the option and the bound: peers take no larger entry, and no more of one node."""
+        """The error has the option and the bound; peers accept no larger entry, and no more entries of one node."""
         for option, value, bound in (
             ("max-connections", "0", "at least 1,"),
             ("max-connections", "1000001", "at most 1000000,"),
@@ -296,12 +296,12 @@ class Names(Refusing):
         self.assertEqual(node_options(name="x" * 255, cluster="Öl").name, "x" * 255)
 
     def test_so_is_the_name_that_follows_from_the_endpoint(self) -> None:
-        """Peers would refuse every message of a node that is called after a path with a tab."""
+        """The default name must be printable, too, because peers would refuse every message of the node."""
         self.refused("--name", "--api", "printable", api="unix:/run/a\tb")
         self.assertEqual(node_options(api="unix:/run/a\tb", name="n1").name, "n1")
 
     def test_what_is_advertised_is_a_host_alone(self) -> None:
-        """The port is that of the exchange, and an address of all interfaces is none that peers could use."""
+        """The advertised host has no port, because the port is that of the exchange, and is not a wildcard address."""
         for host in ("10.0.0.5:1730", "", "a b", "0.0.0.0", "::"):
             self.refused("--advertise", repr(host), advertise=host)
 
@@ -328,7 +328,7 @@ class Files(SynchronousTestCase):
             self.refused(f"dns = {value}", "must be PORT or PORT:interface=ADDRESS")
 
     def test_a_file_has_the_options_of_the_command_line(self) -> None:
-        """Numbers are numbers there, the flag is a boolean, and peers may be a list."""
+        """In a file, numbers are numbers, flags are Booleans, and peers may be a list."""
         options = validate_options(
             self.given("""
                 api = "tcp:9"

@@ -137,7 +137,7 @@ class Certificates(ProtectedCase):
         self.assertEqual(self.protection.identities, {})
 
     def test_replaced(self) -> None:
-        """New connections get the new one, which is named with its end; expiry is looked at again."""
+        """New connections get the new certificate, the result has its end, and expiry is checked again."""
         self.start(tls=self.tls, peer_tls=self.peer_tls)
         write_tls(self.tls, self.authority, ("n2",), 200 * DAY)
         day = f"{now() + 200 * DAY:%Y-%m-%d}"
@@ -155,7 +155,7 @@ class Certificates(ProtectedCase):
         self.assertEqual(ends, {"tls": day, "peer-tls": day})
 
     def test_another_authority(self) -> None:
-        """Peers must have certificates of the new one from then on."""
+        """After a change of the CA, peers must have certificates of the new CA."""
         self.start(peer_tls=self.peer_tls)
         new = an_authority()
         (Path(self.peer_tls) / "ca.pem").unlink()
@@ -177,7 +177,7 @@ class Certificates(ProtectedCase):
         return Joined(encrypted, NodeTls(host, as_trusted(self.authority))).works
 
     def test_half_replaced(self) -> None:
-        """A key that does not belong to the certificate changes nothing."""
+        """A key that does not belong to the certificate is refused, and the old certificate stays in use."""
         self.start(tls=self.tls)
         other = write_tls(self.mktemp(), self.authority)
         (Path(self.tls) / "key.pem").write_bytes((Path(other) / "key.pem").read_bytes())
@@ -186,7 +186,7 @@ class Certificates(ProtectedCase):
         self.assertTrue(self.serves("n1"))
 
     def test_turned_on_and_off(self) -> None:
-        """Both take effect at the next start: ports do not change their protocol under their clients."""
+        """Turning TLS on or off takes effect at the next start, because open ports keep their protocol."""
         self.start(tls=self.tls)
         reread = self.reread(peer_tls=self.peer_tls)
         self.assertEqual(reread, RereadResult([], ["--tls off instead of on", "--peer-tls on instead of off"]))
@@ -208,7 +208,7 @@ class Hosts(ProtectedCase):
         return None if check is None else check.permits(host)
 
     def test_where_it_is_made(self) -> None:
-        """At loopback addresses without tokens. Other machines may know any name of this one, unless all are given."""
+        """Names are checked at loopback addresses without tokens, and at other addresses only with --allow-host."""
         for api in ("tcp:9:interface=127.0.0.1", "tcp6:9:interface=\\:\\:1", "tcp:9:interface=localhost"):
             self.assertIs(self.accepted(b"evil.example", api), False)
             self.assertIs(self.accepted(b"evil.example", api, tokens=self.tokens), True)
@@ -221,7 +221,7 @@ class Hosts(ProtectedCase):
             self.assertIsNone(self.accepted(b"evil.example", "unix:/a", **names))
 
     def test_names(self) -> None:
-        """Those of the node are accepted beside those that were given."""
+        """The names of the node are accepted, and so are those of --allow-host."""
         for name in (b"n1.example", b"a.example:9", b"b.example", b"127.0.0.1:9", b"box"):
             self.assertIs(self.accepted(name, advertise="n1.example", allow_host="a.example,b.example"), True, name)
 
@@ -237,7 +237,7 @@ class Hosts(ProtectedCase):
 
 class Endpoints(ProtectedCase):
     def test_which_are_encrypted(self) -> None:
-        """Those of TCP, with `--tls`; a Unix socket needs nothing, and `ssl:` has a certificate of its own."""
+        """With `--tls`, TCP endpoints are encrypted, and Unix sockets are not."""
         factory = Factory()
         for tls, endpoint, encrypted in (
             (True, "tcp:9:interface=127.0.0.1", True),

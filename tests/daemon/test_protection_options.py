@@ -1,4 +1,4 @@
-"""Options that protect endpoints: which are needed for which, and what is wrong with their files."""
+"""Options that protect endpoints: when they are required, and the errors for their files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPEN = ("tcp:9", "tcp:9:interface=0.0.0.0", "tcp:9:interface=10.0.0.5", "tcp6:9"
 #: Endpoints that only this machine can reach.
 CLOSED = ("tcp:9:interface=127.8.8.8", "tcp6:9:interface=\\:\\:1", "tcp:9:localhost", "unix:/a")
 
-#: Of Twisted's tests; it has a certificate and its key.
+#: A file of Twisted's tests with a certificate and its key.
 PEM = Path(twisted.test.__file__).with_name("server.pem")
 
 
@@ -33,7 +33,7 @@ class ProtectionCase(SynchronousTestCase):
         self.tokens = write_tokens(self.mktemp(), "reader")
 
     def node_options(self, **options: Any) -> NodeOptions:
-        """What these options of a command line amount to; an underscore is a dash."""
+        """Return the validated options; an underscore in a name is a dash."""
         given = {option.replace("_", "-"): value for option, value in options.items() if value is not None}
         return validate_options({option: from_command_line(option, value) for option, value in given.items()}, "box")
 
@@ -54,7 +54,7 @@ class Exposed(ProtectionCase):
         )
 
     def test_clients(self) -> None:
-        """Both of their endpoints need TLS and tokens, and the sentence names what is missing."""
+        """The endpoints for clients need TLS and tokens, and the error names the missing options."""
         for option, endpoint in product(("api", "events"), OPEN):
             for tls, tokens, missing in (
                 (None, None, "--tls DIR and --tokens FILE"),
@@ -68,7 +68,7 @@ class Exposed(ProtectionCase):
             self.node_options(**{option: endpoint}, tls=self.tls, tokens=self.tokens)
 
     def test_peers(self) -> None:
-        """Their endpoint needs TLS for peers; what protects clients does not help."""
+        """The endpoint for peers needs TLS for peers, and the options for clients do not protect it."""
         for endpoint in OPEN:
             for tls, tokens in product((None, self.tls), (None, self.tokens)):
                 given = {"exchange": endpoint, "tls": tls, "tokens": tokens}
@@ -91,7 +91,7 @@ class Exposed(ProtectionCase):
             self.node_options(agent=endpoint)
 
     def test_peers_that_need_no_tls(self) -> None:
-        """While a cluster changes to TLS, its peers are not protected yet."""
+        """While a cluster changes to TLS, plain peers are accepted, so the endpoint counts as not protected."""
         for mode in ("allow", "prefer"):
             given = {"exchange": "tcp:10", "peer_tls": self.peer_tls, "peer_tls_mode": mode}
             missing = "--peer-tls-mode require"
@@ -105,7 +105,7 @@ class Exposed(ProtectionCase):
         self.assertEqual(self.node_options().peer_tls_mode.value, "require")
 
     def test_thalassa(self) -> None:
-        """Its published client knows neither TLS nor tokens, and both of its listeners are at the same interface."""
+        """Thalassa's client supports neither TLS nor tokens, so no option protects these two endpoints."""
         given: dict[str, Any] = {"tls": self.tls, "tokens": self.tokens, "peer_tls": self.peer_tls}
         self.assertEqual(
             self.refused(thalassa="9000:5001:interface=0.0.0.0", **given),
@@ -121,7 +121,7 @@ class Exposed(ProtectionCase):
             self.node_options(thalassa=f"9000:5001:interface={interface}", **given)
 
     def test_all_of_them(self) -> None:
-        """The first that is not protected is named."""
+        """The error names the first endpoint that is not protected."""
         endpoints = {"api": "tcp:9", "exchange": "tcp:10", "events": "tcp:11"}
         self.assertIn("--api tcp:9", self.refused(**endpoints))
         self.assertIn("--exchange tcp:10", self.refused(**endpoints, tls=self.tls, tokens=self.tokens))
@@ -129,14 +129,14 @@ class Exposed(ProtectionCase):
         self.node_options(**endpoints, tls=self.tls, tokens=self.tokens, peer_tls=self.peer_tls)
 
     def test_this_machine_alone(self) -> None:
-        """Loopback and Unix sockets need nothing, whatever else is open."""
+        """Endpoints at loopback addresses and Unix sockets need no protection."""
         for option, endpoint in product(("api", "events", "exchange"), CLOSED):
             options = self.node_options(**{option: endpoint})
             self.assertEqual(options.missing_protection(option), [])
             self.assertFalse(options.insecure)
 
     def test_an_endpoint_with_a_certificate_of_its_own(self) -> None:
-        """Twisted's `ssl:` counts as TLS for clients, who need tokens all the same."""
+        """Twisted's `ssl:` counts as TLS for clients, but tokens are still required."""
         endpoint = f"ssl:9:privateKey={PEM}"
         for option in ("api", "events"):
             self.assertEqual(
@@ -145,7 +145,7 @@ class Exposed(ProtectionCase):
             self.node_options(**{option: endpoint}, tokens=self.tokens)
 
     def test_an_exchange_with_a_certificate_of_its_own(self) -> None:
-        """It would accept any peer, so it is refused in each case."""
+        """An exchange with `ssl:` is always refused, because it would accept any peer."""
         for endpoint in (f"ssl:9:privateKey={PEM}", f"ssl:9:privateKey={PEM}:interface=127.0.0.1"):
             for insecure, peer_tls in ((True, None), (None, self.peer_tls), (True, self.peer_tls)):
                 self.assertEqual(
@@ -155,7 +155,7 @@ class Exposed(ProtectionCase):
                 )
 
     def test_what_is_missing_with_insecure(self) -> None:
-        """The node warns of it in its log."""
+        """With --insecure, the missing options of each endpoint are known, so that the node can log them."""
         options = self.node_options(api="tcp:9", exchange="tcp:10", events=f"ssl:11:privateKey={PEM}", insecure=True)
         self.assertEqual(
             {option: options.missing_protection(option) for option in options.endpoints},
@@ -167,7 +167,7 @@ class Files(ProtectionCase):
     """The files of these options are checked before anything listens."""
 
     def test_what_they_hold(self) -> None:
-        """The CA of `--tls` is for clients: nodes ask them for no certificate."""
+        """With `--tls`, the CA is not loaded, because nodes request no certificates of clients."""
         options = self.node_options(tls=self.tls, peer_tls=self.peer_tls, tokens=self.tokens)
         assert options.tls is not None
         assert options.peer_tls is not None
@@ -179,7 +179,7 @@ class Files(ProtectionCase):
         self.assertEqual((options.tls, options.peer_tls, options.tokens), (None, None, None))
 
     def test_missing_files(self) -> None:
-        """The sentence names the option and the file."""
+        """The error has the option and the file."""
         for option, directory in (("tls", self.tls), ("peer_tls", self.peer_tls)):
             (Path(directory) / "key.pem").unlink()
             self.assertEqual(
@@ -191,25 +191,25 @@ class Files(ProtectionCase):
         )
 
     def test_peers_need_the_authority(self) -> None:
-        """Clients of a node do not show certificates, so `--tls` does without."""
+        """`--peer-tls` needs `ca.pem`, and `--tls` does not, because clients show no certificates."""
         for directory in (self.tls, self.peer_tls):
             (Path(directory) / "ca.pem").unlink()
         self.node_options(tls=self.tls)
         self.assertIn(f"{self.peer_tls}/ca.pem cannot be read", self.refused(peer_tls=self.peer_tls))
 
     def test_peers_must_have_signed_certificates(self) -> None:
-        """All peers would refuse the node, which is found out before it starts."""
+        """A certificate that is not signed by its CA is refused at the start, because all peers would refuse it."""
         (Path(self.peer_tls) / "ca.pem").write_bytes(an_authority().pem)
         self.assertIn("peers would not accept it", self.refused(peer_tls=self.peer_tls))
         self.node_options(tls=self.peer_tls)
 
     def test_a_certificate_that_has_expired(self) -> None:
-        """The node starts with it, and shows it as a problem; clients with clocks of their own refuse it."""
+        """An expired certificate is accepted at the start."""
         write_tls(self.tls, an_authority(), lasts=-DAY / 48)
         self.assertIsNotNone(self.node_options(tls=self.tls).tls)
 
     def test_a_configuration_file(self) -> None:
-        """It has the same options by the same names, and its path is named where one is not valid."""
+        """A file has the same options, and its path is in the error for an invalid option."""
         path = self.mktemp()
 
         def node_options(text: str) -> NodeOptions:

@@ -225,13 +225,13 @@ class Clients(ServiceCase):
         request.finish()
 
     def test_a_connection_without_a_request_is_closed(self) -> None:
-        """A client that keeps one open for later finds out that it must go elsewhere."""
+        """A connection without a request is closed, so that its client connects to another node."""
         connection = self.connect()
         self.successResultOf(self.leave())
         self.assertTrue(connection.disconnecting)
 
     def test_a_request_is_answered_before_its_connection_is_closed(self) -> None:
-        """And before the peers hear that this node leaves."""
+        """A request is answered before its connection is closed, and before the peers are informed."""
         connection = self.connect("/")
         left = self.leave()
         self.clock.advance(0.5)
@@ -259,7 +259,7 @@ class Clients(ServiceCase):
         self.assertIn(b"an answer", connection.value())
 
     def test_an_answer_that_is_still_being_read_is_not_cut(self) -> None:
-        """The node waits until a slow client has all of it."""
+        """The node waits until a slow client has received its answer."""
         connection = self.connect("/", reads=False)
         self.answer()
         left = self.leave()
@@ -270,13 +270,13 @@ class Clients(ServiceCase):
         self.successResultOf(left)
 
     def test_a_stream_is_closed_at_once(self) -> None:
-        """Its answer has begun and would never end."""
+        """A stream is closed at once, because its answer would never end."""
         connection = self.connect("/stream")
         self.successResultOf(self.leave())
         self.assertTrue(connection.disconnecting)
 
     def test_an_answer_is_waited_for_two_seconds(self) -> None:
-        """A request that nobody answers does not keep a node from leaving."""
+        """The node waits for an answer for at most two seconds."""
         self.connect("/")
         left = self.leave()
         self.clock.pump([0.02] * 97)

@@ -70,7 +70,7 @@ class Parsing(SynchronousTestCase):
         self.assertEqual((options.peers, options.insecure), (("b:1730",), True))
 
     def test_a_mistake_is_refused_wherever_it_is_found(self) -> None:
-        """By the parser of options, in an argument, in a value, in a file, and in what does not go together."""
+        """Mistakes are refused in options, arguments and values, and in combinations of options."""
         self.assertIn("--bogus", self.refused("--bogus"))
         self.assertIn("--ttl", self.refused("--ttl"))
         self.assertIn("'now'", self.refused("now"))
@@ -80,7 +80,7 @@ class Parsing(SynchronousTestCase):
         self.assertIn("--interval 5", self.refused("--interval", "5"))
 
     def test_the_sentence_is_what_the_interpreter_prints(self) -> None:
-        """It prints the code of a `SystemExit` that is no number, and ends with status 1."""
+        """The interpreter prints the code of a `SystemExit` that is a text, so the code is the sentence."""
         refusal = self.assertRaises(StartRefused, parsed, "--bogus")
         self.assertEqual(refusal.code, str(refusal))
 

@@ -49,12 +49,12 @@ class Reading(FileCase):
         )
 
     def test_names(self) -> None:
-        """Spaces around them are not part of them; they may have other letters than English ones."""
+        """A name has no spaces at its ends, and may have any printable letters."""
         for written, name in (('" ci "', "ci"), ('"Öl (x)"', "Öl (x)"), (f'"{"x" * 64}"', "x" * 64)):
             self.assertEqual([token.name for token in self.read(table(written))], [name])
 
     def test_as_many_as_possible(self) -> None:
-        """A thousand, because each request with a token is compared with all of them."""
+        """A file has at most a thousand tokens, because each request with a token is compared with all of them."""
         tables = [table(f'"t{i}"', f'"{sha256(b"%d" % i).hexdigest()}"') for i in range(TOKENS_MAX + 1)]
         self.assertEqual(len(self.read("".join(tables[1:]))), TOKENS_MAX)
         error = self.assertRaises(OptionError, self.read, "".join(tables))
@@ -62,7 +62,7 @@ class Reading(FileCase):
 
 
 class Mistakes(FileCase):
-    """Each is reported in one sentence with the path, which names the token and quotes no hash."""
+    """A mistake is reported in one sentence with the path and the name of the token, and without its hash."""
 
     def refused(self, text: str | bytes) -> str:
         sentence = str(self.assertRaises(OptionError, self.read, text))
@@ -129,7 +129,7 @@ class Mistakes(FileCase):
         self.assertEqual(self.refused('[[token]]\nname = "ci"\nscopes = ["read"]\n'), f": token 'ci': {HASH_SHAPE}.")
 
     def test_the_hash_of_nothing(self) -> None:
-        """It is what a script writes whose variable is empty, and would let in clients that send an empty password."""
+        """The hash of an empty text, which a script with an empty variable makes, is refused."""
         self.assertEqual(
             self.refused(table(digest=f'"{sha256(b"").hexdigest()}"')),
             ": token 'ci': sha256 is the hash of an empty text: give the hash of a long random token "
@@ -162,12 +162,12 @@ class Mistakes(FileCase):
         )
 
     def test_two_with_one_name(self) -> None:
-        """Histories could not tell them apart; also if they only differ in spaces."""
+        """Two tokens must not have equal names, even with different spaces, because histories show only the name."""
         sentence = self.refused(table() + table('"b"', f'"{hash_of("two")}"') + table('" ci"', f'"{hash_of("three")}"'))
         self.assertEqual(sentence, ": tokens 1 and 3 are both named 'ci'.")
 
     def test_two_with_one_hash(self) -> None:
-        """A client could not say which of them it has."""
+        """Two tokens must not have the same hash, because requests with it would belong to both."""
         sentence = self.refused(table() + table('"other"', f'"{hash_of("one").upper()}"'))
         self.assertEqual(sentence, ": the tokens 'ci' and 'other' have the same sha256.")
 

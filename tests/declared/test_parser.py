@@ -1,4 +1,4 @@
-"""What a file declares, and what is said of one that is wrong."""
+"""The declarations in a file, and the problems of an invalid file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOO_DEEP = "the file has too many levels of tables or arrays"
 
 class ReadingCase(SynchronousTestCase):
     def document(self, text: str) -> Document:
-        """Return what a file without problems declares."""
+        """Return the document of a file without problems."""
         found = parse_file(text, NOW_MS)
         self.assertEqual((found.problems, found.unresolved), ((), ()))
         return found.document
@@ -32,7 +32,7 @@ class ReadingCase(SynchronousTestCase):
         return [problem.with_location("f") for problem in (*found.problems, *(each for _, each in found.unresolved))]
 
     def wrong(self, text: str, *problems: str) -> None:
-        """The file has these problems, each as its line and the beginning of its text."""
+        """Check that the file has exactly these problems, each given by its line and the beginning of its text."""
         found = self.problems(text)
         self.assertEqual(len(found), len(problems), found)
         for problem, expected in zip(found, problems, strict=True):
@@ -41,7 +41,7 @@ class ReadingCase(SynchronousTestCase):
 
 class Declaring(ReadingCase):
     def test_objects(self) -> None:
-        """Fields are as the API takes them."""
+        """The fields of objects are those of the API."""
         document = self.document(
             SHOP
             + """
@@ -62,7 +62,7 @@ class Declaring(ReadingCase):
         self.assertEqual(document.frontends, {"www": {"rules": [{"path": "/api", "backend": "shop"}]}})
 
     def test_states(self) -> None:
-        """For a while, until a moment, or for as long as the API's default; ids become canonical."""
+        """A state has a duration, an end, or the API's default duration; ids become canonical."""
         document = self.document(
             """
             [states."web/1/Host./80"]
@@ -91,19 +91,19 @@ class Declaring(ReadingCase):
         self.assertEqual(lasting, [5400.0, 5.0, 86_400.0, 60.0])
 
     def test_how_long_a_state_may_hold(self) -> None:
-        """From a second to 30 days, both included."""
+        """A duration is from one second to 30 days, inclusive."""
         for text, seconds in (("1", 1.0), ("'1s'", 1.0), ("'30d'", 2_592_000.0)):
             document = self.document(f"[states.'web/1/h/80']\nstate = 'drain'\nfor = {text}\n")
             self.assertEqual(document.states["registration/web/1/h/80"].for_s, seconds)
 
     def test_a_state_that_was_just_exported(self) -> None:
-        """One for 30 days may end a little later than that by this clock, if the clock of its node is ahead."""
+        """A state may end a minute after 30 days, because the clock of the exporting node may be ahead."""
         at = '[states."web/1/h/80"]\nstate = "drain"\nuntil = '  # 30 days from now are 2026-12-30T00:53:20Z
         self.document(at + "2026-12-30T00:54:20Z")
         self.wrong(at + "2026-12-30T00:54:21Z", "3: state of web/1/h/80: until: must be at most 30 days from now")
 
     def test_meta_that_toml_cannot_say(self) -> None:
-        """It is JSON in a string."""
+        """Values that TOML does not have are in `meta_json`, a string with JSON."""
         document = self.document(SHOP + """meta_json = '{"a":null,"n":18446744073709551616}'\n""")
         self.assertEqual(document.backends["shop"]["meta"], {"a": None, "n": 2**64})
 
@@ -114,13 +114,13 @@ class Declaring(ReadingCase):
 
 class Mistakes(ReadingCase):
     def test_syntax(self) -> None:
-        """It is said with line and column."""
+        """A syntax error is reported with its line and column."""
         self.wrong("[backends.shop]\napp = web\n", "2:7: the file is not TOML: Invalid value")
         self.wrong("a = [\n", "2: the file is not TOML: Invalid value at the end")
         self.wrong("[a]\n[a]\n", "2:3: the file is not TOML: Cannot declare ('a',) twice")
 
     def test_depth(self) -> None:
-        """What is too deep to be read is a problem, and not a crash."""
+        """Too deep nesting is a problem of the file, and raises no error."""
         self.assertEqual(len(self.problems("a = " + "[" * 5000 + "]" * 5000)), 1)
         for header in ("backends", "backends.shop.meta"):
             self.assertEqual(self.problems(f"[{header}{'.a' * 3000}]\n"), [f"f: {TOO_DEEP}"])
@@ -130,14 +130,14 @@ class Mistakes(ReadingCase):
         )
 
     def test_long_numbers(self) -> None:
-        """What Python does not convert is a problem, and not a crash."""
+        """Numbers that are too long for Python are a problem of the file, and raise no error."""
         self.wrong("a = " + "1" * 5000, " the file has a number of more than 4300 digits")
         for number in ("1" * 4000, "0x" + "f" * 5000):
             for field in ("maxconn = ", "meta.a = ", "app = "):
                 self.assertNotEqual(self.problems(f"[backends.shop]\n{field}{number}\n"), [])
 
     def test_tables(self) -> None:
-        """Those that do not exist are named with those that do."""
+        """An unknown table is reported with the known tables."""
         hint = "is not a table: give backends, frontends and states, did you mean backends?"
         self.wrong('[backend.shop]\napp = "web"', f"1: backend: {hint}")
         self.wrong("backends = 1", "1: backends: must be tables such as [backends.NAME]")
@@ -145,7 +145,7 @@ class Mistakes(ReadingCase):
         self.wrong("[[states]]", "1: states: must be tables such as [states.NAME]")
 
     def test_all_at_once(self) -> None:
-        """Each field of each object that is wrong, in order of lines, by the rules of the API."""
+        """All invalid fields of all objects are reported in the order of their lines, by the rules of the API."""
         self.wrong(
             """[backends.shop]
 app = "we/b"
@@ -168,7 +168,7 @@ rules = [{ path = "/", backend = "shop" }]
         )
 
     def test_unknown_fields(self) -> None:
-        """All of them, with the nearest that exist, by the rules of the API; also inside objects and in rules."""
+        """All unknown fields are reported with the nearest known field, also inside objects and rules."""
         self.wrong(
             SHOP + "verison = 1\nhelth = {}\nhealth = { pth = '/' }\nmin_members = 2\n"
             "[frontends.www]\nbnid = '*:80'\n[[frontends.www.rules]]\npaht = '/'\nbackend = 'shop'\n",
@@ -181,25 +181,25 @@ rules = [{ path = "/", backend = "shop" }]
         )
 
     def test_what_json_cannot_say(self) -> None:
-        """Dates and numbers that are none are refused where they stand."""
+        """Dates, NaN and infinity are refused with their lines."""
         self.wrong(SHOP + "[backends.shop.meta]\nsince = 2026-11-30\n", "4: backend/shop: meta: 2026-11-30 is a date")
         self.wrong(SHOP + "slow_start = nan\n", "4: backend/shop: slow_start: nan is not a number")
         self.wrong(SHOP + "meta.a = [{ b = inf }]\n", "4: backend/shop: meta: inf is not a number")
 
     def test_meta_json(self) -> None:
-        """It is an object in JSON, and not beside `meta`."""
+        """`meta_json` is a string with a JSON object, and excludes `meta`."""
         for value in ("1", "'x'", "'[]'", "'{'"):
             self.wrong(f"{SHOP}meta_json = {value}\n", "4: backend/shop: meta_json: must be a string with an object")
         self.wrong(SHOP + "meta_json = '{}'\nmeta = {}\n", "4: backend/shop: meta_json: give meta or meta_json")
 
     def test_size(self) -> None:
-        """An object that a node would not keep is a problem of the object."""
+        """An object that is too large for a node is reported."""
         self.wrong(
             f"\n{SHOP}meta.a = '{'x' * 12_288}'\n", "2: backend/shop: a backend must not be larger than 12288 bytes"
         )
 
     def test_references(self) -> None:
-        """Each place that names a backend which the file does not have."""
+        """Each place with the name of a missing backend is reported."""
         text = SHOP + (
             '[frontends.www]\nbackend = "shopp"\n'
             '[[frontends.www.rules]]\npath = "/a"\nbackend = "shop"\n'
@@ -213,7 +213,7 @@ rules = [{ path = "/", backend = "shop" }]
         self.assertEqual([backend for backend, _ in parse_file(text, NOW_MS).unresolved], ["shopp", "nope"])
 
     def test_states(self) -> None:
-        """The id, the state, and how long it holds."""
+        """Invalid ids, states, durations and ends are reported."""
         for fields, problem in (
             ("", "1: state of web/1/h/80: state: must be up, drain or maint"),
             ("state = 'off'", "2: state of web/1/h/80: state: must be up, drain or maint"),
@@ -240,7 +240,7 @@ rules = [{ path = "/", backend = "shop" }]
 
 class Lines(SynchronousTestCase):
     def test_where_each_path_begins(self) -> None:
-        """Through comments, strings and arrays of several lines, dotted keys and arrays of tables."""
+        """The line of each path is found, past comments, long strings and arrays, dotted keys and arrays of tables."""
         text = (
             '# a comment [x]\r\n[a."b.c"]\r\nx.y = """\r\nz = 1\r\n"""\r\n'
             "list = [ # first\r\n  1,\r\n  { k = 2 },\r\n]\r\n"

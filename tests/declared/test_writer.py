@@ -1,4 +1,4 @@
-"""How a document is written, and that nothing of it is lost."""
+"""The form of a written document, and its completeness."""
 
 from __future__ import annotations
 
@@ -99,11 +99,11 @@ _json = st.recursive(
 
 class Writing(SynchronousTestCase):
     def test_form(self) -> None:
-        """What matters comes first, one table for each object and rule, and nothing depends on the order of keys."""
+        """Important fields come first, each object and rule has a table, and the order of keys has no influence."""
         self.assertEqual(to_toml(DOCUMENT), HEADER + WRITTEN)
 
     def test_it_is_read_as_it_was(self) -> None:
-        """Except that the end of a state has no fraction of a second."""
+        """A written document is read back unchanged, except for the fractions of a second in ends of states."""
         found = parse_file(to_toml(DOCUMENT), NOW_MS)
         self.assertEqual((found.problems, found.unresolved), ((), ()))
         self.assertEqual((found.document.backends, found.document.frontends), (DOCUMENT.backends, DOCUMENT.frontends))
@@ -111,14 +111,14 @@ class Writing(SynchronousTestCase):
         self.assertEqual(to_toml(found.document), to_toml(DOCUMENT))
 
     def test_a_quote_in_json(self) -> None:
-        """It is not the end of the string."""
+        """Quotes and backslashes in `meta_json` do not end the string."""
         for value in ("'", '"', "\x7f", "\n", "\\", "'''"):
             document = Document({"b": {"app": "a", "version": "1", "meta": {"k": value, "n": None}}})
             self.assertEqual(parse_file(to_toml(document), NOW_MS).document, document)
 
     @given(st.dictionaries(st.text(max_size=9), _json, max_size=4), st.floats(0, 100) | st.integers(0, 100))
     def test_values(self, meta: dict[str, Any], percent: float) -> None:
-        """Whatever a client has put into `meta`, and each share, is the same after a round."""
+        """Any `meta` and any percentage are unchanged after writing and reading."""
         fields = {"app": "a", "version": "1", "canary": {"version": "2", "percent": percent}, "meta": meta}
         text = to_toml(Document({"b": fields}))
         self.assertEqual(parse_file(text, NOW_MS).document.backends, {"b": fields})
@@ -128,7 +128,7 @@ class Writing(SynchronousTestCase):
 
 class Fields(SynchronousTestCase):
     def test_what_is_null_is_not_set(self) -> None:
-        """In objects of the API null takes a field back; in `meta` it is somebody's value."""
+        """A null field of an object is missing in the file; a null in `meta` is a value, and stays."""
         shown: dict[str, Any] = {
             "id": "backend/b",
             "resource": "Backend",

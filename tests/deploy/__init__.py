@@ -1,1 +1,1 @@
-"""Deploys that look at what they do."""
+"""Tests of deploys that watch their effects."""

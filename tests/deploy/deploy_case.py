@@ -15,11 +15,11 @@ from bender.deploy.plan import Settings
 from bender.net.addresses import NoAnswer
 from tests.client.cluster import ALL, THREE, ClientCase
 
-#: In steps of which each is watched ten seconds.
+#: A deploy in steps, each of which is watched for ten seconds.
 STEPS = DeployPlan("shop", "2", steps=(5, 25, 100), every_s=10, watch_s=5)
 
 
-#: The backend before anything was done.
+#: The backend before the deploy.
 OLD = b'{"id":"backend/shop","resource":"Backend","name":"shop","app":"web","version":"1","meta":{"note":"x"}}'
 
 
@@ -74,10 +74,11 @@ def consumer(name: str, report: dict[str, Any] | None, *, connected: bool = True
 
 
 class UnreliableClient(Client):
-    """What becomes of its requests is not what normally does.
+    """A client whose requests may fail.
 
-    `on_change` is called before each change is asked for. `losing` answers to changes are lost; none comes if they are
-    `hanging`, and a refusal if they are `refusing`. What `shows` says of a node is what that shows of the backend.
+    `on_change` is called before each change is sent. The next `losing` answers to changes are lost. If `hanging` is
+    set, no answer to a change arrives, and if `refusing` is set, changes are refused. `shows` has, by node, the backend
+    that the node returns instead of the real one.
     """
 
     on_change: Callable[[bytes], None] = staticmethod(lambda _change: None)

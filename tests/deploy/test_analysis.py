@@ -1,4 +1,4 @@
-"""When a version counts as performing worse."""
+"""The conditions under which a version counts as performing worse."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Worse(SynchronousTestCase):
 
 class RatesOverTime(SynchronousTestCase):
     def test_what_was_before_does_not_count(self) -> None:
-        """The first report of a load balancer is where counting begins."""
+        """Counting begins at the first report of a load balancer."""
         rates = Rates().with_reports({"edge": {"1": RequestCount(500, 50), "2": RequestCount(9, 9)}})
         self.assertEqual(rates.since("1"), RequestCount())
         rates = rates.with_reports({"edge": {"1": RequestCount(700, 51), "2": RequestCount(9, 9)}})

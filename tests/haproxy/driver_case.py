@@ -75,7 +75,7 @@ class FakeWatch:
             taker.callback(None)
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because nothing is open."""
 
 
 class FakeAcknowledger:
@@ -98,7 +98,7 @@ class FakeAcknowledger:
         self.reports.append(self.report())
 
     def close(self) -> None:
-        """Nothing is under way."""
+        """Do nothing, because no request is under way."""
 
 
 class FakeStates:

@@ -7,7 +7,7 @@ from typing import Any
 from bender.haproxy.core.registry import ReceivedEvent
 from bender.haproxy.core.servers import DesiredServer
 
-#: Printable, and everything that means something to somebody.
+#: A text with printable characters that have a special meaning in HAProxy, in shells or in names.
 HOSTILE = """a b'"\\#{}%[x];é$(HOME)|&~__,=*?<>!`^@:"""
 
 

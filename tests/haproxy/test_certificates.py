@@ -1,4 +1,4 @@
-"""Certificates: where they are found, what is wrong with some, and the copies of them."""
+"""Certificates: where they are found, which ones are unusable, and the copies of them."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class CertificatesCase(SynchronousTestCase):
 
 class Finding(CertificatesCase):
     def test_files_with_all(self) -> None:
-        """One alone, or all of a folder."""
+        """A path is one file, or a folder with several files."""
         file = self.put("shop.pem", whole(0))
         self.put("other.crt", whole(1))
         self.assertEqual(find_certificates(file).usable, {"shop.pem": whole(0)})
         self.assertEqual([*find_certificates(self.folder).usable], ["other.crt", "shop.pem"])
 
     def test_keys_beside(self) -> None:
-        """With either of the names that are usual."""
+        """A key may be in a file beside the certificate, with either of the two usual names."""
         self.put("a.crt", chain(0))
         self.put("a.key", key(0))
         self.put("b.pem", chain(1).rstrip())
@@ -63,7 +63,7 @@ class Finding(CertificatesCase):
         self.assertEqual(found.usable["b.pem"], chain(1) + key(1))
 
     def test_as_certbot_has_them(self) -> None:
-        """A folder for each, or the folder of one; what else is there does not matter."""
+        """A folder has a subfolder for each certificate, or is the folder of one; other files are ignored."""
         for name, number in (("a.example", 0), ("b.example", 1)):
             self.put(f"{name}/fullchain.pem", chain(number))
             self.put(f"{name}/privkey.pem", key(number))
@@ -74,7 +74,7 @@ class Finding(CertificatesCase):
         self.assertEqual([*find_certificates(self.folder / "b.example").usable.values()], [chain(1) + key(1)])
 
     def test_what_is_no_certificate(self) -> None:
-        """Keys and parameters are passed over."""
+        """Keys, parameters and hidden files are ignored."""
         self.put("a.pem", whole(0))
         self.put("key.pem", key(1))
         self.put("dh.pem", b"-----BEGIN DH PARAMETERS-----")
@@ -83,7 +83,7 @@ class Finding(CertificatesCase):
         self.assertEqual((found.problems, [*found.usable]), ({}, ["a.pem"]))
 
     def test_what_is_wrong(self) -> None:
-        """Each is named with the reason, and the others can be used."""
+        """Each unusable certificate is reported with the reason, and the others can be used."""
         locked = load_pem_private_key(key(0), None).private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")
         )
@@ -101,12 +101,12 @@ class Finding(CertificatesCase):
             file.unlink()
 
     def test_nothing(self) -> None:
-        """It is said what is expected."""
+        """The problem of a folder without certificates names the expected files."""
         self.assertIn("fullchain.pem", find_certificates(self.folder).problems[""])
         self.assertIn("cannot be read", find_certificates(self.folder / "none").problems[""])
 
     def test_a_change_is_noticed(self) -> None:
-        """Of certificates and keys, also where a link leads elsewhere."""
+        """The signature changes with certificates, with keys, and with the targets of links."""
         self.put("archive/1.pem", whole(0))
         self.put("archive/2.pem", whole(1))
         link = self.folder / "shop.pem"
@@ -134,11 +134,11 @@ class Copies(CertificatesCase):
         return {file.name: file.read_bytes() for file in folder.iterdir()}
 
     def test_beside_the_configuration(self) -> None:
-        """So two drivers do not share them."""
+        """The copies are beside the configuration, so that two drivers do not share them."""
         self.assertEqual(copies_folder_of(self.folder / "edge.cfg"), self.place)
 
     def test_a_set(self) -> None:
-        """It is where its content says, and this user alone can read it."""
+        """Each set of certificates has a folder that depends on the content, and only this user can read it."""
         taken = self.store.take(self.source)
         self.assertEqual((self.content(taken.folder), taken.problems), ({"shop.pem.pem": whole(0)}, {}))
         self.assertEqual(self.store.take(self.source), taken)
@@ -150,7 +150,7 @@ class Copies(CertificatesCase):
         self.assertEqual([file for file in files if file.stat().st_mode & 0o077], [])
 
     def test_one_that_becomes_unusable(self) -> None:
-        """The copy stays, also for the next driver; others are renewed."""
+        """The copy of a certificate that becomes unusable stays, also for the next driver; others are renewed."""
         self.put("source/other.pem", whole(1))
         self.store.take(self.source)
         self.put("source/shop.pem", chain(0))
@@ -160,7 +160,7 @@ class Copies(CertificatesCase):
         self.assertIn("stays in use", taken.problems["certificates/shop.pem"])
 
     def test_one_that_never_was_usable(self) -> None:
-        """It is left out, also when the others are in use already."""
+        """A certificate that was never usable is left out, even if the others are in use already."""
         self.put("source/other.pem", chain(1))
         for _ in range(2):
             taken = self.store.take(self.source)
@@ -168,7 +168,7 @@ class Copies(CertificatesCase):
             self.assertIn("left out", taken.problems["certificates/other.pem"])
 
     def test_all_of_them_gone(self) -> None:
-        """What was there stays, for nobody wants to serve nothing."""
+        """If the folder is gone, the certificates stay in use, because serving none would be worse."""
         before = self.store.take(self.source)
         shutil.rmtree(self.source)
         taken = self.store.take(self.source)
@@ -176,21 +176,21 @@ class Copies(CertificatesCase):
         self.assertIn("stays in use", taken.problems["certificates"])
 
     def test_one_of_them_gone(self) -> None:
-        """It is not served any more."""
+        """A removed certificate is not in the next set."""
         self.put("source/other.pem", whole(1))
         self.store.take(self.source)
         (self.source / "other.pem").unlink()
         self.assertEqual([*self.content(self.store.take(self.source).folder)], ["shop.pem.pem"])
 
     def test_nothing_at_all(self) -> None:
-        """There is no folder then."""
+        """Without any usable certificate there is no folder of copies."""
         (self.source / "shop.pem").unlink()
         taken = self.store.take(self.source)
         self.assertEqual((taken.folder, [*taken.problems]), (None, ["certificates"]))
         self.assertIsNone(self.store.last())
 
     def test_old_sets(self) -> None:
-        """Some are kept, and those that HAProxy's configuration names."""
+        """Some old sets are kept, including the sets that HAProxy's configuration names."""
         first = self.store.take(self.source).folder
         for number in range(10):
             self.put("source/shop.pem", whole(number % 3) + b"\n" * number)

@@ -29,7 +29,7 @@ class Writing(SynchronousTestCase):
         return Deferred.fromCoroutine(self.files.replace(RenderedConfig(text, f"shape of {text}")))
 
     def test_what_is_good_is_there(self) -> None:
-        """With a heading that says whose it is, and of what shape; nothing else is left behind."""
+        """A valid configuration is written with a heading and its description; no draft is left behind."""
         self.assertIsNone(self.successResultOf(self.replace("one")))
         heading, text = self.output.read_text().splitlines()
         self.assertEqual(text, "one")
@@ -38,7 +38,7 @@ class Writing(SynchronousTestCase):
         self.assertEqual([*self.output.parent.glob(f".{self.output.name}*")], [])
 
     def test_the_states_of_servers(self) -> None:
-        """They are beside it, and there again for the next driver; they are written only where they are others."""
+        """The states are in a file beside the configuration, also for the next driver; equal states are not written."""
         self.assertIsNone(self.files.states)
         self.files.save_states("one")
         file = states_file_of(self.output)
@@ -52,7 +52,7 @@ class Writing(SynchronousTestCase):
         self.assertEqual((self.files.states, [*self.output.parent.glob(".*.draft")]), ("one", []))
 
     def test_what_is_bad_is_not(self) -> None:
-        """What was there stays, and nothing else is left behind."""
+        """After a refused configuration, the old file stays, and no draft is left behind."""
         self.successResultOf(self.replace("one"))
         good = self.output.read_text()
         self.failureResultOf(self.replace("bad"), ConfigRefused)
@@ -60,13 +60,13 @@ class Writing(SynchronousTestCase):
         self.assertEqual([*self.output.parent.glob(f".{self.output.name}*")], [])
 
     def test_what_is_there_already(self) -> None:
-        """It is not even looked at."""
+        """A configuration that is in the file already is not checked again."""
         self.successResultOf(self.replace("one"))
         self.successResultOf(self.replace("one"))
         self.assertEqual(len(self.checked), 1)
 
     def test_it_was_there_before(self) -> None:
-        """Of ours it is known which shape it has, and of others nothing."""
+        """The description of an earlier file of the driver is known, and that of any other file is not."""
         self.successResultOf(self.replace("one"))
         again = ConfigFiles(self.output, self.check)
         self.assertEqual(again.written, self.files.written)
@@ -74,7 +74,7 @@ class Writing(SynchronousTestCase):
         self.assertEqual(getattr(ConfigFiles(self.output, self.check).written, "description", ""), None)
 
     def test_back_to_what_was_before(self) -> None:
-        """Where there was something."""
+        """`restore` writes the earlier configuration, or does nothing if there was none."""
         self.successResultOf(self.replace("one"))
         before = self.files.written
         self.successResultOf(self.replace("two"))
@@ -85,7 +85,7 @@ class Writing(SynchronousTestCase):
         self.assertEqual(self.files.written, before)
 
     def test_one_at_a_time(self) -> None:
-        """The second waits until the first was checked."""
+        """The second replacement waits until the first one is checked."""
         self.waiting = Deferred()
         one, two = self.replace("one"), self.replace("two")
         self.assertEqual(len(self.checked), 1)
@@ -96,7 +96,7 @@ class Writing(SynchronousTestCase):
         self.assertIn("two", self.output.read_text())
 
     def test_where_nothing_can_be_written(self) -> None:
-        """It is said, and is a refusal like others."""
+        """A file that cannot be written is a refusal, with the reason."""
         files = ConfigFiles(self.output / "none" / "cfg", self.check)
         error = self.failureResultOf(Deferred.fromCoroutine(files.replace(RenderedConfig("a", "b"))), ConfigRefused)
         self.assertIn("cannot be written", str(error.value))

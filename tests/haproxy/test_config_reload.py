@@ -23,7 +23,7 @@ def renderer_of(choices: DriverOptions) -> Renderer:
 
 
 class Running:
-    """Notes the renderers that a driver is given."""
+    """Records the renderers that a driver gets."""
 
     def __init__(self) -> None:
         self.renderers: list[Renderer] = []
@@ -40,19 +40,19 @@ class Reloading(ChoicesCase):
         self.reloader = DriverReloader(self.choices, renderer_of, self.running)
 
     def test_the_template(self) -> None:
-        """It is rendered from now on."""
+        """A changed template is rendered from now on, and an unchanged one causes nothing."""
         self.assertEqual(self.reloader.apply(evolve(self.choices, template="# x")), RereadResult(["--template"], []))
         self.assertEqual(len(self.running.renderers), 1)
         self.assertEqual(self.reloader.apply(evolve(self.choices, template="# x")), RereadResult([], []))
 
     def test_a_template_that_is_none(self) -> None:
-        """Nothing is changed, and it is looked at again the next time."""
+        """An invalid template changes nothing, and is read again the next time."""
         for _ in range(2):
             self.assertRaises(OptionError, self.reloader.apply, evolve(self.choices, template="{% x %}"))
         self.assertEqual(self.running.renderers, [])
 
     def test_what_the_machine_adds(self) -> None:
-        """It is rendered from now on, and each option is named that differs."""
+        """Changed settings of the machine are rendered from now on, and the result names each changed option."""
         used: list[DriverOptions] = []
         reloader = DriverReloader(self.choices, renderer_of, self.running, used.append)
         self.assertEqual(reloader.apply(self.choices), RereadResult([], []))
@@ -62,7 +62,7 @@ class Reloading(ChoicesCase):
         self.assertEqual((used, reloader.apply(other)), ([other], RereadResult([], [])))
 
     def test_a_machine_that_is_unfit(self) -> None:
-        """Then the template stays as it is too, and both are taken the next time."""
+        """If the settings of the machine are refused, the template stays, too; both are used the next time."""
         unfit = [OptionError("--stats 127.0.0.1:80 cannot be listened on.")]
 
         def use(_chosen: DriverOptions) -> None:
@@ -77,6 +77,6 @@ class Reloading(ChoicesCase):
         self.assertEqual(len(self.running.renderers), 1)
 
     def test_what_a_driver_needs_a_start_for(self) -> None:
-        """It is named by its option, without its value, which may be a secret."""
+        """An option that needs a start is named without its value, which may be a secret."""
         other = evolve(self.choices, token="secret", token_file="other", nodes=("b:1729",), runs=True, name="edge-2")
         self.assertEqual(self.reloader.apply(other), RereadResult([], ["--bender", "--run", "--name", "--token-file"]))

@@ -1,4 +1,4 @@
-"""When a driver writes HAProxy's configuration, and has it loaded."""
+"""The times at which a driver writes HAProxy's configuration and reloads it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.haproxy.events import backend, frontend, offline, online
 
 class Shapes(DriverCase):
     def test_a_new_backend_takes_a_reload(self) -> None:
-        """One for what comes together, with the servers of that moment, and then it is looked at at once."""
+        """Changes at about the same time cause one reload with the present servers, which are read again at once."""
         self.serve(1)
         self.settle(2)
         self.send(backend("api"))
@@ -26,7 +26,7 @@ class Shapes(DriverCase):
         self.assertEqual(self.reloader.reload_count, 1)
 
     def test_many_in_a_row(self) -> None:
-        """Not more than one reload a second."""
+        """There is at most one reload a second."""
         self.serve(1)
         self.settle(2)
         for i in range(20):
@@ -37,7 +37,7 @@ class Shapes(DriverCase):
         self.assertIn("b19", self.haproxy.pools)
 
     def test_changes_without_an_end(self) -> None:
-        """They do not put off what takes a reload, whether they take one themselves or not."""
+        """Further changes do not delay a reload, whether they need a reload themselves or not."""
         self.serve(1)
         self.settle(2)
         self.send(frontend("late", backend="shop", bind="*:81"))
@@ -48,7 +48,7 @@ class Shapes(DriverCase):
         self.assertGreaterEqual(self.reload.reload_count, 1)
 
     def test_what_haproxy_refuses(self) -> None:
-        """The last good file stays, members go on changing in it, and it is tried again after a while."""
+        """The last accepted file stays and gets changed members; a refused configuration is tried again later."""
         self.serve(1)
         self.settle(2)
         self.bad = "bad"
@@ -69,7 +69,7 @@ class Shapes(DriverCase):
         self.assertIsNone(self.reloader.refusal)
 
     def change_that_cannot_be_written(self) -> Path:
-        """A server comes while something is in the draft's place: that."""
+        """Add a server while a folder is in the place of the draft, and return this folder."""
         self.serve(1)
         self.settle(2)
         in_the_way = self.output.with_name(f".{self.output.name}.draft")
@@ -79,7 +79,7 @@ class Shapes(DriverCase):
         return in_the_way
 
     def test_a_file_that_cannot_be_written(self) -> None:
-        """It is said, and tried again after a while."""
+        """The problem is reported, and the file is tried again after a while."""
         in_the_way = self.change_that_cannot_be_written()
         self.assertIn("cannot be written", str(self.reloader.rewrite_problem))
         self.send(backend("api"))
@@ -92,7 +92,7 @@ class Shapes(DriverCase):
         self.assertIsNone(self.reloader.rewrite_problem)
 
     def test_a_file_with_other_servers_that_cannot_be_written(self) -> None:
-        """It is written when it can be, though nothing else has changed by then."""
+        """The file is written when it becomes writable, without another change."""
         in_the_way = self.change_that_cannot_be_written()
         in_the_way.rmdir()
         self.settle(RETRY_S)
@@ -100,7 +100,7 @@ class Shapes(DriverCase):
         self.assertIsNone(self.reloader.rewrite_problem)
 
     def test_what_haproxy_cannot_begin_with(self) -> None:
-        """The file is as it was before; it is tried again after a while, and after twice of that."""
+        """The file is restored; the configuration is tried again after a while, and then after twice that time."""
         self.serve(1)
         self.settle(2)
         self.reload.works = False
@@ -120,7 +120,7 @@ class Shapes(DriverCase):
         self.assertIn("api", self.haproxy.pools)
 
     def test_what_haproxy_cannot_begin_with_after_another_driver(self) -> None:
-        """The file is as that one left it, for this one cannot know how to write it."""
+        """The file is restored with the text of the other driver, because this driver cannot render it."""
         self.serve(1)
         self.settle(2)
         good = self.output.read_text()
@@ -135,7 +135,7 @@ class Shapes(DriverCase):
         self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
 
     def test_who_cannot_reload(self) -> None:
-        """It waits for somebody who does, with a file that is ready for that."""
+        """A driver that cannot reload writes the file, and waits until HAProxy is reloaded by another program."""
         self.serve(1)
         self.settle(2)
         self.reload.can_reload, self.reload.problem = False, "by hand"
@@ -148,7 +148,7 @@ class Shapes(DriverCase):
         self.assertIsNone(self.reloader.refusal)
 
     def test_haproxy_begins_again_unnoticed(self) -> None:
-        """Whatever is done next, all of it is looked at."""
+        """After an unnoticed restart of HAProxy, the next change also corrects all other servers."""
         self.send(backend("api", app="api"))
         self.serve(1)
         self.settle(2)
@@ -160,7 +160,7 @@ class Shapes(DriverCase):
         self.assertEqual(self.servers(), {B: (0, 1)})
 
     def test_bender_is_told_only_what_haproxy_has_answered(self) -> None:
-        """However long that takes."""
+        """An event is confirmed only after HAProxy's answer, however long that takes."""
         self.serve(1, 2)
         before = self.acknowledger.acknowledged
         self.haproxy.running = False
@@ -172,7 +172,7 @@ class Shapes(DriverCase):
         self.assertEqual((self.acknowledger.acknowledged, {*self.servers()}), (Stand(NODE, "6"), {B}))
 
     def test_haproxy_begins_again_by_itself(self) -> None:
-        """It comes back with the file, and what that lacks is put right at once."""
+        """After a restart with the old file, HAProxy gets all missed changes at once, without a reload."""
         self.serve(1)
         self.settle(2)
         text = self.output.read_text()

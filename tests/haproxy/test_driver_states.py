@@ -1,4 +1,4 @@
-"""What a driver does about HAProxy's checks, and about states that operators set."""
+"""The effects of HAProxy's checks, and of the states that operators set."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Checks(DriverCase):
         self.haproxy.commands()
 
     def down(self) -> list[str]:
-        """The servers that HAProxy would begin with as down."""
+        """Return the servers that would be down after a start of HAProxy."""
         lines = states_file_of(self.output).read_text().splitlines()
         return [line.split()[3] for line in lines[2:]]
 
     def test_what_is_down_is_in_a_file(self) -> None:
-        """Two seconds after it went down, and with the change of a server; and not any more when it is up."""
+        """The file has the servers that are down, at the next check, and no longer has them when they are up."""
         self.assertEqual(self.down(), [])
         self.settle(CHECK_S)
         self.assertEqual(self.down(), [B])
@@ -44,7 +44,7 @@ class Checks(DriverCase):
         self.assertEqual(self.down(), [])
 
     def test_before_a_reload_it_is_looked_again(self) -> None:
-        """What went down a moment ago is in the file; HAProxy is told again where it did not read that."""
+        """Before a reload, the states are read again; a new process that missed a state gets it by a command."""
         self.send(frontend("other", backend="shop", bind="*:81"))
         self.settle(1)
         self.assertEqual((self.reload.reload_count, self.down()), (1, [B]))
@@ -53,7 +53,7 @@ class Checks(DriverCase):
         self.assertEqual((self.haproxy.commands(), self.down()), ([], [B]))
 
     def test_another_driver_knows_what_was_down(self) -> None:
-        """Also where HAProxy was started again while there was none."""
+        """The next driver knows the servers that were down, also if HAProxy was restarted meanwhile."""
         self.settle(CHECK_S)
         self.driver.stopService()
         self.haproxy.load(self.output.read_text())
@@ -63,7 +63,7 @@ class Checks(DriverCase):
         self.assertEqual((self.haproxy.commands(), self.down()), ([f"set server shop/{B} health down"], [B]))
 
     def test_the_file_cannot_be_written(self) -> None:
-        """That is said, and all else goes on."""
+        """A states file that cannot be written is reported, and reloads continue."""
         file = states_file_of(self.output)
         file.unlink()
         file.mkdir()
@@ -92,7 +92,7 @@ class States(DriverCase):
         return evolve(online(2, state=state), event="changed", reason=reason)
 
     def lose(self) -> None:
-        """Bender is restarted; then B registers."""
+        """Simulate a restart of bender, after which B registers again."""
         self.states.answer = StateAnswer(removed=False)
         self.send(offline(2, "missed"), online(2))
         self.settle(2)
@@ -101,7 +101,7 @@ class States(DriverCase):
         return self.servers()[B][0] == 1
 
     def test_bender_has_lost_it(self) -> None:
-        """It stays until its time is over, is among what is kept, and that is said once."""
+        """The state stays until its duration is over, and is listed as kept until then."""
         self.lose()
         self.assertEqual((self.out(), [*kept_ids(self.driver.desired.registry)]), (True, [f"{ID}/state"]))
         self.settle(55)
@@ -110,7 +110,7 @@ class States(DriverCase):
         self.assertEqual((self.out(), [*kept_ids(self.driver.desired.registry)]), (False, []))
 
     def test_what_a_node_says_positively(self) -> None:
-        """That it was removed, in an event or when it is asked; that another one is set; and that it is set again."""
+        """A lost state ends when a node reports its removal or another state; if a node has it again, it stays."""
         for answer, out in (
             (StateAnswer(removed=True), False),
             (StateAnswer("up", 60.0), False),
@@ -128,7 +128,7 @@ class States(DriverCase):
             self.assertFalse(self.out())
 
     def test_no_node_answers(self) -> None:
-        """Then it stays."""
+        """The state stays until a node answers."""
         self.states.answer = None
         self.send(offline(2, "deregistered"), online(2))
         self.settle(10)

@@ -1,4 +1,4 @@
-"""What a driver does when the machine adds something else to HAProxy's configuration."""
+"""The effects of changed settings of the machine on HAProxy's configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Machines(DriverCase):
         return self.output.read_text()
 
     def test_a_change(self) -> None:
-        """It is one reload; the same once more is none."""
+        """A change causes one reload, and the same settings again cause none."""
         self.serve(1)
         self.use(adding("global.cfg", "user haproxy"))
         self.assertIn("user haproxy", self.text())
@@ -34,7 +34,7 @@ class Machines(DriverCase):
         self.assertEqual(self.reload.reload_count, 1)
 
     def test_what_cannot_be_used(self) -> None:
-        """It is among the problems, and takes no reload."""
+        """An unusable file is among the problems, and causes no reload."""
         self.serve(1)
         self.use(Machine(), certificates="there are none")
         self.assertEqual(
@@ -44,7 +44,7 @@ class Machines(DriverCase):
         self.assertEqual(self.driver.desired.all_problems, {})
 
     def test_what_haproxy_refuses(self) -> None:
-        """The last good one stays in the file, also when servers change, and it is tried again."""
+        """The last accepted settings stay in the file, also when servers change; the refused ones are tried again."""
         self.serve(1)
         self.use(adding("global.cfg", "user haproxy"))
         self.use(adding("global.cfg", self.bad))
@@ -62,7 +62,7 @@ class Machines(DriverCase):
         self.assertIsNone(self.reloader.refusal)
 
     def test_lines_that_cannot_be_rendered(self) -> None:
-        """The same; and what is mended is loaded at once."""
+        """Unusable lines are a refusal, and corrected lines are loaded at once."""
         self.serve(1)
         self.use(Machine(custom=Custom(problem="a.cfg line 1: is nothing")))
         assert self.reloader.refusal is not None
@@ -74,7 +74,7 @@ class Machines(DriverCase):
         self.assertEqual((self.reloader.refusal, self.reload.reload_count), (None, 1))
 
     def test_what_haproxy_cannot_begin_with(self) -> None:
-        """It is taken back out of the file, and stays out when that is rewritten."""
+        """Settings with which HAProxy does not start are removed from the file, and stay out of it."""
         self.serve(1)
         self.reload.problem = "it could not"
         self.use(adding("global.cfg", "user nobody"))
@@ -86,7 +86,7 @@ class Machines(DriverCase):
         self.assertNotIn("user nobody", self.text())
 
     def test_statistics_alone(self) -> None:
-        """They are no frontend that bender could have lost, nor are sections of the operator's."""
+        """Statistics and the operator's sections do not count as frontends that bender has lost."""
         self.driver.stopService()
         custom = parse_custom({"sections.cfg": "listen mine\n    bind 127.0.0.1:1"})
         for _ in range(2):  # the second driver finds the file of the first one

@@ -38,7 +38,7 @@ class MetricsCase(DriverCase):
 
 class Values(MetricsCase):
     def test_before_bender_has_said_all(self) -> None:
-        """It follows a node, and has no state yet."""
+        """A driver without the full state is not ready."""
         self.assert_values(ready=0, synced=0, up=0, settled=0, reloads_total=0, last_event_timestamp_seconds=0)
 
     def test_all_is_well(self) -> None:
@@ -69,13 +69,13 @@ class Values(MetricsCase):
         )
 
     def test_the_last_event(self) -> None:
-        """It has the time of the wall clock, which Prometheus compares with its own."""
+        """The time is that of the wall clock, because Prometheus compares it with its own."""
         self.reloader.wall_ms = lambda: NOW_MS
         self.serve(1)
         self.assertEqual(self.value("last_event_timestamp_seconds"), NOW_MS / 1000)
 
     def test_statuses_of_servers(self) -> None:
-        """They have HAProxy's word, without what may follow it; servers of other backends are not bender's."""
+        """Servers are counted by the first part of HAProxy's status; servers of other pools are not counted."""
         self.serve(1)
         self.settle(2)
         words = ("UP", "UP 1/3", "DOWN", "DOWN (agent)", "MAINT (resolution)", "DRAIN", "NOLB 1/2", "no check", "odd")
@@ -86,7 +86,7 @@ class Values(MetricsCase):
         self.assertEqual(found, {f'{{backend="shop",status="{word}"}}': count for word, count in expected.items()})
 
     def test_no_node_is_followed(self) -> None:
-        """HAProxy stays as it is, and the driver ready."""
+        """Without a node, HAProxy keeps its state, and the driver stays ready."""
         self.serve(1)
         self.settle(2)
         self.watch.on_away({NODE: "does not answer"})
@@ -104,7 +104,7 @@ class Values(MetricsCase):
         self.assertEqual(self.value("events_behind"), 1)
 
     def test_defects(self) -> None:
-        """They are counted; one that stops the driver makes it not ready."""
+        """Defects are counted; a defect that stops the driver makes it not ready."""
         self.serve(1)
         self.settle(2)
         self.assert_values(failures_total=0, working=1)
@@ -117,7 +117,7 @@ class Values(MetricsCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError, RuntimeError)), 2)
 
     def test_what_haproxy_refuses(self) -> None:
-        """It is counted each time, and shown until it is over."""
+        """Each refusal is counted, and a gauge shows the refusal until it is over."""
         self.serve(1)
         self.settle(2)
         self.bad = "bad"
@@ -129,7 +129,7 @@ class Values(MetricsCase):
         self.assert_values(configuration_refused=0, configurations_refused_total=1, settled=1)
 
     def test_what_haproxy_does_not_carry_out(self) -> None:
-        """Each command counts, also one that was refused before."""
+        """Each refused command is counted, including repetitions."""
         self.serve(1)
         self.haproxy.on_command = self.lose_the_server
         self.send(online(1, weight=7))
@@ -143,7 +143,7 @@ class Values(MetricsCase):
             self.haproxy.pools["shop"].pop(A, None)
 
     def test_what_cannot_be_used(self) -> None:
-        """It is counted, and so is what is kept though bender does not list it."""
+        """Problems are counted, and so are kept instances that bender does not list."""
         self.send(*SHOP, online(1), frontend("b", bind="*:80 ssl"), backend("c", balance="x"), SYNCED)
         self.send(offline(1, "node-lost"), online(2, host="a.example"))
         self.settle(0.5)
@@ -154,7 +154,7 @@ class Values(MetricsCase):
         self.assertEqual(self.value("confirmation_problem"), 1)
 
     def test_events_behind(self) -> None:
-        """They can be counted only in the events of one start of a node."""
+        """Events behind are known only within the events of one start of a node."""
         for confirmed, taken, expected in (
             (None, Stand(NODE, "a-9"), {}),
             (Stand(NODE, "a-7"), None, {}),
@@ -175,7 +175,7 @@ class Forms(MetricsCase):
         self.assertIn("bender_haproxy_ready", {family.name for family in openmetrics(body.decode())})
 
     def test_the_page_explains_each_metric_and_no_other(self) -> None:
-        """With its type; those that nodes have as well are explained there."""
+        """The documentation has each metric of a driver with its type, and no other metric."""
         text = metrics(self.driver, None)[1].decode()
         types = dict(re.findall(r"^# TYPE (bender_haproxy_\S+) (\S+)", text, re.MULTILINE))
         page = (DOCS / "monitoring/metrics.md").read_text("utf-8").partition("## Drivers")[2]
@@ -187,5 +187,5 @@ class Forms(MetricsCase):
         self.assertIn("process_cpu_seconds_total", text)
 
     def test_no_name_is_that_of_the_others(self) -> None:
-        """Or it could not be told from their sum."""
+        """The label that stands for all other names is not a valid name, so the two cannot be confused."""
         self.assertRaises(Invalid, require_name, "app", OTHERS)

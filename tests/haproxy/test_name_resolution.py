@@ -1,4 +1,4 @@
-"""The addresses of host names, and when a name is looked up."""
+"""The addresses of host names, and the times at which names are looked up."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class LookingUp(SynchronousTestCase):
         self.assertEqual(self.ask(), "10.0.0.1")
 
     def test_nobody_asks_any_more(self) -> None:
-        """A name that nobody asks for is no longer looked up."""
+        """A name that has not been requested for a while is no longer looked up."""
         self.names.addresses["shop.example"] = ["10.0.0.1"]
         self.ask()
         self.network.pass_time(FORGET_S + 2 * REFRESH_S)

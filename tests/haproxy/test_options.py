@@ -1,4 +1,4 @@
-"""The options of a driver: what they amount to, and what is refused with which words."""
+"""The options of a driver, their defaults, and the errors for invalid values."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class ChoicesCase(SynchronousTestCase):
 
 class Chosen(ChoicesCase):
     def test_with_what_is_needed_alone(self) -> None:
-        """It follows the node of this machine, is called after it, and reloads nothing."""
+        """By default, a driver follows this machine's node, is named after the machine, and does not reload HAProxy."""
         choices = self.chosen()
         self.assertEqual((choices.nodes, choices.name), (("127.0.0.1:1729",), "box-haproxy"))
         self.assertEqual((choices.runs, choices.reload, choices.status, choices.report), (False, None, None, False))
 
     def test_with_all(self) -> None:
-        """Nodes may be repeated, each several with commas between them."""
+        """`--bender` may be repeated, and each value may have several nodes with commas between them."""
         (self.folder / "token").write_text("secret\n")
         (self.folder / "template").write_text("# é\n")
         choices = self.chosen(
@@ -65,27 +65,27 @@ class Chosen(ChoicesCase):
         self.assertEqual((choices.token, choices.template, choices.report), ("secret", "# é\n", True))
 
     def test_the_program_that_checks(self) -> None:
-        """It is that of --run if nobody says."""
+        """By default, the program of `--run` also checks the configuration."""
         self.assertEqual(self.chosen(check=None, run=str(self.haproxy)).haproxy, str(self.haproxy))
 
 
 class Refused(ChoicesCase):
     def test_what_is_needed(self) -> None:
-        """Each is named, with what it is for."""
+        """The error names the missing option and its value."""
         self.refused("--output is required", "FILE", output=None)
         self.refused("--socket is required", "FILE", socket=None)
 
     def test_what_excludes_each_other(self) -> None:
-        """Who starts HAProxy reloads it."""
+        """`--reload` is refused with `--run`, because the driver reloads the HAProxy that it has started."""
         self.refused("--run", "--reload", run=str(self.haproxy), reload="true")
 
     def test_nodes(self) -> None:
-        """The one that is wrong is named."""
+        """The error quotes the invalid node."""
         self.refused("--bender", "'a b'", nodes=("a b",))
         self.refused("--bender", nodes=("",))
 
     def test_nodes_of_the_environment(self) -> None:
-        """They are the usual ones, and those that are named come before."""
+        """`BENDER_NODES` has the default nodes, and `--bender` replaces them."""
         self.environment["BENDER_NODES"] = "c,d:1"
         self.assertEqual(self.chosen(nodes=()).nodes, ("c:1729", "d:1"))
         self.assertEqual(self.chosen(nodes=("a",)).nodes, ("a:1729",))
@@ -93,7 +93,7 @@ class Refused(ChoicesCase):
         self.refused("BENDER_NODES", "'a b'", nodes=())
 
     def test_files(self) -> None:
-        """They cannot be read or written, or are none."""
+        """Files that cannot be read or written, and files with invalid content, are refused."""
         self.refused("--output", "folder", output=str(self.folder))
         self.refused("--output", "cannot be written", output=str(self.folder / "none" / "cfg"))
         self.refused("--template", "cannot be read", template=str(self.folder / "none"))
@@ -104,17 +104,17 @@ class Refused(ChoicesCase):
         self.refused("--token-file", "no token", token_file=str(self.folder / "empty"))
 
     def test_the_socket(self) -> None:
-        """Systems have little room for its path, and HAProxy takes a comma for the end of it."""
+        """The path of the socket is limited in length, has no comma, and must not be a folder."""
         self.refused("--socket", str(SOCKET_BYTES_MAX), socket="/" + "x" * SOCKET_BYTES_MAX)
         self.refused("--socket", "comma", socket="/run/a,b")
         self.refused("--socket", "is a folder", socket="/dev")
         for nowhere in ("/none/h.sock", "/dev/null/h.sock"):
             self.refused("--socket", "--run", "write to it", socket=nowhere, run=str(self.haproxy))
-            self.assertEqual(str(self.chosen(socket=nowhere).socket), nowhere)  # who starts HAProxy makes the folder
+            self.assertEqual(str(self.chosen(socket=nowhere).socket), nowhere)  # --run makes the folder
         self.assertEqual(str(self.chosen(socket="/" + "x" * (SOCKET_BYTES_MAX - 1)).socket)[:2], "/x")
 
     def test_programs(self) -> None:
-        """They are looked for at the start, not when they are needed."""
+        """Programs are searched for at the start, before they are needed."""
         self.refused("--run", "not an executable", check=None, run=str(self.folder / "none"))
         self.refused("--check", "not an executable", check=str(self.folder))
         self.refused("install it", check=None)
@@ -122,26 +122,26 @@ class Refused(ChoicesCase):
         self.assertEqual(self.chosen(check=None).haproxy, str(self.haproxy))
 
     def test_the_status(self) -> None:
-        """It is for this machine alone, unless somebody says that he wants it otherwise."""
+        """Only `--insecure` allows a status that other machines can reach."""
         self.refused("--status", "--insecure", status="tcp:9")
         self.refused("--status must be", status="nonsense")
         self.assertIsNotNone(self.chosen("insecure", status="tcp:9").status)
 
     def test_the_name(self) -> None:
-        """It is one as bender takes them."""
+        """The name must be valid as the name of a consumer."""
         self.refused("--name", "printable", name="a/b")
 
 
 class OfTheMachine(ChoicesCase):
-    """What HAProxy's machine adds to its configuration."""
+    """Settings of HAProxy's machine."""
 
     def test_nothing(self) -> None:
-        """Then HAProxy is as before."""
+        """Without these options, the settings are the defaults."""
         choices = self.chosen()
         self.assertEqual((choices.machine, choices.certificates, choices.include), (Machine(), None, None))
 
     def test_the_log(self) -> None:
-        """An address, a socket or HAProxy's own output, and how syslog sorts it."""
+        """The log is an address, a socket or HAProxy's output, with an optional facility."""
         for text, log in {
             "stdout": Log("stdout", "local0", "raw"),
             "/dev/log,local3": Log("/dev/log", "local3"),
@@ -168,7 +168,7 @@ class OfTheMachine(ChoicesCase):
             self.refused("--log", log=text)
 
     def test_statistics(self) -> None:
-        """For this machine alone, unless somebody says otherwise."""
+        """The statistics are at loopback by default, and only `--insecure` allows other addresses."""
         for text, bind in {
             "8405": "127.0.0.1:8405",
             "127.0.0.1": "127.0.0.1:8404",
@@ -185,7 +185,7 @@ class OfTheMachine(ChoicesCase):
             self.refused("--stats", "ADDRESS:PORT", stats=text)
 
     def test_limits(self) -> None:
-        """In seconds, or in the units that HAProxy's own configuration has."""
+        """Durations are in seconds, or have one of HAProxy's units."""
         choices = self.chosen(maxconn="500", timeouts="server=30, tunnel=2h,http-request=500ms")
         self.assertEqual(choices.machine.maxconn, 500)
         self.assertEqual(choices.machine.timeouts, {**TIMEOUTS, "server": 30, "tunnel": 7200, "http_request": 0.5})
@@ -195,7 +195,7 @@ class OfTheMachine(ChoicesCase):
             self.refused("--timeouts", timeouts=text)
 
     def test_files(self) -> None:
-        """They are there when the driver is started."""
+        """The files must exist when the driver starts."""
         self.refused("--certificates", "does not exist", certificates=str(self.folder / "none"))
         self.refused("--include", "does not exist", include=str(self.folder / "none"))
         self.refused("--include", "not a folder", include=str(self.haproxy))
@@ -203,7 +203,7 @@ class OfTheMachine(ChoicesCase):
         self.assertEqual((choices.include, choices.certificates), (self.folder, self.folder))
 
     def test_a_template_that_does_not_know_of_them(self) -> None:
-        """An option that does nothing is refused."""
+        """An option is refused if the template does not use it, because it would have no effect."""
         template = self.folder / "template"
         template.write_text("global\n{{ machine.log | destination }}\n")
         self.assertIsNotNone(self.chosen(template=str(template), log="stdout").machine.log)
@@ -212,10 +212,10 @@ class OfTheMachine(ChoicesCase):
 
 
 class OneAtATime(ChoicesCase):
-    """Two drivers would undo each other's work."""
+    """Two drivers with the same output file would overwrite each other's changes."""
 
     def test_files_of_another(self) -> None:
-        """They are refused as long as that one is there."""
+        """An output file is refused while another driver has its lock."""
         output = self.folder / "cfg"
         lock = lock_output(output)
         self.addCleanup(lock.close)
@@ -233,25 +233,25 @@ class CommandLine(ChoicesCase):
         return options
 
     def test_options(self) -> None:
-        """Those that may be repeated, and those that take nothing."""
+        """`--bender` may be repeated, and `--report` takes no value."""
         options = self.parse("--bender=a", "--bender=b", "--report")
         self.assertEqual((options.validated.nodes, options.validated.report), (("a:1729", "b:1729"), True))
 
     def test_every_option_is_in_the_help(self) -> None:
-        """With what it takes."""
+        """The help has every option, and shows whether it takes a value."""
         text = " ".join(DriverCommandLine().getUsage().split())
         for option, (takes, _) in OPTIONS.items():
             self.assertIn(f"--{option}{'=' if takes else ''}", text)
 
     def test_mistakes_end_the_process(self) -> None:
-        """With one sentence."""
+        """A mistake ends the process with one sentence."""
         self.assertIn("unexpected argument", str(self.assertRaises(StartRefused, self.parse, "word")))
         self.assertIn("see twistd bender-haproxy --help", str(self.assertRaises(StartRefused, self.parse, "--wxyz")))
         self.assertIn("--name", str(self.assertRaises(StartRefused, self.parse, "--name=a/b")))
 
 
 class ConfigFiles(SynchronousTestCase):
-    """What a file of TOML says in the form of the command line."""
+    """Options in a TOML file get the form of the command line."""
 
     def given(self, **values: Any) -> tuple[dict[str, str], list[str], frozenset[str]]:
         texts, nodes, flags = options_in_file(

@@ -1,4 +1,4 @@
-"""What a driver says where HAProxy is not as bender says: at `/ready`, to bender and in the log."""
+"""The problems of a driver, as reported at `/ready`, to bender and in the log."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from bender.haproxy.status import readiness
 from tests.haproxy.driver_case import SHOP, SYNCED, B, DriverCase
 from tests.haproxy.events import backend, frontend, online
 
-#: Why HAProxy is left alone while bender's configuration is restored.
+#: The reason why HAProxy is not changed while bender's configuration is restored.
 AGAIN = "backends and frontends are being set again; waiting until none has changed for 3 s"
 
 
 class TroubleCase(DriverCase):
     def problems(self) -> dict[str, dict[str, Any]]:
-        """What was reported last, by kind."""
+        """Return the problems of the last report, by kind."""
         return (
             {each["kind"]: each for each in self.acknowledger.reports[-1]["problems"]}
             if self.acknowledger.reports
@@ -33,7 +33,7 @@ class TroubleCase(DriverCase):
         )
 
     def applied(self, id_: str) -> bool:
-        """Whether HAProxy has the setting that came last, as was reported last."""
+        """Return True if HAProxy has the last setting of this id, according to the last report."""
         return bool({each["id"]: each["applied"] for each in self.acknowledger.reports[-1]["settings"]}[id_])
 
     def not_ready(self) -> str:
@@ -46,18 +46,18 @@ class TroubleCase(DriverCase):
 
 
 class Serving(SynchronousTestCase):
-    """What HAProxy goes on with, in a clause."""
+    """The clause that describes the configuration that HAProxy keeps."""
 
     def serving(self, topology: Topology | None) -> str:
         reloader: Any = SimpleNamespace(loaded=topology, loaded_ms=0)
         return served_instead(reloader)
 
     def test_what_is_not_known(self) -> None:
-        """That is so where the driver was started after HAProxy."""
+        """The configuration is unknown if HAProxy was started before the driver."""
         self.assertEqual(self.serving(None), "HAProxy keeps the configuration that it started with")
 
     def test_frontends(self) -> None:
-        """Some are named, and the others counted."""
+        """The clause names some frontends, and counts the others."""
         doors = tuple(Door(f"w{i}:in", f"w{i}", "http", (f"*:{i}",), "p", ()) for i in range(1, 8))
         begins = "HAProxy keeps the configuration of 1970-01-01 00:00:00 UTC, which has"
         self.assertEqual(self.serving(Topology()), f"{begins} no frontend")
@@ -69,7 +69,7 @@ class Serving(SynchronousTestCase):
 
 class FullDisk(TroubleCase):
     def test_servers_that_cannot_be_written(self) -> None:
-        """HAProxy has them, and the driver is not ready until the file has them too, which it tries again by itself."""
+        """HAProxy has the new servers, but the driver is not ready until they are in the file, too; it retries."""
         self.serve(1)
         self.settle(2)
         self.assert_ready()
@@ -92,7 +92,7 @@ class FullDisk(TroubleCase):
         self.assertEqual(lines, [unchanged, f"{self.output} can be written again."])
 
     def test_room_that_comes_soon(self) -> None:
-        """A disk that was full for a moment costs a moment."""
+        """When a disk is full only for a moment, the driver is ready again soon."""
         self.serve(1)
         self.settle(2)
         self.full = True
@@ -104,7 +104,7 @@ class FullDisk(TroubleCase):
         self.assert_ready()
 
     def test_a_frontend_that_cannot_be_written(self) -> None:
-        """HAProxy goes on with what it has, which is said, and gets the new frontend when there is room."""
+        """The report has the configuration that HAProxy keeps; the new frontend is applied when there is room."""
         self.serve(1)
         self.settle(2)
         self.full = True
@@ -121,11 +121,11 @@ class FullDisk(TroubleCase):
         self.assertEqual(self.reload.reload_count, 1)
 
     def test_the_states_of_servers(self) -> None:
-        """Their file is as important: without it HAProxy would begin with all servers up."""
+        """The driver is not ready without the states file, because HAProxy would start with all servers up."""
         self.serve(1)
         self.settle(2)
         self.full = True
-        self.files.states = "others"  # so that there is something to be written
+        self.files.states = "others"  # so that the states differ and are written
         self.settle(CHECK_S)
         self.assertIn(".states cannot be written", self.not_ready())
         self.full = False
@@ -135,7 +135,7 @@ class FullDisk(TroubleCase):
 
 class Reported(TroubleCase):
     def test_what_haproxy_refuses(self) -> None:
-        """It is reported with what HAProxy said, and the driver stays ready, for the last good file serves."""
+        """The refusal is reported with HAProxy's reason, and the driver stays ready with the last accepted file."""
         self.serve(1)
         self.settle(2)
         self.bad = "bad"
@@ -148,7 +148,7 @@ class Reported(TroubleCase):
         self.assert_ready()
 
     def test_another_change_meanwhile(self) -> None:
-        """A version that HAProxy can serve is applied all the same."""
+        """A valid change is applied although another setting is refused."""
         self.serve(1)
         self.settle(2)
         self.bad = "bad"
@@ -159,7 +159,7 @@ class Reported(TroubleCase):
         self.assertEqual((self.applied("backend/shop"), self.applied("backend/bad")), (True, False))
 
     def test_a_setting(self) -> None:
-        """It is reported by what stands for it, at once when HAProxy has it."""
+        """A setting is reported by its digest, as soon as HAProxy has it."""
         self.serve(1)
         said = backend("shop", "changed", version="2")
         self.send(said)
@@ -172,7 +172,7 @@ class Reported(TroubleCase):
         self.assertEqual(first, {"id": "frontend/www", "digest": "", "applied": True})
 
     def test_what_cannot_be_used(self) -> None:
-        """A frontend that is left out is named with the reason."""
+        """A frontend that is left out is reported with the reason."""
         self.serve(1)
         self.send(frontend("other", backend="shop", bind="*:80"))
         self.settle(2)
@@ -180,7 +180,7 @@ class Reported(TroubleCase):
         self.assertEqual((problem["id"], problem["why"]), ("frontend/other", "bind: *:80 is used by frontend/www"))
 
     def test_a_part_that_is_left_out(self) -> None:
-        """No report has the setting as applied without naming the part."""
+        """Each report in which the setting is applied also has the problem with the missing part."""
         self.serve(1)
         self.send(frontend("other", backend="shop", bind="*:82"))
         self.settle(2)
@@ -197,14 +197,14 @@ class Reported(TroubleCase):
         self.assertEqual({*map(tuple, applied)}, {(why,)})
 
     def test_haproxy_that_is_not_started_yet(self) -> None:
-        """It is no fault that it does not answer before there is a configuration to begin with."""
+        """A HAProxy that does not answer before its first configuration is not a problem."""
         self.send(*SHOP, SYNCED)
         self.settle(3)
         self.assertEqual([each for report in self.acknowledger.reports for each in report["problems"]], [])
         self.assert_ready()
 
     def test_haproxy_does_not_answer(self) -> None:
-        """The driver is not ready, and reports that now and then, for a node drops reports with a stream."""
+        """The driver is not ready, and repeats its report, because a node forgets reports when their stream ends."""
         self.serve(1)
         self.haproxy.running = False
         self.settle(3)
@@ -216,7 +216,7 @@ class Reported(TroubleCase):
         self.assertLessEqual(len(self.acknowledger.reports) - before, 5)
 
     def test_bender_has_lost_everything(self) -> None:
-        """HAProxy is left as it is, and nothing is applied."""
+        """HAProxy stays unchanged, and no setting is reported as applied."""
         self.serve(1)
         self.restart_driver()
         self.send(backend("shop"), SYNCED)

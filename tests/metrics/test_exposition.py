@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.metrics.exposition import SLICE_SAMPLES, Exposition, counters, gauge, gauges, histograms
 from bender.metrics.histogram import Histogram
 
-#: No two of a family are the same; some need to be escaped.
+#: Different names for the samples of a family; all of them must be escaped.
 NAMES = [f'{number} "#\n# {number}' for number in range(2 * SLICE_SAMPLES + 7)]
 
 
@@ -38,7 +38,7 @@ def families() -> list[Metric]:
 
 class Slices(SynchronousTestCase):
     def test_the_text_is_that_of_the_library(self) -> None:
-        """In both forms, whatever names contain."""
+        """Both forms equal the text of the library, for any characters in names."""
         registry = CollectorRegistry()
         registry.register(AsOne(families()))
         for accept, whole in (
@@ -52,6 +52,6 @@ class Slices(SynchronousTestCase):
             self.assertEqual(len(steps), 1 + 3 + 1 + 3 + 5)
 
     def test_work_between_them(self) -> None:
-        """Each slice of it is a step of its own."""
+        """Each None among the families is a step of its own."""
         exposition = Exposition(None)
         self.assertEqual(len([*exposition.steps([None, gauge("ready", "It is ready.", 1), None])]), 3)

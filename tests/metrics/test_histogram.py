@@ -41,7 +41,7 @@ class Buckets(SynchronousTestCase):
         self.assertEqual([*BOUNDS_S], sorted({*BOUNDS_S}))
 
     def test_route_counts_count_as_a_histogram_does(self) -> None:
-        """It has the same steps in its own words, for speed."""
+        """Route counts use the same buckets as a histogram; their own code is faster."""
         counts, histogram = RouteCounts("/", "GET", timed=True), Histogram()
         for duration_s in (0.0, *BOUNDS_S, *(bound * 1.5 for bound in BOUNDS_S)):
             counts.note(200, duration_s)
@@ -69,7 +69,7 @@ class Peak(SynchronousTestCase):
         self.assertEqual(self.peak.value, 0.3)
 
     def test_it_is_forgotten(self) -> None:
-        """After a minute at least, and after two at most."""
+        """A peak is forgotten after one minute at least, and two at most."""
         self.peak.note(0.3)
         self.clock.advance(PEAK_S)
         self.peak.note(0.1)

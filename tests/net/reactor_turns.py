@@ -1,4 +1,4 @@
-"""Turns of a reactor, one at a time: `Clock.advance(0)` goes on until nothing is due any more."""
+"""Single turns of a reactor. `Clock.advance(0)` instead continues until no call is due."""
 
 from __future__ import annotations
 

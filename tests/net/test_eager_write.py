@@ -1,4 +1,4 @@
-"""Writing at once, on a connection whose system takes what it is told to."""
+"""Writing at once to connections without waiting for the reactor, as far as the system accepts the data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bender.net.eager_write import UNSENT_BYTES_MAX, close_when_unresponsive, eager_writer, limit_unsent
 
-# Nothing here has a socket, so that module is not imported.
+# No test here has a socket, so the module `socket` is not imported.
 AF_UNIX, AF_INET = 1, 2
 
 
@@ -108,14 +108,14 @@ class LimitUnsent(SynchronousTestCase):
         limit_unsent(StringTransport())
 
     def test_beneath_tls(self) -> None:
-        """The connection that TLS goes over is limited."""
+        """The limit is set on the TCP connection below TLS."""
         connection = Takes(1000)
         limit_unsent(Over(connection))
         self.assertEqual(connection.options, [UNSENT_BYTES_MAX])
 
 
 class Over:
-    """A transport over another one, as TLS is."""
+    """A transport over another transport, as with TLS."""
 
     def __init__(self, transport: Takes) -> None:
         self.transport = transport
@@ -129,9 +129,9 @@ class EndWhenLost(SynchronousTestCase):
         return connection.options
 
     def test_probes(self) -> None:
-        """The system looks after 15 s of silence, every 15 s, and ends the connection after a minute in all.
+        """The system probes a silent connection, and ends it after a minute without an answer.
 
-        It also ends it when what was sent is not confirmed for as long.
+        A connection whose data are not confirmed for a minute also ends.
         """
         on, idle_s, apart_s, count, milliseconds = self.options(60)
         self.assertEqual((on, idle_s + count * apart_s, milliseconds), (1, 60, 60_000))

@@ -48,7 +48,7 @@ class Records(SynchronousTestCase):
         self.assertEqual(self.completes_one_record(one[:5], one[5:200], one[200:], one), [False, False, True, True])
 
     def test_several(self) -> None:
-        """Then there is more than one to read, also where the last is not complete."""
+        """Data with more than one record are recognized, also if the last record is not complete."""
         one = self.record(300)
         self.assertEqual(
             self.completes_one_record(one + one, one + one[:100], one[100:], one), [False, False, True, True]
@@ -77,7 +77,7 @@ class Reading(ListeningCase):
             self.assertIsNone(joined.server.reason)
 
     def test_the_end(self) -> None:
-        """A client that closes its side is noticed, though that comes in one whole record."""
+        """The end of a client is noticed, although it arrives as one whole record."""
         joined = self.connected()
         joined.client.transport.loseConnection()
         joined.flush()
@@ -98,7 +98,7 @@ class PlainClients(ListeningCase):
                 self.assertIsNotNone(joined.server.reason)
 
     def test_nothing_is_sent_to_a_client_that_sends_nothing(self) -> None:
-        """What the protocol has written already waits for the handshake."""
+        """Data that the protocol has already written wait for the handshake."""
         joined = self.silent()
         joined.server.transport.write(b"a greeting")
         joined.flush()
@@ -111,7 +111,7 @@ class PlainClients(ListeningCase):
         self.assertEqual(joined.server.clause, "it does not use TLS")
 
     def test_a_client_with_tls_at_a_plain_port(self) -> None:
-        """Whatever the server answers, the client knows what is wrong."""
+        """A client with TLS at a plain port gets a clause about TLS, whatever the server answers."""
         for answer in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b'{"event":"hello"}\n'):
             joined = Joined(None, self.client, self.clock)
             joined.server.transport.write(answer)
@@ -123,7 +123,7 @@ class PlainAllowed(ListeningCase):
     """Peers without TLS at a port that serves them as well."""
 
     def joined(self, client: NodeTls | None, first: bytes = b"") -> tuple[Joined, list[bool]]:
-        """A connection, and for each piece that came whether it came with TLS."""
+        """Return a connection, and a list with the use of TLS for each piece of received data."""
         encrypted: list[bool] = []
 
         def server(factory: IProtocolFactory) -> ListeningTls:
@@ -183,10 +183,10 @@ class PlainAllowed(ListeningCase):
 
 
 class Handshakes(ListeningCase):
-    """The time for a handshake."""
+    """The time limit of the handshake."""
 
     def test_a_client_that_sends_nothing(self) -> None:
-        """It is disconnected after ten seconds, also if something waits to be sent to it."""
+        """A client that sends nothing is disconnected after ten seconds, also if data wait to be sent to it."""
         for written in (b"", b"a greeting"):
             joined = self.silent()
             joined.server.transport.write(written)
@@ -234,10 +234,10 @@ class Handshakes(ListeningCase):
 
 
 class Closing(ListeningCase):
-    """Connections that the server closes: both ends of TLS have to agree, so the client might hold one open."""
+    """Connections that the server closes. TLS needs both sides for that, so a client could keep one open."""
 
     def test_a_client_that_agrees(self) -> None:
-        """The connection is closed at once, after what was written."""
+        """The connection is closed at once, after the written data."""
         joined = self.connected()
         joined.server.transport.write(b" twice")
         joined.server.transport.loseConnection()

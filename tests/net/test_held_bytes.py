@@ -1,4 +1,4 @@
-"""The bytes that connections hold together."""
+"""The bytes that all connections hold together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Holding(SynchronousTestCase):
         self.assertEqual((self.held.used, self.held.peak, self.held.refused), (41, 101, 1))
 
     def test_the_client_with_the_most_loses(self) -> None:
-        """Many small ones of a client are more than one large one of another."""
+        """The client with the largest sum loses, even if another client has the largest connection."""
         for holder in range(7):
             self.assertEqual(self.held.note(holder, "greedy", 10), ())
         self.assertEqual(self.held.note(10, "other", 30), ())
@@ -50,4 +50,4 @@ class Holding(SynchronousTestCase):
             for loser in losers:
                 self.assertGreater(sizes.pop(loser), 0)
             self.assertEqual(held.used, sum(sizes.values()))
-            self.assertLessEqual(held.used, 100)  # none is as large alone
+            self.assertLessEqual(held.used, 100)  # no single holder is above the maximum here

@@ -45,7 +45,7 @@ class Bodies(SynchronousTestCase):
         self.failureResultOf(self.collector.content, ConnectionLost)
 
     def test_cancelled(self) -> None:
-        """The connection ends, because the rest of the body would come before the next response."""
+        """After a cancellation the connection ends, because the rest of the body would precede the next response."""
         self.collector.content.cancel()
         self.failureResultOf(self.collector.content, CancelledError)
         self.assertTrue(self.transport.disconnecting)
@@ -53,7 +53,7 @@ class Bodies(SynchronousTestCase):
 
 class Endpoints(SynchronousTestCase):
     def test_kept_up_to_a_limit(self) -> None:
-        """The endpoint for an address is made once, and once more when many others have come."""
+        """An endpoint is reused for its address, and forgotten after many other addresses."""
         made: list[int] = []
 
         def wrap(uri: URI, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:

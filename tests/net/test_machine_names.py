@@ -22,7 +22,7 @@ class Names(SynchronousTestCase):
         self.assertEqual(self.names("box.example.com", text), {"box", "box.example.com"})
 
     def test_other_lines(self) -> None:
-        """They may be anybody's: files that block advertisers give their names the machine's address."""
+        """Other lines are ignored: files that block advertisers map foreign names to the machine's address."""
         lines = (b"127.0.0.1 ads.example", b"#127.0.0.1 box evil.example", b"box", b"", b"127.0.0.1", b"\xff")
         text = b"\n".join([*lines, b"127.0.0.1 boxes evil.example"])
         self.assertEqual(self.names("box", text), {"box"})

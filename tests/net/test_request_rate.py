@@ -25,7 +25,7 @@ class Rates(SynchronousTestCase):
         self.assertEqual((self.rate.highest_recent, self.rate.peak), (0, 0))
 
     def test_a_second_at_once(self) -> None:
-        """A client may send what it may in a second; the next one has to wait for its time."""
+        """A client may send the requests of one second at once; the next request has to wait."""
         self.assertEqual(self.take(6), [0, 0, 0, 0, 0.25, 0.25])
         self.clock.advance(0.25)
         self.assertEqual(self.take(2), [0, 0.25])
@@ -34,7 +34,7 @@ class Rates(SynchronousTestCase):
         self.assertEqual(self.rate.refused, 4)
 
     def test_a_steady_client(self) -> None:
-        """At the rate, no request is refused, however long it goes on."""
+        """A client at exactly the permitted rate is never refused."""
         for _ in range(1000):
             self.assertEqual(self.take(1), [0])
             self.clock.advance(0.25)
@@ -50,7 +50,7 @@ class Rates(SynchronousTestCase):
         self.assertEqual(self.take(1), [0])
 
     def test_given_back(self) -> None:
-        """A request that is counted twice costs one."""
+        """A request that was counted twice is given back, and costs one."""
         for _ in range(4):
             self.assertEqual(self.take(1), [0])
             self.rate.give_back("a")
@@ -59,7 +59,7 @@ class Rates(SynchronousTestCase):
         self.rate.give_back("nobody")
 
     def test_use(self) -> None:
-        """The highest rate of any client in the last second or this one, and of all time; refused ones count."""
+        """The use is the highest rate of any client in this second or the last; the peak is that of all time."""
         self.take(3)
         self.take(7, "b")
         self.assertEqual((self.rate.highest_recent, self.rate.peak), (7, 7))

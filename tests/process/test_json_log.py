@@ -36,7 +36,7 @@ class Lines(SynchronousTestCase):
         return {**usual, "log_format": format_, **fields}
 
     def test_keys(self) -> None:
-        """The time is in UTC and cut to milliseconds; fields come after what every line has."""
+        """The time is in UTC and cut to milliseconds; the fields of the message come after the fixed keys."""
         line = self.line(self.event("Peer {peer} is {lag:.1f} s late, again: {again}", peer="n2", lag=1.25, again=True))
         self.assertEqual(
             [*line.items()],
@@ -62,7 +62,7 @@ class Lines(SynchronousTestCase):
         self.assertEqual(self.line(self.event())["time"], "2026-11-23T15:32:22.248Z")
 
     def test_what_is_no_field(self) -> None:
-        """Neither what the message does not have, nor an object, nor what Twisted adds."""
+        """Values that the message does not use, objects, and Twisted's own values are not fields."""
         address = IPv4Address("TCP", "10.0.0.5", 80)
         format_ = "{address} {address.port} {log_text} {call()}"
         line = self.line(self.event(format_, address=address, log_text="t", token="secret", call=lambda: "c"))
@@ -74,7 +74,7 @@ class Lines(SynchronousTestCase):
         self.assertEqual((line["level"], [*line]), ("warn", ["time", "level", "namespace", "message"]))
 
     def test_failures(self) -> None:
-        """The traceback is one value, in whichever way it failed."""
+        """The traceback of a failure is one value, even if the exception cannot be printed."""
         line = self.line(self.event("It failed.", log_failure=Failure(ZeroDivisionError("why"))))
         self.assertEqual(line["message"], "It failed.")
         self.assertIn("ZeroDivisionError: why", line["traceback"])
@@ -82,7 +82,7 @@ class Lines(SynchronousTestCase):
         self.assertNotIn("traceback", self.line(self.event(log_failure="no failure")))
 
     def test_hardly_an_event(self) -> None:
-        """Each line has a time, a level, a namespace and a message all the same."""
+        """Every line has a time, a level, a namespace and a message, even if the event has none of them."""
         self.assertEqual(self.line({}), {"time": None, "level": "info", "namespace": "-", "message": ""})
         old = {"log_time": 0.0, "log_system": "HTTPChannel", "log_format": "{log_text}", "log_text": "gone"}
         self.assertEqual(

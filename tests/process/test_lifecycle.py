@@ -36,7 +36,7 @@ class Refusing(SynchronousTestCase):
             self.assertIn(words, sentence)
 
     def test_a_refusal_ends_the_process_though_twisted_catches_it(self) -> None:
-        """As an `Exception` it makes `twistd` remove its PID file, as a `SystemExit` it leaves no traceback."""
+        """As an `Exception`, the error makes `twistd` remove its PID file; as a `SystemExit`, it has no traceback."""
         self.assertTrue(issubclass(StartRefused, Exception))
         self.assertTrue(issubclass(StartRefused, SystemExit))
         self.assertEqual(StartRefused("why").code, "why")
@@ -57,7 +57,7 @@ class Reactor:
 
 class Stopping(SynchronousTestCase):
     def test_only_the_first_signal_stops_the_reactor(self) -> None:
-        """A terminal signals the whole group, and a supervisor the process again."""
+        """Only the first signal counts, because terminals signal the process group, and supervisors repeat signals."""
         for numbers, stopped_by in (
             ((signal.SIGINT, signal.SIGTERM), ["SIGINT"]),
             ((signal.SIGTERM, signal.SIGTERM, signal.SIGINT), ["SIGTERM"]),

@@ -57,7 +57,7 @@ class Files(SynchronousTestCase):
         self.refused(f"ttl = 0x{'f' * 4000}", "TOML", "digits")
 
     def test_an_unknown_option_is_refused(self) -> None:
-        """A misspelled option must not leave the default in force; the sentence lists the options."""
+        """A misspelled option is refused, so that no default is used by mistake; the sentence lists the options."""
         self.refused("tll = 10", "'tll'", "ttl", "interval")
         self.refused("[node]\nttl = 10", "'node'")
         self.refused('config = "more.toml"', "'config'")

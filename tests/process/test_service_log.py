@@ -86,7 +86,7 @@ class Formats(Begun):
         self.assertRegex(line, r"^[0-9T:+-]+ \[bender.here#info\] Before the log has begun\.$")
 
     def test_a_change(self) -> None:
-        """It is in force at once, and said."""
+        """A new format is used at once, and the result names the change."""
         self.begin("text")
         self.written()
         self.assertEqual(self.log.change(LogSettings("json", "info")), ["--log-format: json instead of text"])
@@ -125,7 +125,7 @@ class Levels(Begun):
             self.assertEqual(self.messages(), names[least:])
 
     def test_a_change(self) -> None:
-        """It is in force at once, also for libraries."""
+        """A new level is used at once, also for libraries."""
         self.begin("json", "error")
         self.assertEqual(self.log.change(LogSettings("json", "debug")), ["--log-level: debug instead of error"])
         self.written()

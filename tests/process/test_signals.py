@@ -53,7 +53,7 @@ class Reloading(SynchronousTestCase):
         self.assertEqual(self.said(RereadResult), ["Configuration reread after SIGHUP: nothing changed."])
 
     def test_a_configuration_that_is_not_valid(self) -> None:
-        """The sentence says what is wrong with it."""
+        """The log has the reason why the configuration is invalid."""
 
         def reread() -> RereadResult:
             raise OptionError("ttl in n1.toml must be a number of seconds, not 'x'.")
@@ -64,7 +64,7 @@ class Reloading(SynchronousTestCase):
         )
 
     def test_a_defect_does_not_end_the_service(self) -> None:
-        """It is logged with its traceback."""
+        """A defect is logged with its traceback, and the service continues."""
 
         def reread() -> RereadResult:
             raise ZeroDivisionError
@@ -73,7 +73,7 @@ class Reloading(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_a_log_file_that_cannot_be_opened(self) -> None:
-        """The configuration is reread all the same."""
+        """The configuration is reread although a log file cannot be opened."""
         problem, reread = self.said(RereadResult, Unopenable())
         self.assertEqual(
             problem,

@@ -21,7 +21,7 @@ class Reactor(ReactorBase):
 
 
 class Steady(SynchronousTestCase):
-    """On a wall clock that is set back by an hour, or forward."""
+    """Timers while the wall clock is set back, or forward, by an hour."""
 
     def setUp(self) -> None:
         self.wall = 1_800_000_000.0
@@ -52,7 +52,7 @@ class Steady(SynchronousTestCase):
             self.called.clear()
 
     def test_timers_that_were_set_before_end_in_time(self) -> None:
-        """Also those that are set anew after the change."""
+        """Timers from before the change end in time, including timers that are reset after it."""
         self.reactor.callLater(10, self.called.append, "before")
         again = self.reactor.callLater(10, self.called.append, "again")
         self.make_steady()

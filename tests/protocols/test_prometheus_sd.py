@@ -81,7 +81,7 @@ class Groups(SdCase):
         )
 
     def test_nothing(self) -> None:
-        """A node that is ready and has no registrations says so."""
+        """A ready node without registrations returns an empty list."""
         self.assertEqual((self.sd().status, self.sd().body), (200, b"[]"))
 
     def test_in_order_of_id(self) -> None:
@@ -179,7 +179,7 @@ class Selected(SdCase):
         self.assertIn("its parameters are app, version", self.refused("INVALID", self.sd("?zone=a")))
 
     def test_values_that_are_none(self) -> None:
-        """A name that no app can have, one that is empty, or two of them."""
+        """Parameters with invalid, empty or several values are refused."""
         self.invalid("app", self.sd("?app="))
         self.invalid("version", self.sd("?version=a/b"))
         self.invalid("app", self.sd("?app=a&app=b"))
@@ -234,7 +234,7 @@ class Guarded(SdCase):
             self.assertEqual(self.sd(**headers(name)).status, status, name)
 
     def test_a_bare_token(self) -> None:
-        """Prometheus sends one if it is given `authorization` with an empty type."""
+        """A token without a scheme is accepted, which Prometheus sends if the type in `authorization` is empty."""
         bare = headers("reader")["Authorization"].removeprefix("Bearer ")
         self.assertEqual(self.sd(Authorization=bare).status, 200)
 
@@ -257,7 +257,7 @@ class Long(SdCase):
             self.assertEqual(self.sd(If_None_Match=response.headers["etag"]).status, 304)
 
     def test_in_slices(self) -> None:
-        """A step looks at an eighth of the registrations of other lists, because each takes eight times as long."""
+        """Lists for Prometheus have an eighth of the usual registrations in a slice, because each takes longer."""
         self.fill(SLICE)
         (route,) = routes(self.node)
         answered = route.commands["GET"](self.node, ApiRequest("GET"))

@@ -45,13 +45,13 @@ class Families(TableCase):
         self.run_process(10, 1)
 
     def test_processes(self) -> None:
-        """Those that run, whatever their names; one that has ended and was not reaped is none."""
+        """Running processes are listed with any name; a process that has ended and was not reaped is not listed."""
         self.assertEqual({*self.table.processes()}, {4, 5, 7, 8, 9, 10})
         self.assertEqual(self.table.processes()[5], Process(5, 4, 4, "a (b) c) S 1"))
         self.assertEqual(str(self.table.processes()[7]), "process 7 (serve)")
 
     def test_descendants(self) -> None:
-        """Parents come first; what is left out is left out with what it has started."""
+        """Parents come before their children; an excluded process is left out with its descendants."""
         self.assertEqual({process.pid for process in self.table.children(4)}, {5, 8})
         found = [process.pid for process in self.table.descendants(4)]
         self.assertEqual({*found}, {5, 7, 8, 9})
@@ -61,7 +61,7 @@ class Families(TableCase):
         self.assertEqual(self.table.descendants(10), [])
 
     def test_a_table_of_others(self) -> None:
-        """In a process namespace of its own, this process is not the one of that number here."""
+        """The table of another process namespace is recognized, because it shows another process as this one."""
         self.assertFalse(self.table.shows_this_process())
         (self.root / "self").unlink()
         self.assertFalse(self.table.shows_this_process())
@@ -69,14 +69,14 @@ class Families(TableCase):
         self.assertTrue(self.table.shows_this_process())
 
     def test_no_table(self) -> None:
-        """Nothing is known."""
+        """Without a table, no processes are known."""
         table = ProcessTable(self.root / "nowhere")
         self.assertEqual((table.processes(), table.descendants(1), table.holder({1})), ({}, [], None))
 
 
 class Sockets(TableCase):
     def test_what_a_process_holds(self) -> None:
-        """Sockets alone count. A process that has ended holds nothing; of what is hidden nothing is known."""
+        """Only sockets are listed; an ended process has none, and None is returned if they cannot be read."""
         self.run_process(5, 1, sockets=(100, 101))
         self.run_process(6, 1)
         self.run_process(7, 1)
@@ -86,7 +86,7 @@ class Sockets(TableCase):
         self.assertEqual([self.table.sockets(pid) for pid in (5, 6, 7, 8)], [{100: 1, 101: 2}, {}, None, {}])
 
     def test_whether_one_is_still_open(self) -> None:
-        """The same socket as the same descriptor of the same process."""
+        """A socket is still open if the same process has the same socket at the same descriptor."""
         self.run_process(5, 1, sockets=(100, 101))
         held = [
             self.table.has_socket(*each) for each in ((5, 2, 101), (5, 2, 100), (5, 3, 101), (5, 0, 101), (6, 2, 101))
@@ -94,7 +94,7 @@ class Sockets(TableCase):
         self.assertEqual(held, [True, False, False, False, False])
 
     def test_who_holds_a_socket(self) -> None:
-        """The first of several, which is mostly the parent."""
+        """If several processes hold a socket, the one with the lowest number is returned, usually the parent."""
         self.run_process(6, 5, "worker", sockets=(100,))
         self.run_process(5, 1, "master", sockets=(100, 101))
         self.assertEqual(str(self.table.holder({100, 102})), "process 5 (master)")

@@ -1,4 +1,4 @@
-"""When the reason for which an instance is not registered is said."""
+"""The times at which the reason for a missing registration is logged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Reminding(SynchronousTestCase):
         self.reminder = Reminder(self.clock, lambda reason: self.said.append((self.clock.seconds(), reason)))
 
     def pass_time(self, seconds: int, reason: str) -> list[tuple[float, str]]:
-        """What is said in that time, while the reason is this."""
+        """Return the lines that are logged within this time, while the reason stays the same."""
         self.said.clear()
         for _ in range(seconds):
             self.clock.advance(1)
@@ -23,24 +23,24 @@ class Reminding(SynchronousTestCase):
         return [*self.said]
 
     def test_one_that_stays(self) -> None:
-        """It is said after 5 s, a minute later, and every ten minutes from then on."""
+        """A lasting reason is logged after 5 s, a minute later, and every ten minutes from then on."""
         said = self.pass_time(2000, "a")
         self.assertEqual(said, [(5, "a"), (65, "a"), (665, "a"), (1265, "a"), (1865, "a")])
 
     def test_one_that_changes(self) -> None:
-        """The new one is said at once, a minute later, and every ten minutes from then on."""
+        """A new reason is logged at once, a minute later, and every ten minutes from then on."""
         self.pass_time(100, "a")
         self.assertEqual(self.pass_time(700, "b"), [(101, "b"), (161, "b"), (761, "b")])
 
     def test_one_that_changes_all_the_time(self) -> None:
-        """There are 5 s between two lines."""
+        """If the reason changes all the time, there are 5 s between two lines."""
         said = []
         for turn in range(20):
             said += self.pass_time(1, f"reason {turn}")
         self.assertEqual([at for at, _ in said], [5, 10, 15, 20])
 
     def test_a_reason_that_was_logged_elsewhere(self) -> None:
-        """It is repeated after a minute."""
+        """A reason that was logged elsewhere is repeated after a minute."""
         self.reminder.note_logged("a")
         self.assertEqual(self.pass_time(70, "a"), [(60, "a")])
         self.reminder.note_logged("b")

@@ -1,4 +1,4 @@
-"""Which addresses a port is bound to, from tables as Linux prints them."""
+"""The addresses at which a port is bound, read from tables in the format of Linux."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Listening(SynchronousTestCase):
         self.assertEqual(table.bound_addresses(80), [])
 
     def test_inodes(self) -> None:
-        """They tell the sockets apart."""
+        """The inode identifies a socket."""
         self.assertEqual(self.table(tcp=FOUR).listeners(8081), [ListeningSocket("10.0.0.9", 8081, 1732297)])
 
     def test_what_a_socket_covers(self) -> None:
-        """Its own address, or all; the one for all addresses of IPv6 takes those of IPv4 too, if it may."""
+        """A socket covers its own address, or all addresses; `::` may also cover IPv4."""
         covered = {
             (bound, host)
             for bound in ("10.0.0.5", "0.0.0.0", "::", "::1")
@@ -54,12 +54,12 @@ class Listening(SynchronousTestCase):
         self.assertEqual(covered, {("10.0.0.5", "10.0.0.5"), ("::1", "::1"), ("::", "::1"), *everything})
 
     def test_a_machine_with_the_other_byte_order(self) -> None:
-        """It writes the first byte of each word first."""
+        """On a machine with the other byte order, addresses are still read correctly."""
         table = self.table("big", tcp=f"{HEAD}   0: 7F000001:1F90 00000000:0000 0A {REST}")
         self.assertEqual(table.bound_addresses(8080), ["127.0.0.1"])
 
     def test_no_tables(self) -> None:
-        """Nothing is known on other systems, or where the tables are of another form."""
+        """No sockets are known on other systems, or if a table has another format."""
         self.assertEqual(SocketTable(Path("/there/is/no/such/folder")).listeners(), [])
         for text in ("", "x\ny\n", f"{HEAD} 0: zz:1F90 0:0 0A {REST}"):
             self.assertEqual(self.table(tcp=text).bound_addresses(8080), [])

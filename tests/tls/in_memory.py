@@ -1,4 +1,4 @@
-"""Connections with TLS between two ends in memory, and certificates for them."""
+"""Connections with TLS in memory, and certificates for tests."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from bender.tls.issuing import Authority, issue, make_authority, write_certifica
 
 DAY = timedelta(days=1)
 
-#: What a client without TLS is answered.
+#: The answer to a client without TLS.
 PLAIN_ANSWER = b"this port uses TLS\n"
 
 
 def now() -> datetime:
-    """The time by which OpenSSL judges certificates."""
+    """Return the wall-clock time, which OpenSSL uses for certificates."""
     return datetime.now(UTC)
 
 
@@ -52,7 +52,7 @@ def an_identity(
     *,
     without_names: bool = False,
 ) -> TlsIdentity:
-    """A certificate for peers, made at a time; it trusts the authority that has signed it, or the one that is given."""
+    """Return a certificate for peers, made at a time. Its `ca.pem` has `trusting`, or else the CA that signed it."""
     certificate_pem, private_pem = issue(authority, hosts, at or now(), lasts)
     if without_names:
         certificate_pem = _without_names(authority, certificate_pem)
@@ -62,7 +62,7 @@ def an_identity(
 
 
 def _without_names(authority: Authority, pem: bytes) -> bytes:
-    """The same certificate with a common name alone."""
+    """Return the same certificate with only a common name."""
     made = x509.load_pem_x509_certificate(pem)
     builder = (
         x509.CertificateBuilder()
@@ -77,35 +77,35 @@ def _without_names(authority: Authority, pem: bytes) -> bytes:
 
 
 def private_key(identity: TlsIdentity) -> EllipticCurvePrivateKey:
-    """The key of a certificate."""
+    """Return the key of a certificate."""
     key = load_pem_private_key(identity.key_pem, None)
     assert isinstance(key, EllipticCurvePrivateKey)
     return key
 
 
 def key_pem(authority: Authority) -> bytes:
-    """The key of an authority, as it stands in a file."""
+    """Return the key of a CA in the form of its file."""
     return authority.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def for_clients(identity: TlsIdentity) -> TlsIdentity:
-    """The same as `--tls` takes it: a certificate that is shown to clients, of whom none is asked."""
+    """Return the certificate as `--tls` loads it: without a CA, so that no certificate of clients is requested."""
     return evolve(identity, authorities_pem=b"")
 
 
 def as_trusted(authority: Authority) -> list[Certificate]:
-    """The authority as `NodeTls` takes it."""
+    """Return a CA in the form that `NodeTls` takes."""
     return [Certificate.loadPEM(authority.pem)]
 
 
 @implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
 class OneVersion:
-    """A client or a server that knows one version of TLS alone, and looks at no certificate."""
+    """A client or a server with only one version of TLS, which does not check certificates."""
 
     def __init__(self, version: int, identity: TlsIdentity | None = None) -> None:
-        """A server has an `identity`."""
+        """Create a server with an `identity`, or a client without."""
         self._context = SSL.Context(SSL.TLS_METHOD)
-        self._context.set_cipher_list(b"ALL:@SECLEVEL=0")  # without which OpenSSL has nothing before 1.2
+        self._context.set_cipher_list(b"ALL:@SECLEVEL=0")  # otherwise OpenSSL has no cipher for versions before 1.2
         self._context.set_min_proto_version(version)
         self._context.set_max_proto_version(version)
         if identity is not None:
@@ -120,7 +120,7 @@ class OneVersion:
 
 
 class End(Protocol):
-    """One end of a connection: what it has received, and why it was closed."""
+    """One end of a connection, with the received data and the reason of its end."""
 
     transport: Any
 
@@ -136,22 +136,22 @@ class End(Protocol):
 
     @property
     def clause(self) -> str | None:
-        """Why TLS failed, in words; None if it did not."""
+        """The clause about a failure of TLS, or None if there was no failure."""
         return None if self.reason is None or self.reason.value is None else tls_clause(self.reason.value)
 
 
 def _factory_of(end: End) -> Factory:
     factory = Factory()
-    factory.protocol = lambda: end  # one connection is made of it
+    factory.protocol = lambda: end  # for the only connection
     factory.noisy = False
     return factory
 
 
 class Joined:
-    """A server and a client, joined until there is nothing more to carry; `client` of None uses no TLS."""
+    """A server and a client in memory, connected until no data are left to carry. `client` is None without TLS."""
 
     def __init__(self, server: Any, client: Any, clock: Clock | None = None, first: bytes = b"") -> None:
-        """`server` of None uses no TLS either; a function makes the factory of the server out of that of its end.
+        """`server` is None without TLS, or a function that makes the server's factory from the factory of its end.
 
         The client sends `first` as soon as it is connected.
         """
@@ -174,12 +174,12 @@ class Joined:
         self.flush()
 
     def flush(self) -> None:
-        for _ in range(3):  # Twisted gathers what the client writes until a later turn
+        for _ in range(3):  # Twisted collects the client's data until a later turn
             self.clock.advance(0)
             self._pump.flush()
 
     def cut(self, size: int) -> None:
-        """From now on the server receives what is sent in pieces of this size."""
+        """Deliver all further data to the server in pieces of this size."""
         receive = self.served.dataReceived
 
         def in_pieces(data: bytes) -> None:
@@ -189,11 +189,11 @@ class Joined:
         self.served.dataReceived = in_pieces
 
     def hold_client(self) -> None:
-        """From now on the client acts on nothing that it receives."""
+        """Ignore all further data at the client."""
         self.asking.dataReceived = lambda data: None
 
     def exchange(self) -> tuple[bytes, bytes]:
-        """What the server and the client receive when each sends something."""
+        """Send data in both directions, and return the data that the server and the client have received."""
         self.client.transport.write(b"asked")
         self.server.transport.write(b"answered")
         self.flush()
@@ -201,12 +201,12 @@ class Joined:
 
     @property
     def works(self) -> bool:
-        """Whether both can send, and the connection is still there."""
+        """True if both ends can send, and the connection is still open."""
         return self.exchange() == (b"asked", b"answered") and self.server.reason is None
 
     @property
     def clauses(self) -> tuple[str | None, str | None]:
-        """Why the connection failed: as the server and as the client have it. Nothing was received before."""
+        """The clauses about the failure at the server and at the client, after no data were received."""
         self.exchange()
         assert (self.server.received, self.client.received) == (b"", b""), "something was received"
         return self.server.clause, self.client.clause

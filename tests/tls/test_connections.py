@@ -1,4 +1,4 @@
-"""Which certificates are accepted, with real certificates on connections in memory."""
+"""The conditions for accepting a certificate, with real certificates on connections in memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Peers(SynchronousTestCase):
         self.node = PeersTls(an_identity(self.authority))
 
     def joined(self, peer: PeersTls) -> Joined:
-        """A connection from a peer to the node."""
+        """Return a connection from a peer to the node."""
         return Joined(self.node, peer)
 
     def test_the_same_authority(self) -> None:
@@ -44,7 +44,7 @@ class Peers(SynchronousTestCase):
             self.assertTrue(self.joined(PeersTls(an_identity(self.authority, hosts))).works, hosts)
 
     def test_another_authority(self) -> None:
-        """Each side refuses the other's, in whichever direction they connect."""
+        """Each side refuses a certificate of another CA, in both directions of a connection."""
         theirs = an_authority()
         stranger = PeersTls(an_identity(theirs))
         self.assertEqual(
@@ -83,13 +83,13 @@ class Peers(SynchronousTestCase):
         )
 
     def test_not_yet_valid(self) -> None:
-        """Clocks that differ by less than an hour do not matter; with more, the clause names them."""
+        """Clocks may differ by less than an hour; with a larger difference, the clause advises comparing them."""
         self.assertTrue(self.joined(PeersTls(an_identity(self.authority, at=now() + DAY / 25))).works)
         early = PeersTls(an_identity(self.authority, at=now() + DAY))
         self.assertEqual(self.joined(early).clauses[0], "its certificate is not valid yet: compare the clocks")
 
     def test_no_certificate(self) -> None:
-        """TLS as such is not enough: a client of the API is not a peer."""
+        """A client of the API without a certificate is not accepted as a peer."""
         client = NodeTls("localhost", as_trusted(self.authority))
         self.assertEqual(
             Joined(self.node, client).clauses, ("it sends no certificate", "it requires a certificate of this side")
@@ -102,7 +102,7 @@ class Peers(SynchronousTestCase):
         self.assertEqual((joined.server.received, joined.server.clause), (b"", OTHER_CA))
 
     def test_certificates_of_nodes_are_no_authorities(self) -> None:
-        """A machine that is broken into cannot add machines: what its key signs is not accepted."""
+        """A certificate that was signed with the key of a node's certificate is refused, because that is not a CA."""
         identity = an_identity(self.authority)
         forged = an_identity(Authority(identity.chain[0], private_key(identity)), trusting=self.authority)
         chained = evolve(forged, chain_pem=forged.chain_pem + identity.chain_pem)
@@ -122,7 +122,7 @@ class Versions(SynchronousTestCase):
             self.assertEqual(joined.clauses, (OTHER_VERSION, OTHER_VERSION))
 
     def test_older_servers(self) -> None:
-        """Clients and peers refuse them as well."""
+        """Clients and peers refuse servers with TLS 1.1."""
         server = OneVersion(SSL.TLS1_1_VERSION, self.identity)
         for client in (PeersTls(self.identity), NodeTls("localhost", as_trusted(self.authority))):
             self.assertEqual(Joined(server, client).clauses, (OTHER_VERSION, OTHER_VERSION))
@@ -142,12 +142,12 @@ class Nodes(SynchronousTestCase):
         self.authority = an_authority()
 
     def joined(self, host: str, *names: str) -> Joined:
-        """A connection to the node at `host`, whose certificate has these names."""
+        """Return a connection to the node at `host`, whose certificate has these names."""
         server = ClientsTls(for_clients(an_identity(self.authority, names)))
         return Joined(server, NodeTls(host, as_trusted(self.authority)))
 
     def test_names(self) -> None:
-        """DNS names in any case, with one label for a star, and addresses of both kinds in any notation."""
+        """Names may have any case, and a star for one label; addresses may have any notation."""
         for host, *names in (
             ("localhost", "localhost"),
             ("n1.example.org", "n2.example.org", "n1.example.org"),
@@ -161,7 +161,7 @@ class Nodes(SynchronousTestCase):
             self.assertTrue(self.joined(host, *names).works, (host, names))
 
     def test_other_names(self) -> None:
-        """Nothing is sent to such a node, and the clause shows what its certificate is for."""
+        """A client sends nothing to a node whose certificate has other names, and the clause shows these names."""
         for host, *names in (
             ("localhost", "n1"),
             ("n1", "n1.example.org"),
@@ -189,25 +189,25 @@ class Nodes(SynchronousTestCase):
         self.assertEqual(clause, "its certificate is for other hosts: n0, n1, n2, n3, n4 and others")
 
     def test_no_names(self) -> None:
-        """The common name does not count: it has no meaning to others either (RFC 6125)."""
+        """The common name of a certificate does not count (RFC 6125)."""
         identity = for_clients(an_identity(self.authority, without_names=True))
         joined = Joined(ClientsTls(identity), NodeTls("localhost", as_trusted(self.authority)))
         self.assertEqual(joined.clauses[1], "its certificate is for other hosts: it names none")
 
     def test_another_authority(self) -> None:
-        """A certificate for the right host is not enough."""
+        """A certificate for the right host is refused if another CA has signed it."""
         server = ClientsTls(for_clients(an_identity(an_authority())))
         self.assertEqual(Joined(server, NodeTls("localhost", as_trusted(self.authority))).clauses[1], OTHER_CA)
 
     def test_the_name_that_is_asked_for(self) -> None:
-        """The client sends it, for servers in front of a node; an address is not a name (RFC 6066, 3)."""
+        """The client sends the name of the host in the handshake, but no address (RFC 6066, 3)."""
         for host, sent in (("n1.example.org", b"n1.example.org"), ("10.0.0.1", None), ("::1", None)):
             joined = self.joined(host, host)
             self.assertTrue(joined.works)
             self.assertEqual(joined.served.getHandle().get_servername(), sent)
 
     def test_several_authorities(self) -> None:
-        """Any of them will do, so a CA can be replaced step by step."""
+        """A client may trust several CAs, so that a CA can be replaced step by step."""
         others = [*as_trusted(an_authority()), *as_trusted(self.authority)]
         server = ClientsTls(for_clients(an_identity(self.authority)))
         self.assertTrue(Joined(server, NodeTls("localhost", others)).works)
@@ -218,7 +218,7 @@ class Nodes(SynchronousTestCase):
         self.assertEqual(joined.clauses[1], "its certificate has expired")
 
     def test_clients_need_no_certificate(self) -> None:
-        """They have tokens; one that shows a certificate is not asked for it."""
+        """A server for clients requests no certificate, and accepts clients that have one."""
         server = ClientsTls(for_clients(an_identity(self.authority)))
         self.assertTrue(Joined(server, PeersTls(an_identity(self.authority))).works)
 
@@ -239,7 +239,7 @@ class Replacing(SynchronousTestCase):
         self.assertEqual(Joined(server, NodeTls("localhost", as_trusted(self.old))).clauses[1], OTHER_CA)
 
     def test_of_peers(self) -> None:
-        """The same in both directions, with the CA that is asked for."""
+        """After a replacement, open connections continue, and new ones in both directions need the new CA."""
         node = PeersTls(an_identity(self.old))
         peer = PeersTls(an_identity(self.old))
         before = [Joined(node, peer), Joined(peer, node)]
@@ -274,7 +274,7 @@ class Words(SynchronousTestCase):
             self.assertIsNone(tls_clause(error))
 
     def test_errors_of_tls(self) -> None:
-        """The last reason counts; one that is not known is shown as OpenSSL has it, and none is said to be none."""
+        """The last reason counts; an unknown reason has OpenSSL's text, and a missing reason is mentioned."""
         for error, clause in (
             (CertificateRefused("its certificate is odd"), "its certificate is odd"),
             (VerificationError(errors=[]), "its certificate is for other hosts"),
@@ -291,7 +291,7 @@ class Words(SynchronousTestCase):
         self.assertEqual(str(CertificateRefused("its certificate is odd")), "its certificate is odd")
 
     def test_names(self) -> None:
-        """Those of a certificate are in its list of alternative names alone."""
+        """Only alternative names count as names of a certificate."""
         authority = an_authority("ca.example")
         self.assertEqual(names_of(authority.certificate), [])
         names = ["n1", "10.0.0.1", "::1", "*.example.org"]

@@ -1,4 +1,4 @@
-"""The files of a certificate: what is read of them, and what is wrong with them."""
+"""The files of a certificate, and the errors for invalid files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.tls.in_memory import DAY, an_authority, now, private_key
 
 
 class IdentityCase(SynchronousTestCase):
-    """A directory with a certificate of an authority, made at midnight."""
+    """A directory with a certificate that was signed at midnight."""
 
     def setUp(self) -> None:
         self.at = now().replace(hour=0, minute=0, second=0, microsecond=0)
@@ -33,7 +33,7 @@ class IdentityCase(SynchronousTestCase):
 
 class Loading(IdentityCase):
     def test_what_is_read(self) -> None:
-        """The content of the files as it is, and of `ca.pem` only where it is needed."""
+        """The identity has the content of the files, and `ca.pem` is read only for peers."""
         identity = self.load()
         self.assertEqual(identity.chain_pem, (self.directory / "cert.pem").read_bytes())
         self.assertEqual(identity.key_pem, (self.directory / "key.pem").read_bytes())
@@ -44,13 +44,13 @@ class Loading(IdentityCase):
         self.assertEqual((alone.authorities_pem, alone.authorities), (b"", []))
 
     def test_a_chain(self) -> None:
-        """The certificate of the node comes first, those that lead to the CA after it."""
+        """The certificate of the node comes first in the file, followed by the certificates up to the CA."""
         with (self.directory / "cert.pem").open("ab") as file:
             file.write(self.authority.pem)
         self.assertEqual(self.load().chain[1:], [self.authority.certificate])
 
     def test_when_it_expires(self) -> None:
-        """The first of all certificates counts, and the file that has it."""
+        """The identity expires with the first of all its certificates, and has the name of that file."""
         identity = self.load()
         self.assertEqual(
             (identity.expires_at, identity.expiring_file), (self.at + 10 * DAY, f"{self.directory}/cert.pem")
@@ -69,7 +69,7 @@ class Loading(IdentityCase):
         self.assertEqual(self.load().expires_at, self.at + DAY)
 
     def test_equal(self) -> None:
-        """Two are equal if their files have the same content, wherever these are."""
+        """Two identities are equal if their files have the same content, in any directory."""
         other = Path(self.mktemp())
         other.mkdir()
         for file in self.directory.iterdir():
@@ -80,7 +80,7 @@ class Loading(IdentityCase):
         self.assertNotEqual(self.load(), before)
 
     def test_the_key_is_not_shown(self) -> None:
-        """A `repr` may reach a log."""
+        """The `repr` does not contain the key, because it may reach a log."""
         shown = repr(self.load())
         for line in (self.directory / "key.pem").read_text().splitlines()[1:-1]:
             self.assertNotIn(line, shown)
@@ -89,7 +89,7 @@ class Loading(IdentityCase):
 
 class Mistakes(IdentityCase):
     def refused(self, problem: str) -> None:
-        """Loading is refused with this clause, in which {} is the directory."""
+        """Check that loading fails with this clause, in which `{}` is the directory."""
         error = self.assertRaises(ValueError, self.load)
         self.assertEqual(str(error), problem.replace("{}", str(self.directory)))
 
@@ -104,7 +104,7 @@ class Mistakes(IdentityCase):
         self.refused("{}/key.pem cannot be read: Is a directory")
 
     def test_another_authority(self) -> None:
-        """One of several is enough, as while a cluster moves from one CA to another."""
+        """The certificate must be signed by one of the CAs in `ca.pem`."""
         require_signed(self.load())
         (self.directory / "ca.pem").write_bytes(an_authority(at=self.at).pem)
         error = self.assertRaises(ValueError, require_signed, self.load())
@@ -115,7 +115,7 @@ class Mistakes(IdentityCase):
         require_signed(self.load())
 
     def test_no_certificate(self) -> None:
-        """Also an empty file, the key, or half of a certificate."""
+        """Files without a valid certificate are refused: empty files, keys, and truncated certificates."""
         certificate, key = ((self.directory / name).read_bytes() for name in ("cert.pem", "key.pem"))
         for name in ("ca.pem", "cert.pem"):
             for content in (b"", b"text", b"\xff\x00", key, certificate[:-60]):
@@ -129,7 +129,7 @@ class Mistakes(IdentityCase):
             self.refused("{}/key.pem does not hold a private key (PEM)")
 
     def test_an_encrypted_key(self) -> None:
-        """It must be there when a machine starts, with nobody there to type a password."""
+        """An encrypted key is refused, because a node cannot ask for its password at the start."""
         encrypted = private_key(self.load()).private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")
         )
@@ -137,7 +137,7 @@ class Mistakes(IdentityCase):
         self.refused("{}/key.pem is encrypted: a node has nobody to ask for the password")
 
     def test_another_key(self) -> None:
-        """Half of a renewal is refused: the files are read again after SIGHUP, at any time."""
+        """The key of another certificate is refused: a reread after SIGHUP may find half of a renewal."""
         _, key_pem = issue(self.authority, ["n1"], self.at, DAY)
         (self.directory / "key.pem").write_bytes(key_pem)
         self.refused("{}/key.pem is not the key of the certificate in {}/cert.pem")

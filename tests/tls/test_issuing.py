@@ -1,4 +1,4 @@
-"""Certificates that are made for a cluster: what is in them, and how their files are written."""
+"""Certificates for a cluster: their content and their files."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Authorities(SynchronousTestCase):
         self.assertEqual(common_name(self.certificate), "bender CA")
 
     def test_its_time(self) -> None:
-        """Ten years, from an hour before it was made: the clocks of machines differ."""
+        """A CA is valid for ten years, beginning an hour before now, because the clocks of machines differ."""
         self.assertEqual(self.certificate.not_valid_before_utc, AT - timedelta(hours=1))
         self.assertEqual(self.certificate.not_valid_after_utc, AT + timedelta(days=3650))
 
     def test_each_is_another(self) -> None:
-        """Also with the same name."""
+        """Two CAs differ in number and key, even if they have the same name."""
         other = make_authority("bender CA", AT).certificate
         self.assertNotEqual(other.serial_number, self.certificate.serial_number)
         self.assertNotEqual(other.public_key(), self.certificate.public_key())
@@ -57,7 +57,7 @@ class Certificates(SynchronousTestCase):
         self.authority = make_authority("bender CA", AT)
 
     def test_a_certificate(self) -> None:
-        """It is signed by the authority, is none itself, and is for both ends of a connection."""
+        """A certificate is signed by the CA, is not a CA, and is valid for servers and clients."""
         certificate = issued(self.authority)
         certificate.verify_directly_issued_by(self.authority.certificate)
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
@@ -68,7 +68,7 @@ class Certificates(SynchronousTestCase):
         self.assertEqual({*purposes}, {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH})
 
     def test_its_names(self) -> None:
-        """Host names and addresses of both kinds, in their order; the first is the common name as well."""
+        """Names are host names and addresses in the given order; the first name is also the common name."""
         hosts = ["n1.example.org", "10.0.0.1", "fd00::1", "*.n1.example.org"]
         certificate = issued(self.authority, *hosts)
         self.assertEqual(names_of(certificate), hosts)
@@ -78,7 +78,7 @@ class Certificates(SynchronousTestCase):
         self.assertEqual(common_name(certificate), "n1.example.org")
 
     def test_a_long_name(self) -> None:
-        """A common name has 64 characters at most; the whole name is among the alternative ones."""
+        """The common name is cut to 64 characters, and the alternative name is complete."""
         host = f"{'a' * 60}.example.org"
         certificate = issued(self.authority, host)
         self.assertEqual((names_of(certificate), common_name(certificate)), ([host], host[:64]))
@@ -101,7 +101,7 @@ class Certificates(SynchronousTestCase):
             self.assertEqual(str(error), "the CA expired on 2036-11-27: make another one in another directory")
 
     def test_what_others_must_understand(self) -> None:
-        """A program that does not know what a key is for must not accept it (RFC 5280, 4.2)."""
+        """The constraints and the usage are critical: a program that does not know them refuses it (RFC 5280, 4.2)."""
         for certificate in (self.authority.certificate, issued(self.authority)):
             critical = {type(each.value) for each in certificate.extensions if each.critical}
             self.assertEqual(critical, {x509.BasicConstraints, x509.KeyUsage})
@@ -121,7 +121,7 @@ class Files(SynchronousTestCase):
         return {file.name: oct(file.stat().st_mode & 0o777) for file in self.directory.iterdir()}
 
     def test_of_an_authority(self) -> None:
-        """Only its owner may read the key, whatever the umask is; nothing else is left in the directory."""
+        """Only the owner can read the key, with any umask, and no temporary file is left."""
         before = os.umask(0)
         try:
             files = write_authority(self.directory, self.authority)
@@ -134,19 +134,19 @@ class Files(SynchronousTestCase):
         self.assertEqual(loaded.key.private_numbers(), self.authority.key.private_numbers())
 
     def test_of_a_certificate(self) -> None:
-        """A node can use them at once."""
+        """The files have the right modes, and a node can load them."""
         files = write_certificate(self.directory, self.authority, *issue(self.authority, ["n1"], AT, YEAR))
         self.assertEqual([file.name for file in files], ["ca.pem", "cert.pem", "key.pem"])
         self.assertEqual(self.modes(), {"ca.pem": "0o644", "cert.pem": "0o644", "key.pem": "0o600"})
         self.assertEqual(load_identity(str(self.directory), authorities=True).expires_at, AT + YEAR)
 
     def test_replaced(self) -> None:
-        """New files take the place of the old ones, with the same owner, and with the right modes in any case."""
+        """New files replace the old ones with the same owner and the right modes."""
         old = self.directory / "key.pem"
         old.write_text("old")
         old.chmod(0o644)
         if os.geteuid() == 0:
-            os.chown(old, 4711, 4712)  # as the user that a node runs as
+            os.chown(old, 4711, 4712)  # as the user of a node
         owner = old.stat().st_uid, old.stat().st_gid
         certificate_pem, key_pem = issue(self.authority, ["n1"], AT, YEAR)
         write_certificate(self.directory, self.authority, certificate_pem, key_pem)
@@ -174,7 +174,7 @@ class LoadingAuthorities(SynchronousTestCase):
         self.assertEqual(str(error), problem.replace("{}", str(self.directory)))
 
     def test_missing_files(self) -> None:
-        """A directory of a node has no key of the CA, so nothing can be signed there."""
+        """A directory without the key of the CA cannot sign certificates."""
         (self.directory / "ca-key.pem").unlink()
         self.refused("{}/ca-key.pem cannot be read: No such file or directory")
         (self.directory / "ca.pem").unlink()
@@ -204,7 +204,7 @@ class LoadingAuthorities(SynchronousTestCase):
 
 
 def permitted(usage: x509.KeyUsage) -> set[str]:
-    """What a key may be used for."""
+    """Return the uses that a key permits."""
     uses = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
     return {use for use in (*uses, "key_cert_sign", "crl_sign") if getattr(usage, use)}
 

@@ -9,7 +9,7 @@ from bender.tls.problems import names_clause, reason_clause, verification_clause
 
 class Clauses(SynchronousTestCase):
     def test_verification(self) -> None:
-        """A number of OpenSSL that has no words of its own is shown with OpenSSL's."""
+        """An error of OpenSSL without a clause is shown with OpenSSL's text or number."""
         for code, clause in (
             (9, "its certificate is not valid yet: compare the clocks"),
             (10, "its certificate has expired"),
@@ -31,7 +31,7 @@ class Clauses(SynchronousTestCase):
         self.assertEqual(names_clause([*"abcdef"]), f"{others}a, b, c, d, e and others")
 
     def test_reasons(self) -> None:
-        """They are found in OpenSSL's text in both of its forms, with spaces or underscores."""
+        """Reasons are found in both forms of OpenSSL's text, with spaces or underscores."""
         for reason, clause in (
             ("tlsv1 alert unknown ca", "it does not accept this side's certificate: another CA has signed it"),
             ("TLSV1_ALERT_UNKNOWN_CA", "it does not accept this side's certificate: another CA has signed it"),

@@ -56,7 +56,7 @@ def status(node: str = "n1", peers: Sequence[PeerStatus] = (), **more: Any) -> N
 
 
 def registry_of(*events: Event, at: float = 0.0) -> LiveRegistry:
-    """Return a registry after these events, the last of which it had to wait for."""
+    """Return a registry that has received these events, the last one as a new change."""
     registry = LiveRegistry()
     for event in (*events, SYNCED):
         registry.apply(event, at)

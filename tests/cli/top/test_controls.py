@@ -1,4 +1,4 @@
-"""What keys do to the view."""
+"""The effects of keys on the view."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class KeysCase(SynchronousTestCase):
         return [self.controls.view.key(row) for row in self.rows()]
 
     def selected(self) -> str:
-        """The key of the selected row."""
+        """Return the key of the selected row."""
         self.controls.find(self.rows(), HEIGHT)
         return self.keys()[self.controls.index]
 
 
 class Nodes(KeysCase):
     def test_two_nodes_of_one_name_are_two_rows(self) -> None:
-        """As after a move, or by mistake, which is what this view is opened for."""
+        """Two nodes with the same name, after a move or by mistake, have two rows."""
         peers = [PeerStatus("n2", state, f"10.0.0.{number}:1729") for number, state in enumerate(("silent", "heard"))]
         shown = shown_at(10.0, self.registry, link_of(peers=peers))
         self.controls.place = Place(NODES)
@@ -59,7 +59,7 @@ class Views(KeysCase):
             self.assertEqual(self.controls.place, Place(view))
 
     def test_enter_opens_what_is_selected_and_escape_goes_back(self) -> None:
-        """To the same row."""
+        """Enter opens the selected row, and Escape returns to it."""
         self.press("down", "down", "enter")
         self.assertEqual(self.controls.place, Place(INSTANCES, Scope("app1", "1")))
         self.assertEqual(self.keys(), ["registration/app1/1/10.0.0.1/80"])
@@ -73,7 +73,7 @@ class Views(KeysCase):
         self.assertEqual(self.controls.place, Place(APPS))
 
     def test_a_backend_opens_its_instances(self) -> None:
-        """With a canary, those of all versions."""
+        """Enter on a backend shows its instances, including those of a canary."""
         self.press("b", "enter")
         self.assertEqual(self.controls.place, Place(INSTANCES, Scope("app3", "1")))
         self.registry.apply(
@@ -99,7 +99,7 @@ class Views(KeysCase):
         self.assertEqual(self.keys(), ["app0/1", "app0/2"])
 
     def test_help_is_left_by_any_key(self) -> None:
-        """By those of views too, which do what they do; by q the whole."""
+        """Any key closes the help and has its usual effect, and `q` quits."""
         self.press("?")
         self.assertTrue(self.controls.is_help)
         self.press("down")
@@ -157,7 +157,7 @@ class Selecting(KeysCase):
         self.assertEqual(self.selected(), "app4/1")
 
     def test_at_the_top_the_newest_is_selected(self) -> None:
-        """Once another one is, it stays in its line while newer ones come above."""
+        """The top row stays selected while new events arrive; another selected row keeps its line."""
         self.press("e")
         for number in range(8):
             self.registry.apply(instance(f"new/1/h/{number + 1}", reason="registered"), float(number))
@@ -180,7 +180,7 @@ class Filtering(KeysCase):
         self.assertEqual((self.controls.is_typing, self.keys()), (False, ["app0/2"]))
 
     def test_keys_are_text_while_it_is_typed(self) -> None:
-        """Also q."""
+        """While a filter is typed, all keys are text, including `q`."""
         self.press("/", "q", "é", " ", "?")
         self.assertEqual(
             (self.controls.filter, self.controls.is_quit_requested, self.controls.is_help), ("qé ?", False, False)
@@ -218,7 +218,7 @@ class Filtering(KeysCase):
 
 class Sorting(KeysCase):
     def test_each_column_and_back(self) -> None:
-        """Numbers from the largest, the rest by name."""
+        """Columns with numbers are sorted from the largest, and others by text."""
         columns = [field.name for field in self.controls.view.fields]
         for _ in columns.index("WEIGHT") * "s":
             self.press("s")
@@ -266,7 +266,7 @@ class Switches(KeysCase):
         self.assertTrue(self.controls.is_quit_requested)
 
     def test_an_explanation_is_scrolled(self) -> None:
-        """As far as its last line."""
+        """An explanation is scrolled as far as its last line."""
         self.press("enter", "enter")
         self.assertIsNotNone(self.controls.place.explained)
         lines = [*range(10)]

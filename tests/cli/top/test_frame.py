@@ -1,4 +1,4 @@
-"""Pictures of the registry, at several sizes, and what nothing from the registry can do to them."""
+"""Pictures of the registry at several sizes, also with hostile names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bender.cli.top.views import APPS, BACKENDS, EVENTS, INSTANCES, NODES, VIEWS
 from bender.client.responses import PeerStatus
 from tests.cli.top.shown import backend, frontend, instance, link_of, picture, registry_of, shown_at, status
 
-#: Names that would disturb a terminal: sequences, control characters, wide, combining and invisible ones.
+#: Names that would disturb a terminal: sequences, control characters, wide, combining and invisible characters.
 HOSTILE = (
     "\x1b[2J\x1b[31m\x1b]0;title\x07",
     "\x9b2J\x00\r\n\t\x08\x7f",
@@ -29,7 +29,7 @@ HOSTILE = (
 
 STYLES = frozenset({"bold", "dim", "reverse", "red", "green", "yellow"})
 
-#: What the lines of a picture may have besides text.
+#: Escape sequences that the lines of a picture may have.
 SEQUENCE = re.compile(r"\x1b\[[0-9;]+m")
 
 
@@ -66,7 +66,7 @@ class Pictures(SynchronousTestCase):
         )
 
     def test_instances(self) -> None:
-        """What tells them apart is never left out."""
+        """Columns that identify an instance are never left out."""
         controls = TopControls(place=Place(INSTANCES))
         names, first = picture(self.shown, controls, 140)[4:6]
         self.assertEqual(names.split(), " ".join(TOP_INSTANCES.names).split())
@@ -81,7 +81,7 @@ class Pictures(SynchronousTestCase):
         self.assertEqual(lines[5].split(), ["shop", "web", "1.2.0", "2", "1.3.0", "5", "%", "public"])
 
     def test_nodes(self) -> None:
-        """Those that the followed node knows, with the status of those that answered."""
+        """Rows are the nodes that the followed node knows, with the status of each node that answered."""
         link = self.shown.link
         link.others = {"127.0.0.1:1739": status("n2", ready=False), "127.0.0.1:1": "refused the connection"}
         rows = [line.split() for line in picture(self.shown, TopControls(place=Place(NODES)))[5:9]]
@@ -106,7 +106,7 @@ class Pictures(SynchronousTestCase):
             self.assertEqual(picture(self.shown, columns=columns)[4].split(), " ".join(names).split())
 
     def test_every_line_fits_every_size(self) -> None:
-        """Whatever the view, also for help and for what is too small to show anything."""
+        """No line is too long and no picture is too high, in any view and help, and at any size."""
         for columns in (1, 5, 19, 20, 33, 80, 200):
             for lines in (1, 7, 8, 24, 60):
                 for place in places():
@@ -124,7 +124,7 @@ class Pictures(SynchronousTestCase):
         self.assertTrue(lines[-1].endswith(" 1-18 of 100"))
 
     def test_the_filter_is_seen_while_it_is_typed(self) -> None:
-        """Its end, if it is long."""
+        """While a long filter is typed, its end is shown."""
         self.assertTrue(picture(self.shown, TopControls(filter="we", is_typing=True))[-1].startswith("/we_"))
         self.assertIn("xyz_", picture(self.shown, TopControls(filter="a" * 90 + "xyz", is_typing=True))[-1])
         self.assertIn("filter: we", picture(self.shown, TopControls(filter="we"))[3])
@@ -143,7 +143,7 @@ class Pictures(SynchronousTestCase):
         self.assertIn("reverse the order", "\n".join(lines))
 
     def test_all_columns_are_documented(self) -> None:
-        """In their order, by `bender top --help` and the reference."""
+        """The columns of each view are those of `bender top --help` and the reference, in the same order."""
         documented = {
             APPS: TOP_APPS,
             INSTANCES: TOP_INSTANCES,
@@ -165,7 +165,7 @@ class Colours(SynchronousTestCase):
         return [line.for_terminal(STYLES) for line in made]
 
     def test_recent_changes_stand_out(self) -> None:
-        """Also without colours, by a sign; for five seconds."""
+        """Recent changes have colours and a sign for five seconds."""
         registry = registry_of(*(instance(f"web/1/{host}/80") for host in "abcd"))
         registry.apply(instance("web/1/a/80", "online", "registered"), 10.0)
         registry.apply(instance("web/1/b/80", "offline", "node-lost"), 10.0)
@@ -187,7 +187,7 @@ class Colours(SynchronousTestCase):
         self.assertIn("\x1b[7mweb", made[6])
 
     def test_old_state_looks_old(self) -> None:
-        """All rows are dim, and the header says since when and why."""
+        """If the state is old, all rows are dim, and the header has the age and the reason."""
         link = link_of()
         link.follow_problem = "127.0.0.1:1729 refused the connection"
         lines = self.lines(shown_at(65.0, registry_of(instance()), link))
@@ -198,7 +198,7 @@ class Colours(SynchronousTestCase):
 
 class Headers(SynchronousTestCase):
     def test_problems_of_the_node(self) -> None:
-        """The first, as far as there is room, and which key shows the others."""
+        """The header has the beginning of the first problem, and the key that shows the others."""
         link = link_of(problems={"10.0.0.2:1730": "has another protocol" + "!" * 100, "node/x": "two"})
         line = picture(shown_at(0.0, registry_of(), link))[2]
         self.assertTrue(line.startswith("10.0.0.2:1730: has another protocol!!"), line)
@@ -207,7 +207,7 @@ class Headers(SynchronousTestCase):
         self.assertEqual(picture(shown_at(0.0, registry_of(), link_of(problems={"x": "y."})))[2], "x: y")
 
     def test_all_problems_are_below_the_nodes(self) -> None:
-        """With as many lines as they need, and why the state is old."""
+        """The view of nodes has all problems in full, and the reason why the state is old."""
         link = link_of(problems={"10.0.0.2:1730": "has another protocol " + "and goes on " * 10, "node/x": "two"})
         link.follow_problem = "127.0.0.1:1729 denies access (" + "this node requires a token, " * 5 + ")"
         lines = picture(shown_at(0.0, registry_of(), link), TopControls(place=Place(NODES)))
@@ -229,7 +229,7 @@ class Headers(SynchronousTestCase):
         self.assertTrue(lines[2].startswith("nothing received yet, retrying: 127.0.0.1:1729 refused the connection"))
 
     def test_until_everything_is_received(self) -> None:
-        """The counts are not those of the registry yet."""
+        """Until the full state has arrived, the header does not show counts."""
         registry = LiveRegistry()
         registry.apply(instance(), 0.0)
         self.assertEqual(picture(shown_at(0.0, registry))[2], "receiving the registrations")
@@ -246,7 +246,7 @@ class Headers(SynchronousTestCase):
 
 class Hostile(SynchronousTestCase):
     def test_no_name_reaches_the_terminal_as_it_is(self) -> None:
-        """In any place of any view: lines have no control characters, and the width of the screen."""
+        """A hostile name causes no control character and no line that is too long, in any view."""
         for name in HOSTILE:
             link = link_of(problems={name: name}, peers=[PeerStatus(name, name, name, 1.0)])
             link.others = {name: name}
@@ -306,7 +306,7 @@ class Fitting(SynchronousTestCase):
             self.assertEqual(age(duration_s), text)
 
     def test_columns_are_cut_or_leave_by_rank(self) -> None:
-        """The last of a rank first; of those that have to stay, the widest is cut first."""
+        """Columns are cut and left out by rank, the last one first; if all must stay, the widest is cut first."""
         for width, wanted in (
             (100, [10, 5, 5, 8]),
             (33, [10, 5, 5, 7]),

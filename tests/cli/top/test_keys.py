@@ -1,4 +1,4 @@
-"""Keys, from the bytes of a terminal."""
+"""Keys, parsed from the bytes of a terminal."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Keys(SynchronousTestCase):
         )
 
     def test_a_key_may_come_in_pieces(self) -> None:
-        """Also a character, at any byte."""
+        """A key or character may arrive in pieces, cut at any byte."""
         self.assertEqual(self.keys(b"\x1b", b"[", b"5", b"~", b"q"), ["page-up", "q"])
         self.assertEqual(self.keys("é".encode()[:1], "é".encode()[1:]), ["é"])
 
     def test_unknown_keys_are_dropped_as_a_whole(self) -> None:
-        """No part of them counts as a key, such as the q of a sequence."""
+        """An unknown sequence is dropped as a whole, so none of its characters counts as a key."""
         self.assertEqual(self.keys(b"\x1b[1;5A\x1b[24~\x1b[200~\x1b[<0;3;4M\x1bOQ\x00\x01x"), ["x"])
         self.assertEqual(self.keys(b"\xff\xfex"), ["x"])
 
     def test_escape_is_a_key_of_its_own(self) -> None:
-        """If nothing follows in time, or what follows makes no sequence."""
+        """Escape is a key if no sequence follows in time."""
         decoder = KeyDecoder()
         self.assertEqual(decoder.feed(b"\x1b"), [])
         self.assertTrue(decoder.is_waiting)

@@ -1,4 +1,4 @@
-"""The followed node, and whether it is reached."""
+"""The followed node, and the state of the connection to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.cli.top.shown import status
 
 class Link(SynchronousTestCase):
     def test_it_is_stale_until_it_is_heard(self) -> None:
-        """Why no node can be followed matters more than why this one does not answer."""
+        """The state is stale until events arrive; the reason why no node can be followed has priority."""
         link = NodeLink(("a:1",))
         self.assertFalse(link.is_stale)
         link.status_problem = "a:1 does not answer"
@@ -21,7 +21,7 @@ class Link(SynchronousTestCase):
         self.assertEqual((link.is_stale, link.heard_at), (False, 3.0))
 
     def test_a_status_alone_is_no_event(self) -> None:
-        """A node may answer, and not let this watcher follow: then the state is as old as before."""
+        """A status does not end the staleness while the node refuses to be followed."""
         link = NodeLink(("a:1",))
         link.note_events_from("a:1", 3.0)
         link.follow_problem, link.status_problem = "a:1 has no room for another watcher", "x"
@@ -32,7 +32,7 @@ class Link(SynchronousTestCase):
         self.assertEqual((link.is_stale, link.heard_at), (False, 10.0))
 
     def test_another_node_is_noticed_for_a_while(self) -> None:
-        """And what the first one said of itself is forgotten."""
+        """The change to another node is shown for a while, and the status of the first node is forgotten."""
         link = NodeLink(("a:1", "b:1"))
         link.note_events_from("a:1", 1.0)
         self.assertEqual(link.current_notice(1.0), "")
@@ -45,7 +45,7 @@ class Link(SynchronousTestCase):
         self.assertEqual(link.current_notice(5.0 + NOTICE_S), "")
 
     def test_renewals_are_those_between_two_answers(self) -> None:
-        """None where a node does not count them, and after another node is followed; zero after a restart."""
+        """The rate needs two answers of one node that counts renewals; after a restart it is 0."""
         link = NodeLink(("a:1",))
         link.note_events_from("a:1", 0.0)
         rates = []

@@ -1,4 +1,4 @@
-"""What is asked and drawn when, with a clock and a screen of the test."""
+"""The requests and pictures of `bender top`, with a clock and a screen of the test."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class LiveCase(SynchronousTestCase):
         self.addCleanup(self.live.end)
 
     def advance(self, seconds: float) -> int:
-        """Let time pass; return how many pictures were drawn."""
+        """Let time pass, and return the number of pictures."""
         before = len(self.screen.pictures)
         for _ in range(round(seconds / 0.01)):
             self.time_text.advance(0.01)
@@ -157,7 +157,7 @@ class LiveCase(SynchronousTestCase):
 
 class Drawing(LiveCase):
     def test_an_idle_registry_is_drawn_once_per_interval(self) -> None:
-        """For its ages, whatever the number of registrations."""
+        """An idle registry is drawn once per interval to update the ages."""
         self.client.made.send(instance())
         self.advance(3.0)
         self.assertEqual(self.advance(10.0), 5)
@@ -180,7 +180,7 @@ class Drawing(LiveCase):
         self.assertEqual(self.advance(0.02), 1)
 
     def test_keys_do_not_wait_for_changes(self) -> None:
-        """But many at once are one picture."""
+        """Keys are drawn sooner than changes, and many keys at once cause one picture."""
         self.client.made.send(instance())
         self.advance(0.02)
         self.client.made.send(instance("web/1/h/1", reason="registered"))
@@ -230,7 +230,7 @@ class Drawing(LiveCase):
 
 class Nodes(LiveCase):
     def test_the_followed_node_is_asked_for_its_status(self) -> None:
-        """At once, and then once per interval; other nodes only while they are shown."""
+        """The followed node is asked at once and then once per interval; other nodes only while they are shown."""
         self.client.made.send()
         self.advance(0.5)
         self.assertIn("n1 (127.0.0.1:1729)  ready  nodes: 2 of 2 heard", self.text)
@@ -255,7 +255,7 @@ class Nodes(LiveCase):
         self.assertNotIn("STALE", self.text)
 
     def test_without_any_node_the_state_is_stale_until_one_is_heard(self) -> None:
-        """Also if that sends no event but its position."""
+        """The state is stale until another node sends an event or its position."""
         self.client.made.send(instance())
         self.advance(1.0)
         self.client.made.on_away({NODE: "refused", "b:1": "is gone"})
@@ -292,7 +292,7 @@ class Ending(LiveCase):
         self.assertEqual([call for call in self.time_text.getDelayedCalls() if call.active()], [])
 
     def test_a_key_ends_it(self) -> None:
-        """The terminal is given back, and nothing is left to do."""
+        """The key `q` restores the terminal and ends all timers."""
         self.client.made.send(instance())
         self.advance(1.0)
         self.assertTrue(self.screen.is_held)
@@ -306,20 +306,20 @@ class Ending(LiveCase):
         self.ended()
 
     def test_a_defect_ends_it(self) -> None:
-        """It is not hidden, and the terminal is as before."""
+        """A defect is raised, and the terminal is restored."""
         self.client.made.refuse(ZeroDivisionError())
         self.failureResultOf(self.running, ZeroDivisionError)
         self.ended()
 
     def test_a_defect_in_drawing_ends_it(self) -> None:
-        """It is not printed over the picture."""
+        """A defect in drawing is raised after the terminal is restored, so its traceback is readable."""
         self.screen.draw = lambda _: 1 / 0  # type: ignore[assignment, method-assign]
         self.advance(1.0)
         self.failureResultOf(self.running, ZeroDivisionError)
         self.ended()
 
     def test_a_defect_with_a_key_ends_it(self) -> None:
-        """As if it came from anywhere else; a terminal would count it as its own loss."""
+        """A defect in a key's effect ends the command like any other defect."""
         self.patch(self.live, "_present_rows", lambda _: 1 / 0)
         self.screen.press("j")
         self.failureResultOf(self.running, ZeroDivisionError)

@@ -1,4 +1,4 @@
-"""The registry as events make it, and what stands out for a while."""
+"""The registry according to the events, and recent changes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Counts(SynchronousTestCase):
         self.assertEqual(self.counts(registry, "listed", "up", "drain", "weight"), [1, 0, 1, 0])
 
     def test_what_is_gone_no_longer_counts(self) -> None:
-        """It is still there, to be seen, and so is its app."""
+        """An instance that is offline does not count, but is shown for a while with its version."""
         registry = registry_of(instance())
         registry.apply(instance(event="offline", reason="expired"), 1.0)
         self.assertEqual((registry.listed, self.counts(registry, "listed", "up", "weight")), (0, [0, 0, 0]))
@@ -86,7 +86,7 @@ class Forgetting(SynchronousTestCase):
 
 class Recent(SynchronousTestCase):
     def test_a_change_is_recent_for_a_while(self) -> None:
-        """What existed before is not: nobody has seen it change."""
+        """A change is recent for a while, and the snapshot is not a change."""
         registry = registry_of(instance())
         self.assertIsNone(registry.instances[ID].change)
         self.assertFalse(is_recent(None, 0.0))
@@ -104,7 +104,7 @@ class Recent(SynchronousTestCase):
         self.assertEqual(registry.events[-1].number, EVENTS_MAX + 5)
 
     def test_the_rate_is_that_of_the_last_seconds(self) -> None:
-        """What existed before does not count."""
+        """The rate counts the events of the last ten seconds, without the snapshot."""
         registry = registry_of(*(instance(f"web/1/{host}/1") for host in range(50)))
         self.assertEqual(registry.events_per_s(0.0), 0.0)
         for number in range(30):
@@ -123,7 +123,7 @@ class Recent(SynchronousTestCase):
 
 class Backends(SynchronousTestCase):
     def test_its_members_are_those_that_take_traffic(self) -> None:
-        """Of its version, of its canary, and fixed ones."""
+        """Members are the instances with traffic, of the version and the canary, and fixed servers."""
         registry = registry_of(
             instance("web/1.2.0/a/1"),
             instance("web/1.2.0/b/1", state="drain"),
@@ -141,7 +141,7 @@ class Backends(SynchronousTestCase):
         self.assertEqual(registry.served_by(registry.versions[WEB]), ["b"])
 
     def test_settings_that_no_client_could_set_do_no_harm(self) -> None:
-        """A node of another release, or a hostile one, may send them."""
+        """Invalid settings, which a node of another release or a hostile node may send, do no harm."""
         registry = registry_of(backend("shop", canary="all", servers=7))
         self.assertEqual(registry.members(registry.backends["shop"]), 0)
 

@@ -1,4 +1,4 @@
-"""What is sent to a terminal; its modes, signals and keys are tested with a real one, in `tests/e2e/test_top.py`."""
+"""The output to a terminal. Its modes, signals and keys are tested with a real terminal in `tests/e2e/test_top.py`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FakeReactor(Clock):
 
 
 class TerminalCase(SynchronousTestCase):
-    """The terminal is a pipe, which like one takes a limited number of bytes."""
+    """The terminal is a pipe, which accepts a limited number of bytes, as a terminal does."""
 
     def setUp(self) -> None:
         self.path = self.mktemp()
@@ -95,7 +95,7 @@ class Drawing(TerminalCase):
         self.assertEqual(self.reactor.writers, [])
 
     def test_a_cleared_screen_is_drawn_as_a_whole(self) -> None:
-        """Once."""
+        """After `clear`, the next picture is drawn completely, and the one after it is not."""
         self.terminal.draw(["one", "two"])
         self.sent()
         self.terminal.clear()
@@ -109,7 +109,7 @@ class Drawing(TerminalCase):
         self.assertEqual(self.sent(), "\x1b[1;1H\x1b[2Kcut~\x1b[2;1H\x1b[2K\\xe9")
 
     def test_a_terminal_that_takes_nothing_gets_the_last_picture_alone(self) -> None:
-        """Afterwards. What waits for it stays the same, however much is drawn meanwhile."""
+        """A terminal that accepts nothing gets only the last picture later; the waiting data do not grow meanwhile."""
         first = ["x" * 100_000]
         self.terminal.draw(first)
         self.assertEqual(self.reactor.writers, [self.terminal])

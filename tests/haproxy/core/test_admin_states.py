@@ -32,12 +32,12 @@ class Events(OperatorsCase):
         self.assertEqual(self.admin_states.ids_to_ask(10), [])
 
     def test_an_event_that_says_that_it_has_ended(self) -> None:
-        """The state has ended."""
+        """The state has ended after an event that certainly reports its end."""
         self.assertEqual(self.reported("up", 20, certain=True), "up")
         self.assertEqual((self.admin_states.lost(), self.admin_states.ids_to_ask(99)), ({}, []))
 
     def test_an_event_that_does_not(self) -> None:
-        """The state holds until its duration is over, and a node is asked."""
+        """After an uncertain event, the state holds until its duration is over, and a node is asked."""
         self.assertEqual(self.reported("up", 20), "maint")
         self.assertEqual((self.admin_states.lost(), self.admin_states.due_at()), ({"a": 70}, 70))
         self.assertEqual(self.admin_states.ids_to_ask(20), ["a"])
@@ -76,7 +76,7 @@ class Answers(OperatorsCase):
         self.assertEqual(self.admin_states.lost(), {"a": 70})
 
     def test_the_node_knows_more(self) -> None:
-        """The state has ended, or there is another one; an older node is believed."""
+        """The operator's state has ended, or another one has replaced it; the answer of an older node counts, too."""
         for answer, state in (
             (StateAnswer(removed=True), "up"),
             (StateAnswer(), "up"),
@@ -88,14 +88,14 @@ class Answers(OperatorsCase):
             self.assertEqual((self.answered(answer, 20), self.admin_states.lost()), (state, {}))
 
     def test_what_an_event_has_said_meanwhile(self) -> None:
-        """An event after the question is newer than the answer."""
+        """An event that arrived after the question is newer than the answer."""
         self.reported("up", 20)
         self.reported("drain", 20.2)
         self.assertIsNone(self.admin_states.receive_answer("a", StateAnswer(removed=True), 20.1, 20.3))
         self.assertEqual(self.reported("up", 21), "drain")
 
     def test_an_instance_that_does_not_come_back(self) -> None:
-        """Its state is forgotten when its duration is over and no node knows it."""
+        """The state is forgotten when its duration is over and the asked node does not know it."""
         self.assertIsNone(self.answered(NOT_KNOWN, 69))
         self.assertEqual([*self.admin_states.lapse(70)], [])
         self.assertEqual(self.admin_states.ids_to_ask(70), ["a"])

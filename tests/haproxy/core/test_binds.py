@@ -1,4 +1,4 @@
-"""At which of their addresses frontends are served."""
+"""The addresses at which a frontend is served when HAProxy cannot listen at some of its addresses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Asking(SynchronousTestCase):
         return TAKEN if bind in self.used_binds else None
 
     def served(self, bind: str, before: str | None = "", **more: Any) -> tuple[dict[str, tuple[str, ...]], str | None]:
-        """Where a frontend `www` is, and what is wrong, after one that had the addresses `before` in HAProxy."""
+        """Return the addresses of a frontend `www` and its problem, if HAProxy served it at `before` until now."""
         shape_before = shaped(frontend("www", bind=before))[0] if before else None if before is None else Topology()
         found, problems = shaped(
             frontend("www", bind=bind, **more.pop("fields", {})),
@@ -42,16 +42,16 @@ class Asking(SynchronousTestCase):
 
 
 class Addresses(Asking):
-    """An address that cannot be had costs its frontend that address."""
+    """If HAProxy cannot listen at an address, the frontend is served at its other addresses."""
 
     def test_one_that_another_program_has(self) -> None:
-        """The others are served, and the problem names both."""
+        """If another program uses one address, the frontend is served at the others, and the problem names both."""
         found, problem = self.served("127.0.0.1:80,*:81")
         self.assertEqual(found, {"www": ("127.0.0.1:80",)})
         self.assertEqual(problem, f"frontend/www is served at 127.0.0.1:80 only: cannot listen at *:81: {TAKEN}")
 
     def test_none_that_is_left(self) -> None:
-        """The frontend is left out, with all reasons."""
+        """A frontend without any usable address is left out, and the problem has the reason for each address."""
         found, problem = self.served("*:81,10.0.0.1:80")
         self.assertEqual(found, {})
         self.assertEqual(
@@ -59,12 +59,12 @@ class Addresses(Asking):
         )
 
     def test_what_haproxy_has_already(self) -> None:
-        """It is not asked about, for HAProxy itself would be the reason."""
+        """An address at which HAProxy listens already is not checked, because HAProxy itself would be the conflict."""
         self.assertEqual(self.served("*:81,*:82", before="*:81"), ({"www": ("*:81", "*:82")}, None))
         self.assertEqual(self.requested_binds, ["*:82"])
 
     def test_a_foreign_address_with_a_port_of_haproxy_s(self) -> None:
-        """Whether an address is one of this machine is known in any case."""
+        """An address that this machine does not have is found, even if HAProxy may already use its port."""
         for before in ("127.0.0.1:80", "*:80", "0.0.0.0:80", "[::]:80", None):
             found, problem = self.served("127.0.0.1:80,10.0.0.1:80", before=before)
             self.assertEqual(found, {"www": ("127.0.0.1:80",)}, before)
@@ -72,7 +72,7 @@ class Addresses(Asking):
         self.assertIsNone(self.served("127.0.0.2:80,10.0.0.1:80", before="127.0.0.2:80,10.0.0.1:80")[1])
 
     def test_what_haproxy_s_own_addresses_hide(self) -> None:
-        """Only where HAProxy itself may be what listens, a port is not asked about."""
+        """The port is not checked (port 0 is used instead) only if HAProxy itself may be listening there."""
         self.used_binds |= {"127.0.0.2:80", "127.0.0.2:81"}
         self.assertEqual(self.served("127.0.0.2:80", before="*:80")[1], None)
         self.assertEqual(self.served("127.0.0.2:81", before="*:80")[0], {})
@@ -84,24 +84,24 @@ class Addresses(Asking):
         self.assertEqual(self.requested_binds, ["[::ffff:127.0.0.1]:0", "*:0", "127.0.0.1:0", "127.0.0.2:80"])
 
     def test_what_the_file_has(self) -> None:
-        """Where it is not known what HAProxy has, its file says where it may listen."""
+        """If HAProxy's addresses are unknown, the addresses in its configuration file are not checked."""
         found, problem = self.served("10.0.0.1:80", before=None, is_in_file=lambda bind: bind == "10.0.0.1:80")
         self.assertEqual((found, problem, self.requested_binds), ({"www": ("10.0.0.1:80",)}, None, []))
 
     def test_that_of_the_statistics(self) -> None:
-        """It is the only one that is missing."""
+        """A frontend loses only the address that --stats uses."""
         found, problem = self.served("*:80,127.0.0.1:9", machine=Machine(stats="127.0.0.1:9"))
         self.assertEqual(found, {"www": ("*:80",)})
         self.assertEqual(problem, "frontend/www is served at *:80 only: 127.0.0.1:9 is used by --stats")
 
     def test_many(self) -> None:
-        """A problem names a few of them."""
+        """A problem names at most five of the remaining addresses."""
         _, problem = self.served(",".join(["*:81", *(f"*:{port}" for port in range(90, 100))]))
         self.assertIn("is served at *:90, *:91, *:92, *:93, *:94, 5 more only: cannot", str(problem))
 
 
 class Encrypted(Asking):
-    """What is declared to speak TLS never does without, and costs nothing else."""
+    """An address with declared TLS is never served without TLS, and the other addresses of the frontend are served."""
 
     def door(self, bind: str, **fields: Any) -> tuple[Door, str]:
         found, problems = shaped(
@@ -111,14 +111,14 @@ class Encrypted(Asking):
         return door, problems["frontend/www"]
 
     def test_without_a_certificate(self) -> None:
-        """The plain addresses are served as before, and a client still cannot claim to have come by TLS."""
+        """The plain addresses are served; the missing TLS address stays in `door.tls`."""
         door, problem = self.door("*:80,*:443", tls="*:443")
         self.assertEqual((door.binds, door.tls), (("*:80",), ("*:443",)))
         why = "there is no certificate for *:443: name its file or folder with --certificates"
         self.assertEqual(problem, f"frontend/www is served at *:80 only: {why}")
 
     def test_a_redirect_that_would_lead_nowhere(self) -> None:
-        """It is left out with the address that it leads to, whatever the reason, and that is said."""
+        """A redirect is left out if the TLS address of the frontend is not served, and the problem mentions this."""
         door, problem = self.door("*:80,*:443", tls="*:443", redirect_https=True)
         self.assertEqual((door.binds, door.redirect_port), (("*:80",), None))
         self.assertIn("is served at *:80 only, without its redirect to HTTPS: there is no certificate", problem)
@@ -130,7 +130,7 @@ class Encrypted(Asking):
         self.assertIn("without its redirect", problems["frontend/www"])
 
     def test_a_redirect_that_leads_elsewhere(self) -> None:
-        """It stays: what is there is not this frontend's."""
+        """A redirect stays if it leads to a port that is not this frontend's TLS port, or that is still served."""
         door, problem = self.door("*:80,*:8443", tls="*:8443", redirect_https=443)
         self.assertEqual(door.redirect_port, 443)
         self.assertNotIn("redirect", problem)

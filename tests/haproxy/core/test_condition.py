@@ -1,4 +1,4 @@
-"""What a driver reports of itself."""
+"""The report of a driver: its settings and its problems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from bender.core.consumers import PROBLEMS_MAX, REPORT_BYTES_MAX, SETTINGS_MAX, Report, digest_of
 from bender.haproxy.core.condition import LEFT_OUT, REFUSED, UNREACHABLE, Condition, DriverProblem
 
-#: As many bytes as a name can have, and more.
+#: A text longer than any name, in characters of several bytes.
 EUROS = "\u20ac" * 200
 
 SHOP = {"id": "backend/shop", "name": "shop", "app": "web", "version": "1"}
@@ -25,7 +25,7 @@ class Settings(SynchronousTestCase):
         return [(each["id"], each["digest"], each["applied"]) for each in reported]
 
     def test_what_haproxy_has(self) -> None:
-        """A setting is applied when the servers are as it says, and the configuration has all of it."""
+        """A setting is applied after the servers are set, if the configuration also has all of the setting."""
         self.condition.receive("backend/shop", SHOP)
         digest = digest_of(SHOP)
         self.assertEqual(self.settings(), [("backend/shop", digest, False)])
@@ -34,13 +34,13 @@ class Settings(SynchronousTestCase):
         self.assertEqual(self.settings(), [("backend/shop", digest, True)])
 
     def test_what_was_removed(self) -> None:
-        """It has no digest."""
+        """A removed setting is reported with an empty digest."""
         self.condition.receive("backend/shop", SHOP)
         self.condition.receive("backend/shop", None)
         self.assertEqual(self.settings(), [("backend/shop", "", False)])
 
     def test_the_last_of_many(self) -> None:
-        """Those that changed last come first, and older ones are not reported."""
+        """The settings that changed last come first, and settings beyond the limit are not reported."""
         for number in range(SETTINGS_MAX + 5):
             self.condition.receive(f"backend/{number}", SHOP)
         self.condition.receive("backend/10", SHOP)
@@ -57,7 +57,7 @@ class Problems(SynchronousTestCase):
         return found
 
     def test_since_when(self) -> None:
-        """A problem lasts since it was there first, whatever it is called meanwhile, and begins anew after its end."""
+        """A problem keeps its first time when its text changes, and gets a new time when it returns after its end."""
         self.condition.set_problems([DriverProblem(REFUSED, "line 3: no", instead="the old one")], 1000)
         self.condition.set_problems(
             [DriverProblem(REFUSED, "line 4: no"), DriverProblem(LEFT_OUT, "bind", "frontend/a")], 2000
@@ -71,7 +71,7 @@ class Problems(SynchronousTestCase):
         self.assertEqual(self.problems(), [{"kind": "refused", "why": "no", "since": 4000, "instead": "the old one"}])
 
     def test_a_report_that_fits(self) -> None:
-        """However many problems there are, and whatever is in them, a node takes the report."""
+        """A report is within the limits of a node, for any number of problems and any texts in them."""
         troubles = [DriverProblem(LEFT_OUT, EUROS * 25, f"frontend/{'x' * 200}{n}") for n in range(100)]
         self.condition.set_problems([DriverProblem(UNREACHABLE, "no answer"), *troubles], 1000)
         for number in range(100):

@@ -1,4 +1,4 @@
-"""The operator's own lines."""
+"""The files with the operator's own lines of HAProxy's configuration."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class ConfigFiles(SynchronousTestCase):
         return str(custom.problem)
 
     def test_their_names(self) -> None:
-        """They say what a file is for, whatever a frontend is called."""
+        """The name of a file has the kind and the name of its section, with any characters in the name."""
         self.assertEqual(kind_and_name_of("frontend-my shop.cfg"), ("frontend", "my shop"))
         self.assertEqual(kind_and_name_of(file_name_of("backend", "a.cfg")), ("backend", "a.cfg"))
         self.assertEqual([kind_and_name_of("global.cfg")[0], kind_and_name_of("www.cfg")[0]], ["global", None])
 
     def test_files_for_nothing(self) -> None:
-        """A name that is wrong is said, for lines that do nothing are not what anybody wants."""
+        """A file for a frontend that does not exist, or with an unknown kind, is reported as unused."""
         custom = parse_custom({"frontend-wwww.cfg": "a", "backend-shop.cfg": "a", "www.cfg": "a", "global.cfg": "a"})
         problems = custom.unused(["www"], ["shop"])
         self.assertEqual([*problems], ["frontend-wwww.cfg", "www.cfg"])
@@ -35,7 +35,7 @@ class ConfigFiles(SynchronousTestCase):
         self.assertIn("frontend-NAME.cfg", problems["www.cfg"])
 
     def test_names_that_cannot_be_right(self) -> None:
-        """They are known whatever frontends there are, with what was probably meant."""
+        """An invalid file name is found without knowing the frontends, and the problem suggests a similar name."""
         meant = {
             "fronted-www.cfg": "frontend-www.cfg", "Backend_my-shop.cfg": "backend-my-shop.cfg",
             "globals.cfg": "global.cfg", "frontends.www.cfg": "frontend-www.cfg",
@@ -48,7 +48,7 @@ class ConfigFiles(SynchronousTestCase):
         self.assertIn("NAME: must", parse_custom({"frontend-.cfg": "a"}).misnamed()["frontend-.cfg"])
 
     def test_a_section_where_there_is_one_already(self) -> None:
-        """The lines behind it, which are the driver's, would be in that section."""
+        """A line that begins a section is refused, because the driver's next lines would belong to that section."""
         for keyword in ("backend evil", "  listen x", "global", "userlist u"):
             self.assertIn(
                 f"frontend-www.cfg line 2: {keyword.split()[0]} begins a section",
@@ -57,22 +57,22 @@ class ConfigFiles(SynchronousTestCase):
         self.assertIsNone(parse_custom({"backend-a.cfg": "backend-keyword\nglobals"}).problem)
 
     def test_lines_before_any_section(self) -> None:
-        """In the file that is for sections they would belong to the frontend before them."""
+        """Lines before the first section of `sections.cfg` are refused, because they would belong to a frontend."""
         self.assertIn("sections.cfg line 3: is in no section", self.problem("sections.cfg", "# mine\n\nbind *:1"))
         self.assertIsNone(parse_custom({"sections.cfg": "# mine\n.if true\nlisten x\n  bind *:1\n.endif"}).problem)
 
     def test_the_names_of_rules(self) -> None:
-        """HAProxy takes conditions of one name together."""
+        """Names of conditions such as `rule2` are reserved, because HAProxy joins conditions with equal names."""
         self.assertIn("line 1: rule2 is reserved", self.problem("frontend-www.cfg", "acl rule2 path /"))
         self.assertIsNone(parse_custom({"frontend-www.cfg": "acl rules path /"}).problem)
 
     def test_control_characters(self) -> None:
-        """The file and the line are named; tabs and the line ends of other systems are none."""
+        r"""The problem of a control character names the file and the line; tabs and `\r\n` are accepted."""
         self.assertIn("global.cfg line 2: has a control character ('\\x00')", self.problem("global.cfg", "a\nb\0"))
         self.assertEqual(parse_custom({"global.cfg": "\ta\r\nb\r\n"}).files, {"global.cfg": ("\ta", "b")})
 
     def test_their_order_does_not_matter(self) -> None:
-        """Of the same lines there is one configuration."""
+        """The order of the files does not change the configuration."""
         one, other = {"global.cfg": "a", "defaults.cfg": "b"}, {"defaults.cfg": "b\n", "global.cfg": "a"}
         self.assertEqual(
             (parse_custom(one), [*parse_custom(one).files]), (parse_custom(other), [*parse_custom(other).files])
@@ -81,7 +81,7 @@ class ConfigFiles(SynchronousTestCase):
 
 class Lines(SynchronousTestCase):
     def test_where_a_line_is_from(self) -> None:
-        """What HAProxy says of one names the file; what it says of others stays as it is."""
+        """A line number in a message of HAProxy becomes the file and line of the operator; other numbers stay."""
         lines = Custom({"frontend-www.cfg": ("one", "two")}).lines("frontend-www.cfg")
         text = "\n".join(["frontend www", *lines, "    default_backend shop", ""])
         self.assertEqual(
@@ -91,10 +91,10 @@ class Lines(SynchronousTestCase):
             self.assertEqual(with_files_and_lines(f"[line {number}]", text), f"[line {number}]")
 
     def test_without_them(self) -> None:
-        """What is left is the driver's."""
+        """Without the operator's lines, only the driver's lines are left."""
         lines = Custom({"sections.cfg": ("listen x", "  bind *:1")}).lines("sections.cfg")
         self.assertEqual(without_custom("\n".join(["global", *lines, "end", *lines, ""])), "global\nend\n")
 
     def test_a_file_that_is_not_there(self) -> None:
-        """It leaves nothing behind."""
+        """A missing file adds no lines."""
         self.assertEqual(Custom().lines("global.cfg"), ())

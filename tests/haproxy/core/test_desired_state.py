@@ -1,4 +1,4 @@
-"""What HAProxy is to be, and when that changes by itself."""
+"""The desired state of HAProxy, and the times at which it changes without an event."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Addresses(SynchronousTestCase):
     """An address that cannot be listened on is tried again."""
 
     def test_until_it_can(self) -> None:
-        """Its frontend is there as soon as that is seen, and then nobody looks any more."""
+        """The frontend appears at the first check that finds the address free; after that, there are no more checks."""
         taken = {"*:80"}
         desired = DesiredState(lambda host: host, lambda bind: "taken" if bind in taken else None)
         desired.receive(frontend("www", bind="*:80"), 10.0)
@@ -31,7 +31,7 @@ class Addresses(SynchronousTestCase):
         self.assertEqual((desired.problems, desired.due_at()), ({}, None))
 
     def test_from_the_beginning(self) -> None:
-        """Where HAProxy's own addresses do not seem to be taken, which it has need not be known."""
+        """If HAProxy's own addresses do not appear as used, a used address is left out before they are known."""
         for can_share_binds, doors in ((True, []), (False, ["www"])):
             desired = DesiredState(
                 lambda host: host, lambda bind: None if bind == "*:0" else "taken", can_share_binds=can_share_binds
@@ -40,7 +40,7 @@ class Addresses(SynchronousTestCase):
             self.assertEqual([door.title for door in desired.topology(None, 10.0).doors], doors)
 
     def test_a_foreign_address_from_the_beginning(self) -> None:
-        """It is left out, unless HAProxy may have it already by its file, as one that has moved away since."""
+        """An address of another machine is left out, unless it is in HAProxy's file: this machine may have lost it."""
         for file, doors in (("", []), ("frontend www:in\n    bind [::2]:80\n", ["www"])):
             desired = DesiredState(lambda host: host, lambda _bind: "foreign")
             desired.set_listening_places(listening_places_in(file))
@@ -50,10 +50,10 @@ class Addresses(SynchronousTestCase):
 
 
 class Itself(SynchronousTestCase):
-    """A member that is where HAProxy or its driver listens."""
+    """Members at addresses where HAProxy or its driver listens are left out."""
 
     def test_this_machine_s_own_addresses(self) -> None:
-        """They count where all of them are listened at, and where the driver tells how things are."""
+        """Members of this machine conflict with a wildcard address of HAProxy, and with the driver's own address."""
         reserved_places = frozenset(
             evolve(each, owner="operators look") for each in listening_places_in("bind 10.0.0.1:1732")
         )

@@ -1,4 +1,4 @@
-"""Whatever a node says, HAProxy is told nothing but what it may be told."""
+"""Whatever a node sends, HAProxy gets only lines and commands of known forms."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
 MACHINE = Machine(Log("127.0.0.1:514"), "127.0.0.1:8404", exporter=True, certificates="/certificates", maxconn=9)
 RENDERER = Renderer(TEMPLATE, "/s", "/states", (2, 6, 12))
 
-# How each line of a rendering may look. What stands between quotes was quoted by us, and names were made by us.
+# The form of each line of a rendering. Text in quotes was quoted by the renderer, and names were made by `safe`.
 _NAME = r"[A-Za-z0-9_.:-]+"
 _WORD = r"(?:'[^'\n;]*'|\\'|\\x3b)+"
 _PLACE = r"(?:[0-9.]+|\[[0-9a-f:.]+\]|\*):[0-9]{1,5}"
@@ -132,13 +132,13 @@ reasons = st.sampled_from(["configured", "expired", "deregistered", "missed"]) |
 
 @st.composite
 def said(draw: st.DrawFn) -> ReceivedEvent:
-    """An event about one of what there is, of which some fields are others; or about anything."""
+    """Return an event with some random fields about an existing object, or an event about anything."""
     body: dict[str, Any] = dict(
         draw(st.sampled_from([backend("shop"), frontend("www", backend="shop", bind="*:80"), online(1)])).body
     )
     kind = str(body["id"]).partition("/")[0]
     body |= draw(st.dictionaries(fields, anything, max_size=3))
-    if draw(st.booleans()):  # or all with such a field would be refused for their ids alone
+    if draw(st.booleans()):  # A random id would cause the refusal of the event before its other fields are read.
         body["id"] = _id(kind, body)
     id_ = body.get("id")
     if draw(st.integers(0, 9)) == 0:
@@ -161,12 +161,12 @@ class HostileCase(SynchronousTestCase):
         return desired
 
     def lines(self, desired: DesiredState) -> list[str]:
-        """What is rendered."""
+        """Return the rendered lines."""
         found = desired.topology(None, 0)
         return RENDERER.render(found, desired.servers_in(found, 0)).text.splitlines()
 
     def commands(self, desired: DesiredState) -> list[str]:
-        """All that would be said to HAProxies that have nothing, or only what is not wanted or is wrong."""
+        """Return all commands for a HAProxy without servers, with wrong servers, and with unwanted servers."""
         commands: list[str] = []
         found = desired.topology(None, 0)
         for pool in found.pools:
@@ -189,10 +189,10 @@ class HostileCase(SynchronousTestCase):
 
 
 class Examples(HostileCase):
-    """Each of them did something once."""
+    """Inputs, each of which has caused a defect once."""
 
     def test_a_name_that_goes_on_in_the_next_line(self) -> None:
-        """Nothing of it is rendered, and the others are."""
+        """A backend and a frontend whose names contain line breaks are not rendered; other objects are."""
         name = "x\n    external-check command /tmp/evil\n    option external-check\n#"
         desired = self.desired(backend(name), frontend(name, bind="*:81"))
         self.assert_safe(desired)
@@ -201,25 +201,25 @@ class Examples(HostileCase):
         self.assertEqual(len(desired.all_problems), 2)
 
     def test_a_name_that_the_api_takes(self) -> None:
-        """It is rendered, readable for people, and is nothing but a comment."""
+        """An unusual name that the API accepts is rendered in a readable form, and only in a comment."""
         desired = self.desired(backend("my; shop#é"))
         self.assert_safe(desired)
         self.assertIn("# backend/my=3B=20shop=23é", self.lines(desired))
 
     def test_a_port_that_is_a_text(self) -> None:
-        """Its registration is left out."""
+        """A registration whose port is a text is left out."""
         self.left_out(port="80; shutdown frontend www:in")
 
     def test_a_weight_that_is_a_text(self) -> None:
-        """The same."""
+        """A registration whose weight is a text is left out."""
         self.left_out(weight="1; show env")
 
     def test_a_state(self) -> None:
-        """One that nobody knows."""
+        """A registration with an unknown state is left out."""
         self.left_out(state="ready; show env")
 
     def test_a_host(self) -> None:
-        """An address with a zone."""
+        """A registration is left out if its host has a zone or other text, or is not an address of a server."""
         for host in ("::1%x check-send-proxy; show env", "10.0.0.1 check-send-proxy", "0.0.0.0", "ff02::1", 7):
             self.left_out(host=host)
 
@@ -233,7 +233,7 @@ class Examples(HostileCase):
         self.assertIn(next(iter(fields)), problem)
 
     def test_one_that_is_there_already(self) -> None:
-        """It stays as it is until something is said of it that can be understood."""
+        """A member stays unchanged after an invalid event, until a valid event changes it."""
         body = instance(1, weight="7; show env")
         desired = self.desired(ReceivedEvent("changed", "registration", body["id"], "registered", body))
         self.assertEqual([server.weight for server in desired.servers("shop", 0)], [1])
@@ -243,14 +243,14 @@ class Examples(HostileCase):
         self.assertEqual(desired.all_problems, {})
 
     def test_one_under_another_s_id(self) -> None:
-        """It is left out, and the other one stays."""
+        """A registration with the id of another one is left out, and the other one stays."""
         event = ReceivedEvent("online", "registration", online(1).id, "registered", instance(2))
         desired = self.desired(event)
         self.assertEqual([server.port for server in desired.servers("shop", 0)], [1])
         self.assertIn("must be registration/web/1/10.0.0.1/2", desired.all_problems[online(1).id])
 
     def test_fields_of_connections(self) -> None:
-        """They are numbers and words of ours, whatever texts come in their place."""
+        """The fields of connections are rendered as numbers and fixed words; other values are never rendered."""
         for text in ["60s\n    external-check", "1; show env", HOSTILE, {"client": "1\n"}, [1], 10**400, -1, 1e-9]:
             fields: dict[str, Any] = {
                 "tls": text,
@@ -276,20 +276,20 @@ class Examples(HostileCase):
             self.assertIn(line, lines)
 
     def test_a_fixed_server_that_is_none(self) -> None:
-        """The others stay."""
+        """Invalid fixed servers are left out and reported; the valid ones and the members stay."""
         desired = self.desired(backend("shop", "changed", servers=["10.0.0.8:80", "0.0.0.0:80", "a b:1", 7]))
         self.assertEqual([each.name for each in desired.servers("shop", 0)], ["10.0.0.8:80", "1:10.0.0.1:1"])
         desired.topology(None, 0)
         self.assertIn("servers: number 2", desired.all_problems["backend/shop"])
 
     def test_very_many(self) -> None:
-        """They are not all remembered."""
+        """The number of remembered problems is limited, and the last entry counts the others."""
         desired = self.desired(*(ReceivedEvent("?", "registration", f"{i}", "", {}) for i in range(1000)))
         self.assertLess(len(desired.all_problems), 300)
         self.assertIn("more", desired.all_problems["…"])
 
     def test_they_are_new_once(self) -> None:
-        """Whoever logs them does so once for each."""
+        """`new_problems` returns each problem once, so that it is logged once."""
         desired = self.desired(ReceivedEvent("online", "registration", "x\x1b", "", {}))
         self.assertEqual([*desired.new_problems()], ["x\\x1b"])
         self.assertEqual(desired.new_problems(), {})
@@ -299,5 +299,5 @@ class Anything(HostileCase):
     @settings(max_examples=effort(120, 400), deadline=None)
     @given(st.lists(said(), max_size=6))
     def test_whatever_is_said(self, events: list[ReceivedEvent]) -> None:
-        """Each line and each command has one of the forms that there are, and nothing is raised."""
+        """For any events, each line and each command has one of the known forms, and nothing is raised."""
         self.assert_safe(self.desired(*events))

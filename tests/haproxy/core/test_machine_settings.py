@@ -1,4 +1,4 @@
-"""What the machine and the fields of connections add to the configuration."""
+"""Settings of HAProxy's machine and of connections in the configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CERTIFICATES = "/var/lib/edge certificates/1"
 def rendered(
     *said: ReceivedEvent, template: str = TEMPLATE, version: tuple[int, ...] = (2, 6), **machine: Any
 ) -> list[str]:
-    """The lines of a configuration, without what is around them."""
+    """Return the lines of a configuration, without surrounding spaces."""
     found, problems = shaped(*said, **machine)
     assert not problems, problems
     servers = {pool.name: [server("a")] for pool in found.pools}
@@ -45,10 +45,10 @@ def section(name: str, lines: list[str]) -> list[str]:
 
 
 class Options(SynchronousTestCase):
-    """What the options of the driver say."""
+    """The effects of the driver's options."""
 
     def test_nothing(self) -> None:
-        """The text is that of before there were any of these, so an upgrade reloads nothing."""
+        """Without these options, the text is the same as in releases without them, so an upgrade causes no reload."""
         lines = rendered(SHOP, WWW)
         self.assertEqual(
             section("frontend www:in", lines),
@@ -59,7 +59,7 @@ class Options(SynchronousTestCase):
         self.assertIn("timeout tunnel 1h", lines)
 
     def test_a_log(self) -> None:
-        """All frontends go there which do not say otherwise, each in the format of its mode."""
+        """All frontends without `log = false` use the log, each in the format of its mode."""
         quiet = frontend("quiet", backend="shop", bind="*:81", log=False)
         lines = rendered(SHOP, WWW, quiet, frontend("db", bind="*:82", mode="tcp"), log=Log("/dev/log", "local3"))
         self.assertIn("log '/dev/log' local3", section("global", lines))
@@ -71,7 +71,7 @@ class Options(SynchronousTestCase):
         self.assertNotIn("no log", rendered(SHOP, quiet))
 
     def test_statistics(self) -> None:
-        """With metrics where HAProxy has them."""
+        """The statistics include metrics if HAProxy has the exporter."""
         lines = section("frontend bender:stats", rendered(stats="127.0.0.1:8404", exporter=True, log=Log("stdout")))
         self.assertLess({"bind 127.0.0.1:8404", "stats uri /", "http-request set-log-level silent"}, {*lines})
         self.assertIn("http-request use-service prometheus-exporter if { path /metrics }", lines)
@@ -79,24 +79,24 @@ class Options(SynchronousTestCase):
         self.assertNotIn("prometheus-exporter", " ".join(lines))
 
     def test_an_address_of_the_statistics(self) -> None:
-        """No frontend gets it."""
+        """A frontend at the address of the statistics is left out."""
         www = frontend("www", bind="127.0.0.1:8404")
         found, problems = shaped(www, stats="127.0.0.1:8404")
         self.assertEqual((found.doors, problems), ((), {"frontend/www": "bind: 127.0.0.1:8404 is used by --stats"}))
 
     def test_limits(self) -> None:
-        """Each default is another one where the operator says so."""
+        """The operator's limits replace the defaults."""
         lines = rendered(maxconn=500, timeouts={**TIMEOUTS, "connect": 0.25, "http_request": 7200})
         self.assertIn("maxconn 500", section("global", lines))
         self.assertLess({"timeout connect 250ms", "timeout http-request 2h"}, {*section("defaults", lines)})
 
     def test_times(self) -> None:
-        """HAProxy takes no fractions, and 0 would be no limit at all."""
+        """Times are rendered as whole numbers; a tiny time becomes 1 ms, because 0 would mean no limit."""
         self.assertEqual([*map(duration, (0.0001, 0.0015, 1, 1.5, 90, 3600, 86400))],
                          ["1ms", "2ms", "1s", "1500ms", "90s", "1h", "24h"])  # fmt: skip
 
     def test_the_description_stands_for_them(self) -> None:
-        """What is different there takes a reload."""
+        """Each of these settings changes the description, so a change takes a reload."""
         renderer = Renderer(TEMPLATE, "/s", "/states", (2, 6))
         machines: list[dict[str, Any]] = [
             {}, {"log": Log("stdout")}, {"stats": "127.0.0.1:1"}, {"certificates": "/a"}, {"certificates": "/b"},
@@ -107,10 +107,10 @@ class Options(SynchronousTestCase):
 
 
 class Fields(SynchronousTestCase):
-    """What frontends and backends say."""
+    """The effects of the fields of frontends and backends."""
 
     def test_tls(self) -> None:
-        """At the addresses that are named, with HTTP/2 where there is HTTP."""
+        """The named addresses have TLS, with HTTP/2 in mode http."""
         www = frontend("www", backend="shop", bind="*:80,*:443", tls="*:443")
         lines = section("frontend www:in", rendered(SHOP, www, certificates=CERTIFICATES))
         self.assertLess({"bind *:80", f"bind *:443 ssl crt '{CERTIFICATES}' alpn h2,http/1.1"}, {*lines})
@@ -120,18 +120,18 @@ class Fields(SynchronousTestCase):
         self.assertNotIn("X-Forwarded-Proto", " ".join(lines))
 
     def test_tls_without_a_certificate(self) -> None:
-        """It is never served without TLS instead."""
+        """A frontend without a certificate is left out, and never served without TLS."""
         found, problems = shaped(SHOP, frontend("www", backend="shop", bind="*:443", tls=True))
         self.assertEqual(found.doors, ())
         self.assertIn("--certificates", problems["frontend/www"])
 
     def test_tls_at_an_address_that_is_none_of_it(self) -> None:
-        """An older node may have kept it."""
+        """A frontend is left out if its TLS address is none of its addresses, as an older node may have kept it."""
         found, problems = shaped(frontend("www", bind="*:443", tls="*:444"), certificates="/c")
         self.assertEqual((found.doors, [*problems]), ((), ["frontend/www"]))
 
     def test_tls_in_a_template_that_does_not_know_of_it(self) -> None:
-        """What it prints behind `bind` has TLS."""
+        """A template that does not know TLS gets it with each address that it prints after `bind`."""
         old = TEMPLATE.replace("    option forwardfor\n", "").replace(
             "ssl-default-bind-options ssl-min-ver TLSv1.2", ""
         )
@@ -141,7 +141,7 @@ class Fields(SynchronousTestCase):
         self.assertRaises(Unrenderable, rendered, SHOP, www, template=joined, certificates="/c")
 
     def test_a_redirect(self) -> None:
-        """To the port of the frontend's own TLS, or to the one that is named, or to that of HTTPS."""
+        """A redirect leads to the given port, or else to the frontend's own TLS port, or else to the HTTPS port."""
 
         def where(**fields: Any) -> str:
             lines = rendered(frontend("www", **fields), certificates="/c")
@@ -159,13 +159,13 @@ class Fields(SynchronousTestCase):
         self.assertIn("redirect_https: needs mode http", problems["frontend/www"])
 
     def test_forwardfor(self) -> None:
-        """It can be switched off, with what says that there was TLS."""
+        """Without `forwardfor`, neither the client's address nor the use of TLS is forwarded."""
         lines = rendered(frontend("www", bind="*:443", tls=True, forwardfor=False), certificates="/c")
         self.assertNotIn("X-Forwarded", " ".join(lines))
         self.assertNotIn("option forwardfor", lines)
 
     def test_timeouts_and_limits(self) -> None:
-        """In the section that they belong to; the limit of a backend is one for each server."""
+        """Each field is rendered in its section; the `maxconn` of a backend applies to each server."""
         shop = backend("shop", timeouts={"server": 600, "connect": 0.5}, maxconn=7)
         www = frontend("www", backend="shop", bind="*:80", timeouts={"client": 5, "http_request": 3}, maxconn=70)
         lines = rendered(shop, www)
@@ -175,7 +175,7 @@ class Fields(SynchronousTestCase):
         self.assertIn("server a 10.0.0.1:80 weight 1 maxconn 7", of_backend)
 
     def test_what_cannot_be_used(self) -> None:
-        """The frontend or backend goes on without it, but for what decides who may read along."""
+        """An unusable field is ignored with a problem, but an unusable `tls` or `redirect_https` drops the frontend."""
         found, problems = shaped(
             backend("shop", maxconn="x", timeouts=[]), frontend("www", bind="*:80", log=7, maxconn=0, timeouts={"x": 1})
         )
@@ -189,10 +189,10 @@ class Fields(SynchronousTestCase):
 
 
 class Lines(SynchronousTestCase):
-    """The operator's own."""
+    """The operator's own lines in the configuration."""
 
     def test_where_they_are(self) -> None:
-        """Behind the settings of each section, which they may set again, and before its rules."""
+        """The operator's lines come after the settings of a section, which they may override, and before its rules."""
         custom = parse_custom({
             "global.cfg": "user haproxy", "defaults.cfg": "option abortonclose", "sections.cfg": "userlist u",
             "frontend-my shop.cfg": "http-request deny if { path /; }", "backend-shop.cfg": "timeout server 9s",
@@ -209,12 +209,12 @@ class Lines(SynchronousTestCase):
         self.assertLess(lines.index("backend bender__nowhere"), lines.index("userlist u"))
 
     def test_what_cannot_be_used(self) -> None:
-        """Nothing is rendered, and the file and line are named."""
+        """An invalid file prevents the rendering, and the error names the file and the line."""
         custom = parse_custom({"frontend-www.cfg": "backend x"})
         error = self.assertRaises(Unrenderable, rendered, SHOP, WWW, custom=custom)
         self.assertIn("frontend-www.cfg line 1", str(error))
 
     def test_files_for_nothing(self) -> None:
-        """They are said, and hinder nothing."""
+        """An unused file is reported, and has no other effect."""
         found, problems = shaped(SHOP, WWW, custom=parse_custom({"frontend-ww.cfg": "x"}))
         self.assertEqual((len(found.doors), problems), (1, {"include/frontend-ww.cfg": "there is no frontend ww"}))

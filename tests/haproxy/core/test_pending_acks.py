@@ -1,4 +1,4 @@
-"""How far HAProxy has got, and who is still busy because of it."""
+"""The events that HAProxy has applied, and the servers that still have requests."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Confirming(SynchronousTestCase):
         self.progress: PendingAcks[str] = PendingAcks()
 
     def test_nothing_was_taken_away(self) -> None:
-        """It is told at once, and once."""
+        """Events that remove no server are confirmed at once, by one confirmation of the last."""
         self.progress.add("one", (), 0)
         self.progress.add("two", (), 0)
         self.assertEqual([self.progress.take_done((), 0), self.progress.take_done((), 0)], ["two", None])
 
     def test_a_server_with_requests(self) -> None:
-        """It is told when they have ended, and what came after it not before that."""
+        """The event of a removed server is confirmed when its requests have ended; later events wait for that, too."""
         self.progress.add("one", {A, B}, 0)
         self.progress.add("two", (), 0)
         self.assertEqual((self.progress.take_done({A, B}, 0.01), self.progress.take_done({B}, 0.02)), (None, None))
@@ -28,7 +28,7 @@ class Confirming(SynchronousTestCase):
         self.assertEqual(self.progress.take_done({A}, 0.03), "two")
 
     def test_one_that_does_not_end(self) -> None:
-        """It is told after a while."""
+        """If the requests of a server do not end, its event is confirmed after a limit."""
         self.progress.add("one", {A}, 5)
         self.assertEqual(self.progress.due_at(), 5 + BUSY_S_MAX)
         self.assertIsNone(self.progress.take_done({A}, 4.99 + BUSY_S_MAX))
@@ -38,7 +38,7 @@ class Confirming(SynchronousTestCase):
 
 class Looking(SynchronousTestCase):
     def test_often_at_first(self) -> None:
-        """For as long as bender waits, and then now and again, until it is gone."""
+        """A leaving server is looked at often as long as its event waits, then rarely until it is gone."""
         leaving = LeavingServers()
         self.assertIsNone(leaving.next_look_at(0))
         leaving.update(["shop"], {A}, {A}, 10)
@@ -50,7 +50,7 @@ class Looking(SynchronousTestCase):
         self.assertEqual((leaving.next_look_at(30), leaving.busy), (None, set()))
 
     def test_pools_that_were_not_looked_at(self) -> None:
-        """They are as they were."""
+        """Servers of pools that were not looked at keep their state."""
         leaving = LeavingServers()
         leaving.update(["shop"], {A}, {A}, 0)
         leaving.update(["api"], {("api", "c")}, (), 1)

@@ -1,4 +1,4 @@
-"""What still holds of what bender has said."""
+"""The state that a driver keeps from the events of bender."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RegistryCase(SynchronousTestCase):
 
 class Instances(RegistryCase):
     def test_one_that_comes_and_goes(self) -> None:
-        """It says for which backends that matters."""
+        """Each change of an instance returns the backends that it affects."""
         self.assertEqual(self.registry.receive(online(2), 0), {"shop"})
         self.assertEqual(self.ports(), [1, 2])
         self.assertEqual(self.registry.receive(offline(1, "deregistered"), 1), {"shop"})
@@ -31,7 +31,7 @@ class Instances(RegistryCase):
         self.assertEqual(self.ports(), [])
 
     def test_one_that_is_not_heard_of_is_kept(self) -> None:
-        """Until somebody says that it is gone, or a minute has passed."""
+        """A hidden or missed instance is kept for a minute."""
         for reason in ("node-lost", "missed"):
             self.registry.receive(online(2), 0)
             self.assertEqual(self.registry.receive(offline(2, reason), 10), frozenset())
@@ -42,25 +42,25 @@ class Instances(RegistryCase):
             self.assertEqual((self.ports(), self.registry.due_at()), ([1], None))
 
     def test_one_that_is_not_heard_of_and_then_gone(self) -> None:
-        """It goes at once."""
+        """A hidden instance is removed at once when its end is reported."""
         self.registry.receive(offline(1, "node-lost"), 10)
         self.assertEqual(self.registry.receive(offline(1, "expired"), 11), {"shop"})
         self.assertEqual((self.ports(), self.registry.due_at()), ([], None))
 
     def test_one_that_is_heard_of_again(self) -> None:
-        """It stays."""
+        """A hidden instance that is online again stays."""
         self.registry.receive(offline(1, "node-lost"), 10)
         self.registry.receive(online(1), 20)
         self.assertEqual((self.registry.due_at(), self.ports()), (None, [1]))
 
     def test_without_any_node_no_time_counts(self) -> None:
-        """It begins anew when one is followed again."""
+        """The minute begins again when a node is followed again, because none could report the instance meanwhile."""
         self.registry.receive(offline(1, "node-lost"), 10)
         self.registry.restart_keep_times(500)
         self.assertEqual(self.registry.due_at(), 500 + KEEP_S)
 
     def test_what_goes_twice_or_was_never_there(self) -> None:
-        """It changes nothing."""
+        """An end of an instance that is not known changes nothing."""
         self.registry.receive(offline(9, "expired"), 0)
         self.registry.receive(offline(9, "missed"), 0)
         self.assertEqual((self.ports(), self.registry.due_at()), ([1], None))
@@ -68,13 +68,13 @@ class Instances(RegistryCase):
 
 class Configuration(RegistryCase):
     def test_a_backend_is_switched(self) -> None:
-        """From then on instances of another app matter to it."""
+        """After a backend is switched, only instances of the new app affect it."""
         self.registry.receive(backend("shop", "changed", app="api"), 0)
         self.assertEqual(self.registry.receive(online(2), 0), frozenset())
         self.assertEqual(self.registry.backends_of("api"), {"shop"})
 
     def test_what_is_removed_goes(self) -> None:
-        """Somebody meant it."""
+        """A backend or frontend that was removed by a request is removed."""
         self.registry.receive(frontend("www"), 0)
         self.registry.receive(backend("shop", "removed"), 0)
         self.registry.receive(frontend("www", "removed"), 0)
@@ -82,7 +82,7 @@ class Configuration(RegistryCase):
         self.assertEqual(self.registry.backends_of("web"), frozenset())
 
     def test_what_is_missing_stays(self) -> None:
-        """All nodes have lost it, which nobody has meant."""
+        """A backend or frontend stays if it is only missing on the nodes, because nobody has removed it."""
         self.registry.receive(frontend("www"), 0)
         self.registry.receive(backend("shop", "removed", "missed"), 0)
         self.registry.receive(frontend("www", "removed", "missed"), 0)

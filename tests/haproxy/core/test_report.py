@@ -1,4 +1,4 @@
-"""What HAProxy has counted, whatever became of it meanwhile."""
+"""The counts of HAProxy's traffic, over its restarts and changes of its servers."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ class Counting(SynchronousTestCase):
         return total["requests"], total["errors"]
 
     def test_from_the_beginning(self) -> None:
-        """What was counted before the driver began does not count."""
+        """Requests from before the start of the driver do not count."""
         self.counts.add_rows([row(103, 11), row(7, 1, "b")])
         self.assertEqual(self.total(), (10, 2))
 
     def test_by_version(self) -> None:
-        """Of who leaves as well, as long as he is there."""
+        """The counts are by version, and include servers that are leaving."""
         self.set_owners("c", version="2", leaving=["a"])
         self.counts.add_rows([row(103), row(5, 1, "c")])
         self.assertEqual((self.total(), self.total("2")), ((3, 0), (5, 1)))
 
     def test_after_haproxy_has_begun_again(self) -> None:
-        """It goes on, and never back."""
+        """After a restart of HAProxy, the counts continue, and never decrease."""
         self.counts.add_rows([row(103)])
         self.counts.note_restart()
         self.counts.add_all_rows([row(104)])
         self.assertEqual(self.total(), (107, 10))
 
     def test_when_that_was_not_noticed(self) -> None:
-        """It is seen by a number that is smaller."""
+        """An unnoticed restart is detected by a smaller number."""
         self.counts.add_rows([row(103, 12)])
         self.counts.add_rows([row(2, 1)])
         self.assertEqual(self.total(), (5, 3))
 
     def test_a_server_that_was_deleted_and_came_back(self) -> None:
-        """It counts from 0, and so does HAProxy."""
+        """A server that was deleted and added again counts from 0, as HAProxy's own counter does."""
         self.counts.add_rows([row(103)])
         self.set_owners("b")
         self.set_owners("a", "b")
@@ -69,12 +69,12 @@ class Counting(SynchronousTestCase):
         self.assertEqual(self.total(), (206, 10))
 
     def test_others_servers(self) -> None:
-        """They are nobody's here."""
+        """Servers that are not bender's do not count."""
         self.counts.add_rows([row(7, 0, "stranger")])
         self.assertEqual(self.total(), (0, 0))
 
     def test_more_than_a_report_can_hold(self) -> None:
-        """It has what fits into a request, of what is down the first and of versions those that are used now."""
+        """A report that is too large has the first servers that are down, and the versions that were used last."""
         names = [f"{HOSTILE}{number:04}{'é' * 200}" for number in range(1200)]
         for some in (["x"], names):
             self.set_owners(*some)
@@ -93,14 +93,14 @@ class Counting(SynchronousTestCase):
         self.assertEqual({*report["backends"]["shop"]}, {"1", *names[1 - len(report["backends"]["shop"]) :]})
 
     def test_many_that_are_down(self) -> None:
-        """There are no more of them than bender takes."""
+        """A report has at most as many servers that are down as bender accepts."""
         names = [f"{number:04}" for number in range(1200)]
         self.set_owners(*names)
         self.counts.add_all_rows([row(1, name=name, status="DOWN", check="L4CON") for name in names])
         self.assertEqual(len(self.counts.report()["down"]), REPORTED_MAX)
 
     def test_versions_of_long_ago(self) -> None:
-        """They are forgotten when there are very many."""
+        """The oldest versions are forgotten when there are too many."""
         for version in map(str, range(2 * REPORTED_MAX)):
             self.set_owners("a", version=version)
             self.counts.add_rows([row(int(version) + 200)])
@@ -109,7 +109,7 @@ class Counting(SynchronousTestCase):
         self.assertLessEqual(len(self.counts.report()["backends"]["shop"]), REPORTED_MAX)
 
     def test_who_is_down(self) -> None:
-        """By the word of checks alone, and each once."""
+        """A server is reported as down, once, only if a check has found it down."""
         self.counts.add_all_rows([row(1, status="DOWN", check="L4CON"), row(1, name="b", status="DOWN", check="")])
         self.assertEqual(self.counts.report()["down"], ["registration/a"])
         self.counts.add_all_rows([row(1)])

@@ -1,4 +1,4 @@
-"""What may be written to HAProxy, wherever it comes from."""
+"""Text that may be sent or written to HAProxy, whatever its source."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONTROL = ["\n", "\r", "\0", "\t", "\x1b", "\x7f", "\x85", "\u2028", "\u2029", "
 
 class Words(SynchronousTestCase):
     def test_a_word(self) -> None:
-        """It has nothing that could end it, or that HAProxy takes for something else."""
+        """A word has no character that could end it, or that has a special meaning in HAProxy."""
         for text in ("shop", "1:10.0.0.1:80", "[::1]:80", "é", 7):
             self.assertEqual(word(text), str(text))
         for text in ["a b", "a;b", "a'b", 'a"b', "a\\b", "a#b", "a%b", "$a", *CONTROL]:
@@ -40,37 +40,37 @@ class Words(SynchronousTestCase):
             self.assertRaises(Unsafe, quoted, f"a{text}b")
 
     def test_formatted(self) -> None:
-        """In a log-format `%` means nothing if it is there twice."""
+        """In a log-format, `%` is doubled, so that it has no special meaning."""
         self.assertEqual(formatted("%[env(HOME)]"), "'%%[env(HOME)]'")
 
     @given(st.text())
     def test_readable(self, name: str) -> None:
-        """It is one word, and another one for another name."""
+        """The readable form of a name is one word, and different names have different forms."""
         self.assertEqual(word(readable(name)), readable(name))
         escapes = readable(name).split("=")
         original = escapes[0] + "".join(f"\\x{each[:2]}{each[2:]}" for each in escapes[1:])
         self.assertEqual(len(escapes) - 1, original.count("\\x"))
 
     def test_readable_names(self) -> None:
-        """What people mostly use stays as it is."""
+        """The readable form of a usual name is the name itself."""
         self.assertEqual([readable(name) for name in ("shop-1.x", "café", "a b=c", "a\nb")],
                          ["shop-1.x", "café", "a=20b=3Dc", "a=0Ab"])  # fmt: skip
 
     def test_commands(self) -> None:
-        """One is a line of the characters that ours have."""
+        """A command is one line of the characters that bender's commands have."""
         for text in ("show info", "show stat -1 4 -1", f"add server {safe(HOSTILE)}/1:a [::1]:80 weight 1"):
             self.assertTrue(is_command(text), text)
         for text in ("", "a; b", "a\nb", "a\n", "a <<", "a %", "a\\", "a#b", "é", *CONTROL):
             self.assertFalse(is_command(text), text)
 
     def test_shown(self) -> None:
-        """What a log has of others' text is bounded and printable."""
+        """Text of other programs is printable and limited in a log."""
         self.assertEqual(printable("a\x1b[2J\u2028\ud800é"), "a\\x1b[2J\\u2028\\ud800é")
         self.assertEqual(len(printable("x" * 10_000)), SHOWN_CHARACTERS_MAX)
 
 
 class Templates(SynchronousTestCase):
-    """A template of somebody's own."""
+    """A template of an operator."""
 
     def render(self, template: str, name: str = HOSTILE, state: str = "up") -> str:
         found, _ = build_topology({name: parse_backend(backend(name).body)}, {})
@@ -82,21 +82,21 @@ class Templates(SynchronousTestCase):
         self.assertIn(reason, str(error))
 
     def test_names_for_people(self) -> None:
-        """They come as one word, however they are used."""
+        """Titles and ids are one word wherever a template uses them."""
         text = self.render(
             "{% for p in pools %}# {{ p.title }}{% for s in servers[p.name] %} {{ s.id }}{% endfor %}{% endfor %}"
         )
         self.assertEqual(text, f"# {readable(HOSTILE)} {readable(HOSTILE)}")
 
     def test_values_that_are_not_quoted(self) -> None:
-        """They are refused where they are more than one word."""
+        """A value without the filter `quoted` is refused if it is more than one word."""
         self.unrenderable("stats socket {{ socket }}\n", "use the template filter")
         self.unrenderable("x {{ 'stats ' ~ socket }}\n", "use the template filter")
         self.assertEqual(self.render("stats socket {{ socket | quoted }}\n"), "stats socket '/run/a b'\\x3b'c.sock'\n")
         self.assertEqual(self.render("{{ 7 }}{{ ' disabled' if pools }}{{ 'x' if not pools }}"), "7 disabled")
 
     def test_what_a_filter_made_is_still_checked(self) -> None:
-        """Nothing that is done to it afterwards makes two lines or words of it."""
+        """The result of a filter is checked again, so no later change can make it two lines or words."""
         self.unrenderable("{{ (socket | quoted) ~ '\n' ~ socket }}", "not one word")
         self.unrenderable("{{ socket | quoted | upper }}", "not one word")
         for trusting in ("safe", "escape", "e", "tojson"):
@@ -104,7 +104,7 @@ class Templates(SynchronousTestCase):
             self.assertIn(f"No filter named '{trusting}'", str(error))
 
     def test_what_a_template_puts_together(self) -> None:
-        """Lines of its own are its own business; and nothing is escaped as in HTML."""
+        """The template's own lines are rendered unchanged, without HTML escapes; values in its macros are checked."""
         macro = 'backend {{ pool.name }}\n    http-response set-header X "a; b" # <&>'
         template = (
             f"{{% macro line(pool) %}}\n{macro}\n{{% endmacro %}}"
@@ -117,11 +117,11 @@ class Templates(SynchronousTestCase):
         self.unrenderable("{% macro m() %}{{ socket }}{% endmacro %}{{ m() }}", "not one word")
 
     def test_control_characters_of_the_template(self) -> None:
-        """There is no configuration with any."""
+        """A control character in the template is refused."""
         self.unrenderable("global\n\x1b\n", "control character ('\\x1b') in line 2")
 
     def test_an_earlier_copy_of_ours(self) -> None:
-        """It is rendered as before."""
+        """An earlier template of bender, which an operator may have copied, is rendered as before."""
         template = """{% for pool in pools %}
 # backend/{{ pool.title }}
 {% for server in servers[pool.name] %}
@@ -135,6 +135,6 @@ class Templates(SynchronousTestCase):
 
 class Descriptions(SynchronousTestCase):
     def test_as_it_is(self) -> None:
-        """It may stand without quotes, as HAProxy takes the rest of the line."""
+        """The description needs no quotes, because HAProxy takes the rest of the line."""
         checked_output = Renderer("description {{ description }}\n", "/s", "/states", (2, 6)).render(Topology(), {})
         self.assertEqual(checked_output.text, f"description {checked_output.description}\n")

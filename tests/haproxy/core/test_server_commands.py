@@ -1,4 +1,4 @@
-"""The commands that lead from how HAProxy is to how it is to be, and what it says of itself."""
+"""The commands that change HAProxy's servers to the desired ones, and the parsing of HAProxy's answers."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def found(name: str, **more: Any) -> ActualServer:
 
 class Planning(SynchronousTestCase):
     def test_nothing_is_different(self) -> None:
-        """Then nothing is done."""
+        """Without a difference, there are no commands."""
         self.assertEqual(plan_commands(POOL, [server("a")], [found("a")]).commands, ())
 
     def test_a_new_server(self) -> None:
-        """It is added, and made ready."""
+        """A new server is added, and made ready."""
         self.assertEqual(
             plan_commands(POOL, [server("a", address="::1", weight=5)], []).commands,
             ("add server shop/a [::1]:80 weight 5", "set server shop/a state ready"),
         )
 
     def test_a_new_server_that_is_checked(self) -> None:
-        """Its checks begin before it is ready."""
+        """The checks of a new server begin before it is ready."""
         self.assertEqual(
             plan_commands(CHECKED, [server("a")], []).commands,
             (
@@ -59,7 +59,7 @@ class Planning(SynchronousTestCase):
         )
 
     def test_a_new_server_beside_others_that_are_checked(self) -> None:
-        """It is down before it is ready, and drained until then."""
+        """A new server beside checked servers is drained until it is marked as down, and then made ready."""
         commands = plan_commands(CHECKED, [server("a"), server("b", port=81)], [found("a", checked=True)]).commands
         self.assertEqual(
             commands[1:],
@@ -72,7 +72,7 @@ class Planning(SynchronousTestCase):
         )
 
     def test_one_that_comes_out_of_maintenance_beside_others(self) -> None:
-        """The same."""
+        """A server that leaves maintenance beside checked servers is marked as down before it is ready."""
         there = [found("a", checked=True), found("b", port=81, checked=True, maint=True, down=True)]
         commands = ["set server shop/b state drain", "set server shop/b health down", "set server shop/b state ready"]
         for state, expected in (("up", commands), ("drain", commands[:2])):
@@ -80,14 +80,14 @@ class Planning(SynchronousTestCase):
             self.assertEqual([*plan_commands(CHECKED, desired, there).commands], expected)
 
     def test_one_that_moves_beside_others(self) -> None:
-        """It is down before it is at its new address."""
+        """A server is marked as down before it gets its new address."""
         desired = [server("a"), server("b", port=81)]
         there = [found("a", checked=True), found("b", port=82, checked=True)]
         commands = ("set server shop/b health down", "set server shop/b addr 10.0.0.1 port 81")
         self.assertEqual(plan_commands(CHECKED, desired, there).commands, commands)
 
     def test_one_that_another_process_had_found_down(self) -> None:
-        """This one is told, unless it knows."""
+        """A server that the previous process had found down is marked as down, unless it is down already."""
         desired = [server("a"), server("b", port=81)]
         there = [found("a", checked=True), found("b", port=81, checked=True)]
         last = [there[0], evolve(there[1], down=True, check_result=2)]
@@ -95,7 +95,7 @@ class Planning(SynchronousTestCase):
         self.assertEqual(plan_commands(CHECKED, desired, last, last).commands, ())
 
     def test_one_that_waits_for_its_checks_when_the_others_go(self) -> None:
-        """It takes requests now; one that has failed a check does not."""
+        """A waiting server takes requests when the others leave, unless it has failed a check."""
         there = [found("a", checked=True), found("b", port=81, checked=True, down=True)]
         for result, commands in ((0, ("set server shop/b health up",)), (2, ())):
             there[1] = evolve(there[1], check_result=result)
@@ -103,14 +103,14 @@ class Planning(SynchronousTestCase):
             self.assertEqual(planned, (*commands, "set server shop/a state drain"))
 
     def test_a_new_server_that_is_not_to_be_used(self) -> None:
-        """It stays in maintenance, as it begins, or is drained."""
+        """A new server with the state `maint` stays in maintenance; one with the state `drain` is drained."""
         self.assertEqual(len(plan_commands(POOL, [server("a", state="maint")], []).commands), 1)
         self.assertEqual(
             plan_commands(POOL, [server("a", state="drain")], []).commands[1], "set server shop/a state drain"
         )
 
     def test_what_somebody_else_changed(self) -> None:
-        """It is put right, the address first."""
+        """A server that was changed by another client is corrected, the address first."""
         commands = plan_commands(
             CHECKED, [server("a")], [found("a", address="10.9.9.9", weight=7, maint=True)]
         ).commands
@@ -125,20 +125,20 @@ class Planning(SynchronousTestCase):
         )
 
     def test_a_server_of_whom_nobody_knows_where_it_is(self) -> None:
-        """It stays where it is, with the weight that it is to have, and is not added."""
+        """A server without a known address keeps its present address, gets its new weight, and is not added."""
         nowhere = server("a", address=None, weight=3)
         self.assertEqual(plan_commands(POOL, [nowhere], [found("a")]), CommandPlan(("set server shop/a weight 3",)))
         self.assertEqual(plan_commands(POOL, [nowhere], []), CommandPlan(()))
 
     def test_states(self) -> None:
-        """Each leads to each other."""
+        """One command leads from each state to each other state."""
         for state, flags in {"up": {}, "drain": {"drain": True}, "maint": {"maint": True}}.items():
             for desired, word in {"up": "ready", "drain": "drain", "maint": "maint"}.items():
                 commands = plan_commands(POOL, [server("a", state=desired)], [found("a", **flags)]).commands
                 self.assertEqual(commands, () if desired == state else (f"set server shop/a state {word}",))
 
     def test_one_comes_and_one_goes(self) -> None:
-        """The new one first; the old one is drained once, and deleted later."""
+        """The new server is added first; the old one is drained once, and deleted later."""
         desired, old = [server("b")], found("a")
         first = plan_commands(POOL, desired, [old])
         self.assertEqual((first.commands[-1], first.leaving), ("set server shop/a state drain", ("a",)))
@@ -147,13 +147,13 @@ class Planning(SynchronousTestCase):
         self.assertEqual(deletion_commands(POOL, ["a"]), ["set server shop/a state maint", "del server shop/a"])
 
     def test_one_that_comes_back_while_it_is_drained(self) -> None:
-        """It is made ready again."""
+        """A drained server that comes back is made ready again."""
         self.assertEqual(
             plan_commands(POOL, [server("a")], [found("a", drain=True)]).commands, ("set server shop/a state ready",)
         )
 
     def test_what_is_no_refusal(self) -> None:
-        """HAProxy says some words also where it did what it was told."""
+        """Some answers of HAProxy have a text although the command succeeded."""
         done = [
             "",
             "\n",
@@ -167,10 +167,10 @@ class Planning(SynchronousTestCase):
 
 
 class Slots(SynchronousTestCase):
-    """Where servers cannot be added."""
+    """A HAProxy to which servers cannot be added."""
 
     def test_a_new_server_takes_a_free_slot(self) -> None:
-        """One that is in maintenance."""
+        """A new server takes a slot that is in maintenance."""
         slots = [found("slot1"), found("slot2", maint=True, address="127.0.0.1", port=1)]
         self.assertEqual(
             plan_commands(SLOTS, [server("a"), server("b", port=81)], slots).commands,
@@ -178,26 +178,26 @@ class Slots(SynchronousTestCase):
         )
 
     def test_a_server_finds_its_slot_again(self) -> None:
-        """By its address, also if that is in maintenance."""
+        """A server is found in its slot by its address, even if the slot is in maintenance."""
         slots = [found("slot1", maint=True, port=5), found("slot2", maint=True)]
         self.assertEqual(plan_commands(SLOTS, [server("a")], slots).commands, ("set server shop/slot2 state ready",))
 
     def test_one_that_goes_leaves_its_slot(self) -> None:
-        """In maintenance, and not deleted."""
+        """A server that leaves is drained, and its slot is put into maintenance instead of being deleted."""
         slots = [found("slot1"), found("slot2", maint=True)]
         planned = plan_commands(SLOTS, [], slots)
         self.assertEqual((planned.commands, planned.leaving), (("set server shop/slot1 state drain",), ("slot1",)))
         self.assertEqual(deletion_commands(SLOTS, ["slot1"]), ["set server shop/slot1 state maint"])
 
     def test_without_a_slot(self) -> None:
-        """It is said who has none."""
+        """The plan names the registrations for which there is no slot."""
         planned = plan_commands(SLOTS, [server("a"), server("b", port=81)], [found("slot1", port=81)])
         self.assertEqual((planned.commands, planned.without_slot), ((), ("registration/a",)))
 
 
 class Answers(SynchronousTestCase):
     def test_a_process(self) -> None:
-        """Which one it is, and what it runs with."""
+        """The answer identifies the process, its version and its configuration."""
         answer = (
             "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 7\nnode: vm\ndescription: a: b\nStopping: 0\n"
             "Start_time_sec: 9\n"
@@ -208,7 +208,7 @@ class Answers(SynchronousTestCase):
         self.assertFalse(process_in(answer).is_the_same(None))
 
     def test_servers(self) -> None:
-        """Whoever has put them into maintenance, or drains them."""
+        """Maintenance and drain are recognized, whether a command or the configuration has set them."""
         names = (
             "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight "
             "srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state "
@@ -228,7 +228,7 @@ class Answers(SynchronousTestCase):
         self.assertEqual([*by_pool(servers)], ["web"])
 
     def test_counts(self) -> None:
-        """Of servers alone; those in mode tcp have sessions in place of requests."""
+        """Only servers are counted; in mode tcp, sessions count as requests."""
         answer = (
             "# pxname,svname,qcur,scur,stot,econ,eresp,status,type,check_status,hrsp_5xx,req_tot,last_chk,uweight,"
             "addr\n"
@@ -240,7 +240,7 @@ class Answers(SynchronousTestCase):
         self.assertEqual((other.sessions, other.requests, other.errors, other.down), (0, 9, 3, False))
 
     def test_the_master(self) -> None:
-        """And how often it failed."""
+        """The answer has the process id of the master and the number of its failed reloads."""
         answer = (
             "#<PID>          <type>          <reloads>       <uptime>\n"
             "11546           master          3 [failed: 2]   0d00h10m\n"
@@ -248,7 +248,7 @@ class Answers(SynchronousTestCase):
         self.assertEqual((master_in(answer).pid, master_in(answer).failed_reloads), (11546, 2))
 
     def test_what_cannot_be_read(self) -> None:
-        """It says what HAProxy answered."""
+        """The error of an unreadable answer names the command."""
         for read in (process_in, servers_in, rows_in, master_in):
             for answer in ("", "1\n", "Unknown command", "1\n# a b\n1 2 3\n", "Version: x\nPid: y\n", "# a,b\n1,2\n"):
                 error = self.assertRaises(Unreadable, read, answer)

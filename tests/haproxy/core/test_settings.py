@@ -1,4 +1,4 @@
-"""What the fields of backends and frontends mean."""
+"""The meaning of the fields of backends and frontends."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ ANYTHING = [*NUMBERS, *NESTED, "", "x", "a\nb", "-f /etc/passwd", HOSTILE]
 
 class Backends(SynchronousTestCase):
     def test_a_backend_that_says_nothing(self) -> None:
-        """It shares out in turn, without checks."""
+        """A backend without optional fields uses the default balance, without checks."""
         backend = parse_backend(SHOP)
         self.assertEqual((backend.balance, backend.health, backend.slow_start_s), (BALANCE, None, 0))
         self.assertEqual((backend.service, backend.problems), (ServedVersions("web", "1", None, ()), ()))
 
     def test_a_backend_that_says_all(self) -> None:
-        """As the API takes it."""
+        """All fields that the API accepts are used."""
         fields = {
             "balance": "hdr(X-User)",
             "health": {"path": "/health", "interval": 0.5},
@@ -44,19 +44,19 @@ class Backends(SynchronousTestCase):
         self.assertEqual(backend.service.servers, (FixedServer("db.example", 80),))
 
     def test_a_canary_of_the_version_itself(self) -> None:
-        """It is none, and no problem."""
+        """A canary with the version of the backend is ignored, without a problem."""
         backend = parse_backend({**SHOP, "canary": {"version": "1", "percent": 5}})
         self.assertEqual((backend.service.canary, backend.problems), (None, ()))
 
     def test_a_backend_that_says_nothing_of_use(self) -> None:
-        """Without a name, an app and a version that the API would take there is none."""
+        """A backend without a valid name, app or version is invalid."""
         for field in ("name", "app", "version"):
             for value in (None, 7, "", "a/b", "a\nb", "\u2028", "x" * 256, ["a"]):
                 error = self.assertRaises(Invalid, parse_backend, {**SHOP, field: value})
                 self.assertEqual(error.field, field)
 
     def test_balance(self) -> None:
-        """What chooses by a hash is told apart, and what needs requests for that."""
+        """A balance is recognized as hashed, and as one that needs the content of requests."""
         named = ("leastconn", "random(2)", "source", "hdr(X-User)", "url_param(user)", "uri")
         backends = {balance: parse_backend({**SHOP, "balance": balance}) for balance in named}
         hashed = [name for name, backend in backends.items() if backend.hashed]
@@ -64,7 +64,7 @@ class Backends(SynchronousTestCase):
         self.assertEqual([name for name, backend in backends.items() if backend.needs_requests], hashed[1:])
 
     def test_what_cannot_be_used_is_left_out_and_said(self) -> None:
-        """Whatever it is, the backend goes on without it."""
+        """A backend ignores an unusable field, whatever its value is, and reports it."""
         for value in ANYTHING:
             for field in ("balance", "health", "slow_start", "canary", "servers"):
                 if value != [] or field != "servers":
@@ -74,7 +74,7 @@ class Backends(SynchronousTestCase):
                     self.assertIn(field, problem)
 
     def test_a_health_check_that_haproxy_has_no_room_for(self) -> None:
-        """What a path becomes in the configuration counts."""
+        """The length of a path counts in its form in the configuration, with quotes and escapes."""
         for path in ("/" + "'" * 500, "/" + ";" * 500):
             backend = parse_backend({**SHOP, "health": {"path": path}})
             self.assertEqual((backend.health, len(backend.problems)), (None, 1))
@@ -83,7 +83,7 @@ class Backends(SynchronousTestCase):
 
 class Frontends(SynchronousTestCase):
     def test_a_frontend(self) -> None:
-        """Its mode is http if it does not say."""
+        """The default mode of a frontend is http."""
         rules = [{"host": "A.example", "backend": "a"}, {"path": "/b", "backend": HOSTILE},
                  {"header": "X-Beta", "value": HOSTILE, "backend": "b"}]  # fmt: skip
         frontend = parse_frontend({"name": "www", "bind": "*:80,[0::1]:81", "backend": "shop", "rules": rules})
@@ -92,7 +92,7 @@ class Frontends(SynchronousTestCase):
                          [("a.example", None), (None, "/b"), (None, None)])  # fmt: skip
 
     def test_what_cannot_be_used(self) -> None:
-        """It names the field."""
+        """A frontend with an invalid field is unusable, and the problem names the field."""
         for value in ANYTHING:
             for field in ("bind", "mode", "rules"):
                 if value != [] or field != "rules":
@@ -104,13 +104,13 @@ class Frontends(SynchronousTestCase):
         self.unusable("rules", {"bind": "*:80", "mode": "tcp", "rules": [{"path": "/", "backend": "b"}]})
 
     def test_what_haproxy_has_no_room_for(self) -> None:
-        """Its lines are bounded, and characters have several bytes."""
+        """The lines of a rule are limited in bytes, after quoting."""
         for value in ("\N{GRINNING FACE}" * 500, "'" * 400, ";" * 400):
             rule = {"header": "a", "value": value, "backend": "b"}
             self.unusable("rules: number 1", {"bind": "*:80", "rules": [rule]})
 
     def test_a_frontend_without_a_name(self) -> None:
-        """There is none."""
+        """A frontend without a valid name is invalid."""
         for name in (None, 7, "a/b", "a\nb"):
             self.assertRaises(Invalid, parse_frontend, {"name": name, "bind": "*:80"})
 

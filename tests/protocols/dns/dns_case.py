@@ -39,7 +39,7 @@ class DnsCase(SynchronousTestCase):
     def responder(self, limit: AnswerLimit) -> Responder:
         return Responder(self.node, self.members, limit, lambda: self.place, bytes([192, 0, 2, 53]))
 
-    # What happens at the node.
+    # Changes at the node.
 
     def up(self, host: str = "10.0.0.5", port: int = 8080, app: str = "web", version: str = "1", **terms: Any) -> str:
         """Register an instance and return its id."""
@@ -54,10 +54,10 @@ class DnsCase(SynchronousTestCase):
         body = {"id": f"backend/{name}", "resource": "Backend", "name": name, "app": "web", "version": "1", **fields}
         self.node.configure(f"backend/{name}", msgspec.json.encode(body), "operator")
 
-    # What a client sees.
+    # Queries of a client.
 
     def ask(self, name: str, kind: str = "A", *, tcp: bool = False, **options: Any) -> dns.message.Message:
-        """Return the answer to a query; it must come at once."""
+        """Return the answer to a query, which must arrive at once."""
         return self.answer(query(name, kind, **options), tcp=tcp)
 
     def answer(self, sent: dns.message.Message, *, tcp: bool = False) -> dns.message.Message:
@@ -68,7 +68,7 @@ class DnsCase(SynchronousTestCase):
         return answer
 
     def sent(self, message: bytes, *, tcp: bool = False) -> bytes | None:
-        """Return the bytes with which a message is answered at once."""
+        """Return the bytes of the immediate answer to a message."""
         answers: list[bytes | None] = []
         (self.over_tcp if tcp else self.over_udp).respond(message, answers.append)
         (answer,) = answers

@@ -17,13 +17,13 @@ from tests.protocols.dns.dns_case import DnsCase, addresses, query
 
 
 class Transport(connected.Transport):
-    """A transport that may be aborted."""
+    """A transport that records whether it was aborted."""
 
     aborted = False
 
     @property
     def _appSendBuffer(self) -> list[bytes]:
-        """What was written and not read, by the name that it has with TLS."""
+        """The data that were written and not read; a transport with TLS has this name, too."""
         return [self.value()]
 
     def abortConnection(self) -> None:
@@ -32,7 +32,7 @@ class Transport(connected.Transport):
 
 
 class Connection:
-    """One client."""
+    """A client with one connection."""
 
     def __init__(self, factory: DnsConnections, client: str = "10.9.9.9") -> None:
         address = IPv4Address("TCP", client, 40_000)
@@ -48,7 +48,7 @@ class Connection:
         self.send(framed(query(name, kind).to_wire()))
 
     def received(self) -> list[dns.message.Message]:
-        """Return all answers since this was called last; then there is room for more."""
+        """Return all answers since the last call; the transport then has room for more."""
         received, answers = self.transport.value(), []
         self.transport.clear()
         while received:
@@ -89,7 +89,7 @@ class ConnectionsCase(DnsCase):
         return Connection(self.factory, client)
 
     def many(self) -> None:
-        """Let an app have so many members that its records are made in slices."""
+        """Register so many members of an app that its records are made in slices."""
         for number in range(300):
             self.up(f"10.1.{number >> 8}.{number & 255}", app="many")
 
@@ -120,7 +120,7 @@ class Conversations(ConnectionsCase):
         self.assertEqual([len(addresses(answer)) for answer in connection.received()], [300, 1])
 
     def test_the_client_sends_no_more(self) -> None:
-        """It gets all answers before the connection is closed."""
+        """A client that has closed its side for sending gets all answers before the connection is closed."""
         self.many()
         self.turns.is_overloaded = True
         connection = self.connect()
@@ -131,7 +131,7 @@ class Conversations(ConnectionsCase):
         self.assertTrue(connection.closed)
 
     def test_malformed(self) -> None:
-        """A message without a question is refused; after bytes that are no message, the connection is closed."""
+        """A message without a question is refused; after invalid bytes, the connection is closed."""
         connection = self.connect()
         connection.send(framed(b"id\x01\x00" + bytes(8)))
         self.assertEqual([answer.rcode() for answer in connection.received()], [dns.rcode.FORMERR])
@@ -153,7 +153,7 @@ class Conversations(ConnectionsCase):
         self.assertEqual([answer.rcode() for answer in connection.received()], [0, 0, 5, 5])
 
     def test_not_for_long(self) -> None:
-        """A connection that is lost while an answer is made gets none."""
+        """After the loss of a connection, an unfinished answer is not sent on it."""
         self.many()
         self.turns.is_overloaded = True
         connection = self.connect()

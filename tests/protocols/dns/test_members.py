@@ -1,4 +1,4 @@
-"""The records of many members are made in slices, between which other work has its turn."""
+"""Records of many members are made in slices, between which other work has its turn."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class ManyMembers(DnsCase):
         self.assertEqual(sorted(services(answers[0]).values()), [*(256 * [256]), 65_535])
 
     def test_more_than_a_message_holds(self) -> None:
-        """An answer has as many as fit, whole, and says that there are more."""
+        """A truncated answer has as many whole records as possible."""
         self.many(5000)
         answers = self.later("web.app.bender.")
         for _ in range(100):
@@ -109,7 +109,7 @@ class ManyMembers(DnsCase):
         self.assertEqual(len(addresses(answers[0])), (65_535 - 12 - 21) // 16)
 
     def test_not_ready_any_more(self) -> None:
-        """A node that was away while records were made does not answer with them."""
+        """A node that has become unready after a pause does not answer with the records."""
         self.many(300)
         self.turns.is_overloaded = True
         answers = self.later("web.app.bender.")
@@ -129,7 +129,7 @@ class ManyMembers(DnsCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_too_many_wait(self) -> None:
-        """Queries beyond a number are not answered."""
+        """Waiting queries are limited, and further queries get no answer."""
         self.many(300)
         self.turns.is_overloaded = True
         answers: list[bytes | None] = []

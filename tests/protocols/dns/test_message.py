@@ -21,7 +21,7 @@ def head(flags: int = 0x0100, questions: int = 1, answers: int = 0, authorities:
 
 class Queries(SynchronousTestCase):
     def test_name_type_and_class(self) -> None:
-        """Labels are in lower case; the question is kept as it came."""
+        """Labels become lower-case, and the question is kept unchanged."""
         sent = query(r"WEB\.Api.app.bender.", "SRV")
         parsed = parse(sent.to_wire())
         self.assertEqual((parsed.labels, parsed.type_, parsed.class_), ((b"web.api", b"app", b"bender"), 33, 1))
@@ -46,7 +46,7 @@ class Queries(SynchronousTestCase):
         self.assertEqual(parsed.edns, Edns(1232, 0, True, False))
 
     def test_the_longest_name(self) -> None:
-        """255 bytes with all lengths are a name, 256 are none."""
+        """A name may have 255 bytes including its lengths, and not more."""
         labels = 3 * (b"\x3f" + 63 * b"x")
         for last, accepted in ((61, True), (62, False)):
             sent = head() + labels + bytes((last,)) + last * b"x" + b"\x00\x00\x01\x00\x01"
@@ -58,7 +58,7 @@ class Queries(SynchronousTestCase):
 
 class MalformedMessages(SynchronousTestCase):
     def refused(self, message: bytes) -> bytes | None:
-        """Expect that a message is malformed, and return the answer to it."""
+        """Check that a message is malformed, and return the answer to it."""
         error: MalformedQuery = self.assertRaises(MalformedQuery, parse, message)
         answer = error.answer
         if answer is not None:
@@ -73,12 +73,12 @@ class MalformedMessages(SynchronousTestCase):
         return parsed.rcode()
 
     def test_no_answer(self) -> None:
-        """Nothing is answered that has no complete head, or is itself an answer."""
+        """A message without a complete header gets no answer, and neither does an answer."""
         for message in (b"", b"id", head()[:11], head(0x8180) + QUESTION, head(0x8000)):
             self.assertIsNone(self.refused(message), message)
 
     def test_other_operations(self) -> None:
-        """NOTIFY and UPDATE are not implemented, whatever follows the head."""
+        """Other operations, such as NOTIFY and UPDATE, are not implemented, whatever follows the header."""
         for opcode in (1, 2, 4, 5, 6, 15):
             answer = self.refused(head(opcode << 11) + b"anything")
             assert answer is not None
@@ -90,12 +90,12 @@ class MalformedMessages(SynchronousTestCase):
         self.assertEqual(self.rcode(head(questions=2) + QUESTION + QUESTION), dns.rcode.FORMERR)
 
     def test_bad_names(self) -> None:
-        """A name in a question has no pointers, and ends."""
+        """A name in a question must be complete, and must not have pointers."""
         for name in (b"", b"\x03web", b"\x3fweb\x00", b"\x40" + 64 * b"x" + b"\x00", b"\xc0\x0c", b"\x03web\xc0\x0c"):
             self.assertEqual(self.rcode(head() + name + b"\x00\x01\x00\x01"), dns.rcode.FORMERR, name)
 
     def test_pieces(self) -> None:
-        """A message that is cut off anywhere is malformed, and so is one with something after it."""
+        """A message is malformed if it is cut off at any byte, or if bytes follow it."""
         whole = head(additional=1) + QUESTION + OPT
         parse(whole)
         for length in range(HEADER_BYTES, len(whole)):
@@ -111,7 +111,7 @@ class MalformedMessages(SynchronousTestCase):
 
 class Heads(SynchronousTestCase):
     def test_what_an_answer_repeats(self) -> None:
-        """Recursion desired, checking disabled, and that the client knows DNSSEC; nothing else of the flags."""
+        """An answer repeats three flags: recursion desired, checking disabled, and DNSSEC OK."""
         sent = query("bender.", want_dnssec=True)
         sent.flags = 0x07BF & ~0x000F
         parsed: Query = parse(sent.to_wire())

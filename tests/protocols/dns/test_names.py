@@ -23,7 +23,7 @@ class Names(SynchronousTestCase):
         self.assertEqual(owner_of(labels("shop.backend.bender")), NameOwner(shop, above=shop))
 
     def test_services(self) -> None:
-        """The first label has an underscore, which is not of the name; the last may belong to an app, too."""
+        """The underscore of the first label is not part of the name; the last labels may also be an app's name."""
         found = owner_of(labels("_web._tcp.app.bender"))
         assert found is not None
         self.assertEqual(
@@ -34,7 +34,7 @@ class Names(SynchronousTestCase):
         self.assertIsNone(found.services)
 
     def test_dots(self) -> None:
-        """Labels before `app` are one name with dots, however the dots are written."""
+        """Labels before `app` form one name with dots, whether the dots are in a label or between labels."""
         for name in (labels("web.api.app.bender"), (b"web.api", b"app", b"bender")):
             found = owner_of(name)
             assert found is not None
@@ -63,7 +63,7 @@ class Names(SynchronousTestCase):
             self.assertTrue(found.exists, name)
 
     def test_long_names(self) -> None:
-        """A name can be asked for if it fits into a label, or if its dots part it into labels."""
+        """A name has records if it fits into a label, or if its dots divide it into valid labels."""
         for name, expected in (
             (62 * "x", True),
             (63 * "x", False),

@@ -54,13 +54,13 @@ class Targets(SynchronousTestCase):
         self.assertEqual((found.type_, len(found.packed)), (AAAA, 16))
 
     def test_name(self) -> None:
-        """A name has no record of its own: others know its addresses."""
+        """A target that is a host name has no record of its own, because other servers know its addresses."""
         self.assertEqual(target("app_1.example"), Target(b"\x05app_1\x07example\x00"))
 
 
 class Weights(SynchronousTestCase):
     def test_times_256(self) -> None:
-        """HAProxy takes a 256th, rounded up. The largest weight is one less, because the field ends there."""
+        """Weights are multiplied by 256, as HAProxy expects; the largest is 65,535, the maximum of the field."""
         for weight, sent in ((1, 256), (2, 512), (255, 65_280), (256, 65_535)):
             record = srv_record(target("10.0.0.5"), 8080, weight)
             self.assertEqual(record[12:18], b"\x00\x00" + sent.to_bytes(2, "big") + (8080).to_bytes(2, "big"))
@@ -88,7 +88,7 @@ class Rings(SynchronousTestCase):
 
 class Answers(SynchronousTestCase):
     def test_sizes(self) -> None:
-        """An answer is never longer than allowed, has whole records, and as many as fit; else it is truncated."""
+        """An answer within the limit has as many whole records as fit, and is truncated if some do not fit."""
         for bytes_max in range(100, 1100, 7):
             made = answer(asked(), of_addresses(HOSTS), (), bytes_max)
             message = made.message(b"id", 0.5)
@@ -100,7 +100,7 @@ class Answers(SynchronousTestCase):
                 self.assertGreater(len(message) + 16, bytes_max)
 
     def test_extras_first(self) -> None:
-        """Extra records are left out before anything else, one by one, and that does not make an answer truncated."""
+        """Additional records are left out first, one by one, without marking the answer as truncated."""
         hosts, name = HOSTS[:8], "_web._tcp.app.bender."
         sizes = []
         for bytes_max in range(700, 360, -10):
@@ -115,7 +115,7 @@ class Answers(SynchronousTestCase):
         self.assertEqual((len(services(read)), is_truncated(read), read.additional), (7, True, []))
 
     def test_extras_that_just_fit(self) -> None:
-        """An answer may have as many bytes as allowed, and with one less it has one record less."""
+        """An answer may have exactly the maximum size; with one byte less, it has one additional record less."""
         hosts, name = HOSTS[:3], "_web._tcp.app.bender."
 
         def made(bytes_max: int) -> bytes:
@@ -140,7 +140,7 @@ class Answers(SynchronousTestCase):
         )
 
     def test_truncated_answers_differ(self) -> None:
-        """A client that does not ask again over TCP finds every record some time."""
+        """Truncated answers have different records each time, so that a client without TCP finds all in time."""
         made = answer(asked("SRV", "_web._tcp.app.bender."), of_services(HOSTS), (), 512)
         found = {
             service
@@ -150,7 +150,7 @@ class Answers(SynchronousTestCase):
         self.assertEqual(len(found), 60)
 
     def test_edns_counts(self) -> None:
-        """The record of EDNS has its place, and ends the answer."""
+        """The record of EDNS counts in the size, and is the last one of the answer."""
         made = answer(asked(payload=512), of_addresses(HOSTS), (), 512)
         message = made.message(b"id", 0.0)
         self.assertLessEqual(len(message), 512)

@@ -28,7 +28,7 @@ class Apps(DnsCase):
         self.assertEqual(self.addresses(kind="AAAA"), ["2001:db8::5"])
 
     def test_services(self) -> None:
-        """A service has every port, with its weight; its targets have their addresses beside it."""
+        """A service has a record for each port, with its weight, and the addresses of its targets."""
         self.up("10.0.0.5", 8080)
         self.up("10.0.0.5", 8081, weight=3)
         self.up("2001:db8::5", 80, weight=256)
@@ -50,7 +50,7 @@ class Apps(DnsCase):
         )
 
     def test_host_that_is_a_name(self) -> None:
-        """It is a target of services only."""
+        """A host that is a name is only a target of services, and adds no address to the app."""
         self.up("app-1.example")
         self.assertEqual(self.services(), {"app-1.example.:8080": 256})
         answer = self.ask("web.app.bender.")
@@ -58,7 +58,7 @@ class Apps(DnsCase):
         self.assertEqual([rrset.to_text() for rrset in answer.authority], [SOA])
 
     def test_members_without_traffic(self) -> None:
-        """A weight of 0, drain and maintenance leave an instance out, of every type of record."""
+        """Instances with weight 0, in drain or in maintenance have no records."""
         self.up("10.0.0.5", weight=0)
         drained, maintained = self.up("10.0.0.6"), self.up("10.0.0.7")
         self.up("10.0.0.8")
@@ -76,7 +76,7 @@ class Apps(DnsCase):
         self.assertEqual((answer.rcode(), [rrset.to_text() for rrset in answer.authority]), (dns.rcode.NOERROR, [SOA]))
 
     def test_versions_at_one_address(self) -> None:
-        """While a version replaces another at its port, there is one record for both."""
+        """Two versions at one address and port have one record."""
         self.up(version="1")
         self.up(version="2")
         self.assertEqual(self.services(), {"0a000005.addr.bender.:8080": 256})
@@ -92,7 +92,7 @@ class Backends(DnsCase):
         self.assertEqual(self.services("_shop._tcp.backend.bender."), {"0a000006.addr.bender.:8080": 512})
 
     def test_effective_weights(self) -> None:
-        """The weights are those of `/members`: with the share of a canary, and without drained members."""
+        """Weights are those of `/members`, with the share of a canary and without drained members."""
         self.up("10.0.0.5", version="1")
         self.up("10.0.0.6", version="1")
         canary = self.up("10.0.0.7", version="2")
@@ -125,7 +125,7 @@ class OtherNames(DnsCase):
             )
 
     def test_addresses(self) -> None:
-        """The name of an address has that address, whether anything is registered there or not."""
+        """The name of an address always has that address, even if no instance is registered there."""
         answer = self.ask("0a000005.addr.bender.")
         self.assertEqual((addresses(answer), answer.answer[0].ttl), (["10.0.0.5"], 3600))
         self.assertEqual(self.ask("0a000005.addr.bender.", "AAAA").rcode(), dns.rcode.NOERROR)
@@ -154,7 +154,7 @@ class OtherNames(DnsCase):
         self.assertEqual(self.ask("_web._tcp.app.bender.", "A").rcode(), dns.rcode.NOERROR)
 
     def test_any(self) -> None:
-        """One record stands for all (RFC 8482)."""
+        """A query of type ANY gets one record instead of all records (RFC 8482)."""
         self.up()
         answer = self.ask("web.app.bender.", "ANY")
         self.assertEqual([rrset.to_text() for rrset in answer.answer], ['web.app.bender. 1 IN HINFO "RFC8482" ""'])
@@ -163,7 +163,7 @@ class OtherNames(DnsCase):
 
 class Spellings(DnsCase):
     def test_case(self) -> None:
-        """Case does not matter, and the question comes back as it was sent: a client may have chosen the case."""
+        """Case does not matter, and the answer repeats the case of the question, which a client may have randomized."""
         self.up("10.0.0.5", app="WebShop")
         for name in ("webshop.app.bender.", "wEBSHop.aPP.BENDer."):
             answer = self.ask(name)
@@ -172,7 +172,7 @@ class Spellings(DnsCase):
         self.assertEqual(self.addresses("0A00000B.ADDR.BENDER."), ["10.0.0.11"])
 
     def test_other_characters(self) -> None:
-        """Spaces, dots and bytes of UTF-8 are written with escapes, dots also without."""
+        """Spaces and bytes of UTF-8 are written with escapes, and dots with or without."""
         self.up("10.0.0.5", app="my web")
         self.up("10.0.0.6", app="v1.web")
         self.up("10.0.0.7", app="größe")
@@ -187,14 +187,14 @@ class Spellings(DnsCase):
         self.assertEqual(self.ask(r"\255.app.bender.").rcode(), dns.rcode.NXDOMAIN)
 
     def test_long_names(self) -> None:
-        """A name with more than 63 bytes is found if there are dots in it that part it."""
+        """A name with more than 63 bytes is found if its dots divide it into valid labels."""
         parted = f"{60 * 'x'}.{60 * 'y'}"
         self.up("10.0.0.5", app=parted)
         self.up("10.0.0.6", app=64 * "z")
         self.assertEqual(self.addresses(f"{parted}.app.bender."), ["10.0.0.5"])
 
     def test_names_that_differ_in_case(self) -> None:
-        """The one in lower case is found, and never a mixture of both."""
+        """Of two names that differ only in case, the lower-case one is found, and the two are never mixed."""
         self.up("10.0.0.5", app="Web")
         self.assertEqual(self.addresses("WEB.app.bender."), ["10.0.0.5"])
         self.up("10.0.0.6", app="web")
@@ -208,7 +208,7 @@ class Refusals(DnsCase):
             self.assertEqual((answer.rcode(), answer.authority), (dns.rcode.REFUSED, []), name)
 
     def test_other_classes(self) -> None:
-        """`version.bind` of class CHAOS, which says what to attack, is one of them."""
+        """Other classes are refused, such as `version.bind` of class CHAOS, which would help attackers."""
         for class_ in ("CH", "HS", "ANY"):
             for name in ("version.bind.", "bender."):
                 sent = dns.message.make_query(name, "TXT", class_)
@@ -278,7 +278,7 @@ class Sizes(DnsCase):
             self.up(f"10.0.0.{number}")
 
     def test_without_edns(self) -> None:
-        """A client gets 512 bytes at most, and asks again over TCP."""
+        """Without EDNS, an answer has at most 512 bytes, and the client can repeat the query over TCP."""
         sent = query("web.app.bender.").to_wire()
         answer = self.sent(sent)
         assert answer is not None
@@ -295,7 +295,7 @@ class Sizes(DnsCase):
         self.assertEqual(len(services(self.ask("_web._tcp.app.bender.", "SRV", payload=8192))), 60)
 
     def test_limit_of_the_transport(self) -> None:
-        """Beyond this machine no datagram is longer than what is never fragmented."""
+        """To other machines, no datagram is longer than the size that is never fragmented."""
         self.over_udp = self.responder(AnswerLimit(1232, client_decides=True))
         answer = self.sent(query("_web._tcp.app.bender.", "SRV", payload=8192).to_wire())
         assert answer is not None
@@ -303,7 +303,7 @@ class Sizes(DnsCase):
         self.assertTrue(is_truncated(dns.message.from_wire(answer)))
 
     def test_order(self) -> None:
-        """Each answer begins with another record."""
+        """Each answer begins with another record, so that clients are distributed."""
         firsts = []
         for number in range(60):
             self.place = number / 60
@@ -311,7 +311,7 @@ class Sizes(DnsCase):
         self.assertEqual(len({*firsts}), 60)
 
     def test_counts(self) -> None:
-        """Truncated answers are counted, also those that are kept, but none that only sends a client to TCP."""
+        """Truncated answers are counted, including cached ones, and except for answers above the rate."""
         before = self.node.counters.dns_truncated
         for _ in range(3):
             self.ask("web.app.bender.")
@@ -345,7 +345,7 @@ class CachedAnswers(DnsCase):
         self.assertIsNone(self.over_udp.cached_answer(sent.to_wire()))
 
     def test_every_change(self) -> None:
-        """Each change is seen by the next query: of the registry, a state, a backend, and of names."""
+        """Each change of an instance, a state or a backend is in the next answer."""
         self.up("10.0.0.1")
         self.backend()
         names = ("web.app.bender.", "shop.backend.bender.")
@@ -380,7 +380,7 @@ class CachedAnswers(DnsCase):
         self.assertEqual(self.ask("web.app.bender.").rcode(), dns.rcode.NXDOMAIN)
 
     def test_expiry(self) -> None:
-        """An instance that is not renewed is gone, and so is a state whose time is over."""
+        """After an expiry, the next answer has neither the expired instance nor the expired state."""
         drained = self.up("10.0.0.1", ttl_s=3600.0)
         self.up("10.0.0.2")
         self.state(drained, "drain")
@@ -391,7 +391,7 @@ class CachedAnswers(DnsCase):
         self.assertEqual(self.addresses(), ["10.0.0.1"])
 
     def test_names_of_others(self) -> None:
-        """A name that appears changes what another name is, even without a record of it."""
+        """A new name makes the names above it exist, and cached answers for them are not used any more."""
         self.assertEqual(self.ask("api.app.bender.").rcode(), dns.rcode.NXDOMAIN)
         self.up(app="web.api")
         self.assertEqual(self.ask("api.app.bender.").rcode(), dns.rcode.NOERROR)

@@ -19,7 +19,7 @@ from tests.api.conversation import a_node
 
 
 class Port:
-    """A port of either kind."""
+    """A fake of a TCP or UDP port."""
 
     listening = True
     maxThroughput = 0
@@ -37,7 +37,7 @@ class Port:
 
 @implementer(IReactorUDP)
 class Reactor(MemoryReactorClock):
-    """A reactor of memory with UDP."""
+    """A reactor in memory, with UDP."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,12 +75,12 @@ class Listening(SynchronousTestCase):
         self.assertFalse(any(port.listening for port in ports.values()))
 
     def test_a_turn_is_short(self) -> None:
-        """A flood of queries is answered in portions, between which others have their turns."""
+        """A flood of queries is read in portions, between which other work has its turn."""
         self.service().startService()
         self.assertEqual(self.reactor.ports["udp"].maxThroughput, READ_BYTES_MAX)
 
     def test_a_port_in_use(self) -> None:
-        """It is reported to the caller; the other one is closed when the service stops."""
+        """A port in use raises an error, and the other port is closed when the service stops."""
         self.reactor.taken = True
         service = self.service()
         self.assertRaises(CannotListenError, service.privilegedStartService)
@@ -88,7 +88,7 @@ class Listening(SynchronousTestCase):
         self.assertFalse(self.reactor.ports["tcp"].listening)
 
     def test_limits_of_answers(self) -> None:
-        """Only this machine itself may get datagrams that are fragmented elsewhere."""
+        """Only clients on this machine get answers above the size that is never fragmented."""
         limits = {
             interface: self.service(interface)._datagrams._responder._limit.bytes_max
             for interface in ("127.0.0.1", "127.9.9.9", "::1", "10.0.0.5", "0.0.0.0", "::")
@@ -96,7 +96,7 @@ class Listening(SynchronousTestCase):
         self.assertEqual([*limits.values()], 3 * [65_507] + 3 * [1232])
 
     def test_names_that_are_too_long(self) -> None:
-        """Their number is in `/status`, of apps and of backends."""
+        """The number of apps and backends with names that are too long is in `/status`."""
         service = self.service()
         node = service._datagrams._node
         self.assertEqual(node.status()["left_out"], {"dns": 0})
@@ -106,7 +106,7 @@ class Listening(SynchronousTestCase):
         self.assertEqual(node.status()["left_out"], {"dns": 2})
 
     def test_the_address_of_the_server(self) -> None:
-        """It is known where it is the only one."""
+        """The address of the name server is known if the service listens at a single address."""
         addresses = [
             self.service(interface)._datagrams._responder._server_address
             for interface in ("127.0.0.1", "::1", "0.0.0.0")

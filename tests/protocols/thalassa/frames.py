@@ -8,13 +8,13 @@ import msgspec
 
 
 class FrameReader:
-    """Reads messages from a stream; a frame that has not come completely waits for the rest."""
+    """Reads messages from a stream, and keeps an incomplete frame until its rest arrives."""
 
     def __init__(self) -> None:
         self._held = b""
 
     def read(self, received: bytes) -> list[tuple[bytes, ...]]:
-        """Return the messages that are complete, each as its parts."""
+        """Return the complete messages, each as its parts."""
         self._held += received
         messages = []
         while len(self._held) >= 4 and len(self._held) >= 4 + _length(self._held):
@@ -26,7 +26,7 @@ class FrameReader:
 
     @property
     def unfinished(self) -> int:
-        """The bytes of a frame that has not come completely."""
+        """Return the number of bytes of an incomplete frame."""
         return len(self._held)
 
 
@@ -51,7 +51,7 @@ def in_words(messages: list[tuple[bytes, ...]]) -> list[str]:
 
 
 def registration_in(message: tuple[bytes, ...]) -> dict[str, Any]:
-    """Return the registration of an `online`."""
+    """Return the registration in an `online` message."""
     id_, state, document = message
     assert state == b"online"
     registration: dict[str, Any] = msgspec.json.decode(document)

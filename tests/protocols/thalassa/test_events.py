@@ -90,7 +90,7 @@ def off(*ports: int) -> list[str]:
 
 class Connecting(SubscriberCase):
     def test_nothing_is_there(self) -> None:
-        """Nothing is sent: there is no greeting in axon."""
+        """A subscriber gets nothing if no instance is registered, because axon has no greeting."""
         self.watched.configure()
         self.assertEqual(self.connect().transport.value(), b"")
 
@@ -119,7 +119,7 @@ class Connecting(SubscriberCase):
         self.assertEqual(off(2), [each for each in self.connect().named() if each in off(2)])
 
     def test_what_is_out_of_rotation(self) -> None:
-        """An instance may have been drained while the connection was cut."""
+        """Instances out of rotation are sent as `offline`, because they may have been drained before the connection."""
         self.watched.up(port=1)
         self.watched.up(port=2, weight=0)
         self.watched.up(port=3)
@@ -145,7 +145,7 @@ class Connecting(SubscriberCase):
         self.assertEqual({last[str(port)] for port in ports[1:-1]}, {*on(*ports[1:-1])})
 
     def test_in_slices(self) -> None:
-        """Ten thousand registrations, and as many ends, do not hold up the reactor."""
+        """Thousands of registrations and ends are sent in pieces, between which the reactor does other work."""
         turns = Turns(self.clock)
         self.factory = ThalassaEvents(self.watched.node, self.clock, turns)
         for port in range(1, 2001):
@@ -179,7 +179,7 @@ class Live(SubscriberCase):
         self.assertEqual(self.subscribed.named(), off(80))
 
     def test_changes(self) -> None:
-        """Its meta is what the client compares; other changes are sent as well."""
+        """An instance is sent as `online` again with each change of its meta or weight."""
         self.watched.up(meta={"az": "b"})
         self.watched.up(weight=7)
         messages = self.subscribed.messages()
@@ -195,7 +195,7 @@ class Live(SubscriberCase):
         self.assertEqual(self.subscribed.named(), [*off(80, 80), *on(80), *off(80), *on(80)])
 
     def test_a_lost_node(self) -> None:
-        """What only a lost node has heard is offline, and online again after a heal."""
+        """An instance that is hidden because its node is lost is sent as `offline`."""
         network = Network(self.clock)
         network.first.begin_round()
         self.factory = ThalassaEvents(network.first, self.clock)
@@ -236,7 +236,7 @@ class Live(SubscriberCase):
 
 class Readiness(SubscriberCase):
     def test_before_the_node_is_ready(self) -> None:
-        """Nothing is sent: the node does not know yet what is there and what is not."""
+        """Before the node is ready, nothing is sent, because its list is not complete."""
         network = Network(self.clock)
         network.connected = False
         self.factory = ThalassaEvents(network.first, self.clock)
@@ -250,7 +250,7 @@ class Readiness(SubscriberCase):
         self.assertEqual(subscribed.named(), on(80))
 
     def test_a_pause(self) -> None:
-        """What would have expired meanwhile, had the node not been away, does not go offline."""
+        """After a pause of the node, an instance goes offline only if its ttl is over without the pause."""
         self.watched.up()
         subscribed = self.connect()
         subscribed.messages()
@@ -262,7 +262,7 @@ class Readiness(SubscriberCase):
         self.assertEqual(subscribed.named(), off(80))
 
     def test_a_node_that_leaves(self) -> None:
-        """Its connections end, and nothing goes offline."""
+        """When the node leaves, its connections are closed, and no instance is sent as `offline`."""
         self.watched.up()
         subscribed = self.connect()
         subscribed.messages()
@@ -312,7 +312,7 @@ class Limiting(SubscriberCase):
         self.assertTrue(subscribed.closed)
 
     def test_too_many_connections(self) -> None:
-        """One that gets no place is closed without a word; a client with most of them loses its newest to another."""
+        """A refused connection is closed at once; the client with the most connections loses its newest."""
         self.watched = Watched(self.clock, limits=Limits(connections=2))
         self.factory = ThalassaEvents(self.watched.node, self.clock)
         first, second = self.connect(), self.connect()
@@ -327,7 +327,7 @@ class Limiting(SubscriberCase):
         self.assertEqual((use["max"], use["used"], use["refused"]), (2, 2, 2))
 
     def test_too_many_subscribers(self) -> None:
-        """Subscribers of all protocols count for one limit."""
+        """Subscribers of all protocols count together."""
         self.watched.node.journal = self.watched.journal = Journal("few", lambda: NOW_MS, never, listeners_max=1)
         first, second = self.connect(), self.connect()
         self.assertEqual((first.closed, second.closed), (False, True))

@@ -22,7 +22,7 @@ from tests.api.conversation import NOW_MS, Connection, Network, Response, a_node
 
 PATH = "/registrations/web/1.0.0/10.0.0.1/8080"
 KEY = "registration/web/1.0.0/10.0.0.1/8080"
-#: Its name depends on the release of Python.
+#: A phrase that differs between releases of Python.
 TOO_LARGE = HTTPStatus(413).phrase
 NOT_FOUND = b'{"code":404,"error":"Not Found"}'
 
@@ -54,7 +54,7 @@ class ThalassaCase(SynchronousTestCase):
         return [shown["id"] for shown in self.listed(path)]
 
     def refused(self, status: int, error: str, response: Response) -> str:
-        """Expect an error in Thalassa's form; returns its message."""
+        """Check that the answer is an error in Thalassa's form, and return its message."""
         document = msgspec.json.decode(response.body)
         self.assertEqual((response.status, document["code"], document["error"]), (status, status, error), response)
         self.assertEqual(response.headers["content-type"], "application/json; charset=utf-8")
@@ -69,7 +69,7 @@ class ThalassaCase(SynchronousTestCase):
 
 class Registering(ThalassaCase):
     def test_an_update(self) -> None:
-        """200 with 200 as its body, the first time and each time."""
+        """Every update gets status 200 with the body 200."""
         for _ in range(3):
             response = self.ask("POST", PATH, {"secondsToExpire": 6, "az": "a"})
             self.assertEqual((response.status, response.body), (200, b"200"))
@@ -82,7 +82,7 @@ class Registering(ThalassaCase):
         )
 
     def test_it_is_a_registration_like_any_other(self) -> None:
-        """With the ttl and the meta that were sent, under the same id."""
+        """An update makes an ordinary registration with the same id, and the given ttl and meta."""
         self.ask("POST", PATH, {"secondsToExpire": 6, "az": "a"})
         shown = msgspec.json.decode(self.node.registration(KEY) or b"")
         self.assertEqual((shown["ttl"], shown["meta"], shown["weight"]), (6.0, {"az": "a"}, 1))
@@ -103,7 +103,7 @@ class Registering(ThalassaCase):
         self.assertEqual(self.ids(), [])
 
     def test_an_update_changes(self) -> None:
-        """The meta is that of the last update, and nothing of an earlier one; what Thalassa does not know stays."""
+        """An update replaces the meta and the ttl; fields that Thalassa does not know stay."""
         self.node.register(RegistrationRequest("web", "1.0.0", "10.0.0.1", 8080, 30.0, 5, {"az": "a", "pid": 1}))
         self.ask("POST", PATH, {"az": "b"})
         shown = msgspec.json.decode(self.node.registration(KEY) or b"")
@@ -120,7 +120,7 @@ class Registering(ThalassaCase):
             self.assertEqual(self.ids(), [])
 
     def test_a_request_that_comes_in_parts(self) -> None:
-        """The published client may send the body in a packet of its own."""
+        """The body may arrive in a later packet, as from the published client."""
         connection = Connection(self.site)
         whole = request("POST", PATH, {"secondsToExpire": 6})
         connection.send(whole[:-10])
@@ -141,7 +141,7 @@ class Listing(ThalassaCase):
             self.node.register(RegistrationRequest(app, version, "10.0.0.1", port))
 
     def test_all_of_an_app_and_of_a_version(self) -> None:
-        """What was registered by other means is among them."""
+        """Lists are of all, of an app or of a version, and include registrations by the API."""
         web = ["/web/1.0.0/10.0.0.1/1", "/web/2.0.0/10.0.0.1/2"]
         self.assertEqual(self.ids(), ["/shop/1.0.0/10.0.0.1/3", *web])
         self.assertEqual(self.ids("/registrations/web"), web)
@@ -158,7 +158,7 @@ class Listing(ThalassaCase):
         self.assertEqual(self.ids("/registrations/web"), ["/web/1.0.0/10.0.0.1/1"])
 
     def test_a_long_list(self) -> None:
-        """It comes in pieces, each when others had their turn."""
+        """A long list is sent in pieces, between which other work has its turn."""
         for port in range(1, 3 * PIECE):
             self.node.register(RegistrationRequest("api", "1", "10.0.0.1", port, weight=port % 2))
         head, chunks = self.chunks("/registrations/api")
@@ -167,7 +167,7 @@ class Listing(ThalassaCase):
         self.assertEqual({each["port"] for each in msgspec.json.decode(b"".join(chunks))}, {*range(1, 3 * PIECE, 2)})
 
     def test_a_long_list_of_nothing(self) -> None:
-        """All of it may be out of rotation."""
+        """A long list is empty if all its instances are out of rotation."""
         for port in range(1, PIECE + 10):
             self.node.register(RegistrationRequest("api", "1", "10.0.0.1", port, weight=0))
         _, chunks = self.chunks("/registrations/api")
@@ -190,7 +190,7 @@ class Listing(ThalassaCase):
 
 class Refusing(ThalassaCase):
     def test_other_paths_and_methods(self) -> None:
-        """They get the answer of Thalassa, to the byte."""
+        """Other paths and methods get exactly Thalassa's answer."""
         for method, path in (
             *(("GET", path) for path in ("/", "/dbs", "/registrations/", PATH, "/backends", "/ready")),
             *((method, PATH) for method in ("PUT", "PATCH")),
@@ -212,7 +212,7 @@ class Refusing(ThalassaCase):
         self.assertEqual(self.node.listed_count, 0)
 
     def test_too_much_meta(self) -> None:
-        """An entry of a node has a limit; nothing is changed then."""
+        """Meta above the size limit of a node is refused, and changes nothing."""
         self.ask("POST", PATH, {"az": "a"})
         message = self.refused(413, TOO_LARGE, self.ask("POST", PATH, {"x": "y" * 5000}))
         self.assertIn("must not be larger than 4096 bytes", message)
@@ -236,7 +236,7 @@ class Refusing(ThalassaCase):
         self.assertEqual(self.node.status()["limits"]["thalassa_connections"]["peak"], 1)
 
     def test_a_node_that_is_not_ready(self) -> None:
-        """503 for everything but its status: never an empty list."""
+        """A node that is not ready answers 503, except for its status, and never sends an empty list."""
         self.serve(Network(self.clock).first)
         for method, path in (
             ("GET", "/registrations"),
@@ -284,7 +284,7 @@ class Access(ThalassaCase):
         self.serve(a_node(self.clock), Tokens(tokens))
 
     def test_without_a_token(self) -> None:
-        """Everything but the status is refused."""
+        """Without a token, all requests except for the status are refused."""
         for method, path in (("GET", "/registrations"), ("POST", PATH), ("DELETE", PATH), ("GET", "/dbs")):
             response = self.ask(method, path)
             self.assertIn("requires a token", self.refused(401, "Unauthorized", response))
@@ -292,8 +292,8 @@ class Access(ThalassaCase):
         self.assertEqual(self.ask("GET", "/status").status, 200)
 
     def test_scopes(self) -> None:
-        """Each token may do what it may do over the API; the published client sends it as a password."""
-        basic = "Basic eDp3"  # x:w
+        """Tokens have the same permissions as at the API, and may be sent as passwords, as by the published client."""
+        basic = "Basic eDp3"  # the user x with the password w
         self.assertEqual(self.ask("POST", PATH, Authorization=basic).status, 200)
         other = PATH.replace("web", "shop")
         self.assertIn("register:shop", self.refused(403, "Forbidden", self.ask("POST", other, Authorization=basic)))

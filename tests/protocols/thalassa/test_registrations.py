@@ -16,7 +16,7 @@ from tests.protocols.thalassa.frames import FrameReader, in_words, registration_
 PATH = ("shop", "2.0.0", "127.0.0.1", "8080")
 KEY = "registration/shop/2.0.0/127.0.0.1/8080"
 
-#: What bender shows of an instance.
+#: An instance as bender's API returns it.
 SHOWN = {
     "id": KEY,
     "resource": "Registration",
@@ -44,14 +44,14 @@ class Updates(SynchronousTestCase):
         self.assertEqual(self.assertRaises(Invalid, parsed, body, path).field, field)
 
     def test_the_seconds_are_the_ttl(self) -> None:
-        """The rest is the meta, as the published client sends it."""
+        """The number of seconds becomes the ttl, and all other fields become the meta."""
         wanted = parsed(b'{"az":"a","hostname":"vm","secondsToExpire":60,"pid":31895,"registered":1795912685744}')
         self.assertEqual((wanted.key, wanted.ttl_s), (KEY, 60.0))
         self.assertEqual(wanted.meta, {"az": "a", "hostname": "vm", "pid": 31895, "registered": 1795912685744})
         self.assertEqual((wanted.weight, wanted.instance), (None, None))
 
     def test_without_seconds(self) -> None:
-        """Everything that JavaScript takes for false asks for the default, and so does an empty body."""
+        """The ttl is the default after an empty body, and after each value that is false in JavaScript."""
         for body in (
             b"",
             b" ",
@@ -63,7 +63,7 @@ class Updates(SynchronousTestCase):
         self.assertEqual(parsed(b"", ttl_s=30.0).ttl_s, 30.0)
 
     def test_numbers(self) -> None:
-        """Text that is a number is one, as in JavaScript."""
+        """A number may be sent as text, as in JavaScript."""
         for seconds, ttl_s in ((b"6", 6.0), (b"6.5", 6.5), (b'"6"', 6.0), (b"3600", 3600.0)):
             self.assertEqual(parsed(b'{"secondsToExpire":%b}' % seconds).ttl_s, ttl_s)
 
@@ -83,7 +83,7 @@ class Updates(SynchronousTestCase):
         self.refused("body", b'{"a":%b%b}' % (b"[" * 30, b"]" * 30))
 
     def test_what_does_not_name_an_instance(self) -> None:
-        """Thalassa keeps such registrations; no load balancer could reach them."""
+        """Invalid addresses are refused, although Thalassa keeps them, because no load balancer could reach them."""
         self.refused("port", b"{}", ("web", "1", "10.0.0.2", "notaport"))
         self.refused("host", b"{}", ("web", "1", "a b", "80"))
         self.refused("app", b"{}", ("..", "1", "10.0.0.2", "80"))
@@ -97,7 +97,7 @@ class Listed(SynchronousTestCase):
         return document
 
     def test_to_the_byte(self) -> None:
-        """Fields and their order are those of the recording; the ttl is among the meta again."""
+        """The fields and their order are those of the recording, with the ttl in the meta."""
         self.assertEqual(
             encode_registration(decode_registration(encode(SHOWN | {"ttl": 4.0})), 1_795_912_685_793),
             b'{"name":"shop","version":"2.0.0","host":"127.0.0.1","port":8080,"lastKnown":1795912685793,'
@@ -113,11 +113,11 @@ class Listed(SynchronousTestCase):
         self.assertEqual(self.shown(ttl=4.5)["meta"]["secondsToExpire"], 4.5)
 
     def test_meta_that_came_another_way(self) -> None:
-        """The ttl that is in force is shown, whatever is in the meta."""
+        """The seconds in the answer are those of the present ttl, even if the meta has other seconds."""
         self.assertEqual(self.shown(meta={"secondsToExpire": 5})["meta"]["secondsToExpire"], 60)
 
     def test_what_is_in_rotation(self) -> None:
-        """An instance that gets no traffic from other load balancers gets none from Aqueduct."""
+        """An instance without traffic from other load balancers is out of rotation for Aqueduct, too."""
         for fields, in_rotation in (
             ({}, True),
             ({"weight": 0}, False),
@@ -138,13 +138,13 @@ class Events(SynchronousTestCase):
         return words
 
     def test_online(self) -> None:
-        """The time of the event is when the instance was last known."""
+        """In an `online` message, `lastKnown` is the time of the event."""
         message = self.message(event="online", at=1_795_912_685_793, registration=SHOWN)
         self.assertEqual(message[:2], (b"/shop/2.0.0/127.0.0.1/8080", b"online"))
         self.assertEqual(registration_in(message)["lastKnown"], 1_795_912_685_793)
 
     def test_changed(self) -> None:
-        """What is still in rotation is online again; what is not any more is offline."""
+        """A changed instance is sent as `online` in rotation, and as `offline` out of rotation."""
         self.assertEqual(self.named("changed"), "online /shop/2.0.0/127.0.0.1/8080")
         for fields in ({"state": "drain"}, {"state": "maint"}, {"weight": 0}):
             self.assertEqual(self.named("changed", **fields), "offline /shop/2.0.0/127.0.0.1/8080")
@@ -156,7 +156,7 @@ class Events(SynchronousTestCase):
         self.assertEqual(message, (b"/shop/2.0.0/127.0.0.1/8080", b"offline"))
 
     def test_other_events(self) -> None:
-        """Thalassa has none for backends, and none about the stream."""
+        """Events of backends and of the stream are not sent."""
         for event in (
             {"event": "synced", "cursor": "c"},
             {"event": "created", "cursor": "c", "at": 1, "reason": "configured", "backend": {"id": "backend/site"}},
@@ -164,6 +164,6 @@ class Events(SynchronousTestCase):
             self.assertEqual(event_frame(encode(event)), b"")
 
     def test_names_that_are_not_ascii(self) -> None:
-        """Lengths are those of the bytes."""
+        """Lengths count the bytes of names."""
         fields = {"id": "registration/größe/1/127.0.0.1/80", "app": "größe"}
         self.assertEqual(self.named("offline", **fields), "offline /größe/1/127.0.0.1/80")
