@@ -1,4 +1,4 @@
-"""Nodes with TLS and tokens, as programs of others and `bender` itself meet them from outside."""
+"""Nodes with TLS and tokens, used by `bender` and by clients without bender's code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WEB_PATH = "/registrations/web-shop/1.0/10.0.0.5/8080"
 DB_PATH = "/registrations/db/1.0/10.0.0.5/5432"
 BACKEND = {"app": "web-shop", "version": "1.0"}
 
-#: By request, the status for a client without a token, with a wrong one, and with each of these scopes.
+#: For each request, the statuses for a client without a token, with a wrong token, and with a token of each scope.
 HOLDERS = ("none", "wrong", "read", "web", "configure", "admin")
 MATRIX: list[tuple[str, str, object, tuple[int, ...]]] = [
     ("GET", "/", None, (200, 200, 200, 200, 200, 200)),
@@ -76,7 +76,7 @@ MATRIX: list[tuple[str, str, object, tuple[int, ...]]] = [
 
 
 def shown(holder: str) -> dict[str, str]:
-    """Return the headers of a client."""
+    """Return the headers of a client with this token."""
     secrets = {"none": None, "wrong": "not a token"}
     secret = secrets[holder] if holder in secrets else secret_of(holder)
     return {} if secret is None else {"Authorization": f"Bearer {secret}"}
@@ -84,7 +84,7 @@ def shown(holder: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The CA of the cluster, and a certificate for this machine."""
+    """The directory with the CA of the cluster, and a certificate for this machine."""
     return make_certificates(tmp_path_factory.mktemp("tls") / "ca", "--host", "127.0.0.1", "--host", "localhost")
 
 
@@ -95,7 +95,7 @@ def tokens(tmp_path: Path) -> Path:
 
 @ensureDeferred
 async def test_each_request_needs_its_scope(cluster: Cluster, certificates: Path, tokens: Path) -> None:
-    """Every request from outside, by every kind of client, at a node with TLS. No token is in its log."""
+    """Each request is accepted only with its scope, at a node with TLS. No answer or log has a token."""
     logged = {"log-format": "json", "log-level": "debug"}  # with every field of each line
     (node,) = await cluster.start([protected_node(cluster, certificates, tokens, **logged)])
     context = trusting(certificates / "ca.pem")
@@ -114,7 +114,7 @@ async def test_each_request_needs_its_scope(cluster: Cluster, certificates: Path
 
 @ensureDeferred
 async def test_a_token_comes_in_any_of_four_forms(cluster: Cluster, certificates: Path, tokens: Path) -> None:
-    """`Bearer`, bare, the password of `Basic`, and Consul's header."""
+    """A token is accepted after `Bearer`, bare, as the password of `Basic`, and in Consul's header."""
     (node,) = await cluster.start([protected_node(cluster, certificates, tokens)])
     context, secret = trusting(certificates / "ca.pem"), secret_of("read")
     basic = b64encode(f"anybody:{secret}".encode()).decode()
@@ -133,7 +133,7 @@ async def test_a_token_comes_in_any_of_four_forms(cluster: Cluster, certificates
 
 @ensureDeferred
 async def test_a_history_names_the_token(cluster: Cluster, certificates: Path, tokens: Path, shell: Shell) -> None:
-    """And before it the name that a client gives itself."""
+    """The author in a history is the name that the client sends, if any, with the name of its token."""
     (node,) = await cluster.start([protected_node(cluster, certificates, tokens)])
     context = trusting(certificates / "ca.pem")
     assert http(node.api_port, context, "PUT", "/backends/shop", BACKEND, shown("configure")).status == 201
@@ -145,7 +145,7 @@ async def test_a_history_names_the_token(cluster: Cluster, certificates: Path, t
 
 @ensureDeferred
 async def test_the_line_protocol_begins_with_a_token(cluster: Cluster, certificates: Path, tokens: Path) -> None:
-    """Nothing comes before it. Instances are registered only within the scopes of the token."""
+    """A connection must begin with a valid token, and may register only instances within its scopes."""
     (node,) = await cluster.start([protected_node(cluster, certificates, tokens)])
     context = trusting(certificates / "ca.pem")
 
@@ -180,7 +180,7 @@ async def test_the_line_protocol_begins_with_a_token(cluster: Cluster, certifica
 
 @ensureDeferred
 async def test_clients_without_tls_get_a_reason(cluster: Cluster, certificates: Path, tokens: Path) -> None:
-    """At each port in its own protocol. At the API it is not 400, which clients take as the answer of all nodes."""
+    """Each port answers in its own protocol. The status at the API is not 400, which would stop a client's retries."""
     (node,) = await cluster.start([protected_node(cluster, certificates, tokens)])
     for port, status in ((node.api_port, 426), (node.exchange_port, 400)):
         answer = http(port, None, "GET", "/ready")
@@ -194,7 +194,7 @@ async def test_clients_without_tls_get_a_reason(cluster: Cluster, certificates: 
 
 @ensureDeferred
 async def test_peers_need_a_certificate_of_the_ca(cluster: Cluster, certificates: Path, tmp_path: Path) -> None:
-    """Nobody without one speaks at the exchange, and the log says in words why a peer is not heard."""
+    """A peer without a certificate of the CA gets no answer, and the problems name the reason in words."""
     others = make_certificates(tmp_path / "others", "--host", "127.0.0.1")
     node = protected_node(cluster, certificates, None, interval=0.25, ttl=2)
     stranger = protected_node(cluster, others, None, interval=0.25, ttl=2)
@@ -210,7 +210,7 @@ async def test_peers_need_a_certificate_of_the_ca(cluster: Cluster, certificates
         found: dict[str, str] = (await of.call("GET", "/status")).body["problems"]
         return found
 
-    # They ask the node as well, from ports that say nothing of their addresses.
+    # They also send requests to the node, from ports that do not show their addresses.
     others_are = ("it does not use TLS", "it does not accept this side's certificate")
 
     async def are_named() -> bool:
@@ -223,14 +223,14 @@ async def test_peers_need_a_certificate_of_the_ca(cluster: Cluster, certificates
     assert "its certificate is signed by another CA" in named[stranger.exchange]
     assert "does not use TLS" in named[plain.exchange]
     assert "uses TLS" in (await problems(plain))[node.exchange]
-    # By hand: no certificate, a self-signed one, and one of another CA get no answer at the exchange.
+    # Connections without a certificate, with a self-signed one, and with one of another CA get no answer.
     self_signed = tmp_path / "self"
     self_signed.mkdir()
     issued = trustme.CA()
     issued.cert_pem.write_to_path(str(self_signed / "cert.pem"))
     issued.private_key_pem.write_to_path(str(self_signed / "key.pem"))
     for identity in (None, others, self_signed):
-        with pytest.raises(OSError):  # noqa: PT011 - an alert, or a reset: what the system makes of it
+        with pytest.raises(OSError):  # noqa: PT011 - an alert or a reset, depending on the system
             http(node.exchange_port, trusting(None, identity), "POST", "/exchange")
     assert http(node.exchange_port, trusting(certificates / "ca.pem", certificates), "POST", "/exchange").status == 400
 
@@ -239,7 +239,7 @@ async def test_peers_need_a_certificate_of_the_ca(cluster: Cluster, certificates
 async def test_three_nodes_work_as_without(
     cluster: Cluster, certificates: Path, tokens: Path, shell: Shell, tmp_path: Path
 ) -> None:
-    """What is registered at one by `bender` is listed by all, over TLS with tokens everywhere."""
+    """An instance that `bender` registers at one node is listed by all, over TLS, with tokens everywhere."""
     nodes = await cluster.start([protected_node(cluster, certificates, tokens) for _ in range(3)])
     web = tmp_path / "web.token"
     web.write_text(secret_of("agent") + "\n")
@@ -261,7 +261,7 @@ async def test_three_nodes_work_as_without(
 async def test_a_token_that_may_register_can_deregister(
     cluster: Cluster, certificates: Path, tokens: Path, shell: Shell, tmp_path: Path
 ) -> None:
-    """`bender deregister` cannot look for backends without the scope `read`, says so, and does it with `--force`."""
+    """Without the scope `read`, `bender deregister` cannot check backends, reports that, and works with `--force`."""
     (node,) = await cluster.start([protected_node(cluster, certificates, tokens)])
     secret = tmp_path / "web.token"
     secret.write_text(secret_of("web") + "\n")
@@ -280,7 +280,7 @@ async def test_a_token_that_may_register_can_deregister(
 async def test_a_token_goes_to_verified_nodes_alone(
     cluster: Cluster, certificates: Path, tokens: Path, shell: Shell, tmp_path: Path
 ) -> None:
-    """A node whose certificate another CA has signed, has expired or is for another host gets nothing of it."""
+    """The token is not sent to a node that has a certificate of another CA or host, or no TLS."""
     (node,) = await cluster.start([protected_node(cluster, certificates, tokens)])
     others = make_certificates(tmp_path / "others")
     wrong = make_certificates(tmp_path / "wrong", "--ca", str(certificates), "--host", "db.example")
@@ -301,7 +301,7 @@ async def test_a_token_goes_to_verified_nodes_alone(
 
 
 class Impostor:
-    """Listens with a certificate, and notes what clients send after the handshake, if it succeeds."""
+    """Listens with a certificate, and records the bytes that clients send after a successful handshake."""
 
     def __init__(self, identity: Path) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,4 +1,4 @@
-"""SIGHUP makes nodes read tokens and certificates again, and drops no connection that may stay."""
+"""After SIGHUP, nodes use new tokens and certificates, and close no connection that may stay."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TTL_S = 2
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Path:
-    """The CA of the cluster, and a certificate for this machine."""
+    """The directory with the CA of the cluster, and a certificate for this machine."""
     return make_certificates(tmp_path / "ca", "--host", "127.0.0.1", "--host", "localhost")
 
 
@@ -50,7 +50,7 @@ def _read(file: Path) -> str:
 
 
 def subscriber(node: Node, context: ssl.SSLContext, name: str) -> ssl.SSLSocket:
-    """Return a connection of the line protocol that was greeted."""
+    """Return a connection of the line protocol after its `hello`."""
     connection = connected(node.events_port, context)
     assert isinstance(connection, ssl.SSLSocket)
     connection.sendall(json.dumps({"token": secret_of(name)}).encode() + b"\n")
@@ -59,7 +59,7 @@ def subscriber(node: Node, context: ssl.SSLContext, name: str) -> ssl.SSLSocket:
 
 
 def asked(connection: ssl.SSLSocket, name: str) -> bytes:
-    """Return the first line of the answer to a request on a connection that is kept."""
+    """Return the first line of the answer to a request on an open connection."""
     connection.sendall(f"GET /registrations HTTP/1.1\r\nHost: n\r\nAuthorization: {secret_of(name)}\r\n\r\n".encode())
     return connection.recv(65_536).partition(b"\r\n")[0]
 
@@ -73,7 +73,7 @@ async def reread(node: Node, words: str) -> None:
 
 @ensureDeferred
 async def test_tokens(cluster: Cluster, certificates: Path, tokens: Path) -> None:
-    """A revoked token ends its streams and opens nothing more; the connections of others do not notice."""
+    """The connections of a revoked token end, and its requests are refused; other connections continue."""
     (node,) = await cluster.start([protected_node(cluster, certificates, tokens)])
     context = trusting(certificates / "ca.pem")
     kept, stays, goes = (
@@ -106,7 +106,7 @@ async def test_tokens(cluster: Cluster, certificates: Path, tokens: Path) -> Non
 
 @ensureDeferred
 async def test_certificates(cluster: Cluster, certificates: Path, tokens: Path) -> None:
-    """Connections that are open keep the old ones, new ones get the new ones; peers go on hearing each other."""
+    """Open connections keep the old certificate, new ones get the new one, and peers continue to hear each other."""
     nodes = await cluster.start(
         [protected_node(cluster, certificates, tokens, interval=0.25, ttl=TTL_S) for _ in range(2)]
     )
@@ -142,7 +142,7 @@ async def test_certificates(cluster: Cluster, certificates: Path, tokens: Path) 
 async def test_an_instance_lives_through_a_change_of_its_token(
     cluster: Cluster, certificates: Path, tokens: Path, tmp_path: Path, ended: list[Run]
 ) -> None:
-    """`bender run` reads its file again when a node no longer knows the token, and never goes offline."""
+    """`bender run` reads its token file again when a node no longer knows the token; the instance stays online."""
     nodes = await cluster.start(
         [protected_node(cluster, certificates, tokens, interval=0.25, ttl=TTL_S) for _ in range(2)]
     )

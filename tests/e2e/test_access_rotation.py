@@ -1,4 +1,4 @@
-"""A running cluster is moved from one CA to another, as docs/security.md describes it."""
+"""A running cluster changes its CA, as docs/security.md describes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def restarted(node: Node, nodes: list[Node], ca: Path) -> None:
     async def heard() -> bool:
         try:
             shown = [http(each.api_port, trusting(ca), "GET", "/status").body["peers"] for each in nodes]
-        except ConnectionRefusedError:  # it does not listen yet
+        except ConnectionRefusedError:  # the node does not listen yet
             return False
         return [[peer["state"] for peer in peers] for peers in shown] == [["heard"]] * len(nodes)
 
@@ -43,7 +43,7 @@ async def restarted(node: Node, nodes: list[Node], ca: Path) -> None:
 
 @ensureDeferred
 async def test_a_cluster_is_moved_to_another_ca(cluster: Cluster, tmp_path: Path) -> None:
-    """First all trust both, then all show a certificate of the new one, then none trusts the old one; all is heard."""
+    """Nodes trust both CAs, then have certificates of the new one, then trust only the new one; all peers are heard."""
     old, new = (make_certificates(tmp_path / name, *HOSTS) for name in ("old", "new"))
     both = tmp_path / "both.pem"
     both.write_bytes((old / "ca.pem").read_bytes() + (new / "ca.pem").read_bytes())
@@ -67,6 +67,6 @@ async def test_a_cluster_is_moved_to_another_ca(cluster: Cluster, tmp_path: Path
         await reread(node)
     await restarted(nodes[0], nodes, new / "ca.pem")
     stranger = make_certificates(tmp_path / "stolen", "--ca", str(old), *HOSTS)
-    with pytest.raises(OSError):  # noqa: PT011 - an alert, or a reset: what the system makes of it
+    with pytest.raises(OSError):  # noqa: PT011 - an alert or a reset, depending on the system
         http(nodes[1].exchange_port, trusting(None, stranger), "POST", "/exchange")
     assert http(nodes[1].exchange_port, trusting(None, folders[0]), "POST", "/exchange").status == 400

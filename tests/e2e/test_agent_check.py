@@ -1,4 +1,4 @@
-"""A real HAProxy with a configuration of its own asks for the state of its servers by agent-check."""
+"""A real HAProxy with its own configuration asks for the state of its servers by agent-check."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.outside
 
 @define
 class CheckedHaproxy:
-    """An HAProxy whose servers are these instances, each asked for at a port of a node."""
+    """An HAProxy whose servers are these instances, with agent-checks at a port of a node."""
 
     socket: Path
     port: int
@@ -62,7 +62,7 @@ backend shop
         return {row["svname"]: row for row in haproxy_servers(self.socket, "shop")}
 
     async def shows(self, instance: Instance, status: str, weight: int | None = None, agent: str | None = None) -> None:
-        """Wait until a server has this status and, where given, weight and result of its last agent-check."""
+        """Wait until a server has this status and, if given, this weight and result of the last agent-check."""
         server: dict[str, str] = {}
 
         def is_so() -> bool:
@@ -71,7 +71,7 @@ backend shop
             return (
                 server["status"].removesuffix(" (agent)") == status
                 and weight in (None, int(server["weight"]))
-                # A star says that the next check is under way.
+                # A star means that the next check is in progress.
                 and agent in (None, server["agent_status"].removeprefix("* "))
             )
 
@@ -107,7 +107,7 @@ async def set_state(node: Node, instance: Instance, **state: Any) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_states_of_operators(cluster: Cluster, place: Place) -> None:
-    """A drained instance and one in maintenance get no requests, and get them again when that is over."""
+    """An instance that is drained or in maintenance gets no requests until its state is `up` again or removed."""
     node, haproxy, (first, second) = await checked(cluster, place)
     for state, status in (("drain", "DRAIN"), ("maint", "MAINT"), ("drain", "DRAIN")):
         await set_state(node, first, state=state)
@@ -124,7 +124,7 @@ async def test_states_of_operators(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_states_that_were_set_in_haproxy(cluster: Cluster, place: Place) -> None:
-    """The registry's word counts: a server of an instance that is up takes requests again."""
+    """If an operator changes a server in HAProxy, the next agent-check restores the state of the registry."""
     _, haproxy, (first, second) = await checked(cluster, place)
     for state in ("drain", "maint"):
         assert ask_haproxy(haproxy.socket, f"set server shop/{first.name} state {state}").strip() == ""
@@ -134,7 +134,7 @@ async def test_states_that_were_set_in_haproxy(cluster: Cluster, place: Place) -
 
 @pytest_twisted.ensureDeferred
 async def test_a_node_with_tls_and_tokens(cluster: Cluster, place: Place, tmp_path: Path) -> None:
-    """HAProxy uses neither at the agent's port, which is on loopback."""
+    """The agent's port on loopback uses neither TLS nor tokens."""
     certificates = make_certificates(tmp_path / "ca", "--host", "127.0.0.1")
     tokens = write_tokens(tmp_path / "tokens.toml")
     node, haproxy, (first, _) = await checked(cluster, place, partial(protected_node, cluster, certificates, tokens))
@@ -163,7 +163,7 @@ async def test_weights(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_what_the_registry_does_not_know_changes_nothing(cluster: Cluster, place: Place) -> None:
-    """Neither an instance that ended, nor a node that is stopped, nor one that has lost all registrations."""
+    """A server keeps its state if its instance has ended, if the node is stopped, or if the node has lost it."""
     node, haproxy, (first, second) = await checked(cluster, place)
     await first.register(node, weight=3)
     await set_state(node, second, state="drain")

@@ -1,4 +1,4 @@
-"""Agents renew many instances over one connection to `--events`, and its end ends their sessions."""
+"""Agents renew many instances over one connection to `--events`; when the connection ends, their sessions end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.e2e.yardsticks import yardstick
 INSTANCES = 200
 TTL_S = 30.0
 
-# A typical program: it registers each, then renews all of them in one line, for ever.
+# A typical program: it registers each instance, and then renews all of them in one line, until it is killed.
 AGENT = """
 import json, socket, sys, time
 port, instances, ttl, grace = (json.loads(each) for each in sys.argv[1:])
@@ -49,7 +49,7 @@ while True:
 
 @contextmanager
 def agent(node: Node, said: Path, grace_s: float) -> Iterator[None]:
-    """Start an agent, which is killed in the end; its output goes to a file."""
+    """Start an agent, which is killed at the end; its output goes to a file."""
     arguments = [str(each) for each in (node.events_port, INSTANCES, TTL_S, grace_s)]
     with said.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-c", AGENT, *arguments], stdout=file)
@@ -62,8 +62,8 @@ def agent(node: Node, said: Path, grace_s: float) -> Iterator[None]:
 
 @pytest_twisted.ensureDeferred
 async def test_a_killed_agent_is_seen_within_its_grace_and_an_interval(cluster: Cluster, tmp_path: Path) -> None:
-    """All nodes report all of its instances as `expired` long before their ttl, and none before it died."""
-    grace_s = 2.0  # a busy agent can also be late by this
+    """All nodes report all of the agent's instances as `expired` after the grace, long before their ttl."""
+    grace_s = 2.0  # a busy agent may be late by the same time
     nodes = await cluster(3, interval=INTERVAL_S, ttl=TTL_S)
     async with watching(nodes) as watchers, yardstick(nodes) as busy:
         with agent(nodes[0], tmp_path / "said", grace_s):
@@ -79,8 +79,8 @@ async def test_a_killed_agent_is_seen_within_its_grace_and_an_interval(cluster: 
             await watcher.until_lists(set())
             assert {seen.reason for seen in watcher.offline} == {"expired"}
             late_s = [seen.at_s - killed_at for seen in watcher.offline]
-            assert min(late_s) >= grace_s - 0.1  # it was dead a moment before the wait for it ended
-            # Intervals are short here; the simulator measures the promise itself.
+            assert min(late_s) >= grace_s - 0.1  # the agent was dead a moment before the test noted the time
+            # Intervals are short here; the simulator checks the promised time.
             assert max(late_s) <= grace_s + 3 * INTERVAL_S + busy.slack_s < TTL_S
 
 

@@ -1,4 +1,4 @@
-"""Browsers at all ports of a node, with the bytes that they send when a page of another site says so."""
+"""Requests of browsers to all ports of a node, with the bytes that they send for pages of other sites."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LINE = json.dumps({"register": {"app": "evil", "version": "1.0", "host": "10.0.0
 
 
 def head(method: str, path: str, host: str, *lines: str, body: str = "") -> bytes:
-    """Return a request that is the last of its connection."""
+    """Return a request that closes its connection."""
     first = (f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", f"Content-Length: {len(body)}")
     return "\r\n".join([*first, *lines, "", body]).encode()
 
 
 def received(port: int, sent: bytes) -> bytes:
-    """Return everything that comes back; a node that closes at once may drop the rest of what it sends."""
+    """Return all received bytes; the end is missing if the node closed the connection too early for the client."""
     with connected(port, None) as connection:
         connection.sendall(sent)
         return read_to_end(connection)
@@ -41,7 +41,7 @@ async def registered(node: Node) -> list[object]:
 
 @ensureDeferred
 async def test_pages_of_other_sites(cluster: Cluster) -> None:
-    """They change nothing, at any port that speaks HTTP, and at the one that takes lines of it for messages."""
+    """Requests of other sites' pages change nothing, at any HTTP port and at the port of the line protocol."""
     thalassa = cluster.ports.take()
     (node,) = await cluster(1, thalassa=str(thalassa))
     host = f"127.0.0.1:{node.api_port}"
@@ -58,7 +58,7 @@ async def test_pages_of_other_sites(cluster: Cluster) -> None:
     assert await registered(node) == []
     assert (await node.call("GET", "/status")).body["since_start"]["forbidden"] == 6
 
-    # Its own page, and clients that are not browsers.
+    # The node's own page and clients that are not browsers may send requests.
     for page in ((), (f"Origin: http://{host}",), ("Sec-Fetch-Site: same-origin", f"Origin: http://{host}")):
         assert status(node.api_port, "POST", INSTANCE, host, *page) == 200
     assert len(await registered(node)) == 1
@@ -66,7 +66,7 @@ async def test_pages_of_other_sites(cluster: Cluster) -> None:
 
 @ensureDeferred
 async def test_a_name_that_resolves_to_the_node(cluster: Cluster) -> None:
-    """Another site's name gets nothing, on a connection that is used before and after; the node's names do."""
+    """Requests for another site's name get 403, also between other requests; the node's own names get 200."""
     (node,) = await cluster(1, advertise="n1.example")
     for method, path in (("GET", "/status"), ("GET", "/registrations"), ("GET", "/events"), ("POST", INSTANCE)):
         assert status(node.api_port, method, path, "evil.example") == 403
@@ -84,7 +84,7 @@ async def test_a_name_that_resolves_to_the_node(cluster: Cluster) -> None:
 
 @ensureDeferred
 async def test_names_that_are_allowed(cluster: Cluster) -> None:
-    """Such as that of a reverse proxy before the node."""
+    """Names of `--allow-host`, such as that of a reverse proxy, are accepted."""
     node = cluster.node()
     node.more = ["--allow-host=registry.example,b.example", "--allow-host=c.example"]
     await cluster.start([node])
@@ -95,7 +95,7 @@ async def test_names_that_are_allowed(cluster: Cluster) -> None:
 
 @ensureDeferred
 async def test_a_unix_socket(cluster: Cluster, tmp_path: Path) -> None:
-    """Clients send any name there, and no browser is one."""
+    """A Unix socket accepts any host name, because browsers cannot use it."""
     path = tmp_path / "api.sock"
     node = cluster.node(api=f"unix:{path}")
     node.start()

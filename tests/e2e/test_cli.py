@@ -94,7 +94,7 @@ async def test_registering_answers_as_the_api_does(shared: Cluster, shell: Shell
 
 @ensureDeferred
 async def test_guard(cluster: Cluster, shell: Shell) -> None:
-    """The node where an instance renews dies: the instance stays listed until an operator ends the guard."""
+    """When the node at which an instance renews dies, the instance stays listed until an operator ends the guard."""
     node, other = await cluster(2, interval=0.25, ttl=2, guard=600)
     assert shell.done("guard", "ls", at(node)) == ""
     await registered(other, ttl=2)
@@ -251,7 +251,7 @@ async def test_the_status_of_all_nodes_from_one(cluster: Cluster, shell: Shell) 
 
 @ensureDeferred
 async def test_what_nodes_disagree_on(cluster: Cluster, shell: Shell) -> None:
-    """Two nodes that are not peers have different registrations."""
+    """`bender diff` lists the objects that differ between two nodes, which are not peers."""
     (one,), (two,) = await cluster(1), await cluster(1)
     for node, version in ((one, "1"), (two, "2")):
         await node.call("PUT", "/backends/shop", {"app": "web", "version": version})
@@ -275,7 +275,7 @@ async def test_what_nodes_disagree_on(cluster: Cluster, shell: Shell) -> None:
 
 @contextmanager
 def watching(shell: Shell, *arguments: str) -> Iterator[tuple[Forked, Path]]:
-    """Run `bender watch`; yield it and the file that it writes to."""
+    """Run `bender watch`; yield the process and the file with its output."""
     said = shell.home / "watched"
     with said.open("wb") as file:
         process = shell.begun("watch", *arguments, stdout=file, stderr=file)
@@ -288,13 +288,13 @@ def watching(shell: Shell, *arguments: str) -> Iterator[tuple[Forked, Path]]:
 
 @ensureDeferred
 async def test_watching_goes_on_when_the_node_dies(cluster: Cluster, shell: Shell) -> None:
-    """No change is missing or repeated; Ctrl-C ends it without a message."""
+    """`bender watch` goes on at another node: no change is missing or repeated. Ctrl-C ends it without a message."""
     nodes = await cluster(3, interval=0.25, ttl=2)
     await registered(nodes[0])
     await agreed(nodes)
     with watching(shell, "--json", at(*nodes)) as (process, said):
         await until("all is there", lambda: '"synced"' in said.read_text())
-        await pause(1)  # by then it has asked the other nodes for their cursors, as it does at the start
+        await pause(1)  # by then it has requested cursors from the other nodes, as it does at the start
         nodes[0].kill()
         await registered(nodes[1], "late/1/h/80")
         await until("it is told", lambda: "late" in said.read_text())
@@ -341,7 +341,7 @@ def _watchers(node: Node) -> int:
 
 @ensureDeferred
 async def test_watching_in_vain_says_so(cluster: Cluster, shell: Shell) -> None:
-    """It reports that once, and goes on trying."""
+    """`bender watch` reports once that no node answers, and retries."""
     node = cluster.node()
     with watching(shell, "--only=synced", at(node)) as (process, said):
         vain = f"bender: 127.0.0.1:{node.api_port} does not answer (connection refused); retrying.\n"
@@ -375,7 +375,7 @@ async def test_tables_and_colours_are_for_terminals(shared: Cluster, shell: Shel
 
 @ensureDeferred
 async def test_what_a_terminal_has_no_room_for_is_not_cut(shared: Cluster, shell: Shell) -> None:
-    """The last column is folded while there is room for it; after that, lines are longer than the terminal."""
+    """The last column is folded while there is room; on narrower terminals, the terminal wraps the lines."""
     node = await empty(shared)
     await registered(node, meta={"note": "x" * 40})
     for columns in (120, 95, 60, 30):
@@ -387,7 +387,7 @@ async def test_what_a_terminal_has_no_room_for_is_not_cut(shared: Cluster, shell
 
 @pytest.mark.parametrize("command", [["ls"], ["status"], ["deregister", WEB]], ids=lambda words: words[0])
 def test_ctrl_c_ends_a_command_that_waits(shell: Shell, command: list[str]) -> None:
-    """It prints nothing, in particular about the pending request."""
+    """Ctrl-C ends a waiting command without a message about the pending request."""
     with socket.create_server(("127.0.0.1", 0)) as hangs:
         child = shell.terminal(*command, f"--node=127.0.0.1:{hangs.getsockname()[1]}")
         child.expect("waiting for an answer")
@@ -401,7 +401,7 @@ def test_ctrl_c_ends_a_command_that_waits(shell: Shell, command: list[str]) -> N
 
 @ensureDeferred
 async def test_who_reads_may_stop(shared: Cluster, shell: Shell) -> None:
-    """`bender ls | head -1` prints nothing on stderr, however long the list."""
+    """`bender ls | head -1` prints nothing on stderr, whatever the length of the list."""
     node = await empty(shared)
     await registered(node, meta={"note": "x" * 3000})
     for command in (["ls"], ["watch", "--json"]):
@@ -410,7 +410,7 @@ async def test_who_reads_may_stop(shared: Cluster, shell: Shell) -> None:
 
 @ensureDeferred
 async def test_what_cannot_be_written(shared: Cluster, shell: Shell) -> None:
-    """A full disk causes no traceback, and a closed stdout no error."""
+    """A full disk is reported in one sentence, and a closed stdout is not an error."""
     node = await empty(shared)
     await registered(node)
     why = "bender: the output cannot be written (No space left on device).\n"
@@ -440,7 +440,7 @@ async def test_what_cannot_be_written(shared: Cluster, shell: Shell) -> None:
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
 def test_what_is_not_understood(shell: Shell, arguments: list[str], why: str) -> None:
-    """One sentence names the wrong word. The other cases are in tests/cli/test_click_base.py."""
+    """One sentence names the invalid argument. The other cases are in tests/cli/test_click_base.py."""
     end = shell.bender(*arguments)
     assert (end.returncode, end.stdout) == (2, "")
     assert is_sentence(end.stderr), end.stderr
@@ -458,7 +458,7 @@ def test_a_variable_that_is_not_understood(shell: Shell, name: str, value: str) 
 
 
 def test_help_and_version(shell: Shell) -> None:
-    """`bender` without arguments prints its help, and has done nothing."""
+    """`bender` without arguments prints its help and exits with 2; `--version` and `--help` succeed."""
     assert shell.bender().returncode == 2
     assert re.fullmatch(r"bender \S+\n", shell.done("--version"))
     assert shell.done("--help") == shell.done("-h")

@@ -1,4 +1,4 @@
-"""The nodes that `bender` asks, how, and for how long."""
+"""The nodes to which `bender` sends requests, and its time limits for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.e2e.shells import WEB, Shell, at, empty, is_sentence, registered
 
 @ensureDeferred
 async def test_the_next_node_is_asked(cluster: Cluster, shell: Shell) -> None:
-    """A node that refuses connections costs no time, so `bender` does not remember it."""
+    """A node that refuses connections costs no time, so `bender` does not record it."""
     one, two = await cluster(2, interval=0.25, ttl=2)
     one.kill()
     await one.ended()
@@ -61,7 +61,7 @@ async def test_a_node_that_hangs_is_remembered(shared: Cluster, shell: Shell) ->
 
 @ensureDeferred
 async def test_a_node_that_hangs_delays_questions_by_two_seconds_at_most(cluster: Cluster, shell: Shell) -> None:
-    """The node is stopped, so that it accepts connections and does nothing; the first command does not know that."""
+    """A command is at most two seconds slower if a node accepts connections and never answers."""
     nodes = await cluster(3)
     await registered(nodes[1])
     await agreed(nodes)
@@ -87,7 +87,7 @@ async def test_a_node_that_hangs_delays_questions_by_two_seconds_at_most(cluster
 
 
 def test_many_nodes_that_hang(shell: Shell) -> None:
-    """`bender` does not wait for one after the other."""
+    """`bender` does not wait for hanging nodes one after the other."""
     with ExitStack() as stack:
         hanging = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(12)]
         address, _ = stack.enter_context(listening())
@@ -101,7 +101,7 @@ def test_many_nodes_that_hang(shell: Shell) -> None:
 
 @ensureDeferred
 async def test_nothing_can_be_remembered(cluster: Cluster, shell: Shell) -> None:
-    """Then the first node is asked first again."""
+    """Without a readable or writable cache, commands still work."""
     (node,) = await cluster(1)
     nodes = f"--node=127.0.0.1:1,127.0.0.1:{node.api_port}"
     (shell.home / "file").write_text("")
@@ -113,7 +113,7 @@ async def test_nothing_can_be_remembered(cluster: Cluster, shell: Shell) -> None
 
 @contextmanager
 def listening() -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """Start a server that answers every request with an empty list; yield its address, and the headers sent."""
+    """Start a server that answers every request with an empty list; yield its address, and the received headers."""
     came: list[dict[str, str]] = []
 
     class Answering(http.server.BaseHTTPRequestHandler):
@@ -124,7 +124,7 @@ def listening() -> Iterator[tuple[str, list[dict[str, str]]]]:
             self.end_headers()
             self.wfile.write(b"[]")
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the library
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
@@ -137,7 +137,7 @@ def listening() -> Iterator[tuple[str, list[dict[str, str]]]]:
 
 
 def test_a_token_is_shown(shell: Shell) -> None:
-    """It comes from a file, or else from a variable."""
+    """The token of a request comes from `--token-file`, or else from `BENDER_TOKEN`."""
     (shell.home / "token").write_text("filed\n")
     with listening() as (address, came):
         shell.done("ls", f"--node={address}")
@@ -148,7 +148,7 @@ def test_a_token_is_shown(shell: Shell) -> None:
 
 @ensureDeferred
 async def test_nodes_are_spoken_to_by_tls(cluster: Cluster, shell: Shell) -> None:
-    """Only with nodes whose certificate one of the authorities has signed."""
+    """Over TLS, `bender` accepts only nodes whose certificate is signed by a CA in the given file."""
     ours, others = trustme.CA(), trustme.CA()
     ours.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(shell.home / "key.pem"))
     others.cert_pem.write_to_path(str(shell.home / "others.pem"))

@@ -14,7 +14,7 @@ from tests.e2e.shells import WEB, Shell, at, empty, registered
 
 @ensureDeferred
 async def test_explaining(cluster: Cluster, shell: Shell) -> None:
-    """For instances that are listed, expired, deregistered, or unknown."""
+    """`bender explain` describes instances that are listed, expired, deregistered, or unknown."""
     (node,) = await cluster(1, interval=0.25, ttl=1)
     shell.done("register", "brief/1/h/80", at(node))
     await registered(node)
@@ -41,7 +41,7 @@ async def test_explaining(cluster: Cluster, shell: Shell) -> None:
 
 @ensureDeferred
 async def test_status_shows_consumers_of_one_name(cluster: Cluster, shell: Shell) -> None:
-    """Also if they are at two nodes, with a warning for all of them."""
+    """Two consumers of one name, at different nodes, are listed separately, with a warning."""
     nodes = await cluster(2)
     for node, instance in zip(nodes, ("a", "b"), strict=True):
         cursor = json.loads(await answered(node, "/events"))["cursor"]
@@ -94,7 +94,7 @@ async def test_drain_and_up(cluster: Cluster, shell: Shell) -> None:
 
 @ensureDeferred
 async def test_the_last_member_stays(shared: Cluster, shell: Shell) -> None:
-    """Draining and deregistering it are both refused, unless forced; another member can be removed."""
+    """Draining or deregistering the last member is refused, unless forced; another member can be removed."""
     node = await empty(shared)
     last, another = "last/1/10.0.0.5/8080", "last/1/10.0.0.6/8080"
     await registered(node, last)

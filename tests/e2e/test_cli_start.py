@@ -1,4 +1,4 @@
-"""The start of `bender`, and completion in a shell: both happen before a command is known."""
+"""The start of `bender`, and completion in a shell, which also starts it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_what_completes_commands_in_a_shell(shell: Shell) -> None:
 
 
 def offered(*words: str) -> list[str]:
-    """Return the words that a Tab offers after these words, of which the last has begun."""
+    """Return the words that a Tab offers after these words, the last of which is incomplete."""
     *typed, begun = words
     completing = ShellComplete(bender, {}, "bender", "_BENDER_COMPLETE")
     return [item.value for item in completing.get_completions(typed, begun)]
@@ -34,7 +34,7 @@ def offered(*words: str) -> list[str]:
 
 @ensureDeferred
 async def test_names_that_the_registry_knows_are_completed(shared: Cluster) -> None:
-    """A node is asked; if none answers, nothing is offered or printed."""
+    """Completion asks a node for names; if no node answers, it offers nothing and prints nothing."""
     node = await empty(shared)
     await registered(node)
     await registered(node, "web/1.3.0/10.0.0.6/8080")
@@ -68,7 +68,7 @@ async def test_names_that_the_registry_knows_are_completed(shared: Cluster) -> N
 
 
 def cpu_s_of(*command: str, **variables: str) -> float:
-    """Return the processor time of a command, the least of three runs, which other processes hardly change."""
+    """Return the processor time of a command: the least of three runs, which other processes hardly affect."""
     took: list[float] = []
     for _ in range(3):
         before = os.times()
@@ -80,7 +80,7 @@ def cpu_s_of(*command: str, **variables: str) -> float:
 
 @ensureDeferred
 async def test_short_commands_start_without_what_is_large(shared: Cluster) -> None:
-    """They take less processor time than importing Twisted's reactor, and so does a Tab."""
+    """Short commands, and a Tab, take less time than importing Twisted's reactor, and import no large library."""
     node = await empty(shared)
     await registered(node)
     nodes = f"127.0.0.1:{node.api_port}"

@@ -1,4 +1,4 @@
-"""Declared configuration with real nodes: exported, checked, and applied under traffic."""
+"""Declared configuration at real nodes is exported, checked, and applied under traffic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOP = {"app": "web", "version": "1.2.0", "canary": {"version": "1.3.0", "percen
 
 @ensureDeferred
 async def test_a_registry_in_a_file(shared: Cluster, shell: Shell, tmp_path: Path) -> None:
-    """It is exported, found valid, the same as the registry, changed by hand, and applied."""
+    """An exported file is valid, equals the registry, and can be changed and applied."""
     (node,) = await shared(1)
     here, file = at(node), tmp_path / "shop.toml"
     empty = shell.bender("export", here)
@@ -52,7 +52,7 @@ async def test_a_registry_in_a_file(shared: Cluster, shell: Shell, tmp_path: Pat
 
 @ensureDeferred
 async def test_what_would_be_an_outage(shared: Cluster, shell: Shell, tmp_path: Path) -> None:
-    """A version without members is refused before anything changes, also in a dry run, unless forced."""
+    """A change to a version without members is refused before anything changes, also in a dry run, unless forced."""
     (node,) = shared.nodes or await shared(1)
     here, file = at(node), tmp_path / "outage.toml"
     await registered(node, "out/1/10.0.0.5/8080")
@@ -113,7 +113,7 @@ async def _exported(shell: Shell, node: Node) -> str:
 async def test_all_nodes_are_stopped_under_traffic(
     cluster: Cluster, place: Place, shell: Shell, tmp_path: Path
 ) -> None:
-    """One `apply` restores everything behind two HAProxies, some instances register later, and nothing fails."""
+    """One `apply` restores everything behind two HAProxies, before some instances register; no request fails."""
     nodes = await cluster(3, **NODES)
     file = tmp_path / "shop.toml"
     old, new = await together(instances(place, nodes[0], 3, "1"), instances(place, nodes[0], 2, "2"))

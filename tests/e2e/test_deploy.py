@@ -1,4 +1,4 @@
-"""`bender deploy`, as people and scripts use it, at nodes that may go away."""
+"""`bender deploy`, as people and scripts use it, at nodes that may be killed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ STEPS = ("--steps=20,50,100", "--every=2", "--watch=1")
 
 @contextmanager
 def begun(shell: Shell, *arguments: str) -> Iterator[Forked]:
-    """Start a command that ends with the test."""
+    """Start a command that is killed at the end of the context."""
     with shell.begun(*arguments) as process:
         yield process
         process.kill()
 
 
 async def shop(cluster: Cluster, nodes: int = 1) -> list[Node]:
-    """Start nodes with a backend that one version serves, and another version, with two members each."""
+    """Start nodes with two versions that have two members each, and a backend that serves the first version."""
     found = await cluster(nodes, interval=0.5, ttl=4)
     for version in ("1", "2"):
         for port in (1, 2):
@@ -50,7 +50,7 @@ async def until_set(node: Node, version: str, percent: float | None = None) -> N
 
 
 async def settings(node: Node) -> list[tuple[str, float | None]]:
-    """Return the settings of the backend, in order: version, and percentage of a canary."""
+    """Return the history of the backend, oldest first: each version, with the percentage of its canary."""
     told: list[Any] = (await node.call("GET", "/backends/shop/history")).body
     canaries = [(each["backend"]["version"], each["backend"].get("canary")) for each in reversed(told)]
     return [(version, canary and canary["percent"]) for version, canary in canaries]
@@ -58,7 +58,7 @@ async def settings(node: Node) -> list[tuple[str, float | None]]:
 
 @ensureDeferred
 async def test_rehearsed(cluster: Cluster, shell: Shell) -> None:
-    """It changes nothing, and its status tells whether the deploy could begin."""
+    """A dry run changes nothing, and its exit status shows whether the deploy could begin."""
     (node,) = await shop(cluster)
     rehearse = ["deploy", "shop", "--dry-run", at(node)]
     assert shell.done(*rehearse, "2", "--steps=20,100", "--every=1m").splitlines() == [
@@ -105,7 +105,7 @@ async def test_steps(cluster: Cluster, shell: Shell) -> None:
 
 @ensureDeferred
 async def test_too_few_members(cluster: Cluster, shell: Shell) -> None:
-    """It fails at once, and nothing is changed."""
+    """With too few members, the deploy fails at once, and nothing is changed."""
     (node,) = await shop(cluster)
     end = shell.bender("deploy", "shop", "2", "--min-members=3", at(node))
     why = "bender: web 2 has 2 members that can take traffic, and needs 3: nothing was changed.\n"
@@ -116,7 +116,7 @@ async def test_too_few_members(cluster: Cluster, shell: Shell) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_members_lost(cluster: Cluster, shell: Shell) -> None:
-    """It rolls back with the reason; with --json that is the last answer of the API."""
+    """If members are lost, the deploy rolls back with the reason; with --json its last line is the backend's state."""
     (node,) = await shop(cluster)
     with begun(shell, "deploy", "shop", "2", *STEPS, "--json", at(node)) as process:
         await until_set(node, "1", 50)
@@ -134,7 +134,7 @@ async def test_members_lost(cluster: Cluster, shell: Shell) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_errors_reported(cluster: Cluster, shell: Shell) -> None:
-    """It rolls back if too many requests fail according to reports."""
+    """The deploy rolls back if reports show too many failed requests."""
     (node,) = await shop(cluster)
     await reports(node, {"1": (1000, 5), "2": (0, 0)})
     with begun(shell, "deploy", "shop", "2", *STEPS, at(node)) as process:
@@ -149,7 +149,7 @@ async def test_errors_reported(cluster: Cluster, shell: Shell) -> None:
 
 
 async def reports(node: Node, counts: dict[str, tuple[int, int]]) -> None:
-    """Return the counts of a load balancer for the backend."""
+    """Confirm as a load balancer, with a report of these counts for the backend."""
     cursor = (await node.call("GET", "/events")).body["cursor"]
     of_shop = {version: {"requests": requests, "errors": errors} for version, (requests, errors) in counts.items()}
     said = {"cursor": cursor, "report": {"down": [], "backends": {"shop": of_shop}}}
@@ -159,7 +159,7 @@ async def reports(node: Node, counts: dict[str, tuple[int, int]]) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_somebody_else(cluster: Cluster, shell: Shell) -> None:
-    """Their change of the backend stays."""
+    """A change of the backend by another client stays, and the deploy stops."""
     (node,) = await shop(cluster)
     with begun(shell, "deploy", "shop", "2", *STEPS, at(node)) as process:
         await until_set(node, "1", 20)
@@ -228,7 +228,7 @@ async def test_on_a_terminal(cluster: Cluster, shell: Shell) -> None:
 
 @ensureDeferred
 async def test_names_that_would_be_markup(cluster: Cluster, shell: Shell) -> None:
-    """They are shown unchanged, also in the bar."""
+    """Names that look like markup are shown unchanged, also in the bar."""
     (node,) = await shop(cluster)
     odd = "[red] {0} %s '\\"
     assert (await node.call("PUT", "/backends/shop?force", {"version": odd})).status == 200
@@ -241,7 +241,7 @@ async def test_names_that_would_be_markup(cluster: Cluster, shell: Shell) -> Non
 
 
 def test_what_are_no_steps(shell: Shell) -> None:
-    """One sentence reports them. The other cases are in tests/cli/test_params.py."""
+    """Invalid steps are reported in one sentence. The other cases are in tests/cli/test_params.py."""
     end = shell.bender("deploy", "shop", "2", "--steps=25,5")
     assert (end.returncode, end.stdout) == (2, "")
     assert is_sentence(end.stderr), end.stderr

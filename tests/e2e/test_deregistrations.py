@@ -1,4 +1,4 @@
-"""A deregistered instance stays gone, even if it was changed elsewhere a moment before or meanwhile (promise P4)."""
+"""A deregistered instance stays gone, even if it was changed at another node just before or meanwhile (promise P4)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.e2e.wires import wired
 
 TRIES = 48
 
-#: Changes by a `POST`; a ttl can become longer or shorter.
+#: Changes by a `POST`; one ttl is longer than before, and one shorter.
 CHANGES: Sequence[dict[str, Any]] = ({"weight": 0}, {"meta": {"zone": "b"}}, {"ttl": 60}, {"ttl": 5})
 
-#: After this time all nodes have everything.
+#: After this time, all nodes have all changes.
 SETTLED_S = 2.5
 
 
@@ -46,7 +46,7 @@ class Caller:
 @pytest.mark.parametrize("query", ["", "?wait=5"])
 @pytest_twisted.ensureDeferred
 async def test_a_change_just_before_a_deregistration_elsewhere_ends_with_it(cluster: Cluster, query: str) -> None:
-    """Each instance is changed at one node, and deregistered at another, which mostly does not have the change yet."""
+    """The deregistering node mostly lacks the change; the instance is gone at all nodes all the same."""
     nodes = await cluster(3)
     async with watching(nodes) as watchers:
         ids = []
@@ -72,7 +72,7 @@ async def test_a_change_just_before_a_deregistration_elsewhere_ends_with_it(clus
 
 @pytest_twisted.ensureDeferred
 async def test_an_instance_that_ends_leaves_its_successor_registered(cluster: Cluster) -> None:
-    """The old instance is deregistered at another node as soon as the new one has registered, known there or not."""
+    """The old instance is deregistered at another node right after the new one has registered; the new one stays."""
     nodes = await cluster(3)
     async with watching(nodes) as watchers:
         with ExitStack() as stack:
@@ -128,7 +128,7 @@ def _links(nodes: Sequence[Node]) -> Iterator[tuple[Sequence[Node], Sequence[Nod
 
 @pytest_twisted.ensureDeferred
 async def test_a_change_during_a_partition_ends_with_a_deregistration_on_the_other_side(cluster: Cluster) -> None:
-    """For every cut link, and either side of the change, the instance does not come back with the heal."""
+    """A change and a deregistration on opposite sides of a partition leave no instance after the heal."""
     async with (
         wired(cluster, 3, interval=INTERVAL_S, ttl=TTL_S) as (nodes, wires),
         watching(nodes) as watchers,
@@ -152,7 +152,7 @@ async def test_a_change_during_a_partition_ends_with_a_deregistration_on_the_oth
 
 
 def _both_ways(one_side: Sequence[Node], other_side: Sequence[Node]) -> Iterator[tuple[Node, Node]]:
-    """Return the node of the change and the node of the deregistration for each path: one way for half of them."""
+    """Yield the node of the change and of the deregistration for each path: in one direction for half of them."""
     for _ in CHANGES:
         yield one_side[0], other_side[0]
     for _ in CHANGES:

@@ -1,4 +1,4 @@
-"""Nodes answer DNS queries on real sockets. dnspython asks; the tests with dig need it."""
+"""Nodes answer DNS queries of dnspython and of dig on real sockets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOSTS = [f"10.0.0.{number}" for number in range(1, 61)]
 
 @pytest_twisted.ensureDeferred
 async def test_all_nodes_answer(cluster: Cluster) -> None:
-    """What is registered at one node, each answers, over UDP and TCP; a drained instance is left out at once."""
+    """Each node answers with the instances of all nodes, over UDP and TCP; a drained instance is left out at once."""
     nodes, ports = await with_dns(cluster, 2)
     await register(nodes[0], ["10.0.0.5", "10.0.0.6"])
     await until("both are found at the other node", lambda: len(answer_of(ports[1]).answer) > 0)
@@ -43,7 +43,7 @@ async def test_all_nodes_answer(cluster: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_not_ready_and_leaving(cluster: Cluster) -> None:
-    """A node that waits for a peer fails queries; one that has left does not answer, and frees its port."""
+    """Queries fail while the node waits for a peer; when it leaves, it closes its connections and frees its port."""
     port = cluster.ports.take()
     node = cluster.node(dns=f"{port}:interface=127.0.0.1", peers="127.0.0.1:1", interval=0.4, ttl=4)
     node.start()
@@ -68,7 +68,7 @@ async def test_not_ready_and_leaving(cluster: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_port_in_use(cluster: Cluster) -> None:
-    """The process ends with a sentence, whether the port is taken for UDP or for TCP."""
+    """The process ends with a sentence if the port is in use, for UDP or for TCP."""
     port = cluster.ports.take()
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
         with socket.socket(socket.AF_INET, kind) as taken:
@@ -85,7 +85,7 @@ async def test_a_port_in_use(cluster: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_ipv6(cluster: Cluster) -> None:
-    """The address of IPv6 is written as it is."""
+    """A node listens at an IPv6 address, and answers with IPv6 addresses."""
     port = cluster.ports.take()
     (node,) = await cluster(1, dns=f"{port}:interface=::1")
     await register(node, ["2001:db8::5"])
@@ -96,7 +96,7 @@ async def test_ipv6(cluster: Cluster) -> None:
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_a_node_with_tls_and_tokens(cluster: Cluster, tmp_path: Path) -> None:
-    """DNS has neither: it answers on this machine, and another address has to be allowed by --insecure."""
+    """DNS uses neither TLS nor tokens, so it is limited to this machine unless --insecure allows another address."""
     certificates, tokens = make_certificates(tmp_path / "certs"), write_tokens(tmp_path / "tokens.toml")
     port = cluster.ports.take()
     node = protected_node(cluster, certificates, tokens, dns=port)
@@ -115,7 +115,7 @@ async def test_a_node_with_tls_and_tokens(cluster: Cluster, tmp_path: Path) -> N
 
 @pytest.mark.outside
 def test_damaged_messages() -> None:
-    """A node answers all of them in order, or not at all, and goes on."""
+    """Damaged messages get a valid answer or none, and the node continues without an exception."""
     command = [sys.executable, "-m", "tests.e2e.dns_packets", "--packets=20000", "--seed=7"]
     end = subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False
@@ -128,7 +128,7 @@ def test_damaged_messages() -> None:
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_dig_and_sixty_members(cluster: Cluster) -> None:
-    """dig gets all of them: over TCP, by a large datagram, or after an answer that is truncated."""
+    """dig gets all members: over TCP, in a large datagram, or after a truncated answer."""
     (node,), (port,) = await with_dns(cluster)
     await register(node, HOSTS)
 
@@ -145,7 +145,7 @@ async def test_dig_and_sixty_members(cluster: Cluster) -> None:
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_dig_and_truncated_answers(cluster: Cluster) -> None:
-    """A client that ignores truncation has whole records, no more bytes than allowed, and no extras."""
+    """A truncated answer has whole records, no more bytes than allowed, and no additional records."""
     (node,), (port,) = await with_dns(cluster)
     await register(node, HOSTS)
     for words, bytes_max, count in (("+noedns", 512, 11), ("+bufsize=512", 512, 11), ("+bufsize=1232", 1232, 29)):
@@ -162,7 +162,7 @@ async def test_dig_and_truncated_answers(cluster: Cluster) -> None:
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_dig_and_other_answers(cluster: Cluster) -> None:
-    """Absent names, other types, other zones, transfers, ANY, other classes and operations."""
+    """dig gets the standard answers for absent names, other types, zones, classes and operations, transfers and ANY."""
     (node,), (port,) = await with_dns(cluster)
     await register(node, ["10.0.0.5"])
     for words, status in (
@@ -184,7 +184,7 @@ async def test_dig_and_other_answers(cluster: Cluster) -> None:
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_dig_over_one_connection(cluster: Cluster) -> None:
-    """Several queries go over one connection, which stays open between them."""
+    """Several queries use one connection, which stays open between them."""
     (node,), (port,) = await with_dns(cluster)
     await register(node, ["10.0.0.5"])
     words = ("+tcp", "+keepopen", "+short", "web.app.bender", "0a000006.addr.bender", "ns.bender")

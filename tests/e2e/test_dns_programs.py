@@ -1,4 +1,4 @@
-"""HAProxy and Envoy find instances over DNS, and keep them while no node knows."""
+"""HAProxy and Envoy find instances over DNS, and keep them while no node can answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.twistd_command import ROOT
 
 pytestmark = pytest.mark.outside
 
-#: Seconds in which a program asks several times.
+#: The time for several queries of a program.
 SEVERAL_QUERIES_S = 1.5
 
 BACKEND = """
@@ -133,7 +133,7 @@ async def three_behind(cluster: Cluster, place: Place) -> tuple[Node, int, Resol
 
 @pytest_twisted.ensureDeferred
 async def test_haproxy_follows(cluster: Cluster, place: Place) -> None:
-    """It has each instance of one host as a server, with the weight that it has here, and follows every change."""
+    """HAProxy has the instances of one host as servers, with the registry's weights, and follows every change."""
     node, _, haproxy, (first, second, third) = await three_behind(cluster, place)
     everywhere = ("app", "shop", "over_tcp", "small")
     await first.register(node, weight=3)
@@ -160,7 +160,7 @@ async def test_haproxy_follows(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_haproxy_keeps_what_it_has(cluster: Cluster, place: Place) -> None:
-    """Neither a node that was killed, nor one that is not ready, takes servers away; a ready one without them does."""
+    """HAProxy keeps its servers if the node is killed or not ready, and removes them if a ready node has none."""
     node, dns_port, haproxy, three = await three_behind(cluster, place)
     expected = weights_of(*((each, 1) for each in three))
     node.kill()
@@ -213,7 +213,7 @@ static_resources:
 
 @pytest_twisted.ensureDeferred
 async def test_envoy(cluster: Cluster, place: Place) -> None:
-    """It has the addresses of an app, also those that fit only over TCP, and keeps them while no node knows."""
+    """Envoy has the addresses of an app, also those that need TCP, and keeps them while the node is not ready."""
     dns_port, admin_port = cluster.ports.take(), cluster.ports.take()
     (node,) = await cluster(1, **NODES, dns=dns_port)
     few, many = ["10.0.0.5", "10.0.0.6"], [f"10.0.1.{number}" for number in range(1, 61)]

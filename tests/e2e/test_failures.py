@@ -1,4 +1,4 @@
-"""Nodes die, stop and come back, and live instances stay online (promises P2, P3, P4 and P5)."""
+"""Nodes die, pause and restart, and live instances stay online (promises P2, P3, P4 and P5)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.e2e.yardsticks import yardstick
 
 TIMING = {"interval": INTERVAL_S, "ttl": TTL_S}
 
-#: For this time after a node's last heartbeat its claims count; then registrations that depend on them go offline.
+#: Claims of a node count for this time after its last heartbeat; then registrations without other claims go offline.
 HIDDEN_S = TTL_S + 3 * INTERVAL_S
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_death_of_a_node_takes_nobody_offline_but_who_dies_with_it(cluster: Cluster) -> None:
-    """Clients that fail over stay online on the others. Instances that renew nowhere else are hidden in time."""
+    """When a node dies, clients that fail over stay online; instances that renew nowhere else are hidden in time."""
     nodes = await cluster(3, **TIMING)
     async with watching(nodes[1:]) as watchers, crowd(nodes) as clients, yardstick(nodes[1:]) as busy:
         for _ in range(20):
@@ -50,7 +50,7 @@ async def test_the_death_of_a_node_takes_nobody_offline_but_who_dies_with_it(clu
 
 @pytest_twisted.ensureDeferred
 async def test_most_of_an_app_that_dies_with_a_node_is_suspect_first(cluster: Cluster) -> None:
-    """Under guard it stays listed until the guard ends; a node that has news of a member applies it at once."""
+    """Under guard, most members of an app are suspects until the guard ends; news of a member applies at once."""
     guard_s = 12 * INTERVAL_S
     nodes = await cluster(3, **TIMING, guard=guard_s)
     lone, *others = nodes
@@ -87,9 +87,9 @@ async def test_most_of_an_app_that_dies_with_a_node_is_suspect_first(cluster: Cl
 
 @pytest_twisted.ensureDeferred
 async def test_a_node_that_stands_still_misleads_nobody(cluster: Cluster) -> None:
-    """For less than a ttl or more, no live instance goes offline anywhere, and pending requests are answered.
+    """If a node pauses for less or more than a ttl, no live instance goes offline, and pending requests are answered.
 
-    The answers reflect the cluster's state since, and not the node's state when it stopped.
+    The answers show the present state of the cluster, and not the node's state before the pause.
     """
     nodes = await cluster(3, **TIMING)
     async with watching(nodes) as watchers, crowd(nodes) as clients:
@@ -114,10 +114,10 @@ async def test_a_node_that_stands_still_misleads_nobody(cluster: Cluster) -> Non
 async def stand_still(
     nodes: Sequence[Node], watchers: Sequence[Watcher], name: str, for_s: float, clients: Crowd
 ) -> None:
-    """Stop the first of the nodes for a while, and send it requests meanwhile.
+    """Pause the first node for this time, and send it requests meanwhile.
 
-    Of two more registrations of app `name`, the one with port 1 is deregistered elsewhere while the node stands still,
-    and the other one registered there, once.
+    The app `name` gets two instances: the one with port 1 is deregistered at another node during the pause, and the one
+    with port 2 is registered once, at the paused node.
     """
     stopped, other, _ = nodes
     assert (await stopped.call("POST", f"/registrations/{name}/1.0/10.0.0.1/1")).status == 200
@@ -135,14 +135,14 @@ async def stand_still(
     await pause(for_s)
     stopped.kill(signal.SIGCONT)
     assert [(await answer).status for answer in answers] == [200, 404, 200, 404]
-    # Another node may stop next: it cannot report as expired what it never listed.
+    # Another node may be paused next: it cannot report an instance as expired that it never listed.
     for watcher in watchers:
         await watcher.until_event(f"registration/{name}/1.0/10.0.0.1/2", "online")
 
 
 @pytest_twisted.ensureDeferred
 async def test_restarts_of_all_nodes_one_after_the_other_go_unnoticed(cluster: Cluster) -> None:
-    """200 clients and the configuration stay, whether nodes leave or die. Each node has everything when it is ready."""
+    """200 clients and the configuration stay, whether nodes leave or die. A ready node has everything."""
     nodes = await cluster(3, **TIMING)
     names = [f"b{number:02}" for number in range(20)]
     for number, name in enumerate(names):
@@ -168,7 +168,7 @@ async def test_restarts_of_all_nodes_one_after_the_other_go_unnoticed(cluster: C
             clients.assert_kept_their_side()
             assert {each["id"] for each in (await node.call("GET", "/registrations")).body} == clients.ids
             assert [each["name"] for each in (await node.call("GET", "/backends")).body] == names
-        # The nodes where it renewed are new incarnations now, which does not delay that it goes offline.
+        # The nodes at which it renewed are new incarnations now; nevertheless it goes offline in time.
         await gone.stop()
         await pause(HIDDEN_S + INTERVAL_S)
         clients.assert_kept_their_side()
@@ -180,7 +180,7 @@ async def test_restarts_of_all_nodes_one_after_the_other_go_unnoticed(cluster: C
 
 @pytest_twisted.ensureDeferred
 async def test_who_was_deregistered_stays_gone_whoever_comes_back(cluster: Cluster) -> None:
-    """Neither a node that was dead meanwhile brings it back, nor a stopped one that has a claim of it."""
+    """Neither a node that was dead meanwhile, nor a paused one with a claim, brings the instance back."""
     nodes = await cluster(3, **TIMING)
     present, still, dead = nodes
     path, id_ = "/registrations/web/1.0/10.0.0.1/8080", "registration/web/1.0/10.0.0.1/8080"
@@ -198,7 +198,7 @@ async def test_who_was_deregistered_stays_gone_whoever_comes_back(cluster: Clust
         still.kill(signal.SIGCONT)
         assert (await still.call("PUT", path)).status == 404
         await watchers[1].until_event(id_, "offline", "deregistered")
-        await agreed(nodes)  # until then a node may bring it back
+        await agreed(nodes)  # until then a node may list it again
         await pause(2 * INTERVAL_S)
         for node, watcher in zip(nodes, watchers, strict=True):
             await watcher.until_lists(set())
@@ -208,7 +208,7 @@ async def test_who_was_deregistered_stays_gone_whoever_comes_back(cluster: Clust
 
 @pytest_twisted.ensureDeferred
 async def test_a_node_without_file_descriptors_serves_those_who_are_connected(cluster: Cluster) -> None:
-    """New connections are closed at once, with one line in the log; it accepts some when others have ended."""
+    """A node without descriptors closes new connections at once, with one line in the log, until others have ended."""
     (node,) = await cluster(1, **TIMING)
     pid = node.process.pid
     open_files = _open_files(pid)

@@ -1,4 +1,4 @@
-"""Deploys through a real HAProxy, under requests all the time."""
+"""Deploys through a real HAProxy, under constant requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.haproxy.events import HOSTILE
 
 pytestmark = pytest.mark.outside
 
-#: The longest time from an event to HAProxy, and for requests there to end.
+#: The longest time until HAProxy applies an event, and requests to the old server have ended.
 TOLD_S = 0.2
 
 #: Enough requests to distinguish a share of 20 % from 17 or 23 %.
@@ -30,7 +30,7 @@ async def put(node: Node, path: str, **fields: Any) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_rolling_deploys(cluster: Cluster, place: Place) -> None:
-    """Twenty in a row, from three instances to three: no request fails, and nothing is reloaded."""
+    """Twenty deploys in a row, from three instances to three, cause no failed request and no reload."""
     nodes = await cluster(2, **NODES)
     serving = await instances(place, nodes[0], 3, "0")
     port = await shop(place, nodes[0], "0")
@@ -53,7 +53,7 @@ async def test_rolling_deploys(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_no_request_after_the_answer(cluster: Cluster, place: Place) -> None:
-    """A client that deregisters an instance and waits can stop it at the answer, under constant requests."""
+    """After a deregistration with `wait` is answered, the instance gets no more requests and can be stopped."""
     nodes = await cluster(2, **NODES)
     serving = await instances(place, nodes[0], 3, "1")
     port = await shop(place, nodes[0])
@@ -80,7 +80,7 @@ async def test_no_request_after_the_answer(cluster: Cluster, place: Place) -> No
 
 @pytest_twisted.ensureDeferred
 async def test_a_switch_and_back(cluster: Cluster, place: Place) -> None:
-    """At once, and nothing is reloaded."""
+    """A switch and its rollback take effect at once, without a reload."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 2, "1")
     await instances(place, node, 2, "2")
@@ -103,7 +103,7 @@ async def test_a_switch_and_back(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_canary(cluster: Cluster, place: Place) -> None:
-    """A fifth of the requests goes there, although it has one instance beside three."""
+    """A canary of 20 % gets a fifth of the requests, although it has one instance and the other version three."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 3, "1")
     await instances(place, node, 1, "2")
@@ -123,7 +123,7 @@ async def test_a_canary(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_host_of_a_health_check(cluster: Cluster, place: Place) -> None:
-    """It is the one of the backend, also for servers that are added later; an invalid host is refused."""
+    """A health check uses the backend's host, also for servers that are added later; an invalid host is refused."""
     (node,) = await cluster(1, **NODES)
     first = await place.instance(node)
     await shop(place, node, health={"path": "/health", "interval": 0.1})
@@ -154,7 +154,7 @@ async def until_checked(instance: Instance, host: str | None = None) -> str:
 
 @pytest_twisted.ensureDeferred
 async def test_an_operator_s_word(cluster: Cluster, place: Place) -> None:
-    """A drained instance gets no new requests, also after a restart, until the state is removed."""
+    """A drained instance gets no new requests, also after it registers again, until the state is removed."""
     (node,) = await cluster(1, **NODES)
     one, other = await instances(place, node, 2, "1")
     port = await shop(place, node)
@@ -183,7 +183,7 @@ async def test_an_operator_s_word(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_rules(cluster: Cluster, place: Place) -> None:
-    """The first rule that matches routes a request; a missing backend answers 503 and affects no others."""
+    """The first matching rule selects the backend; a missing backend answers 503 and does not affect other requests."""
     (node,) = await cluster(1, **NODES)
     await together(place.instance(node, "1"), place.instance(node, "2", "api"))
     port = await shop(place, node)
@@ -207,7 +207,7 @@ async def test_rules(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_hostile_names(cluster: Cluster, place: Place) -> None:
-    """With any names and any values of fields, requests go where they should."""
+    """With any names and values of fields, requests reach the right instance."""
     (node,) = await cluster(1, **NODES)
     version = HOSTILE[::-1]
     serving = await place.instance(None, "1")
@@ -233,7 +233,7 @@ async def test_hostile_names(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_two_side_by_side(cluster: Cluster, place: Place) -> None:
-    """Each has its own HAProxy, and a deregistration with `wait` waits for both."""
+    """Two drivers each have their own HAProxy, and a deregistration with `wait` waits for both."""
     (node,) = await cluster(1, **NODES)
     one, _ = await instances(place, node, 2, "1")
     port = await shop(place, node)
@@ -248,7 +248,7 @@ async def test_two_side_by_side(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_new_member_begins_slowly(cluster: Cluster, place: Place) -> None:
-    """Its weight grows in steps, if the backend has `slow_start`."""
+    """With `slow_start`, the weight of a new member grows in steps."""
     (node,) = await cluster(1, **NODES)
     (one,) = await instances(place, node, 1, "1")
     await shop(place, node, slow_start=2)
@@ -266,7 +266,7 @@ async def test_a_new_member_begins_slowly(cluster: Cluster, place: Place) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_what_haproxy_finds_out(cluster: Cluster, place: Place) -> None:
-    """With --report bender gets the servers that are down, and the counts of requests."""
+    """With --report, bender gets the servers that are down, and the counts of requests."""
     (node,) = await cluster(1, **NODES)
     one, _ = await instances(place, node, 2, "1")
     port = await shop(place, node, health={"path": "/health", "interval": 0.1})
@@ -284,7 +284,7 @@ async def test_what_haproxy_finds_out(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_instance_that_is_ill(cluster: Cluster, place: Place) -> None:
-    """HAProxy detects it and uses others, also if the instance came after HAProxy was started."""
+    """HAProxy detects a failing instance and uses others, also if the instance was added while HAProxy was running."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node, health={"path": "/health", "interval": 0.1})

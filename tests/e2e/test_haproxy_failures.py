@@ -1,4 +1,4 @@
-"""The failures, and their length, when a process around a real HAProxy, or HAProxy itself, is killed."""
+"""Failed requests, and their duration, when HAProxy, its driver, a node or an instance is killed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.outside
 
 TEMPLATE = Path(core.__file__).with_name("haproxy.cfg.j2").read_text("utf-8")
 
-#: The time in which HAProxy is restarted, and listens.
+#: The time in which HAProxy is started again, and listens.
 BACK_S = 1.0
 
 
 @pytest_twisted.ensureDeferred
 async def test_haproxy_is_killed(cluster: Cluster, place: Place) -> None:
-    """Any of its processes: it is back at once, with the present servers."""
+    """If a process of HAProxy is killed, HAProxy is back at once, with the present servers."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 2, "1")
     port = await shop(place, node)
@@ -49,7 +49,7 @@ async def test_haproxy_is_killed(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_driver_is_killed(cluster: Cluster, place: Place) -> None:
-    """Nothing fails; the next driver finds HAProxy, catches up, and reloads nothing."""
+    """If the driver is killed, no request fails; the next driver finds HAProxy running, and applies all changes."""
     (node,) = await cluster(1, **NODES)
     serving = await instances(place, node, 2, "1")
     port = await shop(place, node)
@@ -75,7 +75,7 @@ async def test_the_driver_is_killed(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_node_that_is_followed_is_killed(cluster: Cluster, place: Place) -> None:
-    """Nothing fails, and another one is followed at once."""
+    """If the followed node is killed, no request fails, and the driver follows another one at once."""
     nodes = await cluster(3, **NODES)
     await instances(place, nodes[2], 2, "1")
     port = await shop(place, nodes[2])
@@ -101,7 +101,7 @@ async def test_the_node_that_is_followed_is_killed(cluster: Cluster, place: Plac
 
 @pytest_twisted.ensureDeferred
 async def test_all_nodes_are_killed(cluster: Cluster, place: Place) -> None:
-    """Nothing fails: HAProxy stays as it is, also when nodes, or the driver too, are back without state."""
+    """If all nodes are killed, HAProxy keeps its state, also when nodes and the driver restart without state."""
     nodes = await cluster(2, **NODES)
     serving = await instances(place, nodes[0], 2, "1")
     port = await shop(place, nodes[0])
@@ -139,7 +139,7 @@ async def test_all_nodes_are_killed(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_instance_is_killed(cluster: Cluster, place: Place) -> None:
-    """No request fails, because HAProxy asks another instance, until the killed one is offline."""
+    """If an instance is killed, HAProxy sends its requests to another one, until it is offline; no request fails."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 2, "1")
     port = await shop(place, node)
@@ -158,7 +158,7 @@ async def test_an_instance_is_killed(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_somebody_changes_haproxy_by_hand(cluster: Cluster, place: Place) -> None:
-    """The driver reverts the change."""
+    """The driver reverts changes that are made directly in HAProxy."""
     (node,) = await cluster(1, **NODES)
     one, other = await instances(place, node, 2, "1")
     await shop(place, node)
@@ -181,7 +181,7 @@ async def test_somebody_changes_haproxy_by_hand(cluster: Cluster, place: Place) 
 
 @pytest_twisted.ensureDeferred
 async def test_what_haproxy_refuses(cluster: Cluster, place: Place, shell: Shell) -> None:
-    """The last good file stays, its servers still change, and status and log give the reason."""
+    """If HAProxy refuses a configuration, the last good file stays and its servers change; status and log report it."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
@@ -222,7 +222,7 @@ async def test_what_haproxy_refuses(cluster: Cluster, place: Place, shell: Shell
 
 @pytest_twisted.ensureDeferred
 async def test_another_template_after_sighup(cluster: Cluster, place: Place) -> None:
-    """It is checked and loaded without a lost request; one that cannot be rendered changes nothing."""
+    """A new template is checked and loaded without a lost request; an invalid one changes nothing."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
@@ -258,7 +258,7 @@ async def test_another_template_after_sighup(cluster: Cluster, place: Place) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_an_address_that_is_taken(cluster: Cluster, place: Place) -> None:
-    """Its frontend is left out, without effect on others, and served as soon as possible."""
+    """A frontend whose address is in use is left out, without effect on others, and is served as soon as possible."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
@@ -282,7 +282,7 @@ async def test_an_address_that_is_taken(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_some_addresses_that_cannot_be_had(cluster: Cluster, place: Place) -> None:
-    """A frontend is served at its other addresses, without a failed request, and at all as soon as possible."""
+    """A frontend is served at its valid addresses, without a failed request, and at all of them as soon as possible."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
@@ -315,7 +315,7 @@ async def test_some_addresses_that_cannot_be_had(cluster: Cluster, place: Place)
 
 @pytest_twisted.ensureDeferred
 async def test_an_address_that_is_taken_from_the_beginning(cluster: Cluster, place: Place) -> None:
-    """HAProxy is started without it, and a new driver that finds HAProxy running costs no request."""
+    """HAProxy starts without an address that is in use; a new driver that finds HAProxy running costs no request."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
@@ -336,7 +336,7 @@ async def test_an_address_that_is_taken_from_the_beginning(cluster: Cluster, pla
 
 @pytest_twisted.ensureDeferred
 async def test_a_second_driver_with_the_same_files(cluster: Cluster, place: Place) -> None:
-    """It does not start, and the first goes on."""
+    """A second driver with the same files does not start, and the first one continues."""
     (node,) = await cluster(1, **NODES)
     driver = await driven(place, [node])
     other = place.driver([node])
@@ -348,7 +348,7 @@ async def test_a_second_driver_with_the_same_files(cluster: Cluster, place: Plac
 
 @pytest_twisted.ensureDeferred
 async def test_what_haproxy_cannot_begin_with(cluster: Cluster, place: Place) -> None:
-    """It keeps the configuration that it has, also after a restart."""
+    """HAProxy keeps its configuration if the new one would prevent its start, also after a restart."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node)
@@ -368,7 +368,7 @@ async def test_what_haproxy_cannot_begin_with(cluster: Cluster, place: Place) ->
 
 @pytest_twisted.ensureDeferred
 async def test_haproxy_that_others_run(cluster: Cluster, place: Place) -> None:
-    """A command reloads it, and after a restart by others it has the right state."""
+    """A command reloads an HAProxy that another program runs; after a restart by that program its state is right."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 2, "1")
     port = await shop(place, node)

@@ -1,4 +1,4 @@
-"""Requests of a real HAProxy to servers that its checks have found down, or have not checked yet."""
+"""Requests of a real HAProxy to servers that failed their checks, or have not been checked yet."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def statuses(driver: Driver, pool: str = "shop") -> dict[str, str]:
 
 
 async def until_down(driver: Driver, instance: Instance, *, known: bool = True) -> None:
-    """Wait until HAProxy has found it down and, if `known`, the driver has read that."""
+    """Wait until HAProxy has found the server down and, if `known`, the driver has read its state."""
     await until("it is down", lambda: statuses(driver).get(str(instance.port), "").startswith("DOWN"))
     if known:
         await pause(2.5)
 
 
 async def one_is_ill(place: Place, node: Node, **options: Any) -> tuple[Driver, Instance, int]:
-    """Start a driver with two instances, of which HAProxy has found one down; return them and the frontend's port."""
+    """Start a driver with two instances, one of which HAProxy has found down; return them and the frontend's port."""
     _, ill = await instances(place, node, 2, "1")
     port = await shop(place, node, health=HEALTH)
     driver = await driven(place, [node], **options)
@@ -54,7 +54,7 @@ async def one_is_ill(place: Place, node: Node, **options: Any) -> tuple[Driver, 
 
 
 def wrong(asking: Traffic, since: float = 0.0) -> list[SentRequest]:
-    """Return the requests that an instance answered with an error, where none should be sent."""
+    """Return the requests that a failing instance answered, although it should get none."""
     return [asked for asked in asking.since(since) if asked.status not in (None, 200)]
 
 
@@ -68,7 +68,7 @@ async def another_frontend(place: Place, node: Node, driver: Driver) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_reload(cluster: Cluster, place: Place) -> None:
-    """It sends nothing to a server that was down, until its checks find it up."""
+    """After a reload, a server that was down gets no requests until its checks succeed."""
     (node,) = await cluster(1, **NODES)
     driver, ill, port = await one_is_ill(place, node)
     async with traffic(port, retrying=True) as asking:
@@ -84,7 +84,7 @@ async def test_a_reload(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_reload_right_after_a_server_went_down(cluster: Cluster, place: Place) -> None:
-    """The driver reads the state before it reloads, and does not use a state two seconds old."""
+    """The driver reads the state of servers right before a reload, and does not use a state that is two seconds old."""
     (node,) = await cluster(1, **NODES)
     _, ill = await instances(place, node, 2, "1")
     port = await shop(place, node, health={**HEALTH, "interval": 0.2})
@@ -104,7 +104,7 @@ async def test_a_reload_right_after_a_server_went_down(cluster: Cluster, place: 
 
 @pytest_twisted.ensureDeferred
 async def test_a_reload_of_an_haproxy_that_others_run(cluster: Cluster, place: Place) -> None:
-    """The same holds, also when others restart it."""
+    """A server that was down gets no requests after a reload, or a restart, of an HAProxy that another program runs."""
     (node,) = await cluster(1, **NODES)
     pidfile = place.folder / "pid"
     start = f"{haproxy()} -W -D -p {pidfile} -S {place.folder}/edge.s.master -f {place.folder}/edge.cfg"
@@ -126,7 +126,7 @@ async def test_a_reload_of_an_haproxy_that_others_run(cluster: Cluster, place: P
 
 @pytest_twisted.ensureDeferred
 async def test_haproxy_is_killed(cluster: Cluster, place: Place) -> None:
-    """Any of its processes: when it is back, nothing goes to a server that was down."""
+    """If a process of HAProxy is killed, the new one sends nothing to a server that was down."""
     (node,) = await cluster(1, **NODES)
     driver, _, port = await one_is_ill(place, node)
     for i in range(2):
@@ -142,7 +142,7 @@ async def test_haproxy_is_killed(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_driver_is_started_again_with_its_haproxy(cluster: Cluster, place: Place) -> None:
-    """The state of the previous driver is in a file."""
+    """A driver that is restarted together with its HAProxy knows from a file which server was down."""
     (node,) = await cluster(1, **NODES)
     driver, _, port = await one_is_ill(place, node)
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -163,7 +163,7 @@ async def test_the_driver_is_started_again_with_its_haproxy(cluster: Cluster, pl
 
 @pytest_twisted.ensureDeferred
 async def test_a_template_without_the_file_of_states(cluster: Cluster, place: Place) -> None:
-    """The driver sets the states right after HAProxy's start."""
+    """Without the file of states in the template, the driver sets the states right after HAProxy's start."""
     (node,) = await cluster(1, **NODES)
     template = place.folder / "mine.cfg.j2"
     template.write_text("".join(line for line in TEMPLATE.splitlines(True) if "server-state" not in line))
@@ -180,7 +180,7 @@ async def test_a_template_without_the_file_of_states(cluster: Cluster, place: Pl
 
 @pytest_twisted.ensureDeferred
 async def test_new_servers(cluster: Cluster, place: Place) -> None:
-    """They get nothing before their first checks, and their share soon after."""
+    """New servers get no requests before their first checks succeed, and then soon get their share."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node, health=HEALTH)
@@ -206,7 +206,7 @@ async def test_new_servers(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_new_servers_that_come_with_a_reload(cluster: Cluster, place: Place) -> None:
-    """They also wait for their checks, beside an older server."""
+    """New servers that are added by a restart also wait for their checks, beside an older server."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port = await shop(place, node, health=HEALTH)
@@ -231,7 +231,7 @@ async def test_new_servers_that_come_with_a_reload(cluster: Cluster, place: Plac
 
 
 def statuses_if_any(driver: Driver) -> dict[str, str]:
-    """Return the statuses, or None while HAProxy does not answer."""
+    """Return the statuses, or an empty dict while HAProxy does not answer."""
     try:
         return statuses(driver)
     except OSError:
@@ -240,7 +240,7 @@ def statuses_if_any(driver: Driver) -> dict[str, str]:
 
 @pytest_twisted.ensureDeferred
 async def test_servers_that_are_all_there_is(cluster: Cluster, place: Place) -> None:
-    """They get requests at once: the first servers, those of a new version, and the last one left."""
+    """Servers get requests at once if there are no others: the first ones, those of a new version, and the last one."""
     (node,) = await cluster(1, **NODES)
     (first,) = await instances(place, node, 1, "1")
     port = await shop(place, node, health=HEALTH)
@@ -265,7 +265,7 @@ async def test_servers_that_are_all_there_is(cluster: Cluster, place: Place) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_comes_out_of_maintenance(cluster: Cluster, place: Place) -> None:
-    """It is treated like a new server."""
+    """After maintenance, a server waits for its checks like a new one."""
     (node,) = await cluster(1, **NODES)
     _, ill = await instances(place, node, 2, "1")
     port = await shop(place, node, health=HEALTH)

@@ -1,4 +1,4 @@
-"""A hostile registry can make a real HAProxy do nothing that a registry may not."""
+"""A hostile registry cannot make a real HAProxy run a program or carry out a command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.outside
 
 REGISTRY = str(ROOT / "tests/e2e/hostile_registry.py")
 
-#: The time in which HAProxy would run a check, or carry out a command.
+#: The time in which HAProxy would run a check, or execute a command.
 ENOUGH_S = 2.0
 
 SYNCED = '{"event": "synced", "cursor": "c1"}'
@@ -33,7 +33,7 @@ def event(event: str, kind: str, **body: Any) -> str:
 
 
 def registered(number: int, **fields: Any) -> str:
-    """Return an instance at this port, with these fields changed, and its id to match."""
+    """Return the event of an instance at this port, with these fields changed, and a matching id."""
     terms = {"resource": "Registration", "ttl": 10.0, "meta": {}, "registered": 1, "node": "n1"}
     body = terms | instance(number, host="127.0.0.1") | fields
     id_ = "/".join(["registration", *(str(body[field]) for field in ("app", "version", "host", "port"))])
@@ -49,7 +49,7 @@ def frontend(name: str, **fields: Any) -> str:
 
 
 def evil(folder: Path) -> tuple[Path, list[str]]:
-    """Return a file that exists once the script beside it runs, and the lines that make HAProxy run it."""
+    """Return the file that the script creates, and the lines of a configuration that make HAProxy run the script."""
     script, ran = folder / "evil", folder / "ran"
     script.write_text(f"#!/bin/sh\n: >{ran}\n")
     script.chmod(0o755)
@@ -61,7 +61,7 @@ def evil(folder: Path) -> tuple[Path, list[str]]:
 
 
 async def following(place: Place, *said: str, **options: Any) -> tuple[Driver, Path]:
-    """Start a driver of a registry that sends these lines; return it and the file for more lines."""
+    """Start a driver of a registry that sends these lines; return it and the file for further lines."""
     port, file = place.ports.take(), place.folder / "said"
     file.write_text("".join(f"{line}\n" for line in said))
     place.start(sys.executable, REGISTRY, str(port), str(file))
@@ -73,7 +73,7 @@ async def following(place: Place, *said: str, **options: Any) -> tuple[Driver, P
 
 @pytest_twisted.ensureDeferred
 async def test_the_script_would_run(place: Place) -> None:
-    """HAProxy runs it if these lines are in its configuration, so the other tests prove something."""
+    """HAProxy runs the script if its configuration has these lines, so the other tests are meaningful."""
     ran, lines = evil(place.folder)
     file = place.folder / "evil.cfg"
     listening = f"frontend www\n    bind 127.0.0.1:{place.ports.take()}"
@@ -84,7 +84,7 @@ async def test_the_script_would_run(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_name_with_a_configuration_in_it(place: Place) -> None:
-    """No part of it is in the configuration, and the script does not run."""
+    """The lines in a name do not reach the configuration, and the script does not run."""
     ran, lines = evil(place.folder)
     port = place.ports.take()
     usual = [backend("shop"), frontend("www", backend="shop", bind=f"127.0.0.1:{port}")]
@@ -108,7 +108,7 @@ async def test_a_name_with_a_configuration_in_it(place: Place) -> None:
 )
 @pytest_twisted.ensureDeferred
 async def test_an_order_in_place_of_a_value(place: Place, fields: dict[str, Any]) -> None:
-    """HAProxy does not get it, and serves as before."""
+    """A command in a field is not sent to HAProxy, which serves as before."""
     serving = await place.instance(None)
     port = place.ports.take()
     usual = [backend("shop"), frontend("www", backend="shop", bind=f"127.0.0.1:{port}"), registered(serving.port)]
@@ -117,7 +117,7 @@ async def test_an_order_in_place_of_a_value(place: Place, fields: dict[str, Any]
     async with traffic(port) as asking:
         with file.open("a") as more:
             more.write(registered(1, **fields) + "\n")
-            # An existing server takes other commands.
+            # The driver sends other commands for an existing server.
             more.write(registered(serving.port, **fields).replace("online", "changed") + "\n")
         await pause(ENOUGH_S / 2)
         await asking.until_sent(50)
@@ -127,7 +127,7 @@ async def test_an_order_in_place_of_a_value(place: Place, fields: dict[str, Any]
 
 
 def misread(lines: list[str], port: int) -> list[str]:
-    """Yield backends and frontends with a configuration in a field, and unreadable events."""
+    """Return backends and frontends with a configuration in a field, and unreadable events."""
     text = "\n".join(lines)
     name = f"x\n{text}\n#"
     rules = [{"path": f"/\n{text}", "backend": "shop"}]
@@ -154,7 +154,7 @@ def misregistered() -> list[str]:
 
 @pytest_twisted.ensureDeferred
 async def test_all_of_it_together(place: Place) -> None:
-    """HAProxy goes on with the valid parts, and no request fails; log and status list the rest."""
+    """HAProxy uses the valid objects, and no request fails; log and status list the invalid ones."""
     serving = await place.instance(None)
     port = place.ports.take()
     ran, lines = evil(place.folder)
@@ -181,12 +181,12 @@ async def test_all_of_it_together(place: Place) -> None:
     problems = status["problems"]
     assert len(problems) == 14, problems
     said = [line for line in driver.output.splitlines() if "is missing or incomplete in HAProxy" in line]
-    assert len(said) == 10, said  # the log's limit of lines of one kind in a minute
+    assert len(said) == 10, said  # the log's limit for similar lines per minute
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_template_of_one_s_own(place: Place) -> None:
-    """Names that the API accepts are one word in it, and others do not reach it."""
+    """In an operator's own template, a valid name is always one word, and invalid names are left out."""
     serving = await place.instance(None)
     port = place.ports.take()
     ran, lines = evil(place.folder)

@@ -1,4 +1,4 @@
-"""Members at addresses where a real HAProxy listens: it never connects to itself."""
+"""Members at addresses at which a real HAProxy listens: HAProxy never connects to itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.e2e.traffic import traffic
 
 pytestmark = pytest.mark.outside
 
-#: A connection that came back to HAProxy would have used up all of its connections by then.
+#: The time in which a connection from HAProxy to itself would have used up all of its connections.
 ENOUGH_S = 1.5
 
 
@@ -26,7 +26,7 @@ def connections(driver: Driver) -> int:
 
 @pytest_twisted.ensureDeferred
 async def test_every_way_to_name_it(cluster: Cluster, place: Place) -> None:
-    """By its address, by a name for it, as a fixed server; at one address and at all."""
+    """A server at HAProxy's own address is left out, as a registration or a fixed server, by address or by name."""
     (node,) = await cluster(1, **NODES)
     await place.instance(node)
     port = await shop(place, node)
@@ -55,18 +55,18 @@ async def test_every_way_to_name_it(cluster: Cluster, place: Place) -> None:
 
 
 def test_the_addresses_of_this_machine() -> None:
-    """The kernel lists them, and a socket can bind each."""
+    """The kernel lists the local addresses, and a socket can bind each."""
     addresses = local_addresses()
     assert {"127.0.0.1"} <= addresses
     for address in addresses:
-        if not address.startswith("fe80:"):  # which is incomplete without its interface
+        if not address.startswith("fe80:"):  # which is incomplete without the name of its interface
             with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as there:
                 there.bind((address, 0))
 
 
 @pytest_twisted.ensureDeferred
 async def test_an_address_that_nobody_can_be_at(cluster: Cluster) -> None:
-    """It is refused when it registers."""
+    """An address at which no instance can be reached is refused, for registrations and fixed servers."""
     (node,) = await cluster(1, **NODES)
     for host in ("0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"):
         answer = await node.call("POST", "/registrations", {"app": "web", "version": "1", "host": host, "port": 80})

@@ -1,4 +1,4 @@
-"""Operator states of instances after a restart of the only node that had them."""
+"""Operator states of instances after a restart of the only node that knew them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def set_state(node: Node, instance: Instance, state: str, for_s: float = 6
 
 
 async def out(place: Place, node: Node, state: str, for_s: float = 600) -> tuple[Driver, int, list[Instance]]:
-    """Start a driver with two instances, of which the second is out; return them and the frontend's port."""
+    """Start a driver with two instances, the second of which gets this state; return them and the frontend's port."""
     serving = await instances(place, node, 2, "1")
     port = await shop(place, node)
     driver = await driven(place, [node])
@@ -36,7 +36,7 @@ async def out(place: Place, node: Node, state: str, for_s: float = 600) -> tuple
 
 
 async def forget(node: Node, serving: list[Instance]) -> None:
-    """Restart the node, which has nothing until the instances register."""
+    """Restart the node, so that it forgets the state, and register the instances again."""
     node.kill()
     await node.ended()
     node.start()
@@ -54,7 +54,7 @@ def kept(instance: Instance) -> str:
 @pytest.mark.parametrize("state", ["maint", "drain"])
 @pytest_twisted.ensureDeferred
 async def test_the_only_node_is_started_again(cluster: Cluster, place: Place, state: str) -> None:
-    """The instance stays out until bender has its state again, and removes it."""
+    """The instance gets no requests until the state is set at the node again and then removed."""
     (node,) = await cluster(1, **NODES)
     driver, port, (well, other) = await out(place, node, state)
     async with traffic(port) as asking:
@@ -74,7 +74,7 @@ async def test_the_only_node_is_started_again(cluster: Cluster, place: Place, st
 
 @pytest_twisted.ensureDeferred
 async def test_a_state_that_is_kept_and_over(cluster: Cluster, place: Place) -> None:
-    """It ends when it would have ended."""
+    """A kept state ends at the time that was set for it."""
     (node,) = await cluster(1, **NODES)
     lasts_s = 12.0
     driver, port, (well, other) = await out(place, node, "maint", lasts_s)
@@ -89,7 +89,7 @@ async def test_a_state_that_is_kept_and_over(cluster: Cluster, place: Place) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_a_state_that_is_kept_and_set_to_up(cluster: Cluster, place: Place) -> None:
-    """The node announces no change then, so the driver asks for it."""
+    """The driver asks the node for the state, because the node sends no event for it."""
     (node,) = await cluster(1, **NODES)
     driver, port, (well, other) = await out(place, node, "maint")
     async with traffic(port) as asking:
@@ -104,7 +104,7 @@ async def test_a_state_that_is_kept_and_set_to_up(cluster: Cluster, place: Place
 
 @pytest_twisted.ensureDeferred
 async def test_a_state_that_was_removed_while_nobody_looked(cluster: Cluster, place: Place) -> None:
-    """The instance was not registered at the time. The driver asks the node, which reports the removal."""
+    """The state was removed while the instance was not registered; the driver learns that from the node."""
     (node,) = await cluster(1, **NODES)
     driver, port, (_, other) = await out(place, node, "maint")
     assert (await node.call("DELETE", other.path)).status == 204

@@ -1,4 +1,4 @@
-"""Commands and programs with a node that gives invalid answers: one sentence, status 1, no control characters.
+"""A node that sends invalid answers to commands and programs: one sentence, status 1, no control characters.
 
 `make test` runs an example of each kind of fault, and each command with one of them; the others are marked `slow`.
 """
@@ -29,7 +29,7 @@ from tests.twistd_command import environment
 UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
-#: One of each kind.
+#: Text with one character of each kind.
 EVIL = "a\x1b[2J\x1b]0;title\x07\x00\x7f\x9b2J\u202eb\u2066\u200b\u2028\r\n\tz"
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -37,7 +37,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 #: Commands that are also tested on a terminal: those with tables, lines and sentences.
 ON_TERMINALS = [["ls"], ["explain", WEB], ["backend", "history", "shop"], ["status"], ["guard", "end", "web"]]
 
-#: The routes that each command requests, by its words, once they are known.
+#: The routes that each command requests, by the words of the command; filled on demand.
 ROUTES: dict[tuple[str, ...], list[int]] = {}
 
 
@@ -70,7 +70,7 @@ def routes(hostile: Hostile, bender: Commands, command: Sequence[str]) -> list[i
 
 
 def assert_well(end: Ended, *about: object) -> None:
-    """Check that it succeeded, or printed the reason in one sentence."""
+    """Check that the command succeeded, or printed the reason in one sentence."""
     assert "Traceback" not in end.stderr, (about, end.stderr)
     assert end.status in (0, 1), (about, end)
     assert end.status == 0 or is_sentence(end.stderr), (about, end)
@@ -78,14 +78,14 @@ def assert_well(end: Ended, *about: object) -> None:
 
 
 def answers(route: int) -> list[Answer]:
-    """Return all answers that can replace a good one."""
+    """Return all bad answers for a route."""
     good = GOOD[route][3]
     mutated = [] if good is None else [json.dumps(each).encode() for each in mutations(good)]
     return [Answer(body) for body in [*bodies(), *mutated]]
 
 
 def ask(hostile: Hostile, bender: Commands, command: Sequence[str], of_each: int) -> None:
-    """Run a command with this number of the answers on each route."""
+    """Run a command with this number of bad answers on each route."""
     for route in routes(hostile, bender, command):
         found = answers(route)
         for answer in random.sample(found, min(of_each, len(found))):
@@ -95,19 +95,19 @@ def ask(hostile: Hostile, bender: Commands, command: Sequence[str], of_each: int
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_what_is_no_answer(hostile: Hostile, bender: Commands, command: list[str]) -> None:
-    """Other shapes, wrong types, missing fields, huge numbers, deep nesting: one of them, a different one each day."""
+    """One bad answer on each route, chosen at random: wrong shapes or types, missing fields, or too much of it."""
     ask(hostile, bender, command, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_more_that_is_no_answer(hostile: Hostile, bender: Commands, command: list[str]) -> None:
-    """Six of them on each route, of some fifty; all of them would take ten minutes."""
+    """Six of about fifty bad answers on each route, because all of them would take ten minutes."""
     for options in ((), ("--json",)):
         ask(hostile, bender, [*command, *options], 6)
 
 
-#: Requests by which a deploy learns of other nodes and operators, and that it can do without.
+#: Requests of a deploy for nodes and histories, without which it can continue.
 OF_USE_TO_DEPLOYS = ("/status", "/backends/.*/history")
 
 
@@ -124,11 +124,11 @@ OF_USE_TO_DEPLOYS = ("/status", "/backends/.*/history")
 def test_nothing_is_done_where_nothing_is_said(
     hostile: Hostile, bender: Commands, command: list[str], answer: Answer
 ) -> None:
-    """Neither HTML nor a redirect counts as an answer to any request of the command."""
+    """A command that gets HTML, a redirect or wrong lists reports an invalid answer."""
     for route in routes(hostile, bender, command):
         if command[0] == "deploy" and GOOD[route][1] in OF_USE_TO_DEPLOYS:
             continue
-        # The change is done before a command asks for consumers.
+        # Commands ask for consumers only after their change.
         status = 0 if command[0] not in ("deploy", "status") and GOOD[route][1] == "/consumers" else 1
         hostile.begin_anew(route, answer)
         end = bender(*command)
@@ -160,7 +160,7 @@ STRANGE = [
 
 @pytest.mark.parametrize("answer", [NO_END, NO_HTTP, REFUSAL], ids=["no-end", "no-http", "refusal"])
 def test_what_has_no_end_or_is_no_http(hostile: Hostile, bender: Commands, answer: Answer) -> None:
-    """It ends within the time limit of a node, and does not fill the memory."""
+    """A command ends within the time limit of a node, and uses little memory."""
     for command in [["ls"]] if answer.more else [["ls"], ["status", "--json"]]:
         (route, *_) = routes(hostile, bender, command)
         hostile.begin_anew(route, answer)
@@ -177,7 +177,7 @@ def test_all_that_has_no_end_or_is_no_http(hostile: Hostile, bender: Commands, a
 
 @pytest.mark.slow
 def test_what_is_large_when_it_is_unpacked(hostile: Hostile, bender: Commands) -> None:
-    """It ends when it has become too large."""
+    """A command ends when the unpacked answer exceeds its limit."""
     packed = gzip.compress(b" " * 600_000_000, 1)
     answer = Answer(packed, head=OK + b"Content-Encoding: gzip\r\n\r\n", more=b"x")
     test_what_has_no_end_or_is_no_http(hostile, bender, answer)
@@ -186,7 +186,7 @@ def test_what_is_large_when_it_is_unpacked(hostile: Hostile, bender: Commands) -
 @pytest.mark.slow
 @ensureDeferred
 async def test_it_goes_on_at_a_node_that_answers(hostile: Hostile, cluster: Cluster, bender: Commands) -> None:
-    """An unreadable answer is none; the command asks another node."""
+    """A command that gets an unreadable answer asks another node."""
     (node,) = await cluster(1)
     await registered(node)
     nodes = f"--node={hostile.address},127.0.0.1:{node.api_port}"
@@ -200,7 +200,7 @@ async def test_it_goes_on_at_a_node_that_answers(hostile: Hostile, cluster: Clus
 
 
 def evil(value: Any) -> Any:
-    """Return the same with control characters in each text, except where they would be refused."""
+    """Return a copy with control characters in each text, except names and ids, where they would be refused."""
     if isinstance(value, dict):
         return {key: each if key in ("id", "name") else evil(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -209,7 +209,7 @@ def evil(value: Any) -> Any:
 
 
 def assert_fit(hostile: Hostile, bender: Commands, command: list[str]) -> None:
-    """Check that it prints no control characters of answers; lines of JSON stay JSON."""
+    """Check that a command prints no control characters of answers; lines of JSON are still JSON."""
     for route in routes(hostile, bender, command):
         body = json.dumps(evil(GOOD[route][3]), ensure_ascii=False).encode()
         hostile.begin_anew(route, Answer(b"", 204) if GOOD[route][3] is None else Answer(body))
@@ -222,7 +222,7 @@ def assert_fit(hostile: Hostile, bender: Commands, command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", [*COMMANDS, ["ls", "--json"]], ids=" ".join)
 def test_no_control_character_is_printed(hostile: Hostile, bender: Commands, command: list[str]) -> None:
-    """In lines, tables and JSON it is an escape."""
+    """Control characters of answers are escaped in lines, tables and JSON."""
     assert_fit(hostile, bender, command)
 
 
@@ -238,7 +238,7 @@ def test_no_control_character_is_in_json(hostile: Hostile, bender: Commands, com
     ids=" ".join,
 )
 def test_nothing_reaches_a_terminal(hostile: Hostile, bender: Commands, shell: Shell, command: list[str]) -> None:
-    """With colours, it is an escape, too."""
+    """Control characters of answers are escaped on a terminal with colours, too."""
     for route in routes(hostile, bender, command):
         hostile.begin_anew(route, Answer(json.dumps(evil(GOOD[route][3]), ensure_ascii=False).encode()))
         shown = COLOURS.sub("", shell.output_of(*command, f"--node={hostile.address}"))
@@ -247,7 +247,7 @@ def test_nothing_reaches_a_terminal(hostile: Hostile, bender: Commands, shell: S
 
 @pytest.mark.slow
 def test_a_title_and_a_bar(hostile: Hostile, shell: Shell) -> None:
-    """Text that is redrawn in place also contains names."""
+    """Names are also escaped in the title and in the bar of a terminal."""
     backend = {**GOOD[15][3], "version": EVIL.replace("/", "")}
     hostile.begin_anew(15, Answer(json.dumps(backend).encode()))
     shown = shell.output_of("deploy", "shop", "2", "--steps=50,100", "--every=1", f"--node={hostile.address}")
@@ -258,7 +258,7 @@ def test_a_title_and_a_bar(hostile: Hostile, shell: Shell) -> None:
 
 @pytest.mark.slow
 def test_what_cannot_be_shown_in_ascii(hostile: Hostile, bender: Commands) -> None:
-    """It is an escape there, and JSON stays JSON."""
+    """With ASCII output, other characters are escaped, and JSON is still JSON."""
     coffee = {**REGISTRATION, "app": "café", "meta": {"drink": "🦊"}}
     variables = {"PYTHONIOENCODING": "ascii"}
     hostile.begin_anew(7, Answer(json.dumps([coffee], ensure_ascii=False).encode()))
@@ -305,7 +305,7 @@ EVENTS = [
 ]
 
 
-#: Invalid lines that a watch does not skip. The last one never ends.
+#: Invalid lines that a watch does not skip. The last one has no end.
 UNREADABLE = [EVENTS[2] * 150, EVENTS[5] * 150, EVENTS[-1]]
 
 
@@ -313,7 +313,7 @@ UNREADABLE = [EVENTS[2] * 150, EVENTS[5] * 150, EVENTS[-1]]
 @pytest.mark.parametrize("said", UNREADABLE, ids=lambda said: said[6:60].decode("latin-1"))
 @ensureDeferred
 async def test_a_watcher_of_what_no_node_tells(hostile: Hostile, cluster: Cluster, shell: Shell, said: bytes) -> None:
-    """It reports that in one sentence, goes on trying, and works if there is another node."""
+    """A watch reports an invalid stream in one sentence, retries, and uses another node if there is one."""
     hostile.events = Answer(said, head=STREAM, more=b" ", apart_s=0.2)
     watcher = shell.begun("watch", f"--node={hostile.address}")
     await until("it asks twice", lambda: hostile.watched > 1)
@@ -338,7 +338,7 @@ async def test_a_watcher_of_what_no_node_tells(hostile: Hostile, cluster: Cluste
 @pytest.mark.parametrize("options", [[], pytest.param(["--json"], marks=pytest.mark.slow)], ids=["lines", "json"])
 @ensureDeferred
 async def test_a_watcher_of_names_that_are_bad(hostile: Hostile, shell: Shell, options: list[str]) -> None:
-    """They are escaped like those in any other output."""
+    """Control characters in events are escaped as in any other output."""
     body = evil(REGISTRATION)
     changed = event(event="changed", registration={**body, "weight": 2}, snapshot=False, reason=EVIL)
     hostile.events = Answer(event(registration=body) + SYNCED + changed, head=STREAM, more=b" ", apart_s=0.2)
@@ -364,7 +364,7 @@ def run(hostile: Hostile, cluster: Cluster, tmp_path: Path) -> Iterator[Run]:
 @pytest.mark.slow
 @ensureDeferred
 async def test_a_command_whose_registry_is_no_node(run: Run, hostile: Hostile) -> None:
-    """It serves, registration is retried, and each message is one line without a traceback."""
+    """The service runs, registration is retried, and each message is one line without a traceback."""
     hostile.begin_anew(8, Answer(b"[[]]"))
     run.serve()
     await run.served()
@@ -384,7 +384,7 @@ async def test_a_command_whose_registry_is_no_node(run: Run, hostile: Hostile) -
 @pytest.mark.slow
 @ensureDeferred
 async def test_an_instance_goes_on_at_a_node_that_answers(run: Run, hostile: Hostile, cluster: Cluster) -> None:
-    """Whatever the first node answers to its registration and renewals."""
+    """Invalid answers of the first node, to a registration or a renewal, do not take the instance offline."""
     (node,) = await cluster(1, interval=0.5, ttl=4)
     run.nodes = [hostile.address, f"127.0.0.1:{node.api_port}"]
     hostile.begin_anew(8, Answer(json.dumps({**REGISTRATION, "ttl": 1e-300}).encode()))
@@ -399,14 +399,14 @@ async def test_an_instance_goes_on_at_a_node_that_answers(run: Run, hostile: Hos
 
 
 def test_no_command_at_all(run: Run) -> None:
-    """An empty name is not a command."""
+    """An empty name is reported as a command that does not exist."""
     run.start("")
     assert run.process.wait(PATIENCE_S) == 127
     assert run.stderr == "bender: '' cannot be started: No such file or directory.\n"
 
 
 def test_the_token_is_not_the_command_s(run: Run) -> None:
-    """Only the registry gets it."""
+    """The service does not get the variable with the token."""
     run.start("env", variables={"BENDER_TOKEN": "secret", "BENDER_OTHER": "x"})
     assert run.process.wait(PATIENCE_S) == 0
     assert "BENDER_OTHER=x\n" in run.stdout

@@ -1,4 +1,4 @@
-"""Clients that want everything, send nothing, or read nothing, on real sockets.
+"""Clients that take all connections, send nothing, or read nothing, on real sockets.
 
 A greedy client opens all the connections that it can. Other hosts register, renew and follow events all the while. Slow
 and hanging clients are disconnected in time; a silent subscriber is not.
@@ -28,10 +28,10 @@ from tests.twistd_command import twistd
 
 TIMING = {"interval": INTERVAL_S, "ttl": TTL_S}
 
-#: Another host than that of all other clients here.
+#: The host of the greedy client; all other clients here have another one.
 GREEDY_HOST = "127.0.0.2"
 
-#: The node's limit in these tests, and the time in which a client that is over it must be gone on a busy machine.
+#: The node's time limit in these tests, and the longest time until it closes a connection on a busy machine.
 TIMEOUT_S = 2
 GONE_S = 20
 
@@ -40,7 +40,7 @@ MANY = {"app": "big", "version": "1", "ttl": 600, "meta": {"x": "y" * 3500}}
 
 
 class Hoard:
-    """Connections of one host, as many as it can get, opened again as soon as one is lost."""
+    """Connections of one host, as many as the node accepts, which are opened again when one is lost."""
 
     def __init__(self, port: int, count: int, sends: bytes) -> None:
         self._port = port
@@ -50,7 +50,7 @@ class Hoard:
         self.lost = 0
 
     def fill(self) -> None:
-        """Open again what is missing."""
+        """Open lost connections again."""
         readable, _, _ = select.select(self._open, [], [], 0)
         for each in readable:
             try:
@@ -69,7 +69,7 @@ class Hoard:
                 connected.connect(("127.0.0.1", self._port))
                 connected.setblocking(False)
                 connected.send(self._sends)
-            except OSError:  # it is refused before all is sent
+            except OSError:  # the node closes it before everything is sent
                 self.lost += 1
                 connected.close()
                 return
@@ -98,7 +98,7 @@ async def limits_of(node: Node) -> dict[str, Any]:
 @pytest.mark.parametrize("sends", [b"", b"GET /events HTTP/1.1\r\nAccept: text/event-stream\r\n\r\n"])
 @ensureDeferred
 async def test_a_greedy_client_keeps_nobody_out(cluster: Cluster, sends: bytes) -> None:
-    """Another host's instances register, renew and are followed, while one host takes all it gets, again and again."""
+    """Another host registers, renews and follows events, while a greedy host takes all the connections it can get."""
     nodes = await cluster(2, **TIMING, **{"max-connections": 30, "max-subscribers": 20})
     greedy, other = nodes
     async with watching([other]) as (watcher,), crowd([greedy]) as clients:
@@ -129,7 +129,7 @@ async def test_a_greedy_client_keeps_nobody_out(cluster: Cluster, sends: bytes) 
 
 @ensureDeferred
 async def test_a_refused_client_is_told_why(cluster: Cluster) -> None:
-    """On both ports, before its connection ends; and the limit is lifted by SIGHUP."""
+    """Both ports send a refused client the reason before they close its connection; SIGHUP raises the limit."""
     config = cluster.folder / "limits.toml"
     config.write_text("max-connections = 1\n")
     (node,) = await cluster(1, config=config)
@@ -156,7 +156,7 @@ async def test_a_refused_client_is_told_why(cluster: Cluster) -> None:
 
 @ensureDeferred
 async def test_a_refused_client_with_tls_is_told_why(cluster: Cluster) -> None:
-    """The same over TLS: the handshake is made, and the answer comes over it."""
+    """Over TLS, a refused client gets the reason after the handshake."""
     certificates = make_certificates(cluster.folder / "tls")
     node = cluster.node(tls=certificates, **{"max-connections": 1})
     node.start()
@@ -172,7 +172,7 @@ async def test_a_refused_client_with_tls_is_told_why(cluster: Cluster) -> None:
         return connected.recv(65_536)
 
     with ExitStack() as connections:
-        # The place of the look whether it listens may be free a moment later.
+        # The connection of `_listens` may still count for a moment.
         await until("one is accepted", lambda: answer(connect(node.api_port, connections)).startswith(b"HTTP/1.1 200"))
         assert answer(connect(node.api_port, connections)).startswith(b"HTTP/1.1 429")
         first, second = (connect(node.events_port, connections) for _ in range(2))
@@ -189,7 +189,7 @@ def _all_of(connected: socket.socket) -> bytes:
     return received
 
 
-#: Clients that hang, by what they do: the option of the port, what they send first, and what they go on to send.
+#: Clients that hang, each with its option of the port, the bytes it sends first, and the bytes it sends repeatedly.
 HANGING = {
     "sends nothing": ("api_port", b"", b""),
     "begins a head": ("api_port", b"GET /ready HTTP/1.1\r\nA: ", b"a"),
@@ -216,7 +216,7 @@ async def test_hanging_clients_are_disconnected(cluster: Cluster) -> None:
     pid = node.process.pid
     with ExitStack() as connections:
         silent = connections.enter_context(socket.create_connection(("127.0.0.1", node.events_port), 10))
-        assert silent.recv(65_536), "the node closes the connection"  # by its greeting it has a descriptor
+        assert silent.recv(65_536), "the node closes the connection"  # its descriptor is counted
         silent.setblocking(False)
         open_files = _open_files(pid)
         hanging: dict[str, socket.socket] = {}
@@ -243,10 +243,10 @@ async def test_hanging_clients_are_disconnected(cluster: Cluster) -> None:
 
 
 def _is_gone(connected: socket.socket, sends: bytes | None) -> bool:
-    """Go on hanging; return True if the node has closed the connection. With None nothing is read, only looked at."""
+    """Continue to hang; return True if the node has closed the connection. If `sends` is None, nothing is read."""
     try:
         if sends is None:
-            # What was received is left where it is, so the end shows as an error or a hang-up alone.
+            # Received bytes stay unread, so the end is visible only as an error or a hang-up.
             looks = select.poll()
             looks.register(connected, select.POLLRDHUP)
             return bool(looks.poll(0))
@@ -260,7 +260,7 @@ def _is_gone(connected: socket.socket, sends: bytes | None) -> bool:
 
 
 def _register_many(node: Node) -> None:
-    """Register 12 MB of instances, more than any system takes of what nobody reads."""
+    """Register 12 MB of instances, more than any system buffers for a client that does not read."""
     registered = 0
     # On a busy machine, the pause between two requests may exceed the node's limit, which closes the connection.
     for _ in range(10):
@@ -271,7 +271,7 @@ def _register_many(node: Node) -> None:
 
 
 def _register(connected: socket.socket, port: int) -> bool:
-    """Return whether the node has registered it; False if it has closed the connection."""
+    """Return True if the node has registered the instance, False if it has closed the connection."""
     sent = json.dumps({**MANY, "host": "10.0.0.1", "port": port}).encode()
     connected.sendall(b"POST /registrations HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(sent), sent))
     received = b""
@@ -286,7 +286,7 @@ def _register(connected: socket.socket, port: int) -> bool:
 
 @ensureDeferred
 async def test_a_slow_reader_is_not_disconnected(cluster: Cluster) -> None:
-    """A client that takes its list in many times the limit, but takes some all the time, gets all of it."""
+    """A client that reads its list slowly but steadily, for many times the limit, gets all of it."""
     (node,) = await cluster(1, **TIMING, **{"client-timeout": 1})
     _register_many(node)
     with socket.socket() as slow:
@@ -339,7 +339,7 @@ def _listens(port: int) -> bool:
 
 @ensureDeferred
 async def test_a_bad_peer(cluster: Cluster) -> None:
-    """Connections to the exchange that hang, or bring too much, end; the peers go on hearing each other."""
+    """Connections to the exchange that hang or send too much are closed, and the peers continue to hear each other."""
     nodes = await cluster(2, **TIMING)
     node, other = nodes
     with ExitStack() as connections:
@@ -351,7 +351,7 @@ async def test_a_bad_peer(cluster: Cluster) -> None:
         ):
             connected = connections.enter_context(socket.create_connection(("127.0.0.1", node.exchange_port), 10))
             connected.setblocking(False)
-            with suppress(OSError):  # it may be refused before all is sent
+            with suppress(OSError):  # the node may close it before everything is sent
                 connected.send(sent)
         for _ in range(300):
             connections.enter_context(socket.create_connection(("127.0.0.1", node.exchange_port), 10))
@@ -368,7 +368,7 @@ async def test_a_bad_peer(cluster: Cluster) -> None:
 
 @ensureDeferred
 async def test_few_file_descriptors(cluster: Cluster) -> None:
-    """A node with few takes fewer clients, says so, and keeps some for its peers: all of them go on."""
+    """A node with few descriptors accepts fewer clients, logs that, and keeps some for its peers; all continue."""
     (other,) = await cluster(1, **TIMING)
     node = cluster.node(**TIMING, peers=other.exchange)
     node.command = ["prlimit", "--nofile=520:520", *twistd(), "bender"]

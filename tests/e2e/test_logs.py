@@ -1,4 +1,4 @@
-"""The log of services that run: as JSON, from a level, and through a reload."""
+"""The logs of running services: in JSON, with a level, and through a reload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.twistd_command import twistd
 
 
 def objects(log: str) -> list[dict[str, Any]]:
-    """Return the lines of a log, all of which must be JSON with the keys that each line has."""
+    """Return the lines of a log, which must be JSON objects that begin with the common keys."""
     lines = [json.loads(line) for line in log.splitlines()]
     for line in lines:
         assert [*line][:4] == ["time", "level", "namespace", "message"], line
@@ -27,7 +27,7 @@ def objects(log: str) -> list[dict[str, Any]]:
 
 @ensureDeferred
 async def test_json_from_the_first_line_to_the_last(cluster: Cluster) -> None:
-    """Fields of a line are values of their own; Twisted's lines are as well formed as the node's."""
+    """All lines are JSON, also Twisted's own, and the fields of a line are separate values."""
     (node,) = await cluster(1, **{"log-format": "json"})
     await node.stop()
     first, *_, last = lines = objects(node.log)
@@ -40,7 +40,7 @@ async def test_json_from_the_first_line_to_the_last(cluster: Cluster) -> None:
 
 @ensureDeferred
 async def test_a_reload(cluster: Cluster, tmp_path: Path) -> None:
-    """Format and level change at once, and so does the file, without a line of another format in it."""
+    """SIGHUP changes the format and the level at once, and a new file has no line in the old format."""
     config, log = tmp_path / "n.toml", tmp_path / "node.log"
     config.write_text('log-level = "error"\n')
     node = cluster.node(config="n.toml")
@@ -65,7 +65,7 @@ async def test_a_reload(cluster: Cluster, tmp_path: Path) -> None:
 
 @ensureDeferred
 async def test_under_twist(cluster: Cluster) -> None:
-    """Its own options of the log are its own; ours come after `bender`. Its file is opened again after SIGHUP."""
+    """`twist` keeps its own options of the log; bender's come after `bender`. SIGHUP opens the file again."""
     node = cluster.node(**{"log-format": "json"})
     node.command = [sys.executable, str(Path(sys.executable).with_name("twist")), "--log-file=twist.log", "bender"]
     node.start()
@@ -81,7 +81,7 @@ async def test_under_twist(cluster: Cluster) -> None:
 @pytest.mark.outside
 @ensureDeferred
 async def test_a_driver(cluster: Cluster, place: Place) -> None:
-    """It has the same options. The messages of its HAProxy, on stderr, are HAProxy's own."""
+    """A driver has the same options of the log. Only the messages of its HAProxy on stderr are not JSON."""
     (node,) = await cluster(1)
     driver = await driven(place, [node], **{"log-format": "json"})
     assert driver.process is not None

@@ -1,4 +1,4 @@
-"""Metrics of real nodes and of a driver with its HAProxy: promtool finds them right, and they show what happens."""
+"""Metrics of real nodes and of a driver with its HAProxy: promtool accepts them, and they show the right values."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ async def scrape(url: str, **more: Any) -> bytes:
 
 
 def check(text: bytes) -> None:
-    """Have promtool look at metrics; it also has opinions about names."""
+    """Check that promtool accepts metrics, and their names."""
     done = subprocess.run([program("promtool"), "check", "metrics"], input=text, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 @ensureDeferred
 async def test_nodes_and_a_driver(cluster: Cluster, place: Place) -> None:
-    """Two nodes, of which one is stopped; HAProxy has the members, and loses them."""
+    """Two nodes and a driver report their members; when one node is paused, the other one reports it as silent."""
     nodes = await cluster(2)
     await shop(place, nodes[0])
     await place.instance(nodes[0], ttl=600)
@@ -82,7 +82,7 @@ async def test_nodes_and_a_driver(cluster: Cluster, place: Place) -> None:
 
 @ensureDeferred
 async def test_tokens_and_tls(cluster: Cluster, tmp_path: Path) -> None:
-    """With a token that reads, over TLS, in the form of OpenMetrics and gzipped, as Prometheus asks."""
+    """A scrape over TLS needs a token with the scope `read`; OpenMetrics and gzip work as Prometheus requests them."""
     certificates = make_certificates(tmp_path / "tls", "--host", "127.0.0.1")
     node = protected_node(cluster, certificates, write_tokens(tmp_path / "tokens.toml"))
     await cluster.start([node])

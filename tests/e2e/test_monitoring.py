@@ -1,4 +1,4 @@
-"""The rules and the dashboard of docs/monitoring/ in a real Prometheus: what it scrapes, and which alerts fire."""
+"""The rules and the dashboard of docs/monitoring/ in a real Prometheus: scraped targets, and alerts that fire."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ pytestmark = pytest.mark.outside
 
 FOLDER = ROOT / "docs/monitoring"
 
-#: A minute of the rules takes this time here.
+#: The time that a minute of the rules takes in these tests.
 MINUTE_MS = 1000
 SCRAPE = "400ms"
 
-#: What may fire although all is well: a busy machine of tests has delays, and the addresses that nodes with wires
-#: between them advertise lead nowhere.
+#: Alerts that may fire in these tests: a busy machine causes delays, and nodes with wires between them advertise
+#: addresses that do not exist.
 OF_THE_TEST = {"BenderReactorLag", "BenderPeerLag", "BenderPeerRequestsFail", "BenderPeerProblem"}
 
 
 def promtool(*arguments: str) -> str:
-    """Run promtool, which must be satisfied, and return its output."""
+    """Run promtool, which must succeed, and return its output."""
     ran = subprocess.run(
         [program("promtool"), *arguments], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
@@ -42,34 +42,34 @@ def promtool(*arguments: str) -> str:
 
 
 def test_promtool_accepts_the_rules() -> None:
-    """The syntax, and the tests of what fires when."""
+    """promtool accepts the rules, and the tests of their alerts succeed."""
     assert "SUCCESS" in promtool("check", "rules", str(FOLDER / "alerts.yml"))
     assert "SUCCESS" in promtool("test", "rules", "tests/e2e/alerts.test.yml")
 
 
 def test_promtool_accepts_the_configurations_of_the_guide(tmp_path: Path) -> None:
-    """Each, with the rules beside it."""
+    """promtool accepts each configuration of the guide, with the rules in the same folder."""
     (tmp_path / "alerts.yml").write_text((FOLDER / "alerts.yml").read_text("utf-8"))
     configurations = [block for block in yaml_blocks(FOLDER / "index.md") if isinstance(block, dict)]
     assert len(configurations) == 2
     for number, configuration in enumerate(configurations):
         file = tmp_path / f"{number}.yml"
         written = yaml.safe_dump(configuration)
-        for named in re.findall(r"/etc/prometheus/[\w.-]+", written):  # files that promtool looks for
+        for named in re.findall(r"/etc/prometheus/[\w.-]+", written):  # files that promtool opens
             (tmp_path / Path(named).name).touch()
         file.write_text(written.replace("/etc/prometheus/", f"{tmp_path}/"))
         assert "SUCCESS" in promtool("check", "config", str(file))
 
 
 def hastened(rules: str) -> str:
-    """Return the rules with each minute of a duration as `MINUTE_MS`; nothing else is changed."""
+    """Return the rules with each minute of a duration as `MINUTE_MS`, and no other change."""
     hasty, count = re.subn(r"\b(\d+)m\b", lambda found: f"{int(found[1]) * MINUTE_MS}ms", rules)
     assert count > 30
     return hasty
 
 
 def configuration(folder: Path, nodes: list[Node], driver: Driver, protected: Node, certificates: Path) -> Any:
-    """Return the configuration of the guide with these addresses, and the rules, hastened."""
+    """Return the configuration of the guide with these addresses and the accelerated rules."""
     (folder / "alerts.yml").write_text(hastened((FOLDER / "alerts.yml").read_text("utf-8")))
     found, _ = (block for block in yaml_blocks(FOLDER / "index.md") if isinstance(block, dict))
     found["global"] = {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE, "evaluation_interval": SCRAPE}
@@ -86,7 +86,7 @@ def configuration(folder: Path, nodes: list[Node], driver: Driver, protected: No
 
 
 def shown_expressions() -> dict[str, str]:
-    """Return the expressions of all panels, as Grafana asks for them."""
+    """Return the expressions of all panels, in the form in which Grafana sends them."""
     dashboard = json.loads((FOLDER / "dashboard.json").read_text("utf-8"))
     return {
         f"{panel['title']} {target['refId']}": target["expr"]
@@ -99,7 +99,7 @@ def shown_expressions() -> dict[str, str]:
 
 @ensureDeferred
 async def test_alerts_fire_and_the_dashboard_has_content(cluster: Cluster, place: Place, tmp_path: Path) -> None:
-    """None fires while all is well. A node is cut off, a node is killed, an app loses most of its members."""
+    """No alert fires at first; alerts fire when a node is cut off or killed, and when an app loses most members."""
     certificates = make_certificates(tmp_path / "tls", "--host", "127.0.0.1")
     protected = protected_node(cluster, certificates, write_tokens(tmp_path / "tokens.toml"))
     async with wired(cluster, 3, **{**NODES, "ttl": 60}) as (nodes, wires):
@@ -131,7 +131,7 @@ async def test_alerts_fire_and_the_dashboard_has_content(cluster: Cluster, place
 
 
 async def _has_content(prometheus: Prometheus, node: Node) -> None:
-    """Wait until everything that the dashboard shows has content, while a client sends requests."""
+    """Wait until all expressions of the dashboard have values, while a client sends requests."""
     empty = shown_expressions()
 
     async def all_have_content() -> bool:

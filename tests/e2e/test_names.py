@@ -1,4 +1,4 @@
-"""Programs that have one name by mistake, and a client that uses as many names as it can."""
+"""Programs that use the same name by mistake, and a client that uses as many names as it can."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.e2e.balancing import NODES, Driver, Place, instances, shop
 from tests.e2e.nodes import Cluster, Node, until
 from tests.e2e.yardsticks import STEPS
 
-#: The allowance of a wait beyond its own time, besides several times the time of any request.
+#: The time by which a wait may be late, besides several times the time of a simple request.
 LATE_S = 1.0
 
 
 async def deregistered(node: Node, path: str, wait_s: float) -> dict[str, Any]:
-    """Deregister with `wait`; return the answer, which has to come in time."""
+    """Deregister with `wait`; return the answer, which must be in time."""
     began = time.monotonic()
     answer = await node.call("DELETE", f"{path}?wait={wait_s}")
     assert answer.status == 200
@@ -37,7 +37,7 @@ async def deregistered(node: Node, path: str, wait_s: float) -> dict[str, Any]:
 
 
 async def shown(node: Node) -> dict[str, bool]:
-    """Return the consumers' instances, and whether they are connected."""
+    """Return the instances of consumers, with True for those that are connected."""
     consumers = (await node.call("GET", "/consumers")).body
     return {each["instance"]: each["connected"] for each in consumers}
 
@@ -54,7 +54,7 @@ async def driver_of_one_name(place: Place, nodes: list[Node], tag: str) -> Drive
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_two_drivers_of_one_name(cluster: Cluster, place: Place) -> None:
-    """Either of them is missing if it hangs or was killed; both are shown, with a warning everywhere."""
+    """A driver that hangs or was killed is missing, and the other of its name is not; all outputs have a warning."""
     (node,) = await cluster(1, **NODES)
     serving = await instances(place, node, 4, "1")
     await shop(place, node)
@@ -82,7 +82,7 @@ async def test_two_drivers_of_one_name(cluster: Cluster, place: Place) -> None:
     for driver in drivers:
         await driver.until("warned", lambda status: "--name" in str(status["bender"]["consumer_problem"]), 20)
 
-    # The later one confirmed beside the earlier one, so it is not a restart of the earlier one.
+    # Both have confirmed at the same time, so neither is a restart of the other.
     drivers[0].signal()
     await drivers[0].ended()
     answer = await deregistered(node, serving[3].path, 2)
@@ -93,7 +93,7 @@ async def test_two_drivers_of_one_name(cluster: Cluster, place: Place) -> None:
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_a_driver_that_is_started_again(cluster: Cluster, place: Place) -> None:
-    """It never counts as two, however its process ended, except one that hung, as long as its connection lasts."""
+    """A restarted driver counts once, except after a hang, until the old connection ends."""
     (node,) = await cluster(1, **NODES)
     serving = await instances(place, node, 3, "1")
     await shop(place, node)
@@ -123,7 +123,7 @@ async def test_a_driver_that_is_started_again(cluster: Cluster, place: Place) ->
 
 @pytest_twisted.ensureDeferred
 async def test_two_nodes_of_one_name(cluster: Cluster) -> None:
-    """A wait includes both, and they are listed with their addresses; log and status of all nodes report them."""
+    """A wait includes both nodes, and shows their addresses; log and status of both nodes report them."""
     nodes = await cluster(2, name="n", ttl=4, interval=0.25)
     labels = [f"n ({node.exchange})" for node in nodes]
     path = "/registrations/web/1/10.0.0.5/8080"
@@ -146,7 +146,7 @@ async def test_two_nodes_of_one_name(cluster: Cluster) -> None:
 
 
 def put_all(node: Node, source: str, names: Iterable[str], report: Any = None) -> list[int]:
-    """Confirm under each of these names from an address; returns the statuses."""
+    """Confirm under each of these names from an address; return the statuses."""
     connection = http.client.HTTPConnection("127.0.0.1", node.api_port, timeout=30, source_address=(source, 0))
     connection.request("GET", "/events")
     said = {"cursor": json.loads(connection.getresponse().read())["cursor"], "report": report}
@@ -167,7 +167,7 @@ def resident_bytes(node: Node) -> int:
 
 @pytest_twisted.ensureDeferred
 async def test_a_client_of_many_names(cluster: Cluster) -> None:
-    """It does not keep other addresses from being consumers, and its reports take little memory."""
+    """A client with many names does not exclude clients at other addresses, and its reports use little memory."""
     (node,) = await cluster(1)
     before = resident_bytes(node)
     report = {"down": ["x" * 55] * 1000}

@@ -22,7 +22,7 @@ ID = "registration/web/1/10.0.0.5/80"
 
 
 def told_to_all(answer: Answer) -> dict[str, list[str]]:
-    """Return what each consumer has applied; nodes in order of name, not in that of the asked node."""
+    """Return the applied consumers and nodes of an answer; the nodes are sorted by name."""
     return {**answer.body, "applied": sorted(answer.body["applied"])}
 
 
@@ -34,7 +34,7 @@ async def state_at(node: Node) -> Any:
 @pytest.mark.slow
 @ensureDeferred
 async def test_a_word_outlives_the_instance_and_all_nodes_but_one(cluster: Cluster) -> None:
-    """The state reaches every node at once, is back after each restart, and ends when its time is over, everywhere."""
+    """The state reaches every node at once, survives the restart of two nodes, and ends everywhere at its time."""
     nodes = await cluster(3, interval=INTERVAL_S, ttl=60)
     lasts_s = 12
     async with watching(nodes) as watchers:
@@ -68,7 +68,7 @@ async def test_a_word_outlives_the_instance_and_all_nodes_but_one(cluster: Clust
 
 @ensureDeferred
 async def test_who_deregisters_and_waits_waits_for_consumers_of_all_nodes(cluster: Cluster) -> None:
-    """The wait includes consumers of other nodes, and is no longer; a consumer that is gone is named."""
+    """The wait includes consumers of other nodes, and ends with their confirmation; a consumer that left is missing."""
     nodes = await cluster(3, interval=INTERVAL_S, ttl=TTL_S)
     await nodes[0].call("POST", "/registrations", WEB)
     await agreed(nodes)

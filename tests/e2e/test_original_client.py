@@ -1,6 +1,6 @@
-"""`bender-api` 0.2, the published client of the original bender, works unchanged, with all of its calls.
+"""`bender-api` 0.2, the published client of the original bender, works unchanged, with all its calls.
 
-It runs on the runtime that it was made for (`make test-deps` sets up both), and on the machine's.
+The tests run on the JavaScript runtime of its time (`make test-deps` sets up both), and on the machine's runtime.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TIMING = {"interval": INTERVAL_S, "ttl": TTL_S}
 
 
 class OriginalClient(ProcessProtocol):
-    """The process that the client runs in."""
+    """The process in which the client runs."""
 
     transport: IProcessTransport
 
@@ -66,7 +66,7 @@ class OriginalClient(ProcessProtocol):
 
 
 class Refusal(Exception):
-    """The error that a callback of the client got: its `message`, `code` and `statusCode`."""
+    """The error that a callback of the client received: its `message`, `code` and `statusCode`."""
 
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(error["message"])
@@ -93,7 +93,7 @@ async def original_client(which: str, nodes: Sequence[Node]) -> AsyncIterator[Or
 @pytest.mark.parametrize("which", RUNTIMES)
 @pytest_twisted.ensureDeferred
 async def test_it_keeps_an_instance_registered(cluster: Cluster, which: str) -> None:
-    """`startRegistering` goes round the nodes, and skips a dead one, until `stopRegistering`."""
+    """`startRegistering` uses the nodes in turn, and skips a dead one, until `stopRegistering`."""
     nodes = await cluster(3, **TIMING)
     options = {"app": "web", "version": "1.0", "host": "10.0.0.1", "port": 8080}
     id_ = "registration/web/1.0/10.0.0.1/8080"
@@ -120,7 +120,7 @@ async def test_it_keeps_an_instance_registered(cluster: Cluster, which: str) -> 
 @pytest.mark.parametrize("which", RUNTIMES)
 @pytest_twisted.ensureDeferred
 async def test_it_configures(cluster: Cluster, which: str) -> None:
-    """Each call goes to the next node, and finds there what the previous call wrote at another."""
+    """Each call goes to the next node, and finds there the object that the previous call wrote at another."""
     nodes = await cluster(3, **TIMING)
     async with watching(nodes) as watchers, original_client(which, nodes) as client:
 
@@ -153,7 +153,7 @@ async def test_it_configures(cluster: Cluster, which: str) -> None:
 @pytest.mark.parametrize("which", RUNTIMES)
 @pytest_twisted.ensureDeferred
 async def test_it_understands_refusals(cluster: Cluster, which: str) -> None:
-    """The errors that its callbacks get have the code, the status and the message of the answer."""
+    """The errors of callbacks have the code, the status and the message of the answer."""
     nodes = await cluster(1, **TIMING)
     async with original_client(which, nodes) as client:
         await client("createBackend", {"name": "site", "app": "web", "version": "1.0"})

@@ -1,4 +1,4 @@
-"""The files of `packaging/` for supervisors, and what measurements and the demo need."""
+"""The files of `packaging/` for supervisors, and the packages that measurements and the demo need."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.mark.outside
 def test_systemd_understands_the_units(unit: Path) -> None:
-    """It reports nothing."""
+    """systemd-analyze reports nothing about the units."""
     end = systemd_analyze("verify", "--man=no", unit)
     assert (end.returncode, end.stdout + end.stderr) == (0, "")
 
 
 @pytest.mark.outside
 def test_a_service_can_do_little_else(unit: Path) -> None:
-    """An attacker who takes it over is in a sandbox."""
+    """The units limit a service, so that an attacker who controls it is in a sandbox."""
     end = systemd_analyze("security", "--offline=true", "--no-pager", unit)
     level = re.search(r"Overall exposure level for \S+: ([\d.]+) OK", end.stdout)
     assert level, end.stdout + end.stderr
@@ -74,7 +74,7 @@ def test_a_service_can_do_little_else(unit: Path) -> None:
     ],
 )
 def test_a_container_starts_a_node_or_a_command(tmp_path: Path, arguments: list[str], started: str) -> None:
-    """It replaces the script, so that it gets the signals."""
+    """The started program replaces the script, so that it gets the signals."""
     for name in ("twistd", "bender"):
         (tmp_path / name).write_text('#!/bin/sh\necho "$$" "${0##*/}" "$@"\n')
         (tmp_path / name).chmod(0o755)
@@ -90,7 +90,7 @@ def test_a_container_starts_a_node_or_a_command(tmp_path: Path, arguments: list[
 
 @ensureDeferred
 async def test_a_container_is_healthy_with_tls_and_without(cluster: Cluster, tmp_path: Path) -> None:
-    """It is unhealthy where no node answers, or where one waits for its peers."""
+    """A container is healthy with and without TLS, but not if no node answers, or if the node waits for its peers."""
     certificates = make_certificates(tmp_path / "ca", "--host", "10.0.0.1")
     plain, secured, waiting = cluster.node(), cluster.node(tls=certificates), cluster.node(interval=60, ttl=600)
     waiting.options["peers"] = f"127.0.0.1:{cluster.ports.take()}"
@@ -108,7 +108,7 @@ async def test_a_container_is_healthy_with_tls_and_without(cluster: Cluster, tmp
 
 
 def test_measurements_and_the_demo_need_no_package_of_the_tests() -> None:
-    """`make bench` and `make run` install bender without the extra `test`, and import modules of `tests`."""
+    """`make bench` and `make run` import modules of `tests`, without the packages of the extra `test`."""
     missing = "import sys; sys.modules.update(dict.fromkeys(('hypothesis', 'pexpect', 'pytest', 'yaml')))"
     imports = "import bench.__main__, bench.balancing, bench.propagation, bench.scale.__main__, demo.run"
     done = subprocess.run(

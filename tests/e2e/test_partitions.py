@@ -1,4 +1,4 @@
-"""Real nodes that are cut off from each other go on on both sides, and converge again (promises P6, P7 and P1)."""
+"""Real nodes on both sides of a partition continue to work, and converge afterwards (promises P6, P7 and P1)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HIDDEN_S = TTL_S + 3 * INTERVAL_S
 
 @pytest_twisted.ensureDeferred
 async def test_both_sides_of_a_partition_go_on_and_find_together_again(cluster: Cluster) -> None:
-    """Each accepts registrations and hides those of silent nodes; a heal restores them at once, at no other cost."""
+    """Each side accepts registrations and hides those of silent nodes; a heal restores them, and loses nothing."""
     async with (
         wired(cluster, 4, interval=INTERVAL_S, ttl=TTL_S) as (nodes, wires),
         watching(nodes) as watchers,
@@ -70,7 +70,7 @@ async def test_both_sides_of_a_partition_go_on_and_find_together_again(cluster: 
 
 @pytest_twisted.ensureDeferred
 async def test_nodes_whose_answers_take_longer_than_an_interval_hear_each_other(cluster: Cluster) -> None:
-    """As on a machine with too little processor time: everything is slower, but no node counts as silent."""
+    """With answers as slow as on an overloaded machine, no node counts as silent and no instance goes offline."""
     interval_s, ttl_s = 1.0, 5.0  # three intervals have to be long enough for a busy machine
     async with (
         wired(cluster, 3, delay_s=0.6 * interval_s, interval=interval_s, ttl=ttl_s) as (nodes, _),

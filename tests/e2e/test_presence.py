@@ -19,7 +19,7 @@ TIMING = {"interval": INTERVAL_S, "ttl": TTL_S}
 
 @pytest_twisted.ensureDeferred
 async def test_who_registers_at_one_node_is_online_on_all(cluster: Cluster) -> None:
-    """All nodes announce it at once, before their next round, with the same registration; and all list it."""
+    """All nodes announce a new instance at once, before their next round, with the same fields; and all list it."""
     nodes = await cluster(3, interval=5, ttl=20)
     async with watching(nodes) as watchers:
         for port, node in enumerate(2 * nodes, start=8080):
@@ -36,7 +36,7 @@ async def test_who_registers_at_one_node_is_online_on_all(cluster: Cluster) -> N
 
 @pytest_twisted.ensureDeferred
 async def test_each_node_tells_which_nodes_hold_claims(cluster: Cluster) -> None:
-    """Those at which it registered or renewed do, whichever is asked; a node that was killed is missing at once."""
+    """Each node returns the claims of all nodes at which an instance registered or renewed; a dead node is missing."""
     first, second, third = nodes = await cluster(3, **TIMING)
     path = "/registrations/web/1.0/10.0.0.1/8080"
     id_, unknown = (await second.call("POST", path)).body["id"], "registration/web/1.0/10.0.0.1/8081"
@@ -59,7 +59,7 @@ async def test_each_node_tells_which_nodes_hold_claims(cluster: Cluster) -> None
 
 @pytest_twisted.ensureDeferred
 async def test_a_connection_is_all_it_takes_to_hear_of_events(cluster: Cluster) -> None:
-    """As with `nc`: one JSON object per line, beginning with `hello`, without sending anything."""
+    """A client that only connects, as with `nc`, gets one JSON object per line, beginning with `hello`."""
     first, second = await cluster(2, **TIMING)
     lines: list[dict[str, Any]] = []
     online: Deferred[None] = Deferred()
@@ -83,7 +83,7 @@ async def test_a_connection_is_all_it_takes_to_hear_of_events(cluster: Cluster) 
 
 @pytest_twisted.ensureDeferred
 async def test_online_as_long_as_renewed_and_not_much_longer(cluster: Cluster) -> None:
-    """Instances that renew at one node or changing ones stay online; then all go offline, T after the last renewal.
+    """Instances that renew at one or several nodes stay online; after the last renewal, they expire after their ttl.
 
     A client may also wait nearly the whole ttl between renewals.
     """
@@ -94,7 +94,7 @@ async def test_online_as_long_as_renewed_and_not_much_longer(cluster: Cluster) -
             await clients.add("stays", first=number)
             for part in (0.2, 0.4, 0.6, 0.8):
                 await clients.add("rotates", first=number, every_s=part * ttl_s, rotates=True)
-        await pause(2.5 * ttl_s)  # so that the slowest returns to a node where its claim has lapsed
+        await pause(2.5 * ttl_s)  # so that the slowest client renews again at a node where its claim has lapsed
         clients.assert_kept_their_side(ttl_s)
         for watcher in watchers:
             assert watcher.online.keys() == clients.ids

@@ -20,7 +20,7 @@ from tests.twistd_command import ROOT
 
 pytestmark = pytest.mark.outside
 
-#: Prometheus takes over a list of targets that differs at most this much later.
+#: The longest time until Prometheus uses a new list of targets.
 TAKEN_OVER_S = 5.0
 
 
@@ -41,7 +41,7 @@ async def register(node: Node, app: str, version: str, host: str, port: int, **f
 
 
 async def failures(prometheus: Prometheus) -> int:
-    """Return how often Prometheus got no list of targets."""
+    """Return the number of failed requests of Prometheus for targets."""
     response = await treq.get(f"http://127.0.0.1:{prometheus.port}/metrics", persistent=False)
     lines = (await response.text()).splitlines()
     (line,) = (each for each in lines if each.startswith("prometheus_sd_http_failures_total"))
@@ -49,7 +49,7 @@ async def failures(prometheus: Prometheus) -> int:
 
 
 def relabelling() -> list[dict[str, Any]]:
-    """Return the rules of the guide, of all its examples in their order."""
+    """Return the relabelling rules of all examples in the guide, in order."""
     jobs = [block for block in yaml_blocks(ROOT / "docs/monitoring/index.md") if isinstance(block, dict)]
     whole = [each["relabel_configs"] for block in jobs for each in block["scrape_configs"] if "relabel_configs" in each]
     pieces = [block for block in yaml_blocks(ROOT / "docs/monitoring/index.md") if isinstance(block, list)]
@@ -60,9 +60,9 @@ def relabelling() -> list[dict[str, Any]]:
 
 @ensureDeferred
 async def test_targets_follow_registrations_and_outlive_an_outage(cluster: Cluster, prometheus: Prometheus) -> None:
-    """All of them, those of an app or of a version, and those that the guide's rules of relabelling leave.
+    """Prometheus has the targets of a node, of an app or of a version, filtered by the guide's relabelling rules.
 
-    A node that is gone, or was started again and is not ready yet, loses no target.
+    No target is lost while a node is stopped, or has restarted and is not ready yet.
     """
     node, peer = await cluster(2, interval=1.5)
     sd = f"{node.api_url}/sd/prometheus"
@@ -83,7 +83,7 @@ async def test_targets_follow_registrations_and_outlive_an_outage(cluster: Clust
     )
 
     async def found_all() -> bool:
-        await node.call("PUT", "/registrations/web/1/127.0.0.2/9")  # it expires once nothing renews it
+        await node.call("PUT", "/registrations/web/1/127.0.0.2/9")  # it expires when it is not renewed any more
         return len(await prometheus.targets("all")) == 4
 
     await until("all are found", found_all)
@@ -139,7 +139,7 @@ async def _is_starting(node: Node) -> bool:
 
 @ensureDeferred
 async def test_tokens_and_tls(cluster: Cluster, prometheus: Prometheus, tmp_path: Path) -> None:
-    """A token of a file, or in the configuration, with the scope `read`; the certificate is checked."""
+    """A token with the scope `read` is required, from a file or in the configuration; the certificate is checked."""
     certificates = make_certificates(tmp_path / "tls", "--host", "127.0.0.1")
     node = protected_node(cluster, certificates, write_tokens(tmp_path / "tokens.toml"))
     await cluster.start([node])

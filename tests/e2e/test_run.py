@@ -1,4 +1,4 @@
-"""`bender run` with commands that behave in many ways; real processes, and a real registry."""
+"""`bender run` with commands that behave in many ways, as real processes with a real registry."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.e2e.nodes import Cluster, pause, until
 from tests.e2e.runs import Run, one
 from tests.twistd_command import environment
 
-#: The time limit of a command that ends at once: mostly the start of two Pythons.
+#: The time limit of a command that ends at once; most of it is the start of two Pythons.
 AT_ONCE_S = 60.0
 
-#: A node that does not answer, which does not affect the command.
+#: Options with a node that does not answer, which does not affect the command.
 NOWHERE = ["run", "--app=web", "--version=1", "--port=1", "--node=127.0.0.1:1"]
 
 
 def unread() -> BinaryIO:
-    """Return a pipe for output that nothing reads."""
+    """Return a pipe that has no reader."""
     reading, writing = os.pipe()
     os.close(reading)
     return os.fdopen(writing, "wb")
@@ -53,9 +53,9 @@ def unread() -> BinaryIO:
     ids=["done", "failed", "failed-255", "killed", "crashed", "missing", "no-program", "folder", "exec", "background"],
 )
 def test_its_status_is_the_command_s(forks: Forks, command: list[str], status: int) -> None:
-    """128 plus the number of the signal that ended it; the statuses of a shell if it cannot be started.
+    """The exit status is that of the command: 128 + N after signal N, or a shell's status if it cannot be started.
 
-    The output tells why it was never registered, and which processes are left.
+    The output has the reason why the command was never registered, and the processes that are left.
     """
     ended = forks([*NOWHERE, "--host=127.0.0.1", "--", *command], environment(), AT_ONCE_S)
     assert ended.status == status
@@ -66,7 +66,7 @@ def test_its_status_is_the_command_s(forks: Forks, command: list[str], status: i
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_serves_for_a_moment(runs: Any, shared: Cluster) -> None:
-    """It is deregistered when it ends by itself."""
+    """An instance is deregistered when its command ends."""
     node = await one(shared)
     run = runs(node)
     run.serve("brief")
@@ -76,7 +76,7 @@ async def test_one_that_serves_for_a_moment(runs: Any, shared: Cluster) -> None:
 
 
 def test_options_that_no_node_accepts(forks: Forks) -> None:
-    """`bender run` exits with status 2 and one sentence that names them, before the command starts."""
+    """`bender run` exits with status 2 and one sentence that names the invalid option, before the command starts."""
     long = "x=" + 13_000 * "y"
     for option, why in (
         ("--app=we/b", "'--app': 'we/b' must be printable characters without /"),
@@ -98,7 +98,7 @@ def test_options_that_no_node_accepts(forks: Forks) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_arguments_input_and_surroundings_are_passed_on(runs: Any, cluster: Cluster) -> None:
-    """They are unchanged, whatever they contain."""
+    """Arguments, variables, the folder and the input reach the command unchanged."""
     said = ["a b", "'\"", "$HOME", "--app", "ü\n", ""]
     run = runs(cluster.node())
     program = "import os, sys; print(sys.argv[1:], os.environ['WORD'], os.getcwd(), sys.stdin.read())"
@@ -112,7 +112,7 @@ async def test_arguments_input_and_surroundings_are_passed_on(runs: Any, cluster
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_floods_its_output(runs: Any, cluster: Cluster) -> None:
-    """All of it arrives, and nothing else."""
+    """The whole output of the command arrives, and nothing else."""
     run = runs(cluster.node())
     run.start("sh", "-c", "yes flood | head -c 50000000")
     assert await run.ended() == 0
@@ -121,7 +121,7 @@ async def test_one_that_floods_its_output(runs: Any, cluster: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_whose_output_nobody_reads(runs: Any, cluster: Cluster) -> None:
-    """It gets SIGPIPE, as from a shell."""
+    """A command whose output has no reader gets SIGPIPE, as from a shell."""
     run = runs(cluster.node())
     with unread() as nowhere:
         run.start("yes", stdout=nowhere)
@@ -130,7 +130,7 @@ async def test_one_whose_output_nobody_reads(runs: Any, cluster: Cluster) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_closes_its_output(runs: Any, shared: Cluster) -> None:
-    """It still serves, also if nothing reads the output of `bender run` itself."""
+    """A command that closes its output is still registered, also if the output of `bender run` has no reader."""
     node = await one(shared)
     run = runs(node)
     with unread() as nowhere:
@@ -145,7 +145,7 @@ async def test_one_that_closes_its_output(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_whose_port_opens_late(runs: Any, shared: Cluster) -> None:
-    """It is registered when the port is open, and not before."""
+    """An instance is registered when its port is open, and not before."""
     node = await one(shared)
     run = runs(node)
     run.serve("late")
@@ -158,7 +158,7 @@ async def test_one_whose_port_opens_late(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_what_keeps_it_out_is_said(runs: Any, shared: Cluster) -> None:
-    """Each reason is on stderr within a few seconds; none of these commands is registered."""
+    """The reason why a command is not registered is on stderr within seconds."""
     node = await one(shared)
 
     def begin(*options: str, host: str = "127.0.0.1", how: str = "") -> Run:
@@ -198,7 +198,7 @@ async def test_what_keeps_it_out_is_said(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_is_ill_now_and_then(runs: Any, shared: Cluster) -> None:
-    """With `--check` it is out of rotation while the check fails or hangs, and the command keeps running."""
+    """With `--check`, an instance is not listed while the check fails or hangs, and its command keeps running."""
     node = await one(shared)
     run = runs(node)
     run.folder.mkdir()
@@ -230,7 +230,7 @@ async def test_one_that_is_ill_now_and_then(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_while_no_node_is_there(runs: Any, cluster: Cluster) -> None:
-    """It starts, reports that, and is registered when there is a node; without any, it ends as quickly."""
+    """Without a node, the command starts and the output reports it; the instance is registered at a ready node."""
     node = cluster.node()
     begun = [runs(node) for _ in range(3)]
     begun[2].nodes = ["no-such-registry.invalid:1729", *begun[2].nodes]
@@ -255,7 +255,7 @@ async def test_while_no_node_is_there(runs: Any, cluster: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_where_it_is_found_by_the_address_of_its_way_to_a_node(runs: Any, shared: Cluster) -> None:
-    """That address is registered if `--host` is not given; here it is the loopback address."""
+    """Without `--host`, the instance has the local address of the connection to the node, here the loopback address."""
     node = await one(shared)
     run = runs(node)
     run.serve(options=[])
@@ -266,7 +266,7 @@ async def test_where_it_is_found_by_the_address_of_its_way_to_a_node(runs: Any, 
 
 @pytest_twisted.ensureDeferred
 async def test_while_nodes_come_and_go(runs: Any, cluster: Cluster) -> None:
-    """Its node is killed, and all nodes are restarted one after the other: it is never offline."""
+    """The instance is never offline when its node is killed, and when all nodes are restarted one after the other."""
     nodes = await cluster(3, ttl=4, interval=0.25)
     run = runs(*nodes)
     run.serve()
@@ -290,7 +290,7 @@ async def test_while_nodes_come_and_go(runs: Any, cluster: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_ends_when_it_is_told(runs: Any, cluster: Cluster) -> None:
-    """All nodes have removed it, and the time to drain is over, before it gets the signal."""
+    """The command gets the signal after all nodes have removed the instance, and after the time to drain."""
     nodes = await cluster(3)
     run = runs(*nodes)
     run.serve(options=["--host=127.0.0.1", "--drain=0.5"])
@@ -309,7 +309,7 @@ async def test_one_that_ends_when_it_is_told(runs: Any, cluster: Cluster) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_takes_its_time(runs: Any, shared: Cluster) -> None:
-    """`bender run` waits for it, and returns its status."""
+    """`bender run` waits for the end of a slow command, and returns its status."""
     node = await one(shared)
     run = runs(node)
     run.serve("slow")
@@ -321,7 +321,7 @@ async def test_one_that_takes_its_time(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_ignores_it(runs: Any, shared: Cluster) -> None:
-    """It goes on, out of rotation; a second signal is passed on at once; with `--kill-after` it is killed."""
+    """A command that ignores SIGTERM gets a second signal at once, and is killed after `--kill-after`."""
     node = await one(shared)
     run = runs(node)
     run.serve("stubborn", options=["--host=127.0.0.1", "--kill-after=1.5"])
@@ -337,7 +337,7 @@ async def test_one_that_ignores_it(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_does_nothing_about_it(runs: Any, shared: Cluster) -> None:
-    """The signal ends it, and determines the status."""
+    """A command without a handler ends by the signal, which determines the exit status."""
     node = await one(shared)
     run = runs(node)
     run.serve("default")
@@ -349,7 +349,7 @@ async def test_one_that_does_nothing_about_it(runs: Any, shared: Cluster) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_somebody_who_cannot_wait(runs: Any, shared: Cluster) -> None:
-    """The second signal skips the rest of the drain."""
+    """A second signal skips the rest of the drain."""
     node = await one(shared)
     run = runs(node)
     run.serve(options=["--host=127.0.0.1", "--drain=30"])
@@ -363,10 +363,10 @@ async def test_somebody_who_cannot_wait(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_killed_itself(runs: Any, cluster: Cluster) -> None:
-    """Its command goes on, and is offline when its ttl is over, because nothing renews it."""
+    """If `bender run` is killed, the instance is offline after its ttl, because nothing renews it."""
     (node,) = await cluster(1, ttl=10, interval=0.25)
     run = runs(node)
-    run.serve(options=["--host=127.0.0.1", "--ttl=1"])  # which these nodes accept, and others refuse
+    run.serve(options=["--host=127.0.0.1", "--ttl=1"])  # these nodes accept this ttl, and others refuse it
     await run.listed(node)
     run.signal(signal.SIGKILL)
     await run.ended()
@@ -376,7 +376,7 @@ async def test_killed_itself(runs: Any, cluster: Cluster) -> None:
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest_twisted.ensureDeferred
 async def test_ended_while_it_begins(runs: Any, cluster: Cluster, moment: str) -> None:
-    """It leaves nothing behind, also if the signal comes while the command is started."""
+    """A signal during the start of the command ends it, and leaves no process."""
     run = runs(cluster.node())
     program = (
         "import os\nspawn = os.posix_spawnp\n"
@@ -395,7 +395,7 @@ async def test_ended_while_it_begins(runs: Any, cluster: Cluster, moment: str) -
 
 @pytest_twisted.ensureDeferred
 async def test_with_nothing_to_read_from_or_write_to(runs: Any, cluster: Cluster) -> None:
-    """It still runs, and prints nothing where it should not."""
+    """Without an open stdin, stdout or stderr, the command runs, and `bender run` prints nothing on stdout."""
     for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
         run = runs(cluster.node())
         run.start("sh", "-c", "exit 7", inside=["sh", "-c", f'"$@" {closed}', "sh"])

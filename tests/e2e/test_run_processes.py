@@ -1,4 +1,4 @@
-"""`bender run` and all processes of its command: signals, the background, processes left; all real."""
+"""`bender run` and all real processes of its command: signals, background processes, and processes that are left."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def states(pids: list[int]) -> set[str]:
 
 @pytest_twisted.ensureDeferred
 async def test_one_that_goes_into_the_background(runs: Any, shared: Cluster) -> None:
-    """It is followed there, also out of its session: registered, deregistered, signalled; its status is returned."""
+    """A command in the background, also in another session, is registered and signalled, and gives the exit status."""
     node = await one(shared)
     run = runs(node)
     run.serve("forks", "slow")
@@ -44,9 +44,9 @@ async def test_one_that_goes_into_the_background(runs: Any, shared: Cluster) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_a_start_script_without_exec(runs: Any, shared: Cluster) -> None:
-    """The server that it starts also gets the signal, and `bender run` waits for it, even if the script ended before.
+    """The server that a script starts also gets the signal; `bender run` waits for it, even if the script has ended.
 
-    Processes that the script leaves in a separate session are ended then. Other signals are for the command.
+    Afterwards, processes that the script left in another session are ended. Other signals go only to the command.
     """
     node = await one(shared)
     run = runs(node)
@@ -67,7 +67,7 @@ async def test_a_start_script_without_exec(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_other_signals_are_passed_on(runs: Any, shared: Cluster) -> None:
-    """They are passed on at once, and it stays registered."""
+    """The command gets other signals at once, and stays registered."""
     node = await one(shared)
     run = runs(node)
     run.serve()
@@ -82,7 +82,7 @@ async def test_other_signals_are_passed_on(runs: Any, shared: Cluster) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_control_c_in_a_terminal(runs: Any, shared: Cluster) -> None:
-    """The service gets it from `bender run`, once, and not from the terminal; and it can write there.
+    """On Ctrl-C, the service gets one signal, from `bender run` and not from the terminal, where it can still write.
 
     Ctrl-Z stops all processes, also children of the command, and SIGCONT continues them.
     """
@@ -104,14 +104,14 @@ async def test_control_c_in_a_terminal(runs: Any, shared: Cluster) -> None:
     terminal.sendintr()
     await until("it ends", lambda: not terminal.isalive())
     assert run.noted()[2:] == ["SIGINT"]
-    assert terminal.exitstatus in (0, 128 + signal.SIGINT)  # by the shell, which has also got it
+    assert terminal.exitstatus in (0, 128 + signal.SIGINT)  # from the shell, which gets the signal, too
     assert "is deregistered" in terminal.read()
 
 
 @pytest.mark.outside
 @pytest_twisted.ensureDeferred
 async def test_as_the_first_process_of_a_container(runs: Any, cluster: Cluster) -> None:
-    """It passes signals on, which the first process gets only if it handles them, and reaps orphans."""
+    """As the first process of a container, `bender run` passes signals on, and reaps orphans."""
     run = runs(cluster.node())
     orphans = (
         "for i in 1 2 3 4 5; do (sh -c 'sleep 0.2; exit 0' &) ; done; sleep 1; grep -l 'State:.Z' /proc/[0-9]*/status"

@@ -1,4 +1,4 @@
-"""The published client of Thalassa, and Aqueduct with a real HAProxy, use a node unchanged."""
+"""The published client of Thalassa, and Aqueduct with a real HAProxy, work unchanged with a node."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.e2e.traffic import Traffic, traffic
 
 pytestmark = pytest.mark.outside
 
-#: With this interval, a ttl may be as short as 1 s.
+#: With this interval, a ttl of 1 s is allowed.
 INTERVAL_S = 0.25
 
 
@@ -39,7 +39,7 @@ async def ids(node: Node) -> list[str]:
 
 
 def register_many(node: Node, count: int) -> None:
-    """Register this number of instances of an app, by lines."""
+    """Register this number of instances of an app over the line protocol."""
     wanted = [{"app": "many", "version": "1", "host": "10.0.0.9", "port": port} for port in range(1, count + 1)]
     with socket.create_connection(("127.0.0.1", node.events_port), PATIENCE_S) as connection:
         connection.sendall(b"".join([json.dumps({"register": each}).encode() + b"\n" for each in wanted]))
@@ -51,7 +51,7 @@ def register_many(node: Node, count: int) -> None:
 @pytest.mark.parametrize("which", RUNTIMES)
 @ensureDeferred
 async def test_the_client(cluster: Cluster, which: str) -> None:
-    """It registers, renews for several ttl, and unregisters; a subscriber follows, and a killed client expires."""
+    """The client registers, renews and unregisters; a subscriber gets all events; a killed instance expires."""
     node, ports = await serving(cluster)
     async with thalassa_client(which, ports) as client, thalassa_client(which, ports) as subscriber:
         shop, other = (f"/shop/{version}/{client.host}/8080" for version in ("2.0.0", "2.0.1"))
@@ -91,7 +91,7 @@ async def test_the_client(cluster: Cluster, which: str) -> None:
 
 @ensureDeferred
 async def test_a_restart_of_the_node(cluster: Cluster) -> None:
-    """Updates fail until it is back, and then go on; the subscriber connects again and misses nothing."""
+    """Updates fail until the node is back, and then succeed; the subscriber reconnects and misses nothing."""
     node, ports = await serving(cluster)
     async with thalassa_client("of today", ports, expire_s=3) as client:
         shop = f"/shop/1/{client.host}/8080"
@@ -114,7 +114,7 @@ async def test_a_restart_of_the_node(cluster: Cluster) -> None:
 
 @ensureDeferred
 async def test_a_node_with_tokens_and_tls(cluster: Cluster, tmp_path: Path) -> None:
-    """The client sends the token in its host; the port has no TLS, because the client has none."""
+    """The client sends the token in its host name; the port has no TLS, because the client does not support it."""
     ports = (cluster.ports.take(), cluster.ports.take())
     certificates, tokens = make_certificates(tmp_path / "certs"), write_tokens(tmp_path / "tokens.toml")
     node = protected_node(cluster, certificates, tokens, thalassa=":".join(map(str, ports)))
@@ -136,7 +136,7 @@ async def test_a_node_with_tokens_and_tls(cluster: Cluster, tmp_path: Path) -> N
 
 
 async def renewed(ports: tuple[int, int], instance: Instance) -> None:
-    """Update an instance as its client would, until its process is killed."""
+    """Update an instance as its client would, until its process ends."""
     url = f"http://127.0.0.1:{ports[0]}{instance.path}"
     while instance.process is not None and instance.process.poll() is None:
         response = await treq.post(url, json={"secondsToExpire": 1.5}, persistent=False, timeout=PATIENCE_S)
@@ -150,7 +150,7 @@ async def answers_alone(asking: Traffic, *names: str) -> None:
 
 
 async def switched_under_traffic(aqueduct: Aqueduct, port: int) -> None:
-    """Switch a backend to version 2: HAProxy never has an empty backend, and its reload cuts off very few requests."""
+    """Switch a backend to version 2: HAProxy never has an empty backend, and its reload breaks very few requests."""
     async with traffic(port, clients=4, retrying=True) as asking:
         await until("HAProxy serves", lambda: bool(asking.answers()))
         began_at = time.monotonic()
@@ -165,7 +165,7 @@ async def switched_under_traffic(aqueduct: Aqueduct, port: int) -> None:
 
 @ensureDeferred
 async def test_aqueduct(cluster: Cluster, place: Place) -> None:
-    """HAProxy follows a switch of versions under traffic, a killed instance, a drain, and changes during a cut."""
+    """HAProxy follows a switch under traffic, a killed instance, a drain, and changes during an interruption."""
     node, ports = await serving(cluster)
     events_port, port = cluster.ports.take(), cluster.ports.take()
     cable = Cable(events_port, ports[1])

@@ -1,4 +1,4 @@
-"""`bender top` on a real terminal, beside three real nodes, and without a terminal."""
+"""`bender top` on a real terminal, with three real nodes, and without a terminal."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.e2e.nodes import Cluster, Node, pause, until
 from tests.e2e.screens import Picture
 from tests.e2e.shells import BENDER, Shell, at, empty, registered
 
-#: What is written last: the screen of before, with its cursor, and lines that wrap.
+#: The last written sequence: it restores the previous screen, the cursor, and the wrapping of lines.
 RESTORED = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 
-#: What pyte calls the colour 33.
+#: The name of colour 33 in pyte.
 YELLOW = "brown"
 
 
@@ -50,7 +50,7 @@ def top(
 
 
 def modes(screen: Picture) -> list[Any]:
-    """The modes of the terminal, such as whether it echoes keys."""
+    """Return the modes of the terminal, such as whether it echoes keys."""
     return termios.tcgetattr(screen.command.child_fd)
 
 
@@ -61,7 +61,7 @@ async def drained(node: Node, state: str = "drain") -> None:
 
 @ensureDeferred
 async def test_changes_are_seen_as_they_happen(cluster: Cluster, shell: Shell) -> None:
-    """A registration, a drained instance, one that expires; then the terminal is as before."""
+    """The screen shows new, drained and expired instances; at the end, the modes of the terminal are as before."""
     nodes = await cluster(3, interval=0.25, ttl=1)
     await registered(nodes[1])
     with top(shell, at(*nodes)) as screen:
@@ -92,7 +92,7 @@ async def test_changes_are_seen_as_they_happen(cluster: Cluster, shell: Shell) -
 
 @ensureDeferred
 async def test_without_a_terminal_it_prints_once(shared: Cluster, shell: Shell) -> None:
-    """And on one that cannot move its cursor, or if told so; with --json as one object, byte for byte."""
+    """Without a terminal, on a dumb one, or with --once, the table is printed once; with --json as one object."""
     node = await empty(shared)
     await registered(node)
     assert (await node.call("PUT", "/backends/shop", {"app": "web", "version": "1.2.0"})).status == 201
@@ -121,7 +121,7 @@ async def test_without_a_terminal_it_prints_once(shared: Cluster, shell: Shell) 
 @pytest.mark.slow
 @ensureDeferred
 async def test_another_node_is_followed_if_one_fails(cluster: Cluster, shell: Shell) -> None:
-    """Without a gap; if none is left, the last state looks old until one returns."""
+    """When a node fails, the next one is followed without a gap; without any node, the last state is marked as old."""
     nodes = await cluster(3, interval=0.25, ttl=4)
     await registered(nodes[1])
     with top(shell, at(*nodes), "--interval=500ms", columns=100) as screen:
@@ -154,7 +154,7 @@ async def test_another_node_is_followed_if_one_fails(cluster: Cluster, shell: Sh
 @pytest.mark.slow
 @ensureDeferred
 async def test_it_waits_for_a_node(cluster: Cluster, shell: Shell) -> None:
-    """Also for the first; one that hangs is noticed, too."""
+    """`bender top` waits for its first node, and notices a node that hangs."""
     (node,) = await cluster(1)
     node.kill()
     await node.ended()
@@ -172,7 +172,7 @@ async def test_it_waits_for_a_node(cluster: Cluster, shell: Shell) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_every_end_restores_the_terminal(shared: Cluster, shell: Shell) -> None:
-    """Ctrl-C, signals, and the loss of the terminal itself."""
+    """The terminal is restored after `q`, Ctrl-C and signals."""
     node = await empty(shared)
     for ending, status in (
         ("\x03", 130),
@@ -188,14 +188,14 @@ async def test_every_end_restores_the_terminal(shared: Cluster, shell: Shell) ->
                 screen.type(ending)
             else:
                 screen.command.kill(ending)
-                screen.command.kill(ending)  # as when a terminal is closed, which the shell passes on
+                screen.command.kill(ending)  # as when a terminal is closed, because the shell sends a second signal
             assert await screen.ended() in (status, -ending if isinstance(ending, int) else status), ending
             assert screen.written.endswith(RESTORED), ending
             assert modes(screen) == before, ending
     with top(shell, at(node)) as screen:
         await screen.shows("1 of 1 heard")
         screen.type("\x1c")  # Ctrl-\ does nothing
-        screen.type("\x1a")  # and Ctrl-Z, where no shell could continue it, nothing that lasts
+        screen.type("\x1a")  # Ctrl-Z has no lasting effect, because no shell could continue the process
         await until("it takes the terminal again", lambda: screen.written.count("\x1b[?1049h") == 2)
         screen.type("?")
         await screen.shows("any other key: back")
@@ -204,7 +204,7 @@ async def test_every_end_restores_the_terminal(shared: Cluster, shell: Shell) ->
 @pytest.mark.slow
 @ensureDeferred
 async def test_ctrl_c_ends_it_also_if_the_signal_was_ignored(shared: Cluster, shell: Shell) -> None:
-    """As in a script that a shell without job control runs in the background."""
+    """Ctrl-C ends `bender top` also if SIGINT was ignored at its start, as in a background script."""
     node = await empty(shared)
     with top(shell, at(node), ignored=[signal.SIGINT, signal.SIGQUIT]) as screen:
         await screen.shows("1 of 1 heard")
@@ -222,17 +222,17 @@ async def test_it_ends_with_its_terminal(shared: Cluster, shell: Shell) -> None:
         return int((await node.call("GET", "/status")).body["counts"]["watchers"]) == 1
 
     command = [sys.executable, str(Path(__file__).with_name("in_terminal.py")), BENDER, "top", at(node)]
-    process = subprocess.Popen(command, env=shell.variables)  # noqa: ASYNC220 - it does not wait
+    process = subprocess.Popen(command, env=shell.variables)  # noqa: ASYNC220 - starting does not wait
     await until("it follows events", follows)
     process.send_signal(signal.SIGUSR1)
     await until("it ends", lambda: process.poll() is not None)
-    assert process.returncode in (0, 130)  # it reads the end of the terminal, or the signal comes first
+    assert process.returncode in (0, 130)  # it reads the end of the terminal, or the signal arrives first
 
 
 @pytest.mark.slow
 @ensureDeferred
 async def test_ctrl_z_gives_the_terminal_back(shared: Cluster, shell: Shell) -> None:
-    """And `fg` takes it again; also after it was stopped without notice."""
+    """Ctrl-Z restores the modes of the terminal, and `fg` continues on it."""
     node = await empty(shared)
     await registered(node)
     variables = {**shell.variables, "PS1": "ready$ "}
@@ -286,7 +286,7 @@ async def test_it_follows_the_size_of_the_terminal(shared: Cluster, shell: Shell
 @pytest.mark.slow
 @ensureDeferred
 async def test_pause_and_colours(shared: Cluster, shell: Shell) -> None:
-    """A paused table stays as it is; without colours a sign tells what has changed."""
+    """A paused table does not change; without colours, a sign marks changed rows."""
     node = await empty(shared)
     await registered(node)
     with top(shell, at(node), "--interval=500ms", NO_COLOR="1") as screen:
@@ -307,11 +307,11 @@ async def test_pause_and_colours(shared: Cluster, shell: Shell) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_a_terminal_that_takes_nothing_is_no_obstacle(shared: Cluster, shell: Shell) -> None:
-    """It gets the latest picture as soon as it takes something, and what waits for it is bounded."""
+    """A terminal that is not read gets the latest screen as soon as it is read."""
     node = await empty(shared)
     with top(shell, at(node), "--interval=250ms", columns=200, lines=60) as screen:
         await screen.shows("1 of 1 heard")
-        for number in range(60):  # nothing is read meanwhile, and the terminal holds 4 KiB
+        for number in range(60):  # nothing is read meanwhile, and the buffer of the terminal has 4 KiB
             await registered(node, f"app{number % 7}/{number}/10.0.0.5/8080")
             screen.command.send("sr"[number % 2])
             await pause(0.05)
@@ -330,7 +330,7 @@ OURS = re.compile(r"\x1b\[(?:[0-9;]*m|[0-9]+;1H|2K|2J|\?(?:1049|25|7)[hl])")
 @pytest.mark.slow
 @ensureDeferred
 async def test_no_name_disturbs_the_terminal(cluster: Cluster, shell: Shell, tmp_path: Path) -> None:
-    """Whatever a node sends, in all views."""
+    """Names from a node are escaped in all views."""
     port, events = cluster.ports.take(), tmp_path / "events"
     body = {"id": f"registration/{EVIL}", "app": EVIL, "version": EVIL, "host": EVIL, "port": 80, "ttl": 9, "weight": 1}
     about = {**body, "meta": {EVIL: EVIL}, "registered": 1, "node": EVIL}
@@ -342,7 +342,7 @@ async def test_no_name_disturbs_the_terminal(cluster: Cluster, shell: Shell, tmp
     ]
     events.write_text("".join(f"{json.dumps(event)}\n" for event in sent))
     registry = [sys.executable, str(Path(__file__).with_name("hostile_registry.py")), str(port), str(events)]
-    process = subprocess.Popen(registry)  # noqa: ASYNC220 - it does not wait
+    process = subprocess.Popen(registry)  # noqa: ASYNC220 - starting does not wait
     try:
         with top(shell, f"--node=127.0.0.1:{port}", columns=200) as screen:
             await screen.shows(r"registrations: 1 ")
