@@ -1,4 +1,4 @@
-"""Talking with a node over HTTP without a socket: every byte goes through Twisted's own protocol."""
+"""The tests talk HTTP to a node without a socket: every byte goes through Twisted's own protocol."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bender.node.node import Node
 from bender.node.peer_exchange import NoExchange
 from bender.node.sources import Sources
 
-#: What the wall clock of all nodes shows.
+#: The time that the wall clock of each node shows.
 NOW_MS = 1_795_447_942_248
 
 WEB = {"app": "web", "version": "1.2.0", "host": "10.0.0.5", "port": 8080}
@@ -34,7 +34,7 @@ WEB_ID = "registration/web/1.2.0/10.0.0.5/8080"
 
 @frozen
 class Response:
-    """What came back; names of headers in lower case."""
+    """A response of the node; names of headers are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -47,7 +47,7 @@ class Response:
 
 
 def parsed(received: bytes, *, head: bool = False) -> list[Response]:
-    """Every response in what was received; a body without a length is in chunks, or goes to the end."""
+    """Return every response in the received bytes; a body without a length is in chunks, or goes to the end."""
     responses = []
     while received:
         top, _, rest = received.partition(b"\r\n\r\n")
@@ -65,7 +65,7 @@ def parsed(received: bytes, *, head: bool = False) -> list[Response]:
 
 
 def _joined_chunks(received: bytes) -> tuple[bytes, bytes]:
-    """Return a body that came in chunks, and what follows it."""
+    """Return a body that came in chunks, and the bytes that follow it."""
     body = b""
     while True:
         size, _, rest = received.partition(b"\r\n")
@@ -78,7 +78,7 @@ def _joined_chunks(received: bytes) -> tuple[bytes, bytes]:
 
 
 class Transport(StringTransport):
-    """One whose sending side can be closed alone."""
+    """A transport that can close its sending side alone."""
 
     half_closed = aborted = False
 
@@ -103,39 +103,39 @@ class Connection:
         self._protocol.dataReceived(sent)
 
     def received(self) -> bytes:
-        """Everything since this was asked last."""
+        """Return the bytes that were received since the last call."""
         received: bytes = self.transport.value()
         self.transport.clear()
         return received
 
     @property
     def held(self) -> int:
-        """Bytes that were sent and wait for their turn."""
+        """The number of bytes that were sent and are not processed yet."""
         channel: Any = self._protocol
         held: int = len(channel._held) - channel._offset
         return held
 
     @property
     def closed(self) -> bool:
-        """Whether the node has closed it."""
+        """Whether the node has closed the connection."""
         return self.transport.disconnecting
 
     @property
     def aborted(self) -> bool:
-        """Whether the node has ended it, whatever it had still to send."""
+        """Whether the node has aborted the connection, even with unsent bytes."""
         return self.transport.aborted
 
     def end(self) -> None:
-        """The client has said all, and goes on listening."""
+        """The client closes its sending side, and goes on reading."""
         self._protocol.readConnectionLost()
 
     def lose(self) -> None:
-        """The client goes away."""
+        """The client closes the connection."""
         self._protocol.connectionLost(Failure(ConnectionDone()))
 
 
 def request(method: str, path: str, body: object = None, **headers: str) -> bytes:
-    """A request with a length; a body that is not bytes already goes as JSON."""
+    """Return a request with a length; a body that is not bytes is encoded as JSON."""
     content = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(content)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -146,13 +146,13 @@ _incarnations = count(1)
 
 
 def a_node(clock: Clock, name: str = "n1", **options: Any) -> Node:
-    """A node whose clock is moved by hand."""
+    """Return a node whose clock is moved by hand."""
     sources = Sources(clock.seconds, lambda: NOW_MS, lambda: next(_incarnations))
     return Node(clock, sources, name=name, address=f"{name}:1730", timing=Timing(), **options)
 
 
 class ApiCase(SynchronousTestCase):
-    """A node that is alone and ready, and a client of it."""
+    """Tests of a ready node without peers, and of its client."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -163,20 +163,20 @@ class ApiCase(SynchronousTestCase):
         return Connection(self.site)
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> Response:
-        """One request on a connection of its own, and the one response to it."""
+        """Send one request on a connection of its own, and return the response."""
         connection = self.connect()
         connection.send(request(method, path, body, **headers))
         (response,) = parsed(connection.received(), head=method == "HEAD")
         return response
 
     def pass_time(self, seconds: int) -> None:
-        """Let time go by for the node, which is awake all the while."""
+        """Let time pass for the node, which sweeps every second."""
         for _ in range(seconds):
             self.clock.advance(1)
             self.node.sweep()
 
     def refused(self, code: str, response: Response) -> str:
-        """Expect an error in the form that all have; returns its message."""
+        """Expect an error in the common form, and return its message."""
         status = {"INVALID": 400, "NOT_FOUND": 404, "METHOD_NOT_ALLOWED": 405, "CONFLICT": 409, "TOO_LARGE": 413}
         status |= {"STALE": 412, "BUSY": 429, "NOT_READY": 503}
         self.assertEqual((response.json["code"], response.status), (code, status[code]), response)
@@ -190,7 +190,7 @@ class ApiCase(SynchronousTestCase):
 
 
 class Carrier:
-    """Carries what one node sends; what it asks other nodes for is up to the test."""
+    """The exchange of one node: it carries the messages of the node; a test sets the answers of other nodes."""
 
     def __init__(self, node: Node, carry: Callable[[Node, list[OutgoingMessage]], None]) -> None:
         self.send = partial(carry, node)
@@ -209,7 +209,7 @@ class Network:
     """Two nodes that can be cut off from each other; `first` has the other as its seed."""
 
     def __init__(self, clock: Clock, **options: Any) -> None:
-        """Both have these `options`."""
+        """Create both nodes with these `options`."""
         self.connected = True
         self._held: list[Callable[[], None]] = []
         self.first = self.start(clock, "first", seeds=("second:1730",), **options)
@@ -217,11 +217,11 @@ class Network:
         self.first.set_seed_addresses("second:1730", ["second:1730"])
 
     def start(self, clock: Clock, name: str, **options: Any) -> Node:
-        """A node of this network."""
+        """Return a node of this network."""
         return a_node(clock, name, exchange=lambda node: Carrier(node, self._carry), **options)
 
     def replace_first(self, node: Node) -> None:
-        """Another start in the place of `first`."""
+        """Put another incarnation in the place of `first`."""
         self.first = node
 
     def _carry(self, sender: Node, requests: list[OutgoingMessage]) -> None:
@@ -236,7 +236,7 @@ class Network:
         sender.note_answer(request, receiver.receive(request.message))
 
     def reconnect(self) -> None:
-        """Deliver what was held up."""
+        """Connect the nodes, and deliver the messages that were held up."""
         self.connected = True
         held, self._held = self._held, []
         for deliver in held:

@@ -1,4 +1,4 @@
-"""A node with the fast path before it, or without: both give the same answers."""
+"""A node with or without the fast path before it: both give the same answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DATE = re.compile(rb"\r\nDate: [^\r]*")
 
 
 class Counted:
-    """The fast path, and how often it took something."""
+    """The fast path, which counts the requests that it took."""
 
     largest_body = 0
 
@@ -49,7 +49,7 @@ class Counted:
 
 
 class LongWay:
-    """No fast path at all."""
+    """A stand-in for the fast path that takes no request."""
 
     largest_body = 0
     routes = RouteTable(ROUTES)
@@ -67,7 +67,7 @@ class LongWay:
 
 
 class Front:
-    """A node with one of them before it, which checks the names that clients ask for if it has `host_names`."""
+    """A node with either of them before it; with `host_names`, the node checks the host names of requests."""
 
     def __init__(self, *, fast: bool, tokens: Tokens | None = None, host_names: Iterable[str] | None = None) -> None:
         self.clock = Clock()
@@ -79,7 +79,7 @@ class Front:
         self.site.fast_path = cast(Any, self.fast_path if fast else LongWay())
 
     def ask(self, pieces: list[bytes]) -> tuple[bytes, bool]:
-        """What comes back, without the date, and whether the connection was closed."""
+        """Return the received bytes without the date, and whether the connection was closed."""
         connection = Connection(self.site)
         for piece in pieces:
             if not connection.closed:

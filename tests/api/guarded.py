@@ -1,4 +1,4 @@
-"""A node that requires tokens, and what is registered and configured there."""
+"""A node that requires tokens, and the objects that are registered and configured there."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Guarded(Front):
             assert self.response(method, path, body, "root").status in (200, 201), (method, path)
 
     def response(self, method: str, path: str, body: object = None, name: str | None = None, **more: str) -> Response:
-        """The one response to a request with a token."""
+        """Return the response to a request with a token."""
         received, _ = self.ask([request(method, path, body, **headers(name), **more)])
         (response,) = parsed(received, head=method == "HEAD")
         return response
 
     @property
     def refused(self) -> tuple[int, int]:
-        """How many requests were refused: without a valid token, and with one that does not permit them."""
+        """The numbers of requests refused without a valid token, and refused because of the scopes of their token."""
         return self.node.counters.unauthorized, self.node.counters.forbidden
 
     @property
     def state(self) -> object:
-        """Everything that requests can change, except for what is only counted."""
+        """Everything that requests can change, except for counters."""
         node = self.node
         claims = [(claim.key, claim.body) for claim in node.claims()]
         return node.replica.digest(), node.journal.cursor, claims, [*node.keys_with_states()]

@@ -1,4 +1,4 @@
-"""What a Prometheus reads of a node, or of any text of metrics."""
+"""Read the metrics of a node, or any text of metrics, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from bender.node.node import Node
 
 
 def series(text: bytes) -> dict[str, float]:
-    """All values by name and labels, as PromQL writes them. Prometheus takes nothing where one is there twice."""
+    """Return all values by name and labels, as PromQL writes them.
+
+    Prometheus rejects a text that has one series twice.
+    """
     families = text_string_to_metric_families(text.decode())
     found = [(_series(each.name, each.labels), each.value) for family in families for each in family.samples]
     assert len(found) == len(dict(found)), found
@@ -18,7 +21,7 @@ def series(text: bytes) -> dict[str, float]:
 
 
 def scraped(node: Node) -> dict[str, float]:
-    """The same of a node, past its API."""
+    """Return all values of a node, without its API."""
     exposition = Exposition(None)
     for _ in exposition.steps(node_families(node)):
         pass
@@ -26,7 +29,7 @@ def scraped(node: Node) -> dict[str, float]:
 
 
 def named(values: dict[str, float], name: str) -> dict[str, float]:
-    """The series of one metric, by their labels alone."""
+    """Return the series of one metric, by their labels alone."""
     return {key.removeprefix(name): value for key, value in values.items() if key.partition("{")[0] == name}
 
 

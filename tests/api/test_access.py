@@ -1,4 +1,4 @@
-"""Who may send which request to a node that requires tokens, on the fast path and on the long way."""
+"""The requests that each token permits at a node that requires tokens, on the fast path and on the long way."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tests.api.guarded import API, ID, INSTANCE, SHOP, SITE, Guarded
 
 BROWSER_CHALLENGE = 'Bearer realm="bender"'
 
-#: The tokens of the table, by the names in `SCOPES`: none, one that is not known, `read`, `register:web-*`,
-#: `configure` and `admin`.
+#: The tokens of the table, by the names in `SCOPES`: no token, an unknown one, `read`, `register:web-*`, `configure`
+#: and `admin`.
 TOKENS = (None, "unknown", "reader", "web", "deployer", "root")
 
-# What becomes of a request with each of them: a status, or None where it passes.
+# The status that refuses a request with each of these tokens, or None where the request passes.
 OPEN = (None, None, None, None, None, None)
 READ = (401, 401, None, 403, 403, None)
 REGISTER = (401, 401, 403, None, 403, None)
 CONFIGURE = (401, 401, 403, 403, None, None)
-#: Requests that read nothing and change nothing, such as OPTIONS: they only need some token.
+#: Requests that read nothing and change nothing, such as OPTIONS, need any valid token.
 ANY = (401, 401, None, None, None, None)
 
 
 @frozen
 class Row:
-    """A request for a route: which tokens are refused, and the status where it passes."""
+    """A request for a route: the tokens that are refused, and the status of a request that passes."""
 
     refused: tuple[int | None, ...]
     passes: int
@@ -97,11 +97,11 @@ HOT = {route.path for route in ROUTES if route.hot}
 
 class Matrix(SynchronousTestCase):
     def test_every_route_is_in_the_table(self) -> None:
-        """Also every method of it."""
+        """The table has every route, with every method of the route."""
         self.assertEqual({*TABLE}, {(method, route.path) for route in ROUTES for method in route.commands})
 
     def test_every_request_with_every_token(self) -> None:
-        """Both ways answer as the table has it. A request that is refused changes nothing, and is counted."""
+        """Both ways answer as the table states. A refused request changes nothing, and is counted."""
         for fast in (True, False):
             front = Guarded(fast=fast)
             for (method, route), row in TABLE.items():
@@ -125,7 +125,7 @@ class Matrix(SynchronousTestCase):
             self.assertEqual(response.headers.get("www-authenticate"), _challenge(refused), where)
 
     def test_head(self) -> None:
-        """It is GET without the body, also where it is refused."""
+        """A HEAD request gets the status of a GET without the body, also if the request is refused."""
         front = Guarded(fast=True)
         for (method, _), row in TABLE.items():
             if method != "GET":
@@ -148,9 +148,9 @@ class Matrix(SynchronousTestCase):
                     self.assertEqual("allow" in response.headers, not refused, (method, route.path, name))
 
     def test_paths_that_do_not_exist(self) -> None:
-        """They are like all others without a token; with any, the client learns that they do not exist.
+        """A request for an unknown path gets 401 without a token, and 404 with any valid token.
 
-        To the router, `//` is the path `/`, and is not open all the same.
+        To the router, `//` is the path `/`, but `//` is not open.
         """
         fronts = [Guarded(fast=fast) for fast in (True, False)]
         for path, passes in (
@@ -170,7 +170,7 @@ class Matrix(SynchronousTestCase):
                 self.assertEqual(status, refused or passes, (path, name, front.way))
 
     def test_open_paths(self) -> None:
-        """They are these alone, whatever else is in the request."""
+        """Only these paths are open, whatever else is in the request."""
         table = RouteTable(ROUTES)
         self.assertEqual((table.open_paths, table.open_prefixes), ({b"/", b"/ready", b"/status"}, (b"/page/",)))
         fronts = [Guarded(fast=fast) for fast in (True, False)]
@@ -180,12 +180,12 @@ class Matrix(SynchronousTestCase):
                 self.assertEqual(response.status, 200, (path, name))
 
     def test_an_encoded_open_path(self) -> None:
-        """It is not needed by anybody, so it is not open."""
+        """An open path is not open in percent-encoded form, because no client needs that form."""
         self.assertEqual(Guarded(fast=True).response("GET", "/%72eady").status, 401)
         self.assertEqual(Guarded(fast=True).response("GET", "/%72eady", name="reader").status, 200)
 
     def test_bodies_of_clients_that_may_not_register(self) -> None:
-        """They are not looked at: a mistake in them is not what is wrong."""
+        """The node refuses the token before it reads the body, so a mistake in the body does not matter."""
         for front in (Guarded(fast=True), Guarded(fast=False)):
             bodies: tuple[object, ...] = (None, b"{", {}, {"ids": []})
             for path, body in product(("/registrations", "/renewals"), bodies):
@@ -199,20 +199,20 @@ def _challenge(status: int) -> str | None:
 
 class Granted(SynchronousTestCase):
     def test_what_a_token_permits(self) -> None:
-        """Each client learns the name and the scopes of its own token, whatever these are."""
+        """Each client can read the name and the scopes of its own token, whatever the scopes are."""
         for front, name in product([Guarded(fast=fast) for fast in (True, False)], SCOPES):
             response = front.response("GET", "/token", name=name)
             self.assertEqual(response.json, {"required": True, "token": name, "scopes": SCOPES[name]})
 
     def test_a_node_without_tokens(self) -> None:
-        """Everybody may do everything."""
+        """A node without tokens permits every request."""
         received, _ = Front(fast=True).ask([request("GET", "/token", **headers("reader"))])
         (response,) = parsed(received)
         self.assertEqual(response.json, {"required": False, "token": None, "scopes": ["admin"]})
 
 
 class Refused(SynchronousTestCase):
-    """What a client learns that is refused."""
+    """The answers to refused requests."""
 
     def setUp(self) -> None:
         self.fronts = [Guarded(fast=fast) for fast in (True, False)]
@@ -225,7 +225,7 @@ class Refused(SynchronousTestCase):
         return message
 
     def test_messages(self) -> None:
-        """A refusal states what to do, or which token it was and what that permits."""
+        """A refusal states what to do, or names the token and its scopes."""
         self.assertIn("Authorization: Bearer TOKEN", self.message(None, "GET", "/registrations"))
         self.assertIn("does not know the token", self.message("unknown", "GET", "/backends"))
         self.assertEqual(
@@ -242,7 +242,7 @@ class Refused(SynchronousTestCase):
         )
 
     def test_no_answer_has_a_secret(self) -> None:
-        """Neither the token that was sent, nor the hash of any."""
+        """No answer contains the token that was sent, or the hash of any token."""
         front = self.fronts[0]
         for (method, _), row in TABLE.items():
             for name in TOKENS:
@@ -252,7 +252,7 @@ class Refused(SynchronousTestCase):
                     self.assertNotIn(hash_of(shown).encode(), received)
 
     def test_the_counts_are_shown(self) -> None:
-        """`/status` has them, so that an attack or a mistake is seen."""
+        """`/status` has the numbers of refused requests, so that an attack or a mistake is noticed."""
         front = self.fronts[0]
         for name in (None, "unknown", None, "web"):
             front.response("GET", "/registrations", name=name)
@@ -262,7 +262,7 @@ class Refused(SynchronousTestCase):
 
 class LargeBodies(SynchronousTestCase):
     def test_of_clients_without_a_token(self) -> None:
-        """A body over its limit is refused as everywhere, and what follows on the connection is not read."""
+        """A body above the limit gets 413 also without a token, and the node stops reading the connection."""
         front = Guarded(fast=True)
         received, _ = front.ask([request("POST", "/registrations", b" " * 70_000) + request("PUT", INSTANCE)])
         self.assertEqual([response.status for response in parsed(received)], [413])

@@ -1,4 +1,4 @@
-"""Tokens that are replaced while clients send requests, and what histories show of them."""
+"""Tokens that are replaced while clients send requests, and the authors that histories show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.api.guarded import ID, INSTANCE, SHOP, SITE
 
 
 class Replaced(SynchronousTestCase):
-    """Requests obey the tokens of the moment, also those that are remembered."""
+    """Requests obey the current tokens, also requests that the fast path remembers."""
 
     def setUp(self) -> None:
         self.tokens = known()
@@ -28,7 +28,7 @@ class Replaced(SynchronousTestCase):
         return response.status
 
     def test_remembered_requests(self) -> None:
-        """The fast path has them with their access, and forgets both when the tokens are replaced."""
+        """The fast path remembers requests with their access, and forgets both when the tokens are replaced."""
         asked = (
             ("POST", "/registrations", SHOP),
             ("POST", INSTANCE, None),
@@ -49,7 +49,7 @@ class Replaced(SynchronousTestCase):
                     self.assertEqual(200 if answered == 201 else answered, status, (granted, method, path))
 
     def test_a_token_that_is_removed_and_added(self) -> None:
-        """A request that was refused is not refused for ever."""
+        """A request that was refused is accepted as soon as its token is known again."""
         for _ in range(2):
             self.tokens.replace([token("reader")])
             self.assertEqual([self.status("POST", INSTANCE) for _ in range(2)], [401, 401])
@@ -57,7 +57,7 @@ class Replaced(SynchronousTestCase):
             self.assertEqual([self.status("POST", INSTANCE) for _ in range(2)], [200, 200])
 
     def test_tokens_turned_on(self) -> None:
-        """A client without a token is refused from then on."""
+        """A client without a token is refused as soon as tokens are required, also on an open connection."""
         tokens = Tokens()
         front = Front(fast=True, tokens=tokens)
         connection = Connection(front.site)
@@ -69,7 +69,7 @@ class Replaced(SynchronousTestCase):
 
 
 class Waiting(SynchronousTestCase):
-    """A request that waits until the node is ready obeys the tokens of the time at which it is done."""
+    """A request that waits until the node is ready obeys the tokens that are valid when the wait ends."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -88,13 +88,13 @@ class Waiting(SynchronousTestCase):
         return connection
 
     def test_without_a_token(self) -> None:
-        """It is refused at once: nothing waits for such a client."""
+        """A request without a valid token is refused at once, and does not wait until the node is ready."""
         for method, path in (("PUT", INSTANCE), ("GET", "/backends"), ("GET", "/nothing"), ("GET", "/events")):
             (response,) = parsed(self.sent(method, path, "unknown").received())
             self.assertEqual(response.status, 401, path)
 
     def test_revoked_meanwhile(self) -> None:
-        """The registration is not made, the list not shown, and the stream does not begin."""
+        """If the token is removed during the wait, the request gets 401, and nothing is registered."""
         waiting = [
             self.sent("POST", INSTANCE, "agent"),
             self.sent("GET", "/backends", "agent"),
@@ -123,26 +123,26 @@ class Authors(ApiCase):
         return author
 
     def test_the_name_of_the_token(self) -> None:
-        """Alone, or after the name that the client gives itself."""
+        """The author is the name of the token, alone or after the name that the client sends."""
         self.assertEqual(self.author(), "deployer")
         self.ask("DELETE", "/backends/site", **headers("root"))
         self.assertEqual(self.author(X_Bender_As="anna@web1"), "anna@web1 (deployer)")
 
     def test_a_state(self) -> None:
-        """The same for operators' states."""
+        """The author of an operator's state has the name of the token, too."""
         self.ask("POST", INSTANCE, **headers("web"))
         self.ask("PUT", f"{INSTANCE}/state?force", {"state": "drain"}, **headers("deployer"), X_Bender_As="anna")
         state = self.ask("GET", f"{INSTANCE}/state", **headers("reader")).json
         self.assertEqual(state["author"], "anna (deployer)")
 
     def test_without_tokens(self) -> None:
-        """It is the address of the client, whatever token it sends."""
+        """On a node without tokens, the author is the address of the client, even if the client sends a token."""
         self.site = site(self.node, self.clock)
         self.assertEqual(self.author(X_Bender_As="anna"), "anna (10.9.9.9)")
 
 
 class Streams(ApiCase):
-    """Answers that go on end when the token of their client may no longer read; others go on."""
+    """A stream or a poll ends when the token of its client may no longer read; those of other clients go on."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -163,7 +163,7 @@ class Streams(ApiCase):
         self.assertEqual(self.ask("POST", f"/registrations/web-shop/1/10.0.0.5/{port}", **headers("agent")).status, 200)
 
     def test_streams(self) -> None:
-        """The client sees an end of the response, after the events that it was owed."""
+        """The client receives the events up to the change, and then the end of the response."""
         reader, agent = self.streams("reader"), self.streams("agent")
         self.register(1)
         self.assertIn(b'"port":1', reader.received())
@@ -175,7 +175,7 @@ class Streams(ApiCase):
         agent.lose()
 
     def test_a_stream_whose_token_changes(self) -> None:
-        """It goes on as long as the token may read, whatever else it may or may not do any more."""
+        """A stream goes on as long as its token may read, whatever other scopes the token gets or loses."""
         reader = self.streams("reader")
         for scopes in (["read", "configure"], ["admin"], ["read"]):
             self.tokens.replace([token("reader", *scopes), token("agent")])
@@ -185,14 +185,14 @@ class Streams(ApiCase):
         self.assertTrue(reader.received().endswith(b"0\r\n\r\n"))
 
     def test_twice(self) -> None:
-        """A second replacement finds the stream ended."""
+        """A second replacement of the tokens does not end the stream again."""
         reader = self.streams("reader")
         self.tokens.replace([])
         self.tokens.replace([token("reader")])
         self.assertEqual(reader.received().count(b"0\r\n\r\n"), 1)
 
     def test_polls(self) -> None:
-        """A poll that waits is answered at once, without what happens afterwards."""
+        """A waiting poll is answered at once, without events."""
         reader = self.watch("reader", f"?since={self.node.journal.cursor}&wait=30")
         self.assertEqual(reader.received(), b"")
         self.tokens.replace([token("agent")])
@@ -201,7 +201,7 @@ class Streams(ApiCase):
         self.assertEqual((response.status, response.json["events"]), (200, []))
 
     def test_no_stream_without_a_token(self) -> None:
-        """Nothing of it is sent, in either form."""
+        """Without a valid token, no stream begins: the answer is an error in JSON."""
         for sent in ({}, {"Accept": "text/event-stream"}):
             for name, status in ((None, 401), ("unknown", 401)):
                 (response,) = parsed(self.watch(name, **sent).received())

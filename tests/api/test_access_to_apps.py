@@ -1,4 +1,4 @@
-"""Scopes for registrations: which instances a client may register, renew and deregister."""
+"""Scopes for registrations: the instances that a client may register, renew and deregister."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.api.guarded import API, ID, INSTANCE, OTHER_ID, Guarded
 
 
 class Apps(SynchronousTestCase):
-    """A scope for registrations is for the apps that it matches, wherever a request names them."""
+    """A scope for registrations permits the apps that it matches, wherever a request names them."""
 
     def setUp(self) -> None:
         self.fronts = [Guarded(fast=fast) for fast in (True, False)]
@@ -18,7 +18,7 @@ class Apps(SynchronousTestCase):
             front.response("POST", "/registrations", API, "root")
 
     def both(self, method: str, path: str, body: object = None, name: str = "web") -> Any:
-        """The status and the body of the answer, which is the same both ways."""
+        """Return the status and the body of the answer, which is the same both ways."""
         first, second = (front.response(method, path, body, name) for front in self.fronts)
         self.assertEqual((first.status, first.body), (second.status, second.body))
         return first.status, first.json if first.body else None
@@ -35,7 +35,7 @@ class Apps(SynchronousTestCase):
         return sorted(first)
 
     def test_another_app(self) -> None:
-        """None of the requests about its instances is permitted."""
+        """A token may not send any request about the instances of another app."""
         other = INSTANCE.replace("web-shop", "api")
         for method, path, body in (
             ("POST", "/registrations", API),
@@ -50,12 +50,12 @@ class Apps(SynchronousTestCase):
         self.assertEqual(self.ids(), [OTHER_ID, ID])
 
     def test_an_app_that_is_encoded(self) -> None:
-        """It is the same app."""
+        """A percent-encoded app is matched in its decoded form."""
         self.assertEqual(self.both("POST", INSTANCE.replace("web", "%77eb"))[0], 200)
         self.assertEqual(self.both("POST", INSTANCE.replace("web-shop", "%77ew-shop"))[0], 403)
 
     def test_renewals_of_another_app(self) -> None:
-        """One such id among many refuses them all, and nothing is renewed: both end when their ttl does."""
+        """One id of another app refuses the whole request: nothing is renewed, and all registrations expire."""
         self.pass_time(6)
         status, refusal = self.both("POST", "/renewals", {"ids": [ID, OTHER_ID]})
         self.assertEqual((status, refusal["code"]), (403, "FORBIDDEN"))
@@ -63,7 +63,7 @@ class Apps(SynchronousTestCase):
         self.assertEqual(self.ids(), [])
 
     def test_renewals(self) -> None:
-        """Ids of permitted apps are renewed, and other texts are unknown."""
+        """Ids of permitted apps are renewed; invalid ids, and ids of absent registrations, are returned as unknown."""
         self.pass_time(6)
         answer = (200, {"renewed": 1, "unknown": ["nothing", "registration/web-x/1/h/1"]})
         self.assertEqual(self.both("POST", "/renewals", {"ids": [ID, "nothing", "registration/web-x/1/h/1"]}), answer)
@@ -71,7 +71,7 @@ class Apps(SynchronousTestCase):
         self.assertEqual(self.ids(), [ID])
 
     def test_a_refused_deregistration(self) -> None:
-        """The instance stays, and a token that may deregister it does so."""
+        """After a refused deregistration the instance stays listed; a permitted token deregisters it."""
         self.assertEqual(self.both("DELETE", INSTANCE, name="deployer")[0], 403)
         self.assertIn(ID, self.ids())
         self.assertEqual(self.both("DELETE", INSTANCE)[0], 204)

@@ -9,7 +9,7 @@ from tests.api.settings import EDGE_SHOWN, SITE, SITE_SHOWN
 
 
 class Misspelled(ApiCase):
-    """A name that does not exist: the one that was probably meant is named."""
+    """The answer to a name that does not exist suggests the most similar name."""
 
     def test_a_backend_and_a_frontend(self) -> None:
         for kind, name in (("backend", "shop"), ("frontend", "www")):
@@ -22,7 +22,7 @@ class Misspelled(ApiCase):
                 self.assertEqual(response.json["message"], f"there is no {kind}/{wrong}, did you mean {name}?")
 
     def test_the_other_kind(self) -> None:
-        """What is a frontend is no backend, and the other way round."""
+        """A frontend is not found as a backend; the message says that there is a frontend of this name."""
         self.ask("PUT", "/frontends/www", {})
         told = self.ask("POST", "/backends/www/rollback").json["message"]
         self.assertEqual(told, "there is no backend/www, but there is a frontend/www")
@@ -33,7 +33,7 @@ class Misspelled(ApiCase):
 
 
 class Deploys(ApiCase):
-    """Switching what serves, under a condition, and back."""
+    """A backend is switched to another version, under a condition, and back."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -44,7 +44,7 @@ class Deploys(ApiCase):
         return version
 
     def test_members_that_are_wanted(self) -> None:
-        """With fewer than that it is a conflict, which says how many there are, and nothing is changed or kept."""
+        """A PUT with `min_members` gets 409, with the number of members, if there are fewer; it changes nothing."""
         self.ask("POST", "/registrations", {**WEB, "version": "2"})
         response = self.ask("PUT", "/backends/site", {"version": "2", "min_members": 2})
         self.assertEqual((response.status, response.json["code"]), (409, "CONFLICT"))
@@ -55,7 +55,7 @@ class Deploys(ApiCase):
         self.assertEqual((switched.status, switched.json), (200, {**SITE_SHOWN, "version": "2"}))
 
     def test_members_of_a_new_backend(self) -> None:
-        """It is the same for one that is created, in both ways."""
+        """A POST or PUT that creates a backend obeys `min_members` too, and `min_members` is not stored."""
         wanted = {"app": "web", "version": "1.2.0", "min_members": 1}
         self.assertEqual(self.ask("POST", "/backends", {**wanted, "name": "new"}).status, 409)
         self.assertEqual(self.ask("PUT", "/backends/new", wanted).status, 409)
@@ -63,13 +63,13 @@ class Deploys(ApiCase):
         self.assertNotIn("min_members", self.ask("PUT", "/backends/new", wanted).json)
 
     def test_what_is_no_number_of_members(self) -> None:
-        """It is refused."""
+        """Any `min_members` but null and a count up to the limit gets 400."""
         for number in (-1, "2", 1.5, True, 10**7):
             self.invalid("min_members", self.ask("PUT", "/backends/site", {"version": "2", "min_members": number}))
         self.assertEqual(self.ask("PUT", "/backends/site", {"version": "2", "min_members": None}).status, 200)
 
     def test_a_canary(self) -> None:
-        """It gets its share, whatever the numbers of members; the weights that they asked for stay what they are."""
+        """A canary gets its share, whatever the numbers of members; the registered weights do not change."""
         for port, version in ((1, "1.2.0"), (2, "1.2.0"), (3, "1.2.0"), (4, "2")):
             self.ask("POST", "/registrations", {**WEB, "version": version, "port": port})
         self.ask("PUT", "/backends/site", {"canary": {"version": "2", "percent": 10}})
@@ -85,14 +85,14 @@ class Deploys(ApiCase):
         self.assertEqual(len(self.ask("GET", "/backends/site/members").json), 3)
 
     def test_a_canary_of_nobody(self) -> None:
-        """Nothing changes before it has members; one of the version itself is none."""
+        """A canary without members, or of the backend's own version, changes no weight."""
         self.ask("POST", "/registrations", WEB)
         for version in ("2", "1.2.0"):
             self.ask("PUT", "/backends/site", {"canary": {"version": version, "percent": 50}})
             self.assertEqual([each["weight"] for each in self.ask("GET", "/backends/site/members").json], [1])
 
     def test_what_is_no_canary(self) -> None:
-        """It is refused, and nothing is changed."""
+        """An invalid canary gets 400, and nothing is changed."""
         for canary in ("2", {}, {"version": "2"}, {"version": "2", "percent": 101}, {"version": "a/b", "percent": 1}):
             self.invalid("canary", self.ask("PUT", "/backends/site", {"canary": canary}))
         for percent in ("10", True, -1, None):
@@ -101,13 +101,13 @@ class Deploys(ApiCase):
         self.assertEqual(self.ask("GET", "/backends/site").json, SITE_SHOWN)
 
     def test_what_an_older_node_took_for_a_canary(self) -> None:
-        """It is none."""
+        """A stored canary of an invalid form is ignored."""
         self.node.configure("backend/site", b'{"name":"site","app":"web","version":"1.2.0","canary":"x"}', "me")
         self.assertEqual(self.ask("GET", "/backends/site/members").json, [])
         self.assertEqual(self.ask("PUT", "/backends/site", {"version": "2"}).status, 200)
 
     def test_somebody_who_was_faster(self) -> None:
-        """With the tag of what one has seen, a change is made only if it is still so."""
+        """With `If-Match`, a request changes a backend only if the backend still has this tag."""
         etag = self.ask("GET", "/backends/site").headers["etag"]
         self.assertEqual(self.ask("PUT", "/backends/site", {"version": "2"}, If_Match=etag).status, 200)
         for method, path in (("PUT", ""), ("DELETE", ""), ("POST", "/rollback")):
@@ -119,7 +119,7 @@ class Deploys(ApiCase):
         self.assertIn("does not exist", self.refused("STALE", missing))
 
     def test_history(self) -> None:
-        """The settings, newest first, each with its time and who made it; twenty of them."""
+        """The history has the last twenty settings, newest first, each with its time and author."""
         for i in range(30):
             self.ask("PUT", "/backends/site", {"version": str(i)})
         told = self.ask("GET", "/backends/site/history").json
@@ -128,13 +128,13 @@ class Deploys(ApiCase):
         self.assertEqual(told[0]["backend"], self.ask("GET", "/backends/site").json)
 
     def test_history_of_what_was_removed(self) -> None:
-        """It begins with that, and what was before is gone."""
+        """The history of a removed backend has only the removal."""
         self.ask("DELETE", "/backends/site")
         self.assertEqual([each["backend"] for each in self.ask("GET", "/backends/site/history").json], [None])
         self.refused("NOT_FOUND", self.ask("GET", "/backends/never/history"))
 
     def test_rolled_back(self) -> None:
-        """To the setting before, all of it, as a new one; twice is where one was."""
+        """A rollback sets all fields of the setting before, as a new setting; a second rollback undoes the first."""
         self.ask("PUT", "/backends/site", {"version": "2", "canary": {"version": "3", "percent": 5}})
         self.ask("PUT", "/backends/site", {"canary": None})
         back = self.ask("POST", "/backends/site/rollback")
@@ -144,7 +144,7 @@ class Deploys(ApiCase):
         self.assertEqual(len(self.ask("GET", "/backends/site/history").json), 5)
 
     def test_nothing_to_go_back_to(self) -> None:
-        """That is a conflict; of what is not there it is not found."""
+        """A rollback gets 409 if there is no setting before, and 404 if the backend does not exist."""
         self.refused("CONFLICT", self.ask("POST", "/backends/site/rollback"))
         self.ask("DELETE", "/backends/site")
         self.refused("NOT_FOUND", self.ask("POST", "/backends/site/rollback"))
@@ -153,7 +153,7 @@ class Deploys(ApiCase):
         self.invalid("body", self.ask("POST", "/backends/site/rollback", {"to": 3}))
 
     def test_frontends(self) -> None:
-        """They have a history as well."""
+        """A frontend has a history and can be rolled back, too."""
         for backend in ("a", "b"):
             self.ask("PUT", "/frontends/www", {"backend": backend})
         self.assertEqual(self.ask("POST", "/frontends/www/rollback").json["backend"], "a")
@@ -163,7 +163,7 @@ class Deploys(ApiCase):
 
 class Backends(ApiCase):
     def test_created(self) -> None:
-        """A new backend is created once, and found where the answer says."""
+        """A backend is created once, and is found at the path in `Location`."""
         response = self.ask("POST", "/backends", SITE)
         self.assertEqual((response.status, response.json), (201, SITE_SHOWN))
         self.assertEqual(response.headers["location"], "/backends/site")
@@ -172,20 +172,20 @@ class Backends(ApiCase):
         self.assertEqual(self.ask("GET", "/backends").json, [SITE_SHOWN])
 
     def test_listed(self) -> None:
-        """All of them, in order of id; an empty list where there are none."""
+        """All backends are listed in order of id; without backends the list is empty."""
         self.assertEqual(self.ask("GET", "/backends").json, [])
         for name in ("b", "a", "c"):
             self.ask("POST", "/backends", {**SITE, "name": name})
         self.assertEqual([each["name"] for each in self.ask("GET", "/backends").json], ["a", "b", "c"])
 
     def test_further_fields(self) -> None:
-        """A user's own go into meta, and are kept and returned as sent."""
+        """The fields in `meta` are kept, and returned as sent."""
         meta = {"n": 10**25, "deep": {"z": [1, {"b": None}], "a": 1.5}, "é": "ü", "id": "x"}
         response = self.ask("POST", "/backends", {**SITE_SHOWN, "balance": "leastconn", "meta": meta})
         self.assertEqual(response.json, {**SITE_SHOWN, "balance": "leastconn", "meta": meta})
 
     def test_unknown_fields(self) -> None:
-        """They are refused and change nothing; one that an older release has kept stays until it is taken back."""
+        """An unknown field gets 400 and changes nothing; one that is stored already stays until a PUT removes it."""
         self.ask("POST", "/backends", SITE)
         self.invalid("nmae", self.ask("POST", "/backends", {"nmae": "x", "app": "web", "version": "1"}))
         response = self.ask("PUT", "/backends/site", {"verison": "2"})
@@ -199,7 +199,7 @@ class Backends(ApiCase):
         self.assertNotIn("note", self.ask("PUT", "/backends/site", {**shown, "note": None}).json)
 
     def test_changed(self) -> None:
-        """A PUT changes the keys that are sent, and no others."""
+        """A PUT changes the fields that it sends, and no others."""
         self.ask("POST", "/backends", {**SITE, "balance": "leastconn"})
         response = self.ask("PUT", "/backends/site", {"version": "2.0.0", "health": None})
         shown = {**SITE_SHOWN, "version": "2.0.0", "balance": "leastconn", "health": None}
@@ -209,14 +209,14 @@ class Backends(ApiCase):
         self.assertEqual((whole.status, whole.json), (200, shown))
 
     def test_unchanged(self) -> None:
-        """A PUT that changes nothing leaves no trace in the history."""
+        """A PUT that changes nothing adds nothing to the history."""
         self.ask("POST", "/backends", SITE)
         for body in (SITE, {"version": "1.2.0"}, {}, None):
             self.assertEqual(self.ask("PUT", "/backends/site", body).json, SITE_SHOWN)
         self.assertEqual(len(self.node.replica.history("backend/site")), 1)
 
     def test_created_by_put(self) -> None:
-        """A PUT creates what is not there, if it has an app and a version."""
+        """A PUT creates a backend that does not exist, if the request has an app and a version."""
         response = self.ask("PUT", "/backends/site", {"app": "web", "version": "1.2.0"})
         self.assertEqual((response.status, response.json), (201, SITE_SHOWN))
         self.assertEqual(response.headers["location"], "/backends/site")
@@ -226,7 +226,7 @@ class Backends(ApiCase):
         self.refused("NOT_FOUND", self.ask("GET", "/backends/other"))
 
     def test_removed(self) -> None:
-        """What is removed is gone, and can be created again."""
+        """A removed backend is not found, and can be created again."""
         self.ask("POST", "/backends", SITE)
         self.assertEqual(self.ask("DELETE", "/backends/site").status, 204)
         for method in ("GET", "DELETE"):
@@ -235,14 +235,14 @@ class Backends(ApiCase):
         self.assertEqual(self.ask("POST", "/backends", SITE).status, 201)
 
     def test_names(self) -> None:
-        """A name is any printable text without a slash; paths have it percent-encoded."""
+        """A name is any printable text without a slash; in paths it is percent-encoded."""
         response = self.ask("POST", "/backends", {**SITE, "name": "blå gul?"})
         self.assertEqual(response.headers["location"], "/backends/bl%C3%A5%20gul%3F")
         self.assertEqual(response.json["id"], "backend/blå gul?")
         self.assertEqual(self.ask("GET", response.headers["location"]).json, response.json)
 
     def test_invalid(self) -> None:
-        """What is missing or wrong is named, and changes nothing."""
+        """The message names the missing or invalid field, and nothing is changed."""
         for field in SITE:
             bad: tuple[object, ...] = (None, "", "a/b", "..", 1, [], "x" * 256)
             for value in bad:
@@ -265,12 +265,12 @@ class Backends(ApiCase):
         self.assertEqual(self.ask("GET", "/backends/site").json, SITE_SHOWN)
 
     def test_author(self) -> None:
-        """Who made a setting is remembered by address."""
+        """The author of a setting is the address of the client."""
         self.ask("POST", "/backends", SITE)
         self.assertEqual(self.node.replica.history("backend/site")[0].author, "10.9.9.9")
 
     def test_author_with_a_name(self) -> None:
-        """It stands before the address; what is not ASCII is percent-encoded."""
+        """The author's name stands before the address; the header has other characters than ASCII percent-encoded."""
         for sent, shown in (("anna@web1", "anna@web1"), ("J%C3%BCrgen%20%25", "Jürgen %"), ("x" * 64, "x" * 64)):
             self.assertEqual(
                 self.ask("PUT", "/backends/site", {**SITE, "meta": {"by": sent}}, X_Bender_As=sent).status // 100, 2
@@ -283,7 +283,7 @@ class Backends(ApiCase):
         self.assertEqual(self.ask("GET", "/backends/site/history").json, before)
 
     def test_tags(self) -> None:
-        """A backend and the list of them have tags."""
+        """A backend and the list of backends have tags."""
         self.ask("POST", "/backends", SITE)
         for path in ("/backends", "/backends/site"):
             etag = self.ask("GET", path).headers["etag"]
@@ -293,7 +293,7 @@ class Backends(ApiCase):
 
 
 class Quotas(ApiCase):
-    """One client cannot use up what all share."""
+    """One client cannot use up the room that all clients share."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -302,7 +302,7 @@ class Quotas(ApiCase):
             self.ask("PUT", f"/backends/b{i}", {"app": "web", "version": "1"})
 
     def test_names(self) -> None:
-        """A client that has used its fifth of all names gets no more, also not by removing them; others do."""
+        """A client that has used its fifth of all names gets 429, even after it removed some; other clients do not."""
         self.ask("DELETE", "/backends/b1")
         refused = self.refused("BUSY", self.ask("POST", "/backends", SITE))
         self.assertEqual(
@@ -314,12 +314,12 @@ class Quotas(ApiCase):
         self.assertIsNotNone(self.node.configured_object("backend/other"))
 
     def test_what_it_has_already(self) -> None:
-        """It can go on changing and removing what there is."""
+        """A client at its quota can still change and remove its backends."""
         self.assertEqual(self.ask("PUT", "/backends/b0", {"version": "2"}).status, 200)
         self.assertEqual(self.ask("DELETE", "/backends/b0").status, 204)
 
     def test_states(self) -> None:
-        """States have room of their own, so instances can be drained whatever became of names."""
+        """States have a quota of their own, so instances can be drained whatever names are used."""
         for port in (1, 2, 3):
             self.ask("POST", "/registrations", {**WEB, "port": port})
         asked = [self.ask("PUT", f"/registrations/web/1.2.0/10.0.0.5/{i}/state", {"state": "drain"}) for i in (1, 2, 3)]
@@ -331,7 +331,7 @@ class Quotas(ApiCase):
         )
 
     def test_states_that_are_over(self) -> None:
-        """A short state gives its room back ten minutes after it is over, and so does one that was taken back."""
+        """A short state frees its room ten minutes after its end, and so does a state that was removed."""
         path = "/registrations/web/1.2.0/10.0.0.5/8080/state"
         self.ask("POST", "/registrations", WEB)
         self.ask("PUT", path, {"state": "drain", "for": 30})
@@ -343,7 +343,7 @@ class Quotas(ApiCase):
 
 class Members(ApiCase):
     def test_those_of_the_version(self) -> None:
-        """A backend is served by the registrations of its app and version, and by others once it is switched."""
+        """The members of a backend are the registrations of its app and version, also after a switch."""
         self.refused("NOT_FOUND", self.ask("GET", "/backends/site/members"))
         self.ask("POST", "/backends", SITE)
         self.assertEqual(self.ask("GET", "/backends/site/members").json, [])
@@ -356,7 +356,7 @@ class Members(ApiCase):
         self.assertEqual(self.ask("GET", "/backends/site/members", If_None_Match=members.headers["etag"]).status, 200)
 
     def test_fixed_servers(self) -> None:
-        """They come with those that are registered, and do not count as members that are wanted."""
+        """Fixed servers are listed after the registrations, and do not count for `min_members`."""
         one = self.ask("POST", "/registrations", WEB).json
         self.ask("POST", "/backends", {**SITE, "servers": ["10.0.0.9:80"]})
         members = self.ask("GET", "/backends/site/members").json
@@ -367,7 +367,7 @@ class Members(ApiCase):
 
 class Frontends(ApiCase):
     def test_created(self) -> None:
-        """A frontend needs a name alone; what is answered says where it is, as the original did."""
+        """A frontend needs only a name; the body of the answer has the location too, as in the original program."""
         response = self.ask("POST", "/frontends", {"name": "edge"})
         self.assertEqual((response.status, response.json), (201, {**EDGE_SHOWN, "location": "/frontends/edge"}))
         self.assertEqual(response.headers["location"], "/frontends/edge")
@@ -376,26 +376,26 @@ class Frontends(ApiCase):
         self.refused("CONFLICT", self.ask("POST", "/frontends", {"name": "edge"}))
 
     def test_backend_later(self) -> None:
-        """The backend may come later, and go again."""
+        """The backend of a frontend can be set later, and removed again."""
         self.ask("POST", "/frontends", {"name": "edge"})
         for backend in ("site", None):
             response = self.ask("PUT", "/frontends/edge", {"backend": backend, "bind": "*:80"})
             self.assertEqual((response.status, response.json["backend"]), (200, backend))
 
     def test_created_by_put(self) -> None:
-        """A PUT creates what is not there."""
+        """A PUT creates a frontend that does not exist."""
         response = self.ask("PUT", "/frontends/edge")
         self.assertEqual((response.status, response.json["name"]), (201, "edge"))
 
     def test_removed(self) -> None:
-        """What is removed is gone."""
+        """A removed frontend is not found."""
         self.ask("POST", "/frontends", {"name": "edge"})
         self.assertEqual(self.ask("DELETE", "/frontends/edge").status, 204)
         for method in ("GET", "DELETE"):
             self.refused("NOT_FOUND", self.ask(method, "/frontends/edge"))
 
     def test_invalid(self) -> None:
-        """A name is needed, and a backend is a name."""
+        """A frontend without a name, or with an invalid backend, gets 400."""
         self.invalid("name", self.ask("POST", "/frontends", {}))
         self.invalid("resource", self.ask("POST", "/frontends", {"name": "a", "resource": "Backend"}))
         for backend in ("", "a/b", 1, ["site"]):
@@ -403,7 +403,7 @@ class Frontends(ApiCase):
         self.assertEqual(self.ask("GET", "/frontends").json, [])
 
     def test_apart_from_backends(self) -> None:
-        """A frontend and a backend of one name are two things."""
+        """A frontend and a backend of one name are separate objects."""
         self.ask("POST", "/backends", {**SITE, "name": "edge"})
         self.assertEqual(self.ask("POST", "/frontends", {"name": "edge"}).status, 201)
         self.ask("DELETE", "/backends/edge")

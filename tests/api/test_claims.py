@@ -1,4 +1,4 @@
-"""`POST /claims`: which nodes hold claims of some registrations, and the time that each has left."""
+"""`POST /claims`: the nodes that hold claims of given registrations, and the time that each claim has left."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OfTwoNodes(PairCase):
         return answer
 
     def test_claims_of_both(self) -> None:
-        """The longest left comes first; an id without claims has none."""
+        """The claim with the longest time left is first; an id without claims has an empty list."""
         self.ask("POST", "/registrations", WEB)
         self.pass_time(3)
         self.ask("POST", "/registrations", WEB, to=self.network.second)
@@ -47,7 +47,7 @@ class OfTwoNodes(PairCase):
         self.assertEqual([each["node"] for each in self.claims(WEB_ID)["claims"][WEB_ID]], ["first", "second"])
 
     def test_every_peer_is_asked_once(self) -> None:
-        """All ids are in one request, and each of them once."""
+        """A peer gets one request with all ids, each of them once."""
         self.ask("POST", "/registrations", {**WEB, "host": "host.example"})
         ids = [f"registration/web/1.2.0/{host}/8080" for host in ("HOST.example.", "host.example")]
         claims = self.claims(*ids, OTHER_ID, OTHER_ID)["claims"]
@@ -56,7 +56,7 @@ class OfTwoNodes(PairCase):
         self.assertEqual([len(claims[id_]) for id_ in ids], [1, 1])
 
     def test_a_peer_that_does_not_answer(self) -> None:
-        """It is missing, and what others hold is there."""
+        """A peer that does not answer is missing; the claims of the other nodes are listed."""
         self.ask("POST", "/registrations", WEB)
         self.network.connected = False
         answer = self.claims(WEB_ID)
@@ -66,30 +66,30 @@ class OfTwoNodes(PairCase):
         self.assertEqual(len(self.asked), 1)
 
     def test_a_silent_peer(self) -> None:
-        """It is missing, and not waited for."""
+        """A silent peer is missing, and is not asked."""
         self.network.connected = False
         self.pass_time(4)
         self.assertEqual((self.claims(WEB_ID)["missing"], self.asked), (["second"], []))
 
     def test_a_peer_that_was_never_found(self) -> None:
-        """It is missing under its address."""
+        """A peer that has never answered is missing under its address."""
         self.network.first.set_seed_addresses("third:1730", ["third:1730"])
         self.assertEqual(self.claims(WEB_ID)["missing"], ["third:1730"])
 
     def test_a_peer_that_left(self) -> None:
-        """It holds nothing, and is not missing."""
+        """A peer that left is not missing."""
         self.network.second.leave()
         self.assertEqual(self.claims(WEB_ID)["missing"], [])
 
     def test_a_peer_with_the_same_name(self) -> None:
-        """It is told apart by its address."""
+        """A missing peer with the same name as this node is listed with its address."""
         self.network.connected = False
         (peer,) = self.network.first.replica.peers
         peer.name = "first"
         self.assertEqual(self.claims(WEB_ID)["missing"], ["first (second:1730)"])
 
     def test_a_client_that_goes(self) -> None:
-        """Nothing is left of its question."""
+        """The question to the peer is cancelled when the client closes its connection."""
         cancelled: list[Deferred[None]] = []
 
         async def hanging(_address: str, _keys: Sequence[str]) -> None:
@@ -104,7 +104,7 @@ class OfTwoNodes(PairCase):
 
 class Invalid(ApiCase):
     def test_ids_that_are_none(self) -> None:
-        """The message names the field, and the id."""
+        """The message names the field, and an invalid id."""
         for ids in ([1], ["a", None], WEB_ID, {"a": 1}, None, 1):
             self.invalid("ids", self.ask("POST", "/claims", {"ids": ids}))
         self.invalid("ids", self.ask("POST", "/claims", {}))
@@ -117,11 +117,11 @@ class Invalid(ApiCase):
         self.assertEqual(message, "id: is not a field of a request for claims, did you mean ids?")
 
     def test_largest(self) -> None:
-        """A hundred long ids are answered, one more is not."""
+        """A request with a hundred long ids is answered; one more id gets 413."""
         ids = [f"registration/{'x' * 230}/{'y' * 230}/h/{port}" for port in range(1, KEYS_ASKED_MAX + 2)]
         self.assertEqual([*self.ask("POST", "/claims", {"ids": ids[:-1]}).json["claims"]], ids[:-1])
         self.refused("TOO_LARGE", self.ask("POST", "/claims", {"ids": ids}))
 
     def test_none(self) -> None:
-        """No ids are no mistake."""
+        """An empty list of ids is valid."""
         self.assertEqual(self.ask("POST", "/claims", {"ids": []}).json, {"claims": {}, "missing": []})

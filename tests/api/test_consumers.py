@@ -1,4 +1,4 @@
-"""Consumers over HTTP: those without a stream, those with one, and who they are."""
+"""Consumers over HTTP: with and without a stream, and the names and addresses that identify them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REPORT = {"down": ["registration/web/1/h/1"], "backends": {"site": {"1": {"reque
 
 class Confirming(ApiCase):
     def test_form(self) -> None:
-        """The answer is the consumer, and so is each in the list."""
+        """The answer to a confirmation is the consumer, in the same form as in the list."""
         self.ask("POST", "/registrations", WEB)
         cursor = self.node.journal.cursor
         answer = self.ask("PUT", "/consumers/edge-1", {"cursor": cursor, "report": REPORT})
@@ -34,11 +34,11 @@ class Confirming(ApiCase):
         self.assertEqual(self.ask("GET", "/consumers").json, [{**consumer, "behind": 1}])
 
     def test_none(self) -> None:
-        """There is an empty list."""
+        """Without consumers the list is empty."""
         self.assertEqual(self.ask("GET", "/consumers").json, [])
 
     def test_what_is_refused(self) -> None:
-        """The field is named, and nobody becomes a consumer by it."""
+        """The message names the invalid field, and an invalid request creates no consumer."""
         cursor = self.node.journal.cursor
         self.invalid("cursor", self.ask("PUT", "/consumers/edge", {"cursor": "k3f9-1"}))
         self.invalid("cursor", self.ask("PUT", "/consumers/edge", {}))
@@ -47,7 +47,7 @@ class Confirming(ApiCase):
         self.assertEqual(self.ask("GET", "/consumers").json, [])
 
     def test_a_report_before_anything_is_done(self) -> None:
-        """A consumer that could act on nothing yet says why, and has confirmed nothing by that."""
+        """A consumer can report why it has applied nothing yet; the report confirms nothing."""
         problem = {"kind": "unreachable", "why": "HAProxy does not answer", "since": NOW_MS, "instead": "nothing"}
         held = {"id": "backend/shop", "digest": "0123456789abcdef", "applied": False}
         report = {"problems": [problem], "settings": [held]}
@@ -56,7 +56,7 @@ class Confirming(ApiCase):
         self.assertEqual([each["report"] for each in self.ask("GET", "/consumers").json], [report])
 
     def test_problems_that_are_none(self) -> None:
-        """Each part of a report is checked."""
+        """An invalid part of a report gets 400."""
         problem = {"kind": "refused", "why": "no", "since": NOW_MS}
         for bad in ({"kind": "Refused!"}, {"why": "x" * 2001}, {"since": -1}):
             report = {"problems": [problem | bad]}
@@ -65,7 +65,7 @@ class Confirming(ApiCase):
         self.invalid("report", self.ask("PUT", "/consumers/edge", {"report": report}))
 
     def test_a_long_report(self) -> None:
-        """A thousand ids fit, more are refused."""
+        """A report may have a thousand ids; a longer one gets 400."""
         ids = [f"registration/web/1.2.0/10.0.{i // 256}.{i % 256}/8080" for i in range(1001)]
         said = {"cursor": self.node.journal.cursor, "report": {"down": ids[:1000]}}
         self.assertEqual(len(self.ask("PUT", "/consumers/edge", said).json["report"]["down"]), 1000)
@@ -74,7 +74,7 @@ class Confirming(ApiCase):
 
 class Streaming(ApiCase):
     def test_a_stream_with_a_name(self) -> None:
-        """Its client is a consumer as long as it goes on."""
+        """The client of a stream with a `name` is a connected consumer until the stream ends."""
         connection = self.connect()
         connection.send(request("GET", "/events?name=edge&snapshot=true", None, Accept="text/event-stream"))
         (consumer,) = self.ask("GET", "/consumers").json
@@ -83,11 +83,11 @@ class Streaming(ApiCase):
         self.assertEqual([each["connected"] for each in self.ask("GET", "/consumers").json], [False])
 
     def test_a_name_that_is_none(self) -> None:
-        """It is refused."""
+        """An invalid name of a consumer gets 400."""
         self.invalid("name", self.ask("GET", "/events?name=a%2Fb"))
 
     def test_an_instance_that_is_none(self) -> None:
-        """It is refused: a token of up to 64 letters, digits, dashes and underscores."""
+        """An instance that is not a token of up to 64 letters, digits, dashes and underscores gets 400."""
         for query in (
             "name=edge&instance=",
             "name=edge&instance=a%2Fb",
@@ -101,7 +101,7 @@ class Streaming(ApiCase):
 
 
 class SharedNames(ApiCase):
-    """Two programs use one name: both are shown and waited for."""
+    """Two programs with one name are listed separately, and a deregistration waits for both."""
 
     def follow(self, query: str, client: tuple[str, int] = ("10.9.9.9", 40_000)) -> Connection:
         connection = Connection(self.site, client)
@@ -118,7 +118,7 @@ class SharedNames(ApiCase):
         return [(each["instance"], each["connected"], each["behind"]) for each in self.ask("GET", "/consumers").json]
 
     def applied(self) -> Any:
-        """What a deregistration that does not wait says of those who have confirmed it."""
+        """Return the consumers that have applied a deregistration, and the missing ones, without a wait."""
         self.ask("POST", "/registrations", WEB)
         self.ask("DELETE", WEB_PATH)
         waiting = Deferred.fromCoroutine(self.node.until_applied(WEB_PATH.replace("/registrations", "registration"), 0))
@@ -126,7 +126,7 @@ class SharedNames(ApiCase):
         return applied.consumers, applied.missing
 
     def test_each_confirms_for_itself(self) -> None:
-        """The deregistration is applied when both have confirmed it."""
+        """The deregistration is applied when both consumers have confirmed it."""
         self.follow("name=edge&instance=a")
         self.follow("name=edge&instance=b")
         self.ask("POST", "/registrations", WEB)
@@ -139,7 +139,7 @@ class SharedNames(ApiCase):
         self.assertEqual(parsed(connection.received())[0].json, expected)
 
     def test_one_does_not_confirm(self) -> None:
-        """It is missing, by its name and its instance."""
+        """A consumer that does not confirm is listed as missing, by its name and its instance."""
         self.follow("name=edge&instance=a")
         self.follow("name=edge&instance=b")
         self.ask("POST", "/registrations", WEB)
@@ -151,7 +151,7 @@ class SharedNames(ApiCase):
         self.assertEqual(parsed(connection.received())[0].json, expected)
 
     def test_a_warning(self) -> None:
-        """Each has it, and so has the answer to a confirmation; a name of its own has none."""
+        """Consumers with one name have a warning, in the list and in the answer to a confirmation; others have none."""
         self.follow("name=edge&instance=a")
         self.follow("name=edge&instance=b")
         self.follow("name=rim&instance=c")
@@ -161,7 +161,7 @@ class SharedNames(ApiCase):
         self.assertIsNone(self.confirm("rim", instance="c")["warning"])
 
     def test_streams_without_an_instance(self) -> None:
-        """They are told apart by their connections, and what they confirm by their addresses."""
+        """Streams without an instance are identified by their connections, and confirmations by the address."""
         first = self.follow("name=edge", ("10.0.0.1", 1000))
         self.follow("name=edge", ("10.0.0.2", 2000))
         self.ask("POST", "/registrations", WEB)
@@ -172,7 +172,7 @@ class SharedNames(ApiCase):
         self.assertEqual(self.shown(), [("10.0.0.2:2000", True, 0)])
 
     def test_streams_of_one_address_without_an_instance(self) -> None:
-        """What is confirmed there is the word of the last of them, so that nobody takes the other for done."""
+        """With several streams from one address, a confirmation counts for the newest stream only."""
         self.follow("name=edge", ("10.0.0.1", 1000))
         self.follow("name=edge", ("10.0.0.1", 1001))
         self.confirm(client="10.0.0.1")
@@ -181,7 +181,7 @@ class SharedNames(ApiCase):
         self.assertEqual([behind for _, _, behind in self.shown()], [2, 0])
 
     def test_polls_without_an_instance(self) -> None:
-        """Each is a stream on a connection of its own, and all of them are one consumer."""
+        """Each poll of a client without an instance has a connection of its own; all polls are one consumer."""
         for port in (1000, 1001, 1002):
             connection = Connection(self.site, ("10.0.0.1", port))
             connection.send(request("GET", "/events?name=edge"))
@@ -191,21 +191,21 @@ class SharedNames(ApiCase):
         self.assertEqual(self.shown(), [("10.0.0.1:1002", False, 0)])
 
     def test_confirmations_alone(self) -> None:
-        """Without a stream and an instance, each address is one consumer."""
+        """Confirmations without a stream and without an instance create one consumer for each address."""
         self.confirm(client="10.0.0.1")
         self.confirm(client="10.0.0.2")
         self.confirm(client="10.0.0.1")
         self.assertEqual(self.shown(), [("10.0.0.1", True, 0), ("10.0.0.2", True, 0)])
 
     def test_a_stream_with_an_instance_whose_client_confirms_without(self) -> None:
-        """Programs that follow by the client library and confirm in a request of their own need not know of it."""
+        """A confirmation without an instance counts for the only stream from its address, even if that has one."""
         self.follow("name=edge&instance=a")
         self.ask("POST", "/registrations", WEB)
         self.confirm()
         self.assertEqual(self.shown(), [("a", True, 0)])
 
     def test_a_restart(self) -> None:
-        """The instance before is gone with its stream, and the name is that of the one that came after it."""
+        """A consumer whose stream has ended is replaced by the next instance with its name."""
         before = self.follow("name=edge&instance=a")
         self.confirm(instance="a")
         before.lose()
@@ -215,7 +215,7 @@ class SharedNames(ApiCase):
         self.assertEqual(self.shown(), [("b", True, 0)])
 
     def test_a_restart_with_a_stream_that_hangs(self) -> None:
-        """Both are there until the connection of the earlier one ends, and only one after that."""
+        """Both instances are listed until the connection of the earlier one ends; then only the later one is listed."""
         before = self.follow("name=edge&instance=a")
         self.confirm(instance="a")
         self.pass_time(1)
@@ -227,7 +227,7 @@ class SharedNames(ApiCase):
         self.assertEqual([instance for instance, _, _ in self.shown()], ["b"])
 
     def test_one_of_two_ends(self) -> None:
-        """It confirmed beside the other, so it is no earlier start of that: it is missing for a while."""
+        """An instance that ends while another one with its name is connected stays listed, as missing."""
         first = self.follow("name=edge&instance=a")
         self.follow("name=edge&instance=b")
         self.pass_time(5)
@@ -242,7 +242,7 @@ class SharedNames(ApiCase):
         self.assertEqual(parsed(connection.received())[0].json, expected)
 
     def test_status_and_log(self) -> None:
-        """The log says so once, and the status as long as it is so."""
+        """The shared name is logged once, and `/status` shows the problem as long as both are connected."""
         with capturedLogs() as logs:
             first = self.follow("name=edge&instance=a")
             self.follow("name=edge&instance=b")
@@ -256,7 +256,7 @@ class SharedNames(ApiCase):
 
 
 class Quotas(ApiCase):
-    """No client can keep others from being consumers."""
+    """No client can prevent other clients from being consumers."""
 
     def put(self, name: str, client: str, **said: Any) -> Response:
         connection = Connection(self.site, (client, 40_000))
@@ -270,7 +270,7 @@ class Quotas(ApiCase):
         return connection
 
     def test_confirmations_of_one_client(self) -> None:
-        """It is refused, by a sentence that names the limit; others are not."""
+        """A client above its quota gets 429 with the limit in the message; other clients do not."""
         answers = [self.put(f"x{number}", "10.0.0.1") for number in range(1000)]
         self.assertEqual([answer.status for answer in answers], [200] * 250 + [429] * 750)
         self.assertIn("10.0.0.1 has 250 consumers here", self.refused("BUSY", answers[-1]))
@@ -279,7 +279,7 @@ class Quotas(ApiCase):
         self.assertEqual(len(self.ask("GET", "/consumers").json), 252)
 
     def test_streams_of_one_client(self) -> None:
-        """They have the same quota, and come before confirmations without a stream."""
+        """Streams have the same quota, and replace consumers of the same client that have no stream."""
         self.put("early", "10.0.0.1")
         begun = [self.follow(f"x{number}", "10.0.0.1") for number in range(251)]
         self.assertEqual([b"429" in each.transport.value() for each in begun], [False] * 250 + [True])
@@ -288,7 +288,7 @@ class Quotas(ApiCase):
         self.assertNotIn("early", [each["name"] for each in self.ask("GET", "/consumers").json])
 
     def test_many_clients(self) -> None:
-        """Where the node has no more room, those with streams stay, and the client with the most makes room."""
+        """If the node is full, consumers with streams stay, and the client with the most consumers loses some."""
         for client, many in (("10.0.0.1", 250), ("10.0.0.2", 249), ("10.0.0.3", 249), ("10.0.0.4", 249)):
             for number in range(many):
                 self.put(f"x{number}", client)
@@ -300,7 +300,7 @@ class Quotas(ApiCase):
         self.assertEqual(len([each for each in consumers if each["name"].startswith("s")]), 100)
 
     def test_reports_of_one_client(self) -> None:
-        """Their bytes are limited, and what is refused changes nothing; others report."""
+        """The bytes of the reports of one client are limited; a refused request changes nothing."""
         report = {"down": ["x" * 60] * 1000}
         answers = [self.put(f"x{number}", "10.0.0.1", report=report) for number in range(40)]
         self.assertEqual([answer.status for answer in answers], [200] * 16 + [429] * 24)
@@ -311,7 +311,7 @@ class Quotas(ApiCase):
         self.assertEqual(self.put("x40", "10.0.0.1", report=report).status, 200)
 
     def test_reports_of_many_clients(self) -> None:
-        """All together they are limited too; those that are lost come with the next confirmations."""
+        """The bytes of all reports are limited: some reports are dropped, and come with the next confirmations."""
         report = {"down": ["x" * 60] * 1000}
         for client in range(5):
             for number in range(16):

@@ -1,4 +1,4 @@
-"""Credentials in requests: what is taken for a token, the same on the fast path and on the long way."""
+"""The forms in which a request may have a token, the same on the fast path and on the long way."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.api.guarded import Guarded
 
 
 class Credentials(SynchronousTestCase):
-    """The forms in which a token may come, the same on both ways."""
+    """The node accepts and refuses the same forms of a token on both ways."""
 
     def setUp(self) -> None:
         self.fronts = [Guarded(fast=fast) for fast in (True, False)]
 
     def status(self, *lines: str) -> int:
-        """The status of a list of registrations for a client that sends these headers."""
+        """Return the status of a request with these headers for the list of registrations."""
         sent = "\r\n".join(["GET /registrations HTTP/1.1", "Host: a", *lines, "", ""]).encode("latin-1")
         first, second = (parsed(front.ask([sent])[0])[0].status for front in self.fronts)
         self.assertEqual(first, second)
@@ -43,7 +43,7 @@ class Credentials(SynchronousTestCase):
             self.assertEqual(self.status(line), 200, line)
 
     def test_not_accepted(self) -> None:
-        """Empty ones, halves, other schemes, other places, and tokens that are only nearly right."""
+        """Empty or partial tokens, other schemes, other headers and misspelled tokens get 401."""
         reader = secret("reader")
         for line in (
             "Authorization:",
@@ -69,7 +69,7 @@ class Credentials(SynchronousTestCase):
             self.assertEqual(self.status(line), 401, line)
 
     def test_several(self) -> None:
-        """`Authorization` decides, and one that comes twice is not valid even if both are."""
+        """`Authorization` has priority over `X-Consul-Token`; a header that is sent twice is not valid."""
         reader, unknown = (f"Authorization: Bearer {secret(name)}" for name in ("reader", "unknown"))
         consul = f"X-Consul-Token: {secret('reader')}"
         self.assertEqual(self.status(reader, "X-Consul-Token: x"), 200)
@@ -80,6 +80,6 @@ class Credentials(SynchronousTestCase):
         self.assertEqual(self.status(consul, consul), 401)
 
     def test_in_the_query(self) -> None:
-        """A token in an address would get into logs of proxies, so it is not accepted there."""
+        """A token in the query gets 401, because proxies would log it."""
         front = self.fronts[0]
         self.assertEqual(front.response("GET", f"/registrations?token={secret('reader')}").status, 401)

@@ -29,7 +29,7 @@ class WatchCase(ApiCase):
         return self.node.journal.cursor
 
     def poll(self, query: str = "") -> dict[str, Any]:
-        """A long poll that is answered at once."""
+        """Return the answer to a poll that is answered at once."""
         response = self.ask("GET", f"/events{query}")
         self.assertEqual((response.status, [*response.json]), (200, ["events", "cursor"]))
         answer: dict[str, Any] = response.json
@@ -41,7 +41,7 @@ class WatchCase(ApiCase):
         return connection
 
     def waiting(self, query: str) -> Connection:
-        """A long poll that is not answered at once."""
+        """Return the connection of a poll that is not answered at once."""
         connection = self.asked(f"/events{query}")
         self.assertEqual(connection.received(), b"")
         return connection
@@ -53,7 +53,7 @@ class WatchCase(ApiCase):
 
 
 def streamed(received: bytes) -> tuple[Response, list[bytes]]:
-    """The head of a response in chunks, and the chunks, without the empty one that ends it."""
+    """Return the head of a response in chunks, and its chunks, without the last, empty one."""
     top, _, rest = received.partition(b"\r\n\r\n")
     first, *lines = top.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
@@ -73,7 +73,7 @@ def chunks(received: bytes) -> list[bytes]:
 
 
 def sent(found: list[bytes]) -> list[tuple[str, dict[str, Any]]]:
-    """Each server-sent event: its id, and what its data say. Comments are no events."""
+    """Return the id and the decoded data of each server-sent event, without comments."""
     *blocks, unfinished = b"".join(found).split(b"\n\n")
     assert unfinished == b""
     blocks = [block for block in blocks if not block.startswith(b":")]
@@ -87,13 +87,13 @@ def sent(found: list[bytes]) -> list[tuple[str, dict[str, Any]]]:
 
 class Polling(WatchCase):
     def test_without_since(self) -> None:
-        """At once: no events, and the cursor of now, however long it might wait."""
+        """A poll without `since` is answered at once with the present cursor and no events, even with `wait`."""
         self.watched.up()
         for query in ("", "?wait=30", "?app=web", "?app=web&wait=30"):
             self.assertEqual(self.poll(query), {"events": [], "cursor": self.cursor})
 
     def test_what_came_since(self) -> None:
-        """All of it at once, with the cursor to go on after."""
+        """All events since the cursor are returned at once, with the cursor to continue after."""
         start = self.cursor
         self.watched.up(port=1)
         self.watched.configure()
@@ -107,7 +107,7 @@ class Polling(WatchCase):
         self.assertEqual(self.poll(f"?since={answer['cursor']}"), {"events": [], "cursor": self.cursor})
 
     def test_filtered(self) -> None:
-        """With what the filter leaves out the cursor moves on all the same."""
+        """The cursor also moves past events that the filter excludes."""
         start = self.cursor
         self.watched.configure()
         self.watched.up("api", port=1)
@@ -115,7 +115,7 @@ class Polling(WatchCase):
         self.assertEqual(named(self.poll(f"?since={start}&version=1")["events"]), ["online 1"])
 
     def test_waits_for_the_first_event(self) -> None:
-        """It is answered as soon as there is one, with all that came with it."""
+        """A waiting poll is answered at the first event that the filter admits, with all events of the same moment."""
         connection = self.waiting(f"?since={self.cursor}&wait=30&app=web")
         self.clock.advance(20)
         self.watched.up("api", port=1)
@@ -128,7 +128,7 @@ class Polling(WatchCase):
         self.assertEqual((named(answer["events"]), answer["cursor"]), (["online 2", "online 3"], self.cursor))
 
     def test_waits_no_longer_than_asked(self) -> None:
-        """Then the answer is empty, and has the cursor of then; there are no ticks."""
+        """When the wait ends without an event, the answer has no events and the present cursor."""
         connection = self.waiting(f"?since={self.cursor}&wait=30.5&app=web")
         self.watched.up("api")
         self.clock.advance(30.4)
@@ -137,7 +137,7 @@ class Polling(WatchCase):
         self.assertEqual(self.answered(connection), {"events": [], "cursor": self.cursor})
 
     def test_waits_no_longer_than_a_minute(self) -> None:
-        """More is cut to 60 s, whatever is asked."""
+        """A wait above 60 s is cut to 60 s."""
         for wait in ("61", "1000000", "9" * 1000):
             connection = self.waiting(f"?since={self.cursor}&wait={wait}")
             self.clock.advance(59.9)
@@ -146,12 +146,12 @@ class Polling(WatchCase):
             self.assertEqual(self.answered(connection), {"events": [], "cursor": self.cursor})
 
     def test_does_not_wait_unless_asked(self) -> None:
-        """The default is 0."""
+        """The default of `wait` is 0."""
         for query in ("", "&wait=0", "&wait=0.0"):
             self.assertEqual(self.poll(f"?since={self.cursor}{query}")["events"], [])
 
     def test_an_unknown_cursor(self) -> None:
-        """At once `reset`, the snapshot and `synced`."""
+        """An unknown cursor is answered at once with `reset`, the snapshot and `synced`."""
         self.watched.configure()
         self.watched.up(port=1)
         everything = ["online 1", "created backend/site", "created frontend/edge"]
@@ -163,7 +163,7 @@ class Polling(WatchCase):
         self.assertEqual(named(self.poll("?since=x&app=web")["events"]), ["reset", "online 1", "synced"])
 
     def test_a_snapshot(self) -> None:
-        """With no cursor it is what is there now; with one it has been had already."""
+        """A poll with `snapshot` and no cursor returns the present state; with a cursor it does not return it again."""
         self.watched.up(port=1)
         for snapshot in ("snapshot=true", "snapshot=1", "snapshot=", "snapshot"):
             self.assertEqual(named(self.poll(f"?{snapshot}&wait=30")["events"]), ["online 1", "synced"])
@@ -171,7 +171,7 @@ class Polling(WatchCase):
             self.assertEqual(self.poll(nothing)["events"], [])
 
     def test_a_long_answer(self) -> None:
-        """It is written as fast as it is read, in chunks; together they are one object."""
+        """A long answer is one JSON object in chunks, written at the speed of the client."""
         for port in range(1, 1001):
             self.watched.up(port=port)
         connection = self.asked("/events?snapshot=true")
@@ -182,7 +182,7 @@ class Polling(WatchCase):
         self.assertLess(max(map(len, found)), 100_000)
 
     def test_a_long_answer_that_is_read_slowly(self) -> None:
-        """The cursor is that of the last event in it, also of those that happened while it was read."""
+        """The cursor is that of the last event in the answer, even if this event happened while the answer was sent."""
         for port in range(1, 1001):
             self.watched.up(port=port)
         connection = self.asked(f"/events?since={self.cursor}&wait=10")
@@ -200,7 +200,7 @@ class Polling(WatchCase):
         self.assertEqual((len(answer["events"]), answer["cursor"]), (500, self.cursor))
 
     def test_its_time_is_over_while_nothing_can_be_written(self) -> None:
-        """It is answered as soon as something can."""
+        """A poll whose wait ends while the connection is paused is answered as soon as the connection is resumed."""
         connection = self.waiting(f"?since={self.cursor}&wait=30")
         channel: Any = connection.transport.producer
         channel.pauseProducing()
@@ -210,7 +210,7 @@ class Polling(WatchCase):
         self.assertEqual(self.answered(connection), {"events": [], "cursor": self.cursor})
 
     def test_its_client_goes_away(self) -> None:
-        """Nothing is left of it."""
+        """When the client closes the connection, no timer of its poll is left."""
         connection = self.waiting(f"?since={self.cursor}&wait=30")
         connection.lose()
         self.watched.up()
@@ -218,14 +218,14 @@ class Polling(WatchCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_the_node_stops(self) -> None:
-        """Who waits is answered at once."""
+        """A waiting poll is answered at once when the journal closes."""
         connection = self.waiting(f"?since={self.cursor}&wait=30")
         self.node.journal.close()
         self.clock.advance(0)
         self.assertEqual(self.answered(connection), {"events": [], "cursor": self.cursor})
 
     def test_one_after_the_other(self) -> None:
-        """A connection serves any number of polls, also sent ahead, and other requests between them."""
+        """A connection serves any number of polls, also pipelined ones, with other requests between them."""
         connection = self.connect()
         start = self.cursor
         connection.send(
@@ -243,7 +243,7 @@ class Polling(WatchCase):
 
 class ServerSent(WatchCase):
     def stream(self, query: str = "", **headers: str) -> Connection:
-        """A stream whose response has begun."""
+        """Return the connection of a stream whose response has begun."""
         connection = self.asked(f"/events{query}", **{**STREAM, **headers})
         self.assertIn(b"\r\n\r\n", connection.transport.value())
         return connection
@@ -256,7 +256,7 @@ class ServerSent(WatchCase):
         return sent(streamed(received)[1] if received.startswith(b"HTTP") else chunks(received))
 
     def test_begins_at_once(self) -> None:
-        """The client knows that it is connected before anything happens, also behind a proxy that keeps bytes back."""
+        """A stream begins with a comment, so that a client behind a buffering proxy knows that it is connected."""
         response, found = streamed(self.stream().received())
         self.assertEqual((response.status, found), (200, [b": connected\n\n"]))
         self.assertEqual(response.headers["x-accel-buffering"], "no")
@@ -264,7 +264,7 @@ class ServerSent(WatchCase):
         self.assertEqual(response.headers["cache-control"], "no-store")
 
     def test_events(self) -> None:
-        """`id:` is the cursor, `data:` the same JSON as everywhere, and there is nothing else."""
+        """An event has its cursor in `id:` and the JSON of the journal in `data:`, and no other field."""
         connection = self.stream()
         connection.received()
         self.watched.up()
@@ -273,7 +273,7 @@ class ServerSent(WatchCase):
         self.assertEqual(chunks(connection.received()), [b"id: %b\ndata: %b\n" % (self.cursor.encode(), entry.line)])
 
     def test_selection(self) -> None:
-        """The query says what the line protocol says in a line."""
+        """The query selects the same events as a line of the line protocol."""
         self.watched.configure()
         self.watched.up("web", "1", 1)
         start = self.cursor
@@ -286,7 +286,7 @@ class ServerSent(WatchCase):
         self.assertEqual(self.sent(self.stream("?since=x&app=api")), ["reset", "online 3", "synced"])
 
     def test_goes_on(self) -> None:
-        """After the snapshot come the events that the filter admits, and ticks."""
+        """After the snapshot the stream sends the events that the filter admits, and ticks."""
         connection = self.stream("?snapshot=true&app=web")
         self.watched.up("api", port=1)
         self.watched.up("web", port=2)
@@ -294,13 +294,13 @@ class ServerSent(WatchCase):
         self.assertEqual(self.pairs(connection)[-1], (self.cursor, {"event": "tick", "cursor": self.cursor}))
 
     def test_escaped_names(self) -> None:
-        """A query is percent-encoded UTF-8."""
+        """The query is percent-encoded UTF-8."""
         self.watched.up("ü b+c", "1", 1)
         for app in ("%C3%BC%20b%2Bc", "%c3%bc+b%2Bc"):
             self.assertEqual(self.sent(self.stream(f"?snapshot=true&app={app}")), ["online 1", "synced"])
 
     def test_resuming(self) -> None:
-        """A browser says where it was; its address, with `snapshot` or an older `since`, is that of its first time."""
+        """`Last-Event-ID` has priority over `since`, because a browser repeats its first query when it reconnects."""
         start = self.cursor
         self.watched.up(port=1)
         middle = self.cursor
@@ -313,25 +313,25 @@ class ServerSent(WatchCase):
             self.assertEqual(self.sent(self.stream(Last_Event_ID=strange)), ["reset", "online 1", "online 2", "synced"])
 
     def test_resuming_after_half_a_snapshot(self) -> None:
-        """The id of an event within it leads to another whole one, and says so."""
+        """A cursor from within a snapshot leads to `reset` and another complete snapshot."""
         self.watched.up(port=1)
         (id_, _), *_ = self.pairs(self.stream("?snapshot=true"))
         self.assertEqual(self.sent(self.stream("?snapshot=true", Last_Event_ID=id_)), ["reset", "online 1", "synced"])
 
     def test_asked_for(self) -> None:
-        """By its media type, in whatever company."""
+        """`Accept` selects a stream if it has the media type, in any case and in any list."""
         for accept in ("text/event-stream", "Text/Event-Stream; q=0.5", "application/json, text/event-stream;q=1"):
             self.assertEqual(self.sent(self.stream("?snapshot", Accept=accept)), ["synced"])
 
     def test_not_asked_for(self) -> None:
-        """Everybody else polls."""
+        """A request whose `Accept` does not name the media type is a poll."""
         for accept in ("*/*", "application/json", "text/*", "text/event-stream;q=0", "text/event-stream; q=0.00", ""):
             response = self.ask("GET", "/events", Accept=accept)
             self.assertEqual(response.json["events"], [])
         self.assertEqual(self.ask("GET", "/events", Last_Event_ID="x").json["events"], [])
 
     def test_its_client_goes_away(self) -> None:
-        """It is forgotten."""
+        """When the client closes the connection, no timer of its stream is left."""
         connection = self.stream("?snapshot=true")
         connection.received()
         connection.lose()
@@ -340,7 +340,7 @@ class ServerSent(WatchCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_does_not_read(self) -> None:
-        """With more than 256 KiB waiting it is cut off; what waits is not in memory, and others notice nothing."""
+        """A client with more than 256 KiB unread is disconnected; other streams go on."""
         stuck, other = self.stream(), self.stream()
         stuck_channel: Any = stuck.transport.producer
         stuck_channel.pauseProducing()
@@ -356,7 +356,7 @@ class ServerSent(WatchCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_reads_again(self) -> None:
-        """Below that it gets what it missed."""
+        """A client that pauses below this limit gets the missed events when it reads again."""
         connection = self.stream()
         connection.received()
         channel: Any = connection.transport.producer
@@ -368,7 +368,7 @@ class ServerSent(WatchCase):
         self.assertEqual(self.sent(connection), ["online 1"])
 
     def test_the_node_stops(self) -> None:
-        """The response ends as it should."""
+        """The stream ends with a complete response when the journal closes."""
         connection = self.stream()
         self.node.journal.close()
         self.assertTrue(connection.received().endswith(b"\r\n0\r\n\r\n"))
@@ -378,7 +378,7 @@ class ServerSent(WatchCase):
 
 class Refusals(WatchCase):
     def test_invalid(self) -> None:
-        """Each names the field, whatever the form of the answer would have been."""
+        """The message names the invalid field, for a poll and for a stream."""
         for field, values in (
             ("app", ("", "a/b", "a%2Fb", ".", "%00", "%FF", "x&app=y", "x" * 256)),
             ("version", ("", "..", "1%0A")),
@@ -391,11 +391,11 @@ class Refusals(WatchCase):
                     self.invalid(field, self.ask("GET", f"/events?{field}={value}", **headers))
 
     def test_unknown_fields_are_passed_over(self) -> None:
-        """Browsers' helpers add theirs."""
+        """Unknown fields of the query are ignored, because JavaScript libraries add their own."""
         self.assertEqual(self.poll("?_=1795447942248&lastEventId=5&_=6")["events"], [])
 
     def test_too_many_watchers(self) -> None:
-        """429, for polls that wait and for streams; those who are there notice nothing."""
+        """Above the limit, polls that wait and streams get 429; the present watchers are not affected."""
         self.watched.node.journal = Journal("few", lambda: NOW_MS, never, listeners_max=1)
         waiting = self.waiting(f"?since={self.cursor}&wait=30")
         for query, headers in (("", STREAM), ("?snapshot=true", STREAM), (f"?since={self.cursor}&wait=30", {})):
@@ -407,9 +407,9 @@ class Refusals(WatchCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_a_place_for_another_client(self) -> None:
-        """A client with the most subscriptions loses one to a client with fewer: the stream ends and says why.
+        """At the limit, a client with most watchers loses one to a client with fewer; its stream ends with the reason.
 
-        A long poll is answered at once, with the cursor that it may go on from.
+        A long poll is answered at once, with the cursor to continue from.
         """
         self.node.limits.change(Limits(subscribers=2))
         waiting = self.waiting(f"?since={self.cursor}&wait=30")
@@ -427,7 +427,7 @@ class Refusals(WatchCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_a_poll_that_makes_room(self) -> None:
-        """It is answered with the cursor that it has come to, and misses nothing."""
+        """A poll that makes room for another client is answered with its cursor, so its client misses no event."""
         self.node.limits.change(Limits(subscribers=2))
         cursor = self.cursor
         polls = [self.waiting(f"?since={cursor}&wait=30") for _ in range(2)]
@@ -440,19 +440,19 @@ class Refusals(WatchCase):
         self.assertEqual(len(self.poll(f"?since={cursor}")["events"]), 1)
 
     def test_not_ready(self) -> None:
-        """503, as with all else."""
+        """A node that is not ready answers 503."""
         self.site = site(a_node(Clock(), seeds=("peer:1730",)), self.clock)
         for headers in ({}, STREAM):
             self.refused("NOT_READY", self.ask("GET", "/events?snapshot=true", **headers))
 
     def test_other_methods(self) -> None:
-        """There is nothing to write to."""
+        """A POST to `/events` gets 405."""
         self.refused("METHOD_NOT_ALLOWED", self.ask("POST", "/events"))
 
 
 class Head(WatchCase):
     def test_headers_only(self) -> None:
-        """It is what GET would begin with, and waits for nothing."""
+        """A HEAD request gets the headers of a GET at once, without a wait."""
         for headers, content_type in (({}, "application/json"), (STREAM, "text/event-stream")):
             response = self.ask("HEAD", f"/events?snapshot=true&since={self.cursor}&wait=60", **headers)
             self.assertEqual((response.status, response.body), (200, b""))
@@ -460,5 +460,5 @@ class Head(WatchCase):
         self.assertEqual([call for call in self.clock.getDelayedCalls() if call.getTime() > 60], [])
 
     def test_invalid(self) -> None:
-        """It is refused as GET is."""
+        """An invalid HEAD request gets 400, like a GET."""
         self.assertEqual(self.ask("HEAD", "/events?wait=x").status, 400)

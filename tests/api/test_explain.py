@@ -1,4 +1,4 @@
-"""`GET /explain/…` and `DELETE …?wait`: what the others know, over HTTP."""
+"""`GET /explain/…` and `DELETE …?wait` include the state of the other nodes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXPLAIN = f"/explain/{WEB_ID}"
 
 
 class PairCase(SynchronousTestCase):
-    """Two nodes; a client of the first."""
+    """Two nodes, and a client of the first."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -74,12 +74,12 @@ class Explaining(PairCase):
         return why
 
     def test_a_weight_of_zero(self) -> None:
-        """It is listed, and gets no traffic."""
+        """A member of weight 0 is listed, and the explanation states that it gets no traffic."""
         self.ask("POST", "/registrations", {**WEB, "weight": 0})
         self.assertTrue(self.why().endswith("; its weight is 0, so it gets no traffic"), self.why())
 
     def test_what_is_listed(self) -> None:
-        """It says who heard from it, and how much is left; every node gives its account."""
+        """The explanation has the node that the instance renewed at, the time left, and a report of each node."""
         self.ask("POST", "/registrations", WEB, to=self.network.second)
         self.ask("POST", "/backends", {"name": "shop", "app": "web", "version": "1.2.0"})
         self.ask("POST", "/frontends", {"name": "www", "backend": "shop"})
@@ -100,7 +100,7 @@ class Explaining(PairCase):
         )
 
     def test_what_load_balancers_find(self) -> None:
-        """Those that report are named, and what all of them find down is said to be so; it stays listed."""
+        """The explanation names the load balancers that find the instance down; the instance stays listed."""
         self.ask("POST", "/registrations", WEB)
 
         def report(name: str, *down: str, to: Node) -> None:
@@ -120,7 +120,7 @@ class Explaining(PairCase):
         self.assertTrue(explained["listed"])
 
     def test_what_an_operator_says(self) -> None:
-        """It is in the sentence, with who said it and how it ends; a word that changes nothing is not."""
+        """The explanation has an operator's state, its author and its end; the state `up` is not mentioned."""
         self.ask("POST", "/registrations", WEB)
         self.assertIsNone(self.ask("GET", EXPLAIN).json["word"])
         self.ask("PUT", f"{WEB_PATH}/state", {"state": "drain", "for": 60}, to=self.network.second)
@@ -132,7 +132,7 @@ class Explaining(PairCase):
         self.assertNotIn("set to", self.why())
 
     def test_a_canary(self) -> None:
-        """A backend that sends a part of its traffic to the version says so."""
+        """The explanation lists a backend that sends a part of its traffic to this version as a canary."""
         self.ask("POST", "/registrations", WEB)
         canary = {"name": "shop", "app": "web", "version": "1", "canary": {"version": "1.2.0", "percent": 10}}
         self.ask("POST", "/backends", canary)
@@ -141,21 +141,21 @@ class Explaining(PairCase):
         self.assertEqual(self.ask("GET", EXPLAIN).json["backends"], expected)
 
     def test_what_has_expired(self) -> None:
-        """It says so, and since when, as long as the event is known."""
+        """An expired registration is explained with the time of its end, as long as the event is known."""
         self.ask("POST", "/registrations", WEB)
         self.pass_time(13)
         self.assertIn("expired since 20", self.why())
         self.assertTrue(self.why().endswith("UTC: the instance was not renewed within its ttl"))
 
     def test_what_was_deregistered(self) -> None:
-        """It names the node that was told."""
+        """The explanation of a deregistration names the node that received the request."""
         self.ask("POST", "/registrations", WEB)
         self.ask("DELETE", WEB_PATH, to=self.network.second)
         self.assertIn("deregistered since 20", self.why())
         self.assertTrue(self.why().endswith("by a request to second"))
 
     def test_what_was_deregistered_because_a_check_failed(self) -> None:
-        """Both nodes announce that as the reason, and it says so for as long as the event or the end is known."""
+        """Both nodes give the reason `check-failed`, and the explanation has it while the event or the end is known."""
         for query in ("?reason=check-failed", "?reason=check-failed&wait=1"):
             self.ask("POST", "/registrations", WEB)
             connection = self.send("DELETE", f"{WEB_PATH}{query}", to=self.network.second)
@@ -171,7 +171,7 @@ class Explaining(PairCase):
         self.assertTrue(self.why().endswith("UTC, because a health check failed"))
 
     def test_another_at_its_address(self) -> None:
-        """Each says so of the other, at once; and of one that is gone who has its address now."""
+        """Two registrations with one address name each other; that of a removed one names the present one."""
         other = {**WEB, "app": "api"}
         id_ = WEB_ID.replace("web", "api")
         self.ask("POST", "/registrations", WEB)
@@ -187,7 +187,7 @@ class Explaining(PairCase):
         self.assertTrue(self.why().endswith(f"; {id_} is listed with the address 10.0.0.5:8080"))
 
     def test_many_at_its_address(self) -> None:
-        """A few are named, and all are there for programs."""
+        """The explanation names a few registrations with the same address; `same_address` has all of them."""
         self.ask("POST", "/registrations", WEB)
         for number in range(6):
             self.ask("POST", "/registrations", {**WEB, "app": f"app{number}"})
@@ -195,7 +195,7 @@ class Explaining(PairCase):
         self.assertEqual(len(self.ask("GET", EXPLAIN).json["same_address"]), 6)
 
     def test_what_is_hidden(self) -> None:
-        """It says which node is not heard, and for how long; and who did not answer."""
+        """The explanation of a hidden registration names the silent nodes, and the node that did not answer."""
         self.ask("POST", "/registrations", WEB, to=self.network.second)
         self.network.connected = False
         self.pass_time(15)
@@ -213,10 +213,10 @@ class Explaining(PairCase):
         )  # fmt: skip
 
     def test_nodes_that_disagree(self) -> None:
-        """Those that do not list it, or do, are named."""
+        """The explanation names the nodes that list the registration, or do not, in contrast to this node."""
         self.network.connected = False
         self.ask("POST", "/registrations", WEB)
-        self.network.connected = True  # for questions, while nothing is delivered
+        self.network.connected = True  # for questions, while no message is delivered
         self.assertTrue(self.why().endswith("; second does not list it"), self.why())
         first, second = carrier_of(self.network.first), carrier_of(self.network.second)
         first.ask_diagnosis, second.ask_diagnosis = second.ask_diagnosis, partial(self.account_of, self.network.first)
@@ -224,11 +224,11 @@ class Explaining(PairCase):
         self.assertEqual(why, "not listed at second, which does not know the instance; first does list it")
 
     def test_what_nobody_knows(self) -> None:
-        """It is a 404, as anywhere."""
+        """A registration that is unknown to all nodes gets 404."""
         self.assertEqual(self.ask("GET", EXPLAIN).status, 404)
 
     def test_what_expires_while_others_are_asked(self) -> None:
-        """The sentence is about the same moment as the list."""
+        """`why` and `listed` describe the same moment, even if the registration expires while peers are asked."""
         self.ask("POST", WEB_PATH)
         waiting: Deferred[None] = Deferred()
 
@@ -247,7 +247,7 @@ class Explaining(PairCase):
         self.assertEqual((explained["listed"], explained["why"].split()[0]), (False, "expired"))
 
     def test_a_client_that_goes(self) -> None:
-        """The peers are not waited for any more, and nothing has failed."""
+        """The questions to peers are cancelled when the client closes its connection."""
         cancelled: list[Deferred[None]] = []
 
         async def hanging(_address: str, _key: object) -> None:
@@ -260,19 +260,19 @@ class Explaining(PairCase):
         self.assertEqual((connection.received(), len(cancelled)), (b"", 2))
 
     def test_what_can_be_none(self) -> None:
-        """It is a 400 that names the field."""
+        """An invalid id gets 400, and the message names the field."""
         response = self.ask("GET", "/explain/registration/web/1/10.0.0.5/70000")
         self.assertEqual((response.status, response.json["message"][:5]), (400, "port:"))
 
 
 class Names(ApiCase):
     def test_with_quotes_and_such(self) -> None:
-        """The events of an id are found however it is written in JSON."""
+        """The events of an id are found in each form that JSON has for the id."""
         name = 'a"b\\c'
         self.ask("POST", "/registrations", {**WEB, "version": name})
         path = f"/explain/registration/web/{name.replace(chr(34), '%22').replace(chr(92), '%5C')}/10.0.0.5/8080"
         untold = self.ask("GET", path).json["nodes"][0]["events"]
-        self.ask("GET", "/events?since=0000000000000001-0")  # which has the event encoded
+        self.ask("GET", "/events?since=0000000000000001-0")  # the event is encoded from now on
         self.assertEqual(len(untold), 1)
         self.assertEqual(self.ask("GET", path).json["nodes"][0]["events"], untold)
 
@@ -286,14 +286,14 @@ class DeregisteringEverywhere(PairCase):
         return parsed(connection.received())[0].json
 
     def test_all_nodes_have_it(self) -> None:
-        """The answer comes with the last of them."""
+        """The answer is sent when the last node has the deregistration."""
         response = self.ask("DELETE", f"{WEB_PATH}?wait=5")
         expected = {"applied": ["first", "second"], "consumers": [], "missing": []}
         self.assertEqual((response.status, response.json), (200, expected))
         self.assertIsNone(self.network.second.registration(WEB_ID))
 
     def test_consumers_have_applied_it(self) -> None:
-        """Those of all nodes are waited for, but for those that are gone."""
+        """The deregistration waits for the connected consumers of all nodes; disconnected ones are missing."""
         first, second = self.network.first, self.network.second
         ends = [second.consumers.connect(name, Selection()) for name in ("edge", "gone")]
         first.consumers.connect("rim", Selection())
@@ -306,7 +306,7 @@ class DeregisteringEverywhere(PairCase):
         self.assertEqual(answer, {"applied": ["first", "second"], "consumers": ["edge", "rim"], "missing": ["gone"]})
 
     def test_consumers_that_went_elsewhere(self) -> None:
-        """One that went from one node to another is where it is now."""
+        """A consumer that moved to another node is listed there only."""
         first, second = self.network.first, self.network.second
         first.consumers.connect("edge", Selection()).end()
         second.consumers.connect("edge", Selection())
@@ -314,7 +314,7 @@ class DeregisteringEverywhere(PairCase):
         self.assertEqual((consumer["node"], consumer["connected"]), ("second", True))
 
     def test_consumers_that_do_not_confirm(self) -> None:
-        """They are waited for until the time is over, and named."""
+        """The deregistration waits for consumers until its time is over, and names those that have not confirmed."""
         before = self.network.second.journal.cursor
         self.network.second.consumers.connect("edge", Selection())
         connection = self.send("DELETE", f"{WEB_PATH}?wait=2")
@@ -327,7 +327,7 @@ class DeregisteringEverywhere(PairCase):
         )
 
     def test_a_node_that_does_not_say_who_its_consumers_are(self) -> None:
-        """It is missing, even if it has it."""
+        """A node that does not answer about its consumers is missing, even if it has the deregistration."""
 
         async def nothing(_address: str, _awaited: AwaitedChange) -> None:
             return None
@@ -337,7 +337,7 @@ class DeregisteringEverywhere(PairCase):
         self.assertEqual(answer, {"applied": ["first"], "consumers": [], "missing": ["second"]})
 
     def test_it_waits(self) -> None:
-        """A node that does not have it yet is waited for."""
+        """The deregistration waits for a node that does not have it yet."""
         self.network.connected = False
         connection = self.send("DELETE", f"{WEB_PATH}?wait=5")
         self.pass_time(1)
@@ -346,7 +346,7 @@ class DeregisteringEverywhere(PairCase):
         self.assertEqual(self.answer(connection)["applied"], ["first", "second"])
 
     def test_no_longer_than_it_may(self) -> None:
-        """What is missing then is named."""
+        """When the time is over, the nodes that do not have the deregistration are named."""
         self.network.connected = False
         connection = self.send("DELETE", f"{WEB_PATH}?wait=1.5")
         self.pass_time(1.25)
@@ -355,38 +355,38 @@ class DeregisteringEverywhere(PairCase):
         self.assertEqual(self.answer(connection), {"applied": ["first"], "consumers": [], "missing": ["second"]})
 
     def test_not_for_the_silent(self) -> None:
-        """A node that is silent is missing, and nobody waits for it."""
+        """The deregistration does not wait for a silent node, which is missing."""
         self.network.connected = False
         connection = self.send("DELETE", f"{WEB_PATH}?wait=60")
         self.pass_time(4)
         self.assertEqual(self.answer(connection)["missing"], ["second"])
 
     def test_not_at_all(self) -> None:
-        """With nothing to wait the answer says how it is."""
+        """With `wait=0` the answer has the state of this moment."""
         self.network.connected = False
         self.assertEqual(self.ask("DELETE", f"{WEB_PATH}?wait=0").json["missing"], ["second"])
 
     def test_what_is_not_there(self) -> None:
-        """It is a 404, with or without `wait`."""
+        """An absent registration gets 404, with and without `wait`."""
         self.ask("DELETE", WEB_PATH)
         self.assertEqual(self.ask("DELETE", f"{WEB_PATH}?wait=5").status, 404)
 
     def test_what_is_no_time(self) -> None:
-        """It is refused before anything is done."""
+        """An invalid `wait` gets 400, and nothing is deregistered."""
         for wait in ("", "-1", "soon", "1e3", "5&wait=6"):
             response = self.ask("DELETE", f"{WEB_PATH}?wait={wait}")
             self.assertEqual((response.status, response.json["message"][:5]), (400, "wait:"), wait)
         self.assertIsNotNone(self.network.first.registration(WEB_ID))
 
     def test_a_node_that_leaves(self) -> None:
-        """It lets nobody wait."""
+        """Waiting requests are answered when the node leaves."""
         self.network.connected = False
         connection = self.send("DELETE", f"{WEB_PATH}?wait=60")
         self.network.first.leave()
         self.assertEqual(self.answer(connection)["missing"], ["second"])
 
     def test_a_client_that_goes(self) -> None:
-        """Nothing is left of its waiting."""
+        """A cancelled wait is removed."""
         self.network.connected = False
         self.network.first.deregister(WEB_ID)
         waiting = Deferred.fromCoroutine(self.network.first.until_applied(WEB_ID, 60))
@@ -396,7 +396,7 @@ class DeregisteringEverywhere(PairCase):
         self.assertEqual(len(self.network.first._ledger_propagation._waiting), 0)
 
     def test_many_in_their_order(self) -> None:
-        """Each is answered when its own is everywhere, whatever came later."""
+        """A request for a registration that is absent gets 404 at once, while an earlier request waits."""
         first = self.network.first
         early = Deferred.fromCoroutine(first.until_applied(WEB_ID, 60))
         self.assertTrue(self.successResultOf(early).nodes)
@@ -409,7 +409,7 @@ class DeregisteringEverywhere(PairCase):
 
 class Status(PairCase):
     def test_what_was_done_since_the_start(self) -> None:
-        """Rounds, sweeps and requests are counted, and where clients reach each node is said."""
+        """`/status` has the numbers of rounds, sweeps and requests, and the API addresses of the nodes."""
         status = self.ask("GET", "/status").json
         counted = status["since_start"]
         self.assertGreater(counted["rounds"], 1)

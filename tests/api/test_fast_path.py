@@ -1,4 +1,4 @@
-"""The fast path beside the long way: whatever is sent, both give the same answers and leave the same behind."""
+"""The fast path and the long way give the same answers to any request, and leave the same state."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ HEADS = (
 
 
 def requests() -> list[bytes]:
-    """Hundreds of them, each a connection's all."""
+    """Return hundreds of requests, each for a connection of its own."""
     made = [
         request(method, path, body)
         for method, path in product(("GET", "POST", "PUT", "DELETE"), PATHS)
@@ -113,7 +113,7 @@ def requests() -> list[bytes]:
     made += [request("GET", path, None, If_None_Match=etag) for path, etag in product(PATHS[:6], etags)]
     made += [request("GET", "/registrations", None, Accept_Encoding=each) for each in ("gzip", "br, gzip;q=0", "*")]
     made += HEADS
-    # Several at once: all plain, or not all.
+    # Several requests at once: all of them plain, or only some.
     plain = request("POST", WEB_PATH)
     made += [plain * 3, plain + request("GET", "/backends") + plain]
     made += [plain + b"\r\n" + plain, plain + request("GET", "/ready", None, Connection="close") + plain]
@@ -121,13 +121,13 @@ def requests() -> list[bytes]:
 
 
 class Compared(SynchronousTestCase):
-    """Two nodes that are asked the same, one of them without a fast path."""
+    """Two nodes that get the same requests, one of them without a fast path."""
 
     def setUp(self) -> None:
         self.short, self.long = Front(fast=True, tokens=self.tokens()), Front(fast=False, tokens=self.tokens())
 
     def tokens(self) -> Tokens | None:
-        """Those that both nodes require, if any."""
+        """Return the tokens that both nodes require, if any."""
         return None
 
     def bodies(self, front: Front) -> list[bytes]:
@@ -141,10 +141,10 @@ class Compared(SynchronousTestCase):
 
 
 class BothWays(Compared):
-    """Every request gets the same answer, byte for byte but for the date."""
+    """Every request gets the same answer on both ways, byte for byte except for the date."""
 
     def test_in_one_piece(self) -> None:
-        """Hundreds of requests, most of them odd; the fast path takes its share of them."""
+        """Hundreds of unusual requests get the same answers; the fast path takes more than 150 of them."""
         sent = requests()
         for each in sent:
             self.compare(each)
@@ -152,23 +152,23 @@ class BothWays(Compared):
         self.assertGreater(self.short.fast_path.taken, 150)
 
     def test_again(self) -> None:
-        """The answer to a repeated request is never a remembered one: it shows all changes made in between."""
+        """A repeated request gets the present state, not a remembered answer."""
         for each in chain.from_iterable(zip(requests(), requests(), strict=True)):
             self.compare(each)
 
     def test_a_bad_line(self) -> None:
-        """It is refused before the rest of the head comes."""
+        """An invalid header line is refused before the rest of the head arrives."""
         for line in (b"Content-Length: +2", b"Content-Length: 1\r\nContent-Length: 1", b"Transfer-Encoding: x", b"a"):
             self.compare(b"POST /registrations HTTP/1.1\r\n" + line + b"\r\nHost: a\r\n")
 
     def test_in_pieces(self) -> None:
-        """Wherever the network cuts them."""
+        """The answers are the same wherever the network cuts the requests."""
         chance = random.Random(1)
         for each in requests():
             self.compare(each, *(chance.randrange(len(each) + 1) for _ in range(chance.randrange(1, 4))))
 
 
-#: Headers with a token that is valid, or is not.
+#: Header lines with a valid, an invalid or no token.
 CREDENTIALS = (
     b"",
     b"Authorization: Bearer %b" % secret("root").encode(),
@@ -188,19 +188,19 @@ CREDENTIALS = (
 
 
 def with_credentials(sent: bytes, credentials: bytes) -> bytes:
-    """The same requests, the first with a token."""
+    """Return the requests, the first of them with these header lines."""
     first, end, rest = sent.partition(b"\r\n")
     return first + end + credentials + end + rest if credentials else sent
 
 
 class BothWaysWithTokens(Compared):
-    """The same at nodes that require tokens: refusals are the same, too, and so is what is not done."""
+    """Nodes that require tokens refuse the same requests on both ways, and a refused request changes nothing."""
 
     def tokens(self) -> Tokens:
         return known()
 
     def test_with_each_kind_of_credentials(self) -> None:
-        """Hundreds of requests, each with several of them by turns."""
+        """Hundreds of requests, each with several credentials in turn, get the same answers and counts."""
         sent = requests()
         for turn in range(effort(3, len(CREDENTIALS))):
             for number, each in enumerate(sent):
@@ -209,7 +209,7 @@ class BothWaysWithTokens(Compared):
         self.assertGreater(self.short.fast_path.taken, 300)
 
     def test_hot_requests_with_all_of_them(self) -> None:
-        """Before and after a change of the tokens, with what was remembered before it."""
+        """The answers and counts are also the same after the tokens are replaced, for remembered requests too."""
         asked = [request("POST", WEB_PATH), request("PUT", WEB_PATH), request("POST", "/registrations", WEB)]
         asked += [request("POST", "/renewals", {"ids": [WEB_ID]}), request("GET", "/registrations")]
         for tokens in ([token(name) for name in ("root", "web")], [token("web", "admin")], [], None):
@@ -221,12 +221,12 @@ class BothWaysWithTokens(Compared):
 
 
 class Pipelined(SynchronousTestCase):
-    """Many requests in a row, cut anywhere, to a client that reads now and then."""
+    """Many pipelined requests, cut at random, on a connection that pauses sometimes."""
 
     COUNT = 40
 
     def test_in_pieces(self) -> None:
-        """Each is done once and in its order, whichever way it went."""
+        """Each request is processed once and in order, on either way."""
         sent = b"".join(
             request("POST", "/registrations", {**WEB, "port": port, "meta": {"filling": "x" * (port * 97 % 2000)}})
             for port in range(1, self.COUNT + 1)
@@ -247,7 +247,7 @@ class Pipelined(SynchronousTestCase):
             self.assertEqual([response.json["port"] for response in responses], [*range(1, self.COUNT + 1)])
 
     def test_cut_at_each_byte(self) -> None:
-        """Also within a method, a header or an end of a line."""
+        """A request may be cut anywhere, also within a method, a header or an end of a line."""
         sent = request("PUT", WEB_PATH) + request("POST", WEB_PATH) + request("GET", "/ready")
         for cut in range(len(sent)):
             connection = Connection(Front(fast=True).site)
@@ -256,7 +256,7 @@ class Pipelined(SynchronousTestCase):
             self.assertEqual([response.status for response in parsed(connection.received())], [404, 200, 200], cut)
 
 
-#: Of requests, and of what is nearly one: at the limits of the grammar, or just beyond them.
+#: Parts of requests, and of invalid ones: at the limits of the grammar, or just beyond them.
 METHODS = (b"GET", b"POST", b"PUT", b"DELETE") * 3 + (b"HEAD", b"OPTIONS", b"get", b"BREW", b"")
 TARGETS = (*(path.encode() for path in PATHS), b"/ready?a b", b"/registrations/\xc3\xa9", b"/ready\t", b"/ready#", b"")
 SPACES = (b" ",) * 20 + (b"  ", b"\t", b"")
@@ -303,7 +303,7 @@ WHOLE = [request("POST", WEB_PATH), request("GET", WEB_PATH), request("POST", "/
 
 @st.composite
 def near_requests(draw: st.DrawFn) -> bytes:
-    """What may be a request."""
+    """Draw the bytes of a valid or a slightly invalid request."""
     first = [draw(st.sampled_from(each)) for each in (METHODS, SPACES, TARGETS, SPACES, VERSIONS)]
     lines = [b"".join(first), *draw(st.lists(st.sampled_from(HEADERS), max_size=3)), b""]
     head = b"".join([line + draw(st.sampled_from(ENDS)) for line in lines])
@@ -318,12 +318,12 @@ STREAMS = st.lists(
 
 
 class AnythingBothWays(SynchronousTestCase):
-    """Requests and near-requests in a row, cut anywhere: the same bytes come back with the fast path and without it."""
+    """Valid and invalid requests in a row, cut anywhere, get the same answers with and without the fast path."""
 
     @settings(max_examples=effort(50, 200), deadline=None)
     @given(STREAMS, st.lists(st.floats(0, 1), max_size=4), st.integers(0, 20), st.booleans())
     def test_the_same_answers(self, parts: list[bytes], cuts: list[float], missing: int, guarded: bool) -> None:
-        """Also where the last one is not complete, and at nodes that require tokens."""
+        """The answers are the same also if the last request is incomplete, and at nodes that require tokens."""
         sent = b"".join(parts)
         sent = sent[: len(sent) - missing]
         edges = [0, *sorted(int(cut * len(sent)) for cut in cuts), len(sent)]
@@ -336,17 +336,17 @@ class AnythingBothWays(SynchronousTestCase):
 
 
 class Complete(SynchronousTestCase):
-    """A request that is complete is answered, whatever follows."""
+    """A complete request is answered, whatever bytes follow."""
 
     def test_a_part_follows(self) -> None:
-        """It need not become whole."""
+        """The rest of the following request need not arrive."""
         for part in (b"P", b"PUT /regis", b"PUT /ready HTTP/1.1\r\nHost: a", request("POST", "/renewals", b"{}")[:-1]):
             connection = Connection(Front(fast=True).site)
             connection.send(request("POST", WEB_PATH) + part)
             self.assertEqual([response.status for response in parsed(connection.received())], [200], part)
 
     def test_in_proportion(self) -> None:
-        """Pipelined requests are read once each, however many there are."""
+        """Each pipelined request is read once, however many there are."""
         front = Front(fast=True)
         connection = Connection(front.site)
         sent = request("POST", WEB_PATH) * 1000
@@ -358,7 +358,7 @@ class Complete(SynchronousTestCase):
 
 
 class OnOneConnection(SynchronousTestCase):
-    """What is particular to connections on which the fast path has been."""
+    """Connections whose requests take the fast path and the long way."""
 
     def setUp(self) -> None:
         self.front = Front(fast=True)
@@ -368,14 +368,14 @@ class OnOneConnection(SynchronousTestCase):
         return [response.status for response in parsed(self.connection.received())]
 
     def test_both_ways_in_turns(self) -> None:
-        """Requests for the fast path and for Twisted follow each other as they like."""
+        """Requests for the fast path and for Twisted may follow each other in any order."""
         for path in ("/ready", "/status", "/ready", "/nothing", "/registrations", "/backends", "/ready"):
             self.connection.send(request("GET", path))
         self.assertEqual(self.statuses(), [200, 200, 200, 404, 200, 200, 200])
         self.assertEqual(self.front.fast_path.taken, 4)
 
     def test_a_head_first(self) -> None:
-        """Many clients send the body after the head; the fast path waits for it."""
+        """The fast path waits for a body that is sent after its head."""
         sent = request("POST", "/registrations", WEB)
         cut = sent.index(b"\r\n\r\n") + 4
         self.connection.send(sent[:cut])
@@ -385,14 +385,14 @@ class OnOneConnection(SynchronousTestCase):
         self.assertEqual(self.front.fast_path.taken, 1)
 
     def test_a_client_that_has_said_all(self) -> None:
-        """It may close its half in the middle of a request, and is not waited for."""
+        """If the client closes its sending side within a request, nothing is registered."""
         self.connection.send(request("POST", "/registrations", WEB)[:-5])
         self.connection.end()
         self.assertTrue(self.connection.closed)
         self.assertEqual(self.front.node.claims(), [])
 
     def test_a_large_part(self) -> None:
-        """What would have to be read again and again is left to Twisted."""
+        """A large request in small parts is left to Twisted, which does not read the parts again."""
         body = {"ids": ["registration/" + "x" * 50] * 300}
         sent = request("POST", "/renewals", body)
         self.assertGreater(len(sent), 2 * PART_BYTES_MAX)
@@ -405,7 +405,7 @@ class OnOneConnection(SynchronousTestCase):
         self.assertEqual(self.front.fast_path.taken, 1)
 
     def test_who_does_not_read(self) -> None:
-        """Requests that come faster than their answers are read are answered when they are."""
+        """While the client does not read, its next requests wait; they are answered when it reads again."""
         self.connection.send(request("POST", WEB_PATH))
         self.statuses()
         producer: Any = self.connection.transport.producer
@@ -416,7 +416,7 @@ class OnOneConnection(SynchronousTestCase):
         self.assertEqual(self.statuses(), [200, 200, 200])
 
     def test_a_long_list(self) -> None:
-        """It is made in slices by the long way, in its turn among the others."""
+        """A long list is made in slices by the long way, and the requests after it wait for their turn."""
         for i in range(OF_ONE_INSTANT_MAX + 1):
             self.connection.send(request("POST", f"/registrations/web/1/10.0.0.1/{i + 1}"))
         self.connection.received()
@@ -430,7 +430,7 @@ class OnOneConnection(SynchronousTestCase):
 
 class NotReady(SynchronousTestCase):
     def test_after_a_pause(self) -> None:
-        """A request for a node that is back from a pause waits until it is ready, as everywhere."""
+        """A request to a node that resumes after a pause waits until the node is ready, as on the long way."""
         clock = Clock()
         network = Network(clock)
         for node in (network.first, network.second):

@@ -1,4 +1,4 @@
-"""Limits of clients: connections, the rate of requests, sizes, and the time that each may take."""
+"""Limits for clients: connections, the rate of requests, sizes and times."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LimitsCase(ApiCase):
 
 class Connections(LimitsCase):
     def test_one_busy_host(self) -> None:
-        """It may have all connections; one more gets 429 with the limit and the option, and is closed."""
+        """One host may use all connections; another connection gets 429 with the limit and the option."""
         self.limit(connections=3)
         kept = self.from_("10.0.0.1", 3)
         (other,) = self.from_("10.0.0.1")
@@ -53,7 +53,7 @@ class Connections(LimitsCase):
         self.assertEqual(self.use("connections"), {"max": 3, "used": 3, "peak": 3, "refused": 1})
 
     def test_another_client(self) -> None:
-        """It gets a place of the client with the most: the newest, so that those that are kept go on."""
+        """At the limit, the newest connections of the client with the most are closed for another client."""
         self.limit(connections=4)
         greedy = self.from_("10.0.0.1", 4)
         modest = self.from_("10.0.0.2", 2)
@@ -65,7 +65,7 @@ class Connections(LimitsCase):
         self.assertEqual(self.answered(more), [429])
 
     def test_a_network_is_one_client(self) -> None:
-        """An IPv6 client has as many addresses as it likes."""
+        """All addresses of one IPv6 network count as one client."""
         self.limit(connections=2)
         greedy = [*self.from_("fd00::1"), *self.from_("fd00::2")]
         self.assertEqual([self.answered(each) for each in self.from_("10.0.0.2")], [[200]])
@@ -73,7 +73,7 @@ class Connections(LimitsCase):
         self.assertEqual([self.answered(each) for each in self.from_("fd00::3")], [[429]])
 
     def test_a_place_is_freed(self) -> None:
-        """When the connection is lost, also for a client that was refused."""
+        """A lost connection frees its place, also if it was refused."""
         self.limit(connections=1)
         (first,) = self.from_("10.0.0.1")
         (refused,) = self.from_("10.0.0.1")
@@ -82,7 +82,7 @@ class Connections(LimitsCase):
         self.assertEqual(self.answered(self.from_("10.0.0.1")[0]), [200])
 
     def test_a_refused_client_that_goes_on(self) -> None:
-        """It gets one answer, and is cut off after two seconds, whether it sends all the time or nothing."""
+        """A refused connection gets one answer, and is closed after two seconds, whether it sends or not."""
         self.limit(connections=1)
         self.from_("10.0.0.1")
         for sends in (True, False):
@@ -97,14 +97,14 @@ class Connections(LimitsCase):
             refused.lose()
 
     def test_many_refused_clients(self) -> None:
-        """A hundred at a time are told why; any further one is closed at once."""
+        """At most a hundred refused connections at a time get an answer; any further one is closed at once."""
         self.limit(connections=1)
         self.from_("10.0.0.1")
         refused = self.from_("10.0.0.1", REFUSED_AT_ONCE_MAX + 2)
         self.assertEqual([each.aborted for each in refused], [False] * REFUSED_AT_ONCE_MAX + [True] * 2)
 
     def test_the_limit_changes(self) -> None:
-        """At once, for connections to come; those that are there stay."""
+        """A changed limit applies to new connections at once; present connections stay."""
         kept = self.from_("10.0.0.1", 3)
         self.node.limits.change(Limits(connections=2))
         self.assertEqual(self.answered(self.from_("10.0.0.1")[0]), [429])
@@ -115,13 +115,13 @@ class Connections(LimitsCase):
 
 class Rate(LimitsCase):
     def test_no_limit(self) -> None:
-        """Unless one is set, and then nothing is counted."""
+        """Without `--max-rate`, requests are not limited and not counted."""
         (connection,) = self.from_("10.0.0.1")
         self.assertEqual(self.answered(connection, READY * 5000), [200] * 5000)
         self.assertEqual(self.use("rate"), {"max": None, "used": 0, "peak": 0, "refused": 0})
 
     def test_too_many(self) -> None:
-        """429 with the limit, the option and the time to wait, both on the fast path and beside it."""
+        """A client above the rate gets 429 with the limit, the option and the time to wait, on both ways."""
         for path in (WEB_PATH, "/status", "/nothing"):
             self.limit(rate=2)
             (connection,) = self.from_("10.0.0.1")
@@ -141,12 +141,12 @@ class Rate(LimitsCase):
             self.clock.advance(9.5)
 
     def test_all_connections_of_a_client(self) -> None:
-        """They share one rate."""
+        """All connections of a client share one rate."""
         self.limit(rate=3)
         self.assertEqual([self.answered(each) for each in self.from_("10.0.0.1", 4)], [[200]] * 3 + [[429]])
 
     def test_a_request_that_goes_both_ways(self) -> None:
-        """A long list, which the fast path leaves to Twisted, is one request."""
+        """A long list, which the fast path leaves to Twisted, counts as one request."""
         self.limit(rate=1000)
         (connection,) = self.from_("10.0.0.1")
         for port in range(1, 300):
@@ -174,7 +174,7 @@ class Sizes(LimitsCase):
         return response
 
     def test_a_larger_body(self) -> None:
-        """One over 64 KiB is read where the limit is larger."""
+        """A body over 64 KiB is read if the limit is larger."""
         self.limit(body_bytes=100_000)
         body = b" " * 99_998 + b"{}"
         self.invalid("app", self.ask_for("POST", "/registrations", body))
@@ -183,7 +183,7 @@ class Sizes(LimitsCase):
         self.assertEqual(self.use("body"), {"max": 100_000, "used": 100_000, "peak": 100_000, "refused": 1})
 
     def test_a_smaller_body(self) -> None:
-        """The fast path knows the limit too; renewals and reports may have as much as ever."""
+        """A smaller limit also applies on the fast path; renewals and reports keep limits of their own."""
         self.limit(body_bytes=4096)
         for size in (4097, 60_000):
             body = b" " * (size - 2) + b"{}"
@@ -219,7 +219,7 @@ class Sizes(LimitsCase):
         self.assertTrue(7000 < use["used"] == use["peak"] < 8192)
 
     def test_an_entry_of_another_limit(self) -> None:
-        """What is larger than the limit of a node is renewed there, and shown; only a change is refused."""
+        """An entry above the limit of a node is renewed and shown there; only a change gets 413."""
         self.limit(entry_bytes=8192)
         self.ask_for("POST", "/registrations", {**WEB, "meta": {"x": "y" * 7000}})
         self.node.limits.change(Limits(entry_bytes=4096))
@@ -228,7 +228,7 @@ class Sizes(LimitsCase):
         self.refused("TOO_LARGE", self.ask_for("POST", "/registrations", {**WEB, "weight": 2}))
 
     def test_registrations(self) -> None:
-        """Those of clients that fail over are accepted all the same; the error names the limit and the option."""
+        """A new registration above the limit gets 429 with the limit and the option."""
         self.limit(registrations=1)
         self.assertEqual(self.ask_for("POST", "/registrations", WEB).status, 201)
         text = self.refused("BUSY", self.ask_for("POST", "/registrations", {**WEB, "port": 1}))
@@ -244,7 +244,7 @@ class HeldRequests(LimitsCase):
     HEAD = b"POST /renewals HTTP/1.1\r\nContent-Length: 262144\r\n\r\n"
 
     def test_too_much_together(self) -> None:
-        """The client that holds the most of incomplete bodies loses the connection with the largest; others go on."""
+        """The client with the most bytes in incomplete bodies loses the connection with the largest; others go on."""
         (modest,) = self.from_("10.0.0.2")
         modest.send(self.HEAD + b" " * 200_000)
         greedy = self.from_("10.0.0.1", 512)
@@ -259,7 +259,7 @@ class HeldRequests(LimitsCase):
         self.assertEqual(self.use("request_bytes")["used"], 0)
 
     def test_requests_that_come_completely(self) -> None:
-        """Nothing of them is held, whichever way they go and in whatever pieces they come."""
+        """No bytes of a complete request are held, on either way and in any pieces."""
         (connection,) = self.from_("10.0.0.1")
         for path, head in (("/renewals", self.HEAD), ("/x", b"POST /x HTTP/1.1\r\nContent-Length: 50000\r\n\r\n")):
             length = int(head.split()[-1])
@@ -274,13 +274,13 @@ class HeldAnswers(LimitsCase):
     MIB = 1024 * 1024
 
     def pause(self, connection: Connection, size: int) -> None:
-        """The client reads nothing of so many bytes."""
+        """The client reads no byte of an answer of this size."""
         transport: Any = connection.transport
         transport._appSendBuffer = [b"x" * size]
         transport.producer.pauseProducing()
 
     def test_too_much_together(self) -> None:
-        """The client that leaves the most unread loses its largest answer; others go on."""
+        """The client with the most unread bytes loses its largest answer; others go on."""
         greedy, (modest,) = self.from_("10.0.0.1", 4), self.from_("10.0.0.2")
         self.pause(modest, 100 * self.MIB)
         for number, each in enumerate(greedy):
@@ -306,14 +306,14 @@ class HeldAnswers(LimitsCase):
         return connection
 
     def test_very_long_lists(self) -> None:
-        """They count from when they are made until they are sent."""
+        """A very long list counts from its beginning until it is sent."""
         for number in range(5100):
             self.node.register(RegistrationRequest("web", "1", f"10.0.{number // 250}.{number % 250}", 80))
         self.assertTrue(self.long_list().received().startswith(b"HTTP/1.1 200"))
         self.assertEqual((self.use("answer_bytes")["used"], self.use("answer_bytes")["peak"]), (0, 8 * 5100))
 
     def test_too_many_very_long_lists(self) -> None:
-        """One that would be too much is answered 429; the one that is made goes on."""
+        """A long list above the limit gets 429; the list that is being made is completed."""
         for number in range(5100):
             self.node.register(RegistrationRequest("web", "1", f"10.0.{number // 250}.{number % 250}", 80))
         # Each piece of work takes a millisecond, as much as a connection has in one turn.
@@ -336,7 +336,7 @@ class HeldAnswers(LimitsCase):
 
 class SlowClients(LimitsCase):
     def test_a_timeout_of_the_operator(self) -> None:
-        """It begins with the connection, and again with each request."""
+        """The timeout begins with the connection, and again with each request."""
         self.limit(client_timeout_s=5)
         silent, busy = self.from_("10.0.0.1", 2)
         for _ in range(4):
@@ -347,7 +347,7 @@ class SlowClients(LimitsCase):
         self.assertTrue(busy.closed)
 
     def test_the_timeout_changes(self) -> None:
-        """For the connections to come."""
+        """A changed timeout applies to new connections."""
         before = self.connect()
         self.node.limits.change(Limits(client_timeout_s=2))
         after = self.connect()
@@ -355,9 +355,9 @@ class SlowClients(LimitsCase):
         self.assertEqual((before.closed, after.closed), (False, True))
 
     def test_a_node_that_was_away(self) -> None:
-        """What has come while the node did not look is answered, though the time was over when it looked again."""
+        """A request that arrived while the node was paused is answered, even though its time is over."""
         connection = self.connect()
-        self.clock.rightNow += 120  # nothing was called meanwhile
+        self.clock.rightNow += 120  # no timer was called meanwhile
         self.clock.callLater(0, connection.send, READY)  # read in the turn after that of the timers
         self.clock.advance(0)
         self.assertEqual(([each.status for each in parsed(connection.received())], connection.closed), ([200], False))
@@ -365,7 +365,7 @@ class SlowClients(LimitsCase):
         self.assertTrue(connection.closed)
 
     def test_a_client_that_reads_nothing(self) -> None:
-        """It is cut off after a minute in which nothing was taken, in the middle of a long answer or after one."""
+        """A client that reads nothing for a minute is disconnected, during a long answer or after an answer."""
         for sent in (READY, request("GET", "/registrations"), request("GET", "/events", Accept="text/event-stream")):
             connection = self.connect()
             connection.send(sent)
@@ -381,7 +381,7 @@ class SlowClients(LimitsCase):
             connection.lose()
 
     def test_a_client_that_never_takes_the_end(self) -> None:
-        """A connection that is being closed does not wait for its client for ever."""
+        """A connection that is being closed is aborted after a minute if its client reads nothing."""
         connection = self.connect()
         connection.send(request("GET", "/status", Connection="close"))
         self.assertTrue(connection.closed)
@@ -391,7 +391,7 @@ class SlowClients(LimitsCase):
         self.assertTrue(connection.aborted)
 
     def test_nothing_is_left(self) -> None:
-        """A connection that was lost has no timers."""
+        """A lost connection has no timers."""
         self.limit(connections=1)
         for sent in (b"", READY, b"GET /", request("GET", "/status", Connection="close"), b"\r\n\r\nx"):
             connection, refused = self.connect(), self.connect()

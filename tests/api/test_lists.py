@@ -26,19 +26,19 @@ class Listing(ApiCase):
         return [each["id"].removeprefix("registration/") for each in self.ask("GET", path).json]
 
     def test_sorted(self) -> None:
-        """All, those of an app, or of one version of it, in order of id."""
+        """All registrations, those of an app, or those of a version are listed in order of id."""
         self.assertEqual(self.ids("/registrations"), ["api/1/h/1", "web/1/h/80", "web/2/h/9"])
         self.assertEqual(self.ids("/registrations/web"), ["web/1/h/80", "web/2/h/9"])
         self.assertEqual(self.ids("/registrations/web/2"), ["web/2/h/9"])
 
     def test_none(self) -> None:
-        """No app of that name is an empty list, and no instance a 404."""
+        """An unknown app has an empty list; an unknown instance gets 404."""
         self.assertEqual(self.ids("/registrations/other"), [])
         self.assertEqual(self.ids("/registrations/web/3"), [])
         self.refused("NOT_FOUND", self.ask("GET", "/registrations/web/2/h/10"))
 
     def test_meta(self) -> None:
-        """`meta.KEY=VALUE` leaves those that have it, and all of it if there are several."""
+        """`meta.KEY=VALUE` selects registrations with this value; several conditions must all be met."""
         self.ask("POST", "/registrations/num/1/h/1", {"meta": {"n": 1, "yes": True, "a.b c": "é&"}})
         self.assertEqual(self.ids("/registrations?meta.zone=a"), ["api/1/h/1", "web/2/h/9"])
         self.assertEqual(self.ids("/registrations/web?meta.zone=a"), ["web/2/h/9"])
@@ -52,19 +52,19 @@ class Listing(ApiCase):
         self.assertEqual(self.ask("GET", "/registrations/web/2/h/9?meta.zone=b").status, 404)
 
     def test_bad_query(self) -> None:
-        """A query that is no UTF-8, or endless, is refused."""
+        """A query that is not UTF-8, or has too many conditions, gets 400."""
         self.invalid("query", self.ask("GET", "/registrations?meta.a=%ff"))
         self.invalid("query", self.ask("GET", "/registrations?" + "&".join(["meta.a=b"] * 100)))
 
     def test_bad_path(self) -> None:
-        """What cannot be the name of an app is refused."""
+        """A name that no app or version can have gets 400."""
         self.invalid("app", self.ask("GET", "/registrations/%01"))
         self.invalid("version", self.ask("GET", "/registrations/a/%01"))
 
 
 class Tags(ApiCase):
     def test_not_modified(self) -> None:
-        """A list or an object that is unchanged is not sent again."""
+        """An unchanged list or object is not sent again."""
         self.ask("POST", "/registrations", WEB)
         for path in ("/registrations", "/registrations/web", "/registrations/web/1.2.0", WEB_PATH):
             etag = self.ask("GET", path).headers["etag"]
@@ -75,7 +75,7 @@ class Tags(ApiCase):
             self.assertEqual(self.ask("GET", path, If_None_Match='"other"').status, 200)
 
     def test_modified(self) -> None:
-        """What has changed has another tag."""
+        """A changed list or object has another tag."""
         self.ask("POST", "/registrations", WEB)
         tags = [self.ask("GET", path).headers["etag"] for path in ("/registrations", WEB_PATH)]
         self.ask("POST", "/registrations", {**WEB, "weight": 2})
@@ -83,7 +83,7 @@ class Tags(ApiCase):
             self.assertEqual(self.ask("GET", path, If_None_Match=etag).status, 200)
 
     def test_same_on_all_nodes(self) -> None:
-        """The tag follows from what is shown, whichever node shows it."""
+        """The tag depends only on the content, so it is the same on all nodes."""
         self.ask("POST", "/registrations", WEB)
         here = self.ask("GET", "/registrations").headers["etag"]
         self.node = a_node(self.clock)
@@ -102,14 +102,14 @@ class Tags(ApiCase):
 
 
 class Deflated(ApiCase):
-    """Lists are deflated for clients that say that they can read them so."""
+    """Lists are compressed for clients that accept gzip."""
 
     def fill(self, count: int) -> None:
         for port in range(1, count + 1):
             self.node.register(RegistrationRequest("web", "1.2.0", "10.0.0.5", port))
 
     def test_for_who_accepts_it(self) -> None:
-        """It is the same list, in another form with a tag of its own; caches are told what the form depends on."""
+        """The compressed list has a tag of its own, and `Vary` names the header that selects the form."""
         self.fill(100)
         plain = self.ask("GET", "/registrations/web")
         for accepted in ("gzip", "br, GZIP ; q=0.5", "x-gzip"):
@@ -123,21 +123,21 @@ class Deflated(ApiCase):
             self.assertEqual((unchanged.status, unchanged.headers["vary"]), (304, "Accept-Encoding"))
 
     def test_not_for_others(self) -> None:
-        """Who says nothing, or that it must not be, gets it plain."""
+        """A client that does not name gzip, or excludes it, gets the plain list."""
         self.fill(100)
         for accepted in ("", "identity", "gzip;q=0", "gzip; q=0.00", "*", "gzipped"):
             response = self.ask("GET", "/registrations", Accept_Encoding=accepted)
             self.assertNotIn("content-encoding", response.headers, accepted)
 
     def test_not_short_ones(self) -> None:
-        """What fits a packet is sent as it is."""
+        """A short list is not compressed."""
         self.fill(5)
         response = self.ask("GET", "/registrations", Accept_Encoding="gzip")
         self.assertEqual((len(response.json), "vary" in response.headers), (5, False))
 
 
 class ListsOfOneInstant(ApiCase):
-    """Lists of more than a few registrations are made in slices, and are what they would be in one piece."""
+    """Lists of more than a few registrations are made in slices, and are the same as lists made in one piece."""
 
     COUNT = 2 * SLICE
 
@@ -149,14 +149,14 @@ class ListsOfOneInstant(ApiCase):
             )
 
     def later(self, path: str) -> DeferredResponse:
-        """The answer, which takes a while."""
+        """Return the deferred answer."""
         route, names = RouteTable(ROUTES).find_hot(path.partition("?")[0]) or self.fail()
         answered = answer(self.node, route, ApiRequest("GET", names, path.partition("?")[2]))
         assert isinstance(answered, DeferredResponse)
         return answered
 
     def test_filtered(self) -> None:
-        """From the start; the tag is that of the content, and so the same on all nodes."""
+        """A filtered list is made from the beginning each time; its tag is that of its content."""
         later = self.later("/registrations/web?meta.port=7")
         self.assertGreaterEqual(len([*later.steps]), 2)
         self.assertEqual(len(msgspec.json.decode(later.answer().body)), 1)
@@ -168,7 +168,7 @@ class ListsOfOneInstant(ApiCase):
         self.assertEqual(self.ask("GET", "/registrations?meta.port=7", If_None_Match=etag).status, 304)
 
     def test_whole(self) -> None:
-        """It is made once, and then sent in pieces to everybody who asks, until something changes."""
+        """A whole list is made once, and is sent in pieces to all clients until it changes."""
         later = self.later("/registrations")
         self.assertGreaterEqual(len([*later.steps]), 2)
         route, _ = RouteTable(ROUTES).find_hot("/registrations") or self.fail()
@@ -185,14 +185,14 @@ class ListsOfOneInstant(ApiCase):
         self.assertEqual((head.headers["etag"], head.headers["content-length"]), (etag, str(len(response.body))))
 
     def test_members(self) -> None:
-        """Those of a backend with servers of its own, too."""
+        """The members of a backend with fixed servers are made in slices, too."""
         servers = ["10.1.1.1:80"]
         self.ask("POST", "/backends", {"name": "blue", "app": "web", "version": "1.2.0", "servers": servers})
         self.assertEqual(len(self.ask("GET", "/backends/blue/members").json), self.COUNT + 1)
 
 
 class LongLists(ApiCase):
-    """Lists that are put together in slices."""
+    """Very long lists are made and sent in slices."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -208,7 +208,7 @@ class LongLists(ApiCase):
         return response
 
     def test_whole(self) -> None:
-        """All that is listed, in order of id as text, and a tag that holds as long as nothing changes."""
+        """The whole list is in order of id as text, and its tag stays while nothing changes."""
         response = self.ask_long("GET", "/registrations")
         ids = [each["id"] for each in response.json]
         self.assertEqual((len(ids), ids), (OF_ONE_INSTANT_MAX + 1, sorted(ids)))
@@ -219,23 +219,23 @@ class LongLists(ApiCase):
         self.assertEqual(self.ask_long("GET", "/registrations", If_None_Match=etag).status, 200)
 
     def test_selected(self) -> None:
-        """Those that have what the query wants."""
+        """A query selects registrations of a very long list, too."""
         response = self.ask_long("GET", "/registrations/web?meta.odd=1")
         self.assertEqual({each["port"] % 2 for each in response.json}, {1})
 
     def test_head(self) -> None:
-        """The same headers without the list."""
+        """A HEAD request gets the headers of the GET without the list."""
         head, whole = (self.ask_long(method, "/registrations") for method in ("HEAD", "GET"))
         self.assertEqual(head.body, b"")
         self.assertEqual({**head.headers, "date": ""}, {**whole.headers, "date": ""})
 
     def test_members_of_a_backend(self) -> None:
-        """They may be as many."""
+        """The members of a backend may be as many."""
         self.ask("POST", "/backends", {"name": "blue", "app": "web", "version": "1.2.0"})
         self.assertEqual(len(self.ask_long("GET", "/backends/blue/members").json), OF_ONE_INSTANT_MAX + 1)
 
     def test_deflated(self) -> None:
-        """Piece by piece, in chunks, for its length is not known before."""
+        """A compressed list is sent in chunks, because its length is not known before."""
         connection = self.connect()
         connection.send(request("GET", "/registrations", None, Accept_Encoding="gzip"))
         for _ in range(10):
@@ -249,7 +249,7 @@ class LongLists(ApiCase):
         self.assertEqual(len(msgspec.json.decode(gzip.decompress(chunks))), OF_ONE_INSTANT_MAX + 1)
 
     def test_a_client_that_goes_away(self) -> None:
-        """In the middle of it, at any time: nothing is left behind."""
+        """A client that goes away at any time during the list leaves no channel behind."""
         for steps in range(3):
             connection = self.connect()
             connection.send(request("GET", "/registrations"))

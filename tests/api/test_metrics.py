@@ -1,4 +1,4 @@
-"""`GET /metrics`: the forms that Prometheus takes, and the names that the page explains."""
+"""`GET /metrics`: the formats that Prometheus reads, and the names that the documentation explains."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.api.scraping import scraped
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-#: What Prometheus sends.
+#: The Accept header that Prometheus sends.
 ACCEPT = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 )
 
 
-#: It would come back in the answer.
+#: A version that would come back in the answer.
 ODD_VERSION = "application/openmetrics-text; version=2.é"
 
 
@@ -37,7 +37,7 @@ class Forms(ApiCase):
         return self.ask(method, "/metrics", **more)
 
     def test_plain_text(self) -> None:
-        """It is the form for clients that ask for nothing, or for what cannot be understood."""
+        """Clients without an Accept header, or with one that is not understood, get the plain text format."""
         for accept in (None, "*/*", "text/html", "application/openmetrics-text; version=x", ODD_VERSION):
             answer = self.scrape(**({} if accept is None else {"Accept": accept}))
             self.assertEqual(
@@ -47,7 +47,7 @@ class Forms(ApiCase):
             self.assertNotIn(b"# EOF", answer.body)
 
     def test_openmetrics(self) -> None:
-        """Prometheus gets what it asks for first, which its own rules find right."""
+        """Prometheus gets OpenMetrics, its first choice, in a form that its parser accepts."""
         answer = self.scrape(Accept=ACCEPT)
         self.assertTrue(answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0"))
         families = {family.name: family for family in openmetrics(answer.body.decode())}
@@ -55,7 +55,7 @@ class Forms(ApiCase):
         self.assertEqual(answer.body.count(b"# EOF"), 1)
 
     def test_gzip(self) -> None:
-        """It is for clients that ask for it."""
+        """Clients that accept gzip get the metrics compressed."""
         answer = self.scrape(Accept_Encoding="gzip")
         self.assertEqual(answer.headers["content-encoding"], "gzip")
         self.assertIn(b"\nbender_ready 1.0\n", gzip.decompress(answer.body))
@@ -63,7 +63,7 @@ class Forms(ApiCase):
         self.assertNotIn("content-encoding", self.scrape(Accept_Encoding="identity").headers)
 
     def test_gzip_is_made_in_slices(self) -> None:
-        """To deflate a long text at once would hold up everything else."""
+        """A long text is compressed in slices, because other requests would wait otherwise."""
         for number in range(1000):
             self.ask("POST", "/registrations", {**WEB, "app": sha512(b"%d" % number).hexdigest()})
         plain, deflated = (
@@ -73,25 +73,25 @@ class Forms(ApiCase):
         self.assertEqual(gzip.decompress(deflated.answer().body)[:500], plain.answer().body[:500])
 
     def test_head(self) -> None:
-        """It has the headers alone."""
+        """A HEAD request gets the headers alone."""
         answer = self.scrape("HEAD")
         self.assertEqual((answer.status, answer.body), (200, b""))
         self.assertGreater(int(answer.headers["content-length"]), 5000)
 
     def test_names_are_escaped(self) -> None:
-        """Clients choose them, and they cannot make up lines."""
+        """Names that clients choose are escaped, so that they cannot make up lines."""
         self.ask("POST", "/registrations", {**WEB, "app": 'a"} 1 \\'})
         families = {family.name: family for family in plain(self.scrape().body.decode())}
         (sample,) = families["bender_registrations"].samples
         self.assertEqual(sample.labels["app"], 'a"} 1 \\')
 
     def test_a_node_that_is_not_ready(self) -> None:
-        """It answers at once, and says so."""
+        """A node that is not ready answers at once, with `bender_ready` 0."""
         self.node = a_node(self.clock, seeds=["n2:1730"])
         self.assertEqual(scraped(self.node)["bender_ready"], 0)
 
     def test_an_overloaded_node(self) -> None:
-        """It is asked all the more then, and turns no such request away."""
+        """An overloaded node answers every request for metrics, because monitoring needs them most then."""
         self.site.turns.note_lag(1.0)
         connection = self.connect()
         connection.send(request("GET", "/metrics"))
@@ -103,7 +103,7 @@ class Forms(ApiCase):
 
 class Access(SynchronousTestCase):
     def test_a_token_of_readers(self) -> None:
-        """Prometheus sends it as `Bearer`, or as it is."""
+        """Prometheus may send its token with or without `Bearer`."""
         front = Guarded(fast=True)
         self.assertEqual(front.response("GET", "/metrics").status, 401)
         self.assertEqual(front.response("GET", "/metrics", name="web").status, 403)
@@ -123,17 +123,17 @@ class Names(ApiCase):
         self.of_processes = others.partition("## Processes")[2]
 
     def test_the_page_explains_each_metric_and_no_other(self) -> None:
-        """Also those of which there is nothing at present."""
+        """The page also explains each metric that has no series at present."""
         shown = {*re.findall(r"^# TYPE (\S+) ", self.text, re.MULTILINE)}
         self.assertEqual(shown, _named(self.of_processes).union(*(_named(names) for names, _ in self.rows)))
 
     def test_types_are_those_of_the_page(self) -> None:
-        """So that a reader knows which to take the rate of."""
+        """The page gives the right type for each metric."""
         types = dict(re.findall(r"^# TYPE (bender_\S+) (\S+)", self.text, re.MULTILINE))
         self.assertEqual(types, {name: kind for names, kind in self.rows for name in _named(names)})
 
     def test_every_one_has_a_help(self) -> None:
-        """One sentence, or two parts of one."""
+        """The help of each metric ends with a full stop."""
         helps = dict(re.findall(r"^# HELP (bender_\S+) (.*)", self.text, re.MULTILINE))
         self.assertGreater(len(helps), 40)
         self.assertEqual([name for name, text in helps.items() if not text.endswith(".")], [])
@@ -145,7 +145,7 @@ def _named(text: str) -> set[str]:
 
 class Cost(SynchronousTestCase):
     def test_it_is_made_in_slices(self) -> None:
-        """No family is written in the turn of another one, and no long one in a single turn."""
+        """Each family is written in a turn of its own, and a long family in several turns."""
         node = a_node(Clock())
         answer = scrape(node, ApiRequest("GET"))
         self.assertGreater(sum(1 for _ in answer.steps), 50)

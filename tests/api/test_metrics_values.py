@@ -1,4 +1,4 @@
-"""The values of a node's metrics after what is known to have happened."""
+"""The values of a node's metrics after known events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BACKEND = {"name": "shop", "app": "web", "version": "1.2.0"}
 
 class ValuesCase(ApiCase):
     def assert_values(self, name: str, expected: dict[str, float]) -> None:
-        """The series of a metric by their labels, without those that are 0."""
+        """Compare the series of a metric by their labels, without those that are 0."""
         found = named(scraped(self.node), f"bender_{name}")
         self.assertEqual({labels: value for labels, value in found.items() if value}, expected)
 
@@ -39,13 +39,13 @@ class State(ValuesCase):
         self.assertEqual((self.value("ready"), self.value("uptime_seconds")), (1, 2.5))
 
     def test_the_digest(self) -> None:
-        """It is the one of `/status`, as far as a number can show it."""
+        """The digest is that of `/status`, as far as a number can show it."""
         self.ask("POST", "/registrations", WEB)
         digest = int(self.ask("GET", "/status").json["digest"], 16)
         self.assertEqual(self.value("state_digest"), digest >> 11)
 
     def test_counts(self) -> None:
-        """Claims and ends are those of `/status`."""
+        """The numbers of claims and own claims are those of `/status`."""
         self.ask("POST", "/registrations", WEB)
         self.ask("POST", "/registrations", {**WEB, "port": 1})
         self.ask("DELETE", WEB_PATH)
@@ -56,7 +56,7 @@ class State(ValuesCase):
         self.assertEqual((self.value("backends"), self.value("frontends")), (1, 1))
 
     def test_problems(self) -> None:
-        """They are counted by kind, and each kind is always there."""
+        """Problems are counted by kind, and each kind is always shown."""
         self.node.set_peer_problem("n2:1730", "has an interval of 2 s", unreachable=False)
         self.node.set_peer_problem("n3:1730", "does not answer", unreachable=True)
         self.node.set_peer_problem("n4:1730", "does not answer", unreachable=True)
@@ -92,7 +92,7 @@ class State(ValuesCase):
         self.assertEqual(values["bender_reactor_lag_max_seconds"], 0.3)
 
     def test_limits(self) -> None:
-        """They have the names and numbers of `/status`."""
+        """The limits have the names and numbers of `/status`."""
         self.ask("POST", "/registrations", {**WEB, "meta": {"a": "x" * 5000}})
         self.ask("POST", "/registrations", WEB)
         watcher = self.connect()
@@ -109,7 +109,7 @@ class State(ValuesCase):
 
 class Counted(ValuesCase):
     def test_each_counter_is_shown_once(self) -> None:
-        """As it is in `since_start` of `/status`."""
+        """Each counter has one metric with its value."""
         for number, name in enumerate(fields_dict(Counters), 1000):
             setattr(self.node.counters, name, number)
         shown = {
@@ -141,7 +141,7 @@ class Counted(ValuesCase):
         )
 
     def test_registrations_and_renewals(self) -> None:
-        """By a whole registration, by its path, and many at once."""
+        """Registrations and renewals are counted in each form of request."""
         self.ask("POST", "/registrations", WEB)
         self.ask("POST", WEB_PATH)
         self.ask("POST", "/registrations", {**WEB, "weight": 2})
@@ -155,7 +155,7 @@ class Counted(ValuesCase):
         self.assertEqual((self.value("registrations_made_total"), self.value("renewals_total")), (1, 6))
 
     def test_events(self) -> None:
-        """By what happened, and why."""
+        """Events are counted by kind and reason."""
         self.ask("POST", "/registrations", WEB)
         self.ask("POST", "/registrations", {**WEB, "weight": 2})
         self.ask("PUT", f"{WEB_PATH}/state", {"state": "drain"})
@@ -181,7 +181,7 @@ class Counted(ValuesCase):
         self.assertEqual(self.value('events_total{event="offline",reason="expired"}'), 0)
 
     def test_watchers(self) -> None:
-        """Those that do not read are dropped, and those that take too much place lose it to others."""
+        """Watchers that do not read are dropped; those of a client with too many are displaced."""
         window = Window(self.node, self.clock)
         window.follow(self.node)
         self.assertEqual(self.value("subscribers"), 1)
@@ -200,14 +200,14 @@ class Counted(ValuesCase):
 
 class Requests(ValuesCase):
     def assert_requests(self, expected: dict[tuple[str, str, int], int]) -> None:
-        """By route, method and status."""
+        """Compare the counted requests by route, method and status."""
         self.assert_values(
             "http_requests_total",
             {f'{{code="{c}",method="{m}",route="{r}"}}': count for (r, m, c), count in expected.items()},
         )
 
     def test_the_fast_path_and_the_other(self) -> None:
-        """Both count by the route, whatever the path."""
+        """Requests are counted by route on both ways, whatever the path."""
         self.ask("POST", "/registrations", WEB)
         for _ in range(3):
             self.ask("PUT", WEB_PATH)
@@ -228,7 +228,7 @@ class Requests(ValuesCase):
         )
 
     def test_what_clients_make_up(self) -> None:
-        """Paths and methods of any number are counted under one name."""
+        """Unknown paths and methods are counted under one name."""
         for number in range(10):
             self.ask("GET", f"/nothing/{number}")
             self.ask(f"M{number}", "/registrations")
@@ -247,12 +247,12 @@ class Requests(ValuesCase):
         self.assert_requests({("unknown", "POST", 413): 1})
 
     def test_a_scrape_counts_too(self) -> None:
-        """It is in the next one."""
+        """A request for metrics is counted in the next one."""
         self.ask("GET", "/metrics")
         self.assert_requests({("/metrics", "GET", 200): 1})
 
     def test_a_stream_counts_when_it_ends(self) -> None:
-        """It has no latency."""
+        """A stream is counted when it ends, and has no latency."""
         connection = self.connect()
         connection.send(request("GET", "/events", Accept="text/event-stream"))
         self.assert_requests({})
@@ -262,7 +262,7 @@ class Requests(ValuesCase):
         self.assert_values("http_request_duration_seconds_count", {})
 
     def test_a_client_that_does_not_wait(self) -> None:
-        """Its request has a status of its own."""
+        """A request whose client closes the connection has the status 499."""
         connection = self.connect()
         connection.send(request("GET", f"/events?since={self.node.journal.cursor}&wait=30"))
         connection.lose()
@@ -271,7 +271,7 @@ class Requests(ValuesCase):
         self.assert_requests({("/events", "GET", 499): 1})
 
     def test_time_that_an_answer_takes(self) -> None:
-        """Here the client waits until a consumer has taken its instance out, which it does not within two seconds."""
+        """The time includes the wait for a consumer that does not confirm within two seconds."""
         self.ask("POST", "/registrations", WEB)
         watcher = self.connect()
         watcher.send(request("GET", "/events?name=edge", Accept="text/event-stream"))
@@ -286,7 +286,7 @@ class Requests(ValuesCase):
         self.assertEqual([value for labels, value in of_deletion.items() if 'le="2.5"' in labels], [1])
 
     def test_time_for_which_a_request_waits_for_its_turn(self) -> None:
-        """It is a part of what the client has to wait."""
+        """The time includes the wait for the turn of the request."""
         self.ask("POST", "/registrations", WEB)
         self.site.turns.note_lag(OVERLOAD_LAG_S)
         connections = [self.connect(), self.connect()]
@@ -298,7 +298,7 @@ class Requests(ValuesCase):
         self.assert_values("http_request_duration_seconds_sum", {f'{{method="PUT",route="{INSTANCE_ROUTE}"}}': 0.8})
 
     def test_requests_that_are_turned_away(self) -> None:
-        """They are answered as well, with 429."""
+        """Requests that an overloaded node turns away are counted with their status 429."""
         self.site.turns.note_lag(OVERLOAD_LAG_S)
         connection = self.connect()
         connection.send(request("GET", "/registrations"))
@@ -310,7 +310,7 @@ class Requests(ValuesCase):
 
 class Denied(SynchronousTestCase):
     def test_requests(self) -> None:
-        """They are counted by the reason, whether the fast path takes them or not."""
+        """Refused requests are counted by reason, on the fast path and on the long way."""
         for fast in (True, False):
             front = Guarded(fast=fast)
             front.response("GET", "/registrations")
@@ -322,7 +322,7 @@ class Denied(SynchronousTestCase):
 
 class Peers(PairCase):
     def test_a_peer_that_is_heard(self) -> None:
-        """Then it is silent for as long as it is not, and known by its name and address."""
+        """A peer that is heard has a lag of one second at most; the lag of a silent peer grows."""
         first = self.network.first
         peer = '{address="second:1730",peer="second"}'
         values = scraped(first)
@@ -347,14 +347,14 @@ class Peers(PairCase):
         self.assertNotEqual(scraped(self.network.first)["bender_state_digest"], second["bender_state_digest"])
 
     def test_a_peer_that_has_left(self) -> None:
-        """It has no lag that would grow."""
+        """A peer that has left has no lag."""
         self.network.second.leave()
         values = scraped(self.network.first)
         self.assertEqual(values['bender_peers{state="left"}'], 1)
         self.assertEqual(named(values, "bender_peer_lag_seconds"), {})
 
     def test_what_is_hidden(self) -> None:
-        """It is what only a silent node has heard from."""
+        """A registration is hidden if all nodes that it renewed at are silent."""
         self.ask("POST", "/registrations", WEB, to=self.network.second)
         self.pass_time(2)
         self.network.connected = False
@@ -365,7 +365,7 @@ class Peers(PairCase):
         self.assertEqual(values['bender_events_total{event="offline",reason="node-lost"}'], 1)
 
     def test_claims_that_wait_to_lapse(self) -> None:
-        """A peer that does not answer is asked first, for a while."""
+        """A claim does not lapse before an unanswered peer was asked about it."""
         self.ask("POST", "/registrations", WEB)
         self.pass_time(9)
         self.assertEqual(scraped(self.network.first)["bender_pending_lapses"], 0)
@@ -376,7 +376,7 @@ class Peers(PairCase):
 
 class Suspects(GuardCase):
     def test_they_are_counted_by_app(self) -> None:
-        """They are listed, too."""
+        """Suspects are counted by app, and are listed as well."""
         values = scraped(self.node)
         self.assertEqual(values['bender_suspects{app="web"}'], 1)
         self.assertEqual(len(named(values, "bender_suspects")), 2)

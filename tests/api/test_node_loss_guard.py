@@ -1,4 +1,4 @@
-"""What the guard keeps listed, over HTTP: it is shown wherever a registration is, and an operator can end it."""
+"""Suspects over HTTP: they are marked wherever a registration is shown, and an operator can end the guard."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bender.node.event_selection import Selection, Subscription
 from bender.node.node import Node
 from tests.api.conversation import WEB, WEB_ID, WEB_PATH, Connection, Network, Response, carrier_of, parsed, request
 
-#: A name that has to be escaped, in one way or another, wherever it stands.
+#: A name that has to be escaped in every place.
 ODD = 'a "b" %2F; ü'
 ODD_PATH = "/guard/a%20%22b%22%20%252F%3B%20%C3%BC"
 
 
 class GuardCase(SynchronousTestCase):
-    """Two nodes with a guard of a minute; a client of the first, which hears no more of the second."""
+    """Two nodes with a guard of a minute, and a client of the first node, which no longer hears the second."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -58,14 +58,14 @@ class GuardCase(SynchronousTestCase):
         return response
 
     def events(self) -> list[dict[str, Any]]:
-        """Those of the instance since it is not heard of."""
+        """Return the events of the instance since the second node is silent."""
         events = self.ask("GET", f"/events?since={self.cursor}").json["events"]
         return [event for event in events if event.get("registration", {}).get("id") == WEB_ID]
 
 
 class Showing(GuardCase):
     def test_wherever_a_registration_is(self) -> None:
-        """It stands after the state, and is absent otherwise."""
+        """`suspect` follows the state of a suspect, and is absent from other registrations."""
         found = [self.ask("GET", WEB_PATH), self.ask("GET", "/registrations/web/1.2.0")]
         found += [self.ask("GET", "/registrations"), self.ask("GET", "/registrations?meta.zone=a")]
         for response in found:
@@ -75,13 +75,13 @@ class Showing(GuardCase):
         self.assertNotEqual(elsewhere.headers["etag"], found[0].headers["etag"])
 
     def test_snapshots(self) -> None:
-        """Those of events have it, too."""
+        """The events of a snapshot have `suspect`, too."""
         entries = Subscription(self.node, Selection(app="web", snapshot=True)).take(100_000)
         online = json.loads(entries[0].line)
         self.assertEqual((online["event"], online["registration"]["suspect"]), ("online", True))
 
     def test_members(self) -> None:
-        """Suspects serve a backend as they did, whatever an operator says of them besides."""
+        """Suspects serve a backend as before, and an operator can drain them."""
         self.ask("POST", "/backends", {"name": "site", "app": "web", "version": "1.2.0"})
         self.assertEqual([each["suspect"] for each in self.ask("GET", "/backends/site/members").json], [True])
         self.ask("PUT", f"{WEB_PATH}/state?force", {"state": "drain"})
@@ -90,14 +90,14 @@ class Showing(GuardCase):
         self.assertEqual(self.events()[-1]["registration"]["suspect"], True)
 
     def test_events(self) -> None:
-        """That it became suspect is a change, and so is that it is heard of again."""
+        """A registration has a `changed` event when it becomes suspect, and another when it is heard again."""
         self.network.reconnect()
         self.pass_time(2)
         told = [(each["event"], each["reason"], each["registration"].get("suspect")) for each in self.events()]
         self.assertEqual(told, [("changed", "node-lost", True), ("changed", "restored", None)])
 
     def test_status(self) -> None:
-        """It names the apps, how many suspects they have, and for how long still; so does the log, once."""
+        """`/status` and `/guard` have the apps, the numbers of suspects and the time left; the log has the apps."""
         status = self.ask("GET", "/status").json
         expected = [{"app": app, "suspects": 1, "left": 59.5} for app in (ODD, "web")]
         self.assertEqual((status["guard"], status["guarded"]), (60.0, expected))
@@ -113,7 +113,7 @@ class Showing(GuardCase):
         )
 
     def test_explained(self) -> None:
-        """The sentence says why it is listed all the same, and for how long."""
+        """The explanation states why a suspect is listed, and for how long."""
         explained = self.ask("GET", f"/explain/{WEB_ID}").json
         self.assertEqual(
             explained["why"],
@@ -124,7 +124,7 @@ class Showing(GuardCase):
         self.assertIs(explained["registration"]["suspect"], True)
 
     def test_renewed(self) -> None:
-        """It is known, so every way to renew it works, and it is suspect no more."""
+        """Every way to renew a suspect works, and ends its suspicion."""
         self.assertEqual(self.ask("POST", "/renewals", {"ids": [WEB_ID]}).json["unknown"], [])
         self.assertNotIn("suspect", self.ask("PUT", WEB_PATH).json)
         response = self.ask("POST", "/registrations", WEB)
@@ -134,7 +134,7 @@ class Showing(GuardCase):
 
 class Ending(GuardCase):
     def test_one_app(self) -> None:
-        """Its suspects are hidden at once; then there are none to end."""
+        """The suspects of an app are hidden at once when its guard is ended."""
         self.assertEqual(self.ask("DELETE", "/guard/web").status, 204)
         self.assertEqual(self.ask("GET", WEB_PATH).status, 404)
         self.assertEqual([(each["event"], each["reason"]) for each in self.events()][1:], [("offline", "node-lost")])
@@ -143,7 +143,7 @@ class Ending(GuardCase):
         self.assertEqual(self.ask("GET", "/status").json["guarded"], [])
 
     def test_what_is_not_guarded(self) -> None:
-        """It is not found, by name, and nothing is kept of it."""
+        """An app without suspects gets 404 with its name, and nothing is recorded."""
         for method in ("GET", "DELETE"):
             response = self.ask(method, "/guard/api")
             self.assertEqual((response.status, response.json["code"]), (404, "NOT_FOUND"))
@@ -153,7 +153,7 @@ class Ending(GuardCase):
         self.assertEqual(len(self.node.replica.configuration), 0)
 
     def test_methods(self) -> None:
-        """A guard is begun by an option alone."""
+        """A guard cannot be created over HTTP."""
         for path, allowed in (("/guard", "GET, HEAD, OPTIONS"), ("/guard/web", "GET, HEAD, DELETE, OPTIONS")):
             response = self.ask("PUT", path, {})
             self.assertEqual((response.status, response.headers["allow"]), (405, allowed))

@@ -38,7 +38,7 @@ class OfTwoNodes(PairCase):
         return {"answered": False, "node": "second", "address": "second:1730", "problem": problem}
 
     def test_both(self) -> None:
-        """Each has its own numbers, and hears the other."""
+        """Each node has its own numbers, and hears the other."""
         self.ask("POST", "/registrations", WEB)
         self.pass_time(1)
         first, second = self.nodes()
@@ -64,14 +64,14 @@ class OfTwoNodes(PairCase):
         self.assertEqual((second["digest"], self.asked), (first["digest"], ["second:1730"]))
 
     def test_a_peer_that_does_not_answer(self) -> None:
-        """It has the reason instead; this node hears it all the same."""
+        """A peer that does not answer is listed with the reason; this node still hears it."""
         self.network.connected = False
         first, second = self.nodes()
         self.assertEqual(second, self.unanswered("does not answer within 1 s"))
         self.assertEqual([heard["state"] for heard in first["hears"]], ["heard"])
 
     def test_a_silent_peer(self) -> None:
-        """It is not waited for."""
+        """A silent peer is not asked."""
         self.network.connected = False
         self.pass_time(4)
         first, second = self.nodes()
@@ -79,7 +79,7 @@ class OfTwoNodes(PairCase):
         self.assertEqual((first["hears"][0]["state"], first["hears"][0]["lag"], self.asked), ("silent", 4.0, []))
 
     def test_a_peer_that_was_never_found(self) -> None:
-        """It is there under its address, in its place; one that is known by now is there once."""
+        """A seed that was never reached is listed under its address, in order; a known peer is listed once."""
         for seed in ("fourth:1730", "first-of-all:1730", "second:1730"):
             self.network.first.set_seed_addresses(seed, [])
         problem = "was never reached from this node"
@@ -103,23 +103,23 @@ class OfTwoNodes(PairCase):
         self.assertEqual([(heard["node"], heard["state"]) for heard in first["hears"]], [("second", "left")])
 
     def test_names_that_are_the_same(self) -> None:
-        """The addresses put them in order."""
+        """Nodes with one name are in order of their addresses."""
         for address, order in (("a:1730", ["a:1730", "first:1730"]), ("x:1730", ["first:1730", "x:1730"])):
             self.changed = {"name": "first", "address": address}
             self.assertEqual([each["address"] for each in self.nodes()], order)
 
     def test_a_peer_that_was_started_again(self) -> None:
-        """It is there as what answers."""
+        """A peer that was restarted is listed with the incarnation that answers."""
         self.changed = {"incarnation": 2**64 - 1}
         self.assertEqual([each["incarnation"] for each in self.nodes()][1], "f" * 16)
 
     def test_an_address_at_which_another_answers(self) -> None:
-        """Each node is there once."""
+        """If this node itself answers at the address of a peer, the peer is listed with this problem."""
         self.changed = {"incarnation": self.network.first.replica.identity.incarnation}
         self.assertEqual(self.nodes()[1], self.unanswered("another node answers at its address"))
 
     def test_a_client_that_goes(self) -> None:
-        """Nothing is left of its question."""
+        """The question to the peer is cancelled when the client closes its connection."""
         cancelled: list[Deferred[None]] = []
 
         async def hanging(_address: str) -> None:
@@ -134,17 +134,17 @@ class OfTwoNodes(PairCase):
 
 class Alone(ApiCase):
     def test_it_is_the_only_one(self) -> None:
-        """It hears nobody."""
+        """A node alone lists only itself, and hears no peer."""
         (own,) = self.ask("GET", "/nodes").json
         self.assertEqual((own["node"], own["ready"], own["hears"]), ("n1", True, []))
 
     def test_not_modified(self) -> None:
-        """As with any list."""
+        """An unchanged list is not sent again."""
         etag = self.ask("GET", "/nodes").headers["etag"]
         self.assertEqual(self.ask("GET", "/nodes", if_none_match=etag).status, 304)
 
     def test_while_it_is_not_ready(self) -> None:
-        """It says so, and names what it waits for."""
+        """A node that is not ready answers, and lists the seed that has not answered."""
         self.node = a_node(self.clock, seeds=("peer:1730",))
         self.site = site(self.node, self.clock)
         own, peer = self.ask("GET", "/nodes").json
@@ -153,7 +153,7 @@ class Alone(ApiCase):
 
 class Fields(ApiCase):
     def test_what_clients_see(self) -> None:
-        """Numbers that no program can count with are text, and the address of the API is whole."""
+        """Large numbers are text, because JSON readers may round them; the address of the API has a host and a port."""
         report = NodeReport(26, "n1", "10.0.0.1:1730", 1729, "0.2.0", False, 1.5, 27, 3, ())
         fields = node_fields(report)
         self.assertEqual(

@@ -1,4 +1,4 @@
-"""What `bender-api` 0.2, the published client of the original bender, sends, and what it reads of the answers."""
+"""The requests that `bender-api` 0.2, the published client of the original bender, sends, and the answers it reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BACKEND = {"name": "site", "app": "web", "version": "1.0"}
 
 
 class OriginalClient(ApiCase):
-    """Every call goes over a connection of its own; bodies are chunked, and an empty one may be, too."""
+    """Each call has a connection of its own; bodies are chunked, and an empty body may be chunked, too."""
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None, *, chunked: bool = False) -> Response:
         lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1:1729", "Connection: close"]
@@ -26,14 +26,14 @@ class OriginalClient(ApiCase):
         lines += ["Transfer-Encoding: chunked"] if content else []
         connection = self.connect()
         connection.send("\r\n".join([*lines, "", ""]).encode())
-        for byte in content:  # as slowly as the network likes
+        for byte in content:  # in the smallest pieces
             connection.send(bytes([byte]))
         (response,) = parsed(connection.received())
         self.assertTrue(connection.closed)
         return response
 
     def test_register(self) -> None:
-        """`register` is a POST without a body, of whichever kind, and wants a 2xx."""
+        """`register` sends a POST without a body, chunked or not, and expects a 2xx."""
         for chunked in (False, True):
             response = self.call("POST", "/registrations/web/1.0/localhost/8080", chunked=chunked)
             self.assertEqual(response.status, 200)
@@ -49,7 +49,7 @@ class OriginalClient(ApiCase):
         self.assertEqual(self.call("GET", "/registrations/other").json, [])
 
     def test_backends(self) -> None:
-        """`createBackend`, `getBackend`, `getBackends`, `updateBackend` and `removeBackend`."""
+        """`createBackend`, `getBackend`, `getBackends`, `updateBackend` and `removeBackend` work."""
         self.assertEqual(self.call("POST", "/backends", BACKEND).status, 201)
         self.assertEqual(self.call("GET", "/backends/site").json["name"], "site")
         self.assertEqual(len(self.call("GET", "/backends").json), 1)
@@ -58,7 +58,7 @@ class OriginalClient(ApiCase):
         self.assertEqual(self.call("GET", "/backends").json, [])
 
     def test_frontends(self) -> None:
-        """`createFrontend`, `getFrontend`, `getFrontends` and `removeFrontend`."""
+        """`createFrontend`, `getFrontend`, `getFrontends` and `removeFrontend` work."""
         created = self.call("POST", "/frontends", {"name": "edge", "backend": "site"})
         self.assertEqual((created.status, created.json["location"]), (201, "/frontends/edge"))
         self.assertEqual(self.call("GET", "/frontends/edge").json["backend"], "site")
@@ -67,7 +67,7 @@ class OriginalClient(ApiCase):
         self.assertEqual(self.call("GET", "/frontends").json, [])
 
     def test_errors(self) -> None:
-        """Its errors have the `code` and the `message` of the body, and the status."""
+        """The client reads the status, and `code` and `message` of the body."""
         self.call("POST", "/backends", BACKEND)
         self.refused("NOT_FOUND", self.call("GET", "/backends/other"))
         self.refused("NOT_FOUND", self.call("DELETE", "/frontends/other"))

@@ -1,4 +1,4 @@
-"""An overloaded node: what it answers first, what it turns away, and that no lease lapses unheard."""
+"""An overloaded node answers urgent requests first, turns others away, and lets no lease lapse meanwhile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.net.reactor_turns import take_turn
 
 class Urgencies(ApiCase):
     def test_renewals_come_before_changes_and_those_before_questions(self) -> None:
-        """Whether a node is ready and how it is are asked for when it is overloaded."""
+        """`/ready` and `/status` are as urgent as renewals, because they are needed when the node is overloaded."""
         for method, path, urgency in (
             ("PUT", WEB_PATH, Urgency.RENEWAL),
             ("POST", "/renewals", Urgency.RENEWAL),
@@ -37,7 +37,7 @@ class Urgencies(ApiCase):
 
 
 class Overloaded(ApiCase):
-    """The reactor lags, so that requests wait for their turn. Each has a turn of its own."""
+    """The reactor lags, so requests wait; each has a turn of its own."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -48,7 +48,7 @@ class Overloaded(ApiCase):
         self.turns.note_lag(OVERLOAD_LAG_S)
 
     def seconds(self) -> float:
-        """A clock on which each piece of work takes some time."""
+        """Return the time of a clock on which each piece of work takes a millisecond."""
         self.late_s += 0.001
         return self.clock.seconds() + self.late_s
 
@@ -59,7 +59,7 @@ class Overloaded(ApiCase):
         return connection
 
     def answered(self, *sent: Connection) -> dict[int, Response]:
-        """The responses that come in the next turns, in their order, by the number of the request."""
+        """Return the responses of the next turns, in their order, by the number of the request."""
         came: dict[int, Response] = {}
         for _ in range(2 * len(sent)):
             take_turn(self.clock)
@@ -68,7 +68,7 @@ class Overloaded(ApiCase):
         return came
 
     def test_the_most_urgent_is_answered_first(self) -> None:
-        """A renewal that came last, then a registration; the list that came first is last."""
+        """A renewal is answered before a registration, and this before a list, in spite of their order of arrival."""
         sent = [
             self.send("GET", "/registrations"),
             self.send("POST", "/registrations", {**WEB, "port": 81}),
@@ -77,7 +77,7 @@ class Overloaded(ApiCase):
         self.assertEqual([*self.answered(*sent)], [2, 1, 0])
 
     def test_questions_that_waited_too_long_are_turned_away(self) -> None:
-        """With 429 and when to come back, on the fast path and the slow one. They are counted."""
+        """A query that waited too long gets 429 with `Retry-After`, on both ways, and is counted."""
         for late_s, status in ((0.9 * WAIT_S_MAX[Urgency.QUERY], 200), (1.1 * WAIT_S_MAX[Urgency.QUERY], 429)):
             sent = [self.send("GET", path) for path in ("/registrations", "/backends")]
             self.late_s += late_s
@@ -89,13 +89,13 @@ class Overloaded(ApiCase):
         self.assertEqual(self.node.status()["since_start"]["turned_away"], 2)
 
     def test_changes_and_renewals_never_are(self) -> None:
-        """However long they have waited: the client would only send them again."""
+        """Changes and renewals are answered however long they waited, because clients would only send them again."""
         sent = [self.send(method, path) for method, path in (("PUT", WEB_PATH), ("POST", WEB_PATH), ("GET", "/ready"))]
         self.late_s += 60
         self.assertEqual({each.status for each in self.answered(*sent).values()}, {200})
 
     def test_no_lease_lapses_while_its_renewal_waits(self) -> None:
-        """The instance is listed as long as requests wait that came before the end of its lease."""
+        """An instance stays listed while requests wait that arrived before the end of its lease."""
         self.pass_time(10)
         self.clock.advance(0.5)
         self.node.sweep(1.0)

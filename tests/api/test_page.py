@@ -1,4 +1,4 @@
-"""The web page: who gets it at `/`, and its files below `/page/`."""
+"""The web page: the clients that get it at `/`, and its files below `/page/`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INDEX = (FOLDER / "index.html").read_bytes()
 
 FILES = sorted(path for path in FOLDER.rglob("*") if path.is_file() and path.name != "index.html")
 
-#: What Chromium and Firefox send when a user opens an address.
+#: The Accept header that Chromium and Firefox send for an address that a user opens.
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -35,7 +35,7 @@ class AtTheRoot(ApiCase):
         return self.ask(method, "/", **({} if accept is None else {"Accept": accept}), **headers)
 
     def test_who_gets_the_page(self) -> None:
-        """Clients that name HTML, and not JSON; all others get the name and the version."""
+        """Clients that name HTML, and not JSON, get the page; all others get the name and the version."""
         for accept in (BROWSER, "text/html", "TEXT/HTML;q=0.1", "text/plain, text/html"):
             response = self.root(accept)
             self.assertEqual((response.status, response.body), (200, INDEX), accept)
@@ -48,7 +48,7 @@ class AtTheRoot(ApiCase):
             self.assertNotIn("content-security-policy", response.headers)
 
     def test_two_forms(self) -> None:
-        """Each has a tag of its own, so that a cache does not take one for the other."""
+        """The two forms have different tags, so that a cache does not confuse them."""
         page, named = self.root(BROWSER), self.root(None)
         self.assertNotEqual(page.headers["etag"], named.headers["etag"])
         self.assertEqual(self.root(BROWSER, If_None_Match=page.headers["etag"]).status, 304)
@@ -56,7 +56,7 @@ class AtTheRoot(ApiCase):
         self.assertEqual(self.root(None, If_None_Match=named.headers["etag"]).status, 304)
 
     def test_methods(self) -> None:
-        """HEAD has the headers of GET; others are refused with JSON."""
+        """HEAD gets the headers of GET; other methods get 405 in JSON."""
         head = self.root(BROWSER, "HEAD")
         self.assertEqual((head.status, head.body), (200, b""))
         self.assertEqual(head.headers["content-length"], str(len(INDEX)))
@@ -68,7 +68,7 @@ class AtTheRoot(ApiCase):
 
 class Files(ApiCase):
     def test_each(self) -> None:
-        """It is sent as it is, with its type, its tag and the policy; or compressed, with another tag."""
+        """Each file is sent plain or compressed, with its type, its policy and a tag for each form."""
         self.assertGreater(len(FILES), 25)
         for file in FILES:
             path, content = path_of(file), file.read_bytes()
@@ -86,7 +86,7 @@ class Files(ApiCase):
             self.assertNotEqual(plain.headers["etag"], gzipped.headers["etag"])
 
     def test_not_modified(self) -> None:
-        """A browser that has a file asks if it is still the same, for either form."""
+        """A browser that has a file in either form gets 304 if it is unchanged."""
         for headers in ({}, {"Accept_Encoding": "gzip"}):
             tag = self.ask("GET", "/page/main.js", **headers).headers["etag"]
             response = self.ask("GET", "/page/main.js", If_None_Match=tag, **headers)
@@ -94,7 +94,7 @@ class Files(ApiCase):
             self.assertEqual(self.ask("GET", "/page/dom.js", If_None_Match=tag, **headers).status, 200)
 
     def test_methods(self) -> None:
-        """They are read, and nothing else."""
+        """Files can be read, and not written."""
         head = self.ask("HEAD", "/page/main.js")
         self.assertEqual((head.status, head.body), (200, b""))
         self.assertEqual(head.headers["content-length"], str((FOLDER / "main.js").stat().st_size))
@@ -103,7 +103,7 @@ class Files(ApiCase):
                 self.refused("METHOD_NOT_ALLOWED", self.ask(method, path))
 
     def test_what_is_no_file(self) -> None:
-        """Nothing else of the machine can be read; the page itself is at `/` alone."""
+        """Files outside the folder cannot be read, and `index.html` is not below `/page/`."""
         for name in (
             "index.html",
             "main",
@@ -125,7 +125,7 @@ class Files(ApiCase):
             self.assertIn(response.json["code"], ("INVALID", "NOT_FOUND"), name)
 
     def test_modules_are_loaded_at_once(self) -> None:
-        """`index.html` names every module that another one imports, so that none waits for another."""
+        """`index.html` preloads every imported module, so that modules load at the same time."""
         named = set(re.findall(r'<link rel="modulepreload" href="page/([^"]+)">', INDEX.decode()))
         imported: set[str] = set()
         for file in FILES:
@@ -138,7 +138,7 @@ class Files(ApiCase):
         self.assertEqual(set(re.findall(r'<script[^>]* src="page/([^"]+)"', INDEX.decode())), scripts)
 
     def test_nothing_inline(self) -> None:
-        """The policy would refuse scripts, styles and handlers in the page, and addresses elsewhere."""
+        """The page has no inline script, style or handler, and no absolute address, because the policy refuses them."""
         text = INDEX.decode()
         self.assertEqual(
             re.findall(r"<style|<script(?![^>]* src=)|\son\w+=|\sstyle=|https?:|href=\"/|src=\"/", text), []
@@ -146,7 +146,7 @@ class Files(ApiCase):
 
 
 class Unready(ApiCase):
-    """A node that has not found the peer it was told of."""
+    """A node that has not found its seed."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -154,7 +154,7 @@ class Unready(ApiCase):
         self.site = site(self.node, self.clock)
 
     def test_the_page_is_there(self) -> None:
-        """It says itself that the node is not ready; others are told so."""
+        """The page and its files are sent before the node is ready; clients that want JSON get 503."""
         self.assertEqual(self.ask("GET", "/", Accept=BROWSER).body, INDEX)
         self.assertEqual(self.ask("GET", "/page/main.js").status, 200)
         self.refused("NOT_READY", self.ask("GET", "/"))
@@ -164,7 +164,7 @@ class Unready(ApiCase):
 
 class WithTokens(ApiCase):
     def test_the_page_needs_none(self) -> None:
-        """It asks for one itself."""
+        """The page and its files need no token, because the page asks the user for one."""
         for fast in (True, False):
             guarded = Guarded(fast=fast)
             for path in ("/", "/page/main.js", "/page/views/now.js"):

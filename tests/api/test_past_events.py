@@ -1,4 +1,4 @@
-"""`GET /events?last=N`: what happened before a client came."""
+"""`GET /events?last=N`: the events before the request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.node.watched import named
 
 class Past(WatchCase):
     def test_the_last(self) -> None:
-        """The last events of the journal come at once, oldest first, with the cursor of now."""
+        """The last events of the journal come at once, oldest first, with the present cursor."""
         self.watched.up(port=1)
         self.watched.configure()
         self.watched.up("api", port=2)
@@ -24,7 +24,7 @@ class Past(WatchCase):
         self.assertEqual(self.poll("?last=0&wait=30"), {"events": [], "cursor": self.cursor})
 
     def test_the_last_of_an_app(self) -> None:
-        """They are the last that match."""
+        """With an app or a version, the last matching events come."""
         for port in (1, 2, 3):
             self.watched.up("web", port=port)
             self.watched.up("api", "2", port=port)
@@ -34,7 +34,7 @@ class Past(WatchCase):
         self.assertEqual(self.poll("?last=2&app=web&version=2"), {"events": [], "cursor": self.cursor})
 
     def test_the_last_is_a_number_of_a_poll(self) -> None:
-        """It begins nowhere else, and a stream does not have it."""
+        """`last` is a number up to 10,000, and is possible only in a poll without `since` and `snapshot`."""
         for last in ("", "-1", "1.5", "+1", "10001", "9" * 5000, "%D9%A1", "all", "1&last=1"):
             self.invalid("last", self.ask("GET", f"/events?last={last}"))
         for other in (f"since={self.cursor}", "since=", "snapshot", "snapshot=false"):
@@ -42,7 +42,7 @@ class Past(WatchCase):
         self.invalid("last", self.ask("GET", "/events?last=1", **STREAM))
 
     def test_the_last_of_a_journal_that_goes_on(self) -> None:
-        """What it forgets before the answer begins is not in the answer, and leads to no snapshot."""
+        """Events that the journal drops before the answer begins are missing from it, and cause no snapshot."""
         self.node.journal._events_max = 20
         for port in range(1, 31):
             self.watched.up(port=port)
@@ -58,7 +58,7 @@ class Past(WatchCase):
         self.assertEqual(subscription.cursor, self.cursor)
 
     def test_ten_thousand(self) -> None:
-        """They are sent in pieces, each in a turn of its own."""
+        """Ten thousand events are sent in many pieces."""
         events = [
             ViewEvent("online", f"registration/web/1/10.0.0.1/{n}", b'{"a":1}', "registered") for n in range(10_000)
         ]

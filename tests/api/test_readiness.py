@@ -1,4 +1,4 @@
-"""What a node answers while it is not ready (promise P8)."""
+"""The answers of a node that is not ready (promise P8)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REQUESTS = (
 
 
 class AtAStart(ApiCase):
-    """A node that has not found the peer it was told of."""
+    """A node that has not found its seed."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -37,14 +37,14 @@ class AtAStart(ApiCase):
         self.site = site(self.node, self.clock)
 
     def test_refuses_at_once(self) -> None:
-        """All but its status is 503 at once, with the time after which to try again."""
+        """All other requests get 503 at once, with the time after which to try again."""
         for method, path in REQUESTS:
             response = self.ask(method, path, b"{}")
             self.refused("NOT_READY", response)
             self.assertEqual(response.headers["retry-after"], "1")
 
     def test_says_so(self) -> None:
-        """`/ready` is 503, `/status` tells more."""
+        """`/ready` answers 503; `/status` and `/token` answer 200."""
         response = self.ask("GET", "/ready")
         self.refused("NOT_READY", response)
         self.assertEqual(response.headers["retry-after"], "1")
@@ -53,7 +53,7 @@ class AtAStart(ApiCase):
         self.assertEqual(self.ask("GET", "/token").status, 200)
 
     def test_gives_up(self) -> None:
-        """After five intervals it goes on without the peer."""
+        """After five intervals the node is ready without the peer."""
         self.pass_time(4)
         self.assertEqual(self.ask("GET", "/ready").status, 503)
         self.pass_time(2)
@@ -62,7 +62,7 @@ class AtAStart(ApiCase):
 
 
 class AfterAPause(ApiCase):
-    """A node that was away for three seconds, and whose peer is slow to answer."""
+    """A node that was paused for three seconds, and whose peer is slow to answer."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -78,7 +78,7 @@ class AfterAPause(ApiCase):
         self.connection = self.connect()
 
     def test_waits(self) -> None:
-        """What is asked waits for the peer's answer, and is done then."""
+        """A request waits for the peer's answer, and is processed then."""
         self.connection.send(request("POST", "/registrations", WEB))
         self.assertEqual(self.connection.received(), b"")
         self.network.reconnect()
@@ -87,7 +87,7 @@ class AfterAPause(ApiCase):
         self.assertEqual(self.ask("GET", WEB_PATH).status, 200)
 
     def test_waits_an_interval_at_most(self) -> None:
-        """If the peer does not answer, neither does the node for more than an interval."""
+        """If the peer does not answer, the request gets 503 after an interval."""
         self.connection.send(request("POST", "/registrations", WEB))
         self.clock.advance(0.99)
         self.assertEqual(self.connection.received(), b"")
@@ -98,7 +98,7 @@ class AfterAPause(ApiCase):
         self.assertEqual(self.ask("GET", "/registrations").json, [])
 
     def test_nowhere(self) -> None:
-        """What would not be found waits as well."""
+        """A request for an unknown path waits as well."""
         self.connection.send(request("GET", "/nowhere"))
         self.assertEqual(self.connection.received(), b"")
         self.network.reconnect()
@@ -106,12 +106,12 @@ class AfterAPause(ApiCase):
         self.refused("NOT_FOUND", response)
 
     def test_says_so_at_once(self) -> None:
-        """`/ready` and `/status` do not wait."""
+        """`/ready` and `/status` are answered at once."""
         self.assertEqual(self.ask("GET", "/ready").status, 503)
         self.assertIs(self.ask("GET", "/status").json["ready"], False)
 
     def test_client_goes_away(self) -> None:
-        """Who has gone before its turn is forgotten, and what it asked for is not done."""
+        """A waiting request whose client closes the connection is dropped."""
         self.connection.send(request("POST", "/registrations", WEB))
         self.connection.lose()
         self.assertEqual([call for call in self.clock.getDelayedCalls() if call.getTime() <= 4], [])
@@ -120,7 +120,7 @@ class AfterAPause(ApiCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_in_order(self) -> None:
-        """Requests that wait on one connection are answered in their order."""
+        """Waiting requests of one connection are answered in their order."""
         self.connection.send(request("POST", "/registrations", WEB) + request("DELETE", WEB_PATH))
         self.network.reconnect()
         self.assertEqual([each.status for each in parsed(self.connection.received())], [201, 204])

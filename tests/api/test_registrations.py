@@ -1,4 +1,4 @@
-"""Registrations over HTTP: every row of the contract's table, and what must be refused."""
+"""Registrations over HTTP: every row of the contract's table, and the requests that must be refused."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ SHOWN = {
 
 class Registering(ApiCase):
     def test_new(self) -> None:
-        """What was not listed is created, and found where the answer says."""
+        """A new registration is created, and is found at the path in `Location`."""
         response = self.ask("POST", "/registrations", WEB)
         self.assertEqual((response.status, response.json), (201, SHOWN))
         self.assertEqual(response.headers["location"], WEB_PATH)
         self.assertEqual(self.ask("GET", response.headers["location"]).body, response.body)
 
     def test_fields_in_order(self) -> None:
-        """A registration's fields stand in the order of the contract."""
+        """The fields of a registration are in the order of the contract."""
         body = b'{"id":"registration/web/1.2.0/10.0.0.5/8080","resource":"Registration","app":"web","version":"1.2.0",'
         self.assertTrue(self.ask("POST", "/registrations", WEB).body.startswith(body))
 
     def test_again(self) -> None:
-        """What is listed is renewed, with a 200 and the same registration."""
+        """A registration that is listed is renewed, with a 200 and the same body."""
         first = self.ask("POST", "/registrations", WEB)
         self.clock.advance(1)
         again = self.ask("POST", "/registrations", WEB)
@@ -46,13 +46,13 @@ class Registering(ApiCase):
         self.assertEqual(again.headers["location"], WEB_PATH)
 
     def test_everything_asked_for(self) -> None:
-        """What a client asks for is what is shown."""
+        """The sent fields are shown."""
         wanted = {**WEB, "ttl": 30, "weight": 256, "meta": {"zone": "a", "n": 1}, "resource": "Registration"}
         shown = {**SHOWN, "ttl": 30.0, "weight": 256, "meta": {"zone": "a", "n": 1}}
         self.assertEqual(self.ask("POST", "/registrations", wanted).json, shown)
 
     def test_what_is_not_sent_stays(self) -> None:
-        """Fields that are not sent keep their value, others change it."""
+        """Fields that are not sent keep their values; others change."""
         self.ask("POST", "/registrations", {**WEB, "ttl": 30, "meta": {"zone": "a"}})
         changed = self.ask("POST", "/registrations", {**WEB, "weight": 0})
         self.assertEqual(changed.status, 200)
@@ -60,19 +60,19 @@ class Registering(ApiCase):
         self.assertEqual(self.ask("POST", "/registrations", {**WEB, "meta": {}}).json["meta"], {})
 
     def test_content_type_does_not_matter(self) -> None:
-        """A body is JSON whatever its Content-Type says, forms included."""
+        """The node reads every body as JSON, whatever its Content-Type, also those of HTML forms."""
         for type_ in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
             self.assertIn(self.ask("POST", "/registrations", WEB, Content_Type=type_).status, (200, 201), type_)
 
     def test_location_is_encoded(self) -> None:
-        """An id holds decoded text, its Location is percent-encoded, and leads back to it."""
+        """An id has decoded text; its Location is percent-encoded, and leads to the registration."""
         response = self.ask("POST", "/registrations", {**WEB, "app": "é ?#%", "host": "::1"})
         self.assertEqual(response.json["id"], "registration/é ?#%/1.2.0/::1/8080")
         self.assertEqual(response.headers["location"], "/registrations/%C3%A9%20%3F%23%25/1.2.0/::1/8080")
         self.assertEqual(self.ask("GET", response.headers["location"]).body, response.body)
 
     def test_spellings(self) -> None:
-        """However a host is spelled, it is the same instance."""
+        """Different spellings of a host are the same instance."""
         self.ask("POST", "/registrations", {**WEB, "host": "Web1.Example.ORG."})
         self.ask("POST", "/registrations", {**WEB, "host": "2001:DB8:0::1"})
         self.assertEqual(
@@ -88,7 +88,7 @@ class Registering(ApiCase):
         self.assertEqual(self.ask("DELETE", "/registrations/web/1.2.0/2001:DB8::01/8080").status, 204)
 
     def test_invalid(self) -> None:
-        """A field that is missing or wrong is named, and nothing is registered."""
+        """The message names the missing or invalid field, and nothing is registered."""
         bad: dict[str, tuple[Any, ...]] = {
             "app": ("", "a/b", ".", "..", "x" * 256, "a\n", "\0", "\u2028", 1, None, ["a"]),
             "version": ("", "..", 1.2, None),
@@ -109,7 +109,7 @@ class Registering(ApiCase):
         self.assertEqual(self.ask("GET", "/registrations").json, [])
 
     def test_no_json(self) -> None:
-        """What is no JSON object is refused as a whole."""
+        """A body that is not a JSON object gets 400."""
         bodies = (
             b"",
             b" ",
@@ -127,7 +127,7 @@ class Registering(ApiCase):
             self.invalid("body", self.ask("POST", "/registrations", body))
 
     def test_deep(self) -> None:
-        """`meta` that is deeper than any reader expects is refused."""
+        """`meta` that is nested too deeply gets 400."""
         deep: Any = 1
         for _ in range(20):
             deep = [deep]
@@ -135,7 +135,7 @@ class Registering(ApiCase):
         self.assertEqual(self.ask("POST", "/registrations", {**WEB, "meta": {"deep": deep[0]}}).status, 201)
 
     def test_too_large(self) -> None:
-        """An entry over 4 KiB is refused, and what was there stays as it was."""
+        """An entry over 4 KiB gets 413, and the registration stays unchanged."""
         self.ask("POST", "/registrations", WEB)
         response = self.ask("POST", "/registrations", {**WEB, "meta": {"x": "y" * 4096}})
         self.refused("TOO_LARGE", response)
@@ -147,7 +147,7 @@ class Registering(ApiCase):
         self.assertEqual(self.ask("POST", "/registrations", {**WEB, "ttl": 3600}).json["ttl"], 3600.0)
 
     def test_busy(self) -> None:
-        """A node that has as many as it may hold takes no new ones, but renews those it has."""
+        """At its limit, a node accepts no new registrations, but renews the present ones."""
         self.node = a_node(self.clock, limits=Limits(registrations=1))
         self.site = site(self.node, self.clock)
         self.ask("POST", "/registrations", WEB)
@@ -157,7 +157,7 @@ class Registering(ApiCase):
 
 class RegisteringByPath(ApiCase):
     def test_empty_chunked_body(self) -> None:
-        """The original's client sends an empty chunked body, which is none: 200 in both cases."""
+        """The empty chunked body of the original's client counts as no body; both requests get 200."""
         for _ in range(2):
             connection = self.connect()
             head = f"POST {WEB_PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -169,14 +169,14 @@ class RegisteringByPath(ApiCase):
             self.assertTrue(connection.closed)
 
     def test_body(self) -> None:
-        """A body says how, the path says who."""
+        """The path has the id, and the body has the terms."""
         terms = {"ttl": 20, "meta": {"zone": "b"}, "weight": 5}
         response = self.ask("POST", WEB_PATH, terms)
         self.assertEqual((response.status, response.json), (200, {**SHOWN, **terms}))
         self.assertEqual(self.ask("POST", WEB_PATH).json, {**SHOWN, **terms})
 
     def test_invalid(self) -> None:
-        """Parts of the path are checked as fields are, and so is the body."""
+        """Parts of the path are checked like fields, and so is the body."""
         for path, field in {
             "/registrations/%00/1/a/1": "app",
             "/registrations/a/%0a/a/1": "version",
@@ -197,7 +197,7 @@ class RegisteringByPath(ApiCase):
         self.assertEqual(self.ask("GET", "/registrations").json, [])
 
     def test_body_against_path(self) -> None:
-        """A body may say who as well, in any spelling, but nobody else."""
+        """The body may repeat the id of the path in any spelling; another id gets 400."""
         self.assertEqual(self.ask("POST", WEB_PATH, {**WEB, "weight": 5}).json["weight"], 5)
         self.assertEqual(self.ask("POST", "/registrations/web/1/a.b/80", {"host": "A.B."}).status, 200)
         for field, value in {"app": "other", "version": "1.2.1", "host": "10.0.0.6", "port": 8081}.items():
@@ -207,7 +207,7 @@ class RegisteringByPath(ApiCase):
 
 class Renewing(ApiCase):
     def test_body(self) -> None:
-        """A renewal changes nothing, and says so to who sends something to be changed."""
+        """A renewal with a body gets 400, because a renewal changes nothing."""
         self.ask("POST", "/registrations", WEB)
         for body in (b"", b" ", b"{}"):
             self.assertEqual(self.ask("PUT", WEB_PATH, body).json, SHOWN)
@@ -215,7 +215,7 @@ class Renewing(ApiCase):
             self.invalid("body", self.ask("PUT", WEB_PATH, body))
 
     def test_known(self) -> None:
-        """A renewal of what is listed answers with it, and keeps it listed."""
+        """A renewal returns the registration, and keeps it listed."""
         self.ask("POST", "/registrations", WEB)
         for _ in range(3):
             self.pass_time(9)
@@ -225,21 +225,21 @@ class Renewing(ApiCase):
         self.refused("NOT_FOUND", self.ask("PUT", WEB_PATH))
 
     def test_unknown(self) -> None:
-        """A renewal registers nothing."""
+        """A renewal of an absent registration gets 404, and registers nothing."""
         self.refused("NOT_FOUND", self.ask("PUT", WEB_PATH))
         self.assertEqual(self.ask("GET", "/registrations").json, [])
 
 
 class RenewingMany(ApiCase):
     def test_known_and_unknown(self) -> None:
-        """Those that are not listed are named, as they were sent, and the others counted."""
+        """Unknown ids are returned as they were sent, and the others are counted."""
         self.ask("POST", "/registrations", WEB)
         unknown = ["registration/web/1.2.0/10.0.0.5/8081", "backend/x", "", "registration/a/b"]
         response = self.ask("POST", "/renewals", {"ids": [WEB_ID, *unknown]})
         self.assertEqual((response.status, response.json), (200, {"renewed": 1, "unknown": unknown}))
 
     def test_keeps_listed(self) -> None:
-        """What is renewed in this way stays."""
+        """Renewals by `/renewals` keep a registration listed."""
         self.ask("POST", "/registrations", WEB)
         for _ in range(3):
             self.pass_time(9)
@@ -248,25 +248,25 @@ class RenewingMany(ApiCase):
         self.assertEqual(self.ask("POST", "/renewals", {"ids": [WEB_ID]}).json["unknown"], [WEB_ID])
 
     def test_spellings(self) -> None:
-        """An id in another spelling is the same instance; one that is unknown comes back as it was spelled."""
+        """An id may have another spelling; an unknown id is returned as it was spelled."""
         self.ask("POST", "/registrations", {**WEB, "host": "host.example"})
         other, unknown = "registration/web/1.2.0/HOST.example./8080", "registration/web/1.2.0/OTHER/8080"
         response = self.ask("POST", "/renewals", {"ids": [other, unknown]})
         self.assertEqual(response.json, {"renewed": 1, "unknown": [unknown]})
 
     def test_none(self) -> None:
-        """No ids are no mistake."""
+        """An empty list of ids is valid."""
         self.assertEqual(self.ask("POST", "/renewals", {"ids": []}).json, {"renewed": 0, "unknown": []})
 
     def test_invalid(self) -> None:
-        """What is no list of strings is refused."""
+        """Ids that are not a list of strings get 400."""
         for ids in ([1], ["a", None], "registration/a", {"a": 1}, None, 1):
             self.invalid("ids", self.ask("POST", "/renewals", {"ids": ids}))
         self.invalid("ids", self.ask("POST", "/renewals", {}))
         self.invalid("body", self.ask("POST", "/renewals"))
 
     def test_largest(self) -> None:
-        """A thousand long ids are taken, one more is not, nor are more than 256 KiB."""
+        """A thousand long ids are accepted; one more id, or a body over 256 KiB, gets 413."""
         ids = [f"registration/{'x' * 230}/1/h/{port}" for port in range(1, RENEWALS_MAX + 1)]
         response = self.ask("POST", "/renewals", {"ids": ids})
         self.assertEqual((response.status, response.json["unknown"]), (200, ids))
@@ -276,7 +276,7 @@ class RenewingMany(ApiCase):
 
 class Deregistering(ApiCase):
     def test_known(self) -> None:
-        """What is deregistered is gone at once, with no body in the answer."""
+        """A deregistered instance is not found, and the answer has no body."""
         self.ask("POST", "/registrations", WEB)
         response = self.ask("DELETE", WEB_PATH)
         self.assertEqual((response.status, {*response.headers}), (204, {"server", "date"}))
@@ -285,7 +285,7 @@ class Deregistering(ApiCase):
         self.refused("NOT_FOUND", self.ask("DELETE", WEB_PATH))
 
     def test_another_reason(self) -> None:
-        """A reason that means nothing is refused, and nothing is removed."""
+        """An unknown reason gets 400, and nothing is removed."""
         self.ask("POST", "/registrations", WEB)
         for query in ("?reason=", "?reason=checkfailed", "?reason=expired&wait=1"):
             self.invalid("reason", self.ask("DELETE", f"{WEB_PATH}{query}"))
@@ -303,13 +303,13 @@ class Instances(ApiCase):
         return self.ask("DELETE", f"{WEB_PATH}{query}")
 
     def test_shown(self) -> None:
-        """The token is a field of the registration, by both forms of the request."""
+        """The token is a field of the registration, for both forms of the request."""
         for path, document in (("/registrations", {**WEB, "instance": "7f3a"}), (WEB_PATH, {"instance": "7f3a"})):
             self.assertEqual(self.ask("POST", path, document).json, {**SHOWN, "instance": "7f3a"})
         self.assertEqual(self.ask("GET", WEB_PATH).json["instance"], "7f3a")
 
     def test_of_another(self) -> None:
-        """The deregistration of an instance removes nothing that another one has registered since."""
+        """The deregistration of an instance gets 409 if another instance has registered since."""
         self.register("old")
         shown = self.register("new").body
         for query in ("?instance=old", "?instance=old&wait=1"):
@@ -318,26 +318,26 @@ class Instances(ApiCase):
         self.assertEqual(self.ask("GET", WEB_PATH).body, shown)
 
     def test_its_own(self) -> None:
-        """The instance that registered last is deregistered by its token, also while the client waits."""
+        """The instance that registered last is deregistered by its token, with and without `wait`."""
         for query, status in (("?instance=a%20b", 204), ("?instance=a%20b&wait=1", 200), ("", 204)):
             self.register("a b")
             self.assertEqual(self.deregister(query).status, status)
             self.refused("NOT_FOUND", self.deregister(query))
 
     def test_without_a_token(self) -> None:
-        """A registration that has none, as one made at a node of an earlier release, is that of any instance."""
+        """A registration without a token can be deregistered with any token."""
         self.register()
         self.assertEqual(self.deregister("?instance=old").status, 204)
 
     def test_renewed_without_a_token(self) -> None:
-        """It stays that of the instance whose token was sent last."""
+        """A registration keeps its token when it is renewed without one."""
         self.register("old")
         self.assertEqual(self.register(weight=3).json["instance"], "old")
         self.assertEqual(self.ask("PUT", WEB_PATH).json["instance"], "old")
         self.refused("CONFLICT", self.deregister("?instance=new"))
 
     def test_begins(self) -> None:
-        """Another instance begins a registration, which keeps what was not sent; watchers see a change."""
+        """A new token begins a new registration with the values of unsent fields; watchers get a `changed` event."""
         self.register("old", weight=3, ttl=30)
         new = self.register("new").json
         self.assertEqual(new, {**SHOWN, "weight": 3, "ttl": 30.0, "instance": "new"})
@@ -350,7 +350,7 @@ class Instances(ApiCase):
         self.assertEqual(shown, [("online", "old"), ("changed", "new")])
 
     def test_invalid(self) -> None:
-        """A token has 1 to 64 printable characters; what is refused changes nothing."""
+        """A token has 1 to 64 printable characters; an invalid token gets 400 and changes nothing."""
         self.register("x" * 64)
         for token in ("", "x" * 65, "a\nb", 5):
             self.invalid("instance", self.ask("POST", "/registrations", {**WEB, "instance": token}))

@@ -1,4 +1,4 @@
-"""Metrics of apps and backends: whatever there is of them, they are bounded, and agree with what the API lists."""
+"""The metrics of apps and backends agree with the lists of the API, and their number is bounded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RegistryCase(ApiCase):
 
 class Apps(RegistryCase):
     def test_by_state(self) -> None:
-        """States of what is not listed do not count."""
+        """Registrations are counted by app and state; states of unregistered instances do not count."""
         self.register("web", 1, 2, 3, 4)
         self.register("api", 1)
         self.set_state("web", 1, "drain")
@@ -46,13 +46,13 @@ class Apps(RegistryCase):
         self.assertEqual(self.values("suspects"), {})
 
     def test_an_app_without_a_member_that_is_up(self) -> None:
-        """It is there with 0, because it is not gone."""
+        """An app whose members are all out of service is shown with 0 members that are up."""
         self.register("web", 1)
         self.set_state("web", 1, "maint")
         self.assertEqual(self.values("registrations"), {'{app="web",state="up"}': 0, '{app="web",state="maint"}': 1})
 
     def test_a_thousand_and_three(self) -> None:
-        """Those that are last in order of name are summed up, also their states."""
+        """The last apps in order of name are summed up, with their states."""
         for number in reversed(range(NAMES_MAX + 3)):
             self.register(f"app-{number:05}", *range(1, 1 + number % 3))
         self.register("app-00001", 9)
@@ -74,7 +74,7 @@ class Apps(RegistryCase):
         self.assertEqual(sum(values.values()), self.node.listed_count)
 
     def test_slices(self) -> None:
-        """There are never more looked at than in a slice of a list."""
+        """One step looks at as many registrations as a slice of a list has, at most."""
         for number in range(5 * SLICE):
             self.register(f"app-{number}", 1)
         families = [*registration_metrics(self.node)]
@@ -92,7 +92,7 @@ class Members(RegistryCase):
         self.assertIn(self.ask("PUT", "/backends/shop?force", body).status, (200, 201))
 
     def assert_members(self, serving: int, out: int) -> None:
-        """They are those of the API."""
+        """Expect these numbers of members, in the API and in the metrics."""
         members = self.ask("GET", "/backends/shop/members").json
         self.assertEqual(sum(member["weight"] > 0 for member in members), serving)
         self.assertEqual(len(members), serving + out)
@@ -103,7 +103,7 @@ class Members(RegistryCase):
         self.assertEqual(self.values("backends_without_members"), {"": not serving})
 
     def test_states_and_weights(self) -> None:
-        """Drained, in maintenance, or with weight 0, a member is out."""
+        """A member that is drained, in maintenance or of weight 0 is out."""
         self.set_backend()
         self.assert_members(5, 0)
         self.set_state("web", 1, "drain")
@@ -115,13 +115,13 @@ class Members(RegistryCase):
         self.assert_members(0, 5)
 
     def test_canaries(self) -> None:
-        """Their members count; with no share at all they are out, and with all of it the others are."""
+        """Members of a canary count; at 0 % they are out, and at 100 % the members of the version are out."""
         for percent, expected in ((10, (7, 0)), (0, (5, 2)), (100, (2, 5))):
             self.set_backend(canary={"version": "2", "percent": percent})
             self.assert_members(*expected)
 
     def test_fixed_servers(self) -> None:
-        """One that is registered as well counts once."""
+        """A fixed server that is registered as well counts once."""
         self.set_backend(servers=["10.0.0.1:1", "10.0.0.1:99", "10.0.0.1:11", "10.0.0.2:1"])
         self.assert_members(8, 0)
         self.set_backend(canary={"version": "2", "percent": 10})
@@ -132,7 +132,7 @@ class Members(RegistryCase):
         self.assert_members(0, 0)
 
     def test_a_thousand_and_two(self) -> None:
-        """Those that are last in order of name are summed up; those without members are found all the same."""
+        """The last backends in order of name are summed up; all backends without members are counted."""
         for number in range(NAMES_MAX + 1):
             body = b'{"name":"b%05d","app":"web","version":"%d"}' % (number, 1 + 2 * (number % 2))
             self.node.configure(f"backend/b{number:05}", body, "somebody")
@@ -144,14 +144,14 @@ class Members(RegistryCase):
         self.assertEqual(self.values("backends_without_members"), {"": NAMES_MAX // 2 + 1})
 
     def test_slices(self) -> None:
-        """There are never more members looked at than in a slice of a list."""
+        """One step looks at as many members as a slice of a list has, at most."""
         self.register("web", *range(1000, 1000 + 4 * SLICE))
         self.set_backend()
         slices = [family for family in backend_metrics(self.node) if family is None]
         self.assertEqual(len(slices), 4 + 1)
 
     def test_what_another_node_may_have_set(self) -> None:
-        """A field that this one does not understand counts as not there."""
+        """A field of an invalid form, which another node may have stored, is ignored."""
         body = b'{"name":"shop","app":"web","version":"1","canary":7,"servers":{"a":1}}'
         self.node.configure("backend/shop", body, "somebody")
         self.assert_members(5, 0)

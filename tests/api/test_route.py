@@ -25,7 +25,7 @@ class Other(ApiCase):
         self.site = site(self.node, self.clock, routes=[LARGE])
 
     def test_both_are_served(self) -> None:
-        """On both paths of a request."""
+        """Routes of other protocols are served on the fast path and on the long way, beside those of the API."""
         self.assertEqual(self.ask("GET", "/other/a").json, ["a", 0])
         self.assertEqual(self.ask("GET", "/other/%61").json, ["a", 0])
         self.refused("NOT_FOUND", self.ask("GET", "/other/a/b"))
@@ -33,26 +33,26 @@ class Other(ApiCase):
         self.refused("METHOD_NOT_ALLOWED", self.ask("PUT", "/other/a"))
 
     def test_a_site_without_them(self) -> None:
-        """Sites do not share their routes."""
+        """A site that was created without the routes does not serve them."""
         self.site = site(self.node, self.clock)
         self.refused("NOT_FOUND", self.ask("GET", "/other/a"))
 
     def test_the_size_of_a_body(self) -> None:
-        """It is that of the route, on both paths of a request; other routes have the limit of the node."""
+        """A route may have a limit of its own for bodies; other routes have the limit of the node."""
         for path in ("/other/a", "/other/%61"):
             self.assertEqual(self.ask("POST", path, b"x" * 100_000).json, ["a", 100_000])
             self.refused("TOO_LARGE", self.ask("POST", path, b"x" * 100_001))
         self.refused("TOO_LARGE", self.ask("POST", "/backends", b"x" * 100_000))
 
     def test_tokens(self) -> None:
-        """A client needs one for them, as for all others."""
+        """The routes of other protocols require a token, too."""
         tokens = Tokens()
         tokens.replace([])
         self.site = site(self.node, self.clock, tokens=tokens, routes=[LARGE])
         self.assertEqual(self.ask("GET", "/other/a").status, 401)
 
     def test_a_node_that_is_not_ready(self) -> None:
-        """It answers 503, and no list that could be empty."""
+        """A node that is not ready answers 503, because its lists may be incomplete."""
         self.node.leave()
         self.refused("NOT_READY", self.ask("GET", "/other/a"))
 
@@ -62,7 +62,7 @@ def _short(response: ApiResponse) -> ApiResponse:
 
 
 class Alone(ApiCase):
-    """A site with routes of its own, and with errors in a form of its own."""
+    """A site with routes and a form of errors of its own."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -79,13 +79,13 @@ class Alone(ApiCase):
         return response.body
 
     def test_the_routes(self) -> None:
-        """Those of the API are not there."""
+        """The routes of the API are not served."""
         self.assertEqual(self.ask("GET", "/other/a").json, ["a", 0])
         for path in ("/registrations", "/status", "/", "/events"):
             self.assertEqual(self.said("GET", path), b"no 404")
 
     def test_errors(self) -> None:
-        """All errors have the form, on both paths of a request, wherever they are found."""
+        """All errors have the site's form, on the fast path and on the long way."""
         for path in ("/other/a", "/other/%61"):
             self.assertEqual(self.said("PUT", path), b"no 405")
             self.assertEqual(self.said("POST", path, b"x" * 2000), b"no 413")
@@ -106,7 +106,7 @@ class Alone(ApiCase):
             self.assertEqual(self.said("GET", path), b"no 401")
 
     def test_the_names_of_its_limits(self) -> None:
-        """Both sites of a node are in its status."""
+        """The status of the node has the limits of both sites."""
         site(self.node, self.clock)
         limits = self.node.status()["limits"]
         for name in ("connections", "request_bytes", "answer_bytes", "body"):

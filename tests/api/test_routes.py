@@ -1,4 +1,4 @@
-"""The commands without any front: every request has an answer, whatever comes of it."""
+"""Commands without HTTP: every request gets an answer, done or refused."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Commands(SynchronousTestCase):
         return answered
 
     def test_done(self) -> None:
-        """A command that can be done is answered with what came of it."""
+        """A registration is answered with 201 and its location."""
         done = self.register(a_node(self.clock))
         self.assertEqual((done.status, {*dict(done.headers)}), (201, {b"Content-Type", b"Location"}))
 
     def test_refused(self) -> None:
-        """One that cannot is answered with what hinders it; nothing is raised."""
+        """A refused command is answered with the cause; no exception is raised."""
         node, full = a_node(self.clock), a_node(self.clock, limits=Limits(registrations=0))
         starting = a_node(self.clock, seeds=("peer:1730",))
         for refused, code in (
@@ -47,19 +47,19 @@ class Commands(SynchronousTestCase):
             self.assertEqual(dict(refused.headers)[b"Content-Type"], b"application/json")
 
     def test_retry(self) -> None:
-        """Who asks a node that is not ready learns when to ask again."""
+        """A node that is not ready answers with the time after which to try again."""
         refused = self.register(a_node(self.clock, seeds=("peer:1730",)))
         self.assertEqual(dict(refused.headers)[b"Retry-After"], b"1")
 
 
 class Queries(ApiCase):
-    """A parameter that is not known is refused where passing it over could do harm."""
+    """An unknown parameter gets 400 if it could do harm to ignore it."""
 
     def message(self, method: str, path: str, body: object = None) -> str:
         return self.refused("INVALID", self.ask(method, path, body))
 
     def test_of_requests_that_change_something(self) -> None:
-        """All that are not known, and nothing is changed."""
+        """A request that changes something gets 400 for any unknown parameter, and nothing is changed."""
         self.ask("POST", "/registrations", WEB)
         hint = "wiat: is not a parameter of this request, did you mean wait?"
         self.assertEqual(self.message("DELETE", f"{WEB_PATH}?wiat=5"), hint)
@@ -77,11 +77,11 @@ class Queries(ApiCase):
             self.assertIn("must have no value, or 1 or true", self.message(method, f"{path}?force=2"))
 
     def test_of_requests_that_know_none(self) -> None:
-        """None of them can be misspelled there."""
+        """A request without any parameters of its own ignores unknown ones."""
         self.assertEqual(self.ask("POST", "/renewals?x", {"ids": []}).status, 200)
 
     def test_of_requests_that_change_nothing(self) -> None:
-        """Those that are most likely misspelled; others pass, as clients send them to pass caches."""
+        """A query that only reads gets 400 for a misspelled `meta.KEY`, and ignores other parameters."""
         for query in ("mta.zone=a", "meta=a", "Meta.zone=a", "met.zone=a"):
             message = self.message("GET", f"/registrations/web?{query}")
             self.assertIn("is not a parameter of this request, did you mean meta.KEY?", message)
@@ -95,7 +95,10 @@ class Queries(ApiCase):
             self.assertEqual(self.ask("HEAD", path).status, 200)
 
     def test_of_events(self) -> None:
-        """All that are not known, but for what libraries add: a filter that is passed over gives all events."""
+        """`/events` gets 400 for an unknown parameter, because a misspelled filter would admit all events.
+
+        Parameters that JavaScript libraries add are ignored.
+        """
         self.assertIn(
             "snapshto: is not a parameter of this request, did you mean snapshot?",
             self.message("GET", "/events?snapshto"),

@@ -1,4 +1,4 @@
-"""HTTP itself: methods, limits, and that every error is JSON."""
+"""HTTP itself: methods and limits, and JSON for every error."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ ALLOWED = {
 
 class Methods(ApiCase):
     def test_options(self) -> None:
-        """OPTIONS says what can be done, and has no body."""
+        """OPTIONS returns the allowed methods, and has no body."""
         for path, allowed in ALLOWED.items():
             response = self.ask("OPTIONS", path)
             self.assertEqual((response.status, response.headers["allow"], response.body), (204, allowed, b""))
         self.assertEqual(self.ask("OPTIONS", "*").status, 204)
 
     def test_not_allowed(self) -> None:
-        """What cannot be done is refused with what can be."""
+        """Any other method gets 405 with the allowed methods."""
         for path, allowed in ALLOWED.items():
             for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW", "get"):
                 if method not in allowed.split(", "):
@@ -46,7 +46,7 @@ class Methods(ApiCase):
                     self.assertEqual(response.headers["allow"], allowed)
 
     def test_head(self) -> None:
-        """HEAD is GET without the body: the same status and headers."""
+        """HEAD gets the status and headers of GET, without the body."""
         self.ask("POST", "/registrations", WEB)
         self.ask("POST", "/backends", {"name": "site", "app": "web", "version": "1.2.0"})
         for path in ("/", "/registrations", WEB_PATH, "/backends/site/members", "/ready", "/nowhere", "/backends/x"):
@@ -59,7 +59,7 @@ class Methods(ApiCase):
         self.assertEqual(self.ask("HEAD", "/events").status, 200)
 
     def test_no_cors(self) -> None:
-        """No other site's page may ask."""
+        """No answer permits pages of other sites to read it."""
         for method in ("GET", "OPTIONS"):
             headers = self.ask(method, "/registrations", Origin="http://example.org").headers
             self.assertFalse([name for name in headers if name.startswith("access-control")])
@@ -67,7 +67,7 @@ class Methods(ApiCase):
 
 class Paths(ApiCase):
     def test_unknown(self) -> None:
-        """What is nowhere is a 404, whatever the method."""
+        """An unknown path gets 404, whatever the method."""
         below = [f"/registrations/{path}" for path in ("", "/web", "/1/h/1", "a//1", "a/1/h", "a/1/h/1/x")]
         for path in (
             *below,
@@ -87,13 +87,13 @@ class Paths(ApiCase):
                     self.refused("NOT_FOUND", response)
 
     def test_no_text(self) -> None:
-        """A path that is no UTF-8, or does not begin as one, is refused, as are slashes in disguise."""
+        """A path that is not UTF-8, does not begin with a slash, or has an encoded slash, gets 400."""
         encoded = ("/%ff", "/registrations/%c3/%a9", "/a%2fb", "/registrations/web%2F1")
         for path in (*encoded, "/x\x80", "registrations", "a:1"):
             self.invalid("path", self.ask("GET", path))
 
     def test_not_encoded(self) -> None:
-        """UTF-8 in a path or a query is understood as if it were percent-encoded; no text is refused here too."""
+        """UTF-8 without percent-encoding is accepted in paths and queries; other bytes get 400."""
         self.ask("POST", "/registrations/%C3%A9/1/h/1", {"meta": {"a": "é"}})
         path = "/registrations/é?meta.a=é".encode().decode("latin-1")
         self.assertEqual([each["app"] for each in self.ask("GET", path).json], ["é"])
@@ -105,7 +105,7 @@ class Paths(ApiCase):
         self.assertEqual(self.ask("GET", "http://localhost:1729").json["name"], "bender")
 
     def test_host_header(self) -> None:
-        """Any Host header does, and none does too."""
+        """A request may have any Host header, or none."""
         for host in ("", "a..b", "é", "x" * 300, "[::1]:80", "localhost:x", "\xff\xfe"):
             connection = self.connect()
             connection.send(b"GET /registrations HTTP/1.1\r\nHost: %s\r\n\r\n" % host.encode("latin-1"))
@@ -115,10 +115,10 @@ class Paths(ApiCase):
 
 
 class HalfClosed(ApiCase):
-    """A client that has said all it will closes its half of the connection."""
+    """A client may close its sending side after its requests."""
 
     def test_idle(self) -> None:
-        """Where nothing is asked there is nothing to wait for."""
+        """If no request is waiting, the connection is closed at once."""
         connection = self.connect()
         connection.send(request("GET", "/registrations"))
         self.assertFalse(connection.closed)
@@ -126,7 +126,7 @@ class HalfClosed(ApiCase):
         self.assertTrue(connection.closed)
 
     def test_waiting(self) -> None:
-        """All that was asked before is answered first."""
+        """All requests that were sent before are answered first."""
         network = Network(self.clock)
         network.first.begin_round()
         network.first.sweep()
@@ -142,21 +142,21 @@ class HalfClosed(ApiCase):
         self.assertTrue(connection.closed)
 
     def test_in_the_middle(self) -> None:
-        """Half a request will never be a whole one."""
+        """The connection is closed at once if a request is incomplete."""
         connection = self.connect()
         connection.send(b"POST /registrations HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
         connection.end()
         self.assertTrue(connection.closed)
 
     def test_watching(self) -> None:
-        """Who watches has gone: there is no other way to find out."""
+        """A stream is closed at once, because the node could not notice otherwise that its client has gone."""
         connection = self.connect()
         connection.send(request("GET", "/events", Accept="text/event-stream"))
         connection.end()
         self.assertTrue(connection.closed)
 
     def test_a_poll(self) -> None:
-        """A long poll is answered as every other request, when there is something to answer or its time is over."""
+        """A poll is answered as usual, at an event or when its wait ends."""
         cursor = self.ask("GET", "/events").json["cursor"]
         connection = self.connect()
         connection.send(request("GET", f"/events?since={cursor}&wait=5"))
@@ -167,7 +167,7 @@ class HalfClosed(ApiCase):
         self.assertTrue(connection.closed)
 
     def test_after_a_poll(self) -> None:
-        """What follows a long poll is answered too."""
+        """A request after a poll is answered, too."""
         cursor = self.ask("GET", "/events").json["cursor"]
         connection = self.connect()
         connection.send(request("GET", f"/events?since={cursor}&wait=5") + request("GET", "/ready"))
@@ -181,21 +181,21 @@ class LineEnds(ApiCase):
     """A bare LF ends a line of a head as CR LF does (RFC 9112, 2.2), and never leaves a client without an answer."""
 
     def test_bare_line_feeds(self) -> None:
-        """In the whole head, or in a part of it."""
+        """The whole head, or a part of it, may have bare line feeds."""
         for head in (b"GET /ready HTTP/1.1\nHost: a\n\n", b"GET /ready HTTP/1.1\nHost: a\r\n\n"):
             connection = self.connect()
             connection.send(head + head)
             self.assertEqual([each.status for each in parsed(connection.received())], [200, 200], head)
 
     def test_byte_by_byte(self) -> None:
-        """However they come."""
+        """The bytes of the head may arrive one by one."""
         connection = self.connect()
         for byte in b"POST /registrations HTTP/1.1\nContent-Length: 2\n\n{}":
             connection.send(bytes([byte]))
         self.assertEqual([each.status for each in parsed(connection.received())], [400])
 
     def test_in_chunks(self) -> None:
-        """Chunks must have CR LF: a lenient reading there lets requests be smuggled."""
+        """Chunks must have CR LF, because a lenient reading of them permits request smuggling."""
         head = b"POST /registrations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
         for chunks in (b"2\n{}\n0\n\n", b"2\r\n{}\r\n0\n\n", b"2\r\n{}\r\n0\r\na: b\n\n"):
             connection = self.connect()
@@ -204,7 +204,7 @@ class LineEnds(ApiCase):
             self.assertTrue(connection.closed)
 
     def test_bare_carriage_returns(self) -> None:
-        """They end no line."""
+        """A bare carriage return does not end a line."""
         connection = self.connect()
         connection.send(b"GET /ready HTTP/1.1\r\nA: b\rC: d\r\n\r\n")
         self.assertEqual([each.status for each in parsed(connection.received())], [400])
@@ -218,14 +218,14 @@ class Limits(ApiCase):
         return response
 
     def bare(self, sent: bytes) -> None:
-        """Expect what is refused before there is a request, in the form that all errors have."""
+        """Expect a 400 in the common form for bytes that are not a request."""
         response = self.exchange(sent)
         self.assertIn("not a valid HTTP/1.1 request", self.refused("INVALID", response))
         self.assertEqual(response.headers["connection"], "close")
         self.assertTrue(self.connection.closed)
 
     def test_request_line(self) -> None:
-        """A request line over 8 KiB is refused, a shorter one is not."""
+        """A request line over 8 KiB gets 400, a shorter one is accepted."""
         line = b"GET /registrations?x=%s HTTP/1.1"
         longest = line % (b"x" * (8192 - len(line) + 2))
         self.assertEqual(self.exchange(longest + b"\r\n\r\n").status, 200)
@@ -233,7 +233,7 @@ class Limits(ApiCase):
         self.bare(b"GET /" + b"x" * 20_000)
 
     def test_headers(self) -> None:
-        """Headers over 16 KiB are refused, shorter ones are not, after a request line of any length."""
+        """Headers over 16 KiB get 400, shorter ones are accepted, after a request line of any length."""
         line = b"GET /registrations?%s HTTP/1.1\r\n" % (b"x" * 8000)
         for many in (1, 15):
             headers = b"".join(b"X-%02d: %s\r\n" % (n, b"x" * (16_384 // many - 6)) for n in range(many))
@@ -244,7 +244,7 @@ class Limits(ApiCase):
         self.assertEqual(self.exchange(line + b"X: y\r\n" * 2500 + b"\r\n").status, 200)
 
     def test_broken(self) -> None:
-        """What is no HTTP is refused."""
+        """Bytes that are not HTTP get 400."""
         for sent in (
             b"GET\r\n\r\n",
             b"GET / HTTP/9\r\n\r\n",
@@ -264,14 +264,14 @@ class Limits(ApiCase):
             self.bare(sent)
 
     def test_broken_after_an_answer(self) -> None:
-        """Who was refused for the size of a body already gets no second answer for its form."""
+        """A request that got 413 does not get another answer for an invalid chunk."""
         head = b"POST /registrations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.refused("TOO_LARGE", self.exchange(head + b"20000\r\n" + b" " * 0x20000 + b"\r\n"))
         self.connection.send(b"x\r\n")
         self.assertEqual((self.connection.received(), self.connection.closed), (b"", True))
 
     def test_body(self) -> None:
-        """A body of 64 KiB is read, a larger one is refused."""
+        """A body of 64 KiB is read, a larger one gets 413."""
         body = b" " * (64 * 1024 - 2) + b"{}"
         self.invalid("app", self.exchange(request("POST", "/registrations", body)))
         self.assertFalse(self.connection.closed)
@@ -280,7 +280,7 @@ class Limits(ApiCase):
         self.refused("TOO_LARGE", self.exchange(request("PUT", "/nowhere", b" " + body)))
 
     def test_chunked_body(self) -> None:
-        """A body whose length is not known before is refused once it is too long."""
+        """A chunked body gets 413 as soon as it is too long."""
         head = b"POST /registrations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
         chunks = [b"1000\r\n%s\r\n" % (b" " * 0x1000)] * 16
         self.invalid("app", self.exchange(b"".join([head, *chunks[1:], b"2\r\n{}\r\n0\r\n\r\n"])))
@@ -290,7 +290,7 @@ class Limits(ApiCase):
         self.assertEqual((self.connection.received(), self.connection.closed), (b"", True))
 
     def test_body_is_refused_early(self) -> None:
-        """The answer comes before the body does; what still comes is passed over, so that the client can read it."""
+        """The answer comes before the body; the body is discarded, so that the client can read the answer."""
         head = b"POST /registrations HTTP/1.1\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n"
         response = self.exchange(head)
         self.refused("TOO_LARGE", response)
@@ -301,7 +301,7 @@ class Limits(ApiCase):
         self.assertEqual((self.connection.received(), self.connection.closed), (b"", True))
 
     def test_endless_body(self) -> None:
-        """Who goes on for 16 MiB is cut off."""
+        """A connection that still sends after 16 MiB of a refused body is closed."""
         self.exchange(b"POST /registrations HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n")
         for _ in range(16):
             self.assertFalse(self.connection.closed)
@@ -310,7 +310,7 @@ class Limits(ApiCase):
         self.assertTrue(self.connection.closed)
 
     def test_continue(self) -> None:
-        """Who asks first is told to go on."""
+        """A client that expects 100 Continue gets it before it sends the body."""
         connection = self.connect()
         connection.send(b"POST /renewals HTTP/1.1\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
         self.assertEqual([each.status for each in parsed(connection.received())], [100])
@@ -324,7 +324,7 @@ class Limits(ApiCase):
             self.refused("TOO_LARGE", self.exchange(request("POST", path, b" " * 256 * 1024 + b" ")))
 
     def test_idle(self) -> None:
-        """A connection that says nothing for a minute is closed; each request begins another minute."""
+        """A connection without a request for a minute is closed; each request begins another minute."""
         connection = self.connect()
         for _ in range(3):
             self.clock.advance(59)
@@ -335,7 +335,7 @@ class Limits(ApiCase):
         self.assertTrue(connection.closed)
 
     def test_slow(self) -> None:
-        """A request must arrive within a minute, however steadily it drips."""
+        """The connection is closed if a request is incomplete after a minute, even if bytes arrive steadily."""
         for sent in (b"GET /" + b"x" * 70, b"GET / HTTP/1.1\r\n" + b"x" * 70, request("PUT", "/x", b" " * 1000)):
             connection = self.connect()
             connection.send(sent[:-70])
@@ -355,20 +355,20 @@ class Connections(ApiCase):
         self.assertFalse(connection.closed)
 
     def test_old_http(self) -> None:
-        """A client that speaks HTTP/1.0 gets its answer and the end of the connection."""
+        """A client that speaks HTTP/1.0 gets its answer, and the connection is closed."""
         connection = self.connect()
         connection.send(b"GET /registrations HTTP/1.0\r\n\r\n")
         self.assertEqual([each.json for each in parsed(connection.received())], [[]])
         self.assertTrue(connection.closed)
 
     def test_no_http_2(self) -> None:
-        """HTTP/2, which has no such limits, is not offered."""
+        """HTTP/2 is not offered, because it has no such limits."""
         self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
 
 
 class Mistakes(ApiCase):
     def test_of_ours(self) -> None:
-        """Should a command fail in a way that nobody thought of, the answer is JSON and the log has the traceback."""
+        """An unexpected exception is answered with 500 in JSON, and logged with its traceback."""
 
         def fails(*_: object) -> Any:
             raise ZeroDivisionError
@@ -382,12 +382,12 @@ class Mistakes(ApiCase):
 
 class NodeItself(ApiCase):
     def test_root(self) -> None:
-        """The root says what this is."""
+        """The root returns the name and the version."""
         response = self.ask("GET", "/")
         self.assertEqual((response.status, set(response.json)), (200, {"name", "version"}))
 
     def test_status(self) -> None:
-        """The status names the node, its peers, how much it holds, and the digest."""
+        """The status has the name of the node, its peers, the counts and the digest."""
         self.ask("POST", "/registrations", WEB)
         status = self.ask("GET", "/status").json
         self.assertEqual((status["node"], status["peers"], status["counts"]["registrations"]), ("n1", [], 1))

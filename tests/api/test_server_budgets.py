@@ -1,4 +1,4 @@
-"""How much of a turn of the reactor a connection may take."""
+"""The time of a reactor turn that a connection may take."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tests.net.reactor_turns import take_turn
 
 
 class Budgets(ApiCase):
-    """What one connection makes a node do in one turn is limited, whatever it sends and whichever way it goes.
+    """The work of a node for one connection in one turn is limited, whatever the client sends, on either way.
 
-    Each piece of work takes 1 s here, as long as a connection has; all of them together have 4 s.
+    Each piece of work takes 1 s here, which is the limit for one connection; all connections together have 4 s.
     """
 
     PIPELINED = {
@@ -35,18 +35,18 @@ class Budgets(ApiCase):
         self.site = site(self.node, self.clock, self.turns)
 
     def seconds(self) -> float:
-        """Pass as if a piece of work had been done since this was asked last."""
+        """Return the time, as if a piece of work had been done since the last call."""
         self.worked_s += 1
         return self.worked_s
 
     def turn(self) -> float:
-        """A turn of the reactor, without any news; how much was worked in it."""
+        """Run a turn of the reactor without new input, and return the time of work in it."""
         before = self.worked_s
         take_turn(self.clock)
         return self.worked_s - before
 
     def test_each_way(self) -> None:
-        """The rest of what one connection pipelines is answered in later turns, in order."""
+        """The rest of the pipelined requests is answered in later turns, in order."""
         for way, sent in self.PIPELINED.items():
             connection = self.connect()
             connection.send(sent * self.COUNT)
@@ -61,7 +61,7 @@ class Budgets(ApiCase):
             self.turn()
 
     def test_many_connections(self) -> None:
-        """All of them together have no more time; each gets its share, in turn."""
+        """All connections together have no more time; each gets its share, in turn."""
         connections = [self.connect() for _ in range(20)]
         for connection in connections:
             connection.send(request("POST", WEB_PATH) * 3)
@@ -77,7 +77,7 @@ class Budgets(ApiCase):
         greedy = [self.connect() for _ in range(10)]
         for connection in greedy:
             connection.send(request("POST", WEB_PATH) * 100)
-        for _ in range(5):  # until each has had its time once
+        for _ in range(5):  # until each connection has had its time once
             self.turn()
         modest = self.connect()
         modest.send(request("PUT", WEB_PATH))
@@ -85,7 +85,7 @@ class Budgets(ApiCase):
         self.assertEqual([each.status for each in parsed(modest.received())], [200])
 
     def test_reading_stops(self) -> None:
-        """What is held of a client that sends more than it is given time for is bounded."""
+        """The node stops reading from a client that sends more than it gets time for, so the held bytes are bounded."""
         for path, method in ((WEB_PATH, "POST"), ("/nothing", "GET")):
             connection = self.connect()
             sent = request(method, path) * 1000
@@ -97,14 +97,14 @@ class Budgets(ApiCase):
             self.assertEqual(connection.transport.producerState, "producing")
 
     def test_a_client_that_goes_away(self) -> None:
-        """Its requests go with it."""
+        """The held requests of a lost connection are dropped."""
         connection = self.connect()
         connection.send(request("POST", WEB_PATH) * 100)
         connection.lose()
         self.assertEqual(self.turn(), 0)
 
     def test_a_client_that_has_sent_all(self) -> None:
-        """All of its requests are answered before its connection ends."""
+        """All requests are answered before the connection is closed."""
         connection = self.connect()
         connection.send(request("POST", WEB_PATH) * 10)
         connection.end()
@@ -116,7 +116,7 @@ class Budgets(ApiCase):
 
 class DoesNotRead(ApiCase):
     def test_answers_do_not_pile_up(self) -> None:
-        """A client that does not read gets no more answers, whichever way its requests go."""
+        """A client that does not read gets no more answers, on the fast path and on the long way."""
         for path in ("/ready", "/status", "/nothing"):
             connection = self.connect()
             producer: Any = connection.transport.producer

@@ -1,4 +1,4 @@
-"""What operators say of instances, over HTTP."""
+"""Operators' states of instances, over HTTP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StateCase(ApiCase):
         return state
 
     def not_set(self, response: Response, *, removed: bool) -> None:
-        """Expect that nothing is set, and that the node says whether something was."""
+        """Expect a 404 that tells whether a state was removed before."""
         self.assertEqual(
             (response.status, response.json["code"], response.json["removed"]), (404, "NOT_FOUND", removed)
         )
@@ -30,7 +30,7 @@ class StateCase(ApiCase):
 
 class Saying(StateCase):
     def test_form(self) -> None:
-        """The answer says what was said, for how long, when and by whom; so does GET, with what is left."""
+        """The answer has the state, its duration, time and author; a GET has the time that is left, too."""
         answer = self.ask("PUT", STATE_PATH, {"state": "drain", "for": 3600})
         said = {"id": WEB_ID, "state": "drain", "for": 3600.0, "left": 3600.0, "at": NOW_MS, "author": "10.9.9.9"}
         self.assertEqual((answer.status, answer.json), (200, said))
@@ -38,7 +38,7 @@ class Saying(StateCase):
         self.assertEqual(self.ask("GET", STATE_PATH).json, {**said, "left": 3590.0})
 
     def test_shown(self) -> None:
-        """Wherever a registration is shown, its state is too."""
+        """A registration is shown with its state everywhere."""
         self.assertEqual(self.state(), "up")
         self.say("drain")
         found = [self.ask("GET", "/registrations").json[0], self.ask("POST", "/registrations", WEB).json]
@@ -50,7 +50,7 @@ class Saying(StateCase):
         self.assertEqual(renewed, ["maint", "maint"])
 
     def test_events(self) -> None:
-        """Each change is an event of the registration, with the state in it."""
+        """Each change of the state is an event of the registration, which has the state."""
         cursor = self.ask("GET", "/events").json["cursor"]
         self.say("drain")
         self.say("drain", **{"for": 60})
@@ -60,7 +60,7 @@ class Saying(StateCase):
         self.assertEqual(told, [("changed", "configured", "drain"), ("changed", "configured", "up")])
 
     def test_over(self) -> None:
-        """After its time it is as if nobody had said anything."""
+        """After its time, a state has no effect and is not found."""
         self.ask("POST", "/registrations", {**WEB, "ttl": 60})
         self.say("maint", **{"for": 5})
         self.pass_time(6)
@@ -68,38 +68,38 @@ class Saying(StateCase):
         self.not_set(self.ask("GET", STATE_PATH), removed=True)
 
     def test_what_was_never_set(self) -> None:
-        """It is told from what was removed."""
+        """A state that was never set gets 404 with `removed` false."""
         for method in ("GET", "DELETE"):
             self.not_set(self.ask(method, STATE_PATH), removed=False)
 
     def test_taken_back(self) -> None:
-        """Once; then there is none."""
+        """A state can be removed once; another request gets 404."""
         self.say("maint")
         self.assertEqual(self.ask("DELETE", STATE_PATH).status, 204)
         self.assertEqual(self.state(), "up")
         self.not_set(self.ask("DELETE", STATE_PATH), removed=True)
 
     def test_restarts(self) -> None:
-        """It holds for what is not listed at present, and is there when it comes back."""
+        """A state stays while its instance is not listed, and applies when the instance registers again."""
         self.say("drain")
         self.ask("DELETE", WEB_PATH)
         self.assertEqual(self.ask("GET", STATE_PATH).json["state"], "drain")
         self.assertEqual(self.ask("POST", "/registrations", WEB).json["state"], "drain")
 
     def test_before_it_comes_back(self) -> None:
-        """It can be said of what was listed a moment ago."""
+        """A state can be set for an instance that was listed a moment ago."""
         self.ask("DELETE", WEB_PATH)
         self.say("maint")
         self.assertEqual(self.ask("POST", "/registrations", WEB).json["state"], "maint")
 
 
 class Unregistered(StateCase):
-    """A state for an instance that no node knows, set on purpose."""
+    """With `force`, a state can be set for an instance that no node knows."""
 
     PATH = "/registrations/web/1.2.0/10.0.0.6/8080"
 
     def test_force(self) -> None:
-        """The state is kept, and holds from the moment at which the instance registers."""
+        """The state is kept, and applies from the moment at which the instance registers."""
         for query, host in (("?force", 6), ("?force=1", 7), ("?force=true", 8)):
             path = f"/registrations/web/1.2.0/10.0.0.{host}/8080"
             self.assertEqual(self.ask("PUT", f"{path}/state{query}", {"state": "drain", "for": 60}).status, 200)
@@ -107,7 +107,7 @@ class Unregistered(StateCase):
             self.assertEqual(self.ask("POST", path).json["state"], "drain")
 
     def test_other_values_of_force(self) -> None:
-        """They are refused, because a typo must not be taken for consent or for its opposite."""
+        """Other values of `force` get 400, because a misspelled value must not decide."""
         for value in ("0", "false", "no"):
             self.invalid("force", self.ask("PUT", f"{self.PATH}/state?force={value}", {"state": "drain"}))
         self.invalid("force", self.ask("PUT", f"{self.PATH}/state?force&force=1", {"state": "drain"}))
@@ -115,7 +115,7 @@ class Unregistered(StateCase):
 
 class Listing(StateCase):
     def test_all_states(self) -> None:
-        """They come in order of id, also those of instances that are not registered; what is over does not."""
+        """States are listed in order of id, also those of unregistered instances; ended ones are not listed."""
         self.assertEqual(self.ask("GET", "/states").json, [])
         self.say("drain", **{"for": 3600})
         other = WEB_PATH.replace("10.0.0.5", "10.0.0.10")
@@ -131,14 +131,14 @@ class Listing(StateCase):
 
 class Refusing(StateCase):
     def test_of_what_nobody_knows(self) -> None:
-        """An id that is misspelled is not found, and nothing is kept of it."""
+        """A state for an unknown id gets 404, and nothing is recorded."""
         path = WEB_PATH.replace("10.0.0.5", "10.0.0.6")
         message = self.refused("NOT_FOUND", self.ask("PUT", f"{path}/state", {"state": "drain"}))
         self.assertIn(path.replace("/registrations", "registration"), message)
         self.assertEqual(len(self.node.replica.configuration), 0)
 
     def test_what_is_no_word(self) -> None:
-        """It is refused, the field is named, and what was said before holds."""
+        """An invalid state gets 400 with the name of the field, and the former state stays."""
         self.say("drain")
         for field, body in (("state", {}), ("state", {"state": "off"}), ("for", {"state": "maint", "for": -1})):
             self.invalid(field, self.ask("PUT", STATE_PATH, body))
@@ -146,14 +146,14 @@ class Refusing(StateCase):
         self.assertEqual(self.state(), "drain")
 
     def test_methods(self) -> None:
-        """There are three."""
+        """Other methods get 405 with the allowed ones."""
         answer = self.ask("POST", STATE_PATH, {"state": "drain"})
         self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD, PUT, DELETE, OPTIONS"))
 
 
 class Members(StateCase):
     def test_weights(self) -> None:
-        """A member that is drained or in maintenance weighs nothing; what it asked for stays what it is."""
+        """A member that is drained or in maintenance has weight 0; its registered weight does not change."""
         self.ask("POST", "/registrations", {**WEB, "port": 1, "weight": 7})
         self.ask("POST", "/backends", {"name": "site", "app": "web", "version": "1.2.0"})
         before = self.ask("GET", "/backends/site/members").headers["etag"]

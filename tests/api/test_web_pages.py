@@ -1,4 +1,4 @@
-"""Web pages of other sites, in a browser that reaches a node: on the fast path and on the long way."""
+"""Requests from web pages of other sites, in a browser that reaches a node, on the fast path and on the long way."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def response(front: Front, sent: bytes) -> Response:
 
 
 class Changes(SynchronousTestCase):
-    """What a page may not send, whatever protects the node besides."""
+    """A page of another site may not change anything, whatever else protects the node."""
 
     def setUp(self) -> None:
         self.fronts = [Front(fast=fast) for fast in (True, False)]
 
     def test_every_change_is_refused(self) -> None:
-        """Also with a token that permits it. Nothing changes, and it is counted; the same request of others passes."""
+        """Every change gets 403 and is counted, even with a token that permits it; nothing is changed."""
         for fast in (True, False):
             front = Guarded(fast=fast)
             for (method, _), row in TABLE.items():
@@ -41,7 +41,7 @@ class Changes(SynchronousTestCase):
                     self.assertEqual((front.state, front.node.counters.forbidden), (before, forbidden + 1))
 
     def test_reading_is_not(self) -> None:
-        """The browser does not give the page the answer: no header of an answer permits that."""
+        """Reading is answered, but no header permits the browser to give the answer to the page."""
         for front, method in product(self.fronts, ("GET", "HEAD", "OPTIONS")):
             sent = request(method, "/registrations", Origin=PAGE, Sec_Fetch_Site="cross-site")
             received, _ = front.ask([sent])
@@ -50,7 +50,7 @@ class Changes(SynchronousTestCase):
             self.assertNotIn("access-control", "".join(answer.headers))
 
     def test_pages_of_the_node(self) -> None:
-        """They pass, by each of the two headers."""
+        """Requests of the node's own pages pass, by `Sec-Fetch-Site` or by `Origin`."""
         for front in self.fronts:
             for page in (
                 {"Sec_Fetch_Site": "same-origin", "Origin": "http://localhost"},
@@ -61,7 +61,7 @@ class Changes(SynchronousTestCase):
                 self.assertEqual(response(front, request("POST", WEB_PATH, **page)).status, 200, page)
 
     def test_headers_twice(self) -> None:
-        """No value of a list is chosen."""
+        """A request with two values of a header that decides, or two Host headers, gets 403."""
         twice = (
             b"Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site",
             b"Origin: http://localhost\r\nOrigin: http://evil.example",
@@ -72,7 +72,7 @@ class Changes(SynchronousTestCase):
             self.assertEqual(response(front, sent).status, 403, lines)
 
     def test_the_fast_path(self) -> None:
-        """It takes no request of a browser, and all of others as before."""
+        """The fast path takes no request of a browser, but other requests."""
         front = self.fronts[0]
         for page in ({"Origin": "http://localhost"}, {"Sec_Fetch_Site": "same-origin"}):
             response(front, request("POST", WEB_PATH, **page))
@@ -82,7 +82,7 @@ class Changes(SynchronousTestCase):
 
 
 class Names(SynchronousTestCase):
-    """A node without tokens that knows its names."""
+    """A node without tokens that knows its host names."""
 
     def setUp(self) -> None:
         self.fronts = [Front(fast=fast, host_names=["n1.example"]) for fast in (True, False)]
@@ -94,7 +94,7 @@ class Names(SynchronousTestCase):
         return only
 
     def test_another_name(self) -> None:
-        """Nothing is answered there, and nothing changes: it may be a page that has taken the node's address."""
+        """Every request for another host name gets 403, because a page may have directed that name to the node."""
         for front, (method, route), again in product(self.fronts, TABLE, (1, 2)):
             path = TABLE[method, route].path
             before = front.node.counters.forbidden
@@ -106,30 +106,30 @@ class Names(SynchronousTestCase):
         self.assertEqual(self.fronts[0].fast_path.taken, 0)
 
     def test_paths_that_are_not_there(self) -> None:
-        """They are refused as all others are, and so are odd requests."""
+        """Unknown paths and unusual requests with another host name get 403, too."""
         for front, path in product(self.fronts, ("/nothing", "*", "//", "/a%2Fb", "http://localhost/ready")):
             self.assertEqual(self.asked(front, "GET", path, b"evil.example").status, 403, path)
 
     def test_own_names(self) -> None:
-        """The fast path takes them."""
+        """The fast path takes requests with a name of the node."""
         for front, host in product(self.fronts, (b"localhost:1729", b"127.0.0.1", b"[::1]:1729", b"n1.example", b"n1")):
             self.assertEqual(self.asked(front, "POST", WEB_PATH, host).status, 200, host)
         self.assertEqual(self.fronts[0].fast_path.taken, 5)
 
     def test_no_name(self) -> None:
-        """Browsers always send one."""
+        """A request without a Host header passes, because browsers always send one."""
         for front in self.fronts:
             self.assertEqual(self.asked(front, "GET", "/registrations").status, 200)
             self.assertEqual(response(front, b"GET /status HTTP/1.0\r\n\r\n").status, 200)
 
     def test_several_names(self) -> None:
-        """They are refused, also if each of them is the node's."""
+        """Two Host headers get 403, even if both are names of the node."""
         for front in self.fronts:
             answer = self.asked(front, "GET", "/registrations", b"localhost", b"localhost")
             self.assertEqual(answer.status, 403)
 
     def test_when_tokens_are_required(self) -> None:
-        """What was refused, or remembered, before is answered by the rules of then."""
+        """The host name decides only while no tokens are required, also for remembered requests."""
         for front in self.fronts:
             self.assertEqual(self.asked(front, "GET", "/ready", b"evil.example").status, 403)
             front.tokens.replace([])
@@ -139,7 +139,7 @@ class Names(SynchronousTestCase):
             self.assertEqual(self.asked(front, "GET", "/ready", b"evil.example").status, 403)
 
     def test_a_page_is_refused_before_its_token(self) -> None:
-        """It learns nothing of tokens."""
+        """A page of another site gets 403 whatever its token, so the page learns nothing about tokens."""
         for fast in (True, False):
             front = Guarded(fast=fast)
             for name in (None, "unknown", "root"):

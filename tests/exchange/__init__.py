@@ -1,1 +1,1 @@
-"""Tests of the exchange: whole HTTP conversations in memory, on a clock moved by hand."""
+"""Tests of the exchange: whole HTTP conversations in memory, on a clock that is moved by hand."""

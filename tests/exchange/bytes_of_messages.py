@@ -1,4 +1,4 @@
-"""Messages as bytes, random ones, and changes of single fields."""
+"""Encoded messages, random messages, and messages with one changed field."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def claim(n: int, node: int = 7) -> Claim:
     return Claim(node, n, KEY, BODY, 10.0, 1, node, n)
 
 
-#: Some of everything.
+#: A message with every kind of part.
 FULL = Message(
     N1,
     heads={7: Head(5, 5, 2**64 - 1), 8: Head(3, 4)},
@@ -63,13 +63,13 @@ FULL = Message(
 
 
 def opened(message: Message) -> list[Any]:
-    """The envelope of a message, with its parts in lists that can be changed."""
+    """Return the envelope of a message, with its parts in lists that can be changed."""
     envelope: list[Any] = decoded(spoken().encode(message))
     return envelope
 
 
 def changed(path: tuple[int, ...], value: Any) -> bytes:
-    """`FULL` with something else in one place."""
+    """Return `FULL` with another value at this place."""
     envelope = opened(FULL)
     place: Any = envelope
     for step in path[:-1]:
@@ -78,7 +78,7 @@ def changed(path: tuple[int, ...], value: Any) -> bytes:
     return encoded(envelope)
 
 
-# Where the parts of a message are in its envelope.
+# The places of the parts of a message in its envelope.
 VERSION, CLUSTER, INTERVAL, SENDER, PAYLOAD = ((i,) for i in range(5))
 HEADS, REACHES, COUNTERS, DELTAS, ASK, ECHO, DIGEST, DIGESTS, BUCKET_NUMBERS, SETTINGS = ((4, i) for i in range(10))
 CHECKSUMS, KNOWN, WINDOW, PARTIAL = ((4, i) for i in range(10, 14))

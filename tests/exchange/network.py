@@ -1,4 +1,4 @@
-"""A network in memory for whole exchanges, with a clock moved by hand, names of its own, and strangers on it."""
+"""A network in memory for whole exchanges, with a clock that is moved by hand, host names, and strangers."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ from bender.exchange.connection_problems import PeerProblems
 from bender.exchange.wire import Wire
 from bender.node.counters import Counters
 
-#: The host from which everybody's connections come.
+#: The host from which all connections come.
 HOST = "10.0.0.9"
 
-#: What stands in for a node lists this.
+#: The id that the double of a node lists.
 LISTED = "registration/web/1/10.0.0.5/80"
 
-#: A power of two, so that many of them are as many seconds to the last digit.
+#: A step of time: a power of two, so that sums of steps are exact.
 STEP_S = 1 / 16
 
 
 @implementer(IHostResolution)
 class Resolution:
-    """A look-up under way, which cannot be stopped."""
+    """A look-up under way, which cannot be cancelled."""
 
     name = "a name"
 
@@ -59,7 +59,7 @@ class Resolution:
 
 @implementer(IHostnameResolver)
 class Names:
-    """What names stand for. A `slow` one is found when `answer` is called, a `broken` resolver raises."""
+    """The addresses of names. A `slow` name is resolved when `answer` is called; a `broken` resolver raises."""
 
     def __init__(self) -> None:
         self.addresses: dict[str, Sequence[str]] = {}
@@ -98,14 +98,14 @@ class Names:
 
 @implementer(IListeningPort)
 class Door:
-    """Where something listens."""
+    """A listening port."""
 
     def __init__(self, network: Network, address: tuple[str, int]) -> None:
         self._network = network
         self._address = address
 
     def startListening(self) -> None:
-        """It does from the beginning."""
+        """The port listens from the beginning."""
 
     def stopListening(self) -> None:
         del self._network.listening[self._address]
@@ -118,14 +118,14 @@ _planned_at = attrgetter("time")
 
 
 class End(FakeTransport):
-    """One end of a connection, which may be `aborted`, or `paused`: then nothing moves on it."""
+    """One end of a connection, which may be `aborted`, or `paused`: no byte moves on a paused connection."""
 
     aborted = False
     paused = False
 
     @property
     def has_something(self) -> bool:
-        """Whether it sends or ends; at most times hardly any does, and those that do not are passed over."""
+        """Whether the end has bytes to send or is ending; most ends have neither, and are skipped."""
         return bool(self.stream or self.disconnecting or self.producer)
 
     def pauseProducing(self) -> None:
@@ -140,9 +140,9 @@ class End(FakeTransport):
 
 
 class Network(MemoryReactorClock):
-    """A reactor that all on the network share. Nothing moves but in `settle` and `pass_time`.
+    """A reactor that all nodes on the network share. Bytes move only in `settle` and `pass_time`.
 
-    `cut` are the hosts that nothing reaches, on any connection, and that nobody says so of.
+    `cut` has the hosts that are unreachable on any connection, without an error.
     """
 
     def __init__(self) -> None:
@@ -169,7 +169,7 @@ class Network(MemoryReactorClock):
         return connector
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> DelayedCall:  # noqa: A002 - its name there
-        """Keep the calls in order: the original sorts all of them for each new one."""
+        """Keep the calls in order: the original sorts all of them for each new call."""
         call = DelayedCall(
             self.rightNow + delay, callable, args, kw, self.calls.remove, self._moved_forward, self.seconds
         )
@@ -195,7 +195,7 @@ class Network(MemoryReactorClock):
             call.func(*call.args, **call.kw)
 
     def settle(self) -> None:
-        """Let everything happen that takes no time."""
+        """Process everything that takes no time."""
         moved = True
         while moved:
             self.advance(0)
@@ -219,12 +219,12 @@ class Network(MemoryReactorClock):
 
     @property
     def connections(self) -> int:
-        """How many there have been."""
+        """The number of connections since the start."""
         return len(self.ends)
 
     @property
     def open(self) -> int:
-        """How many connections there are."""
+        """The number of open connections."""
         return len(self._pumps)
 
     def _moves(self, pump: IOPump) -> bool:
@@ -252,7 +252,7 @@ class Network(MemoryReactorClock):
 
 
 class Stranger(Factory):
-    """Listens where a peer should, and says the same to every request; nothing at all if that is None."""
+    """A server in the place of a peer that sends the same answer to every request, or no answer if it is None."""
 
     def __init__(self, saying: bytes | None = None, *, hanging_up: bool = False) -> None:
         self.saying = saying
@@ -296,7 +296,7 @@ def http_answer(status: str, media_type: str, body: bytes, *headers: str) -> byt
 
 
 class Double:
-    """Stands in for a node: notes what it is told, and does what it is told to by its attributes."""
+    """A double of a node: it records its calls, and its attributes determine its answers."""
 
     timing = Timing(interval_s=1.0, ttl_s=10.0)
 
@@ -369,7 +369,7 @@ class Double:
 
 @implementer(ILogObserver)
 class Lines:
-    """Keeps what the exchange logs, and what Twisted does on its behalf."""
+    """Keeps the log lines of the exchange, and those of Twisted for the exchange."""
 
     def __init__(self, lines: list[str]) -> None:
         self._lines = lines
@@ -380,7 +380,7 @@ class Lines:
 
 
 class ExchangeCase(SynchronousTestCase):
-    """A network, a node's double, and the lines that the exchange logs."""
+    """A network, the double of a node, and the log lines of the exchange."""
 
     def setUp(self) -> None:
         self.network = Network()

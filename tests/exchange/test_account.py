@@ -1,4 +1,4 @@
-"""Asking peers what they know of ids, what they report about themselves, and for their consumers."""
+"""Questions to peers: about ids, about themselves, and about their consumers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.exchange.test_server import ServerCase
 
 AWAITED = AwaitedChange(KEY, 1, 1, 3.0)
 
-#: What the double of a node reports about itself, as it is sent.
+#: The encoded report of the double of a node.
 REPORT = [
     *(1, "n1", "10.0.0.1:1730", 1729, "0.2.0", True, 123.4, 2**64 - 1, 3),
     [["n2", "10.0.0.2:1730", "heard", 0.4], ["n3", "10.0.0.3:1730", "silent", None]],
@@ -30,26 +30,26 @@ REPORT = [
 
 
 class Asked(ServerCase):
-    """The half that answers."""
+    """The answers of a node to questions."""
 
     def test_an_id_is_answered_with_an_account(self) -> None:
-        """It is what the node says of it."""
+        """A question about an id is answered with the node's diagnosis of the id."""
         status, media_type, body = self.call("POST", "/account", self.wire.encode_inquiry(LISTED))
         self.assertEqual((status, media_type), (200, "application/msgpack"))
         self.assertEqual(self.wire.decode_diagnosis(body), self.node.diagnose(LISTED))
 
     def test_another_cluster_is_refused(self) -> None:
-        """Its ids are not ours."""
+        """A question of another cluster gets 409."""
         status, _, body = self.call("POST", "/account", Wire("other", 1.0).encode_inquiry(LISTED))
         self.assertEqual((status, b"belongs to cluster 'other'" in body), (409, True))
 
     def test_rubbish_is_refused(self) -> None:
-        """As anywhere."""
+        """A question of an invalid form gets 400."""
         for rubbish in (b"", b"\xc1", msgpack.encode([WIRE_VERSION, "bender"]), msgpack.encode([1, "bender", ""])):
             self.assertEqual(self.call("POST", "/account", rubbish)[0], 400)
 
     def test_many_ids_are_answered_with_claims(self) -> None:
-        """Each has its place in the answer, whether the node holds a claim of it or not."""
+        """Each id has a place in the answer, whether the node holds a claim of it or not."""
         keys = ["a", LISTED, "b"]
         status, media_type, body = self.call("POST", "/claims", self.wire.encode_inquiry(keys))
         self.assertEqual((status, media_type), (200, "application/msgpack"))
@@ -57,7 +57,7 @@ class Asked(ServerCase):
         self.assertEqual(self.wire.decode_leases(body, 3), self.node.claim_leases(keys))
 
     def test_ids_that_no_peer_sends_are_refused(self) -> None:
-        """There are at most a hundred, each with a length that an id can have."""
+        """More than a hundred ids, or an id of an impossible length, get 400."""
         for keys in (["a"] * 101, ["a", ""], ["a" * 1025], [1], "a", None, {"a": 1}):
             body = msgpack.encode([WIRE_VERSION, "bender", keys])
             self.assertEqual(self.call("POST", "/claims", body)[0], 400, keys)
@@ -67,7 +67,7 @@ class Asked(ServerCase):
         self.assertEqual(self.call("POST", "/claims", Wire("other", 1.0).encode_inquiry(["a"]))[0], 409)
 
     def test_a_node_reports_about_itself(self) -> None:
-        """To peers of its cluster that ask for it, also of a later release."""
+        """A node answers questions about itself to peers of its cluster, also to those of a later release."""
         status, media_type, body = self.call("POST", "/nodes", self.wire.encode_question())
         self.assertEqual((status, media_type), (200, "application/msgpack"))
         self.assertEqual(msgpack.decode(self.wire.encode_question()), [WIRE_VERSION, "bender"])
@@ -76,20 +76,20 @@ class Asked(ServerCase):
         self.assertEqual(self.call("POST", "/nodes", msgpack.encode([2, "bender", "more"]))[0], 200)
 
     def test_others_that_ask_a_node_about_itself_are_refused(self) -> None:
-        """Questions of another cluster, of an unknown wire version, and of an invalid form."""
+        """Questions of another cluster or an unknown wire version get 409, and those of an invalid form 400."""
         for rubbish in (b"", b"\xc1", msgpack.encode([WIRE_VERSION]), msgpack.encode(["bender", 1])):
             self.assertEqual(self.call("POST", "/nodes", rubbish)[0], 400)
         for question in (Wire("other", 1.0).encode_question(), msgpack.encode([3, "bender"])):
             self.assertEqual(self.call("POST", "/nodes", question)[0], 409)
 
     def test_what_is_awaited_is_answered_with_consumers(self) -> None:
-        """They are those that the node names, when it does."""
+        """The answer has the consumers that the node returns."""
         status, media_type, body = self.call("POST", "/consumers", self.wire.encode_inquiry(AWAITED))
         self.assertEqual((status, media_type), (200, "application/msgpack"))
         self.assertEqual([each.name for each in self.wire.decode_consumers(body)], [KEY])
 
     def test_rubbish_that_awaits_nothing_is_refused(self) -> None:
-        """So is what another cluster awaits, or would await for too long."""
+        """An invalid question about consumers gets 400, also for too long a wait; one of another cluster gets 409."""
         late = AWAITED.__class__(KEY, 1, 1, 61.0)
         for rubbish in (b"", msgpack.encode([WIRE_VERSION, "bender", KEY]), self.wire.encode_inquiry(late)):
             self.assertEqual(self.call("POST", "/consumers", rubbish)[0], 400)
@@ -97,10 +97,10 @@ class Asked(ServerCase):
 
 
 class Asking(ExchangeOfNodes):
-    """The half that asks."""
+    """Questions of a node to its peers."""
 
     def test_consumers_of_all_nodes_are_waited_for(self) -> None:
-        """Each node waits until it has the change itself, and then for its own."""
+        """Each node waits until it has the change itself, and then for its own consumers."""
         nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]
         self.pass_time(2, nodes)
         nodes[0].register(WEB)
@@ -116,7 +116,7 @@ class Asking(ExchangeOfNodes):
         self.assertEqual((applied.nodes, applied.consumers, applied.missing), (("10.0.0.1", "10.0.0.2"), ("edge",), ()))
 
     def test_consumers_of_one_name_at_two_nodes(self) -> None:
-        """Where one of them has not applied it, the name is missing."""
+        """A name with a consumer that has not applied the change at one of the nodes is missing."""
         nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]
         self.pass_time(2, nodes)
         nodes[0].register(WEB)
@@ -128,13 +128,13 @@ class Asking(ExchangeOfNodes):
         self.network.settle()
         nodes[0].consumers.confirm("edge", Confirmation(nodes[0].journal.cursor))
         self.pass_time(1.75, nodes)
-        self.network.advance(0.21)  # when the other node answers in time that it has waited in vain
+        self.network.advance(0.21)  # when the other node answers in time that its wait was in vain
         self.network.settle()
         applied = self.successResultOf(waiting)
         self.assertEqual((applied.consumers, applied.missing), ((), ("edge",)))
 
     def test_instances_of_one_name_at_two_nodes(self) -> None:
-        """Both are waited for, and told apart; the log and the status of their nodes say so."""
+        """The change waits for both instances of a name; the status of both nodes has the shared name."""
         nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]
         self.pass_time(2, nodes)
         nodes[0].register(WEB)
@@ -158,7 +158,7 @@ class Asking(ExchangeOfNodes):
         self.assertEqual([node.status()["problems"] for node in nodes], [{"consumer/edge": problem}] * 2)
 
     def test_nodes_of_one_name(self) -> None:
-        """Each is waited for, and has its address beside the name."""
+        """Nodes of one name are listed with their addresses."""
         nodes = [self.node_at("10.0.0.1", name="n"), self.node_at("10.0.0.2", "10.0.0.1:1730", name="n")]
         nodes.append(self.node_at("10.0.0.3", "10.0.0.1:1730"))
         self.pass_time(3, nodes)
@@ -171,7 +171,7 @@ class Asking(ExchangeOfNodes):
         self.assertEqual(applied.nodes, ("n (10.0.0.1:1730)", "n (10.0.0.2:1730)", "10.0.0.3"))
 
     def test_every_node_gives_its_account(self) -> None:
-        """The node that is asked by a client, and its peer."""
+        """A peer answers with its own diagnosis, which has its claim and its events."""
         nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]
         self.pass_time(2, nodes)
         nodes[1].register(WEB)
@@ -185,7 +185,7 @@ class Asking(ExchangeOfNodes):
         self.assertEqual((other.node, other.claim is not None, len(other.events)), ("10.0.0.2", True, 1))
 
     def test_claims_of_every_node(self) -> None:
-        """All hold those that were renewed with them; a node that stopped is missing."""
+        """Each node that the instance renewed at holds a claim; an unreachable node is missing."""
         nodes = [self.node_at("10.0.0.1")] + [self.node_at(f"10.0.0.{n}", "10.0.0.1:1730") for n in (2, 3)]
         self.pass_time(3, nodes)
         nodes[1].register(WEB)
@@ -210,7 +210,7 @@ class Asking(ExchangeOfNodes):
         self.network.cut = set()
 
     def test_reports_of_every_node(self) -> None:
-        """Each hears the others; a node that stopped has the reason why there is none."""
+        """Each node reports the peers that it hears; an unreachable node is listed with the reason."""
         nodes = [self.node_at("10.0.0.1")] + [self.node_at(f"10.0.0.{n}", "10.0.0.1:1730") for n in (2, 3)]
         self.pass_time(3, nodes)
         nodes[1].register(WEB)
@@ -233,7 +233,7 @@ class Asking(ExchangeOfNodes):
 
 
 class Answers(ExchangeCase):
-    """What a peer may answer."""
+    """Answers of peers, valid and invalid ones."""
 
     def claims(self, saying: bytes | None) -> list[ClaimLease | None] | None:
         self.stranger(saying)
@@ -250,13 +250,13 @@ class Answers(ExchangeCase):
         return http_answer("200 OK", "application/msgpack", msgpack.encode(leases))
 
     def test_claims(self) -> None:
-        """One for each key; a later release may say more of each."""
+        """The answer has a claim for each id; fields that a later release adds are ignored."""
         self.assertEqual(self.claims(self.said(None, None)), [None, None])
         leases = [ClaimLease(10.0, 0.0, speaks=False), ClaimLease(20.0, 19.0, speaks=True)]
         self.assertEqual(self.claims(self.said([10, 0, False], [20.0, 19.0, True, "more"])), leases)
 
     def test_no_claims(self) -> None:
-        """They are not known of a node that does not answer in time, or says what no node says."""
+        """The claims of a peer are unknown if it does not answer in time, or its answer is invalid."""
         self.assertIsNone(self.claims(None))
         nan, infinite = float("nan"), float("inf")
         odd = ([0, 1, True], [10, -1, True], [10, 1e9, True], [1e9, 1, True], [nan, 1, True], [10, nan, True])
@@ -267,12 +267,12 @@ class Answers(ExchangeCase):
         self.assertIsNone(self.claims(http_answer("200 OK", "application/msgpack", b"\xc1")))
 
     def test_more_claims_than_can_be_asked_for(self) -> None:
-        """They are refused, whatever was asked."""
+        """An answer with more claims than a question can have ids is refused."""
         self.assertRaises(Malformed, self.wire.decode_leases, msgpack.encode([None] * 101), 101)
         self.assertEqual(len(self.wire.decode_leases(msgpack.encode([None] * 100), 100)), 100)
 
     def test_a_node_that_does_not_know_of_claims(self) -> None:
-        """An earlier release refuses the request."""
+        """A node of an earlier release refuses the request, so its claims are unknown."""
         body = b'{"code": "NOT_FOUND", "message": "this port is for peers alone, which POST to /exchange"}'
         self.assertIsNone(self.claims(http_answer("404 Not Found", "application/json", body)))
 
@@ -288,19 +288,19 @@ class Answers(ExchangeCase):
         return answer
 
     def reported(self, **changed: object) -> NodeReport | str:
-        """What becomes of a report in which the fields with these names are others."""
+        """Return the result of a report in which these fields are changed."""
         fields = dict(zip(NodeReport.__struct_fields__, REPORT, strict=True)) | changed
         return self.report(self.said(*fields.values()))
 
     def test_a_report(self) -> None:
-        """A later release may say more, of the node and of those that it hears."""
+        """A later release may add fields to the report and to its peers; they are ignored."""
         self.assertEqual(self.reported(), self.node.own_report())
         more = self.report(self.said(*REPORT[:-1], [["n2", "n2:1", "left", 1, "more"]], "more"))
         assert isinstance(more, NodeReport)
         self.assertEqual(more.hears, (HeardPeer("n2", "n2:1", "left", 1.0),))
 
     def test_reports_that_no_node_sends(self) -> None:
-        """They are refused whole, with the reason."""
+        """A report with an invalid field is refused as a whole, with the reason."""
         odd: dict[str, tuple[object, ...]] = {
             "incarnation": (-1, None, "1"),
             "name": ("n" * 256, "a\nb", "a\x1bb", 1),
@@ -320,7 +320,7 @@ class Answers(ExchangeCase):
                 self.assertTrue(answer.startswith("sends an invalid report ("), answer)
 
     def test_hearing_what_no_node_hears(self) -> None:
-        """Each peer has a name, an address, a state and a lag within the limits."""
+        """Each peer in a report must have a name, an address, a state and a lag within the limits."""
         for index, values in enumerate((("n" * 256, "a\n"), ("n2", ""), ("replaced", "x"), (-1, float("nan"), "1"))):
             for value in values:
                 heard = ["n2", "n2:1", "heard", 0.4]
@@ -328,14 +328,14 @@ class Answers(ExchangeCase):
                 self.assertIsInstance(self.reported(hears=[heard]), str, heard)
 
     def test_hearing_more_than_a_node_knows(self) -> None:
-        """There are at most as many as a node keeps."""
+        """A report has at most as many peers as a node keeps."""
         heard = ["n2", "n2:1", "heard", 0.4]
         self.assertRaises(Malformed, self.wire.decode_report, msgpack.encode([*REPORT[:-1], [heard] * (PEERS_MAX + 1)]))
         most = self.wire.decode_report(msgpack.encode([*REPORT[:-1], [heard] * PEERS_MAX]))
         self.assertEqual(len(most.hears), PEERS_MAX)
 
     def test_no_report(self) -> None:
-        """The reason says what the peer did instead."""
+        """The reason states how the peer failed to report."""
         self.assertEqual(self.report(None), "does not answer within 1 s")
         self.assertEqual(self.report(b"SSH-2.0-OpenSSH\r\n"), "does not speak HTTP")
         refusal = b'{"code": "CONFLICT", "message": "belongs to cluster x"}'
@@ -345,7 +345,7 @@ class Answers(ExchangeCase):
         )
 
     def test_a_node_that_cannot_report(self) -> None:
-        """An earlier release refuses the request."""
+        """A node of an earlier release refuses the request, and the reason states this."""
         body = b'{"code": "NOT_FOUND", "message": "this port is for peers alone, which POST to /exchange"}'
         self.assertEqual(
             self.report(http_answer("404 Not Found", "application/json", body)),
@@ -364,7 +364,7 @@ class Answers(ExchangeCase):
         return answer
 
     def test_no_consumers_are_told(self) -> None:
-        """Of a node that does not answer in time, or says something else, nothing is known."""
+        """The consumers of a peer are unknown if it does not answer in time, or its answer is invalid."""
         self.assertIsNone(self.consumers(None))
         rubbish = http_answer("200 OK", "application/msgpack", msgpack.encode([{"name": "edge"}]))
         self.assertIsNone(self.consumers(rubbish))
@@ -382,19 +382,19 @@ class Answers(ExchangeCase):
         return answer.problem
 
     def test_no_answer_at_all(self) -> None:
-        """It has an interval."""
+        """A peer has an interval for its answer."""
         self.assertEqual(self.ask(None), "does not answer within 1 s")
 
     def test_a_closed_connection(self) -> None:
-        """It is told as with any other request."""
+        """A connection that the peer closes is reported as no answer."""
         self.assertIn("does not answer", self.ask(None, hanging_up=True))
 
     def test_no_account(self) -> None:
-        """What is something else is no account."""
+        """An invalid diagnosis is reported as such."""
         said = http_answer("200 OK", "application/msgpack", msgpack.encode({"node": "n2"}))
         self.assertIn("sends an invalid diagnosis", self.ask(said))
 
     def test_a_node_that_does_not_know_of_accounts(self) -> None:
-        """An earlier release refuses the request."""
+        """A node of an earlier release refuses the request, and the problem states this."""
         body = b'{"code": "NOT_FOUND", "message": "peers POST to /exchange, there is nothing else here"}'
         self.assertIn("runs an earlier release", self.ask(http_answer("404 Not Found", "application/json", body)))

@@ -1,4 +1,4 @@
-"""The half that asks: rounds, requests that are reported exactly once, and peers that answer badly or not at all."""
+"""The sending half of an exchange: rounds, requests that are reported exactly once, and peers that fail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RESPONSE_BYTES_MAX = 100_000
 
 
 def answer(message: Message = ANSWER, *, cluster: str = "bender", interval_s: float = 1.0) -> bytes:
-    """What a peer that is in order says."""
+    """Return the answer of a peer that works."""
     return http_answer("200 OK", "application/msgpack", Wire(cluster, interval_s).encode(message))
 
 
@@ -37,7 +37,7 @@ class ClientCase(ExchangeCase):
         self.client = self.speaking(self.wire)
 
     def speaking(self, wire: Wire) -> GossipClient:
-        """A client with another wire than usual."""
+        """Return a client with another wire than usual."""
         return GossipClient(
             self.network,
             self.node,
@@ -53,7 +53,7 @@ class ClientCase(ExchangeCase):
 
 
 class Rounds(ClientCase):
-    """The double node only notes that a round began; here each note is the time of it."""
+    """The double of a node only records the time at which each round begins."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -61,20 +61,20 @@ class Rounds(ClientCase):
         self.node.on_round = lambda: self.begun.append(self.network.seconds())
 
     def test_the_first_begins_at_once_and_then_one_each_interval(self) -> None:
-        """A node that starts has to hear from its peers before it can be of use."""
+        """The first round begins at once, because a node that starts must hear from its peers."""
         self.client.startService()
         self.network.pass_time(3)
         self.assertEqual(self.begun, [0, 1, 2, 3])
 
     def test_they_are_jittered(self) -> None:
-        """Each comes up to a tenth of an interval late, at random, and delays none of those after it."""
+        """Each round is late by a random part of a tenth of an interval, and does not delay later rounds."""
         self.chances = [0.625, 0.0, 0.3125]
         self.client.startService()
         self.network.pass_time(3.5)
         self.assertEqual(self.begun, [0, 1.0625, 2, 3.0625])
 
     def test_one_that_raises_does_not_end_them(self) -> None:
-        """The fault is logged and counted, and the next round comes in its time."""
+        """The fault is logged and counted, and the next round begins in time."""
 
         def fail() -> None:
             self.begun.append(self.network.seconds())
@@ -88,14 +88,14 @@ class Rounds(ClientCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 3)
 
     def test_they_forget_what_is_long_past(self) -> None:
-        """A peer of which nothing is heard any more is no longer shown."""
+        """A problem of a peer that is no longer seen is forgotten after a while."""
         self.conditions.note_problem(PEER, "asks", "sends rubbish")
         self.client.startService()
         self.network.pass_time(FORGOTTEN_INTERVALS)
         self.assertEqual(self.node.problems, {PEER: None})
 
     def test_they_end_with_the_service(self) -> None:
-        """Also the one that is only late, and no timer is left behind."""
+        """After the stop no round begins, even a late one, and no timer is left."""
         self.chances = [1.0]
         self.client.startService()
         self.network.pass_time(1)
@@ -105,7 +105,7 @@ class Rounds(ClientCase):
         self.assertEqual(self.network.getDelayedCalls(), [])
 
     def test_requests_of_the_node_are_carried_from_the_start(self) -> None:
-        """Those of the first round included."""
+        """The requests of the first round are sent, too."""
         self.stranger(answer())
         request = self.request()
         self.node.on_round = lambda: self.client.send([request])
@@ -116,7 +116,7 @@ class Rounds(ClientCase):
 
 class Answers(ClientCase):
     def test_an_answer_is_handed_to_the_node(self) -> None:
-        """With the request it answers."""
+        """The node gets the answer together with the request."""
         peer = self.stranger(answer())
         request = self.request()
         self.send(request)
@@ -125,21 +125,21 @@ class Answers(ClientCase):
         self.assertEqual(self.lines, [])
 
     def test_a_connection_is_kept_for_the_next_request(self) -> None:
-        """One after the other, they need but one."""
+        """Successive requests need only one connection."""
         self.stranger(answer())
         for _ in range(5):
             self.send(self.request())
         self.assertEqual((len(self.node.reports), self.network.connections), (5, 1))
 
     def test_idle_connections_are_few(self) -> None:
-        """Those that a burst of requests needed beyond two are closed after it."""
+        """Idle connections beyond two are closed after a burst of requests."""
         peer = self.stranger(answer())
         self.send(*(self.request() for _ in range(6)))
         self.assertEqual(len(self.node.reports), 6)
         self.assertEqual(peer.connected, 2)
 
     def test_an_idle_connection_is_closed_in_time(self) -> None:
-        """Before the other side does it in the middle of a request."""
+        """An idle connection is closed before the peer would close it during a request."""
         peer = self.stranger(answer())
         self.send(self.request())
         self.network.pass_time(IDLE_S_MAX - 1)
@@ -148,14 +148,14 @@ class Answers(ClientCase):
         self.assertEqual(peer.connected, 0)
 
     def test_a_peer_that_closed_a_connection_is_reached_by_another(self) -> None:
-        """A peer that was restarted loses no request by it."""
+        """No request is lost when a peer closes the connection after each answer."""
         self.stranger(answer(), hanging_up=True)
         for _ in range(3):
             self.send(self.request())
         self.assertEqual([reply for _, reply in self.node.reports], [ANSWER] * 3)
 
     def test_a_fault_of_the_node_stops_nothing(self) -> None:
-        """It is logged, and was the report all the same."""
+        """An exception of the node is logged, and the request counts as reported."""
 
         def fail() -> None:
             raise RuntimeError("a fault")
@@ -169,13 +169,13 @@ class Answers(ClientCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 3)
 
     def test_an_address_of_ipv6_is_reached(self) -> None:
-        """As one writes it in a URL."""
+        """An IPv6 address is in brackets, as in a URL."""
         self.network.listening["::1", 1730] = Stranger(answer())
         self.send(self.request("[::1]:1730"))
         self.assertEqual(self.node.reports[0][1], ANSWER)
 
     def test_a_name_is_looked_up_an_address_is_not(self) -> None:
-        """Peers advertise names, too. Addresses must not wait for a name server that is away."""
+        """Names are looked up; addresses are not, so that they do not depend on a name server."""
         self.network.names.addresses["n2.example"] = ["10.0.0.2"]
         self.stranger(answer())
         self.send(self.request("n2.example:1730"), self.request(PEER))
@@ -183,7 +183,7 @@ class Answers(ClientCase):
         self.assertEqual(len(self.node.reports), 2)
 
     def test_an_answer_with_another_interval_is_taken_and_named(self) -> None:
-        """The node sees the answer, the log and the status the difference."""
+        """The node gets the answer, and the log has the difference of the intervals."""
         self.stranger(answer(interval_s=2.5))
         self.send(self.request())
         self.assertEqual(self.node.reports[0][1], ANSWER)
@@ -191,10 +191,10 @@ class Answers(ClientCase):
 
 
 class Failures(ClientCase):
-    """Whatever a peer does, its request fails once, it is named once, and the next request is made anew."""
+    """A request to a failing peer fails once, the failure is logged once, and the next request is sent anew."""
 
     def failed(self, peer: Stranger | None, line: str) -> None:
-        """Three requests to it fail, its connections end, and there is one line."""
+        """Expect that three requests to the peer fail, that their connections end, and that one line is logged."""
         for i in range(1, 4):
             request = self.request()
             self.send(request)
@@ -209,58 +209,58 @@ class Failures(ClientCase):
         self.assertEqual(self.lines, [f"Peer {PEER} {line}."])
 
     def test_nobody_listens(self) -> None:
-        """A refused connection, known at once."""
+        """A refused connection fails at once."""
         self.failed(None, "does not answer (connection was refused by other side)")
 
     def test_nobody_is_there(self) -> None:
-        """No connection within the time limit."""
+        """A connection that is not established within the time limit fails."""
         self.network.cut.add("10.0.0.2")
         self.failed(None, "does not answer within 1 s")
 
     def test_a_name_that_stands_for_nothing(self) -> None:
-        """It cannot be reached."""
+        """A name that does not resolve fails."""
         request = self.request("nowhere.example:1730")
         self.send(request)
         self.assertEqual(self.node.reports, [(request, None)])
 
     def test_a_peer_that_hangs(self) -> None:
-        """It has the time limit, and its connection ends then."""
+        """A peer that does not answer within the time limit fails, and its connection is closed."""
         self.failed(self.stranger(None), "does not answer within 1 s")
 
     def test_a_peer_that_hangs_in_the_middle(self) -> None:
-        """Half an answer is no answer."""
+        """An incomplete answer fails at the time limit."""
         self.failed(self.stranger(answer()[:-5]), "does not answer within 1 s")
 
     def test_a_peer_that_hangs_up(self) -> None:
-        """Without a word."""
+        """A peer that closes the connection without an answer fails."""
         self.failed(self.stranger(b"", hanging_up=True), "does not answer (it closed the connection)")
 
     def test_a_peer_that_hangs_up_in_the_middle(self) -> None:
-        """Half an answer is no answer."""
+        """An incomplete answer fails when the connection is closed."""
         self.failed(
             self.stranger(answer()[:-5], hanging_up=True),
             "does not answer (it closed the connection)",
         )
 
     def test_a_body_without_an_end_of_its_own(self) -> None:
-        """Nobody can tell whether it was all of it."""
+        """An answer without a length fails, because it may be incomplete."""
         body = self.wire.encode(ANSWER)
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\n\r\n"
         self.failed(self.stranger(head + body, hanging_up=True), "does not give the length of its answer")
 
     def test_html(self) -> None:
-        """Somebody else's page is not read."""
+        """An answer in HTML is not read, and its connection is aborted."""
         page = http_answer("200 OK", "text/html; charset=utf-8", b"<html>" * 10_000)
         self.failed(self.stranger(page), "answers with status 200 and text/html; charset=utf-8")
         self.assertTrue(all(end.aborted for end in self.network.ends))
 
     def test_another_status(self) -> None:
-        """A proxy in between, say."""
+        """An answer with an error status in HTML, such as that of a proxy, fails."""
         page = http_answer("502 Bad Gateway", "text/html", b"<html>nginx</html>")
         self.failed(self.stranger(page), "answers with status 502 and text/html")
 
     def test_a_status_without_content(self) -> None:
-        """There is no message in it."""
+        """An answer without content fails."""
         peer = self.stranger(b"HTTP/1.1 204 No Content\r\n\r\n")
         for _ in range(3):
             self.send(self.request())
@@ -269,59 +269,59 @@ class Failures(ClientCase):
         self.assertEqual(self.lines, [f"Peer {PEER} answers with status 204 and no content."])
 
     def test_a_redirect(self) -> None:
-        """It is not followed."""
+        """A redirect is not followed."""
         page = http_answer("302 Found", "text/html", b"moved", "Location: http://10.0.0.3:1730/exchange")
         other = self.stranger(answer(), host="10.0.0.3")
         self.failed(self.stranger(page), "answers with status 302 and text/html")
         self.assertEqual(other.requests, [])
 
     def test_no_http(self) -> None:
-        """Another protocol's greeting."""
+        """The greeting of another protocol fails."""
         self.failed(self.stranger(b"220 mail.example ESMTP\r\n"), "does not speak HTTP")
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_control_characters(self) -> None:
-        """Nothing of a peer's gets into the log as it is."""
+        """Control characters of a peer are replaced in the log."""
         page = http_answer("200 OK", "text/\x1b[2Jhtml", b"page")
         self.failed(self.stranger(page), "answers with status 200 and text/?[2Jhtml")
 
     def test_no_message(self) -> None:
-        """The right type, but rubbish."""
+        """An answer of the right type with an invalid message fails."""
         page = http_answer("200 OK", "application/msgpack", b"<html>")
         self.send_until_named(page, "sends an invalid message (")
 
     def test_another_wire_version(self) -> None:
-        """It says so, and is left alone."""
+        """A refusal because of the wire version is logged with both versions."""
         page = refusal(
             message="the sender speaks wire version 1, but this node speaks 3", wire=WIRE_VERSION + 2, cluster="bender"
         )
         self.send_until_named(page, f"speaks wire version {WIRE_VERSION + 2}, but this node speaks {WIRE_VERSION}.")
 
     def test_another_cluster(self) -> None:
-        """It is named as it names itself."""
+        """A refusal because of the cluster is logged with the name that the peer sends, without control characters."""
         page = refusal(message="the sender belongs to another", wire=WIRE_VERSION, cluster="green\n")
         self.send_until_named(page, "belongs to cluster 'green?', but this node belongs to 'bender'.")
 
     def test_another_cluster_that_answers_all_the_same(self) -> None:
-        """It is refused here, too."""
+        """A valid answer of another cluster is refused."""
         self.send_until_named(answer(cluster="green"), "belongs to cluster 'green', but this node belongs to 'bender'.")
 
     def test_another_reason(self) -> None:
-        """It is passed on, in one line."""
+        """The reason of any other refusal is logged in one line."""
         self.send_until_named(refusal("400 Bad Request"), "refuses this node: it would rather not.")
 
     def test_a_reason_that_is_none(self) -> None:
-        """JSON of another kind."""
+        """A refusal with invalid JSON is logged without a reason."""
         page = http_answer("500 Internal Server Error", "application/json", b"[" * 900)
         self.send_until_named(page, "refuses this node: without a reason.")
 
     def test_a_reason_without_end(self) -> None:
-        """A sentence is read, not a book."""
+        """A refusal that is too long is not read to its end."""
         page = http_answer("500 Internal Server Error", "application/json", b"[" * 2000)
         self.failed(self.stranger(page), "sends an answer that does not end")
 
     def send_until_named(self, page: bytes, line: str) -> None:
-        """Such an answer was read to its end, so its connection may go on."""
+        """Expect that requests with this answer fail, that it is read to its end, and that one line is logged."""
         peer = self.stranger(page)
         for _ in range(3):
             self.send(self.request())
@@ -332,7 +332,7 @@ class Failures(ClientCase):
 
 
 class Endlessness(ClientCase):
-    """An answer is never read, or inflated, beyond its limit."""
+    """An answer is not read, and not decompressed, beyond its limit."""
 
     def failed(self, saying: bytes, line: str = "sends an answer that does not end") -> None:
         peer = self.stranger(saying)
@@ -342,29 +342,29 @@ class Endlessness(ClientCase):
         self.assertEqual(self.lines, [f"Peer {PEER} {line}."])
 
     def test_a_body_over_the_limit(self) -> None:
-        """It ends with the connection."""
+        """The connection is closed at a body above the limit."""
         self.failed(http_answer("200 OK", "application/msgpack", b"x" * (RESPONSE_BYTES_MAX + 1)))
 
     def test_a_body_in_chunks_without_end(self) -> None:
-        """It ends at the limit, too."""
+        """A chunked body is limited, too."""
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.failed(head + b"3e8\r\n" + b"x" * 1000 + b"\r\n" + (b"3e8\r\n" + b"x" * 1000 + b"\r\n") * 200)
 
     def test_headers_without_end(self) -> None:
-        """They count as well."""
+        """Headers are limited, too."""
         header = b"X-Header: " + b"x" * 1000 + b"\r\n"
         count = (RESPONSE_BYTES_MAX + HEADERS_BYTES_MAX) // len(header) + 1
         self.failed(b"HTTP/1.1 200 OK\r\n" + header * count)
 
     def test_the_limit_is_for_each_answer(self) -> None:
-        """Many answers on one connection are no endless one."""
+        """The limit applies to each answer, and not to all answers of a connection."""
         self.stranger(http_answer("200 OK", "application/msgpack", b"x" * (RESPONSE_BYTES_MAX // 2)))
         for _ in range(10):
             self.send(self.request())
         self.assertEqual(self.network.connections, 1)
 
     def test_deflated_content(self) -> None:
-        """A node's messages deflate themselves; what comes from elsewhere is not inflated."""
+        """A compressed body is refused and not decompressed, because messages have a compression of their own."""
         body = gzip.compress(b"x" * 10_000_000)
         page = http_answer("200 OK", "application/msgpack", body, "Content-Encoding: gzip")
         self.failed(page, "answers with status 200 and application/msgpack")
@@ -372,7 +372,7 @@ class Endlessness(ClientCase):
 
 class Company(ClientCase):
     def test_a_peer_that_hangs_delays_no_other(self) -> None:
-        """Answers of others come while its request waits."""
+        """Answers of other peers arrive while a request waits for a peer that hangs."""
         self.stranger(None, host="10.0.0.3")
         self.stranger(answer())
         self.send(self.request("10.0.0.3:1730"), self.request())
@@ -380,7 +380,7 @@ class Company(ClientCase):
         self.assertEqual(self.node.reports[0][0].address, PEER)
 
     def test_what_waits_for_a_peer_is_bounded(self) -> None:
-        """A request beyond the limit fails without being sent."""
+        """A request beyond the limit for one peer fails and is not sent."""
         peer = self.stranger(None)
         self.send(*(self.request() for _ in range(UNDER_WAY_MAX + 3)))
         self.assertEqual(len(peer.requests), UNDER_WAY_MAX)
@@ -391,7 +391,7 @@ class Company(ClientCase):
         self.assertEqual(len(peer.requests), UNDER_WAY_MAX + 1)
 
     def test_nothing_is_reported_while_requests_are_handed_over(self) -> None:
-        """The node would be called in the middle of its own doings."""
+        """No failure is reported during the call of `send`, because the node is not finished then."""
         requests = [self.request("h:99999"), self.request("10.0.0.3:1730")]
         requests += [self.request() for _ in range(UNDER_WAY_MAX + 1)]
         self.client.send(requests)
@@ -400,14 +400,14 @@ class Company(ClientCase):
         self.assertEqual(sorted(map(id, self.failures())), sorted(map(id, requests)))
 
     def test_a_message_that_cannot_be_sent_fails(self) -> None:
-        """A fault of this node's own is logged, and reported like any failure."""
+        """A fault of this node is logged, and its request fails."""
         request = OutgoingMessage(PEER, Message(Sender(2**70, "n1", "h:1")), 1.0)
         self.send(request)
         self.assertEqual(self.node.reports, [(request, None)])
         self.assertEqual(len(self.flushLoggedErrors(OverflowError)), 1)
 
     def test_a_message_that_nobody_would_take_fails(self) -> None:
-        """It is not sent, and the peer that lacks it is named once."""
+        """A message that is too large for peers is not sent, and is logged once."""
         peer = self.stranger(answer())
         self.client = self.speaking(Wire("bender", 1.0, payload_bytes_max=10))
         requests = [self.request(), self.request()]
@@ -425,7 +425,7 @@ class Stopping(ClientCase):
         return stopped
 
     def test_what_is_under_way_is_answered_first(self) -> None:
-        """Good-byes are, above all, and the end comes as soon as they are."""
+        """Requests under way, such as farewells, are answered before the stop is complete."""
         peer = self.stranger(None)
         self.client.startService()
         self.send(self.request())
@@ -441,7 +441,7 @@ class Stopping(ClientCase):
         self.successResultOf(stopped)
 
     def test_what_is_not_answered_in_time_fails(self) -> None:
-        """An interval after, at the latest, all has been reported, once, and nothing is left."""
+        """Requests that are not answered within an interval after the stop fail, once, and nothing is left open."""
         self.stranger(None)
         self.client.startService()
         first = self.request()
@@ -457,7 +457,7 @@ class Stopping(ClientCase):
         self.assertEqual(self.network.getDelayedCalls(), [])
 
     def test_an_impatient_end_is_an_end(self) -> None:
-        """Whoever cancels the stop has everything failed at once."""
+        """All requests fail at once when the stop is cancelled."""
         self.stranger(None)
         self.network.cut.add("10.0.0.3")
         self.stranger(answer()[:-3], host="10.0.0.4")
@@ -472,7 +472,7 @@ class Stopping(ClientCase):
         self.assertEqual((len(self.node.reports), self.network.open), (3, 0))
 
     def test_what_comes_after_the_end_fails(self) -> None:
-        """Nothing is sent any more, and nothing left unreported."""
+        """A request after the stop fails and is not sent."""
         peer = self.stranger(answer())
         self.client.startService()
         self.successResultOf(self.stop())

@@ -1,4 +1,4 @@
-"""Where the peers are that people named."""
+"""Looking up the addresses of seeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SeedsCase(ExchangeCase):
 
 class Addresses(SeedsCase):
     def test_an_address_is_told_at_once_and_not_looked_up(self) -> None:
-        """It stands for itself."""
+        """An address as a seed is set at once, and is not looked up."""
         self.start("10.0.0.2:1730", "[fd00::2]:1731")
         self.assertEqual(
             self.node.seeds, [("10.0.0.2:1730", ["10.0.0.2:1730"]), ("[fd00::2]:1731", ["[fd00::2]:1731"])]
@@ -28,13 +28,13 @@ class Addresses(SeedsCase):
         self.assertEqual(self.network.getDelayedCalls(), [])
 
     def test_this_machine_is_one_machine(self) -> None:
-        """Though its name has an address of either kind, at one of which nobody may listen."""
+        """`localhost` is one address, although it resolves to an IPv4 and an IPv6 address."""
         self.network.names.addresses["localhost"] = ["127.0.0.1", "::1"]
         self.start("localhost:1740")
         self.assertEqual(self.node.seeds, [("localhost:1740", ["localhost:1740"])])
 
     def test_a_seed_listed_twice_is_one(self) -> None:
-        """It is told, and looked up, once."""
+        """A seed that is listed twice is set and looked up once."""
         self.network.names.addresses["nodes.example"] = ["10.0.0.2"]
         self.start(SEED, "10.0.0.3:1730", SEED, "10.0.0.3:1730")
         self.assertEqual(len(self.node.seeds), 2)
@@ -43,7 +43,7 @@ class Addresses(SeedsCase):
 
 class Names(SeedsCase):
     def test_a_name_stands_for_all_its_addresses(self) -> None:
-        """Of either kind, and a round begins with them at once."""
+        """A name resolves to all its IPv4 and IPv6 addresses, and a round with them begins at once."""
         self.network.names.addresses["nodes.example"] = ["10.0.0.3", "10.0.0.2", "fd00::2"]
         self.start(SEED)
         found = ["10.0.0.2:1730", "10.0.0.3:1730", "[fd00::2]:1730"]
@@ -52,7 +52,7 @@ class Names(SeedsCase):
         self.assertEqual(self.lines, [f"{SEED} resolves to {', '.join(found)}."])
 
     def test_it_is_looked_up_again(self) -> None:
-        """Every half minute; what changed is told, and a round begins with those that are new."""
+        """A name is looked up every half minute; changed addresses are set, and a round begins with new ones."""
         self.network.names.addresses["nodes.example"] = ["10.0.0.2", "10.0.0.3"]
         self.start(SEED)
         self.network.advance(LOOK_UP_INTERVAL_S)
@@ -66,7 +66,7 @@ class Names(SeedsCase):
         self.assertEqual(len(self.network.names.asked), 3)
 
     def test_what_it_stood_for_outlives_its_name_server(self) -> None:
-        """While nothing is found the node is told nothing, and the log says so once."""
+        """The addresses of a name stay while it does not resolve, and the failure is logged once."""
         self.network.names.addresses["nodes.example"] = ["10.0.0.2"]
         self.start(SEED)
         self.network.names.addresses.clear()
@@ -77,7 +77,7 @@ class Names(SeedsCase):
         self.assertEqual(self.lines[1:], [f"{SEED} does not resolve to any address."])
 
     def test_a_name_that_is_not_known_yet_is_tried_sooner(self) -> None:
-        """The machine behind it may just be starting."""
+        """A name that does not resolve is looked up again sooner, because its machine may be starting."""
         self.start(SEED)
         self.assertEqual((self.node.seeds, len(self.lines)), ([], 1))
         self.network.names.addresses["nodes.example"] = ["10.0.0.2"]
@@ -85,7 +85,7 @@ class Names(SeedsCase):
         self.assertEqual(self.node.seeds, [(SEED, ["10.0.0.2:1730"])])
 
     def test_a_slow_name_holds_up_nobody(self) -> None:
-        """The others are found, it is given up after a while, and asked again after that."""
+        """A slow look-up does not delay others; it is given up after a while, and the name is looked up again."""
         names = self.network.names
         names.addresses.update({"slow.example": ["10.0.0.9"], "nodes.example": ["10.0.0.2"]})
         names.slow.add("slow.example")
@@ -93,12 +93,12 @@ class Names(SeedsCase):
         self.assertEqual([seed for seed, _ in self.node.seeds], [SEED])
         self.network.pump([LOOK_UP_INTERVAL_S, RETRY_INTERVAL_S])
         self.assertEqual(names.asked.count("slow.example"), 2)
-        names.answer("slow.example")  # both, of which the first comes too late
+        names.answer("slow.example")  # both look-ups, of which the first is answered too late
         self.network.settle()
         self.assertEqual([seed for seed, _ in self.node.seeds], [SEED, "slow.example:1730"])
 
     def test_a_fault_of_the_node_does_not_end_the_look_ups(self) -> None:
-        """It is logged, and they go on."""
+        """An exception of the node is logged, and look-ups go on."""
 
         def fail() -> None:
             raise RuntimeError("a fault")
@@ -112,7 +112,7 @@ class Names(SeedsCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
     def test_nor_does_one_of_the_resolver(self) -> None:
-        """It is logged as well, and the name tried again."""
+        """An exception of the resolver is logged, and the name is looked up again."""
         self.network.names.addresses["nodes.example"] = ["10.0.0.2"]
         self.network.names.broken = True
         self.start(SEED)
@@ -122,7 +122,7 @@ class Names(SeedsCase):
         self.assertEqual(self.node.seeds, [(SEED, ["10.0.0.2:1730"])])
 
     def test_they_end_with_the_service(self) -> None:
-        """Whether one is under way or waits for its time, none is told after that, and no timer is left."""
+        """After the stop no addresses are set, whether a look-up is under way or not, and no timer is left."""
         self.network.names.addresses.update({"slow.example": ["10.0.0.9"], "nodes.example": ["10.0.0.2"]})
         self.network.names.slow.add("slow.example")
         service = self.start("slow.example:1730", SEED)
@@ -134,10 +134,10 @@ class Names(SeedsCase):
 
 
 class Replacing(SeedsCase):
-    """Other seeds than at the start, while the node runs."""
+    """Seeds are replaced while the node runs."""
 
     def test_addresses(self) -> None:
-        """A new one is told, and a round begins with it at once; one that is left out is removed; others stay."""
+        """A round begins with a new address at once; an address that is left out is removed; others stay."""
         service = self.start("10.0.0.2:1730", "10.0.0.3:1730")
         self.node.seeds.clear()
         service.replace(["10.0.0.3:1730", "10.0.0.4:1730"])
@@ -145,7 +145,7 @@ class Replacing(SeedsCase):
         self.assertEqual(self.node.rounds, [["10.0.0.4:1730"]])
 
     def test_names(self) -> None:
-        """A new one is looked up from now on, one that is left out not any more."""
+        """A new name is looked up from now on, and one that is left out is not looked up any more."""
         self.network.names.addresses |= {"nodes.example": ["10.0.0.2"], "others.example": ["10.0.0.3"]}
         service = self.start(SEED)
         service.replace(["others.example:1730"])
@@ -159,7 +159,7 @@ class Replacing(SeedsCase):
         self.assertEqual(self.network.getDelayedCalls(), [])
 
     def test_of_a_node_that_leaves(self) -> None:
-        """No name is looked up any more."""
+        """After the stop, no name is looked up."""
         service = self.start()
         service.stopService()
         service.replace([SEED, "10.0.0.4:1730"])

@@ -1,4 +1,4 @@
-"""Whole exchanges of real nodes on one network: they find each other, and what changes at one is known at all."""
+"""Exchanges of real nodes on one network: nodes find each other, and a change at one node reaches all nodes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ExchangeOfNodes(ExchangeCase):
         tls: PeersTls | None = None,
         tls_mode: PeerTlsMode = PeerTlsMode.REQUIRE,
     ) -> Node:
-        """A node with an exchange at HOST:1730, whose name is HOST unless said."""
+        """Return a node with an exchange at HOST:1730; its name is HOST unless another one is given."""
         sources = Sources(self.network.seconds, lambda: 0, lambda: next(self.incarnations))
         timing = Timing(interval_s=interval_s, ttl_s=10.0)
         endpoint = f"tcp:1730:interface={host}"
@@ -75,7 +75,7 @@ class ExchangeOfNodes(ExchangeCase):
         self.assertEqual((self.network.listening, self.network.open), ({}, 0))
 
     def pass_time(self, seconds: float, nodes: Sequence[Node] = ()) -> None:
-        """With the sweeps that go with it."""
+        """Let time pass, with four sweeps of the nodes in each second."""
         for _ in range(round(seconds * 4)):
             self.network.pass_time(0.25)
             for node in nodes:
@@ -87,7 +87,7 @@ class ExchangeOfNodes(ExchangeCase):
 
 class Cluster(ExchangeOfNodes):
     def test_what_changes_at_one_node_is_known_at_the_others_without_delay(self) -> None:
-        """A registration is there before any time has passed, also at a node that only the other one was told of."""
+        """A registration reaches all nodes before any time passes, also a node that knew only the seed at first."""
         nodes = [self.node_at("10.0.0.1"), self.node_at("10.0.0.2", "10.0.0.1:1730")]
         nodes.append(self.node_at("10.0.0.3", "10.0.0.1:1730"))
         self.pass_time(2, nodes)
@@ -99,7 +99,7 @@ class Cluster(ExchangeOfNodes):
         self.assertEqual(self.lines, [])
 
     def test_a_node_that_was_told_of_itself_and_of_one_twice_is_fine(self) -> None:
-        """It answers itself, finds out that it is itself, and knows the other once."""
+        """A node recognizes its own address among its seeds, and knows the other node once."""
         self.network.names.addresses["nodes.example"] = ["10.0.0.1", "10.0.0.2"]
         seeds = ("10.0.0.1:1730", "10.0.0.2:1730", "nodes.example:1730")
         nodes = [self.node_at("10.0.0.1", *seeds), self.node_at("10.0.0.2", *seeds)]
@@ -109,7 +109,7 @@ class Cluster(ExchangeOfNodes):
         self.assertEqual([line for line in self.lines if "resolves to" not in line], [])
 
     def test_a_peer_that_comes_later_is_found(self) -> None:
-        """It was away when the first one started, which said so once."""
+        """A peer that starts later is found, and the log has its absence once and its end once."""
         one = self.node_at("10.0.0.1", "10.0.0.2:1730")
         self.pass_time(10, [one])
         self.assertEqual(self.lines, ["Peer 10.0.0.2:1730 does not answer (connection was refused by other side)."])
@@ -123,7 +123,7 @@ class Cluster(ExchangeOfNodes):
 
 class Strangers(ExchangeOfNodes):
     def test_a_peer_of_another_cluster_is_refused_and_named_once_on_both_sides(self) -> None:
-        """Though each asks the other every second, and neither lists the other's registrations."""
+        """Nodes of two clusters refuse each other, which is logged once on each side, and share no registrations."""
         blue = self.node_at("10.0.0.1", "10.0.0.2:1730", cluster="blue")
         green = self.node_at("10.0.0.2", "10.0.0.1:1730", cluster="green")
         self.pass_time(10, [blue, green])
@@ -142,7 +142,7 @@ class Strangers(ExchangeOfNodes):
         )
 
     def test_a_peer_with_another_interval_is_named_once_on_both_sides(self) -> None:
-        """They exchange all the same."""
+        """Nodes with different intervals exchange registrations, and the difference is logged once on each side."""
         one = self.node_at("10.0.0.1", "10.0.0.2:1730")
         two = self.node_at("10.0.0.2", interval_s=1.25)
         self.pass_time(10, [one, two])
@@ -161,7 +161,7 @@ class Strangers(ExchangeOfNodes):
         )
 
     def test_strangers_disturb_nobody(self) -> None:
-        """One that hangs, one that talks rubbish and one that is away: the others go on, and each is named once."""
+        """A seed that hangs, one that sends invalid bytes and one that is absent are logged once each; nodes go on."""
         self.network.listening["10.0.0.7", 1730] = Stranger(None)
         self.network.listening["10.0.0.8", 1730] = Stranger(b"220 mail.example ESMTP\r\n")
         strangers = ["10.0.0.7:1730", "10.0.0.8:1730", "10.0.0.9:1730"]
@@ -180,7 +180,7 @@ class Strangers(ExchangeOfNodes):
 
 class Service(ExchangeOfNodes):
     def test_it_listens_before_it_asks(self) -> None:
-        """So that ports below 1024 and a port in use are known before anything else happens."""
+        """The exchange listens before it sends, so that a port in use is found first."""
         self.node_at("10.0.0.1", "10.0.0.2:1730", start=False)
         self.exchanges["10.0.0.1"].privilegedStartService()
         self.assertEqual(list(self.network.listening), [("10.0.0.1", 1730)])
@@ -192,7 +192,7 @@ class Service(ExchangeOfNodes):
         self.assertEqual(len(self.network.tcpClients), 1)
 
     def test_a_port_in_use_is_an_error(self) -> None:
-        """It is raised, not only logged, so that the process can end with it."""
+        """A port in use is raised as an error, so that the process can end with it."""
 
         def in_use(*_: object, **__: object) -> None:
             raise CannotListenError("10.0.0.1", 1730, OSError("Address already in use"))
@@ -202,7 +202,7 @@ class Service(ExchangeOfNodes):
         self.assertRaises(CannotListenError, self.exchanges["10.0.0.1"].privilegedStartService)
 
     def test_a_node_that_leaves_is_known_to_have_left(self) -> None:
-        """It hears nobody new, tells the others, waits for their word, and ends what is open."""
+        """A node that leaves stops listening, tells its peers, waits for their answers, and closes its connections."""
         one, two = self.node_at("10.0.0.1", "10.0.0.2:1730"), self.node_at("10.0.0.2", "10.0.0.1:1730")
         self.pass_time(2, [one, two])
         one.leave()
@@ -214,7 +214,7 @@ class Service(ExchangeOfNodes):
         self.assertEqual(self.lines, [])
 
     def test_a_peer_that_hangs_does_not_hold_up_the_end(self) -> None:
-        """It gets the usual time, and after that nothing is under way, neither to peers nor for their names."""
+        """A peer that hangs delays the stop by an interval; after that no request and no look-up is under way."""
         hanging = self.network.listening["10.0.0.2", 1730] = Stranger(None)
         self.network.names.addresses["nodes.example"] = ["10.0.0.2"]
         self.node_at("10.0.0.1", "nodes.example:1730")
@@ -228,5 +228,5 @@ class Service(ExchangeOfNodes):
         del self.network.listening["10.0.0.2", 1730]
 
     def test_it_is_a_service(self) -> None:
-        """Of Twisted's, so that it can be started and stopped with the others."""
+        """An exchange is a service of Twisted."""
         self.assertTrue(IService.providedBy(Exchange(self.network, Double(), endpoint="tcp:1", cluster="c", seeds=[])))

@@ -1,4 +1,4 @@
-"""Exchanges with TLS: peers with certificates of one CA reach each other, and what is wrong with others is in words."""
+"""Exchanges with TLS: peers with certificates of one CA reach each other; other peers get a clear problem."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TlsCase(ExchangeOfNodes):
         self.authority = an_authority()
 
     def a_peer(self, **made: object) -> PeersTls:
-        """A certificate of the CA that the first node has as well."""
+        """Return a certificate of the CA that the first node has as well."""
         return PeersTls(an_identity(self.authority, **made))  # type: ignore[arg-type]
 
     def pair(
@@ -36,7 +36,7 @@ class TlsCase(ExchangeOfNodes):
         second: PeersTls | None,
         modes: Sequence[PeerTlsMode] = (REQUIRE, REQUIRE),
     ) -> tuple[Node, Node]:
-        """Two nodes, of which the second was told of the first."""
+        """Start two nodes, the second of which has the first as its seed."""
         nodes = (
             self.node_at(FIRST, tls=first, tls_mode=modes[0]),
             self.node_at(SECOND, f"{FIRST}:1730", tls=second, tls_mode=modes[1]),
@@ -50,7 +50,7 @@ class TlsCase(ExchangeOfNodes):
 
 class SameAuthority(TlsCase):
     def test_peers(self) -> None:
-        """What changes at one node is known at the other, in both directions."""
+        """A change at one node reaches the other, in both directions."""
         first, second = self.pair(self.a_peer(hosts=["n1"]), self.a_peer(hosts=["n2"]))
         self.pass_time(3)
         first.register(WEB)
@@ -79,7 +79,7 @@ class Modes(TlsCase):
     """Nodes that are moved to TLS one after the other; None is a node without TLS."""
 
     def meet(self, first: PeerTlsMode | None, second: PeerTlsMode | None) -> tuple[Node, Node]:
-        """Two nodes of a cluster, in these steps; what one registers is listed by the other, in both directions."""
+        """Start two nodes in these modes, and expect that registrations at each node reach the other one."""
         tls = [None if mode is None else self.a_peer() for mode in (first, second)]
         nodes = self.pair(tls[0], tls[1], (first or REQUIRE, second or REQUIRE))
         self.pass_time(3, nodes)
@@ -93,7 +93,7 @@ class Modes(TlsCase):
         return nodes
 
     def test_each_step_with_the_one_before_and_itself(self) -> None:
-        """So a cluster can be moved node by node, and back."""
+        """Nodes in the same step or in neighbouring steps exchange, so a cluster can be moved node by node."""
         for pair in ((None, ALLOW), (ALLOW, ALLOW), (ALLOW, PREFER), (PREFER, PREFER), (PREFER, REQUIRE)):
             for first, second in (pair, pair[::-1]):
                 nodes = self.meet(first, second)
@@ -103,7 +103,7 @@ class Modes(TlsCase):
                 self.stop_all()
 
     def test_who_is_left(self) -> None:
-        """A node that prefers TLS names the peers that do not use it yet, until some seconds after they do."""
+        """A node that prefers TLS names the peers without TLS, until some seconds after they use it."""
         nodes = self.meet(PREFER, ALLOW)
         self.assertEqual(nodes[0].status()["problems"], {CLIENT: NOT_YET})
         self.exchanges[SECOND].stopService()
@@ -114,14 +114,14 @@ class Modes(TlsCase):
         self.assertEqual(nodes[0].status()["problems"], {})
 
     def test_a_step_left_out(self) -> None:
-        """Then one of them refuses the other, and says why."""
+        """If a step is left out, one node refuses the other with the reason."""
         one, other = self.pair(self.a_peer(), self.a_peer(), (REQUIRE, ALLOW))
         self.pass_time(10, [one, other])
         problem = other.status()["problems"][f"{FIRST}:1730"]
         self.assertIn("this port uses TLS: start the sender with --peer-tls DIR", problem)
 
     def test_a_peer_with_another_authority(self) -> None:
-        """TLS that is used is checked in each mode."""
+        """A certificate is checked in each mode."""
         for mode in (ALLOW, PREFER):
             one, other = self.pair(self.a_peer(), PeersTls(an_identity(an_authority())), (mode, REQUIRE))
             one.register(WEB)
@@ -132,10 +132,10 @@ class Modes(TlsCase):
 
 
 class Refused(TlsCase):
-    """Nothing passes between these, and each states why."""
+    """These nodes exchange nothing, and each has the reason as a problem."""
 
     def problems(self, first: PeersTls | None, second: PeersTls | None) -> tuple[str, str]:
-        """What the second node, which knows the first, has as a problem of it; and what is in its log."""
+        """Return the problem that the second node has with the first, and its log line."""
         one, other = self.pair(first, second)
         one.register(WEB)
         self.pass_time(10, [one, other])
@@ -149,7 +149,7 @@ class Refused(TlsCase):
         self.assertIn(problem, line)
 
     def test_a_peer_that_another_authority_has_certified(self) -> None:
-        """It learns that it is refused, although it accepts the node."""
+        """A node learns that its certificate is refused, although it accepts that of the peer."""
         stranger = PeersTls(an_identity(an_authority(), trusting=self.authority))
         problem, _ = self.problems(self.a_peer(), stranger)
         self.assertEqual(
@@ -158,13 +158,13 @@ class Refused(TlsCase):
         )
 
     def test_an_expired_certificate(self) -> None:
-        """On either side."""
+        """A peer with an expired certificate is refused."""
         expired = self.a_peer(at=now() - 10 * DAY, lasts=DAY)
         problem, _ = self.problems(expired, self.a_peer())
         self.assertEqual(problem, "cannot be reached with TLS: its certificate has expired")
 
     def test_a_peer_without_tls(self) -> None:
-        """A node with TLS answers it in plain HTTP, with what to do."""
+        """A node with TLS answers a peer without TLS in plain HTTP, with the remedy."""
         problem, _ = self.problems(self.a_peer(), None)
         self.assertIn("this port uses TLS: start the sender with --peer-tls DIR", problem)
 
@@ -173,7 +173,7 @@ class Refused(TlsCase):
         self.assertEqual(problem, "cannot be reached with TLS: it does not use TLS")
 
     def test_a_silent_stranger(self) -> None:
-        """Its connections do not pile up: a node gives them up, as without TLS."""
+        """Connections to a peer that never answers are given up, so their number stays limited."""
         stranger = Stranger()
         self.network.listening[FIRST, 1730] = stranger
         node = self.node_at(SECOND, f"{FIRST}:1730", tls=self.a_peer())

@@ -1,4 +1,4 @@
-"""The short way for pushes, from end to end and with strangers at either."""
+"""The fast path for pushes, from end to end, and with other programs at either end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ok(body: bytes, *headers: str) -> bytes:
 
 
 class Requests(ExchangeCase):
-    """What a server takes the short way with."""
+    """The requests that a server takes on the fast path."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -40,7 +40,7 @@ class Requests(ExchangeCase):
         return channel, transport
 
     def test_a_push_in_one_piece_is_answered_with_one_write(self) -> None:
-        """The node gets the message, and nothing that Twisted's web adds is in the answer."""
+        """The node gets the message, and the answer has no headers of Twisted's web server."""
         channel, transport = self.connect()
         channel.dataReceived(self.request_bytes)
         head, _, body = transport.value().partition(b"\r\n\r\n")
@@ -49,7 +49,7 @@ class Requests(ExchangeCase):
         self.assertEqual(len(self.node.received), 1)
 
     def test_however_it_comes_it_is_answered_once(self) -> None:
-        """In two pieces, two at once, and in turns with requests that look different."""
+        """A push is answered once, in two pieces, pipelined, and in turn with requests of another form."""
         whole, other = self.request_bytes, self.request_bytes.replace(b"Host: h\r\n", b"Host: h\r\nX-A: b\r\n")
         for i in range(1, len(whole)):
             channel, transport = self.connect()
@@ -58,7 +58,7 @@ class Requests(ExchangeCase):
             self.assertEqual(transport.value().count(b"HTTP/1.1 200 OK"), 7, f"cut at {i}")
 
     def test_the_beginning_of_a_request_is_not_taken_for_none(self) -> None:
-        """A body may look like a request, and a request may follow a line without its end."""
+        """A push after the beginning of another request belongs to that request."""
         for begun in (b"P", b"POST /exchange HTTP/1.1\r\nContent-Length: 500\r\n\r\n", b"POST /exchange HTTP/1.1\r\n"):
             channel, _ = self.connect()
             channel.dataReceived(begun)
@@ -66,14 +66,14 @@ class Requests(ExchangeCase):
         self.assertEqual(self.node.received, [])
 
     def test_one_that_is_refused_is_told_why(self) -> None:
-        """As it would be on the long way."""
+        """A refused push gets the same answer as on the long way."""
         channel, transport = self.connect()
         channel.dataReceived(HEAD % 3 + b"xyz")
         self.assertTrue(transport.value().startswith(b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"))
         self.assertEqual(len(self.lines), 1)
 
     def test_pushes_keep_the_connection_open(self) -> None:
-        """For as long as they come."""
+        """The connection stays open as long as pushes arrive."""
         channel, transport = self.connect()
         for _ in range(10):
             channel.dataReceived(self.request_bytes)
@@ -82,7 +82,7 @@ class Requests(ExchangeCase):
 
     @given(st.binary(max_size=50), st.integers(0, 60))
     def test_only_what_is_whole_has_a_body(self, body: bytes, length: int) -> None:
-        """Its length must have come; what follows is another request."""
+        """A push has a body only if the whole body has arrived; bytes after it are another request."""
         head = HEAD % length
         expected = (body[:length], 3 + len(head) + length) if length <= len(body) else None
         self.assertEqual(parse_push(b"abc" + head + body, 3, b"/exchange"), expected)
@@ -90,7 +90,7 @@ class Requests(ExchangeCase):
 
 
 class Answers(ExchangeCase):
-    """What a client makes of answers."""
+    """The answers that a client accepts, and those that it does not."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -102,7 +102,7 @@ class Answers(ExchangeCase):
         return pushing
 
     def test_it_is_the_body_whatever_the_headers(self) -> None:
-        """From the short way and from the long one."""
+        """The result is the body, whatever the headers, on either way."""
         for saying in (ok(b"an answer"), ok(b"an answer", "Date: today", "Server: x")):
             peer = self.stranger(saying)
             self.assertEqual(self.successResultOf(self.push()), b"an answer")
@@ -111,7 +111,7 @@ class Answers(ExchangeCase):
             self.network.settle()
 
     def test_one_connection_does_for_many(self) -> None:
-        """As long as it is not idle for so long that the peer may be about to end it."""
+        """A connection is used for many pushes, until it was idle for too long."""
         self.stranger(ok(b"a"))
         for _ in range(3):
             self.successResultOf(self.push())
@@ -122,7 +122,7 @@ class Answers(ExchangeCase):
         self.assertEqual((self.network.connections, self.network.open), (2, 1))
 
     def test_what_is_no_answer_ends_the_connection(self) -> None:
-        """Other statuses, rubbish, and more than was announced; the next push begins with a new one."""
+        """Another status, an invalid answer, or a longer body closes the connection; the next push opens a new one."""
         for number, saying in enumerate((
             http_answer("409 Conflict", "application/json", b"{}"),
             b"220 mail.example\r\n\r\n",
@@ -136,14 +136,14 @@ class Answers(ExchangeCase):
             self.assertEqual((self.network.connections, self.network.open), (number + 1, 0))
 
     def test_a_peer_out_of_reach_is_unreachable(self) -> None:
-        """Nobody listens there, or it hangs up."""
+        """A refused or closed connection is reported as unreachable."""
         self.failureResultOf(self.push(), Unreachable)
         self.network.listening["10.0.0.2", 1730] = Stranger(hanging_up=True)
         self.failureResultOf(self.push(), Unreachable)
         self.assertEqual(self.network.open, 0)
 
     def test_a_push_that_is_given_up_ends_its_connection(self) -> None:
-        """Nothing is sent after what was not answered."""
+        """A cancelled push closes its connection, because a late answer would belong to the next push."""
         hanging = self.stranger()
         pushing = self.push()
         pushing.cancel()
@@ -152,7 +152,7 @@ class Answers(ExchangeCase):
         self.assertEqual(hanging.connected, 0)
 
     def test_a_peer_that_speaks_unasked_is_cut_off(self) -> None:
-        """What it says would be taken for the answer to the next push."""
+        """A connection with an unexpected answer is closed, because the answer would belong to the next push."""
         self.stranger(ok(b"a"))
         self.successResultOf(self.push())
         self.network.ends[0].protocol.dataReceived(b"HTTP/1.1 200 OK\r\n")

@@ -1,4 +1,4 @@
-"""The half that answers: messages, and whatever else comes to its door."""
+"""The receiving half of an exchange: messages, and all other requests to its port."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ServerCase(ExchangeCase):
         self.site = GossipServer(self.node, self.wire, self.conditions).site(self.network)
 
     def call(self, method: str, path: str, body: bytes | None = None) -> tuple[int, str, bytes]:
-        """Status, media type and body of what the resource answers."""
+        """Return the status, the media type and the body of the resource's answer."""
         treq: Any = StubTreq(self.site.resource)
         response = self.successResultOf(treq.request(method, f"http://{HOST}:1730{path}", data=body))
         content = self.successResultOf(treq.content(response))
@@ -44,7 +44,7 @@ class ServerCase(ExchangeCase):
         return self.call("POST", "/exchange", body)
 
     def connect(self) -> tuple[Any, StringTransport]:
-        """A connection that takes any bytes."""
+        """Return a connection that accepts any bytes."""
         transport = StringTransport(peerAddress=IPv4Address("TCP", HOST, 50_000))
         channel = self.site.buildProtocol(None)
         assert channel is not None
@@ -52,13 +52,13 @@ class ServerCase(ExchangeCase):
         return channel, transport
 
     def said(self, transport: StringTransport) -> list[bytes]:
-        """The status lines of the answers."""
+        """Return the status lines of the answers."""
         return re.findall(rb"HTTP/1.1 [^\r]+", transport.value())
 
 
 class Messages(ServerCase):
     def test_a_message_is_answered_with_one(self) -> None:
-        """The node gets the one and gives the other."""
+        """The node gets the message, and its answer is sent."""
         status, media_type, body = self.post(self.wire.encode(ASKING))
         self.assertEqual((status, media_type), (200, "application/msgpack"))
         self.assertEqual(self.wire.decode(body).message, Message(self.node.sender, ask=7.0))
@@ -66,7 +66,7 @@ class Messages(ServerCase):
         self.assertEqual(self.lines, [])
 
     def test_one_of_another_cluster_is_refused(self) -> None:
-        """Both are told who is who, the node hears nothing of it, and the log and the status name the sender."""
+        """The sender gets 409 with both clusters, the node gets no message, and the problem is logged once."""
         for _ in range(3):
             status, media_type, body = self.post(Wire("green", 1.0).encode(ASKING))
         self.assertEqual((status, media_type), (409, "application/json"))
@@ -84,14 +84,14 @@ class Messages(ServerCase):
         self.assertEqual(self.node.problems, {PEER: "belongs to cluster 'green', but this node belongs to 'bender'"})
 
     def test_one_with_another_interval_is_answered_and_named(self) -> None:
-        """It works, but not well, so people should know."""
+        """A message with another interval is answered, and the difference is logged once."""
         for _ in range(3):
             self.assertEqual(self.post(Wire("bender", 2.0).encode(ASKING))[0], 200)
         self.assertEqual(self.lines, [f"Peer {PEER} has an interval of 2 s, but this node has 1 s."])
         self.assertEqual(self.node.problems, {PEER: "has an interval of 2 s, but this node has 1 s"})
 
     def test_rubbish_is_refused(self) -> None:
-        """Its sender is named by the host it came from, once."""
+        """An invalid message gets 400, and the sending host is logged once."""
         for body in (b"rubbish", b"", b"\xff" * 1000):
             status, media_type, answer = self.post(body)
             self.assertEqual((status, media_type), (400, "application/json"))
@@ -101,11 +101,11 @@ class Messages(ServerCase):
 
     @given(st.binary(max_size=100))
     def test_no_bytes_are_a_failure(self, body: bytes) -> None:
-        """Whatever comes, this is in order."""
+        """Any bytes get 200, 400 or 409."""
         self.assertIn(self.post(body)[0], (200, 400, 409))
 
     def test_a_fault_of_the_node_is_an_answer(self) -> None:
-        """The fault is logged, the peer gets a status and no traceback, and the next message is answered."""
+        """An exception of the node is logged, the peer gets 500, and the next message is answered."""
 
         def fail() -> None:
             raise RuntimeError("a fault")
@@ -119,7 +119,7 @@ class Messages(ServerCase):
         self.assertEqual(self.post(self.wire.encode(ASKING))[0], 200)
 
     def test_there_is_nothing_else(self) -> None:
-        """Other paths and methods get an answer in JSON, never HTML, and are not logged."""
+        """Other paths and methods get an error in JSON, and are not logged."""
         for method, path, status in (
             ("GET", "/exchange", 405),
             ("PUT", "/exchange", 405),
@@ -132,13 +132,13 @@ class Messages(ServerCase):
 
 
 class Connections(ServerCase):
-    """The bytes of a connection, as they come."""
+    """The bytes of a connection, in any pieces."""
 
     def head(self, *headers: str) -> bytes:
         return "\r\n".join(["POST /exchange HTTP/1.1", f"Host: {HOST}", *headers, "", ""]).encode()
 
     def test_an_answer_says_its_length(self) -> None:
-        """So it need not come in chunks, which take both sides more time."""
+        """An answer has its length, because chunks would take both sides more time."""
         channel, transport = self.connect()
         body = self.wire.encode(ASKING)
         channel.dataReceived(self.head(f"Content-Length: {len(body)}") + body)
@@ -147,7 +147,7 @@ class Connections(ServerCase):
         self.assertNotIn(b"chunked", head)
 
     def test_any_number_of_messages_on_one_connection(self) -> None:
-        """In whatever pieces they come."""
+        """A connection serves any number of messages, in any pieces."""
         channel, transport = self.connect()
         body = self.wire.encode(ASKING)
         for byte in (self.head(f"Content-Length: {len(body)}") + body) * 3:
@@ -156,7 +156,7 @@ class Connections(ServerCase):
         self.assertEqual(len(self.node.received), 3)
 
     def test_a_body_that_says_it_is_too_large_is_refused_at_once(self) -> None:
-        """Before any of it was sent; the host is named once, the connection ends."""
+        """A too large Content-Length gets 413 before the body, and the connection is closed."""
         for _ in range(2):
             channel, transport = self.connect()
             channel.dataReceived(self.head(f"Content-Length: {BODY_BYTES_MAX + 1}"))
@@ -165,7 +165,7 @@ class Connections(ServerCase):
         self.assertEqual(self.lines, [f"Peer {HOST} sends more than {BODY_BYTES_MAX} bytes."])
 
     def test_a_body_that_turns_out_too_large_is_refused(self) -> None:
-        """In chunks, of which no more is kept."""
+        """A chunked body gets 413 as soon as it is too large."""
         channel, transport = self.connect()
         channel.dataReceived(self.head("Transfer-Encoding: chunked"))
         chunk = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
@@ -178,14 +178,14 @@ class Connections(ServerCase):
         self.assertEqual(self.node.received, [])
 
     def test_a_message_in_chunks_is_a_message(self) -> None:
-        """Peers send none, but that is HTTP."""
+        """A message in chunks is accepted, although peers send none."""
         channel, transport = self.connect()
         body = self.wire.encode(ASKING)
         channel.dataReceived(self.head("Transfer-Encoding: chunked") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
         self.assertEqual(self.said(transport), [b"HTTP/1.1 200 OK"])
 
     def test_no_body_is_written_to_a_file(self) -> None:
-        """Nothing of a node's ever is."""
+        """A large body is kept in memory, and not in a file."""
         channel, _ = self.connect()
         for length in (f"Content-Length: {BODY_BYTES_MAX}", "Transfer-Encoding: chunked"):
             request = PeerRequest(channel)
@@ -193,7 +193,7 @@ class Connections(ServerCase):
             self.assertIsInstance(request.content, BytesIO)
 
     def test_a_strange_host_header_is_nobodys_business(self) -> None:
-        """Klein would fail on it."""
+        """Any Host header is accepted."""
         body = self.wire.encode(ASKING)
         for host in (b"", b"\xff\xfe", b"a b", b"x" * 300, b"[", b":"):
             channel, transport = self.connect()
@@ -203,7 +203,7 @@ class Connections(ServerCase):
             self.assertEqual(self.said(transport), [b"HTTP/1.1 200 OK"])
 
     def test_a_silent_connection_is_closed(self) -> None:
-        """Half a request, or none, is not waited for without end."""
+        """A connection without a complete request is closed after a while."""
         for beginning in (b"", self.head("Content-Length: 5"), b"POST"):
             channel, transport = self.connect()
             channel.dataReceived(beginning)
@@ -211,7 +211,7 @@ class Connections(ServerCase):
             self.assertTrue(transport.disconnecting)
 
     def test_requests_are_not_logged(self) -> None:
-        """There are hundreds in a second."""
+        """Requests are not logged, because there are hundreds in a second."""
         self.site.startFactory()
         self.addCleanup(self.site.stopFactory)
         written = BytesIO()
@@ -225,10 +225,10 @@ class Connections(ServerCase):
 
 
 class Browsers(ServerCase):
-    """A web page can have a browser post anything here, also a message."""
+    """A browser may send messages for a web page of another site."""
 
     def test_are_refused(self) -> None:
-        """Whatever they ask for and send, also where the page seems to be the node's own; it is counted."""
+        """Any request of a browser gets 403 and is counted, even if its page seems to be the node's own."""
         body = self.wire.encode(ASKING)
         for path, page in product(
             ("/exchange", "/account", "/consumers", "/nothing"),
@@ -250,12 +250,12 @@ class Browsers(ServerCase):
         self.assertEqual((self.node.received, self.lines), ([], []))
 
     def lines_of(self, page: str, length: int) -> bytes:
-        """The headers of a request."""
+        """Return the headers of a request."""
         lines = (f"Host: {HOST}:1730", page, "Content-Type: text/plain", f"Content-Length: {length}", "", "")
         return "\r\n".join(lines).encode()
 
     def test_peers_are_not(self) -> None:
-        """Without those headers, the same request is answered, also beside one that was refused."""
+        """The same request without headers of a browser is answered, also on the same connection."""
         body = self.wire.encode(ASKING)
         channel, transport = self.connect()
         for page in ("Origin: null", "X-A: b"):
@@ -265,7 +265,7 @@ class Browsers(ServerCase):
 
 
 class Budgets(ServerCase):
-    """What one peer makes a node do in one turn is limited; each message takes 1 s here, as long as a peer has."""
+    """The work for one peer in one turn is limited; each message takes 1 s here, which is the limit for a peer."""
 
     COUNT = 40
 
@@ -277,12 +277,12 @@ class Budgets(ServerCase):
         self.site = GossipServer(self.node, self.wire, self.conditions).site(self.network, turns)
 
     def seconds(self) -> float:
-        """Pass as if a message had been received since this was asked last."""
+        """Return the time, as if a message had been received since the last call."""
         self.worked_s += 1
         return self.worked_s
 
     def test_pipelined_messages(self) -> None:
-        """The rest is answered in later turns, whichever way it goes."""
+        """The rest of the pipelined messages is answered in later turns, on either way."""
         body = self.wire.encode(ASKING)
         head = b"POST /exchange HTTP/1.1\r\nHost: h\r\nContent-Type: a/b\r\n%bContent-Length: %d\r\n\r\n"
         for more in (b"", b"X-A: b\r\n"):

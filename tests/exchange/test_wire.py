@@ -1,4 +1,4 @@
-"""Messages as bytes: what one node writes another reads, and nothing else gets past."""
+"""Messages as bytes: a message that one node encodes is decoded by another."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class RoundTrip(SynchronousTestCase):
         self.assertEqual(spoken().decode(body), Received(message, interval_s))
 
     def test_a_large_message_is_deflated(self) -> None:
-        """A page of a thousand registrations takes a tenth of its size, and arrives as it was."""
+        """A large message is compressed to less than a tenth, and arrives as it was."""
         message = push(*(claim(n) for n in range(1, 1001)))
         body = spoken().encode(message)
         self.assertLess(len(body), 10_000)
         self.assertEqual(spoken().decode(body).message, message)
 
     def test_what_lives_of_a_large_ledger_is_a_short_list(self) -> None:
-        """A hundred thousand entries that live are named in less than a kilobyte where few between them went."""
+        """The list of a hundred thousand live entries takes less than a kilobyte if few entries between them ended."""
         entries: Entries[Claim] = Entries()
         for n in range(1, 100_001):
             if n % 1000:
@@ -68,11 +68,11 @@ class RoundTrip(SynchronousTestCase):
         self.assertEqual(spoken().decode(body).message, message)
 
     def test_little_is_added_to_a_registration(self) -> None:
-        """A push carries a registration's key and body, and less than a hundred bytes besides."""
+        """A push has the key and the body of a registration, and less than a hundred other bytes."""
         self.assertLess(len(spoken().encode(push(claim(1, node=2**63)))), len(KEY) + len(BODY) + 100)
 
     def test_equal_numbers_are_one_object(self) -> None:
-        """Claims of one node share its incarnation and their ttl, also across messages; a root of its own shares n."""
+        """Claims of one node share the objects of its incarnation and their ttl; the root of a first claim shares n."""
         wire = spoken()
         first, second = (wire.decode(wire.encode(push(claim(n, node=2**63)))).message.deltas[0] for n in (1000, 2000))
         one, two = first.added[0], second.added[0]
@@ -83,7 +83,7 @@ class RoundTrip(SynchronousTestCase):
         self.assertIs(one.n, one.root_n)
 
     def test_checksums(self) -> None:
-        """Each head has its own; none has where a release before sent it."""
+        """Each head has its checksum; a head of an earlier release has none."""
         older = opened(FULL)
         del older[PAYLOAD[0]][CHECKSUMS[1] :]
         for body, expected in ((spoken().encode(FULL), 2**64 - 1), (encoded(older), None)):
@@ -91,14 +91,14 @@ class RoundTrip(SynchronousTestCase):
             self.assertEqual({node: head.checksum for node, head in heads.items()}, {7: expected, 8: None})
 
     def test_of_the_release_before(self) -> None:
-        """It named no windows of crowded buckets, so what it wants is all that there is."""
+        """A message of an earlier release has no windows of crowded buckets, so it asks for all settings."""
         older = opened(FULL)
         del older[PAYLOAD[0]][KNOWN[1] :]
         message = spoken().decode(encoded(older)).message
         self.assertEqual(message, evolve(FULL, known=(), window=ALL_DIGESTS, partial=False))
 
     def test_nothing_of_windows(self) -> None:
-        """They are named where there is something to name alone."""
+        """The fields of windows are sent only if one of them has a value."""
         plain = evolve(FULL, known=(), window=ALL_DIGESTS, partial=False)
         self.assertEqual(len(opened(plain)[4]), KNOWN[1])
         for message in (
@@ -110,12 +110,12 @@ class RoundTrip(SynchronousTestCase):
             self.assertEqual(spoken().decode(spoken().encode(message)).message, message)
 
     def test_more_known_than_a_peer_takes(self) -> None:
-        """The first of them are named, and what else there is goes over once more."""
+        """At most the allowed number of known digests is sent; the settings of the others are sent again."""
         message = evolve(FULL, known=tuple(range(wire_schema.ITEMS_MAX + 1)))
         self.assertEqual(spoken().decode(spoken().encode(message)).message.known, message.known[:-1])
 
     def test_reasons_of_ends(self) -> None:
-        """They stand where the release before ended an entry, so it passes over them, and sends none."""
+        """The reason of an end is the last field, which an earlier release ignores and does not send."""
         end = End(7, 1, KEY, 10.0, 1, ((7, 5),))
         failed = msgspec.structs.replace(end, reason=CHECK_FAILED)
         entry = msgspec.msgpack.decode(spoken().encode(push(failed)))[4][3][0][5][0]
@@ -131,7 +131,7 @@ class RoundTrip(SynchronousTestCase):
         )
 
     def test_numbers_kept_are_bounded(self) -> None:
-        """Incarnations made up without end are not kept without end."""
+        """The number of shared incarnations is limited."""
         wire = spoken()
         roots = tuple((node, 1) for node in range(1000, 7000))
         for i in range(5):
@@ -141,7 +141,7 @@ class RoundTrip(SynchronousTestCase):
 
 class Consumers(SynchronousTestCase):
     def test_more_reports_than_a_peer_takes(self) -> None:
-        """They are left out, and who has made them is told."""
+        """Reports beyond the limit are left out, but their consumers are sent."""
         report = Report(("a" * 60_000,))
         many = tuple(ConsumerState(f"c{i}", "n2", True, True, None, 0, 0, report) for i in range(300))
         told = Wire.decode_consumers(Wire.encode_consumers(many))
@@ -149,7 +149,7 @@ class Consumers(SynchronousTestCase):
         self.assertEqual(Wire.decode_consumers(Wire.encode_consumers(many[:2])), many[:2])
 
     def test_nodes_of_the_version_before(self) -> None:
-        """They say nothing of instances, and pass over what they do not know."""
+        """A node of an earlier release sends no instances, and ignores the fields that it does not know."""
         before = {"name": "c", "node": "n2", "connected": True, "applied": True, "cursor": None, "behind": 0, "at": 0}
         (told,) = Wire.decode_consumers(msgspec.msgpack.encode([{**before, "report": None, "anything": 1}]))
         self.assertEqual(told, ConsumerState("c", "n2", True, True, None, 0, 0))
@@ -158,24 +158,24 @@ class Consumers(SynchronousTestCase):
         self.assertLessEqual(before.items(), sent.items())
 
     def test_an_instance_that_is_none(self) -> None:
-        """It would end up in log lines, so it is refused with the rest."""
+        """An invalid instance is refused, because it would get into log lines."""
         for instance in ("a\nb", "a b", "x" * 256):
             bad = ConsumerState("c", "n2", True, True, None, 0, 0, None, instance)
             self.assertRaises(Malformed, Wire.decode_consumers, Wire.encode_consumers([bad]))
 
 
 class Unsendables(SynchronousTestCase):
-    """What nobody would take is an error of this node's own, and not sent."""
+    """A message that no peer would accept is an error of this node, and is not sent."""
 
     def test_more_than_others_inflate(self) -> None:
-        """Bodies that deflate to next to nothing count in full."""
+        """A message is too large by its size before compression."""
         settings = tuple(ConfigSetting(f"backend/{i}", 1, 7, 0, "", b"x" * 16_000) for i in range(10))
         self.assertRaises(
             Unsendable, Wire("bender", 1.0, payload_bytes_max=160_000).encode, Message(N1, settings=settings)
         )
 
     def test_more_than_others_receive(self) -> None:
-        """Bodies that do not deflate are too many much sooner."""
+        """A message is too large by its size after compression."""
         noise = Random(1)
         settings = tuple(ConfigSetting(f"backend/{i}", 1, 7, 0, "", noise.randbytes(16_000)) for i in range(10))
         self.assertRaises(

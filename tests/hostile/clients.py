@@ -96,7 +96,7 @@ class Api:
                     if route.streams and method in ("GET", "HEAD"):
                         continue  # the front answers these; the watchers cover them
                     body = b'{"x' if method in ("POST", "PUT") else b""
-                    if kind == "claims":  # which changes nothing
+                    if kind == "claims":  # a request for claims changes nothing
                         body = msgspec.json.encode({"ids": [f"registration/{'/'.join(of)}" for of in instances[:100]]})
                     of = ("none", *path[1:]) if method == "DELETE" and path else path
                     statuses[self.ask(honest, route, ApiRequest(method, of, "", body, author="somebody")).status] += 1

@@ -260,7 +260,7 @@ class Peer:
         if steps > NUMBER_MAX or self._random.random() < 0.9:
             delta["added"] = [(self._random.randint(1, 3), *entry[1:]) for entry in delta["added"]]
             delta["copies"] = [(self._random.randint(1, 3), *copy[1:]) for copy in delta["copies"]]
-            if delta["added"] and delta["copies"]:  # which come after all others
+            if delta["added"] and delta["copies"]:  # copies come after all other entries
                 first, *others = delta["copies"]
                 delta["copies"] = [(first[0] + sum(entry[0] for entry in delta["added"]), *first[1:]), *others]
             steps = 2 * (sum(entry[0] for entry in delta["added"]) + sum(copy[0] for copy in delta["copies"]))

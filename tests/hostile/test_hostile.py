@@ -33,14 +33,14 @@ class Checks(SynchronousTestCase):
         self.node = self.cluster.nodes[0]
 
     def test_what_peers_refuse(self) -> None:
-        """A message of an honest node that others would refuse."""
+        """A message of an honest node that others would refuse is found."""
         counters = (Counter(9, "n9", "10.0.0.9:1730", 1, 0.0, ttl_max_s=3601.0),)
         self.cluster.network.check(Wire("bender", 1.0).encode(Message(Sender(1, "n1", "a:1"), counters=counters)), "it")
         (fault,) = self.cluster.faults.counts
         self.assertIn("an honest node sends what others refuse", fault)
 
     def test_what_is_raised(self) -> None:
-        """A message that makes a node fail."""
+        """A message that makes a node fail is found."""
         self.node.node.replica.gossip = None  # type: ignore[assignment]
         status = self.node.take(Wire("bender", 1.0).encode(Message(Sender(1, "n1", "a:1"))), "10.0.0.9")
         self.assertEqual((status, len(self.cluster.faults.counts)), (500, 1))

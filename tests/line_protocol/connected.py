@@ -1,4 +1,4 @@
-"""Connections of the line protocol on transports of memory."""
+"""Connections of the line protocol on transports in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.node.watched import Watched, events, named
 
 
 class Transport(StringTransport):
-    """One that is full whenever it holds more than `full_bytes`, as those with a socket are."""
+    """A transport that is full whenever it holds more than `full_bytes`, like a transport with a socket."""
 
     full_bytes = 1_000_000_000
 
@@ -44,7 +44,7 @@ class Connected:
         self.send(msgspec.json.encode({"subscribe": selection}) + b"\n")
 
     def received(self) -> list[dict[str, Any]]:
-        """All events since this was asked last; then there is room for more."""
+        """Return the events that were received since the last call, and make room for more."""
         received = self.transport.value()
         self.transport.clear()
         if self.transport.producer is not None:
@@ -59,7 +59,7 @@ class Connected:
 
     @property
     def reading(self) -> bool:
-        """Whether the node would read what this client sent now."""
+        """Whether the node would read from this client now."""
         return self.transport.producerState == "producing"
 
 
@@ -70,13 +70,13 @@ class EventsCase(SynchronousTestCase):
         self.factory = EventsFactory(self.watched.node, self.clock)
 
     def connect(self, full_bytes: int = 1_000_000_000) -> Connected:
-        """A client that has read its `hello`."""
+        """Return a client that has read its `hello`."""
         connected = Connected(self.factory, full_bytes)
         self.assertEqual(connected.named(), ["hello"])
         return connected
 
     def refused(self, connected: Connected) -> str:
-        """Expect one error line; returns its message."""
+        """Expect one error line, and return its message."""
         (error,) = connected.received()
         self.assertEqual([*error], ["event", "code", "message"])
         self.assertEqual((error["event"], error["code"]), ("error", "INVALID"))

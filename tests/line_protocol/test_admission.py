@@ -33,7 +33,7 @@ def line(**fields: Any) -> bytes:
 
 
 def first_line(name: str) -> bytes:
-    """The line with a token."""
+    """Return a line with a token."""
     return line(token=secret(name))
 
 
@@ -52,7 +52,7 @@ class TokensCase(SynchronousTestCase):
         self.factory = EventsFactory(self.node, self.clock, tokens=self.tokens)
 
     def connect(self, name: str | None = None) -> Connected:
-        """A client that was admitted with a token, and has read its `hello`; for None one that has sent nothing."""
+        """Return a client that has read its `hello` after it sent a token; for None, one that has sent nothing."""
         connected = Connected(self.factory)
         if name is not None:
             connected.send(first_line(name))
@@ -60,7 +60,7 @@ class TokensCase(SynchronousTestCase):
         return connected
 
     def refused(self, connected: Connected, code: str, message: str) -> None:
-        """Expect an error line and nothing else, and the end of the connection."""
+        """Expect an error line and nothing else, and that the connection is closed."""
         self.assertEqual(connected.received(), [error(code, message)])
         self.assertTrue(connected.transport.disconnecting)
 
@@ -71,7 +71,7 @@ class TokensCase(SynchronousTestCase):
 
 class FirstLine(TokensCase):
     def test_nothing_is_sent_before_it(self) -> None:
-        """Neither `hello` nor events; the client is not a subscriber yet, and costs no more than its connection."""
+        """Neither `hello` nor events are sent before a token, and the client is not a subscriber yet."""
         connected = self.connect()
         self.watched.up()
         self.clock.advance(TOKEN_S_MAX - 1)
@@ -80,7 +80,7 @@ class FirstLine(TokensCase):
         self.assertFalse(connected.transport.disconnecting)
 
     def test_a_token_that_may_read(self) -> None:
-        """The client is greeted, and receives what happens from then on."""
+        """The client gets `hello`, and all events from then on."""
         for name in ("reader", "agent", "root"):
             connected = self.connect(name)
             self.watched.up(port=len(name))
@@ -89,7 +89,7 @@ class FirstLine(TokensCase):
         self.assertEqual(self.counted, (0, 0))
 
     def test_a_token_that_may_not_read(self) -> None:
-        """Events are all that this protocol is for, so another scope is not enough."""
+        """A token without the scope `read` is refused, because this protocol is for events."""
         for name in ("web", "deployer"):
             connected = self.connect()
             connected.send(first_line(name))
@@ -109,7 +109,7 @@ class FirstLine(TokensCase):
         self.assertEqual(self.counted, (4, 0))
 
     def test_anything_else(self) -> None:
-        """It is not acted upon, and the answer states what is needed."""
+        """Any other first line is not processed, and its answer states what is needed."""
         reader = secret("reader")
         sent = (
             b"\n",
@@ -137,27 +137,27 @@ class FirstLine(TokensCase):
         self.assertEqual(self.node.claims(), [])
 
     def test_in_pieces(self) -> None:
-        """However the network cuts it, and with CR LF as well."""
+        """The first line may arrive in pieces, and end with CR LF."""
         connected = self.connect()
         for byte in first_line("reader").replace(b"\n", b"\r\n"):
             connected.send(bytes([byte]))
         self.assertEqual(connected.named(), ["hello"])
 
     def test_lines_that_follow_at_once(self) -> None:
-        """They need not wait for an answer."""
+        """Lines after the token may be sent before its answer."""
         connected = self.connect()
         connected.send(first_line("agent") + line(register=SHOP) + line(renew=[ID]))
         self.assertEqual([each["event"] for each in connected.received()], ["hello", "online", "registered", "renewed"])
 
     def test_lines_after_a_refused_one(self) -> None:
-        """They are not read, also if they have a token that is valid."""
+        """Lines after a refused token are not read, even if they have a valid token."""
         connected = self.connect()
         connected.send(first_line("unknown") + first_line("reader"))
         connected.send(first_line("reader") + line(subscribe={}))
         self.refused(connected, "UNAUTHORIZED", UNKNOWN)
 
     def test_a_node_without_tokens(self) -> None:
-        """It greets at once, and takes a token for what it is: not needed."""
+        """A node without tokens sends `hello` at once, and ignores tokens."""
         connected = Connected(EventsFactory(self.node, self.clock))
         self.assertEqual(connected.named(), ["hello"])
         connected.send(first_line("unknown") + line(register=SHOP))
@@ -178,7 +178,7 @@ class Limits(TokensCase):
         self.assertEqual(self.counted, (1, 0))
 
     def test_in_time(self) -> None:
-        """Afterwards it may be silent for ever."""
+        """After its first line, a client may be silent for any time."""
         connected = self.connect()
         self.clock.advance(TOKEN_S_MAX - 0.1)
         connected.send(first_line("reader"))
@@ -187,7 +187,7 @@ class Limits(TokensCase):
         self.assertFalse(connected.transport.disconnecting)
 
     def test_too_long(self) -> None:
-        """Little is kept for a client that is not known, in one piece or in many."""
+        """A first line above the limit is refused, in one piece or in many, and none of it is kept."""
         message = f"the first line is longer than 4096 bytes: {MISSING}"
         whole = line(token="x" * TOKEN_LINE_BYTES_MAX)
         for pieces in ([whole], [whole[:-1]], [whole[:4000], whole[4000:-1]], [b"x"] * (TOKEN_LINE_BYTES_MAX + 1)):
@@ -199,14 +199,14 @@ class Limits(TokensCase):
             self.assertEqual(connected.received(), [])
 
     def test_as_long_as_possible(self) -> None:
-        """That is enough for any token, and for spaces before it."""
+        """A first line of the longest permitted length is accepted, with spaces before the token."""
         sent = first_line("reader")
         connected = self.connect()
         connected.send(b" " * (TOKEN_LINE_BYTES_MAX + 1 - len(sent)) + sent)
         self.assertEqual(connected.named(), ["hello"])
 
     def test_a_client_that_does_not_close(self) -> None:
-        """Its connection ends without it when it has had its time to read the reason."""
+        """The connection of a refused client is aborted after a while if the client does not close it."""
         for sent in (first_line("unknown"), b"\n", b"x" * (TOKEN_LINE_BYTES_MAX + 1)):
             connected = self.connect()
             connected.send(sent)
@@ -218,14 +218,14 @@ class Limits(TokensCase):
             connected.lose()
 
     def test_a_silent_client_that_does_not_close(self) -> None:
-        """The same from when it was too late."""
+        """The connection of a client that was silent for too long is aborted after a while, too."""
         connected = self.connect()
         self.clock.advance(TOKEN_S_MAX)
         self.clock.advance(CLIENT_TIMEOUT_S)
         self.assertTrue(connected.transport.disconnected)
 
     def test_nothing_is_left_behind(self) -> None:
-        """A client that goes away, at whatever time, leaves no timer."""
+        """A client that disconnects at any time leaves no timer."""
         for sent in (b"", b"{", b"\n", first_line("unknown"), first_line("reader")):
             connected = self.connect()
             connected.send(sent)
@@ -234,7 +234,7 @@ class Limits(TokensCase):
 
 
 class HalfClosed(TokensCase):
-    """A client may close its half after its lines, as `nc` does, and goes on receiving."""
+    """A client may close its sending side after its lines, as `nc` does, and goes on receiving."""
 
     def test_after_a_line(self) -> None:
         connected = self.connect("reader")
@@ -243,7 +243,7 @@ class HalfClosed(TokensCase):
         self.assertEqual(connected.named(), ["online 80"])
 
     def test_without_the_end_of_the_line(self) -> None:
-        """The half that is closed ends the line."""
+        """The end of the sending side ends the line."""
         connected = self.connect()
         connected.send(first_line("reader")[:-1])
         connected.protocol.readConnectionLost()
@@ -252,13 +252,13 @@ class HalfClosed(TokensCase):
         self.assertEqual(connected.named(), ["online 80"])
 
     def test_without_a_line(self) -> None:
-        """There is nothing to wait for."""
+        """A client that closes its sending side without a line is refused at once."""
         connected = self.connect()
         connected.protocol.readConnectionLost()
         self.refused(connected, "UNAUTHORIZED", MISSING)
 
     def test_after_a_refusal(self) -> None:
-        """The client is refused once."""
+        """A client that was refused is not refused again."""
         connected = self.connect()
         connected.send(first_line("unknown"))
         connected.protocol.readConnectionLost()
@@ -266,10 +266,10 @@ class HalfClosed(TokensCase):
 
 
 class Scopes(TokensCase):
-    """What a client may do with its lines once it is admitted."""
+    """The lines that a token permits."""
 
     def test_registering(self) -> None:
-        """Instances of the apps that match; a refusal does not end the connection."""
+        """A client may register instances of the matching apps; a refusal does not close the connection."""
         connected = self.connect("agent")
         connected.send(line(register={**SHOP, "app": "api"}))
         message = "the token agent does not have the scope register:api: its scopes are read, register:web-*"
@@ -279,7 +279,7 @@ class Scopes(TokensCase):
         self.assertEqual([claim.key for claim in self.node.claims()], [ID])
 
     def test_renewing(self) -> None:
-        """One id of another app refuses the line as a whole, and nothing is renewed or becomes a session."""
+        """One id of another app refuses the whole line: nothing is renewed or becomes a session."""
         self.watched.up("web-shop")
         self.watched.up("api")
         agent = self.connect("agent")
@@ -299,7 +299,7 @@ class Scopes(TokensCase):
             self.node.sweep()
 
     def test_a_reader(self) -> None:
-        """It receives events and confirms them, and registers nothing."""
+        """A reader receives and confirms events, and may not register."""
         connected = self.connect("reader")
         for sent in (line(register=SHOP), line(renew=[ID]), line(renew=[])):
             connected.send(sent)
@@ -321,7 +321,7 @@ class LaterTokens(TokensCase):
         self.assertEqual([each["event"] for each in connected.received()], ["online", "registered"])
 
     def test_one_that_is_not_valid(self) -> None:
-        """It is refused, and the connection goes on with the one before."""
+        """An invalid token is refused, and the connection goes on with the token before it."""
         connected = self.connect("agent")
         connected.send(first_line("unknown") + first_line("deployer") + line(token=""))
         self.assertEqual([each["code"] for each in connected.received()], ["UNAUTHORIZED", "FORBIDDEN", "UNAUTHORIZED"])
@@ -330,7 +330,7 @@ class LaterTokens(TokensCase):
         self.assertEqual([each["event"] for each in connected.received()], ["online", "registered"])
 
     def test_with_something_else(self) -> None:
-        """A line has one purpose."""
+        """A line may not have a token and another purpose."""
         connected = self.connect("reader")
         connected.send(line(token=secret("agent"), register=SHOP))
         (refusal,) = connected.received()
@@ -339,17 +339,17 @@ class LaterTokens(TokensCase):
         self.assertEqual(connected.received()[0]["code"], "FORBIDDEN")
 
     def test_one_that_is_not_text(self) -> None:
-        """It is refused as any other invalid line, which is not quoted."""
+        """A token that is not text is refused like any other invalid line, which is not quoted."""
         connected = self.connect("reader")
         connected.send(b'{"token": "\\ud800"}\n' + line(token=7))
         self.assertEqual([each["code"] for each in connected.received()], ["INVALID", "INVALID"])
 
 
 class Replaced(TokensCase):
-    """Tokens that are replaced while clients are connected."""
+    """Tokens are replaced while clients are connected."""
 
     def test_a_token_that_is_removed(self) -> None:
-        """Its clients are told why, and disconnected; others go on."""
+        """The clients of a removed token get the reason and are disconnected; others go on."""
         reader, agent = self.connect("reader"), self.connect("agent")
         self.tokens.replace([token("agent")])
         self.refused(reader, "UNAUTHORIZED", UNKNOWN)
@@ -365,7 +365,7 @@ class Replaced(TokensCase):
         self.refused(connected, "FORBIDDEN", message)
 
     def test_a_token_with_other_scopes(self) -> None:
-        """Lines obey the new ones."""
+        """Lines obey the new scopes of the token."""
         connected = self.connect("reader")
         self.tokens.replace([token("reader", "read", "register:*")])
         connected.send(line(register=SHOP))
@@ -375,7 +375,7 @@ class Replaced(TokensCase):
         self.assertEqual(connected.received()[0]["code"], "FORBIDDEN")
 
     def test_the_token_that_counts_is_the_last(self) -> None:
-        """A client that has changed its token does not depend on the one before."""
+        """A client that changed its token depends on the new one only."""
         connected = self.connect("reader")
         connected.send(first_line("agent"))
         self.tokens.replace([token("agent")])
@@ -385,21 +385,21 @@ class Replaced(TokensCase):
         self.refused(connected, "UNAUTHORIZED", UNKNOWN)
 
     def test_twice(self) -> None:
-        """A client whose connection is ending is not told again."""
+        """A client whose connection is being closed gets no second error."""
         connected = self.connect("reader")
         self.tokens.replace([])
         self.tokens.replace([])
         self.refused(connected, "UNAUTHORIZED", UNKNOWN)
 
     def test_while_a_client_has_sent_nothing(self) -> None:
-        """Its token is looked up when it comes."""
+        """The token of a client that has sent nothing is checked when it arrives."""
         connected = self.connect()
         self.tokens.replace([token("reader", "configure"), token("web", "read")])
         connected.send(first_line("web"))
         self.assertEqual(connected.named(), ["hello"])
 
     def test_sessions(self) -> None:
-        """They do not end with a connection that the node closes: the instances are alive, and have their ttl."""
+        """Sessions do not end if the node closes the connection, because the instances are alive and have their ttl."""
         connected = self.connect("agent")
         connected.send(line(register=SHOP, session=True))
         self.tokens.replace([token("reader")])
@@ -407,7 +407,7 @@ class Replaced(TokensCase):
         self.assertEqual(len(self.node.claims()), 1)
 
     def test_tokens_turned_on(self) -> None:
-        """A client that has sent none is disconnected, with what to do."""
+        """When tokens are turned on, a client that has sent none is disconnected with the remedy."""
         self.tokens.replace(None)
         connected = Connected(self.factory)
         self.assertEqual(connected.named(), ["hello"])
@@ -417,7 +417,7 @@ class Replaced(TokensCase):
 
 class WaitingLines(SynchronousTestCase):
     def test_a_token_that_is_removed_meanwhile(self) -> None:
-        """A line that waits until the node is ready is not acted upon then."""
+        """A line that waits until the node is ready is not processed if its token is removed meanwhile."""
         clock, tokens = Clock(), known()
         network = Network(clock)
         for node in (network.first, network.second):
@@ -436,7 +436,7 @@ class WaitingLines(SynchronousTestCase):
 
 
 class Secrets(TokensCase):
-    """No token, and no hash of one, is in anything that is sent, logged or shown in a traceback."""
+    """No token and no hash of a token is sent, logged or shown in a traceback."""
 
     def test_lines_and_the_log(self) -> None:
         sent = bytearray()
@@ -460,7 +460,7 @@ class Secrets(TokensCase):
         self.assert_no_secret(text)
 
     def test_tracebacks(self) -> None:
-        """A defect in the code of subscribers is logged without the line that it was about."""
+        """A defect in the code after the gate is logged without the line of the client."""
 
         def fails(access: object) -> AdmissionGate:
             raise RuntimeError("a fault")
@@ -475,7 +475,7 @@ class Secrets(TokensCase):
         self.assert_no_secret(text + repr(gate) + str(gate))
 
     def test_reprs(self) -> None:
-        """A message of a client shows that it has a token, and not which."""
+        """The text form of a message with a token does not contain the token."""
         self.assert_no_secret(repr(TokenMessage(secret("reader"))) + repr(decode_line(first_line("reader"))))
 
     def assert_no_secret(self, text: str) -> None:
@@ -486,7 +486,7 @@ class Secrets(TokensCase):
 
 class Places(TokensCase):
     def test_a_gate_keeps_nothing(self) -> None:
-        """Its tokens are no listeners: clients that are not admitted are forgotten at once."""
+        """A client that is not admitted leaves no subscriber and no listener to tokens."""
         tokens = Tokens([])
         factory = EventsFactory(self.node, self.clock, tokens=tokens)
         for _ in range(3):

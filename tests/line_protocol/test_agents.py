@@ -1,4 +1,4 @@
-"""Agents that register and renew by lines, byte for byte, on transports of memory."""
+"""Agents that register and renew by lines, byte for byte, on transports in memory."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Agents(EventsCase):
     ID = "registration/web/1/10.0.0.1/80"
 
     def agent(self) -> Connected:
-        """One that wants no events."""
+        """Return an agent that gets no events."""
         agent = self.connect()
         agent.send(b'{"subscribe": false}\n')
         return agent
 
     def tell(self, agent: Connected, **line: Any) -> dict[str, Any]:
-        """A line, and the one that answers it."""
+        """Send a line, and return its answer."""
         agent.send(msgspec.json.encode(line) + b"\n")
         (answer,) = agent.received()
         return answer
 
     def wait(self, seconds: float) -> None:
-        """Time goes by, and the node sweeps."""
+        """Let time pass, with four sweeps of the node in each second."""
         for _ in range(int(seconds * 4)):
             self.clock.advance(0.25)
             self.watched.node.sweep()
@@ -43,7 +43,7 @@ class Agents(EventsCase):
         return self.watched.node.registration(self.ID) is not None
 
     def test_register(self) -> None:
-        """The answer is the registration, and whether it is new; what is not sent stays as it was."""
+        """The answer has the registration, and whether it is new; unsent fields keep their values."""
         agent = self.agent()
         answer = self.tell(agent, register={**self.WEB, "weight": 5, "resource": "Registration"})
         self.assertEqual([*answer], ["event", "created", "registration"])
@@ -53,7 +53,7 @@ class Agents(EventsCase):
         self.assertEqual((answer["created"], answer["registration"]["weight"]), (False, 5))
 
     def test_renew(self) -> None:
-        """Thousands in a line; the answer names those that are not known as they were spelled."""
+        """The answer to a renewal has the unknown ids as they were spelled."""
         self.watched.up()
         agent = self.agent()
         self.wait(9)
@@ -65,7 +65,7 @@ class Agents(EventsCase):
         self.assertTrue(self.listed)
 
     def test_another_spelling(self) -> None:
-        """It is the same instance in the form in which it was registered."""
+        """An id in another spelling belongs to the same instance and session."""
         agent = self.agent()
         self.tell(agent, register={**self.WEB, "host": "FE80::0:1"}, session=True)
         answer = self.tell(agent, renew=["registration/web/1/FE80::0:1/80"], session=True, grace=5)
@@ -77,13 +77,13 @@ class Agents(EventsCase):
         self.assertEqual(self.watched.node.listed_count, 0)
 
     def test_its_own_events(self) -> None:
-        """An agent that also watches hears of what it does, before the answer."""
+        """An agent that watches gets the event of its own registration before the answer."""
         agent = self.connect()
         agent.send(msgspec.json.encode({"register": self.WEB}) + b"\n")
         self.assertEqual(agent.named(), ["online 80", "registered 80"])
 
     def test_no_events(self) -> None:
-        """With `false` there are none, but for ticks, until it subscribes again."""
+        """With `false`, an agent gets ticks and no events until it subscribes again."""
         agent = self.agent()
         self.watched.up()
         self.clock.advance(15)
@@ -95,7 +95,7 @@ class Agents(EventsCase):
         self.assertEqual(agent.named(), ["online 82"])
 
     def test_refused(self) -> None:
-        """What is wrong is named, and nothing is changed."""
+        """The error names the problem, and nothing is changed."""
         agent = self.agent()
         for line, code, field in (
             ({"register": {**self.WEB, "port": 0}}, "INVALID", "port"),
@@ -119,14 +119,14 @@ class Agents(EventsCase):
         self.assertEqual(self.watched.node.listed_count, 0)
 
     def test_a_full_node(self) -> None:
-        """It says so."""
+        """A full node answers `BUSY`."""
         watched = Watched(self.clock, limits=Limits(registrations=0))
         agent = Connected(EventsFactory(watched.node, self.clock))
         agent.received()
         self.assertEqual(self.tell(agent, register=self.WEB)["code"], "BUSY")
 
     def test_a_session(self) -> None:
-        """When its connection closes, what it registered ends after its grace, and not before."""
+        """When the connection of a session closes, its registrations end after the grace, and not before."""
         agent = self.agent()
         self.tell(agent, register={**self.WEB, "ttl": 60}, session=True, grace=2)
         self.wait(20)
@@ -138,7 +138,7 @@ class Agents(EventsCase):
         self.assertFalse(self.listed)
 
     def test_a_session_said_in_the_registration(self) -> None:
-        """It may stand there as well."""
+        """A session and its grace may be fields of the registration as well."""
         agent = self.agent()
         self.tell(agent, register={**self.WEB, "session": True, "grace": 1})
         agent.lose()
@@ -148,7 +148,7 @@ class Agents(EventsCase):
         self.assertFalse(self.listed)
 
     def test_a_session_whose_client_says_no_more(self) -> None:
-        """That is what the death of a process looks like: its connection is not lost before somebody writes to it."""
+        """A session ends if its client closes its sending side, because the death of a process looks the same."""
         agent = self.agent()
         agent.send(msgspec.json.encode({"register": self.WEB, "session": True}))  # without the end of the line
         agent.protocol.readConnectionLost()
@@ -157,7 +157,7 @@ class Agents(EventsCase):
         self.assertFalse(self.listed)
 
     def test_a_session_outlives_no_ttl(self) -> None:
-        """Who does not renew expires, also on a connection that is open, and grace prolongs nothing."""
+        """A session that is not renewed expires, even on an open connection, and the grace does not prolong the ttl."""
         agent = self.agent()
         self.tell(agent, register=self.WEB, session=True, grace=60)
         self.wait(5)
@@ -166,7 +166,7 @@ class Agents(EventsCase):
         self.assertFalse(self.listed)
 
     def test_going_on_elsewhere(self) -> None:
-        """A session that another connection has taken over does not end with the first, nor what is renewed by HTTP."""
+        """A registration that another session took over, or that was renewed by HTTP, does not end with the session."""
         first, second = self.agent(), self.agent()
         self.tell(first, register=self.WEB, session=True)
         self.tell(second, renew=[self.ID], session=True, grace=1)
@@ -179,7 +179,7 @@ class Agents(EventsCase):
         self.assertTrue(self.listed)
 
     def test_another_instance_registers_in_its_place(self) -> None:
-        """The end of the session does not end that one, also where the first has renewed it unknowingly."""
+        """The end of a session does not end another instance with the same id, even if the session renewed it."""
         for renew in (False, True):
             agent = self.agent()
             self.tell(agent, register={**self.WEB, "instance": "a"}, session=True)
@@ -191,7 +191,7 @@ class Agents(EventsCase):
             self.assertTrue(self.listed, renew)
 
     def test_another_token_of_its_own(self) -> None:
-        """What a connection has registered last is its own, whatever it has registered before."""
+        """The registration of a session ends if its latest token came from this session."""
         agent = self.agent()
         for token in ("a", "b"):
             self.tell(agent, register={**self.WEB, "instance": token}, session=True)
@@ -200,7 +200,7 @@ class Agents(EventsCase):
         self.assertFalse(self.listed)
 
     def test_without_a_session(self) -> None:
-        """The end of the connection says nothing."""
+        """The end of a connection without a session ends no registration."""
         agent = self.agent()
         self.tell(agent, register=self.WEB)
         agent.lose()
@@ -208,7 +208,7 @@ class Agents(EventsCase):
         self.assertTrue(self.listed)
 
     def test_a_node_that_leaves(self) -> None:
-        """That it closes the connection says nothing about who was on the other side, and goes on elsewhere."""
+        """Sessions do not end if the node closes the connection, because their agents go on at another node."""
         agent = self.agent()
         self.tell(agent, register=self.WEB, session=True)
         self.factory.doStart()
@@ -220,7 +220,7 @@ class Agents(EventsCase):
         self.assertEqual(self.factory._sessions, {})
 
     def test_sessions_are_forgotten(self) -> None:
-        """Nothing is left of those that are over."""
+        """A session that is over is forgotten."""
         agent = self.agent()
         self.tell(agent, register=self.WEB, session=True)
         agent.lose()
@@ -234,7 +234,7 @@ class AgentsOfNodesThatWereAway(EventsCase):
         self.node = self.network.first
 
     def test_waiting(self) -> None:
-        """A line that comes before the node is back waits for that, and those behind it with it."""
+        """A line that arrives while the node is not ready waits, and so do the lines after it."""
         agent = Connected(EventsFactory(self.node, self.clock))
         self.node.begin_round()
         self.node.sweep()
@@ -250,7 +250,7 @@ class AgentsOfNodesThatWereAway(EventsCase):
         self.assertTrue(agent.reading)
 
     def test_in_vain(self) -> None:
-        """After an interval it is refused."""
+        """A line that waits for an interval gets `NOT_READY`."""
         agent = Connected(EventsFactory(self.node, self.clock))
         self.assertFalse(self.node.ready)
         agent.received()
@@ -260,7 +260,7 @@ class AgentsOfNodesThatWereAway(EventsCase):
         self.assertEqual((error["event"], error["code"]), ("error", "NOT_READY"))
 
     def test_gone_meanwhile(self) -> None:
-        """Of a client that did not wait nothing is done."""
+        """A waiting line is not processed if its client disconnects."""
         agent = Connected(EventsFactory(self.node, self.clock))
         self.node.begin_round()
         self.node.sweep()

@@ -1,4 +1,4 @@
-"""Browsers that connect to the line protocol, because a web page says so."""
+"""Browsers that connect to the line protocol for a web page."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ OTHERS = (
 
 class FirstLines(SynchronousTestCase):
     def test_of_browsers(self) -> None:
-        """Any method, target and version, the header that comes next, and TLS."""
+        """Request lines with any method, target and version, a Host header and TLS are recognized."""
         self.assertEqual([line for line in FIRST_LINES if not is_from_browser(line)], [])
 
     def test_others(self) -> None:
-        """Everything else is a line, or a bad one."""
+        """All other lines are not taken for those of a browser."""
         self.assertEqual([line for line in OTHERS if is_from_browser(line)], [])
 
 
 class Requests(EventsCase):
     def ended(self, connected: Connected) -> None:
-        """Expect one error, and that nothing after it was acted upon."""
+        """Expect one error, and that no later line is processed."""
         self.assertIn("neither HTTP nor TLS", self.refused(connected))
         self.assertTrue(connected.transport.disconnecting)
         connected.send(REGISTER)
@@ -66,7 +66,7 @@ class Requests(EventsCase):
         self.assertEqual([claim.key for claim in self.watched.node.claims()], [])
 
     def test_a_body_with_lines(self) -> None:
-        """It registers nothing, in one piece or in pieces."""
+        """Lines in the body of an HTTP request register nothing, in one piece or in pieces."""
         sent = HEAD + REGISTER * 3
         for cuts in ((), (5,), (17,), (30,), (len(HEAD),), (len(HEAD) + 10,), (1, 2, 3, len(HEAD) - 1)):
             connected = self.connect()
@@ -81,7 +81,7 @@ class Requests(EventsCase):
             self.ended(connected)
 
     def test_a_long_request_line(self) -> None:
-        """One that is refused for its length before it ends is followed by `Host`."""
+        """A request line that is refused for its length is followed by a Host header, which is recognized."""
         connected = self.connect()
         connected.send(b"POST /" + b"a" * LINE_BYTES_MAX)
         connected.send(HEAD.removeprefix(b"POST /") + REGISTER)
@@ -92,7 +92,7 @@ class Requests(EventsCase):
         self.assertEqual(self.watched.node.claims(), [])
 
     def test_a_client_that_does_not_close(self) -> None:
-        """Its connection is closed when it has had its time to read the error."""
+        """The connection is aborted after the client timeout if the client does not close it."""
         connected = self.connect()
         connected.send(HEAD)
         self.clock.advance(self.watched.node.limits.values.client_timeout_s)
@@ -100,7 +100,7 @@ class Requests(EventsCase):
         connected.lose()
 
     def test_bad_lines_do_not_end_it(self) -> None:
-        """Only these do."""
+        """Other invalid lines do not close the connection."""
         connected = self.connect()
         for line in OTHERS:
             connected.send(line + b"\n")
@@ -117,7 +117,7 @@ class WithTokens(SynchronousTestCase):
         return Connected(EventsFactory(self.watched.node, Clock(), tokens=tokens))
 
     def test_before_a_token(self) -> None:
-        """A browser has none: it is refused as any client is whose first line is not one."""
+        """A browser at a node with tokens is refused, because its first line has no token."""
         connected = self.connect(known())
         connected.send(HEAD + msgspec.json.encode({"token": secret("root")}) + b"\n" + REGISTER)
         self.assertEqual([event["code"] for event in connected.received()], ["UNAUTHORIZED"])

@@ -1,4 +1,4 @@
-"""The line protocol, byte for byte, on transports of memory."""
+"""The line protocol, byte for byte, on transports in memory."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.node.watched import Watched, events, never
 
 class Connecting(EventsCase):
     def test_hello(self) -> None:
-        """The first line says which node this is, and where its events are at."""
+        """The first line has the name and version of the node, and the present cursor."""
         self.watched.up()
         (hello,) = Connected(self.factory).received()
         cursor = self.watched.journal.cursor
         self.assertEqual(hello, {"event": "hello", "cursor": cursor, "node": "n1", "version": __version__})
 
     def test_all_events_from_now_on(self) -> None:
-        """Nothing needs to be sent: `nc` is a client."""
+        """A client that sends nothing, such as `nc`, gets all events."""
         self.watched.up(port=1)
         connected = self.connect()
         self.watched.up(port=2)
@@ -38,7 +38,7 @@ class Connecting(EventsCase):
         self.assertEqual(connected.named(), ["online 2", "created backend/site", "created frontend/edge", "offline 2"])
 
     def test_a_line_is_an_event_of_the_journal(self) -> None:
-        """Its bytes are the same for everybody."""
+        """All clients get the bytes of the journal's entry."""
         connected = [Connected(self.factory), Connected(self.factory)]
         for each in connected:
             each.transport.clear()
@@ -48,13 +48,13 @@ class Connecting(EventsCase):
         self.assertEqual([each.transport.value() for each in connected], [entry.line, entry.line])
 
     def test_ticks(self) -> None:
-        """After 15 s without an event there is one."""
+        """A tick is sent after 15 s without an event."""
         connected = self.connect()
         self.clock.advance(15)
         self.assertEqual(connected.named(), ["tick"])
 
     def test_a_client_that_is_gone_is_forgotten(self) -> None:
-        """It has no timers left, and is told nothing."""
+        """A client that is disconnected has no timer, and nothing is sent to it."""
         connected = self.connect()
         connected.lose()
         self.watched.up()
@@ -62,7 +62,7 @@ class Connecting(EventsCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_too_many(self) -> None:
-        """It is told so, and its connection closed; the others notice nothing."""
+        """A client above the limit gets an error and is disconnected; other clients are not affected."""
         self.watched.node.journal = self.watched.journal = Journal("few", lambda: NOW_MS, never, listeners_max=1)
         first = self.connect()
         second = Connected(self.factory)
@@ -74,7 +74,7 @@ class Connecting(EventsCase):
         self.assertEqual(first.named(), ["online 80"])
 
     def test_the_listener_closes(self) -> None:
-        """Then the connections do."""
+        """Connections are closed when the port stops listening."""
         connected = self.connect()
         self.factory.doStart()
         self.factory.doStop()
@@ -86,7 +86,7 @@ class Connecting(EventsCase):
 
 class Subscribing(EventsCase):
     def test_all_keys(self) -> None:
-        """The line of the documentation."""
+        """The subscription of the documentation, with all keys, works."""
         connected = self.connect()
         connected.send(b'{"subscribe": {"app": "web", "version": "1.2.0", "snapshot": true, "since": "k3f9-1042"}}\n')
         self.watched.up("web", "1.2.0", 1)
@@ -94,7 +94,7 @@ class Subscribing(EventsCase):
         self.assertEqual(connected.named(), ["reset", "synced", "online 1"])
 
     def test_no_keys(self) -> None:
-        """Everything from now on; `null` is as good as nothing."""
+        """A subscription without keys, or with `null`, selects all events from now on."""
         connected = self.connect()
         for line in (b'{"subscribe":{}}\n', b'{"subscribe":{"app":null,"snapshot":null,"since":null}}\r\n'):
             connected.subscribe(app="nobody")
@@ -104,7 +104,7 @@ class Subscribing(EventsCase):
             self.assertEqual(connected.named(), ["online 80", "offline 80"])
 
     def test_replaces_the_subscription(self) -> None:
-        """From that line on, without a gap or a duplicate."""
+        """A subscription replaces the one before, without a missing or repeated event."""
         connected = self.connect()
         self.watched.up(port=1)
         connected.subscribe(app="api")
@@ -115,7 +115,7 @@ class Subscribing(EventsCase):
         self.assertEqual(connected.named(), ["online 1", "online 2", "online 1", "online 3", "synced", "online 4"])
 
     def test_while_anything_is_owed(self) -> None:
-        """What a client was to get before its line it gets first, and then the line counts; more is not read yet."""
+        """A line is processed after the events before it were sent; later lines are not read until then."""
         connected = self.connect(full_bytes=0)
         self.watched.up(port=1)
         self.watched.up("api", port=2)
@@ -132,7 +132,7 @@ class Subscribing(EventsCase):
         self.assertEqual(connected.named(), ["online 5"])
 
     def test_many_lines_at_once(self) -> None:
-        """A client that sends much and reads little waits for itself, whatever it sends."""
+        """The node does not read from a client that sends many lines and reads few answers."""
         connected = self.connect(full_bytes=1000)
         connected.send(b"{}\n" * 20_000)
         self.assertFalse(connected.reading)
@@ -143,7 +143,7 @@ class Subscribing(EventsCase):
         self.assertTrue(connected.reading)
 
     def test_line_by_line(self) -> None:
-        """A line may come in parts, or many in one."""
+        """A line may arrive in parts, and many lines in one part."""
         connected = self.connect()
         for byte in b'{"subscribe":{"snapshot":true}}\n':
             connected.send(bytes([byte]))
@@ -152,13 +152,13 @@ class Subscribing(EventsCase):
 
 
 class Confirming(EventsCase):
-    """Who subscribes with a name acts on what he is told, and says so."""
+    """A client that subscribes with a name confirms the events that it has acted on."""
 
     def consumers(self) -> list[tuple[str, bool, str | None]]:
         return [(each.name, each.connected, each.cursor) for each in self.watched.node.consumers.states()]
 
     def test_a_consumer(self) -> None:
-        """It is known as long as it is connected, and confirms without an answer."""
+        """A consumer is known as long as it is connected, and its confirmations have no answer."""
         connected = self.connect()
         connected.subscribe(name="edge-1", app="web")
         self.assertEqual(self.consumers(), [("edge-1", True, None)])
@@ -171,11 +171,11 @@ class Confirming(EventsCase):
         self.assertEqual(self.consumers(), [("edge-1", False, told["cursor"])])
 
     def test_two_of_one_name(self) -> None:
-        """Each confirms for itself."""
+        """Two consumers with one name confirm separately."""
         self.confirm_in_turn({"name": "edge-1", "instance": "a"}, {"name": "edge-1", "instance": "b"})
 
     def test_two_of_one_name_that_give_no_instance(self) -> None:
-        """They are told apart by their connections."""
+        """Consumers without an instance are distinguished by their connections."""
         self.confirm_in_turn({"name": "edge-1"}, {"name": "edge-1"})
 
     def confirm_in_turn(self, *selections: dict[str, str]) -> None:
@@ -190,7 +190,7 @@ class Confirming(EventsCase):
         self.assertEqual(self.consumers(), [("edge-1", True, cursor)] * 2)
 
     def test_what_is_refused(self) -> None:
-        """Confirming without a name, what nobody was told, and what goes with other lines."""
+        """A confirmation without a name, of an unknown cursor, or with another purpose in its line is refused."""
         connected = self.connect()
         cursor = self.watched.journal.cursor.encode()
         connected.send(b'{"ack": "%b"}\n' % cursor)
@@ -212,7 +212,7 @@ class Confirming(EventsCase):
 
 class BadLines(EventsCase):
     def test_are_answered(self) -> None:
-        """Each by an error that says what is wrong, in one line."""
+        """Each bad line is answered by an error that names the problem, in one line."""
         connected = self.connect()
         for line, problem in (
             (b"", "JSON"),
@@ -249,7 +249,7 @@ class BadLines(EventsCase):
             self.assertIn(problem, self.refused(connected), line)
 
     def test_change_nothing(self) -> None:
-        """The subscription goes on as it was, and so does the connection."""
+        """A bad line changes neither the subscription nor the connection."""
         connected = self.connect()
         connected.subscribe(app="web")
         connected.send(b'{"subscribe":{"app":"api","version":5}}\n')
@@ -260,7 +260,7 @@ class BadLines(EventsCase):
         self.assertFalse(connected.transport.disconnecting)
 
     def test_too_long(self) -> None:
-        """It is refused once, before it ends, kept nowhere, and the line after it is read."""
+        """A line that is too long is refused once, before its end; it is not kept, and the next line is read."""
         connected = self.connect()
         for _ in range(10):
             connected.send(b"x" * (LINE_BYTES_MAX + 1))
@@ -270,13 +270,13 @@ class BadLines(EventsCase):
         self.assertEqual(connected.named(), ["synced"])
 
     def test_too_long_at_once(self) -> None:
-        """The same if all of it comes in one piece, before or after others."""
+        """A line that is too long is refused also if it arrives in one piece with others."""
         connected = self.connect()
         connected.send(b'{"subscribe":{"snapshot":true}}\n' + b"x" * (LINE_BYTES_MAX + 1) + b"\n{}\n")
         self.assertEqual(connected.named(), ["synced", "error", "error"])
 
     def test_as_long_as_it_may_be(self) -> None:
-        """White space fills it up."""
+        """A line of the longest permitted length is accepted."""
         connected = self.connect()
         line = b'{"subscribe":{"snapshot":true}}'
         connected.send(line + b" " * (LINE_BYTES_MAX - len(line)) + b"\n")
@@ -294,7 +294,7 @@ class HalfClosed(EventsCase):
         self.assertFalse(connected.transport.disconnecting)
 
     def test_a_line_was_sent(self) -> None:
-        """`echo '{"subscribe": …}' | nc host 1731` gets what it asked for."""
+        """`echo '{"subscribe": …}' | nc host 1731` gets the events of its subscription."""
         connected = self.connect()
         connected.subscribe(snapshot=True, app="web")
         connected.protocol.readConnectionLost()
@@ -303,7 +303,7 @@ class HalfClosed(EventsCase):
         self.assertEqual(connected.named(), ["synced", "online 2"])
 
     def test_a_line_was_sent_without_its_end(self) -> None:
-        """`printf` instead of `echo`: there is no more to come, so this is a line."""
+        """The last line needs no end if the client closes its sending side, as with `printf` instead of `echo`."""
         connected = self.connect()
         connected.send(b'{"subscribe":{"snapshot":true}}')
         self.assertEqual(connected.named(), [])
@@ -311,7 +311,7 @@ class HalfClosed(EventsCase):
         self.assertEqual(connected.named(), ["synced"])
 
     def test_a_consumer(self) -> None:
-        """It can confirm nothing any more, so nobody waits for it; the death of its process looks the same."""
+        """A consumer that closed its sending side is not connected, because it cannot confirm any more."""
         connected = self.connect()
         connected.subscribe(name="edge", snapshot=True)
         (consumer,) = self.watched.node.consumers.states()
@@ -323,7 +323,7 @@ class HalfClosed(EventsCase):
         self.assertEqual(connected.named(), ["synced", "online 80"])
 
     def test_is_not_read_from_again(self) -> None:
-        """The reactor would find its end once more."""
+        """A connection whose sending side was closed is not read again."""
         connected = self.connect(full_bytes=0)
         connected.send(b"{}\n{}\n")
         self.assertFalse(connected.reading)
@@ -332,7 +332,7 @@ class HalfClosed(EventsCase):
         self.assertFalse(connected.reading)
 
     def test_and_gone(self) -> None:
-        """When a write fails it is forgotten."""
+        """A client that closed its sending side and then disconnects leaves no timer."""
         connected = self.connect()
         connected.protocol.readConnectionLost()
         connected.lose()
@@ -341,7 +341,7 @@ class HalfClosed(EventsCase):
 
 class NotReading(EventsCase):
     def test_is_dropped(self) -> None:
-        """With more than 256 KiB waiting its connection is cut, and others notice nothing."""
+        """A client with more than 256 KiB unread is disconnected, and other clients are not affected."""
         stuck, other = self.connect(full_bytes=65_536), self.connect()
         for port in range(1, 1200):
             self.watched.up(port=port)
@@ -371,14 +371,14 @@ class NotReady(EventsCase):
         self.clock.advance(0.3)
 
     def test_hello_at_once(self) -> None:
-        """And what happens when the node is ready is announced."""
+        """A client gets `hello` before the node is ready, and the events after that."""
         connected = self.connect()
         self.become_ready()
         Watched.up(self.over())
         self.assertEqual(connected.named(), ["online 80"])
 
     def test_a_snapshot_when_ready(self) -> None:
-        """Until then nothing is claimed about what is there; then it comes, and the next line is acted upon."""
+        """A snapshot is sent when the node is ready, and the next line is processed after it."""
         connected = self.connect()
         connected.subscribe(snapshot=True)
         connected.send(b"rubbish\n")
@@ -394,9 +394,9 @@ class NotReady(EventsCase):
 
 
 class Budgets(SynchronousTestCase):
-    """What one connection makes a node do in one turn is limited, whatever its lines say.
+    """The work of a node for one connection in one turn is limited, whatever its lines are.
 
-    Each piece of work takes 1 s here, as long as a connection has; all of them together have 4 s.
+    Each piece of work takes 1 s here, which is the limit for one connection; all connections together have 4 s.
     """
 
     LINES = {
@@ -416,12 +416,12 @@ class Budgets(SynchronousTestCase):
         self.factory = EventsFactory(self.watched.node, self.clock, turns)
 
     def seconds(self) -> float:
-        """Pass as if a piece of work had been done since this was asked last."""
+        """Return the time, as if a piece of work had been done since the last call."""
         self.worked_s += 1
         return self.worked_s
 
     def turn(self) -> None:
-        """A turn of the reactor, without any news."""
+        """Run a turn of the reactor without new input, and check the time of its work."""
         before = self.worked_s
         take_turn(self.clock)
         self.assertLessEqual(self.worked_s - before, 3 * 4)
@@ -434,7 +434,7 @@ class Budgets(SynchronousTestCase):
         return connected
 
     def test_lines(self) -> None:
-        """The rest of them is acted upon in later turns; one that answers nothing is counted by the work it makes."""
+        """The rest of the lines is processed in later turns, also lines without an answer."""
         for kind, line in self.LINES.items():
             connected = self.connect()
             before = self.worked_s
@@ -450,7 +450,7 @@ class Budgets(SynchronousTestCase):
             connected.lose()
 
     def test_a_snapshot(self) -> None:
-        """It is sent piece by piece, and the line behind it waits for all of it."""
+        """A snapshot is sent in pieces, and the line after it waits for its end."""
         for n in range(1, 1000):
             self.watched.up(port=n)
         for _ in range(3):
@@ -466,7 +466,7 @@ class Budgets(SynchronousTestCase):
         self.assertEqual(told, ["online"] * 999 + ["synced", "renewed"])
 
     def test_reading_stops(self) -> None:
-        """What is held of a client that sends more than it is given time for is bounded, and nothing is lost."""
+        """The node stops reading from a client that sends more than it gets time for; no line is lost."""
         connected = self.connect()
         for _ in range(2):
             connected.send(b'{"renew": []}' + b" " * 100 + b"\n" * 1)
@@ -478,7 +478,7 @@ class Budgets(SynchronousTestCase):
         self.assertTrue(connected.reading)
 
     def test_a_client_that_goes_away(self) -> None:
-        """Its lines go with it."""
+        """The held lines of a lost connection are dropped."""
         connected = self.connect()
         connected.send(b"{\n" * 100)
         connected.lose()

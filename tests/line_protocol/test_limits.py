@@ -30,7 +30,7 @@ class LimitsCase(EventsCase):
 
 class Connections(LimitsCase):
     def test_one_busy_host(self) -> None:
-        """It may have all connections; one more is sent the limit and the option, and is closed."""
+        """One host may use all connections; another connection gets the limit and the option, and is closed."""
         self.limit(connections=3)
         kept = self.from_("10.0.0.1", 3)
         (other,) = self.from_("10.0.0.1")
@@ -46,7 +46,7 @@ class Connections(LimitsCase):
         self.assertEqual(self.use("line_connections"), {"max": 3, "used": 3, "peak": 3, "refused": 1})
 
     def test_another_client(self) -> None:
-        """It gets the newest place of the client with the most."""
+        """At the limit, the newest connections of the client with the most are closed for another client."""
         self.limit(connections=4)
         greedy = self.from_("10.0.0.1", 4)
         modest = self.from_("10.0.0.2", 2)
@@ -60,7 +60,7 @@ class Connections(LimitsCase):
         self.assertEqual([each.named() for each in (*greedy[:2], *modest)], [["hello"]] * 4)
 
     def test_sessions_go_on(self) -> None:
-        """A client whose connection was ended for another one is not gone, and its instances stay until their ttl."""
+        """A session does not end if its connection is closed for another client; its instance has its ttl."""
         self.limit(connections=2)
         (_, agent) = self.from_("10.0.0.1", 2)
         agent.send(b'{"register": {"app": "web", "version": "1", "host": "10.0.0.1", "port": 80}, "session": true}\n')
@@ -72,7 +72,7 @@ class Connections(LimitsCase):
         self.assertEqual(self.watched.node.listed_count, 1)
 
     def test_a_displaced_client_that_reads_nothing(self) -> None:
-        """Its connection is cut off after two seconds."""
+        """A displaced connection whose client reads nothing is aborted after two seconds."""
         self.limit(connections=2)
         (_, deaf) = self.from_("10.0.0.1", 2)
         self.from_("10.0.0.2")
@@ -89,7 +89,7 @@ class Connections(LimitsCase):
         self.assertEqual(self.use("line_connections"), {"max": 1, "used": 0, "peak": 1, "refused": 0})
 
     def test_many_refused_clients(self) -> None:
-        """A hundred at a time are told why; any further one is closed at once."""
+        """At most a hundred refused connections at a time get an error; any further one is closed at once."""
         self.limit(connections=1)
         self.from_("10.0.0.1")
         refused = self.from_("10.0.0.1", REFUSED_AT_ONCE_MAX + 2)
@@ -101,7 +101,7 @@ class Connections(LimitsCase):
 
 class Subscribers(LimitsCase):
     def test_a_place_for_another_client(self) -> None:
-        """A client with the most subscribers loses the newest to a client with fewer, and is told why."""
+        """A client with the most subscribers loses the newest to a client with fewer, and gets the reason."""
         self.limit(subscribers=2)
         greedy = self.from_("10.0.0.1", 2)
         for each in greedy:
@@ -116,7 +116,7 @@ class Subscribers(LimitsCase):
         self.assertEqual([each.named() for each in (greedy[0], other)], [["online 80"]] * 2)
 
     def test_no_place(self) -> None:
-        """The connection is ended in time, also if its client reads nothing, and leaves no timer behind."""
+        """A refused connection is closed in time, even if its client reads nothing, and leaves no timer."""
         self.limit(subscribers=1, client_timeout_s=5)
         (first, second) = self.from_("10.0.0.1", 2)
         self.assertEqual(self.error(second)[0], "BUSY")
@@ -132,7 +132,7 @@ class Rate(LimitsCase):
     RENEW = b'{"renew": ["registration/web/1/10.0.0.1/80"]}\n'
 
     def test_too_many(self) -> None:
-        """Registrations and renewals count, over all connections of a client; subscribing does not."""
+        """Registrations and renewals count, over all connections of a client; subscriptions do not."""
         self.limit(rate=3)
         one, other = self.from_("10.0.0.1", 2)
         one.received()
@@ -154,7 +154,7 @@ class Rate(LimitsCase):
 
 class HeldLines(LimitsCase):
     def test_too_much_together(self) -> None:
-        """The client that holds the most of incomplete lines loses its longest, with the reason; others go on."""
+        """The client with the most bytes in incomplete lines loses the longest, with the reason; others go on."""
         modest, *greedy = [*self.from_("10.0.0.2"), *self.from_("10.0.0.1", 257)]
         for each in (modest, *greedy):
             each.received()
@@ -173,7 +173,7 @@ class HeldLines(LimitsCase):
         self.assertEqual(self.use("line_bytes")["used"], 0)
 
     def test_lines_that_end(self) -> None:
-        """Nothing of them is held."""
+        """No bytes of a complete line are held."""
         connected = self.connect()
         for _ in range(3):
             connected.send(b" " * 100_000)
@@ -184,14 +184,14 @@ class HeldLines(LimitsCase):
 
 class SlowLines(LimitsCase):
     def test_silence(self) -> None:
-        """A subscriber may say nothing for ever."""
+        """A subscriber may be silent for any time."""
         connected = self.connect()
         connected.subscribe()
         self.clock.advance(10_000)
         self.assertFalse(connected.transport.disconnecting)
 
     def test_a_line_that_drips(self) -> None:
-        """It has a minute to be complete, however steadily it drips."""
+        """A line must be complete within a minute, even if bytes arrive steadily."""
         connected = self.connect()
         for _ in range(60):
             self.assertFalse(connected.transport.disconnecting)
@@ -203,7 +203,7 @@ class SlowLines(LimitsCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_an_endless_line(self) -> None:
-        """One that is refused for its length, and goes on, has no more time."""
+        """A line that is refused for its length and goes on has a minute, too."""
         connected = self.connect()
         for _ in range(60):
             self.assertFalse(connected.transport.disconnecting)
@@ -221,7 +221,7 @@ class SlowLines(LimitsCase):
         self.assertFalse(connected.transport.disconnecting)
 
     def test_a_node_that_was_away(self) -> None:
-        """What has come meanwhile is read before the time is over."""
+        """Bytes that arrived while the node was paused are read before the time of their line is over."""
         connected = self.connect()
         connected.send(b'{"subscribe"')
         self.clock.rightNow += 120
@@ -232,7 +232,7 @@ class SlowLines(LimitsCase):
         self.assertFalse(connected.transport.disconnecting)
 
     def test_a_client_that_has_said_all(self) -> None:
-        """The last line needs no end, and the client goes on receiving."""
+        """The last line needs no end, and its client goes on receiving."""
         connected = self.connect()
         connected.send(b'{"subscribe": {}}')
         connected.protocol.readConnectionLost()
@@ -247,7 +247,7 @@ class SlowLines(LimitsCase):
 
 
 class BeforeAdmission(LimitsCase):
-    """At a node that requires tokens, a connection has its place before its token has come."""
+    """At a node that requires tokens, a connection counts before its token has arrived."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -255,7 +255,7 @@ class BeforeAdmission(LimitsCase):
         self.limit(connections=2)
 
     def test_places(self) -> None:
-        """They are shared as all others are, and freed with the connection."""
+        """These connections are limited like all others, and free their places when they close."""
         greedy = self.from_("10.0.0.1", 2)
         (other,) = self.from_("10.0.0.2")
         self.assertEqual([each.transport.disconnecting for each in (*greedy, other)], [False, True, False])

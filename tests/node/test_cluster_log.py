@@ -1,4 +1,4 @@
-"""The log says when a node may speak and whom it hears, once for each change."""
+"""The log has the readiness of a node and the states of its peers, once for each change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ChronicleCase(SynchronousTestCase):
         self.clock.advance(1000)
 
     def pass_time(self, seconds: float, *nodes: Node) -> None:
-        """All are awake, with a round every interval and a sweep every quarter of one."""
+        """Let time pass: each node has a round every interval and a sweep every quarter of it."""
         for step in range(round(seconds * 4)):
             self.clock.advance(0.25)
             for node in nodes:
@@ -35,7 +35,7 @@ class ChronicleCase(SynchronousTestCase):
                     node.begin_round()
 
     def lines(self, seconds: float, *nodes: Node, of: Node) -> list[str]:
-        """What `of` logs in this time."""
+        """Return the lines that the cluster log of `of` writes in this time."""
         with capturedLogs() as logs:
             self.pass_time(seconds, *nodes)
         return [formatEvent(event) for event in logs if event["log_source"] is of._cluster_log]
@@ -43,12 +43,12 @@ class ChronicleCase(SynchronousTestCase):
 
 class Readiness(ChronicleCase):
     def test_a_node_alone(self) -> None:
-        """It is ready from the beginning, and says so."""
+        """A node alone is ready from the beginning, and logs this."""
         node = a_node(self.clock)
         self.assertEqual(self.lines(3, node, of=node), ["Ready, 0.25 s after its start or a pause."])
 
     def test_a_peer_that_never_answers(self) -> None:
-        """Who must speak without having heard from everybody names them."""
+        """A node that becomes ready without an answer of its seed names the seed."""
         node = a_node(self.clock, seeds=("second:1730",))
         (line,) = self.lines(6, node, of=node)
         self.assertEqual(
@@ -56,7 +56,7 @@ class Readiness(ChronicleCase):
         )
 
     def test_a_pause(self) -> None:
-        """It says for how long it was away, and that it is back; not how often it was asked meanwhile."""
+        """A paused node logs the length of the pause and its readiness, however often it is asked meanwhile."""
         network = Network(self.clock)
         self.pass_time(3, network.first, network.second)
         network.connected = False
@@ -84,7 +84,7 @@ class Peers(ChronicleCase):
         self.first, self.second = self.network.first, self.network.second
 
     def test_heard(self) -> None:
-        """Once, however often."""
+        """A peer that is heard is logged once."""
         lines = self.lines(5, self.first, self.second, of=self.second)
         self.assertEqual([line for line in lines if "Peer" in line], ["Peer first at first:1730 is heard."])
 
@@ -96,14 +96,14 @@ class Peers(ChronicleCase):
         self.assertEqual(self.lines(2, self.first, self.second, of=self.second), ["Peer first at first:1730 is heard."])
 
     def test_left(self) -> None:
-        """Somebody who took its leave has left, and stays in the status until it is forgotten."""
+        """A peer that left is logged, and stays in the status until it is forgotten."""
         self.pass_time(3, self.first, self.second)
         self.first.leave()
         self.assertEqual(self.lines(2, self.second, of=self.second), ["Peer first at first:1730 has left."])
         self.assertEqual([peer["state"] for peer in self.second.status()["peers"]], ["left"])
 
     def test_started_again(self) -> None:
-        """The one before was replaced, and is in no status."""
+        """The incarnation before a restart is logged as replaced, and is not in the status."""
         self.pass_time(3, self.first, self.second)
         again = self.network.start(self.clock, "first", seeds=("second:1730",))
         again.set_seed_addresses("second:1730", ["second:1730"])
@@ -119,7 +119,7 @@ class Peers(ChronicleCase):
         self.assertEqual([peer["state"] for peer in self.second.status()["peers"]], ["heard"])
 
     def test_who_was_gone_before(self) -> None:
-        """A node that starts says nothing of those that were gone by then."""
+        """A node that starts logs nothing about peers that had left before."""
         self.pass_time(3, self.first, self.second)
         self.second.leave()
         self.pass_time(1, self.first)
@@ -130,7 +130,7 @@ class Peers(ChronicleCase):
 
 
 class BesideEachOther(ChronicleCase):
-    """A node that is told the heartbeats of others."""
+    """A node that receives the heartbeats of two peers."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -151,10 +151,10 @@ class BesideEachOther(ChronicleCase):
 
 
 class Addresses(BesideEachOther):
-    """Two nodes advertise the same address, and both live."""
+    """Two live nodes advertise the same address."""
 
     def test_shared(self) -> None:
-        """It is said once, with what to do, in the log and in the status as long as it is so."""
+        """The shared address is logged once with the remedy, and is in the status as long as it is shared."""
         problem = "the nodes n2 and n3 advertise it: give each its own with --advertise"
         self.assertEqual(self.logged(10), [f"Address 10.0.0.2:1730 is shared: {problem}."])
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
@@ -168,7 +168,7 @@ class Addresses(BesideEachOther):
         self.assertEqual(self.logged(10), [f"Address n1:1730 is shared: {problem}."])
 
     def test_a_restart(self) -> None:
-        """An earlier start of a node, which is heard of for a while, shares nothing."""
+        """An earlier incarnation of a restarted node does not count as sharing its address."""
         other = self.heard.pop()
         self.pass_time(10, self.node)
         self.heard = [other]
@@ -176,14 +176,14 @@ class Addresses(BesideEachOther):
 
 
 class Names(BesideEachOther):
-    """Two nodes have the same name, and both live."""
+    """Two live nodes have the same name."""
 
     def setUp(self) -> None:
         super().setUp()
         self.heard = [Sender(1001, "n2", "10.0.0.2:1730"), Sender(1002, "n2", "10.0.0.3:1730")]
 
     def test_shared(self) -> None:
-        """It is said once, with what to do, in the log and in the status as long as it is so."""
+        """The shared name is logged once with the remedy, and is in the status as long as it is shared."""
         problem = "the nodes at 10.0.0.2:1730 and 10.0.0.3:1730 have the same name: give each its own with --name"
         self.assertEqual(self.logged(10), [f"Node name n2 is shared: {problem}."])
         self.assertEqual(self.node.status()["problems"], {"node/n2": problem})
@@ -197,7 +197,7 @@ class Names(BesideEachOther):
         self.assertEqual(self.logged(10), [f"Node name n1 is shared: {problem}."])
 
     def test_a_restart(self) -> None:
-        """An earlier start of a node, at another address, shares nothing."""
+        """An earlier incarnation of a restarted node at another address does not count as sharing its name."""
         other = self.heard.pop()
         self.pass_time(10, self.node)
         self.heard = [other]
@@ -213,7 +213,7 @@ class SameAddress(ChronicleCase):
         self.pass_time(1, self.node)
 
     def logged(self, seconds: int, *instances: RegistrationRequest) -> list[str]:
-        """What is logged while these are renewed every five seconds."""
+        """Return the logged lines while these registrations are renewed every five seconds."""
         lines = []
         for _ in range(0, seconds, 5):
             for each in instances:
@@ -225,7 +225,7 @@ class SameAddress(ChronicleCase):
         return RegistrationRequest(app, "1", "::5", port)
 
     def test_side_by_side(self) -> None:
-        """It is said once when both have been renewed, with what to do, and in the status as long as it is so."""
+        """The conflict is logged once when both have been renewed, and is in the status as long as it lasts."""
         web, api = self.at("web"), self.at("api")
         self.assertEqual(self.logged(30, web), [])
         self.assertEqual(self.logged(15, web, api), [])
@@ -240,12 +240,12 @@ class SameAddress(ChronicleCase):
         self.assertEqual(self.node.status()["problems"], {})
 
     def test_a_new_version_at_the_same_port(self) -> None:
-        """The old one is not renewed any more, so nothing is said."""
+        """A new version at the port of an old one is not a conflict, because the old one is no longer renewed."""
         old, new = self.at("web"), RegistrationRequest("web", "2", "::5", 80)
         self.assertEqual(self.logged(20, old) + self.logged(60, new), [])
 
     def test_very_many(self) -> None:
-        """The status names a few, and how many others there are; of one address a few ids."""
+        """The status names a few addresses and the number of the others, and a few ids for one address."""
         many = [self.at(app, port) for port in range(1, CONFLICTS_SHOWN_MAX + 4) for app in ("web", "api")]
         several = [self.at(f"app{number}", 1) for number in range(CONFLICT_IDS_MAX)]
         self.assertEqual(len(self.logged(25, *several, *many)), CONFLICTS_SHOWN_MAX + 3)
@@ -271,7 +271,7 @@ class Consumers(ChronicleCase):
         return [line for line in self.lines(seconds, self.node, of=self.node) if "shared" in line]
 
     def test_shared(self) -> None:
-        """It is said once, with what to do, and again only if it was over for long."""
+        """The shared name is logged once with the remedy, and again only if it was not shared for a long time."""
         problem = "the consumers edge (a) and edge (b) have the same name: give each program a name of its own"
         for end_s, logged in ((5, 1), (5, 0), (CONSUMERS_LOGGED_APART_S + 1, 0), (1, 1)):
             streams = [self.node.consumers.connect("edge", Selection(), instance=each) for each in ("a", "b")]
@@ -281,20 +281,20 @@ class Consumers(ChronicleCase):
             self.assertEqual(self.logged(end_s), [])
 
     def test_many(self) -> None:
-        """Of any number of names, a hundred are said."""
+        """The log has at most a hundred shared names."""
         for number in range(CONSUMERS_LOGGED_MAX + 10):
             self.share(f"edge-{number}")
         self.assertEqual(len(self.logged(2)), CONSUMERS_LOGGED_MAX)
 
     def test_many_of_one_name(self) -> None:
-        """The first of them are named."""
+        """The line names the first few consumers, and the number of the others."""
         for number in range(8):
             self.node.consumers.connect("edge", Selection(), instance=f"i{number}")
         self.assertIn("edge (i0), edge (i1), edge (i2), edge (i3), edge (i4) and 3 more have", self.logged(1)[0])
 
 
 class Invalid(ChronicleCase):
-    """A peer sends, or holds, what this node cannot use."""
+    """A peer sends or holds entries or settings that are not valid."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -321,7 +321,7 @@ class Invalid(ChronicleCase):
         self.ledger.add(Claim(1001, n, key, b"{}", 10.0, 1, 1001, n))
 
     def test_entries(self) -> None:
-        """It is said once, however many there are, and is in the status as long as it is so."""
+        """Invalid entries are logged once, however many there are, and are in the status as long as they exist."""
         self.hold("x")
         problem = "has 1 invalid entries, which are ignored; in one, its id 'x' is not that of a registration"
         self.assertEqual(self.logged(5), [f"Peer 10.0.0.2:1730 {problem}."])
@@ -338,7 +338,7 @@ class Invalid(ChronicleCase):
         self.assertEqual((self.node.status()["problems"], self.logged(5)), ({}, []))
 
     def test_settings(self) -> None:
-        """What is sent again and again is said once, and is over a minute after the last."""
+        """An invalid setting is logged once, however often it is sent, and is over a minute after the last one."""
         self.settings = (ConfigSetting("x", 1, 1001, 0, "ops", b"{}"),)
         problem = "sends an invalid setting, which is ignored: its key 'x' is not that of a setting"
         self.assertEqual(self.logged(100), [f"Peer 10.0.0.2:1730 {problem}."])
@@ -349,7 +349,7 @@ class Invalid(ChronicleCase):
         self.assertEqual(self.node.status()["problems"], {})
 
     def test_forgotten(self) -> None:
-        """With the peer, when it is forgotten."""
+        """The problem is over when its peer is forgotten."""
         self.hold("x")
         self.logged(5)
         with capturedLogs() as logs:
@@ -362,7 +362,7 @@ class Invalid(ChronicleCase):
         self.assertEqual(self.node.status()["problems"], {})
 
     def test_valid(self) -> None:
-        """Nothing is said of what can be used."""
+        """Valid entries are not logged, and are used."""
         n, key = self.ledger.next_n, "registration/web/1/10.0.0.5/80"
         body = b'{"ttl":10.0,"weight":1,"meta":{},"registered":5,"node":"n2"}'
         self.ledger.add(Claim(1001, n, key, body, 10.0, 1, 1001, n))

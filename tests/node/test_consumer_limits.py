@@ -1,4 +1,4 @@
-"""How much a node keeps of its consumers, and which of them make room for others."""
+"""Limits for the consumers of a node, and the consumers that are dropped for others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RosterCase(SynchronousTestCase):
             self.patch(consumer_limits, name, value)
 
     def add(self, name: str, host: str, *, streaming: bool = False, until: float = 0.0) -> KnownConsumer:
-        """A consumer that is seen now, with a stream, or without one and connected until then."""
+        """Add a consumer that is seen now, with a stream, or without one and connected until `until`."""
         self.now += 1
         known = KnownConsumer(name, host, False, Origin(host), self.now, 0, present_until=until)
         self.roster.add(known, self.now, streaming=streaming)
@@ -35,17 +35,17 @@ class RosterCase(SynchronousTestCase):
 
 
 class Consumers(RosterCase):
-    """How many."""
+    """The number of consumers is limited."""
 
     def test_one_client(self) -> None:
-        """It is refused where none of its own has ended; nothing changes by that."""
+        """At its limit, a client cannot add a consumer if all of its consumers are connected; nothing changes."""
         for name in ("a", "b", "c"):
             self.add(name, "10.0.0.1", until=100)
         self.assertRaises(Full, self.add, "d", "10.0.0.1")
         self.assertEqual(self.names, ["a", "b", "c"])
 
     def test_one_client_whose_consumers_ended(self) -> None:
-        """The one that was not seen for longest makes room."""
+        """The ended consumer that was seen least recently is dropped for another one of the same client."""
         self.add("a", "10.0.0.1", until=100)
         self.add("b", "10.0.0.1")
         self.add("c", "10.0.0.1")
@@ -53,7 +53,7 @@ class Consumers(RosterCase):
         self.assertEqual(self.names, ["a", "c", "d"])
 
     def test_streams_of_one_client(self) -> None:
-        """They come before what is connected without one, and are never evicted themselves."""
+        """Streams replace consumers of the same client that have none, and are never dropped themselves."""
         for name in ("a", "b", "c"):
             self.add(name, "10.0.0.1", until=100)
         for name in ("d", "e", "f"):
@@ -62,7 +62,7 @@ class Consumers(RosterCase):
         self.assertEqual(self.names, ["d", "e", "f"])
 
     def test_all(self) -> None:
-        """The client with the most makes room, also for one without a stream."""
+        """If the table is full, the client with the most consumers loses one, also for a consumer without a stream."""
         self.add("a", "10.0.0.1", until=100)
         for name in ("b", "c", "d"):
             self.add(name, "10.0.0.2", until=100)
@@ -73,7 +73,7 @@ class Consumers(RosterCase):
         self.assertEqual(self.names, ["a", "d", "e", "f"])
 
     def test_all_with_streams(self) -> None:
-        """Then nobody is evicted, whoever comes."""
+        """If all consumers have streams, no consumer is dropped and no other one is accepted."""
         for name, host in (("a", "10.0.0.1"), ("b", "10.0.0.1"), ("c", "10.0.0.2"), ("d", "10.0.0.3")):
             self.add(name, host, streaming=True)
         for streaming in (False, True):
@@ -81,7 +81,7 @@ class Consumers(RosterCase):
         self.assertEqual(self.names, ["a", "b", "c", "d"])
 
     def test_forgotten_ones_leave_room(self) -> None:
-        """Nothing of them is left."""
+        """Forgotten consumers leave no bytes of reports, and free their places."""
         for name in ("a", "b", "c"):
             self.roster.keep_report(self.add(name, "10.0.0.1"), b"x")
         self.roster.forget(self.now + 1)
@@ -91,7 +91,7 @@ class Consumers(RosterCase):
 
 
 class Reports(RosterCase):
-    """How many bytes."""
+    """The bytes of reports are limited."""
 
     def keep(self, known: KnownConsumer, size: int) -> None:
         self.roster.require_room(known, b"x" * size, self.now)
@@ -101,7 +101,7 @@ class Reports(RosterCase):
         return {known.name: len(known.report) for known in self.roster}
 
     def test_one_client(self) -> None:
-        """It is refused, and nothing changes; a smaller one is taken."""
+        """A report above the limit of its client is refused, and nothing changes; a smaller one is accepted."""
         a, b = (self.add(name, "10.0.0.1", streaming=True) for name in ("a", "b"))
         self.keep(a, 40)
         self.assertRaises(Full, self.keep, b, 21)
@@ -112,7 +112,7 @@ class Reports(RosterCase):
         self.assertEqual(self.sizes(), {"a": 40, "b": 20})
 
     def test_one_client_whose_consumers_ended(self) -> None:
-        """Their reports go first, from the one that was not seen for longest."""
+        """Reports of ended consumers are dropped first, beginning with the one seen least recently."""
         ended = [self.add(name, "10.0.0.1") for name in ("a", "b")]
         for known in ended:
             self.keep(known, 30)
@@ -120,7 +120,7 @@ class Reports(RosterCase):
         self.assertEqual(self.sizes(), {"a": 0, "b": 30, "c": 25})
 
     def test_all(self) -> None:
-        """Those without a stream lose theirs first, then the client with the most."""
+        """Reports of consumers without a stream are dropped first, then those of the client with the most bytes."""
         a = self.add("a", "10.0.0.1", streaming=True)
         b = self.add("b", "10.0.0.2", until=100)
         c = self.add("c", "10.0.0.3", streaming=True)
@@ -136,17 +136,17 @@ class Reports(RosterCase):
 
 
 class Origins(SynchronousTestCase):
-    """Where consumers come from."""
+    """Addresses of consumers."""
 
     def test_of_connections(self) -> None:
-        """An address and a port, which a socket in the file system has not."""
+        """An origin is an address and a port; a socket in the file system has neither."""
         self.assertEqual(str(origin_of(IPv4Address("TCP", "10.0.0.1", 80))), "10.0.0.1:80")
         self.assertEqual(str(origin_of(IPv6Address("TCP", "fd00::1", 80))), "[fd00::1]:80")
         self.assertEqual(str(origin_of(UNIXAddress(b"/run/x"))), "unix")
         self.assertEqual(str(Origin("fd00::1")), "fd00::1")
 
     def test_what_is_one_client(self) -> None:
-        """An address of IPv4, in whatever form, and a network of IPv6."""
+        """A client is an IPv4 address, in any form, or an IPv6 network."""
         for host, client in (
             ("10.0.0.1", "10.0.0.1"),
             ("::ffff:10.0.0.1", "10.0.0.1"),
@@ -158,7 +158,7 @@ class Origins(SynchronousTestCase):
             self.assertEqual(Origin(host, 80).client, client)
 
     def test_labels(self) -> None:
-        """No two of a name are the same."""
+        """Instances of one name get different labels."""
         consumer_limits = ConsumerTable()
         for label in ("10.0.0.1", "10.0.0.1#2"):
             self.assertEqual(consumer_limits.new_instance("edge", Origin("10.0.0.1")), label)

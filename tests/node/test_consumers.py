@@ -1,4 +1,4 @@
-"""Those who act on events: who they are, what they have confirmed, and who waits for that."""
+"""Consumers of events: their names, their confirmations, and requests that wait for confirmations."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ConsumersCase(SynchronousTestCase):
 
 @define
 class Looking:
-    """Lets the events of web through, and counts those that were looked at."""
+    """A selection that admits the events of web, and counts the checked events."""
 
     app: str | None = "web"
     version: str | None = None
@@ -52,10 +52,10 @@ class Looking:
 
 
 class Parsing(SynchronousTestCase):
-    """What a consumer sends."""
+    """The body of a confirmation."""
 
     def test_with_a_report(self) -> None:
-        """The cursor, and what it sees; what is not known is passed over."""
+        """A confirmation has a cursor and a report; unknown fields are ignored."""
         document = (
             b'{"cursor": "k-1", "report": {"down": ["registration/web/1/h/1"], "haproxy": "2.6",'
             b' "backends": {"site": {"1": {"requests": 10, "errors": 2}}}}}'
@@ -63,7 +63,7 @@ class Parsing(SynchronousTestCase):
         self.assertEqual(parse_confirmation(document), Confirmation("k-1", REPORT))
 
     def test_what_is_none(self) -> None:
-        """It is refused, and the field is named."""
+        """The error names the invalid field."""
         for field, document in (
             ("cursor", b"{}"),
             ("cursor", b'{"cursor": 1}'),
@@ -77,10 +77,10 @@ class Parsing(SynchronousTestCase):
 
 
 class Confirming(ConsumersCase):
-    """How far each has got."""
+    """The position of each consumer."""
 
     def test_what_is_shown(self) -> None:
-        """Where it stands, how much came since, and what it reported last."""
+        """The state has the position, the number of later events, and the last report."""
         self.watched.up()
         self.confirm(report=REPORT)
         self.watched.down()
@@ -90,7 +90,7 @@ class Confirming(ConsumersCase):
         self.assertEqual(self.confirm().report, REPORT)
 
     def test_cursors_that_are_none(self) -> None:
-        """Nobody can have confirmed what this node did not tell, or told so long ago; nothing is kept of him."""
+        """A cursor that this node did not send, or no longer knows, is refused, and creates no consumer."""
         self.watched.up()
         for cursor in ("", "other-1", self.journal.cursor_at(2), self.journal.cursor + "~"):
             with self.assertRaises(Invalid) as caught:
@@ -99,7 +99,7 @@ class Confirming(ConsumersCase):
         self.assertEqual(self.shown(), [])
 
     def test_never_backwards(self) -> None:
-        """What was confirmed stays so."""
+        """An older cursor does not undo a confirmation."""
         self.watched.up()
         early = self.journal.cursor
         self.watched.down()
@@ -107,7 +107,7 @@ class Confirming(ConsumersCase):
         self.assertEqual(self.consumers.confirm("edge", Confirmation(early)).behind, 0)
 
     def test_who_applied(self) -> None:
-        """Who has confirmed all that happened; of a key that it is not told of it need not."""
+        """A consumer has applied a key if it confirmed all events of it, or if its selection excludes the key."""
         self.confirm("early")
         self.consumers.connect("api", Selection(app="api"))
         self.consumers.connect("web", Selection(app="web", version="1"))
@@ -122,12 +122,12 @@ class Confirming(ConsumersCase):
         self.assertEqual(self.applied()["late"], False)
 
     def test_who_is_asked_about_a_key(self) -> None:
-        """What they report is left out: each deregistration asks, and a report may be long."""
+        """States for one key have no reports, because each deregistration asks for them and reports may be long."""
         self.confirm(report=REPORT)
         self.assertIsNone(self.consumers.states(KEY, self.journal.last_number)[0].report)
 
     def test_one_that_is_far_behind(self) -> None:
-        """That it lacks the last event is found out by a look at that."""
+        """One look at the last event shows that a consumer lacks it."""
         looking = Looking()
         self.consumers.connect("web", looking)
         self.confirm("web")
@@ -138,10 +138,10 @@ class Confirming(ConsumersCase):
 
 
 class Connecting(ConsumersCase):
-    """Who is there."""
+    """Connected consumers."""
 
     def test_by_streams(self) -> None:
-        """As long as it has one; then it is remembered for a while, as one that is missing."""
+        """A consumer is connected as long as it has a stream, and is remembered as missing for a while after that."""
         first = self.consumers.connect("edge", Selection(), instance="a")
         second = self.consumers.connect("edge", Selection(), instance="a")
         self.consumers.confirm("edge", Confirmation(self.journal.cursor, instance="a"))
@@ -153,7 +153,7 @@ class Connecting(ConsumersCase):
         self.assertEqual(self.shown(), [])
 
     def test_started_anew(self) -> None:
-        """One that has a stream again, and had none, has confirmed nothing yet."""
+        """A consumer that connects again after all its streams ended has confirmed nothing yet."""
         self.consumers.connect("edge", Selection()).end()
         self.confirm("edge", REPORT)
         self.consumers.connect("edge", Selection())
@@ -161,7 +161,7 @@ class Connecting(ConsumersCase):
         self.assertEqual((event_line.cursor, event_line.report, event_line.applied), (None, None, False))
 
     def test_without_streams(self) -> None:
-        """Who only confirms is there for a while after that."""
+        """A consumer without a stream is connected for a while after each confirmation."""
         self.confirm()
         self.clock.advance(PRESENT_S - 1)
         self.assertEqual(self.shown(), [("edge", True, 0)])
@@ -169,7 +169,7 @@ class Connecting(ConsumersCase):
         self.assertEqual(self.shown(), [("edge", False, 0)])
 
     def test_a_stream_with_a_name(self) -> None:
-        """It makes a consumer of its client, until it ends, or follows another subscription."""
+        """A stream with a name makes a consumer of its client until it ends or gets another subscription."""
         window = Window(self.watched.node, self.clock)
         window.follow(self.watched.node, name="edge")
         self.assertEqual(self.shown(), [("edge", True, 0)])
@@ -182,7 +182,7 @@ class Connecting(ConsumersCase):
         self.assertEqual(self.shown()[1], ("rim", False, 0))
 
     def test_too_many(self) -> None:
-        """The next is refused, or evicts one that ended where it needs room."""
+        """At the limit, another consumer is refused, or replaces one that ended."""
         self.patch(consumer_limits, "CONSUMERS_MAX", 1)
         self.confirm()
         self.assertRaises(Full, self.confirm, "other")
@@ -195,7 +195,7 @@ class Connecting(ConsumersCase):
         self.assertRaises(Full, Window(self.watched.node, self.clock).follow, self.watched.node, name="other")
 
     def test_who_waits_for_one_that_is_evicted(self) -> None:
-        """Nobody waits for it any longer."""
+        """A request no longer waits for a consumer that was dropped."""
         self.patch(consumer_limits, "CONSUMERS_MAX", 1)
         self.confirm()
         self.watched.up()
@@ -205,7 +205,7 @@ class Connecting(ConsumersCase):
         self.assertEqual([each.name for each in self.successResultOf(waiting)], ["other"])
 
     def test_a_confirmation_after_its_consumer_was_forgotten(self) -> None:
-        """A line may come long after a client said that it wants no more events."""
+        """A stream that ended long ago can still confirm, because the line may have been under way."""
         stream = self.consumers.connect("edge", Selection())
         stream.end()
         self.clock.advance(REMEMBERED_S + 1)
@@ -215,17 +215,17 @@ class Connecting(ConsumersCase):
 
 
 class Waiting(ConsumersCase):
-    """For all that are connected."""
+    """Requests wait for all connected consumers."""
 
     def wait(self, within_s: float = 5) -> Deferred[tuple[ConsumerState, ...]]:
         return Deferred.fromCoroutine(self.consumers.until_applied(KEY, self.journal.last_number, within_s))
 
     def test_nobody(self) -> None:
-        """Then there is nothing to wait for."""
+        """Without consumers, a request does not wait."""
         self.assertEqual(self.successResultOf(self.wait()), ())
 
     def test_until_all_have_confirmed(self) -> None:
-        """Not before the last."""
+        """A request waits until the last consumer has confirmed."""
         self.confirm("a")
         self.confirm("b")
         self.watched.up()
@@ -237,7 +237,7 @@ class Waiting(ConsumersCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_within_a_time(self) -> None:
-        """Then it is said who has not."""
+        """When the time is over, the consumers that have not confirmed are returned as not applied."""
         self.confirm("a")
         self.watched.up()
         waiting = self.wait(5)
@@ -246,7 +246,7 @@ class Waiting(ConsumersCase):
         self.assertEqual([each.applied for each in self.successResultOf(self.wait(0))], [False])
 
     def test_one_that_goes(self) -> None:
-        """It is not waited for any longer."""
+        """A request no longer waits for a consumer that disconnected."""
         stream = self.consumers.connect("a", Selection())
         self.watched.up()
         waiting = self.wait()
@@ -254,7 +254,7 @@ class Waiting(ConsumersCase):
         self.assertEqual([each.connected for each in self.successResultOf(waiting)], [False])
 
     def test_the_node_stops(self) -> None:
-        """Nobody waits any longer."""
+        """Waiting requests end when the node leaves."""
         self.confirm("a")
         self.watched.up()
         waiting = self.wait()
@@ -262,7 +262,7 @@ class Waiting(ConsumersCase):
         self.successResultOf(waiting)
 
     def test_who_waits_goes(self) -> None:
-        """Nothing is left of it."""
+        """A cancelled wait leaves neither an entry nor a timer."""
         self.confirm("a")
         self.watched.up()
         waiting = self.wait()

@@ -1,4 +1,4 @@
-"""What a watcher is owed: snapshots, what came since, and how the two fit together."""
+"""The entries that a subscription owes: snapshots, missed events, and their order."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Selecting(SynchronousTestCase):
 
 class FromNowOn(SubscriptionCase):
     def test_nothing_is_owed(self) -> None:
-        """Without `snapshot` and `since` a watcher gets what happens later."""
+        """Without `snapshot` and `since`, a subscription owes only later events."""
         self.watched.up()
         self.assertEqual(self.owed(), [])
 
     def test_pass_over(self) -> None:
-        """What happens is owed, if it is for the watcher, and once, but for what it passes over."""
+        """A subscription owes each later event of its selection once, except for those that were passed over."""
         subscription = self.subscribe(app="web")
         self.watched.up(port=1)
         subscription.pass_over(self.watched.journal.last_number)
@@ -55,7 +55,7 @@ class FromNowOn(SubscriptionCase):
 
 
 class AfterAll(SubscriptionCase):
-    """With a snapshot `always`, for who comes from another node."""
+    """A snapshot `always`, for a client that comes from another node."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -65,19 +65,19 @@ class AfterAll(SubscriptionCase):
         self.watched.down(port=1)
 
     def test_what_was_missed_comes_before_the_snapshot(self) -> None:
-        """First what happened since the cursor, then what is there, then `synced`."""
+        """The events since the cursor come first, then the snapshot, then `synced`."""
         owed = self.owed(since=self.cursor, snapshot="always")
         self.assertEqual(owed, ["online 2", "offline 1", "online 2", "synced"])
 
     def test_nothing_missed(self) -> None:
-        """It is the snapshot alone, and not again afterwards."""
+        """Without missed events, only the snapshot comes, and it comes once."""
         subscription = self.subscribe(since=self.journal.cursor, snapshot="always")
         self.assertEqual(named(read(subscription.take(ALL))), ["online 2", "synced"])
         self.watched.up(port=3)
         self.assertEqual(named(read(subscription.take(ALL))), ["online 3"])
 
     def test_in_small_pieces(self) -> None:
-        """Nothing comes between the two, and what happens meanwhile comes after them."""
+        """The snapshot follows the missed events at once; events that happen meanwhile come after it."""
         subscription = self.subscribe(since=self.cursor, snapshot="always")
         taken = []
         for port in range(3, 8):
@@ -91,11 +91,11 @@ class AfterAll(SubscriptionCase):
         )
 
     def test_a_cursor_that_is_not_known(self) -> None:
-        """It is as with any snapshot."""
+        """An unknown cursor leads to `reset`, the snapshot and `synced`."""
         self.assertEqual(self.owed(since="x-1", snapshot="always"), ["reset", "online 2", "synced"])
 
     def test_without_a_cursor(self) -> None:
-        """There is nothing that could have been missed."""
+        """Without a cursor, only the snapshot and `synced` come."""
         self.assertEqual(self.owed(snapshot="always"), ["online 2", "synced"])
 
 
@@ -114,7 +114,7 @@ class Snapshots(SubscriptionCase):
         )
 
     def test_form(self) -> None:
-        """They are events with `snapshot` in the place of a reason; the bodies are spliced in."""
+        """Entries of a snapshot are events with `snapshot` instead of a reason, and with the bytes of the object."""
         online, *_, created, framed, synced = self.subscribe(snapshot=True).take(ALL)
         within = f"{self.journal.cursor}~"
         (event_line,) = read([online])
@@ -126,14 +126,14 @@ class Snapshots(SubscriptionCase):
         self.assertEqual([online.cursor, synced.cursor], [within, self.journal.cursor])
 
     def test_filtered(self) -> None:
-        """With an app, a version or both there are those registrations, and no backends or frontends."""
+        """With an app, a version or both, a snapshot has these registrations, and no backends or frontends."""
         self.assertEqual(self.owed(snapshot=True, app="web"), ["online 1", "online 2", "synced"])
         self.assertEqual(self.owed(snapshot=True, version="1"), ["online 3", "online 1", "synced"])
         self.assertEqual(self.owed(snapshot=True, app="web", version="2"), ["online 2", "synced"])
         self.assertEqual(self.owed(snapshot=True, app="nobody"), ["synced"])
 
     def test_is_of_one_instant(self) -> None:
-        """What happens while it is read is not in it, but follows it, in order and once."""
+        """Events that happen while a snapshot is read are not in it, but follow it, in order and once."""
         subscription = self.subscribe(snapshot=True)
         taken = subscription.take(1)
         self.watched.down("web", "1", 1)
@@ -148,7 +148,7 @@ class Snapshots(SubscriptionCase):
         self.assertEqual(named(read(taken))[:3], ["online 3", "online 1", "online 2"])
 
     def test_states_are_of_the_same_instant(self) -> None:
-        """What an operator says while it is read is not in it, but follows it."""
+        """A state that is set while a snapshot is read is not in it, but follows it."""
         subscription = self.subscribe(snapshot=True, app="web")
         taken = subscription.take(1)
         key = "registration/web/2/10.0.0.1/2"
@@ -159,7 +159,7 @@ class Snapshots(SubscriptionCase):
         self.assertEqual(event_line, [("online", "up"), ("online", "up"), ("changed", "drain")])
 
     def test_is_made_when_it_is_taken(self) -> None:
-        """Until then the watcher is owed a snapshot and has not begun."""
+        """A snapshot is made when its first entry is taken, and is owed until then."""
         subscription = self.subscribe(snapshot=True, app="web")
         self.assertTrue(subscription.owes_snapshot)
         self.watched.down("web", "1", 1)
@@ -167,14 +167,14 @@ class Snapshots(SubscriptionCase):
         self.assertFalse(subscription.owes_snapshot)
 
     def test_there_is_no_going_on_after_half_of_it(self) -> None:
-        """A cursor from within leads to another whole one."""
+        """A cursor from within a snapshot leads to another complete snapshot."""
         (first,) = self.subscribe(snapshot=True).take(1)
         self.assertEqual(self.owed(since=first.cursor)[:2], ["reset", "online 3"])
 
 
 class Since(SubscriptionCase):
     def test_exactly_what_came_later(self) -> None:
-        """In order, without what the filter leaves out."""
+        """The later events come in order, without those that the filter excludes."""
         self.watched.up(port=1)
         cursor = self.journal.cursor
         self.watched.up(port=2)
@@ -190,14 +190,14 @@ class Since(SubscriptionCase):
         self.assertEqual(self.owed(since=self.journal.cursor), [])
 
     def test_after_each_event(self) -> None:
-        """The cursor of an event is the place after it."""
+        """A subscription after the cursor of an event continues with the next event."""
         for port in (1, 2, 3):
             self.watched.up(port=port)
         subscription = self.subscribe(since=f"{self.journal.cursor[:-1]}0")
         self.assertEqual([self.owed(since=entry.cursor) for entry in subscription.take(ALL)][1:], [["online 3"], []])
 
     def test_with_a_snapshot(self) -> None:
-        """Who has had one gets none again, but is told when it has caught up."""
+        """With a known cursor no snapshot comes, but `synced` comes after the missed events."""
         self.watched.up(port=1)
         cursor = self.journal.cursor
         self.watched.up(port=2)
@@ -219,7 +219,7 @@ class Since(SubscriptionCase):
         self.assertEqual(named(read(subscription.take(ALL))), ["offline 1"])
 
     def test_unknown_with_a_filter_and_a_snapshot(self) -> None:
-        """The snapshot is of the filter, and there is one."""
+        """An unknown cursor with a filter leads to one snapshot, of the filtered registrations."""
         self.watched.configure()
         self.watched.up(port=1)
         self.watched.up("api", port=2)
@@ -232,7 +232,7 @@ class ReadingSlowly(SubscriptionCase):
         self.journal = self.watched.node.journal = Journal("few", lambda: NOW_MS, never, events_max=3)
 
     def test_slower_than_the_journal_forgets(self) -> None:
-        """It begins again, with a snapshot that only a node that is ready can give."""
+        """If the journal drops owed events, the subscription owes `reset` and another snapshot."""
         subscription = self.subscribe(app="web")
         for port in (1, 2, 3, 4):
             self.watched.up(port=port)
@@ -242,7 +242,7 @@ class ReadingSlowly(SubscriptionCase):
         self.assertEqual(named(read(subscription.take(ALL)))[:2], ["reset", "online 1"])
 
     def test_at_the_edge(self) -> None:
-        """As long as the journal has all of it, nothing is lost."""
+        """As long as the journal has all owed events, none is lost."""
         subscription = self.subscribe()
         for port in (1, 2, 3):
             self.watched.up(port=port)
@@ -251,7 +251,7 @@ class ReadingSlowly(SubscriptionCase):
 
 class Owing(SubscriptionCase):
     def test_what_is_left_of_a_snapshot_and_what_follows(self) -> None:
-        """The measure of what waits falls as it is taken, and grows with events for this watcher."""
+        """The owed bytes decrease as entries are taken, and increase with events of the selection."""
         for port in range(1, 11):
             self.watched.up(port=port)
         body = len(self.watched.node.registration("registration/web/1/10.0.0.1/1") or b"")

@@ -1,4 +1,4 @@
-"""The journal of a node: what it writes, what it keeps, and whom it tells."""
+"""The journal of a node: the events that it writes and keeps, and the listeners that it notifies."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Writing(JournalCase):
         self.assertEqual(online_.size, len(online_.line))
 
     def test_the_longest_event_is_a_line_for_everybody(self) -> None:
-        """Many readers of lines give up at 16,384 bytes."""
+        """The longest possible event is below 16,384 bytes, which many line readers have as their limit."""
         name = "\U0001f600" * 255
         (entry,) = self.append(online(app=name, version=name, body=b"{" + b" " * (ENTRY_BYTES_MAX - 2) + b"}"))
         self.assertLess(len(entry.line), 16_384)
@@ -106,7 +106,7 @@ class Writing(JournalCase):
 
 class Cursors(JournalCase):
     def test_now(self) -> None:
-        """A new journal has a cursor already, and it stays known."""
+        """An empty journal has a cursor, which stays known."""
         start = self.journal.cursor
         self.append(online(1), online(2))
         self.assertEqual(self.journal.position(start), 0)
@@ -114,7 +114,7 @@ class Cursors(JournalCase):
         self.assertIsNone(self.journal.entry(3))
 
     def test_unknown(self) -> None:
-        """Cursors of another node, of the future, and invalid ones are not known."""
+        """Cursors of another node, future cursors and invalid cursors are unknown."""
         self.append(online(1), online(2))
         strange = ("", "k3f9", "1", "-1", "k3f9-", "k3f9-3", "k3f9-01", "k3f9-+1", "k3f9-1~", "k3f9--1", "k3f9-1 ")
         for cursor in (*strange, "x-1", "K3F9-1", "k3f9-²", "k3f9-\u0661", "k3f9-" + "9" * 5000, "\ud800", "k3f9-1\0"):
@@ -130,7 +130,7 @@ class Cursors(JournalCase):
         self.assertIsNotNone(self.journal.entry(2))
 
     def test_before_the_last(self) -> None:
-        """It counts back as far as events are kept, and only those of an app or a version, if given."""
+        """The position goes back as far as events are kept, and counts only those of an app or a version, if given."""
         self.journal.append([online(1, "api"), online(2, "web", "2"), online(3, "api"), online(4, "web", "1")])
         self.assertEqual(self.journal.oldest_position, 1)
         self.assertEqual([self.journal.position_before_last(count) for count in (0, 1, 3, 4, 10_000)], [4, 3, 1, 1, 1])
@@ -162,7 +162,7 @@ class Cursors(JournalCase):
             self.assertEqual(held, [False, False, False, True, True])
 
     def test_more_events_at_once_than_are_kept(self) -> None:
-        """The last events are kept."""
+        """If more events are appended than are kept, the last ones are kept, and listeners get all of them."""
         ear = Ear(self.journal)
         self.journal.listen(ear)
         self.journal.append(map(online, range(1, 11)))
@@ -203,7 +203,7 @@ class Listening(JournalCase):
         self.assertEqual((self.journal.listeners, len(self.flushLoggedErrors(RuntimeError))), (2, 1))
 
     def test_in_order(self) -> None:
-        """A listener is notified of all events from then on."""
+        """A listener is notified of all events after its beginning, in order."""
         self.append(online(1))
         ear = Ear(self.journal)
         self.journal.listen(ear)
@@ -301,7 +301,7 @@ class Listening(JournalCase):
         self.append(online(1))
         self.assertEqual(sum(map(bool, (ear.cursors for ear in ears))), NOTIFIED_AT_ONCE)
         self.assertEqual((self.journal.last_delivered, len(self.later)), (0, 1))
-        self.append(online(2))  # in the middle of the round: those who come later hear of both at once
+        self.append(online(2))  # in the middle of the round: the remaining listeners get both events at once
         self.journal.unlisten(ears[-1])
         while self.later:
             self.later.pop()()

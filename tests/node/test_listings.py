@@ -1,4 +1,4 @@
-"""Lists: short ones that are kept, and long ones in slices."""
+"""Lists of registrations: short ones that are cached, and long ones in slices."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Short(ListingCase):
         self.assertEqual(self.ports(self.listings.short_listing(None, None).body), [3, 4])
 
     def test_an_operators_word(self) -> None:
-        """It is a change of the list."""
+        """An operator's state changes the list and its tag."""
         self.show("web", 1, 2)
         first = self.listings.short_listing("web", None)
         self.drain("web", 2)
@@ -58,7 +58,7 @@ class Short(ListingCase):
         self.assertNotEqual(second.etag, first.etag)
 
     def test_what_is_kept_is_bounded(self) -> None:
-        """The list that was not asked for for the longest time goes first."""
+        """The cache has a maximum of bytes: the list that was used least recently is dropped first."""
         self.patch(listings, "CACHE_BYTES_MAX", 700)
         for app in "abcd":
             self.show(app, 1)
@@ -79,7 +79,7 @@ class Short(ListingCase):
         self.assertEqual(self.listings._cache_bytes, sum(each.cache_bytes for _, each in self.listings._cache.values()))
 
     def test_names_that_nothing_has(self) -> None:
-        """A list of nothing is not kept: any client can ask for any number of them."""
+        """Empty lists are not cached, because a client can ask for any number of them."""
         self.show("web", 1)
         for number in range(10):
             self.assertEqual(self.listings.short_listing(f"app-{number}", None).body, b"[]")
@@ -90,7 +90,7 @@ class Short(ListingCase):
         self.assertEqual((self.listings._cache, self.listings._cache_bytes), ({}, 0))
 
     def test_gzipped(self) -> None:
-        """It inflates to the same."""
+        """A compressed list has the content of the plain one."""
         self.show("web", *range(1, 100))
         shown = self.listings.short_listing("web", "1")
         self.assertEqual(gzip.decompress(shown.gzipped), shown.body)
@@ -98,7 +98,7 @@ class Short(ListingCase):
 
 
 class Longest(ListingCase):
-    """Lists of more than are of one instant."""
+    """Lists that are too long to be made of one instant."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -107,7 +107,7 @@ class Longest(ListingCase):
         self.patch(listings, "SLICE", 2)
 
     def test_which(self) -> None:
-        """Above so many registrations in it."""
+        """A list is long if it has more registrations than the limit."""
         self.show("web", 1, 2, 3)
         self.assertFalse(self.listings.is_long(None, None))
         self.show("api", 1)
@@ -115,7 +115,7 @@ class Longest(ListingCase):
         self.assertFalse(self.listings.is_long("web", None))
 
     def test_in_slices(self) -> None:
-        """The whole is in order, as long as was said, and its tag is that of the present state."""
+        """The list is in order, has the announced length, and has the tag of the present state."""
         self.show("web", 5, 3, 1)
         self.show('we"b', 4)
         self.show("wéb", 2)
@@ -128,7 +128,7 @@ class Longest(ListingCase):
         self.assertEqual([len([*again.steps()]), again.etag], [3, long.etag])
 
     def test_selected(self) -> None:
-        """With a condition the others are left out."""
+        """A condition leaves out other registrations."""
         self.show("web", 1, 3, 5)
         self.show("web", 2, 4, body=b'{"weight":0}')
         long = self.listings.long_listing("web", None, lambda terms: b"0" in terms)
@@ -137,14 +137,14 @@ class Longest(ListingCase):
         self.assertEqual((self.ports(body), long.length), ([2, 4], len(body)))
 
     def test_none_selected(self) -> None:
-        """Nothing is an array too."""
+        """A list without registrations is an empty array."""
         self.show("web", 1, 2, 3, 4)
         long = self.listings.long_listing(None, None, lambda terms: False)
         self.assertEqual(len([*long.steps()]), 3)
         self.assertEqual((b"".join(long.pieces()), long.length), (b"[]", 2))
 
     def test_changed_meanwhile(self) -> None:
-        """What changes while it is made makes its tag one that will never be right again."""
+        """If a registration changes while a list is made, the list gets a tag that no other list has."""
         self.show("web", 1, 2, 3, 4)
         before, changed = (LongListing(self.view, "start", REGISTRATIONS, (None, None), None) for _ in range(2))
         self.assertEqual(len([*before.steps()]), 3)
@@ -157,7 +157,7 @@ class Longest(ListingCase):
         self.assertEqual(len({before.etag, changed.etag, after.etag}), 3)
 
     def test_states_are_those_of_its_beginning(self) -> None:
-        """So its length is what was said before, whatever operators say while it is sent."""
+        """The states are those at the beginning of the list, so its announced length stays right."""
         self.show("web", 1, 2, 3)
         self.drain("web", 1)
         long = self.listings.long_listing(None, None)
@@ -168,7 +168,7 @@ class Longest(ListingCase):
         self.assertEqual(long.length, len(body))
 
     def test_gzipped(self) -> None:
-        """Piece by piece, too."""
+        """A long list is compressed in pieces."""
         self.show("web", *range(1, 10))
         long = self.listings.long_listing(None, None)
         self.assertEqual(len([*long.steps()]), 5)
@@ -186,7 +186,7 @@ class OtherForms(ListingCase):
         self.patch(listings, "SLICE", 4)
 
     def test_the_form(self) -> None:
-        """It shows the same registrations, and does not disturb the other lists."""
+        """A form shows the same registrations, and does not affect the lists in other forms."""
         self.show("web", 2, 1)
         self.assertEqual(
             self.other.short_listing("web", None).body, b'["registration/web/1/h/1","registration/web/1/h/2"]'
@@ -194,7 +194,7 @@ class OtherForms(ListingCase):
         self.assertEqual(self.ports(self.listings.short_listing("web", None).body), [1, 2])
 
     def test_half_as_many_are_shown_in_one_go(self) -> None:
-        """A longer list is made in slices."""
+        """A list with more than half of the usual limit is long."""
         self.show("web", 1, 2)
         self.assertFalse(self.other.is_long("web", None))
         self.show("web", 3)
@@ -202,7 +202,7 @@ class OtherForms(ListingCase):
         self.assertFalse(self.listings.is_long("web", None))
 
     def test_a_slice_has_half_as_many(self) -> None:
-        """Also in the longest lists, and half of the bytes."""
+        """A slice has half as many registrations and bytes, also in the longest lists."""
         self.show("web", *range(1, 9))
         for of_one_instant in (8, 7):
             self.patch(listings, "OF_ONE_INSTANT_MAX", of_one_instant)
@@ -218,7 +218,7 @@ class OtherForms(ListingCase):
 
 
 class OfOneInstant(ListingCase):
-    """Lists that are made in slices, and are the same as if they were made in one go."""
+    """Lists that are made in slices, and are the same as lists made in one step."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -234,7 +234,7 @@ class OfOneInstant(ListingCase):
         return body
 
     def test_the_same(self) -> None:
-        """Content and tag are those of a list that is not long."""
+        """The content and the tag are those of a short list."""
         self.show("web", 5, 3, 1)
         self.show("api", 4, 2)
         self.drain("web", 3)
@@ -243,7 +243,7 @@ class OfOneInstant(ListingCase):
         self.assertEqual(Listings(self.view, "other").short_listing(None, None).body, body)
 
     def test_selected(self) -> None:
-        """So it is with a condition, also where nothing meets it."""
+        """A condition selects registrations, and may select none."""
         self.show("web", 1, 3, 5)
         self.show("web", 2, 4, body=b'{"weight":0}')
         body = self.made(self.listings.long_listing("web", None, lambda terms: b"0" in terms))
@@ -251,7 +251,7 @@ class OfOneInstant(ListingCase):
         self.assertEqual(self.made(self.listings.long_listing("web", None, lambda terms: False)), b"[]")
 
     def test_in_slices(self) -> None:
-        """No step looks at more than so many, or so many bytes."""
+        """A step looks at no more registrations and bytes than a slice may have."""
         looked_at: list[bytes] = []
 
         def admits(terms: bytes) -> bool:
@@ -267,7 +267,7 @@ class OfOneInstant(ListingCase):
         self.assertEqual([len(each) for each in portions([*self.view.groups("web")[0].values()])], [1] * 7)
 
     def test_changed_meanwhile(self) -> None:
-        """What changes while it is made is not in it."""
+        """Changes during the making of a list are not in it."""
         self.show("web", 1, 2, 3, 4, 5)
         long = self.listings.long_listing(None, None)
         steps = long.steps()
@@ -278,7 +278,7 @@ class OfOneInstant(ListingCase):
         self.assertIsNone(self.listings.cached_long_listing(None, None))
 
     def test_kept(self) -> None:
-        """It is made once until something in it changes, also for clients that ask for it at the same time."""
+        """A list is made once until a registration in it changes, also for simultaneous requests."""
         self.show("web", 1, 2, 3, 4)
         first, second = (self.listings.long_listing("web", None) for _ in range(2))
         self.assertIs(first, second)
@@ -296,7 +296,7 @@ class OfOneInstant(ListingCase):
         self.assertEqual(self.listings._cache_bytes, 0)
 
     def test_what_is_kept_is_bounded(self) -> None:
-        """One that would take most of what is kept is put together each time."""
+        """A list that would take most of the cache is not cached."""
         self.patch(listings, "CACHE_BYTES_MAX", 1000)
         self.show("web", 1, 2, 3, 4)
         self.made(self.listings.long_listing("web", None))
@@ -304,7 +304,7 @@ class OfOneInstant(ListingCase):
         self.assertEqual((self.listings._cache_bytes, self.listings._making), (0, {}))
 
     def test_given_up(self) -> None:
-        """Those that nobody takes to the end are forgotten when there are too many."""
+        """Unfinished lists are forgotten if there are too many."""
         self.patch(listings, "UNFINISHED_MAX", 2)
         for app in "abc":
             self.show(app, 1, 2, 3, 4)
@@ -312,7 +312,7 @@ class OfOneInstant(ListingCase):
         self.assertEqual(len(self.listings._making), 2)
 
     def test_one_fails(self) -> None:
-        """Nobody is given a part of it."""
+        """If the making of a list fails, each request for the list fails."""
         self.show("web", 1, 2, 3, 4, body=b"{")
         failing = self.listings.in_form(ListForm(lambda *_: b"%d" % (1 / 0)))
         first, second = failing.long_listing("web", None).steps(), failing.long_listing("web", None).steps()

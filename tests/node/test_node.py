@@ -1,4 +1,4 @@
-"""What a node makes of commands where the replica alone cannot say."""
+"""Commands of a node that the replica alone cannot process."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Surpassed(SynchronousTestCase):
         return [formatEvent(event) for event in logs if event["log_source"] is self.node]
 
     def test_goes_on_as_another(self) -> None:
-        """The node logs that, keeps its registrations, and no node waits for the earlier incarnation."""
+        """The node logs the change, keeps its registrations, and no node waits for the earlier incarnation."""
         (line,) = self.tell_of(500)
         self.assertEqual(
             line,
@@ -163,7 +163,7 @@ class Unreached(SynchronousTestCase):
         self.node.sweep()
         self.node.register(WEB)
         own = self.node.replica.identity.incarnation
-        # It lacks what is registered here, gets it, and says that it has it.
+        # The peer lacks the registration of this node, gets it, and confirms it.
         for beats, heads in ((1, {}), (2, {own: Head(1, 1)})):
             counter = Counter(1001, "n2", "10.0.0.2:1730", beats, 0.0)
             self.node.receive(Message(Sender(1001, "n2", "10.0.0.2:1730"), heads=heads, counters=(counter,)))

@@ -1,4 +1,4 @@
-"""A subscription on its way to clients that read, do not read, or read as they like."""
+"""The stream of a subscription to clients that read, do not read, or read slowly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bender.node.watcher_stream import PIECE_BYTES, STALLED_S, TICK_S, TRANSPORT
 from tests.api.conversation import NOW_MS, Network
 from tests.node.watched import Watched, Window, named, never, read
 
-#: A registration that makes an event of about this size.
+#: The terms of a registration that makes an event of about a kilobyte.
 KILOBYTE: dict[str, Any] = {"meta": {"filling": "x" * 800}}
 
 
@@ -48,7 +48,7 @@ class Live(StreamCase):
         self.assertEqual(self.named(), ["online 2"])
 
     def test_filtered(self) -> None:
-        """What the selection does not admit is not sent."""
+        """Events that the selection does not admit are not sent."""
         self.follow(app="web", version="1")
         self.watched.up("web", "2")
         self.watched.up("api", "1")
@@ -57,7 +57,7 @@ class Live(StreamCase):
         self.assertEqual(self.named(), ["online 1"])
 
     def test_after_what_was_owed(self) -> None:
-        """First the snapshot, then what follows, and the outlet is told in between."""
+        """The snapshot is followed by events, and the outlet is notified in between."""
         self.up(1)
         self.follow(snapshot=True)
         self.assertEqual(self.window.times_caught_up, 1)
@@ -65,7 +65,7 @@ class Live(StreamCase):
         self.assertEqual(self.named(), ["online 1", "synced", "online 2"])
 
     def test_another_subscription(self) -> None:
-        """It begins where the one before ends: nothing is missing between them or there twice."""
+        """A new subscription begins where the one before ends: no event is missing or sent twice."""
         self.follow()
         self.up(1)
         self.follow(app="web")
@@ -77,7 +77,7 @@ class Live(StreamCase):
         self.assertEqual(self.named(), ["online 1", "online 2", "online 4"])
 
     def test_closed(self) -> None:
-        """Afterwards nothing is sent, no timer is left, and nobody listens."""
+        """A closed stream sends nothing, and has no timer and no listener."""
         self.window = Window(self.watched.node, self.clock, ticks=True)
         self.follow()
         self.window.stream.pauseProducing()
@@ -89,14 +89,14 @@ class Live(StreamCase):
         self.assertEqual(self.window.sent, [])
 
     def test_connection_lost(self) -> None:
-        """A transport that is gone says so to its producer."""
+        """A stream whose connection is lost sends nothing."""
         self.follow()
         self.window.stream.stopProducing()
         self.up(1)
         self.assertEqual(self.window.sent, [])
 
     def test_the_node_stops(self) -> None:
-        """The outlet is told."""
+        """The outlet is ended when the journal closes."""
         self.follow()
         self.watched.journal.close()
         self.assertTrue(self.window.ended)
@@ -108,7 +108,7 @@ class Ticks(StreamCase):
         self.window = Window(self.watched.node, self.clock, ticks=True)
 
     def test_without_an_event(self) -> None:
-        """Every 15 s there is one, with the cursor of now."""
+        """After 15 s without an event, a tick with the present cursor is sent."""
         self.follow(app="web")
         self.watched.up("api")
         self.clock.advance(14.9)
@@ -121,7 +121,7 @@ class Ticks(StreamCase):
         self.assertEqual(self.named(), ["tick", "tick"])
 
     def test_after_an_event(self) -> None:
-        """The time begins anew."""
+        """Each event begins the time until a tick again."""
         self.follow()
         self.clock.advance(10)
         self.up(1)
@@ -131,7 +131,7 @@ class Ticks(StreamCase):
         self.assertEqual(self.named(), ["online 1", "tick"])
 
     def test_not_while_anything_is_owed(self) -> None:
-        """A tick's cursor says that there was nothing before it that was not sent."""
+        """No tick is sent while an event is owed, because a cursor confirms all events before it."""
         self.follow()
         self.window.stream.pauseProducing()
         self.up(1)
@@ -142,7 +142,7 @@ class Ticks(StreamCase):
         self.assertEqual(self.named(), ["online 1", "tick"])
 
     def test_none_where_there_are_none(self) -> None:
-        """A long poll has no ticks."""
+        """A stream without ticks, for a long poll, sends none."""
         self.window = Window(self.watched.node, self.clock)
         self.follow()
         self.clock.advance(100)
@@ -151,7 +151,7 @@ class Ticks(StreamCase):
 
 class BackPressure(StreamCase):
     def test_a_snapshot_goes_as_fast_as_it_is_read(self) -> None:
-        """One piece at a time, of a size that holds up nobody, and none while the client does not read."""
+        """A snapshot is sent in limited pieces, and none is sent while the client does not read."""
         self.up(200, **KILOBYTE)
         self.window.pieces_left = 1
         self.follow(snapshot=True)
@@ -165,7 +165,7 @@ class BackPressure(StreamCase):
         self.assertEqual(self.named(), [*sorted(self.onlines(200), key=lambda each: each.split()[1]), "synced"])
 
     def test_what_happens_in_a_pause_follows(self) -> None:
-        """No event is lost and none comes twice, whether it happened before, in or after the pause."""
+        """No event is lost or sent twice, whether it happens before, in or after a pause."""
         self.follow()
         self.window.pieces_left = 2
         self.up(5)
@@ -175,7 +175,7 @@ class BackPressure(StreamCase):
         self.assertEqual(self.named(), self.onlines(6))
 
     def test_a_pause_while_nothing_is_sent(self) -> None:
-        """The transport may ask for one at any time, and more than once."""
+        """The transport may pause at any time, and more than once."""
         self.follow()
         self.up(1)
         self.window.stream.pauseProducing()
@@ -189,7 +189,7 @@ class BackPressure(StreamCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_slower_than_the_journal_forgets(self) -> None:
-        """It begins again, and is not taken for live before it has."""
+        """If the journal drops owed events, the stream begins again with `reset` and a snapshot."""
         journal = self.watched.node.journal = self.watched.journal = Journal("few", lambda: NOW_MS, never, events_max=3)
         self.follow(app="web")
         self.window.stream.pauseProducing()
@@ -201,7 +201,7 @@ class BackPressure(StreamCase):
         self.assertEqual((self.window.sent[-1].cursor, self.window.times_caught_up), (journal.cursor, 2))
 
     def test_a_snapshot_larger_than_the_limit(self) -> None:
-        """Its subscriber is not dropped for it as long as it reads, nor for the events that come meanwhile."""
+        """A client that reads is not dropped during a snapshot that is longer than the limit."""
         self.up(600, **KILOBYTE)
         self.window.pieces_left = 1
         self.follow(snapshot=True)
@@ -212,7 +212,7 @@ class BackPressure(StreamCase):
         self.assertFalse(self.window.dropped)
 
     def test_a_storm_larger_than_the_limit(self) -> None:
-        """A client that reads gets all of it, even if it was longer than the limit before any could be read."""
+        """A client that reads gets all events, even if more than the limit are waiting at first."""
         self.follow()
         self.window.pieces_left = 1
         self.up(600, **KILOBYTE)
@@ -224,7 +224,7 @@ class BackPressure(StreamCase):
 
 class NotReading(StreamCase):
     def test_is_dropped_above_the_limit(self) -> None:
-        """With 256 KiB waiting, counting what the transport has, a client that has stalled is dropped."""
+        """A client that has stalled is dropped if more than 256 KiB wait for it, with those in the transport."""
         self.follow()
         self.window.stream.pauseProducing()
         self.clock.advance(STALLED_S)
@@ -238,7 +238,7 @@ class NotReading(StreamCase):
         self.assertGreater(waiting, WAITING_BYTES_MAX)
 
     def test_is_dropped_when_it_turns_out(self) -> None:
-        """If that much waits already, it is dropped as soon as it has taken nothing for a second."""
+        """If more than the limit waits, a client is dropped when it has read nothing for a second."""
         self.follow()
         self.window.stream.pauseProducing()
         self.up(600, **KILOBYTE)
@@ -250,7 +250,7 @@ class NotReading(StreamCase):
         self.up(1, first=1000)
 
     def test_the_rest_of_a_snapshot_waits_too(self) -> None:
-        """Who asks for a long one and reads none of it is dropped."""
+        """A client that asks for a long snapshot and reads nothing is dropped."""
         self.up(600, **KILOBYTE)
         self.window.pieces_left = 1
         self.follow(snapshot=True)
@@ -258,7 +258,7 @@ class NotReading(StreamCase):
         self.assertTrue(self.window.dropped)
 
     def test_is_not_dropped_below_the_limit(self) -> None:
-        """It may be away for almost a minute, if little happens; then it gets what it missed."""
+        """A client may stop reading for almost a minute if few bytes wait; later it gets the missed events."""
         self.follow(app="web")
         self.window.stream.pauseProducing()
         self.clock.advance(STALLED_S)
@@ -271,7 +271,7 @@ class NotReading(StreamCase):
         self.assertEqual(self.named(), self.onlines(5))
 
     def test_is_dropped_in_time(self) -> None:
-        """One that has taken nothing for a minute is, however little waits; the minute begins anew when it reads."""
+        """A client that reads nothing for a minute is dropped; each read begins another minute."""
         self.follow()
         for _ in range(3):
             self.window.stream.pauseProducing()
@@ -285,7 +285,7 @@ class NotReading(StreamCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_reading_again(self) -> None:
-        """A client that went on reading is measured anew the next time."""
+        """The time without a read begins again with each pause."""
         self.follow()
         for first in (1, 101, 201, 301):
             self.window.stream.pauseProducing()
@@ -309,7 +309,7 @@ class NotReady(StreamCase):
         self.window = Window(self.node, self.clock)
 
     def test_a_snapshot_waits_until_the_node_is_ready(self) -> None:
-        """Nothing comes before; then there is `reset`, a snapshot, `synced`."""
+        """The stream sends nothing before the node is ready, and then `reset`, a snapshot and `synced`."""
         self.window.follow(self.node, since="another-5")
         self.clock.advance(0.3)
         self.assertEqual((self.window.sent, self.window.times_caught_up), ([], 0))
@@ -322,19 +322,19 @@ class NotReady(StreamCase):
         self.assertEqual(self.window.times_caught_up, 1)
 
     def test_going_away_while_it_waits(self) -> None:
-        """Nothing is left of it."""
+        """A stream that is closed while it waits has no timer."""
         self.window.follow(self.node, snapshot=True)
         self.window.stream.close()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_without_a_snapshot(self) -> None:
-        """There is nothing to wait for: whatever the node announces when it becomes ready is an event like others."""
+        """Without a snapshot, the stream does not wait for the node to be ready."""
         self.window.follow(self.node)
         self.assertTrue(self.window.stream.live)
 
 
 class AnyClient(SynchronousTestCase):
-    """However a client reads, and whatever it follows in turn, what it knows in the end is what is shown."""
+    """However a client reads, and whatever it subscribes to in turn, it knows the listed registrations in the end."""
 
     @given(
         st.sampled_from([2, 5, 10_000]),
@@ -345,10 +345,10 @@ class AnyClient(SynchronousTestCase):
         ),
     )
     def test_no_gap_and_no_duplicate(self, events_max: int, steps: list[tuple[list[int], int, int | None]]) -> None:
-        """Between `reset` and `reset`, `online` and `offline` alternate for each id.
+        """Between two `reset` events, `online` and `offline` alternate for each id.
 
-        In each step some come or go, the client reads so many pieces, and perhaps goes on after one of its cursors on
-        another connection.
+        In each step some registrations begin or end, the client reads some pieces, and perhaps continues after one of
+        its cursors on another connection.
         """
         clock = Clock()
         watched = Watched(clock)
@@ -376,7 +376,7 @@ class AnyClient(SynchronousTestCase):
 
 
 class KnowingClient:
-    """Takes a stream in, and fails at what cannot follow what it knows."""
+    """A client that reads a stream, and fails at an event that contradicts the events before it."""
 
     def __init__(self, taken: list[Any]) -> None:
         self.taken = list(taken)

@@ -39,7 +39,7 @@ class Watched:
         self.node.deregister(RegistrationRequest(app, version, "10.0.0.1", port).key)
 
     def configure(self) -> None:
-        """One backend and one frontend."""
+        """Create a backend and a frontend."""
         self.node.configure("backend/site", SITE, "somebody")
         self.node.configure("frontend/edge", EDGE, "somebody")
 
