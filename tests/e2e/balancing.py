@@ -25,7 +25,7 @@ from tests.e2e.nodes import PATIENCE_S, Answer, Node, Ports, until
 from tests.twistd_command import ROOT, environment
 from tests.waiting import holds_within
 
-#: Options of nodes that are quick.
+#: Options of nodes that react quickly.
 NODES = {"ttl": 4, "interval": 0.25}
 
 _P = TypeVar("_P", bound="Process")
@@ -109,7 +109,7 @@ class Instance(Process):
         assert answer.status == 200, answer
 
     async def set_health(self, path: str) -> None:
-        """`/ill` or `/well`."""
+        """Set the health of the instance by a path, `/ill` or `/well`."""
         response = await treq.post(f"http://127.0.0.1:{self.port}{path}", persistent=False, timeout=PATIENCE_S)
         await response.content()
 
@@ -189,7 +189,7 @@ class Driver(Process):
         return Answer(response.code, json.loads(content) if content else None)
 
     async def until(self, what: str, true: Any, within_s: float = PATIENCE_S) -> dict[str, Any]:
-        """Wait until a condition holds for its status."""
+        """Wait until a condition holds for the driver's status, and return the status."""
         status: dict[str, Any] = {}
 
         async def is_met() -> bool:
@@ -223,7 +223,7 @@ class Driver(Process):
 
     def end(self) -> None:
         super().end()
-        # HAProxy's own list of its processes cannot be read while it reloads.
+        # HAProxy does not list its processes while it reloads.
         assert holds_within(PATIENCE_S, lambda: not kill_all(str(self.file))), f"{self.name}: HAProxy does not end"
 
 
@@ -240,7 +240,7 @@ def kill_all(argument: str) -> list[int]:
 
 @define(eq=False)
 class Place:
-    """All processes of a test, in one folder, which end together."""
+    """All processes of a test, in one folder; they are ended together."""
 
     folder: Path
     ports: Ports
@@ -250,7 +250,7 @@ class Place:
         return self._kept(Driver(name, self.folder, nodes=nodes, status_port=self.ports.take(), options=options))
 
     async def instance(self, node: Node | None, version: str = "1", app: str = "web", **fields: Any) -> Instance:
-        """Start an instance, and register it at this node."""
+        """Start an instance, and register it at the node, if any."""
         name = f"i{len(self.processes)}"
         instance = self._kept(Instance(name, self.folder, port=self.ports.take(), version=version, app=app))
         instance.start()
@@ -286,7 +286,7 @@ def _serves(port: int) -> bool:
 
 
 async def shop(place: Place, node: Node, version: str = "1", **fields: Any) -> int:
-    """Configure a backend and a frontend for it; return the frontend's port."""
+    """Configure the backend `shop` and its frontend; return the frontend's port."""
     port = place.ports.take()
     backend = {"app": "web", "version": version, **fields}
     assert (await node.call("PUT", "/backends/shop", backend)).status == 201
@@ -295,7 +295,7 @@ async def shop(place: Place, node: Node, version: str = "1", **fields: Any) -> i
 
 
 async def driven(place: Place, nodes: Sequence[Node], name: str = "edge", **options: Any) -> Driver:
-    """Start a driver with its HAProxy that follows these nodes."""
+    """Start a driver, with its HAProxy, that follows these nodes."""
     driver = place.driver(nodes, name, **options)
     driver.start()
     await driver.ready()
@@ -303,7 +303,7 @@ async def driven(place: Place, nodes: Sequence[Node], name: str = "edge", **opti
 
 
 async def together(*coroutines: Any) -> list[Any]:
-    """Run all of these at the same time, and return their results."""
+    """Run these coroutines at the same time, and return their results."""
     results: list[Any] = await gatherResults([Deferred.fromCoroutine(each) for each in coroutines])
     return results
 

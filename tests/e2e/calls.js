@@ -1,4 +1,4 @@
-// Calls the function with each line of this process's input, a call {"call": …, "arguments": […]}, until the input ends.
+// Calls the function with each line of the input, which is a call {"call": …, "arguments": […]}, until the input ends.
 // It is written in the JavaScript of 2013, so that the runtime of that time can run it, too.
 
 module.exports = function (call) {

@@ -10,14 +10,14 @@ from tests.e2e.shells import WEB
 
 WEB_ID = f"registration/{WEB}"
 
-#: The author of changes by these tests, in histories.
+#: The author of changes by these tests in histories.
 ME = user_at_host()
 
-#: The start of sequences that make a terminal show colours and the like.
+#: The start of sequences for colours and the like in a terminal.
 ESCAPE = "\x1b["
 
 
 async def answered(node: Node, path: str) -> str:
-    """Return the answer of the API, byte for byte."""
+    """Return the answer of the API, unchanged."""
     response = await treq.get(node.api_url + path, persistent=False, timeout=PATIENCE_S)
     return (await response.content()).decode()

@@ -20,7 +20,7 @@ from tests.e2e.shells import Shell
 def pytest_configure() -> None:
     """Restore signals that processes of the tests would ignore under nohup, or in the background of a shell.
 
-    A test would wait for their effect for ever.
+    The tests wait for the effect of these signals.
     """
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
@@ -31,7 +31,7 @@ def pytest_configure() -> None:
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """Starts nodes: `await cluster(3, ttl=4, interval=1)`.
 
-    All are ended with the test, and none may log an error, or a token.
+    All nodes are ended after the test, and none may log an error, or a token.
     """
     with ended_cleanly(Cluster(tmp_path)) as cluster:
         yield cluster
@@ -39,7 +39,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Starts the node that tests of one file share if they need only one: `await shared(1)`, once."""
+    """Starts the node that all tests of a file share: `await shared(1)`, once."""
     shared = Cluster(tmp_path_factory.mktemp("shared"))
     yield shared
     shared.end()
@@ -57,7 +57,7 @@ def forks() -> Iterator[Forks]:
 
 @pytest.fixture
 def shell(tmp_path: Path, forks: Forks) -> Iterator[Shell]:
-    """A shell whose home is the test's folder. All commands that it starts are ended with the test."""
+    """A shell whose home is the test's folder. All its commands are ended after the test."""
     shell = Shell(tmp_path, forks)
     yield shell
     shell.end()
@@ -65,7 +65,7 @@ def shell(tmp_path: Path, forks: Forks) -> Iterator[Shell]:
 
 @pytest.fixture
 def place(cluster: Cluster, tmp_path: Path) -> Iterator[Place]:
-    """Starts drivers with their HAProxy, and instances. All are ended with the test, and no driver may log an error."""
+    """Starts drivers with their HAProxy, and instances. All are ended after the test; drivers may not log errors."""
     place = Place(tmp_path, cluster.ports)
     yield place
     place.end()
@@ -75,7 +75,7 @@ def place(cluster: Cluster, tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture
 def runs(shared: Cluster, tmp_path: Path) -> Iterator[Any]:
-    """Makes a `Run` at these nodes. Everything that it starts is ended with the test."""
+    """Makes a `Run` at these nodes. All its processes are ended after the test."""
     made: list[Run] = []
 
     def make(*nodes: Node) -> Run:

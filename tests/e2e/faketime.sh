@@ -1,7 +1,6 @@
 #!/bin/sh
-# Sets up libfaketime, with which tests change the wall clock of a single process, in the folder that is named: Debian's
-# package, unpacked. Where the machine has it, nothing is done but to make the folder. Needs apt-get and dpkg, and no
-# root.
+# Sets up libfaketime, with which tests change the wall clock of one process, in a folder: Debian's package, unpacked.
+# If the machine has it, only the folder is made. Needs apt-get and dpkg, but not root.
 set -eu
 
 place=$1

@@ -1,7 +1,7 @@
 """`python -m tests.e2e.following PAGE FOLDER` runs the blocks of a page in this folder, and compares the output.
 
-It has to run in separate network and process namespaces (`alone`), where it can use the addresses of the pages, and
-where everything that it starts ends with it.
+The command must run in separate network and process namespaces (`alone`), in which it can use the addresses of the
+pages, and in which all its processes end with it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tests.e2e.pages import SHOWN, TYPED, Block, blocks, like
 from tests.e2e.terminals import NotSo, Terminal
 from tests.twistd_command import ROOT
 
-#: The addresses of the machines in the pages; all are this machine.
+#: The addresses of the machines in the pages; all are addresses of this machine.
 MACHINES = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 
-#: The path for programs of the pages: this environment, the machine, and `make test-deps`.
+#: The path of programs for the pages: this environment, the machine, and `make test-deps`.
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}:{ROOT / '.deps/debian'}"
 
 #: Files that are not part of a fresh checkout.
@@ -34,7 +34,7 @@ def alone(*command: str) -> list[str]:
 
 
 def checkout(folder: Path) -> Path:
-    """Make a checkout that is set up with the packages of this one. The page can write there."""
+    """Make a checkout that uses the packages of this one. The commands of a page can write there."""
     environment = folder / ".venv"
     environment.mkdir(parents=True)
     for path in ROOT.iterdir():
@@ -49,7 +49,7 @@ def checkout(folder: Path) -> Path:
 
 
 def variables(folder: Path) -> dict[str, str]:
-    """Return the variables of a new user, with local packages in place of the network's."""
+    """Return the variables of a new user, with local packages instead of a package index."""
     home, installed = folder / "home", folder / "installed"
     home.mkdir()
     # The reader sees the body of a refused request, and the test sees its status.
@@ -59,7 +59,7 @@ def variables(folder: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PATH": PATH,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this one with the opposite meaning
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this variable with the opposite meaning
         "PIP_NO_DEPS": "1",
         "PIP_NO_INDEX": "1",
         "PIP_ROOT_USER_ACTION": "ignore",
@@ -72,7 +72,7 @@ def variables(folder: Path) -> dict[str, str]:
 
 @define
 class Reader:
-    """The reader of a page, who types its blocks. `terminals` are by their number on the page."""
+    """The reader of a page, who types its blocks. `terminals` are by their numbers on the page."""
 
     folder: Path
     variables: dict[str, str]
@@ -105,7 +105,7 @@ class Reader:
 
 
 def main(page: str, folder: str) -> int:
-    # A script's background processes ignore SIGINT, and so would their children: Ctrl-C would end nothing.
+    # A script's background processes, and their children, would ignore SIGINT, and Ctrl-C would have no effect.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for command in ("link set lo up", *(f"addr add {address}/32 dev lo" for address in MACHINES)):
         subprocess.run(["ip", *command.split()], check=True)

@@ -1,8 +1,8 @@
-"""Commands of this checkout, forked off a process which has imported all of it: each starts in hundredths of a second.
+"""Commands of this checkout, forked off a process that has imported all of it: each starts in hundredths of a second.
 
-A fresh Python that imports `bender` or Twisted takes a third of a second of the processor or more, which adds up over a
-thousand processes. A forked one is a process like any other, with descriptors, signals and an exit status of its own.
-What depends on how Python itself starts (the locale, its options, the console script) needs a fresh process.
+A fresh Python that imports `bender` or Twisted takes a third of a second of processor time or more, for each of a
+thousand processes. A forked process has its own descriptors, signals and exit status, like any other. Tests of Python's
+own start (the locale, its options, the console script) need a fresh process.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from attrs import define
 
 ROOT = Path(__file__).parents[2]
 
-#: The time limit for a process that hangs, also on a slow and busy machine.
+#: The time limit of a process that hangs, also on a slow and busy machine.
 WITHIN_S = 60.0
 
 Stream = int | IO[Any] | None
@@ -213,7 +213,7 @@ def _read(file: IO[bytes]) -> str:
 
 @contextmanager
 def _file(content: Any) -> Iterator[int]:
-    """Yield the descriptor of a file with this as JSON."""
+    """Yield the descriptor of a file that has this as JSON."""
     with tempfile.TemporaryFile() as file:
         file.write(json.dumps(content).encode())
         file.seek(0)

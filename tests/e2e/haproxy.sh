@@ -1,7 +1,6 @@
 #!/bin/sh
-# Sets up HAProxy, to be driven by `twistd bender-haproxy`, in the folder that is named: Debian's package, unpacked, and
-# beside it `haproxy`, which runs it. Where the machine has it, nothing is done but to make the folder. Needs apt-get and
-# dpkg, and no root.
+# Sets up HAProxy for `twistd bender-haproxy` in a folder: Debian's package, unpacked, and the script `haproxy`, which
+# runs it. If the machine has HAProxy, only the folder is made. Needs apt-get and dpkg, but not root.
 set -eu
 
 place=$1
@@ -11,7 +10,7 @@ if [ -x "$(command -v haproxy)" ]; then
     exit
 fi
 
-# With what it needs of that which small machines do not have.
+# The packages that HAProxy needs, and that small machines lack.
 "$(dirname "$0")/../../bench/debian/unpack.sh" "$place" haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1
 cat >"$place/haproxy" <<'WRAPPER'
 #!/bin/sh

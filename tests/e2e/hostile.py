@@ -1,7 +1,7 @@
-"""A node that answers as no node does, and `bender` commands that ask it.
+"""A node that sends invalid answers, and `bender` commands that send requests to it.
 
-`Hostile` is a real server, in a separate thread. It gives good answers, except on one route, where it gives the set
-answer. `Commands` runs commands that ask it.
+`Hostile` is a real server, in a separate thread. It sends good answers, except on one route, on which it sends the set
+answer. `Commands` runs commands that send requests to it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ GOOD: list[tuple[str, str, int, Json]] = [
     ("DELETE", r"/frontends/.*", 204, None),
 ]
 
-#: All commands that ask nodes, except `watch` and `run`.
+#: All commands that send requests to nodes, except `watch` and `run`.
 COMMANDS = [
     ["ls"],
     ["explain", WEB],
@@ -134,7 +134,7 @@ COMMANDS = [
 
 @frozen
 class Answer:
-    """The bytes to send: `head` and `body`, and then `more` again and again, with a pause in seconds between."""
+    """The bytes to send: first `head` and `body`, and then `more` repeatedly, with a pause of `apart_s`."""
 
     body: bytes
     status: int = 200
@@ -160,7 +160,7 @@ def good(method: str, path: str) -> tuple[int, Json]:
 
 
 class Hostile:
-    """The server. `bad` is the route on which it gives the `answer`; `asked` are the routes that were asked."""
+    """The server. `bad` is the route with the bad `answer`; `requested_routes` are the routes of all requests."""
 
     def __init__(self) -> None:
         self.bad: int | None = None
@@ -186,7 +186,7 @@ class Hostile:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def begin_anew(self, bad: int | None, answer: Answer) -> None:
-        """Give this answer on this route from now on, and forget earlier requests."""
+        """Send this answer on this route from now on, and forget earlier requests."""
         self.bad, self.answer = bad, answer
         self.requested_routes.clear()
         self.change.clear()
@@ -238,7 +238,7 @@ class Hostile:
 
 
 def bodies() -> Iterator[bytes]:
-    """Yield bodies that may be well-formed JSON, and answer nothing."""
+    """Yield bodies, some of them well-formed JSON, that are not valid answers."""
     values: tuple[Json, ...] = (
         None,
         True,
@@ -265,7 +265,7 @@ def bodies() -> Iterator[bytes]:
 
 
 def mutations(value: Json) -> Iterator[Json]:
-    """Yield a JSON with one part replaced or removed, for each part and each replacement."""
+    """Yield copies of a JSON value with one part replaced or removed, for each part and each replacement."""
     yield from (None, True, -1, 0.5, 10**30, 1e308, -1e308, "x", "", [], {}, [None], [[]], {"x": {}}, [{}])
     if isinstance(value, dict):
         for key, part in value.items():
@@ -277,7 +277,7 @@ def mutations(value: Json) -> Iterator[Json]:
 
 
 class Commands:
-    """Runs commands of this checkout, one after the other, which ask the node at an address."""
+    """Runs commands of this checkout, one after the other, which send requests to the node at an address."""
 
     def __init__(self, forks: Forks, home: str, address: str) -> None:
         self._forks = forks

@@ -1,7 +1,7 @@
 """`python hostile_registry.py PORT FILE`: a registry that sends a file to every client that follows events.
 
-Each line of the file is an event as a node would send it, or anything else, and is sent unchanged; lines that are added
-later are sent then. It answers the driver's other requests as a node does.
+Each line of the file is an event of a node or any other text, and is sent unchanged. Lines that are added later are
+sent when they are added. The registry answers the driver's other requests like a node.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Registry(BaseHTTPRequestHandler):
             self.wfile.flush()
             time.sleep(0.05)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name is the library's
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the library
         """Log nothing."""
 
 

@@ -1,6 +1,6 @@
-"""`python in_terminal.py COMMAND …` runs a command in a terminal of its own, and closes that on SIGUSR1.
+"""`python in_terminal.py COMMAND …` runs a command in a new terminal, and closes the terminal on SIGUSR1.
 
-It exits with the status of the command, 128 + N if signal N ended it.
+Its exit status is that of the command, or 128 + N if signal N ended the command.
 """
 
 import os

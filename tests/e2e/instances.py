@@ -1,7 +1,7 @@
-"""Instances as careful clients keep them registered: they renew, and ask the next node if one fails.
+"""Instances that careful clients keep registered: they renew, and use the next node if one fails.
 
 The promises hold for clients that renew in time. So an instance records when each renewal was sent and accepted, and a
-test that loses one can tell whether its client was in time.
+test can check whether the client of a lost instance was in time.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from twisted.python.failure import Failure
 
 from tests.e2e.nodes import PATIENCE_S, Node, pause
 
-#: Short, so that tests are quick; but pauses of a busy machine stay well below 1.5 intervals.
+#: Short times, for quick tests; but pauses of a busy machine stay well below 1.5 intervals.
 INTERVAL_S = 0.4
 TTL_S = 6.0
 
-#: The time between renewals of a careful client, and its time limit before it asks another node.
+#: The time between renewals of a careful client, and its time limit for a node.
 EVERY_S = 0.4 * TTL_S
 TIMEOUT_S = 0.2 * TTL_S
 
 #: The pause between two attempts while no node answers.
 AGAIN_S = 0.05
 
-#: Errors of a request to a node that dies, is stopped or does not run.
+#: Errors of a request to a node that dies, is stopped or is not running.
 FAILURES = (ConnectError, ConnectingCancelledError, ConnectionLost, defer.TimeoutError)
 
 #: The beginning of a response: its status, and the length of its body.
@@ -83,11 +83,11 @@ class Renewal:
 
 @define(eq=False)
 class Instance:
-    """Registered at one of `nodes`, the first at first, and renewed every `every_s` until it is stopped.
+    """An instance, registered at the first of `nodes`, and renewed every `every_s` until it is stopped.
 
-    It stays with a node for as long as that answers in time, or with `rotates` goes on to the next with each renewal.
-    `method` is what it renews by: PUT where it must be known, or POST like the first time. `forgotten` are the nodes at
-    which it was not known.
+    Its client stays with a node that answers in time; with `rotates`, each renewal goes to the next node. `method` is
+    PUT, for which the node must know the instance, or POST, as for a registration. `forgotten` are the nodes that
+    answered 404.
     """
 
     id: str
@@ -103,12 +103,12 @@ class Instance:
     _stopped: bool = False
 
     async def start(self) -> None:
-        """Register, and stay registered."""
+        """Register the instance, and renew it from now on."""
         await self.renew()
         self._running = Deferred.fromCoroutine(self._run())
 
     async def stop(self) -> Renewal:
-        """Renew once more now, and then never again."""
+        """Renew once more now, and then stop renewing; return the last renewal."""
         await self.die()
         self._stopped = False
         await self.renew()
@@ -125,7 +125,7 @@ class Instance:
             connection.transport.abortConnection()
 
     async def renew(self) -> None:
-        """Renew once, at the first node that accepts it. Raises `AssertionError` if none does."""
+        """Renew once, at the first node that accepts it. Raises `AssertionError` if no node does."""
         ends_at_s = time.monotonic() + PATIENCE_S
         while not await self._renew_at(self.nodes[self._at % len(self.nodes)]):
             self._at += 1
@@ -153,7 +153,7 @@ class Instance:
             return
 
     async def _renew_at(self, node: Node) -> bool:
-        """Renew at this node; return whether it accepts that in time."""
+        """Renew at this node; return True if the node accepts the renewal in time."""
         sent_at_s = time.monotonic()
         try:
             status = await Deferred.fromCoroutine(self._post(node)).addTimeout(TIMEOUT_S, reactor)
@@ -180,7 +180,7 @@ class Instance:
 
 @define
 class Crowd:
-    """Instances of one test."""
+    """The instances of one test."""
 
     nodes: Sequence[Node]
     instances: list[Instance] = field(factory=list)
@@ -188,7 +188,7 @@ class Crowd:
     async def add(
         self, name: str, *, first: int = 0, nodes: Sequence[Node] = (), every_s: float = EVERY_S, rotates: bool = False
     ) -> Instance:
-        """Start an instance, at the node with number `first`; with `nodes` it knows only those."""
+        """Start an instance at the node with number `first` of `nodes`, which are by default all nodes."""
         known = [*(nodes or self.nodes)]
         port = 1 + len(self.instances)
         id_ = f"registration/{name}/1.0/10.0.0.1/{port}"
@@ -203,14 +203,14 @@ class Crowd:
         return {instance.id for instance in self.instances}
 
     def assert_kept_their_side(self, ttl_s: float = TTL_S) -> None:
-        """Check that each renewed within every ttl; otherwise the test proves nothing about the nodes."""
+        """Check that each instance renewed within every ttl; otherwise the test shows nothing about the nodes."""
         late = {i.id: i.gap_s_max() for i in self.instances if i.gap_s_max() >= ttl_s}
         assert not late, f"these clients did not renew in time, the machine may be overloaded: {late}"
 
 
 @asynccontextmanager
 async def crowd(nodes: Sequence[Node]) -> AsyncIterator[Crowd]:
-    """Instances that last as long as this context, and are known at every node where they renew."""
+    """Instances during this context, which every node must know when they renew there."""
     crowd = Crowd(nodes)
     try:
         yield crowd

@@ -26,7 +26,7 @@ from twisted.web.iweb import IAgent
 from tests.e2e.forking import Forked, Forks, forks
 from tests.twistd_command import environment, listening_options, twistd
 
-#: The time limit for a process that hangs: nothing here takes as long, also on a slow and busy machine.
+#: The time limit of a process that hangs: no step takes as long, also on a slow and busy machine.
 PATIENCE_S = 60.0
 
 #: The pause between two checks of a condition.
@@ -34,7 +34,7 @@ LOOK_S = 0.02
 
 
 async def pause(seconds: float) -> None:
-    """Let time pass while clients and processes go on."""
+    """Let time pass, in which clients and processes continue."""
     await deferLater(reactor, seconds)
 
 
@@ -64,7 +64,7 @@ async def agreed(nodes: Sequence[Node], within_s: float = PATIENCE_S) -> None:
 
 
 class Ports:
-    """Port numbers of 127.0.0.1 that no other test gets, in this process or another.
+    """Port numbers of 127.0.0.1 that no other test uses, in this process or another.
 
     They are below those that the system gives to outgoing connections. The first port of each block of a hundred is its
     lock: the process that has bound it may use the others, and the system frees it when the process ends.
@@ -110,7 +110,7 @@ class Answer:
 
 @define(eq=False)
 class Node:
-    """A node: its process, and everything needed to start it again in the same place.
+    """A node: its process, and everything that is needed to start it again with the same options.
 
     `options` are those of the command line, without the dashes; those that are None are left to their defaults, and
     `more` is given as it is. The process is forked, unless there is a `command` to start, or `variables` of its own.
@@ -137,7 +137,7 @@ class Node:
 
     @property
     def exchange(self) -> str:
-        """Return the address at which its peers know it."""
+        """Return the address that its peers use."""
         return f"127.0.0.1:{self.exchange_port}"
 
     @property
@@ -149,7 +149,7 @@ class Node:
         return (self.folder / f"{self.name}.stderr").read_text("utf-8")
 
     def start(self) -> None:
-        """Start the process, without waiting for anything."""
+        """Start the process, without a wait."""
         options = {
             "name": self.name,
             **listening_options(self.api_port, self.exchange_port, self.events_port),
@@ -172,12 +172,12 @@ class Node:
                 env=self.variables or environment(),
                 stdout=log,
                 stderr=stderr,
-                # A shell makes its background processes ignore Ctrl-C, and so would the node.
+                # A shell makes its background processes ignore Ctrl-C, and the node would inherit that.
                 preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
             )
 
     async def ready(self, within_s: float = PATIENCE_S) -> None:
-        """Wait until it is ready. Fails at once if the process ends."""
+        """Wait until the node is ready. Fails at once if the process ends."""
         await until(f"{self.name} is ready", self._is_ready, within_s)
 
     async def _is_ready(self) -> bool:
@@ -205,7 +205,7 @@ class Node:
         return Answer(response.code, json.loads(content) if content else None)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """Send it a signal, without waiting."""
+        """Send the process a signal, without a wait."""
         self.process.send_signal(number)
 
     async def ended(self, within_s: float = PATIENCE_S) -> int:
@@ -214,12 +214,12 @@ class Node:
         return self.process.wait()
 
     async def stop(self) -> int:
-        """Make it leave the cluster and end."""
+        """Stop the node by SIGTERM, so that it leaves the cluster; return its exit status."""
         self.kill(signal.SIGTERM)
         return await self.ended()
 
     async def restart(self) -> None:
-        """Make it leave, unless it has ended, and start it as a new incarnation."""
+        """Stop the node, unless it has ended, and start it as a new incarnation."""
         if self.process.poll() is None:
             await self.stop()
         self.start()
@@ -228,7 +228,7 @@ class Node:
 
 @define(eq=False)
 class Cluster:
-    """Starts nodes that know each other, and ends all of them."""
+    """Starts nodes that know each other, and ends them."""
 
     folder: Path
     ports: Ports = field(factory=Ports)
@@ -247,21 +247,21 @@ class Cluster:
         return nodes
 
     def launch(self, nodes: list[Node]) -> None:
-        """Start these nodes as peers of each other, without waiting for anything."""
+        """Start these nodes as peers of each other, without a wait."""
         for node in nodes:
             peers = ",".join(peer.exchange for peer in nodes if peer is not node)
             node.options = {"peers": peers or None, **node.options}
             node.start()
 
     def node(self, **options: Any) -> Node:
-        """Make a node that is not started yet; names are n1, n2 and so on."""
+        """Make a node without starting it; names are n1, n2 and so on."""
         api, exchange, events = (self.ports.take() for _ in range(3))
         node = Node(f"n{len(self.nodes) + 1}", self.folder, api, exchange, events, options, self.forks)
         self.nodes.append(node)
         return node
 
     def end(self) -> None:
-        """End all processes that still run."""
+        """End all processes that are still running."""
         for node in self.nodes:
             if hasattr(node, "process"):
                 node.process.kill()
@@ -271,7 +271,7 @@ class Cluster:
 
 @contextmanager
 def ended_cleanly(cluster: Cluster) -> Iterator[Cluster]:
-    """End all nodes with the context; `AssertionError` if one has logged an error, or a token."""
+    """End all nodes with the context; `AssertionError` if a node has logged an error, or a token."""
     try:
         yield cluster
     finally:

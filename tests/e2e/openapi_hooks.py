@@ -1,8 +1,8 @@
 """Additions to docs/openapi.yaml for schemathesis when it tests a node; tests/e2e/schemathesis.toml names this file.
 
-The document is for people and for programs in any language, so it leaves some things to words: what is printable, the
-interval of a node, how numbers are written. Here they are said in a way that values can be made from. Nothing here may
-turn what is wrong into what is right, or the node would not be tried with it.
+The document is for people, and for programs in any language, so it states some rules only in words: printable
+characters, the interval of a node, the notation of numbers. The hooks state these rules so that schemathesis can
+generate values. They must not make an invalid value valid, or no test would send it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from schemathesis import Case, CheckContext, HookContext, Response
 #: The shortest ttl of the tested node: four intervals of one second.
 TTL_S_MIN = 4
 
-#: No request waits longer here. Other tests cover long waits.
+#: The longest wait of a request here. Other tests cover long waits.
 WAIT_S_MAX = 0.05
 
-#: A stream is read to its third event, or for this time: it ends by itself only with the node.
+#: A stream is read to its third event, or for this time, because a node does not end it.
 STREAM_S_MAX = 0.3
 
 PATIENCE_S = 15
 
 NOT_READY = 503
 
-#: Objects that only nodes make. For clients, the document allows new fields in new versions; this node has the
-#: document's version, so a field that only its answer has is missing in the document.
+#: Objects that only nodes send. The document allows new fields in later versions; this node has the document's version,
+#: so a field that the document lacks is an error.
 WHOLE = (
     *("Registration", "Server", "Word", "Renewals", "Applied", "Events", "Mark", "Ready", "About"),
     *("Explanation", "BackendServed", "Account", "Unheard", "Held", "Seen", "Heard", "Happened"),
@@ -39,7 +39,7 @@ WHOLE = (
     *("NodeReport", "NodeUnanswered", "NodeHeard"),
 )
 
-#: Fields with whole numbers, which a schema also accepts with a point.
+#: Fields with whole numbers, for which a schema also accepts numbers with a point.
 COUNTS = ("port", "weight", "min_members", "maxconn", "redirect_https")
 
 #: Values of `snapshot` that the document allows.
@@ -83,7 +83,7 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
 
 
 def _drop_author(raw_schema: dict[str, Any]) -> None:
-    """Leave out a header for which nearly every text is valid: invalid values would be taken for names."""
+    """Remove a header for which nearly every text is valid: invalid values would be taken for names."""
     author = {"$ref": "#/components/parameters/As"}
     for path in raw_schema["paths"].values():
         for operation in path.values():
@@ -101,7 +101,7 @@ def _make(kind: str, schema: dict[str, Any], texts: st.SearchStrategy[str]) -> s
 
 @schemathesis.hook
 def filter_case(context: HookContext, case: Case[Any]) -> bool:
-    """Leave out names that are not printable, hosts that are addresses of IPv4 mapped into IPv6, and TLS elsewhere.
+    """Leave out unprintable names, IPv4 addresses that are mapped into IPv6, and TLS at addresses outside of `bind`.
 
     The document states only in words that these, or some of them, are invalid.
     """
@@ -114,7 +114,7 @@ def filter_case(context: HookContext, case: Case[Any]) -> bool:
 
 
 def _agrees(body: dict[str, Any]) -> bool:
-    """Whether TLS is only at addresses of `bind`, and leaves one to redirect, as the document states in words."""
+    """Return True if TLS is only at addresses of `bind`, and a redirect has an address without TLS."""
     tls, binds = body.get("tls"), str(body.get("bind")).split(",")
     encrypted = binds if tls is True else str(tls or "").split(",")
     if isinstance(tls, str) and not {*encrypted} <= {*binds}:
@@ -136,7 +136,7 @@ def map_body(context: HookContext, body: Any) -> Any:
 
 
 def _counts_without_points(body: dict[str, Any]) -> dict[str, Any]:
-    """Do the same for the counts of a consumer."""
+    """Write the counts of a consumer's report without a point."""
     report = body.get("report")
     backends = report.get("backends") if isinstance(report, dict) else None
     if not isinstance(backends, dict):
@@ -162,9 +162,9 @@ def _is_whole(value: object) -> bool:
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
-    """Limit waits, request a stream where a snapshot begins it, and let past events come without one, or a cursor.
+    """Limit waits, request a stream if it begins with a snapshot, and past events without a snapshot or a cursor.
 
-    Leave out ids in bodies: they have to agree with the rest, which the document states in words.
+    Remove ids from bodies: they must agree with other fields, which the document states only in words.
     """
     if isinstance(case.body, dict) and isinstance(case.body.get("id"), str):
         case.body = {name: value for name, value in case.body.items() if name != "id"}
@@ -182,7 +182,7 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a number that the document allows, in any notation."""
+    """Return True for a number that the document allows, in any notation."""
     if isinstance(value, str):
         return _NUMBER.fullmatch(value) is not None
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
@@ -190,7 +190,7 @@ def _is_number(value: Any) -> bool:
 
 @schemathesis.check
 def head_is_get_without_body(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
-    """Check that HEAD is answered as GET, without the body. (A node that paused may refuse either.)"""
+    """Check that HEAD has the answer of GET without the body. A node that paused may refuse either."""
     if response.request.method != "GET" or response.status_code == NOT_READY:
         return
     asked = response.request.copy()

@@ -1,8 +1,8 @@
 // Lets a test make the calls of the published client `bender-api` 0.2, unchanged.
 //
-// Use: NODE_PATH=… node original_client.js PORT [PORT …]. Each line of its input is a call, {"call": …, "arguments": […]},
-// and each line of its output is what came of it: {"error": …, "result": …}. It is written in the JavaScript of 2014, so
-// that the runtime of that time can run it, too.
+// Use: NODE_PATH=… node original_client.js PORT [PORT …]. Each line of the input is a call, {"call": …, "arguments":
+// […]}, and each line of the output is its result: {"error": …, "result": …}. The script is written in the JavaScript
+// of 2014, so that the runtime of that time can run it, too.
 
 var bender = require('bender-api')({
   servers: process.argv.slice(2).map(function (port) { return { host: '127.0.0.1', port: +port }; })

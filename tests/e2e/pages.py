@@ -1,15 +1,15 @@
 """The blocks of a page, and the notes for the test in a Markdown comment before a block.
 
-Whoever reads the page does not see the notes, and should not need them:
+Readers of the page do not see the notes, and do not need them:
 
-    <!-- terminal 2 -->           where it is typed, or shown; if not said, in that of the block before, at first in 1
-    <!-- until: TEXT -->          it stays in the foreground, and the page goes on as soon as it has printed this
+    <!-- terminal 2 -->           the terminal in which it is typed, or shown; by default the last one, and at first 1
+    <!-- until: TEXT -->          it stays in the foreground, and the next block follows when it has printed this text
     <!-- fails -->                a command in it ends with another status than 0, or a request is refused
-    <!-- file: NAME -->           it is the content of a file, in whichever language
-    <!-- not run: REASON -->      it is looked at for mistakes of syntax alone
+    <!-- file: NAME -->           it is the content of a file, in any language
+    <!-- not run: REASON -->      it is checked only for errors of syntax
 
-Blocks of `sh` and `python` are typed. What they print is up to the block of `console`, `text` or `json` that follows,
-where one does. A block that only the test has use for is a comment itself, with its language in the first line.
+Blocks of `sh` and `python` are typed. A block of `console`, `text` or `json` after them is their expected output. A
+block that only the test needs is itself a comment, with its language in the first line.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNSEEN = re.compile(rf"<!-- ({'|'.join((*TYPED, *SHOWN))})\n(.*?)-->", re.DOTALL
 
 @frozen
 class Block:
-    """One block of a page. `line` is where its text begins, from 1; `notes` are by their first word or words."""
+    """A block of a page. `line` is the first line of its text, from 1; `notes` are by their first word or words."""
 
     line: int
     language: str
@@ -67,8 +67,8 @@ def _notes(token: Token) -> dict[str, str]:
 def like(block: Block) -> re.Pattern[str]:
     """Return a pattern for the output that a block shows.
 
-    `...` stands for anything, and so does `"...": "..."` for any parts of an object. In JSON white space does not
-    count, elsewhere it does not count how much there is.
+    `...` matches anything, and `"...": "..."` matches any parts of an object. In JSON white space is ignored, and in
+    other output its amount is ignored.
     """
     text = re.sub(r'"(\.\.\.|…)"(: *"(\.\.\.|…)")?', "...", block.text) if block.language == "json" else block.text
     parts = [

@@ -1,9 +1,9 @@
-"""`python preloaded.py SOCKET`: forks commands of this checkout off a process which has imported all of them.
+"""`python preloaded.py SOCKET`: forks commands of this checkout off a process that has imported all of them.
 
-SOCKET is the number of a descriptor on which requests arrive. Each has five descriptors: of a file with
+SOCKET is the number of a descriptor on which requests arrive. Each request has five descriptors: a file with
 `{"command", "arguments", "variables", "folder"}` as JSON, the standard input, output and error of the command, and a
-socket on which this process answers with the pid, and later with the exit status as `subprocess` has it. Each command
-is the leader of a process group of its own. When the other end of SOCKET is closed, all commands are killed.
+socket on which this process sends the pid, and later the exit status as in `subprocess`. Each command is the leader of
+a new process group. When the other end of SOCKET is closed, all commands are killed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Forking:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def run(self) -> Callable[[], Any]:
-        """Serve until the other end is closed. Returns in each child, with the command that it has to run."""
+        """Serve until the other end is closed. Returns in each child, with the command to run."""
         looks = select.poll()
         for descriptor in (self._control.fileno(), self._wakes):
             looks.register(descriptor, select.POLLIN)

@@ -18,7 +18,7 @@ from tests.e2e.balancing import Process
 from tests.e2e.nodes import PATIENCE_S, until
 from tests.twistd_command import ROOT
 
-#: The pause between two refreshes of targets, and between two scrapes. Prometheus takes over new targets every 5 s.
+#: The pause between two refreshes of targets, and between two scrapes. Prometheus uses new targets every 5 s.
 REFRESH_S = "200ms"
 
 
@@ -59,7 +59,7 @@ class Prometheus(Process):
         return f"http://127.0.0.1:{self.port}"
 
     async def ask(self, path: str, **query: str) -> Any:
-        """Return the `data` of an answer of its API."""
+        """Return the `data` of an answer of Prometheus's API."""
         url = f"{self._url}/api/v1/{path}?{urlencode(query)}"
         response = await treq.get(url, persistent=False, timeout=PATIENCE_S)
         answer = json.loads(await response.content())
@@ -72,7 +72,7 @@ class Prometheus(Process):
         return {each["discoveredLabels"]["__address__"]: each["labels"] for each in active if each["scrapePool"] == job}
 
     async def scraped(self, job: str, address: str) -> str:
-        """Return the URL that is scraped for a target of a job."""
+        """Return the URL that Prometheus scrapes for a target of a job."""
         active = (await self.ask("targets", state="active"))["activeTargets"]
         (url,) = (
             str(each["scrapeUrl"])
@@ -98,7 +98,7 @@ class Prometheus(Process):
         return [(each["metric"], float(each["value"][1])) for each in result]
 
     async def firing(self) -> set[str]:
-        """Return the names of the alerts that fire. Their texts must be complete."""
+        """Return the names of the alerts that fire. No label or annotation may be incomplete."""
         alerts = [each for each in (await self.ask("alerts"))["alerts"] if each["state"] == "firing"]
         texts = [text for alert in alerts for text in alert["annotations"].values()]
         assert not [text for text in texts if "<" in text or "  " in text], texts

@@ -1,7 +1,6 @@
 #!/bin/sh
-# Sets up Prometheus and promtool in the folder that is named: Debian's package, unpacked, as usr/bin/prometheus and
-# usr/bin/promtool. Where the machine has both, nothing is done but to make the folder. Needs apt-get and dpkg, and no
-# root.
+# Sets up Prometheus and promtool in a folder: Debian's package, unpacked, as usr/bin/prometheus and usr/bin/promtool.
+# If the machine has both, only the folder is made. Needs apt-get and dpkg, but not root.
 set -eu
 
 place=$1
@@ -11,6 +10,6 @@ if [ -x "$(command -v prometheus)" ] && [ -x "$(command -v promtool)" ]; then
     exit
 fi
 
-# Its other dependencies are the pages of its user interface, which no test opens.
+# Debian's other dependencies are pages of the user interface, which no test opens.
 "$(dirname "$0")/../../bench/debian/unpack.sh" "$place" prometheus
 "$place/usr/bin/prometheus" --version 1>&2

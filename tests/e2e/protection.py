@@ -1,4 +1,4 @@
-"""What protects nodes in tests: certificates that `bender certs` has made, and tokens."""
+"""Certificates that `bender certs` has made, and tokens, for nodes in tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bender.tls.connections import NodeTls
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node
 from tests.e2e.shells import BENDER
 
-#: A token for each kind of scope, by its name.
+#: The scopes of a token of each kind, by its name.
 SCOPES = {
     "read": ["read"],
     "web": ["register:web-*"],
@@ -68,7 +68,7 @@ def agent_for(ca: Path) -> IAgent:
 
 
 def protected_node(cluster: Cluster, certificates: Path, tokens: Path | None, **options: object) -> Node:
-    """Return a node with TLS for clients and peers, and with tokens, that is not started yet."""
+    """Return a node with TLS for clients and peers, and with tokens, without starting it."""
     given = {"tls": certificates, "peer-tls": certificates, **({} if tokens is None else {"tokens": tokens})}
     node = cluster.node(**given, **options)
     node.agent = agent_for(certificates / "ca.pem")

@@ -1,4 +1,4 @@
-"""Queries over DNS to real nodes: by dnspython, which needs no other program, and by dig."""
+"""Queries over DNS to real nodes: with dnspython, which needs no other program, and with dig."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def dig() -> str:
 
 
 def asked_with_dig(port: int, *words: str) -> str:
-    """Return what dig prints for a query to this machine; it must end well."""
+    """Return the output of dig for a query to this machine; dig must succeed."""
     command = [dig(), "@127.0.0.1", "-p", str(port), "+tries=1", f"+time={PATIENCE_S:.0f}", *words]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=2 * PATIENCE_S).stdout
 

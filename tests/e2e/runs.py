@@ -30,7 +30,7 @@ def bender() -> list[str]:
 
 
 async def one(shared: Cluster) -> Node:
-    """Return the node that these tests share; instances there differ in their port."""
+    """Return the node that these tests share; their instances have different ports."""
     if not shared.nodes:
         await shared(1)
     return shared.nodes[0]
@@ -38,7 +38,7 @@ async def one(shared: Cluster) -> Node:
 
 @define(eq=False)
 class Run:
-    """A `bender run`. Its service, if there is one, has a separate folder and the port."""
+    """A `bender run`. Its service, if any, has a separate folder and this port."""
 
     folder: Path
     nodes: Sequence[str]
@@ -116,7 +116,7 @@ class Run:
         return path.read_text("utf-8").splitlines() if path.exists() else []
 
     def make(self, name: str) -> None:
-        """Make the service ill, or hang, until `mend`."""
+        """Make the service fail or hang, until `mend`."""
         (self.folder / name).touch()
 
     def mend(self, name: str) -> None:
@@ -147,7 +147,7 @@ class Run:
         return self.process.wait()
 
     def end(self) -> None:
-        """End the process, and the service that it would leave behind."""
+        """End the process, and a service that it left running."""
         if hasattr(self, "process"):
             self.process.kill()
             self.process.wait(PATIENCE_S)

@@ -1,4 +1,4 @@
-"""A command on a real terminal, and the picture that a person would see there."""
+"""A command on a real terminal, and the picture that a user would see there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PIECE_BYTES = 65_536
 
 
 class Picture:
-    """The screen of a command, as pyte, a terminal in memory, shows it; the alternate screen is a second one."""
+    """The screen of a command in pyte, a terminal in memory; the alternate screen is a second one."""
 
     def __init__(self, command: pexpect.spawn[str]) -> None:
         self.command = command
@@ -40,7 +40,7 @@ class Picture:
         self.command.close(force=True)
 
     def look(self) -> None:
-        """Read what was written since the last time."""
+        """Read everything that was written since the last call."""
         with suppress(pexpect.TIMEOUT, pexpect.EOF):
             while True:
                 piece = self.command.read_nonblocking(PIECE_BYTES, 0)
@@ -61,13 +61,13 @@ class Picture:
 
     @property
     def written(self) -> str:
-        """All that the command wrote."""
+        """Return everything that the command wrote."""
         self.look()
         return self._written
 
     @property
     def lines(self) -> list[str]:
-        """The lines as they are now, without the spaces at their ends."""
+        """Return the present lines, without the spaces at their ends."""
         self.look()
         return [line.rstrip() for line in self._screen.display]
 
@@ -81,7 +81,7 @@ class Picture:
         return str(self._screen.buffer[at][self.lines[at].index(text)].fg)
 
     def is_reversed(self, text: str) -> bool:
-        """Whether a text on the screen is shown in reverse."""
+        """Return True if a text on the screen is shown in reverse."""
         at = next(at for at, line in enumerate(self.lines) if text in line)
         return bool(self._screen.buffer[at][self.lines[at].index(text)].reverse)
 

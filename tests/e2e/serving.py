@@ -1,7 +1,7 @@
 """`python serving.py PORT FOLDER [BEHAVIOUR …]`: a service with good or bad behaviour, for tests of `bender run`.
 
-It serves HTTP, and answers with 500 while there is a file `ill` in its folder. It appends to the file `noted` there, a
-line each with the time: signals by name, and the end of its reaction to SIGTERM.
+The service answers HTTP requests, with 500 while there is a file `ill` in its folder. It appends lines with the time to
+the file `noted` there: signals by name, and the end of its reaction to SIGTERM.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
     if "late" in BEHAVIOURS:
         time.sleep(1)
     if "forks" in BEHAVIOURS:
-        for _ in range(2):  # like a daemon, for which nobody waits
+        for _ in range(2):  # like a daemon, whose parent does not wait for it
             if os.fork():
                 os._exit(0)
             if os.getsid(0) != os.getpid():

@@ -33,7 +33,7 @@ class Shell:
                 del self.variables[name]
 
     def bender(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a command with pipes, and return its result. It is a fresh process if it has its own variables."""
+        """Run a command with pipes, and return its result. With `variables` of Python it is a fresh process."""
         if not variables:
             ended = self._forks(arguments, self.variables)
             return subprocess.CompletedProcess(arguments, ended.status, ended.stdout, ended.stderr)
@@ -52,13 +52,13 @@ class Shell:
         stdout: int | IO[bytes] = subprocess.PIPE,
         stderr: int | IO[bytes] = subprocess.PIPE,
     ) -> Forked:
-        """Start a command that takes a while."""
+        """Start a command that runs for a while."""
         process = self._forks.start("bender", arguments, self.variables, stdout=stdout, stderr=stderr, text=True)
         self._begun.append(process)
         return process
 
     def end(self) -> None:
-        """End the commands that still run because a test failed before it ended them."""
+        """End the commands that still run after a failed test."""
         for process in self._begun:
             process.kill()
             process.wait(PATIENCE_S)
@@ -67,13 +67,13 @@ class Shell:
                     stream.close()
 
     def done(self, *arguments: str, **variables: str) -> str:
-        """Return the output of a command that succeeds and prints nothing on stderr."""
+        """Return the output of a command, which must succeed and print nothing on stderr."""
         end = self.bender(*arguments, **variables)
         assert (end.returncode, end.stderr) == (0, ""), end.stderr
         return end.stdout
 
     def written(self, where: str, *arguments: str) -> tuple[int, str]:
-        """Return the status and stderr of a command whose output is redirected, as written in a shell."""
+        """Return the status and stderr of a command with a redirection in the notation of a shell."""
         script = f'"$@" {where}; exit "${{PIPESTATUS[0]}}"'
         end = subprocess.run(
             ["bash", "-c", script, "bash", BENDER, *arguments],
@@ -101,7 +101,7 @@ class Shell:
         )
 
     def output_of(self, *arguments: str, columns: int = 120, **variables: str) -> str:
-        """Return everything that a command shows on a terminal."""
+        """Return the whole output of a command on a terminal."""
         child = self.terminal(*arguments, columns=columns, **variables)
         child.expect(pexpect.EOF)
         child.close()
@@ -110,7 +110,7 @@ class Shell:
 
 
 def is_sentence(text: str) -> bool:
-    """Whether the text is one line, and a sentence of bender."""
+    """Return True if the text is one line, and a sentence of bender."""
     return bool(re.fullmatch(r"bender: .*[^.\s]\.\n", text))
 
 

@@ -1,4 +1,4 @@
-"""Copies of the files that packages are made of."""
+"""Copies of the files from which packages are built."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILES = (
 
 
 def copy_sources(place: Path) -> None:
-    """Copy what packages are made of to a folder that does not exist, without what programs have left there."""
+    """Copy the files of packages to a new folder, without files that programs have created."""
     ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
     for name in FOLDERS:
         shutil.copytree(ROOT / name, place / name, ignore=ignored)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sets up systemd-analyze, to look at the units with, in the folder that is named: Debian's package, unpacked. Where the
-# machine has it, nothing is done but to make the folder. Needs apt-get and dpkg, and no root.
+# Sets up systemd-analyze, which tests the units, in a folder: Debian's package, unpacked. If the machine has it, only
+# the folder is made. Needs apt-get and dpkg, but not root.
 set -eu
 
 place=$1
@@ -10,7 +10,7 @@ if [ -x "$(command -v systemd-analyze)" ]; then
     exit
 fi
 
-# With what it needs of that which small machines do not have.
+# The packages that systemd-analyze needs, and that small machines lack.
 "$(dirname "$0")/../../bench/debian/unpack.sh" "$place" \
     systemd libsystemd-shared libapparmor1 libip4tc2 libkmod2 libseccomp2
 cd "$place"

@@ -20,20 +20,20 @@ LATE_S = 1.0
 
 LOOK_S = 0.05
 
-#: Pieces to read at a time from a terminal that no test waits for, of 4 KiB each.
+#: Pieces of 4 KiB to read at a time from a terminal for which no test waits.
 PIECES_MAX = 100
 
-#: A mark that no page or program prints: it encloses messages of the terminal to its test, a command that failed or, as
-#: the prompt, nothing.
+#: A mark that no page or program prints: it encloses messages of the terminal to its test, which are a failed command
+#: or, for the prompt, empty.
 MARK = "\x1e"
 SAID = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 
-#: A block is one file for the shell, so that only one prompt follows it. It goes on after a command that fails, as in
-#: an interactive shell.
+#: The shell reads a block as one file, so that only one prompt follows it. The block continues after a failed command,
+#: as in an interactive shell.
 SHELL = ["bash", "--noprofile", "--norc", "--noediting"]
 SHELL_BEGINS = f"""trap 'printf "{MARK}%s: status %s{MARK}" "$BASH_COMMAND" "$?" >/dev/tty' ERR\n"""
 
-#: Python reads the names of such files, because its own prompts would come between the lines of a block.
+#: Python reads the names of such files, because its own prompts would appear between the lines of a block.
 PYTHON = [
     sys.executable,
     "-c",
@@ -63,7 +63,7 @@ class Terminal:
     folder: Path
     variables: dict[str, str]
     scratch: Path
-    meanwhile: Callable[[], None] = lambda: None  # called repeatedly while this one is waited for
+    meanwhile: Callable[[], None] = lambda: None  # called repeatedly during waits for this terminal
     _child: pexpect.spawn[str] = field(init=False)
     _screen: str = ""
     _shown: int = 0
@@ -84,9 +84,9 @@ class Terminal:
         self._wait(lambda: self.is_idle, "no prompt")
 
     def type(self, text: str, until: str | None = None, *, may_fail: bool = False) -> None:
-        """Type this, after Ctrl-C if something still runs; return when it has ended, or has printed `until`.
+        """Type this text, after Ctrl-C if a block still runs; return when it has ended, or has printed `until`.
 
-        Raises `NotSo` unless it ends with status 0.
+        Raises `NotSo` unless the text ends with status 0.
         """
         if not self.is_idle:
             self._child.sendintr()
@@ -102,7 +102,7 @@ class Terminal:
             raise NotSo(f"{'; '.join(self._failed) or 'nothing failed'}. It printed:\n{self._screen}")
 
     def look(self) -> None:
-        """Read its present output, because a program blocks if nothing reads its terminal."""
+        """Read the present output, because a program blocks if nothing reads its terminal."""
         with suppress(pexpect.TIMEOUT, pexpect.EOF):  # a closed terminal is reported at its next use
             for _ in range(PIECES_MAX):
                 self._read(self._child.read_nonblocking(65_536, 0))
@@ -113,7 +113,7 @@ class Terminal:
         self._child.sendline(f". {self.scratch}" if self.language == "sh" else str(self.scratch))
 
     def show(self, wanted: re.Pattern[str]) -> None:
-        """Wait until it shows this, below earlier matches: all its output if the last input has ended."""
+        """Wait until the terminal shows this, below earlier matches; after the end of its input, as all its output."""
 
         def shown() -> re.Match[str] | None:
             return (wanted.fullmatch if self.is_idle else wanted.search)(self._screen, self._shown)
@@ -121,7 +121,7 @@ class Terminal:
         self._wait(
             lambda: shown() is not None, "it does not print what the page shows", LATE_S if self.is_idle else PATIENCE_S
         )
-        self._shown = shown().end()  # type: ignore[union-attr] # it has just been waited for
+        self._shown = shown().end()  # type: ignore[union-attr] # the wait has found it
 
     def _wait(self, true: Callable[[], bool], otherwise: str, within_s: float = PATIENCE_S) -> None:
         ends_at = time.monotonic() + within_s
@@ -137,7 +137,7 @@ class Terminal:
                 raise NotSo(f"the terminal was closed. It printed:\n{self._screen}") from None
 
     def _read(self, text: str) -> None:
-        """Remove messages to the test from the output. They can come in two pieces."""
+        """Remove messages to the test from the output. A message can arrive in two pieces."""
         self._screen = (self._screen + text).replace("\r\n", "\n")
         for said in SAID.findall(self._screen):
             if said:

@@ -31,7 +31,7 @@ def client_of(*nodes: Node) -> Client:
 @pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_fifty_registrars_through_rolling_restarts(cluster: Cluster) -> None:
-    """Ten thousand instances stay online at every node, at a cost of a few requests a second."""
+    """Ten thousand instances stay online at every node, with a few requests per second."""
     nodes = await cluster(3)
     clients = [client_of(*nodes) for _ in range(REGISTRARS)]
     registrars = [Registrar(client) for client in clients]
@@ -57,14 +57,14 @@ async def test_fifty_registrars_through_rolling_restarts(cluster: Cluster) -> No
             assert len(watcher.online) == REGISTRARS * REGISTRATIONS
     for registrar in registrars:
         await registrar.stopService()
-    # A third of ten seconds apart, each with a request for the nodes' addresses now and then.
+    # Each registrar sends a request every three seconds, and sometimes one for the nodes' addresses.
     assert idle < REGISTRARS / 3 * 1.3
 
 
 @pytest.mark.slow
 @pytest_twisted.ensureDeferred
 async def test_a_watch_over_twenty_kills(cluster: Cluster) -> None:
-    """It receives the same events as an uninterrupted watcher of another node, in the same order for each id."""
+    """A watch gets the same events as an uninterrupted watcher of another node, in the same order for each id."""
     nodes = await cluster(4, ttl=2.5, interval=0.25)
     *killed, spared = nodes
     client = client_of(*killed)
@@ -74,7 +74,7 @@ async def test_a_watch_over_twenty_kills(cluster: Cluster) -> None:
     taking = Deferred.fromCoroutine(take(watch, told))
     async with watching([spared]) as watchers:
         await until("the watch is there", lambda: ("", "synced", "snapshot") in told)
-        await pause(2)  # before the first kill and between two, so that it can ask the other nodes for their cursors
+        await pause(2)  # before and between kills, so that the watch can ask the other nodes for their cursors
         churning = Churn(spared)
         for _ in range(KILLS):
             assert watch.node in addresses, f"it follows {watch.node}"
@@ -110,9 +110,9 @@ def by_id(events: Iterable[tuple[str, str, str]]) -> dict[str, list[tuple[str, s
 
 
 class Churn:
-    """Registers, changes and deregisters at one node, many times a second, until the test ends it.
+    """Registers, changes and deregisters instances at one node, many times a second, until the test ends it.
 
-    It changes each instance only now and then, because nodes may merge quick changes, and never one that may expire.
+    It changes an instance seldom, because nodes may merge quick changes, and never one that is about to expire.
     """
 
     def __init__(self, node: Node) -> None:

@@ -1,4 +1,4 @@
-"""Programs whose wall clock changes while they run keep their instances registered."""
+"""Programs keep their instances registered while their wall clock changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.e2e.nodes import PATIENCE_S, Cluster, Node, pause, until
 from tests.e2e.runs import SERVING, Run
 from tests.twistd_command import ROOT, environment
 
-#: Longer than a ttl and the time until an instance is then offline.
+#: A ttl, and a longer time after which an unrenewed instance is offline.
 TTL_S = 4
 EXPIRED_S = 8.0
 
@@ -53,7 +53,7 @@ class Clock:
     variables: dict[str, str] = field(init=False)
 
     def python(self) -> Clock:
-        """By replacing `time.time`, which Twisted uses."""
+        """Change the clock by replacing `time.time`, which Twisted uses."""
         site = self.folder / "site"
         site.mkdir()
         (site / "sitecustomize.py").write_text(SITE, "utf-8")
@@ -62,7 +62,7 @@ class Clock:
         return self
 
     def library(self) -> Clock:
-        """By libfaketime, which replaces the system's wall clock, and not its monotonic clocks."""
+        """Change the clock by libfaketime, which replaces the system's wall clock, but not its monotonic clocks."""
         places = [*Path("/usr/lib").glob("*/faketime"), *(ROOT / ".deps/debian/usr/lib").glob("*/faketime")]
         self.variables = {
             "LD_PRELOAD": str(places[0] / "libfaketime.so.1"),
@@ -79,7 +79,7 @@ class Clock:
         return self.folder / "clock"
 
     def differs(self, seconds: int) -> None:
-        """Set its difference from the true time."""
+        """Set the difference of the clock from the true time."""
         new = self.folder / "clock.new"
         new.write_text(f"{seconds:+}", "utf-8")
         new.rename(self._file)
@@ -114,7 +114,7 @@ def started(nodes: str, port: int, clock: Clock) -> subprocess.Popen[bytes]:
 
 @ensureDeferred
 async def test_a_command_stays_registered(run: Run, clock: Clock, cluster: Cluster) -> None:
-    """Both if the clock is set back, which would delay all timers, and if it is set forward."""
+    """An instance stays registered if the clock is set back, which would delay wall-clock timers, or forward."""
     (node,) = await cluster(1, interval=0.5, ttl=TTL_S)
     run.nodes = [f"127.0.0.1:{node.api_port}"]
     # The service has the true time, because libfaketime disturbs programs that sleep.
@@ -131,10 +131,10 @@ async def test_a_command_stays_registered(run: Run, clock: Clock, cluster: Clust
     assert await told(node, begin) == [("offline", "deregistered")]
 
 
-@pytest.mark.slow  # the test above shows the same of `bender run`
+@pytest.mark.slow  # the test above covers `bender run`
 @ensureDeferred
 async def test_a_registrar_goes_on_at_another_node(clock: Clock, cluster: Cluster) -> None:
-    """It renews, and gives up in time if a node does not answer: its timeouts are right, too."""
+    """A registrar renews, and uses another node in time if a node does not answer."""
     one, other = await cluster(2, interval=0.5, ttl=TTL_S)
     nodes = f"127.0.0.1:{one.api_port},127.0.0.1:{other.api_port}"
     port = cluster.ports.take()

@@ -1,4 +1,4 @@
-"""Real nodes agree on backends and frontends that any client writes (promise P7)."""
+"""Real nodes agree on backends and frontends that clients write at any node (promise P7)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WRITES = 15
 
 @pytest_twisted.ensureDeferred
 async def test_of_writes_at_two_nodes_at_once_one_wins_everywhere(cluster: Cluster) -> None:
-    """In any order of arrival; the last event of every watcher is the winner."""
+    """Of simultaneous writes at two nodes, one wins everywhere, and the last event of every watcher is the winner."""
     nodes = await cluster(3, interval=INTERVAL_S, ttl=TTL_S)
     async with watching(nodes) as watchers:
         for kind, first in (("backend", {"app": "web", "version": "0"}), ("frontend", {"backend": "b"})):

@@ -1,4 +1,4 @@
-"""`make dist` and `make sbom` make the same bytes of the same commit, wherever and whenever they run."""
+"""`make dist` and `make sbom` make identical files from the same commit, at any place and time."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.twistd_command import ROOT
 
 pytestmark = pytest.mark.outside
 
-#: The date of the commit: even, because a wheel has times of every second second.
+#: The date of the commit: even, because the times in a wheel are even.
 COMMITTED_AT = 1_790_000_000
 
 #: A time at which all files of one checkout were last changed.
 CHANGED_AT = 1_700_000_001
 
-#: With an author, because the machine may not have one.
+#: Git with an author, because the machine may have none.
 GIT = ["git", "-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
 
 
@@ -57,7 +57,7 @@ def succeed(command: list[str], folder: Path, umask: int = 0o022, variables: Map
 
 
 def make(target: str, *ready: str) -> list[str]:
-    """Return a command for `make` with the tools of this environment, and with other targets as they are."""
+    """Return a command for `make` with the tools of this environment, which does not remake the targets in `ready`."""
     tools = f"BIN={Path(sys.executable).parent}"
     return [
         "make",
@@ -73,7 +73,7 @@ def digests(paths: list[Path]) -> dict[str, str]:
 
 
 def another_day() -> dict[str, str]:
-    """Return variables with which programs believe that it is more than a year later, in another place."""
+    """Return variables that change a program's clock by more than a year, and its time zone."""
     places = [*Path("/usr/lib").glob("*/faketime"), *(ROOT / ".deps/debian/usr/lib").glob("*/faketime")]
     return {"LD_PRELOAD": str(places[0] / "libfaketime.so.1"), "FAKETIME": "+400d", "TZ": "Pacific/Auckland"}
 
@@ -82,7 +82,7 @@ def another_day() -> dict[str, str]:
 def checkouts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two checkouts of a repository with one commit, in which `make dist` has run.
 
-    The second was made and built with another umask, on another day, and its files have other times.
+    The second one was made and built with another umask, on another day, and its files have other times.
     """
     place = tmp_path_factory.mktemp("checkouts")
     first, second = place / "first", place / "another folder" / "second"
@@ -100,7 +100,7 @@ def checkouts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_packages_of_one_commit_are_identical(checkouts: tuple[Path, Path]) -> None:
-    """They have neither the owners, permissions and times of the files nor the time of the build."""
+    """Packages contain neither the owners, permissions and times of the files, nor the time of the build."""
     first, second = ([*folder.glob("dist/*")] for folder in checkouts)
     assert len(first) == 2
     assert digests(first) == digests(second)
@@ -115,7 +115,7 @@ def test_packages_of_one_commit_are_identical(checkouts: tuple[Path, Path]) -> N
 
 
 def test_the_sbom_has_what_users_install(checkouts: tuple[Path, Path]) -> None:
-    """It is the same in both checkouts, and has the versions of constraints.txt and no tool of contributors."""
+    """The SBOM is identical in both checkouts, and has the versions of constraints.txt, but no contributors' tools."""
     first, second = checkouts
     succeed(make("sbom", "dist"), first)
     succeed(make("sbom", "dist"), second, 0o077, {"TZ": "Pacific/Auckland"})
@@ -141,7 +141,7 @@ def test_the_sbom_has_what_users_install(checkouts: tuple[Path, Path]) -> None:
 
 
 def test_an_audit_without_the_database_fails(checkouts: tuple[Path, Path]) -> None:
-    """It says that nothing was audited, and what to do."""
+    """An audit without a network reports that the packages were not audited, and what to do."""
     nowhere = {"HTTPS_PROXY": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1"}
     done = run(make("audit", "check-installed"), checkouts[0], variables=nowhere)
     assert done.returncode != 0

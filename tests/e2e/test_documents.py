@@ -1,4 +1,4 @@
-"""The commands on the pages do what the pages say. `pages.py` describes the notes of pages for this test."""
+"""The commands on the pages have the results that the pages show. `pages.py` describes the notes for this test."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ PAGES = (
     "docs/migrating.md",
 )
 
-#: Programs that the pages and their test need. Not every machine has them, so these tests are marked `outside`.
+#: Programs that the pages and their test need. Some machines lack them, so these tests are marked `outside`.
 PROGRAMS = ("bash", "curl", "dig", "haproxy", "ip", "make", "openssl", "unshare")
 
-#: The time limit of a page. The tutorial takes a minute, of which an instance takes ten seconds to expire, and so does
-#: the move of a cluster to TLS, which starts each node several times.
+#: The time limit of a page. The tutorial takes a minute, because an instance takes ten seconds to expire, and so does
+#: the change of a cluster to TLS, which starts each node several times.
 PAGE_S_MAX = 240.0
 
 
@@ -104,7 +104,7 @@ until [ -e done ]; do sleep 0.1; done
 
 
 def follow(page: Path, folder: Path) -> str:
-    """Run a page, in separate network and process namespaces; return its first difference, or nothing."""
+    """Run a page, in separate network and process namespaces; return its first difference, or an empty text."""
     missing = [program for program in PROGRAMS if not shutil.which(program, path=PATH)]
     assert not missing, f"there is no {missing[0]} here"
     assert not subprocess.run(alone("true"), check=False).returncode, "no network of its own can be had here"
@@ -131,7 +131,7 @@ def test_a_page_is_as_it_says(page: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_what_is_not_run_has_no_mistakes_of_syntax(page: str) -> None:
-    """Neither have other blocks, also on a machine that cannot run them."""
+    """All blocks have valid syntax, also those that are not run or that this machine cannot run."""
     for block in blocks((ROOT / page).read_text("utf-8")):
         if block.language == "sh":
             end = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
@@ -160,7 +160,7 @@ def test_what_is_not_as_a_page_says_is_noticed(page: str, complaint: str, tmp_pa
 
 @pytest.mark.outside
 def test_a_terminal_is_as_its_reader_left_it(tmp_path: Path) -> None:
-    """Each terminal has its variables; Ctrl-C ends a running block before the next one is typed there."""
+    """Each terminal keeps its variables; Ctrl-C ends a running block before the next one is typed there."""
     (tmp_path / "page.md").write_text(TWO_TERMINALS)
     assert follow(tmp_path / "page.md", tmp_path) == ""
 
@@ -179,7 +179,7 @@ def test_a_note_that_nobody_knows_is_a_mistake() -> None:
 
 
 def test_dots_stand_for_anything() -> None:
-    """In JSON, white space is ignored; in other output, its amount is ignored."""
+    """`...` matches anything. In JSON, white space is ignored; in other output, its amount is ignored."""
     for language, shown, printed in [
         ("text", "a ... b", "a  c\nd b\n"),
         ("text", "…\nat 10.0.0.1", "x\nat   10.0.0.1"),

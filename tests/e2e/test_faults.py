@@ -1,6 +1,6 @@
 """Real nodes in network namespaces keep all promises under a nemesis, and a planted defect is found.
 
-`tox -e faults` runs as many seeds as there is time for.
+`tox -e faults` runs seeds until its time is over.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pytest
 
 from tests.twistd_command import ROOT, environment
 
-#: The time limit for a seed that hangs; a short one takes less than a minute.
+#: The time limit of a seed that hangs; a short one takes less than a minute.
 WITHIN_S = 300
 
 pytestmark = pytest.mark.outside

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.outside
 
 @ensureDeferred
 async def test_haproxy_follows_through_a_change_of_its_token(cluster: Cluster, place: Place, tmp_path: Path) -> None:
-    """A token that may only read is enough; the driver reads a new one by itself, and no request fails meanwhile."""
+    """A driver needs only the scope `read`, reads a new token by itself, and no request fails meanwhile."""
     certificates = make_certificates(tmp_path / "ca", "--host", "127.0.0.1")
     tokens = write_tokens(tmp_path / "tokens.toml")
     nodes = await cluster.start(

@@ -1,4 +1,4 @@
-"""A real HAProxy as people run it: TLS, redirects, headers, logs, statistics, limits, and own lines of the operator."""
+"""A real HAProxy with the options of operators: TLS, redirects, headers, logs, statistics, limits, and own lines."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def certificate(authority: trustme.CA, file: Path) -> int:
 
 
 def number_of(pem: bytes) -> int:
-    """Return the number of a certificate, which differs for two of the same name."""
+    """Return the serial number of a certificate, which differs between certificates of one name."""
     number: int = Certificate.loadPEM(pem).serialNumber()
     return number
 
@@ -142,7 +142,7 @@ async def until_served(port: int, number: int) -> None:
 
 @pytest.fixture
 def log() -> Iterator[socket.socket]:
-    """Listen in place of syslog."""
+    """A socket in place of syslog."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
         listening.setblocking(False)
@@ -151,7 +151,7 @@ def log() -> Iterator[socket.socket]:
 
 @asynccontextmanager
 async def edge(cluster: Cluster, place: Place, **options: Any) -> AsyncIterator[Edge]:
-    """Start a shop with an address with TLS, and one without, which redirects."""
+    """Start a shop at two addresses: one with TLS, and one without, whose requests can be redirected."""
     (node,) = await cluster(1, **NODES)
     shown = Shown()
     listening = any_reactor.listenTCP(0, Site(shown), interface="127.0.0.1")
@@ -179,7 +179,7 @@ def trusting(authority: trustme.CA) -> Any:
 
 def agent(authority: trustme.CA) -> Any:
     """Return an HTTPS client that trusts only these certificates."""
-    from twisted.web.client import Agent, BrowserLikePolicyForHTTPS  # noqa: PLC0415 - for these tests alone
+    from twisted.web.client import Agent, BrowserLikePolicyForHTTPS  # noqa: PLC0415 - only for these tests
 
     return Agent(any_reactor, BrowserLikePolicyForHTTPS(trusting(authority)))
 
@@ -200,7 +200,7 @@ async def logged(log: socket.socket, words: str) -> str:
 
 @pytest_twisted.ensureDeferred
 async def test_a_shop(cluster: Cluster, place: Place, log: socket.socket) -> None:
-    """Logs, headers, TLS, redirects and statistics are as configured."""
+    """Logs, headers, TLS, redirects and statistics work as configured."""
     stats = place.ports.take()
     where = {"log": f"127.0.0.1:{log.getsockname()[1]}", "stats": stats}
     async with edge(cluster, place, **where) as at:
@@ -218,7 +218,7 @@ async def test_a_shop(cluster: Cluster, place: Place, log: socket.socket) -> Non
             response = await treq.get(f"http://127.0.0.1:{stats}{path}", persistent=False, timeout=PATIENCE_S)
             assert words in await response.content()
 
-        # A second HAProxy of this user could share the address, and Prometheus would reach either by chance.
+        # A second HAProxy of the same user could share the address, and each of them would get some requests.
         assert bind_problem(f"127.0.0.1:{stats}", shared=False) == "another program listens there"
         assert bind_problem(f"127.0.0.1:{stats}") is None
 
@@ -237,7 +237,7 @@ async def test_a_shop(cluster: Cluster, place: Place, log: socket.socket) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_a_certificate_is_renewed(cluster: Cluster, place: Place) -> None:
-    """No request is lost, and an invalid certificate changes nothing."""
+    """A certificate is renewed without a lost request, and an invalid certificate changes nothing."""
     async with edge(cluster, place) as at:
         file = at.folder / "certificates/shop.pem"
         first = await served(at.tls_port)
@@ -261,7 +261,7 @@ async def test_a_certificate_is_renewed(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_lines_of_one_s_own(cluster: Cluster, place: Place) -> None:
-    """They take effect; a line that HAProxy refuses is named, and the previous lines stay."""
+    """An operator's own lines take effect; a line that HAProxy refuses is named, and the previous lines stay."""
     async with edge(cluster, place) as at:
         file = at.folder / "lines/frontend-www.cfg"
         file.write_text("# closed\nhttp-request deny deny_status 429 if { path /tea }\n")
@@ -284,7 +284,7 @@ async def test_lines_of_one_s_own(cluster: Cluster, place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_timeouts_and_limits(cluster: Cluster, place: Place) -> None:
-    """A field applies to its backend; a later server has the limit too."""
+    """Timeouts and limits of a backend apply to it, also to servers that are added later."""
     async with edge(cluster, place, timeouts=f"server={SHORT_S}", maxconn=1000) as at:
         assert (await at.get("/slow"))[0] == 504
         await at.set("/backends/shop", timeouts={"server": 10 * SLOW_S, "queue": 10 * SLOW_S}, maxconn=1)

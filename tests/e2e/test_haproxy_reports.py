@@ -1,4 +1,4 @@
-"""Reports to operators if a real HAProxy differs from the registry, or a disk is full."""
+"""Operators get reports if a real HAProxy differs from the registry, or if a disk is full."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DISK_BYTES = 256 * 1024
 
 
 class OnSmallDisk(Driver):
-    """A driver whose files are on a separate disk that only it has mounted."""
+    """A driver whose files are on a separate disk, which only its process has mounted."""
 
     @property
     def disk(self) -> Path:
@@ -39,7 +39,7 @@ class OnSmallDisk(Driver):
 
     @property
     def inside(self) -> Path:
-        """Return the path of the disk in this process."""
+        """Return the path of the driver's disk for this process."""
         assert self.process is not None
         return Path(f"/proc/{self.process.pid}/root{self.disk}")
 
@@ -55,7 +55,7 @@ class OnSmallDisk(Driver):
 
 @pytest_twisted.ensureDeferred
 async def test_a_full_disk(cluster: Cluster, place: Place, shell: Shell) -> None:
-    """HAProxy still follows, commands and statuses report it, and it recovers by itself when there is room."""
+    """With a full disk, HAProxy still follows, commands and statuses report it, and the driver recovers by itself."""
     (node,) = await cluster(1, **NODES)
     await instances(place, node, 1, "1")
     port, other = await shop(place, node), place.ports.take()
@@ -85,7 +85,7 @@ async def test_a_full_disk(cluster: Cluster, place: Place, shell: Shell) -> None
         assert (end.returncode, end.stdout) == (0, "frontend/new is created: backend shop.\n")
         assert f"bender: edge cannot apply the change: {why}; HAProxy " in end.stderr
         end = shell.bender("backend", "set", "shop", "slow_start=1", here)
-        assert (end.returncode, end.stderr) == (0, "")  # which takes no file
+        assert (end.returncode, end.stderr) == (0, "")  # because this change writes no file
         driver.make_room()
         await driver.until("well", lambda status: status["ready"] and "new" in status["frontends"])
         await asking.until_sent(50)

@@ -1,4 +1,4 @@
-"""Slots, for HAProxy versions that cannot add servers, tested with one that could."""
+"""Slots for versions of HAProxy that cannot add servers, tested with a newer version."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def shop(place: Place, servers: int) -> tuple[Topology, int]:
 
 @pytest_twisted.ensureDeferred
 async def test_servers_come_and_go_in_slots(place: Place) -> None:
-    """No request fails, and none goes to a wrong instance."""
+    """With slots, no request fails, and no request reaches a wrong instance."""
     first, second = await together(place.instance(None), place.instance(None))
     found, port = shop(place, 1)
     (pool,) = found.pools
@@ -85,7 +85,7 @@ def _names(servers: Sequence[DesiredServer]) -> set[str]:
 
 
 async def _until_left(reconcile: Any, servers: Sequence[DesiredServer]) -> None:
-    """Wait until all instances that leave are gone."""
+    """Wait until all removed instances have left their slots."""
     outcome = await reconcile(*servers)
     while outcome.leaving:
         assert outcome.refused == outcome.without_slot == ()

@@ -1,4 +1,4 @@
-"""twistd finds both plugins, and a node runs, however bender is installed."""
+"""twistd finds both plugins, and a node runs, for each way to install bender."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUNNERS = {
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of the files that packages are made of, because building writes beside them."""
+    """A copy of the files of packages, because a build writes into their folder."""
     copy = tmp_path / "tree"
     copy_sources(copy)
     return copy
@@ -33,7 +33,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def python(tmp_path: Path) -> str:
-    """The Python of a new environment, with the dependencies of the running one and without bender."""
+    """The Python of a new environment, which has the dependencies of the running one, but not bender."""
     place = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True, timeout=PATIENCE_S)
     (packages,) = place.glob("lib/python*/site-packages")
@@ -57,7 +57,7 @@ def printed(command: list[str], folder: Path, path: str = "") -> str:
 
 
 def build(what: str, tree: Path) -> Path:
-    """Build a `wheel` or an `sdist`, and remove what it was built from."""
+    """Build a `wheel` or an `sdist`, and remove the copied files."""
     place = tree.with_name("dist")
     place.mkdir()
     printed([sys.executable, "-c", f"from hatchling.build import *; build_{what}({str(place)!r})"], tree)
@@ -72,7 +72,7 @@ def install(python: str, *what: str | Path) -> None:
 
 
 async def runs(cluster: Cluster, python: str, path: str = "") -> None:
-    """Both runners find the plugins and run a node under this Python, from a folder where bender is not."""
+    """Check that both runners find the plugins and run a node with this Python, from another folder."""
     for code, options in RUNNERS.values():
         runner = [python, "-P", "-c", code]
         listed = re.findall(r"^ +(bender\S*) ", printed([*runner, "--help"], cluster.folder, path), re.MULTILINE)

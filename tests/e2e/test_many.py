@@ -1,4 +1,4 @@
-"""Very many registrations: listing and streaming them takes a while, and disturbs neither a node nor its readers."""
+"""Lists and streams of very many registrations take a while, but disturb neither a node nor its readers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.e2e.nodes import PATIENCE_S, Cluster, Node, pause, until
 from tests.e2e.watching import watching
 from tests.e2e.yardsticks import STEPS
 
-#: These are not renewed. The interval is long, because a node is ready after five of them, whatever it has.
+#: The registrations are not renewed. The interval is long, because a node must be complete after five of them.
 INTERVAL_S = 4
 TTL_S = 600
 
-#: Requests that wait for answers at a time.
+#: Requests that are sent before their answers.
 SENT_AHEAD = 20
 
 #: The pause of a slow reader after each 64 KiB, as much as Twisted reads at a time.
@@ -36,7 +36,7 @@ BUSY_S = 1.0
 
 
 class Pipeline(Protocol):
-    """Sends very many requests on one connection, some ahead of their answers, and counts answers of one status."""
+    """Sends very many requests on one connection, several before their answers, and counts answers of one status."""
 
     transport: Any
 
@@ -48,7 +48,7 @@ class Pipeline(Protocol):
         self._done: Deferred[None] = Deferred()
 
     def send(self, requests: list[bytes], within_s: float) -> Deferred[None]:
-        """Send all; the result fires when all are answered with the status."""
+        """Send all requests; the result fires when all are answered with the status."""
         self._left = len(requests)
         self._unsent = iter(requests)
         self._done.addTimeout(within_s, reactor)
@@ -66,7 +66,7 @@ class Pipeline(Protocol):
 
 
 async def register(node: Node, count: int, padding: int) -> set[str]:
-    """Register this number, with `meta` of this size, as fast as the node accepts them; return their ids."""
+    """Register this number of instances, with `meta` of this size, as fast as the node accepts; return their ids."""
     ids, requests = set(), []
     for number in range(count):
         app, host = f"app-{number % 100}", f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
@@ -108,7 +108,7 @@ class Reader(Protocol):
         self.is_lost = True
 
     async def read(self, within_s: float) -> int:
-        """Read in pieces, with pauses, until the snapshot is complete; return the number of registrations in it."""
+        """Read in pieces, with pauses, until the snapshot is complete; return the number of its registrations."""
         self.synced.addTimeout(within_s, reactor)
         while not self.synced.called:
             assert not self.is_lost, "a subscriber that reads is not dropped"
@@ -121,7 +121,7 @@ class Reader(Protocol):
         """Wait until the other side has closed the connection, without reading."""
 
         def lost() -> bool:
-            self.transport.write(b" ")  # which shows that
+            self.transport.write(b" ")  # a write detects the closed connection
             return self.is_lost
 
         await until("a subscriber that does not read is dropped", lost, within_s)
@@ -140,13 +140,13 @@ async def renewed_s(node: Node, ids: set[str]) -> float:
     return time.monotonic() - began_at_s
 
 
-# A few are long, because a few thousand short ones fit in the system's buffers, and no reader would be slow.
+# The small number has long registrations, because short ones fit in the system's buffers for any reader.
 @pytest.mark.parametrize(("count", "padding"), [(3_000, 2_500), pytest.param(100_000, 0, marks=pytest.mark.slow)])
 @pytest_twisted.ensureDeferred
 async def test_very_many_are_listed_and_streamed(cluster: Cluster, count: int, padding: int) -> None:
-    """All nodes list them all, even a new one. A slow reader gets them all; one that reads nothing is dropped.
+    """All nodes, even a new one, list all instances. A slow reader gets all of them; one that reads nothing is dropped.
 
-    A node that streams them still answers others.
+    A node that streams them still answers other requests.
     """
     first, second = await cluster(2, interval=INTERVAL_S, ttl=TTL_S)
     async with watching([second]) as (watcher,):

@@ -1,4 +1,4 @@
-"""A node answers every request as docs/openapi.yaml says.
+"""A node answers every request in accordance with docs/openapi.yaml.
 
 Schemathesis reads the document, makes requests that it allows and many that it forbids, and checks each answer. Its
 configuration is in schemathesis.toml and openapi_hooks.py beside this file.
@@ -19,10 +19,10 @@ from tests.e2e.nodes import Cluster, Node
 from tests.e2e.protection import secret_of, write_tokens
 from tests.twistd_command import ROOT, environment
 
-#: The time limit for a run that hangs.
+#: The time limit of a run that hangs.
 TRIED_WITHIN_S = 900
 
-#: Requests as in the examples, at the limits of each field, at random, and in sequences.
+#: Requests from the examples, at the limits of each field, at random, and in sequences.
 PHASES = ["examples", "coverage", "fuzzing", "stateful"]
 
 
@@ -40,7 +40,7 @@ async def test_a_node_answers_as_the_document_says(cluster: Cluster) -> None:
 @pytest.mark.slow
 @ensureDeferred
 async def test_a_node_with_tokens_answers_as_the_document_says(cluster: Cluster, tmp_path: Path) -> None:
-    """For a client that may do everything. A token changes no value of a field, so that few requests show it."""
+    """Requests with the token of an administrator; few are enough, because a token does not change values of fields."""
     node = cluster.node(tokens=write_tokens(tmp_path / "tokens.toml"))
     node.token = secret_of("admin")
     await cluster.start([node])
@@ -53,7 +53,7 @@ async def test_a_node_with_tokens_answers_as_the_document_says(cluster: Cluster,
 
 
 def tried(node: Node, folder: Path, how: list[str]) -> dict[str, Any]:
-    """Run schemathesis on a node; return its report, which has to be without failures."""
+    """Run schemathesis on a node; return its report, which must have no failures."""
     report = folder / "report.json"
     command = [sys.executable, "-m", "schemathesis.cli", f"--config-file={ROOT / 'tests/e2e/schemathesis.toml'}"]
     command += ["run", str(ROOT / "docs/openapi.yaml"), f"--url={node.api_url}", f"--report-json-path={report}"]

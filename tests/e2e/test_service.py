@@ -1,4 +1,4 @@
-"""`twistd bender` as a process: it refuses to start, starts, and ends."""
+"""`twistd bender` as a process: refused starts, starts, and ends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TWIST = [sys.executable, str(Path(sys.executable).with_name("twist"))]
 def ended(
     *arguments: str, runner: list[str] | None = None, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Return the result of a command that ends by itself. It is forked, unless there is a runner to start."""
+    """Return the result of a command that ends by itself. It is forked, unless a runner is given."""
     if runner is None:
         with forks().start(
             "twistd",
@@ -59,13 +59,13 @@ def ended(
 
 
 def is_sentence(text: str) -> bool:
-    """Whether the text is one line, and a sentence of bender."""
+    """Return True if the text is one line, and a sentence of bender."""
     return text.startswith("bender: ") and text.endswith(".\n") and text.count("\n") == 1
 
 
 def test_check_config_starts_nothing(tmp_path: Path) -> None:
-    """It reports every fault of the configuration; it does not listen, and writes no file."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:  # such as by a running node
+    """`--check-config` reports a fault of the configuration; it does not listen, and writes no file."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # as if a node were running
         place = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
         (tmp_path / "n.toml").write_text(f'api = "{place}"\n')
         runner = [twistd()[0], twistd()[1]]  # without --nodaemon and --pidfile
@@ -80,7 +80,7 @@ def test_check_config_starts_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["n.toml"]
 
 
-# Refusing to start. tests/daemon/test_options.py and tests/process have all the sentences.
+# Refused starts. tests/daemon/test_options.py and tests/process cover all messages.
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ async def test_a_file_has_the_options_and_the_command_line_wins(cluster: Cluster
 
 @ensureDeferred
 async def test_a_protocol_can_be_switched_off(cluster: Cluster) -> None:
-    """Its path does not exist then."""
+    """The path of a disabled protocol does not exist."""
     on, off = cluster.node(), cluster.node(disable="prometheus")
     for node in (on, off):
         node.start()
@@ -191,7 +191,7 @@ async def test_clients_may_come_through_a_unix_socket(cluster: Cluster) -> None:
     path = cluster.folder / "api"
     node = cluster.node(api=f"unix:{path}")
     node.start()
-    # The file is there a moment before the node listens.
+    # The file exists a moment before the node listens.
     await until("the node listens", lambda: "--events starting" in node.log)
     client = http.client.HTTPConnection("unix", timeout=PATIENCE_S)
     client.sock = socket.socket(socket.AF_UNIX)
@@ -252,7 +252,7 @@ def test_timers_run_on_a_clock_that_does_not_jump() -> None:
     )
     follows_the_wall_clock, limits = end.stdout.split()
     assert follows_the_wall_clock == "False"
-    assert limits == "1"  # the soft limit on open files is the hard one
+    assert limits == "1"  # the soft limit on open files equals the hard limit
 
 
 # Clients.
@@ -293,7 +293,7 @@ async def test_a_client_that_has_said_all_is_answered(cluster: Cluster) -> None:
 
 @ensureDeferred
 async def test_a_node_told_to_stop_tells_its_peers(cluster: Cluster) -> None:
-    """They know at once, and not only after three intervals of silence."""
+    """A node that gets SIGTERM informs its peers at once, which otherwise need three intervals of silence."""
     first, second = nodes = [cluster.node(interval=2, ttl=8) for _ in range(2)]
     first.command = [*twistd(), "bender"]
     await cluster.start(nodes)
@@ -313,13 +313,13 @@ async def test_ctrl_c_is_taken_the_same_way(cluster: Cluster) -> None:
 
 @ensureDeferred
 async def test_a_closed_terminal_is_taken_the_same_way(cluster: Cluster) -> None:
-    """Unless the node was started so that it ignores SIGHUP."""
+    """If its terminal is closed, a node leaves, because it gets SIGHUP."""
     (second,) = await cluster(1, interval=2, ttl=8)
     first = cluster.node(peers=second.exchange, interval=2, ttl=8)
     first.command = [sys.executable, str(ROOT / "tests/e2e/in_terminal.py"), *twistd(), "bender"]
     first.start()
     await first.ready()
-    first.kill(signal.SIGUSR1)  # it closes the terminal
+    first.kill(signal.SIGUSR1)  # the program closes the terminal on this signal
     assert await first.ended() == 128 + signal.SIGHUP
     (peer,) = (await second.call("GET", "/status")).body["peers"]
     assert peer["state"] == "left"
@@ -327,7 +327,7 @@ async def test_a_closed_terminal_is_taken_the_same_way(cluster: Cluster) -> None
 
 @ensureDeferred
 async def test_sighup_reopens_the_log_and_rereads_the_configuration(cluster: Cluster, tmp_path: Path) -> None:
-    """Options that cannot change are named, and an invalid file changes nothing; the node goes on all the time."""
+    """Options that cannot change are named, and an invalid file changes nothing; the node continues to run."""
     (second,) = await cluster(1)
     config, log = tmp_path / "n.toml", tmp_path / "node.log"
     config.write_text("")
@@ -358,11 +358,11 @@ async def test_sighup_reopens_the_log_and_rereads_the_configuration(cluster: Clu
 
 @ensureDeferred
 async def test_being_told_to_stop_twice_at_once_changes_nothing(cluster: Cluster) -> None:
-    """A terminal signals the whole group, and a supervisor signals the process again."""
+    """Two signals at once are normal: from a terminal to the whole group, and from a supervisor to the process."""
     (node,) = await cluster(1)
     node.kill(signal.SIGINT)
     node.kill(signal.SIGTERM)
-    assert await node.ended() in (-signal.SIGINT, -signal.SIGTERM)  # the system decides which comes first
+    assert await node.ended() in (-signal.SIGINT, -signal.SIGTERM)  # the system decides which signal comes first
     assert "Traceback" not in node.log, node.log
 
 
@@ -400,7 +400,7 @@ async def test_leaving_takes_a_few_seconds_whatever_peers_and_clients_do(cluster
 
 @ensureDeferred
 async def test_what_was_read_is_answered_and_nobody_else_gets_in(cluster: Cluster) -> None:
-    """A long poll ends with its answer, an idle connection ends, and there are no new ones."""
+    """A long poll gets its answer, an idle connection is closed, and new connections are refused."""
     (node,) = await cluster(1)
     cursor = (await node.call("GET", "/events")).body["cursor"]
     poll = Deferred.fromCoroutine(node.call("GET", f"/events?since={cursor}&wait=30"))
@@ -417,7 +417,7 @@ async def test_what_was_read_is_answered_and_nobody_else_gets_in(cluster: Cluste
 
 @ensureDeferred
 async def test_requests_on_open_connections_are_answered_or_not_read(cluster: Cluster) -> None:
-    """Clients that keep asking get a whole answer or a closed connection, and never half an answer."""
+    """Clients with open connections get a whole answer or a closed connection, and never a part of an answer."""
     (node,) = await cluster(1)
     whole = 0
     client = http.client.HTTPConnection("127.0.0.1", node.api_port, timeout=PATIENCE_S)
@@ -439,7 +439,7 @@ async def test_requests_on_open_connections_are_answered_or_not_read(cluster: Cl
 
 @ensureDeferred
 async def test_an_answer_that_a_client_is_reading_is_not_cut(cluster: Cluster) -> None:
-    """Also if it is far larger than the system's buffers for a slow reader."""
+    """A slow reader gets its whole answer, also if it is far larger than the system's buffers."""
     (node,) = await cluster(1)
     client = http.client.HTTPConnection("127.0.0.1", node.api_port, timeout=PATIENCE_S)
     for i in range(400):

@@ -10,13 +10,13 @@ from twisted.internet.error import ConnectError
 
 from tests.e2e.nodes import LOOK_S, Cluster, Node, pause
 
-#: The allowed delay of the node: half a second is a lot, also for a busy machine.
+#: A short interval; half a second is long enough for answers of a busy machine.
 INTERVAL_S = 0.5
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_node_waits_for_a_peer_that_is_not_there_but_not_for_ever(cluster: Cluster) -> None:
-    """For five intervals it refuses clients, except at /status, if the peer refuses connections or never answers."""
+    """For five intervals, a node refuses clients, except at /status, if its peer cannot be reached or hangs."""
     with socket.socket() as refuses, socket.socket() as hangs:
         for peer in (refuses, hangs):
             peer.bind(("127.0.0.1", 0))
@@ -27,7 +27,7 @@ async def test_a_node_waits_for_a_peer_that_is_not_there_but_not_for_ever(cluste
 
 
 async def waits_in_vain(node: Node) -> None:
-    """Start a node whose one peer will never answer."""
+    """Start a node whose only peer will never answer."""
     node.start()
     await up(node)
     for method, path in [("GET", "/ready"), ("GET", "/registrations"), ("PUT", "/registrations/a/1/10.0.0.1/1")]:
@@ -44,7 +44,7 @@ async def waits_in_vain(node: Node) -> None:
 
 
 async def up(node: Node) -> None:
-    """Wait until a node answers at all."""
+    """Wait until a node answers."""
     while True:
         try:
             await node.call("GET", "/status")

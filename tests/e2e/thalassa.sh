@@ -1,7 +1,7 @@
 #!/bin/sh
-# Sets up the programs of Thalassa in the folder that is named: the client and Aqueduct, as they were published, from
-# npm. What they need is of 2013, and `debug` alone is newer, because the version of that time is not on npm any more.
-# Nothing is compiled: Aqueduct would only draw charts with it.
+# Sets up the programs of Thalassa in a folder: the client and Aqueduct, unchanged, from npm. Their dependencies are
+# from 2013, except a newer `debug`, because npm no longer has the version of that time. Nothing is compiled: Aqueduct
+# needs compiled packages only to draw charts.
 set -eu
 
 place=$1

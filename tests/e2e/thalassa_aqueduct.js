@@ -1,8 +1,8 @@
 // Runs the published `thalassa-aqueduct` 0.5.3 without its charts.
 //
-// Use: NODE_PATH=… node thalassa_aqueduct.js OPTION …, with the options of its own command. The charts need `level`, a
-// database to compile, and a parser of HAProxy's statistics that can only read those of 2013. What they would be given
-// goes nowhere; all else is as it was published.
+// Use: NODE_PATH=… node thalassa_aqueduct.js OPTION …, with the options of Aqueduct's command. The charts need `level`,
+// a database to compile, and a parser of HAProxy's statistics that can only read those of 2013. Their input is dropped;
+// all other code is unchanged.
 
 var Module = require('module'), EventEmitter = require('events').EventEmitter, Readable = require('stream').Readable;
 var load = Module._load;

@@ -1,9 +1,9 @@
 // Lets a test use the published client `thalassa` 0.4.1, unchanged.
 //
 // Use: NODE_PATH=… node thalassa_client.js HOST HTTP_PORT EVENTS_PORT UPDATE_MS EXPIRE_S. Each line of its input is a
-// call of the client, {"call": …, "arguments": […]}; a call that asks for something is answered by a line
-// {"error": …, "result": …}. Events of the client are lines as well: {"event": …, "id": …, "registration": …}. It is
-// written in the JavaScript of 2013, so that the runtime of that time can run it, too.
+// call of the client, {"call": …, "arguments": […]}; a call with a result is answered by a line {"error": …, "result":
+// …}. Events of the client are lines as well: {"event": …, "id": …, "registration": …}. The script is written in the
+// JavaScript of 2013, so that the runtime of that time can run it, too.
 
 var Client = require('thalassa').Client;
 var given = process.argv.slice(2);

@@ -1,4 +1,4 @@
-"""The programs of Thalassa as they were published, as processes: its client, and Aqueduct with a real HAProxy."""
+"""The published programs of Thalassa, as processes: its client, and Aqueduct with a real HAProxy."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ MODULES = ROOT / ".deps/thalassa/node_modules"
 
 
 def thalassa_runtime(which: str) -> str:
-    """Return the path of a runtime; missing programs are a failure."""
+    """Return the path of a runtime; if the programs are missing, the test fails."""
     assert (MODULES / "thalassa").is_dir(), "the programs of Thalassa are missing: make test-deps"
     return runtime(which)
 
 
 class ThalassaClient(ProcessProtocol):
-    """The process that a client runs in. `events` are all that it emitted, as `online /web/1/host/80`."""
+    """The process in which a client runs. `events` are all its events, in the form `online /web/1/host/80`."""
 
     transport: IProcessTransport
 
@@ -53,7 +53,7 @@ class ThalassaClient(ProcessProtocol):
         self.transport.write(json.dumps({"call": call, "arguments": arguments}).encode() + b"\n")
 
     async def listed(self, *names: str) -> list[dict[str, Any]]:
-        """Return what `getRegistrations` finds."""
+        """Return the result of `getRegistrations`."""
         said: Deferred[dict[str, Any]] = Deferred()
         self._waiting.append(said.addTimeout(PATIENCE_S, reactor))
         self.call("getRegistrations", *names)
@@ -63,7 +63,7 @@ class ThalassaClient(ProcessProtocol):
         return found
 
     async def until_event(self, event: str, count: int = 1) -> None:
-        """Wait until it has emitted this event so many times."""
+        """Wait until the client has emitted this event `count` times."""
         await until(event, lambda: self.events.count(event) >= count, details=lambda: f"{self.events} {self.problems}")
 
     @property
@@ -118,7 +118,7 @@ async def thalassa_client(
 
 
 class Cable:
-    """A connection to a port that can be cut: what goes through it is cut off, and nobody is reached any more."""
+    """A connection to a port that can be cut: open connections are closed, and new ones are refused."""
 
     def __init__(self, port: int, target: int) -> None:
         self._port = port
@@ -156,8 +156,8 @@ class _Cuttable(ProxyFactory):
         self.servers: set[_CuttableServer] = set()
 
 
-#: Aqueduct's own template starts HAProxy as another user, and has a page of statistics at a fixed port. Aqueduct takes
-#: a warning of HAProxy for an error, so there is a log, which nobody reads.
+#: Aqueduct's own template starts HAProxy as another user, and has statistics at a fixed port. Aqueduct takes a warning
+#: of HAProxy for an error, so the template has a log, which is not read.
 _TEMPLATE = """global
     log 127.0.0.1 local0
     stats socket {{haproxySocketPath}} level admin
@@ -250,7 +250,7 @@ class Aqueduct:
         return False
 
     def end(self) -> None:
-        """End it, and each HAProxy that it has started: they are no children of the test, nor of Aqueduct."""
+        """End Aqueduct, and each HAProxy that it has started, which is a child neither of the test nor of Aqueduct."""
         self.process.end()
         file = str(self.folder / "haproxy.cfg").encode()
         for place in Path("/proc").glob("[0-9]*/cmdline"):

@@ -1,4 +1,4 @@
-"""Clients without bender's code, on blocking sockets: what programs in other languages see of TLS and tokens."""
+"""Clients without bender's code, on blocking sockets: TLS and tokens as programs in other languages use them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class HttpAnswer:
 
 
 def trusting(ca: Path | None, identity: Path | None = None) -> ssl.SSLContext:
-    """Return a context that trusts a CA alone, or anybody, and shows the certificate in a directory."""
+    """Return a context that trusts only this CA, or any server, and uses the certificate in a directory."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ca is None:
         context.check_hostname = False
@@ -56,7 +56,7 @@ def http(
     body: object = None,
     headers: Mapping[str, str] | None = None,
 ) -> HttpAnswer:
-    """Send one request on a connection of its own, and return the answer."""
+    """Send one request on a new connection, and return the answer."""
     content = b"" if body is None else json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/1.1", "Host: node", "Connection: close", f"Content-Length: {len(content)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -78,7 +78,7 @@ def read_to_end(connection: socket.socket) -> bytes:
 
 
 def read_lines(connection: socket.socket, count: int) -> list[dict[str, Any]]:
-    """Return the next lines, fewer if the connection is closed before."""
+    """Return the next lines, or fewer if the connection is closed earlier."""
     received = b""
     while received.count(b"\n") < count and (piece := connection.recv(65_536)):
         received += piece

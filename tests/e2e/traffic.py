@@ -29,7 +29,7 @@ _HEAD = re.compile(rb"HTTP/1\.1 (\d+) .*?\r\n(?:.*\r\n)*?Content-Length: (\d+)\r
 
 @frozen
 class SentRequest:
-    """A request. `answer` is the name of the instance; without a `status` there was no answer, and it is the reason."""
+    """A request. `answer` is the name of the instance, or the reason if there was no answer and no `status`."""
 
     began_at_s: float
     ended_at_s: float
@@ -46,7 +46,7 @@ class _Connection(Protocol):
 
     def __init__(self) -> None:
         self.is_lost = False
-        #: Whether it was closed without any byte of the answer to a request that was not its first.
+        #: True if the connection, already used before, was closed without any byte of the answer.
         self.was_idle = False
         self._request_count = 0
         self._answered: Deferred[tuple[int, str]] | None = None
@@ -64,7 +64,7 @@ class _Connection(Protocol):
         head = _HEAD.match(self._received)
         if head and len(self._received) >= head.end() + int(head[2]):
             self._answer((int(head[1]), self._received[head.end() :].decode()))
-        elif b"\r\n\r\n" in self._received and head is None:  # HAProxy closes after its own pages
+        elif b"\r\n\r\n" in self._received and head is None:  # HAProxy closes the connection after its own pages
             self._answer((int(self._received[9:12]), "without a length"))
             self.transport.abortConnection()
 
@@ -83,9 +83,9 @@ class _Connection(Protocol):
 
 @define(eq=False)
 class Traffic:
-    """Several clients, each with a kept connection, on which it sends a request `apart_s` after each answer.
+    """Several clients, each with an open connection, on which it sends a request `apart_s` after each answer.
 
-    With `retrying` they do what all HTTP clients do. If a connection that was used before is closed without any byte of
+    With `retrying` they retry like all HTTP clients. If a connection that was used before is closed without any byte of
     the answer, the server has closed it while it was idle, and the client repeats the request on a new connection (RFC
     9112, 9.3.1). A reload of HAProxy closes such connections.
     """
@@ -97,7 +97,7 @@ class Traffic:
     #: Headers, each with a line end.
     headers: str = ""
     retrying: bool = False
-    #: Trusts certificates of servers; without it there is no TLS.
+    #: The trusted CA of servers; without it, TLS is not used.
     trusting: Any = None
     requests: list[SentRequest] = field(factory=list)
     _over: bool = False
@@ -116,7 +116,7 @@ class Traffic:
         return Counter(request.answer for request in self.since(since_s) if not request.failed)
 
     async def until_sent(self, number: int) -> None:
-        """Wait for this number of further requests."""
+        """Wait until this number of further requests has been sent."""
         until = len(self.requests) + number
         while len(self.requests) < until:
             await pause(0.02)
@@ -160,7 +160,7 @@ class Traffic:
 
 @asynccontextmanager
 async def traffic(port: int, **options: Any) -> AsyncIterator[Traffic]:
-    """Send requests to a port as long as this context lasts."""
+    """Send requests to a port during this context."""
     asking = Traffic(port, **options)
     asking.start()
     try:

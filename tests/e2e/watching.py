@@ -1,9 +1,9 @@
 """The events that a careful subscriber of a node receives, over all of its connections.
 
-A watcher keeps a list of what is online, as any reader of events would, and takes down whatever no node may ever say:
-an `online` for what is online already, an `offline` or `changed` for what is not. Where its connection ends it comes
-back with the cursor it has, so a restarted node gives it a `reset` and a snapshot; what is missing in that has gone
-offline too, as far as a watcher can tell.
+A watcher keeps a list of online objects, as any reader of events would, and records events that no node may send: an
+`online` for an object that is online already, an `offline` or `changed` for one that is not. When its connection ends,
+the watcher reconnects with its cursor, so a restarted node sends a `reset` and a snapshot; objects that are missing in
+the snapshot have gone offline for the watcher.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ObservedEvent:
 
 
 class Lines(LineOnlyReceiver):
-    """A connection to an event listener, which passes on each event."""
+    """A connection to an event listener, which passes each event to a function."""
 
     delimiter = b"\n"
     MAX_LENGTH = 16_384
@@ -69,13 +69,13 @@ class Watcher:
     """Follows one node during the whole test, also while the node does not run."""
 
     node: Node
-    #: Registrations by id, and backends and frontends.
+    #: The online registrations by id, and the backends and frontends.
     online: dict[str, dict[str, Any]] = field(factory=dict)
     configured: dict[str, dict[str, Any]] = field(factory=dict)
     events: list[ObservedEvent] = field(factory=list)
-    #: Events that a node must never send, described.
+    #: Descriptions of events that a node must never send.
     broken: list[str] = field(factory=list)
-    #: The number of new connections to the node.
+    #: The number of `reset` events.
     resets: int = 0
     _cursor: str | None = None
     _snapshot: dict[str, ObservedEvent] | None = None
@@ -116,7 +116,7 @@ class Watcher:
     async def until_event(
         self, id_: str, event: str, reason: str | None = None, within_s: float = PATIENCE_S
     ) -> ObservedEvent:
-        """Wait for an event of an id with this name and reason, unless one has come before; return the last one."""
+        """Wait for an event of an id with this name and reason, unless it has come before; return the last one."""
         what = f"{event} {id_} ({reason or 'for any reason'})"
         await self.until(what, lambda _: self.last_event(id_, event, reason) is not None, within_s)
         observed = self.last_event(id_, event, reason)
@@ -158,7 +158,7 @@ class Watcher:
             Deferred.fromCoroutine(self._connect())
 
     def end(self) -> None:
-        """Stop listening."""
+        """Close the connection, and do not reconnect."""
         self._ended = True
         if self._lines is not None and self._lines.transport is not None:
             self._lines.transport.loseConnection()
@@ -176,7 +176,7 @@ class Watcher:
             self._complete_list()
         elif event not in ("hello", "tick"):
             self._process(message)
-        if event != "hello":  # it is only the place to resume without a better one
+        if event != "hello":  # its cursor is only for a later connection that has no other cursor
             self._cursor = message.get("cursor", self._cursor)
         for waiting, condition in tuple(self._waiting.items()):
             if not waiting.called and condition():
@@ -195,8 +195,8 @@ class Watcher:
         elif self._synced:
             self._apply(observed)
         else:
-            # A new connection gets all events from now on until it has read the subscription, which may begin earlier;
-            # so an event that is repeated before `synced` counts at its last place.
+            # A new connection gets all present events until the node has read the subscription, which may begin
+            # earlier. So an event that is repeated before `synced` counts at its last place.
             self._pending.pop(message["cursor"], None)
             self._pending[message["cursor"]] = observed
 

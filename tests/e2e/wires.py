@@ -1,9 +1,9 @@
 """Wires between nodes that can be cut, in pure Python and without privileges.
 
-Each node gets a separate address for each of its peers, where this process listens and forwards all bytes to that peer.
-The addresses that nodes advertise lead nowhere, so that they have no other way to each other. A cut wire
-carries nothing and closes nothing, like a network that loses all packets; when it heals, what was under way comes late.
-A long wire takes its time to carry anything.
+Each node gets a separate address for each of its peers, at which this process listens and forwards all bytes to that
+peer. The addresses that nodes advertise do not exist, so that nodes have no other way to each other. A cut wire carries
+nothing and closes nothing, like a network that loses all packets; after the heal, delayed bytes arrive late. A long
+wire delays all bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.e2e.nodes import Cluster, Node
 
 
 class Relay(Protocol):
-    """One end of a connection over a wire: the caller's, or the far end with the caller's as `other`."""
+    """One end of a connection over a wire: that of the caller, or the far end with the caller's end as `other`."""
 
     transport: Any
 
@@ -100,7 +100,7 @@ class Wire:
         self._listening = await endpoint.listen(Factory.forProtocol(lambda: Relay(self)))
 
     def call(self, relay: Relay) -> None:
-        """Connect the far end of a call when that is possible."""
+        """Connect the far end of a call when the wire is not cut."""
         if self.is_cut:
             self._calls.append(relay)
         else:
@@ -149,8 +149,8 @@ class Wires:
 async def wired(
     cluster: Cluster, count: int, *, delay_s: float = 0.0, **options: Any
 ) -> AsyncIterator[tuple[list[Node], Wires]]:
-    """Start nodes that reach each other only over wires, and wait until all are ready."""
-    # These addresses are of this machine, but no program listens at them.
+    """Start nodes that are connected only over wires, and wait until all are ready."""
+    # These addresses are of this machine, but nothing listens at them.
     nodes = [cluster.node(advertise=f"127.0.9.{number}", **options) for number in range(1, count + 1)]
     wires = [Wire(source, target, cluster.ports.take(), delay_s) for source, target in permutations(nodes, 2)]
     try:

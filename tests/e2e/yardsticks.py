@@ -1,8 +1,8 @@
-"""The present delays of this machine, measured in the same run as the bound that they are added to.
+"""The present delays of this machine, which are added to a bound in the same run.
 
-A bound such as "offline within four seconds" measures bender only together with the delays that the machine causes for
-all programs. A yardstick sends a simple request to the same nodes all the time. If the answer takes long, an event may
-be late by several times as much, since it comes by way of several processes.
+A bound such as "offline within four seconds" would also measure the delays of the machine for all programs. A yardstick
+sends a simple request to the same nodes all the time. If the answer is slow, an event may be late by several times as
+much, since it passes through several processes.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ STEPS = 10
 
 @define
 class Yardstick:
-    """The longest time that an answer took."""
+    """The longest time until an answer."""
 
     slowest_s: float = 0.0
     is_over: bool = False
 
     @property
     def slack_s(self) -> float:
-        """Return the allowance on a bound: hundredths of a second if nothing else runs."""
+        """Return the allowance for a bound: hundredths of a second on an idle machine."""
         return STEPS * self.slowest_s
 
     async def measure(self, nodes: Sequence[Node]) -> None:
@@ -46,11 +46,11 @@ class Yardstick:
 
 @asynccontextmanager
 async def yardstick(nodes: Sequence[Node]) -> AsyncIterator[Yardstick]:
-    """Measure as long as this context lasts, at nodes that run all that time."""
+    """Measure during this context, at nodes that run during all of it."""
     measured = Yardstick()
     measuring = Deferred.fromCoroutine(measured.measure(nodes))
     try:
         yield measured
     finally:
-        measured.is_over = True  # cancelling a request that still connects would be another error
+        measured.is_over = True  # cancelling a request that is still connecting would be another error
         await measuring
