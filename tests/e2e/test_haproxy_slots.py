@@ -34,7 +34,7 @@ def server(instance: Instance, weight: int = 1) -> DesiredServer:
 
 
 def shop(place: Place, servers: int) -> tuple[Topology, int]:
-    """Start a shop with this number of slots; return it and the frontend's port."""
+    """Return the topology of a shop with slots for this number of servers, and the frontend's port."""
     port = place.ports.take()
     backend = {"name": "shop", "app": "web", "version": "1", "health": {"path": "/health", "interval": 0.2}}
     frontend = {"name": "www", "backend": "shop", "bind": f"127.0.0.1:{port}"}

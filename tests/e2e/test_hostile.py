@@ -95,7 +95,7 @@ def ask(hostile: Hostile, bender: Commands, command: Sequence[str], of_each: int
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_what_is_no_answer(hostile: Hostile, bender: Commands, command: list[str]) -> None:
-    """One bad answer on each route, chosen at random: wrong shapes or types, missing fields, or too much of it."""
+    """One random bad answer on each route, such as a wrong shape or type, a missing field, or deep nesting."""
     ask(hostile, bender, command, 1)
 
 

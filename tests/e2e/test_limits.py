@@ -210,7 +210,7 @@ HANGING = {
 
 @ensureDeferred
 async def test_hanging_clients_are_disconnected(cluster: Cluster) -> None:
-    """Each way to hang ends within the time limit, while a silent subscriber and a slow reader stay connected."""
+    """Each way to hang ends within the time limit, while a silent subscriber stays connected."""
     (node,) = await cluster(1, **TIMING, **{"client-timeout": TIMEOUT_S})
     _register_many(node)
     pid = node.process.pid
@@ -310,7 +310,7 @@ async def test_a_slow_reader_is_not_disconnected(cluster: Cluster) -> None:
 
 @ensureDeferred
 async def test_a_tls_handshake_that_never_ends(cluster: Cluster) -> None:
-    """The connection is closed, on both ports of clients and on that of peers."""
+    """Connections with an unfinished TLS handshake are closed, on the ports of clients and of peers."""
     certificates = make_certificates(cluster.folder / "tls")
     node = cluster.node(**TIMING, tls=certificates, **{"peer-tls": certificates})
     node.start()

@@ -1,4 +1,4 @@
-"""What a page shows while its node does not answer, and afterwards."""
+"""The page while its node does not answer, and afterwards."""
 
 from __future__ import annotations
 
