@@ -16,8 +16,8 @@ from tests.twistd_command import ROOT
 #: The folder in which `make test-deps` sets up Chromium.
 FOLDER = ROOT / ".deps/chromium"
 
-#: Options beside Playwright's own, for the same behaviour on every machine: Chromium sends no requests of its own, and
-#: network, and it needs neither a graphics card nor a large /dev/shm.
+#: Options beside Playwright's own, for the same behaviour on every machine: Chromium sends no network requests of its
+#: own, and needs neither a graphics card nor a large /dev/shm.
 FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
@@ -38,9 +38,9 @@ def chromium(folder: Path = FOLDER) -> str:
 
 @contextmanager
 def started(folder: Path = FOLDER) -> Iterator[Browser]:
-    """Start Chromium with an empty profile, which is deleted at the end; `expect` waits as long as all tests do.
+    """Start Chromium with an empty profile, which is deleted at the end; `expect` has the time limit of all tests.
 
-    The folder is the one of `make test-deps`, unless another has Chromium.
+    The folder is that of `make test-deps`, unless another one is given.
     """
     expect.set_options(timeout=PATIENCE_S * 1000)
     with sync_playwright() as playwright:

@@ -1,7 +1,6 @@
 #!/bin/sh
-# Sets up Chromium, which tests drive without a window, in the folder that is named: Debian's package, unpacked, and
-# beside it `chromium`, which runs it. Where the machine has it, nothing is done but to make the folder. Needs apt-get
-# and dpkg, and no root.
+# Sets up Chromium, which tests run without a window, in a folder: Debian's package, unpacked, and the script `chromium`,
+# which runs it. If the machine has Chromium, only the folder is made. Needs apt-get and dpkg, but not root.
 set -eu
 
 place=$1
@@ -12,7 +11,7 @@ if [ -x "$(command -v chromium)" ]; then
 fi
 
 "$(dirname "$0")/../../bench/debian/unpack.sh" "$place" --with-needs chromium
-# Fonts are in the folder only where the machine has none.
+# The folder has fonts only if the machine has none.
 cat >"$place/chromium" <<'WRAPPER'
 #!/bin/sh
 here=$(cd "$(dirname "$0")" && pwd)

@@ -80,7 +80,7 @@ class Registry:
         while not self._over.wait(apart_s):
             with self._lock:
                 ttls_s = dict(self._ttls_s)
-            # # Without registrations, it checks again soon enough for the shortest ttl of any test.
+            # Without registrations, it checks again soon enough for the shortest ttl of any test.
             apart_s = min([1.0, *ttls_s.values()]) / RENEWALS_IN_A_TTL
             if ttls_s:
                 with suppress(OSError):  # a test may have ended or paused all nodes

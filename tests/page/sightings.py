@@ -11,7 +11,7 @@ from playwright.sync_api import JSHandle, Page
 
 from tests.e2e.nodes import PATIENCE_S
 
-#: How soon a page shows what has happened.
+#: The time in which a page shows a change.
 SOON_MS = 1000
 
 #: The steps from a change to the element that shows it, each as late as the slowest answer to a simple request: as in

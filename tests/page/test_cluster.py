@@ -19,7 +19,7 @@ from tests.waiting import holds_within
 pytestmark = pytest.mark.outside
 
 
-#: So often the page asks the node.
+#: The interval between two requests of the page for the nodes.
 ASKED_EVERY_MS = 2_000
 
 

@@ -112,7 +112,7 @@ def test_a_cut_is_no_reset(interrupted: Page, wire: Wire, pair: list[Node], regi
 
 
 def test_try_now(interrupted: Page, wire: Wire) -> None:
-    """The button does not wait for the next attempt."""
+    """The button starts an attempt at once."""
     page = interrupted
     page.goto(f"http://127.0.0.1:{wire.port}/")
     expect(page.locator("#header .dot.ok")).to_have_count(1)
@@ -126,7 +126,7 @@ def test_try_now(interrupted: Page, wire: Wire) -> None:
 
 
 def test_a_node_that_is_not_ready(interrupted: Page, cluster: Cluster) -> None:
-    """The page shows that, and is live without a reload as soon as the node is ready."""
+    """The page reports a node that is not ready, and is live without a reload as soon as the node is ready."""
     page = interrupted
     node = cluster.node(peers=f"127.0.0.1:{cluster.ports.take()}", interval=0.75)
     cluster.launch([node])

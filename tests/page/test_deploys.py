@@ -63,7 +63,7 @@ def test_a_switch(page: Page, other: Page, pair: list[Node], registry: Registeri
 
 
 def test_cancel_changes_nothing(page: Page, pair: list[Node], registry: Registering) -> None:
-    """A dialog is cancelled by the button and by Escape."""
+    """A dialog that is cancelled, by the button or by Escape, changes nothing."""
     first, second = pair
     with_versions(registry(second), "cancelled")
     visit_view(page, first, "deploys/backend/cancelled")
@@ -202,7 +202,7 @@ def test_what_would_take_traffic_away(page: Page, visit: Visit, pair: list[Node]
 
 
 def test_drain_and_up(page: Page, other: Page, visit: Visit, pair: list[Node], registry: Registering) -> None:
-    """*Explain* drains an instance and ends that, shown within a second here and in *Now* of another window."""
+    """*Explain* drains an instance and ends the drain; *Now* in another window shows both within a second."""
     visit.allow_error("409")
     first, second = pair
     one, two, _ = with_versions(registry(second), "drained")

@@ -23,7 +23,7 @@ Registering = Callable[..., Registry]
 
 EVENTS = "#log .event"
 
-#: Both nodes saw it at about the same time.
+#: The text of an event that both nodes saw at about the same time.
 ONLINE = re.compile(r"online, registered.*seen by n[12] and n[12]")
 
 

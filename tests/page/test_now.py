@@ -42,7 +42,7 @@ def test_a_registration_at_another_node(page: Page, pair: list[Node], registry: 
 
 
 def test_a_deregistration_at_another_node(page: Page, pair: list[Node], registry: Registering) -> None:
-    """The reason is displayed within a second, and the row stays for seconds; then the app is removed."""
+    """The reason is displayed within a second, and the row stays for seconds; after that the app is removed."""
     first, second = pair
     registered = registry(second)
     instance = registered.register("leaving", "1", "10.0.2.1", 80, ttl=3)
