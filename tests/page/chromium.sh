@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sets up Chromium, which tests run without a window, in a folder: Debian's package, unpacked, and the script `chromium`,
-# which runs it. If the machine has Chromium, only the folder is made. Needs apt-get and dpkg, but not root.
+# Sets up Chromium, which tests run without a window, in a folder: Debian's package, unpacked, and the script
+# `chromium`, which runs it. If the machine has Chromium, only the folder is made. Needs apt-get and dpkg, but not root.
 set -eu
 
 place=$1
