@@ -202,7 +202,7 @@ class Nowhere(ClientCase):
         self.assertEqual(self.result(client.register(*WEB), within_s=6).node, "n2")
 
     def test_one_that_does_not_speak_http(self) -> None:
-        """Its answer is not quoted, because it may be long and does not help."""
+        """The answer of a program without HTTP is not quoted, because it may be long and does not help."""
         self.network.listenTCP(1731, Stranger(b'{"event":"hello","cursor":"x-1"}\n'), interface=ONE)
         error = self.failure(Client(self.network, [f"{ONE}:1731"]).register(*WEB), Unavailable)
         self.assertEqual(str(error), "10.0.0.1:1731 does not answer (its answer is not HTTP)")
@@ -261,7 +261,7 @@ class Nowhere(ClientCase):
         self.assertIn("does not answer (connection was refused by other side", str(error))
 
     def test_what_was_learned(self) -> None:
-        """One node is enough to find all others."""
+        """A client that was given one node finds all other nodes."""
         client = self.client(ONE)
         self.result(client.learn())
         self.assertEqual(client.nodes.in_turn(), [f"{host}:1729" for host in ALL])

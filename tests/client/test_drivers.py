@@ -107,7 +107,7 @@ class Waiting(SynchronousTestCase):
         self.assertEqual(self.wait([driver("a", applied=True, settings=None)], settings=None), [])
 
     def test_who_is_not_waited_for(self) -> None:
-        """There is no wait for consumers that are gone, report nothing, or do not report settings."""
+        """The wait ignores consumers that are gone, report nothing, or do not report settings."""
         gone = Consumer("gone", "n1", False, "x-1", 0, 1, {"problems": [], "settings": []})
         older = Consumer("older", "n1", True, "x-1", 0, 1, {"down": [], "backends": {}})
         strange = Consumer("strange", "n1", True, "x-1", 0, 1, {"settings": "all"})

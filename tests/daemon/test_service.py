@@ -118,7 +118,7 @@ class Beginning(ServiceCase):
         self.assertEqual(self.order, ["api starts", "events starts", "exchange starts", "expiry starts"])
 
     def test_a_port_in_use_is_refused_with_the_name_of_the_option(self) -> None:
-        """The sentence also says what is in use, and what to do about it."""
+        """The error has the option, the address in use and the remedy."""
         error = CannotListenError("127.0.0.1", 1731, OSError(errno.EADDRINUSE, "Address already in use"))
         service = self.service(events=Shell(self.order, refuses=error))
         for start in (service.privilegedStartService, service.startService):
@@ -170,7 +170,7 @@ class Leaving(ServiceCase):
 
 
 class Connection(StringTransport):
-    """The connection of a client that `reads` what it is sent, or has not done so yet."""
+    """The connection of a client, which has received all data sent to it only if `reads` is true."""
 
     def __init__(self, reads: bool) -> None:
         super().__init__(peerAddress=CLIENT)

@@ -133,7 +133,7 @@ class Building(SynchronousTestCase):
         self.assertEqual(sorted(places), [(9, "127.0.0.2"), (1729, "127.0.0.1"), (1730, "127.0.0.1")])
 
     def test_protocols_of_other_programs(self) -> None:
-        """Each listens where its option says, and a leaving node closes it with the other ports of clients."""
+        """Each protocol listens at its own endpoint, and a leaving node closes it with the other ports of clients."""
         arguments = ("--agent", "tcp:9:interface=127.0.0.2", "--thalassa", "10:11:interface=127.0.0.3", "--dns", "53")
         with capturedLogs() as logs:
             service = self.service(*arguments)

@@ -1,4 +1,4 @@
-"""The option `--thalassa`: its forms, and what is refused."""
+"""The option `--thalassa`: its forms, and the errors for invalid values."""
 
 from __future__ import annotations
 

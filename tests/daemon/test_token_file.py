@@ -1,4 +1,4 @@
-"""The file of `--tokens`: what it may have, and how each mistake is reported."""
+"""The file of `--tokens`: its content, and the errors for mistakes."""
 
 from __future__ import annotations
 

@@ -78,9 +78,9 @@ class Differences(ComparisonCase):
         )
 
     def test_the_order_keeps_traffic_going(self) -> None:
-        """Members first, backends before frontends; what takes away comes last, frontends before backends.
+        """Members are changed first, and backends before frontends. Removals are last, and frontends before backends.
 
-        An instance of a version that does not serve yet is drained before it does, and of one that serves afterwards.
+        An instance of a new version is drained before the switch to it, and one of an old version after the switch.
         """
         document = Document(
             {"new": {"app": "web", "version": "2"}, "shop": {**SHOP, "balance": "random"}},

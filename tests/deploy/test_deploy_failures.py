@@ -202,7 +202,7 @@ class Nodes(DeployCase):
         self.assertTrue(self.outcome(30).succeeded)
 
     def test_a_node_that_never_learns(self) -> None:
-        """After that time, the state of the node counts as a change by another client."""
+        """A node that still has not received the last step after some time counts as changed by another client."""
         client = self.unreliable_client()
         self.begin(STEPS, client)
         client.shows = {f"{TWO}:1729": OLD}
@@ -277,7 +277,7 @@ class Stopped(DeployCase):
         return self.deploy.describe_state()
 
     def test_before_anything_was_changed(self) -> None:
-        """There is nothing to continue or restore."""
+        """The report has no commands, because no step has to be continued or restored."""
         self.machines[ONE].kill()
         self.network.cut = {TWO}
         self.begin()
@@ -303,7 +303,7 @@ class Stopped(DeployCase):
         self.assertEqual(self.stopped(), f"backend/shop is left with web 2; {command}")
 
     def test_in_the_midst_of_a_change(self) -> None:
-        """It is unknown whether the change was made."""
+        """The report states that the change may have been made."""
         client = self.unreliable_client()
         client.hanging = True
         self.begin(STEPS, client)

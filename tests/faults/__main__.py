@@ -1,7 +1,7 @@
 """`python -m tests.faults --seeds 20 --from 1 --minutes 60`: real nodes under a nemesis, judged by the oracle.
 
-Seeds are run one after another until all have been or the time is over; a seed that has begun is finished. The history
-and the logs of a seed that breaks a promise are kept in a folder, whose name is printed. The exit status is 1 then.
+Seeds run one after another until the last one, or until the time is over; a seed that has begun is finished. If a
+seed breaks a promise, its history and logs are kept in a folder, whose name is printed, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from tests.faults.rig.seed import Recorded, Seed
 from tests.simulation.delays import delay_table
 from tests.simulation.oracle.history import Broken
 
-#: What a user without privileges runs this in, so that it may make namespaces and mount file systems.
+#: The command in which a user without privileges runs this program, to make namespaces and mount file systems.
 UNSHARED = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--"]
 
-#: Broken promises of one seed that are printed.
+#: The largest number of broken promises that is printed for a seed.
 PRINTED = 5
 
 
@@ -151,7 +151,7 @@ def _run_one(plan: Plan, summary: Summary) -> None:
 
 
 def _run_defects(promise: str) -> int:
-    """Plant each defect in real nodes, and print what is found. Return the exit status."""
+    """Plant each defect in real nodes, and print whether the judge finds it. Return the exit status."""
     names = [name for name in DEFECTS if name.startswith(promise)]
     count = 0
     for name in names:
@@ -175,7 +175,7 @@ def found(name: str) -> Verdict:
 
 
 def _check_logs(recorded: Recorded, verdict: Verdict) -> None:
-    """Take an error that a node has logged for a broken promise, unless it had no memory or no descriptors."""
+    """Count an error in the log of a node as a broken promise, unless the node lacked memory or descriptors."""
     hindered = {fact.node for fact in recorded.facts if isinstance(fact, facts.Hindered)}
     for name, log in recorded.logs.items():
         if "Traceback" in log:

@@ -102,7 +102,7 @@ class Struck(Fact, frozen=True):
     what: str
 
 
-# The network.
+# Network.
 
 
 class Cut(Fact, frozen=True):
@@ -141,7 +141,7 @@ class Starved(Fact, frozen=True):
     nodes: dict[str, float]
 
 
-# Acts of clients and answers.
+# Requests of clients.
 
 
 class ClientRequest(Fact, frozen=True):
@@ -164,7 +164,7 @@ class ClientRequest(Fact, frozen=True):
     reason: str = ""
 
 
-# Observations.
+# Observations of nodes.
 
 
 class ReceivedEvent(Fact, frozen=True):
@@ -181,7 +181,7 @@ class ReceivedEvent(Fact, frozen=True):
 
 
 class Synced(Fact, frozen=True):
-    """A watcher has received the whole list of an incarnation, and gets every change from now on."""
+    """A watcher has received the whole list of an incarnation, and receives every change from then on."""
 
     node: str
     life: str
@@ -189,7 +189,7 @@ class Synced(Fact, frozen=True):
 
 
 class WatcherDisconnected(Fact, frozen=True):
-    """The connection of a watcher ended."""
+    """The connection of a watcher has ended."""
 
     node: str
 
@@ -223,7 +223,7 @@ class HistoriesAnswer(Fact, frozen=True):
 
 
 class Note(Fact, frozen=True):
-    """A text for people, and a count."""
+    """A text for readers of the history, and a count."""
 
     text: str
     count: int = 1

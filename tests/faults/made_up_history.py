@@ -1,4 +1,4 @@
-"""Builds a history for tests of the judge: three nodes and one client, without a broken promise at first."""
+"""Builds a history for tests of the judge: three nodes and one client, at first without a broken promise."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ READY_AT, SETTLED_AT, OVER_AT = 1.0, 8.0, 30.0
 
 KEY = "registration/web/1/10.0.0.1/80"
 
-#: The body of the first registration, with the unit `c.1`, made at n1; and that of the next one.
+#: The body of the first registration, with the unit `c.1`, made at n1, and the body of the next one.
 BODY, NEXT_BODY = "c.1 3.0 1 - n1 1000", "c.2 3.0 1 - n1 2000"
 
 #: The duration of a request, and of the delivery of an event after it.

@@ -1,7 +1,7 @@
-"""The plan of a seed: which nodes and clients run, and what befalls them, computed from the seed alone.
+"""The plan of a seed: its nodes, clients and faults, computed from the seed alone.
 
-A plan says what is attempted and when, in seconds after all nodes are ready. What really happened, and at which times,
-is in the recorded facts (`tests.faults.facts`), which alone are judged.
+A plan has intended faults, with times in seconds after all nodes are ready. The real faults, with their times, are
+recorded as facts (`tests.faults.facts`), and only facts are judged.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ Kind = Literal[
 #: The release that nodes run: this checkout, or the newest release in NEWS.md.
 Release = Literal["this", "previous"]
 
-#: Faults of the network; only one of them is in force at a time, so that each plan can be read.
+#: Faults of the network. Only one of them is active at a time, so that a plan is easy to read.
 NETWORK: tuple[Kind, ...] = ("islands", "bridge", "one-way cut", "one-way cut of requests", "loss", "relay")
 
-#: How often each kind is drawn, relative to the others.
+#: The frequency of each kind, relative to the others.
 WEIGHTS: dict[Kind, int] = {
     "kill": 4,
     "stop": 3,
@@ -55,16 +55,16 @@ WEIGHTS: dict[Kind, int] = {
     "no memory": 1,
 }
 
-#: The largest number of calls by which a wall clock is moved, in hours.
+#: The numbers of hours by which a wall clock may be moved.
 CLOCK_HOURS = (-5, -1, 1, 3, 24)
 
 
 @frozen
 class Step:
-    """One fault: when it begins, how long it lasts (0 if it has no end of its own), and where it strikes.
+    """One fault: its begin, its duration (0 if the fault has no end of its own), and its nodes.
 
-    `nodes` are numbers of nodes: those that are struck; for a cut, the first is cut from the second; for a bridge, the
-    first is the bridge; for islands, those on one side. `values` are figures of the kind: percentages, seconds, hours.
+    `nodes` are numbers of the affected nodes. A cut goes from the first to the second node, a bridge is the first node,
+    and islands are the nodes on one side. `values` depend on the kind: percentages, seconds or hours.
     """
 
     at: float
@@ -82,7 +82,7 @@ class Step:
 
 @frozen
 class Plan:
-    """Everything that is drawn for a seed."""
+    """The random choices of a seed."""
 
     seed: int
     nodes: int
@@ -108,7 +108,7 @@ class Plan:
 
 
 def plan_of(seed: int, *, faults_s: float = 45.0, interval_s: float = 0.5, previous: bool = True) -> Plan:
-    """Return the plan of a seed. Without `previous` no node runs the previous release."""
+    """Return the plan of a seed. If `previous` is false, all nodes run this release."""
     random = Random(f"faults {seed}")
     nodes = random.choice([3, 3, 3, 4, 4, 5])
     ttl_s = random.choice([6, 6, 8]) * interval_s
@@ -120,13 +120,13 @@ def plan_of(seed: int, *, faults_s: float = 45.0, interval_s: float = 0.5, previ
 
 
 def upgrade_plan(seed: int, *, faults_s: float = 45.0, interval_s: float = 0.5) -> Plan:
-    """Return the plan of an upgrade under load: nodes of the previous release, each replaced in turn by this one."""
+    """Return the plan of an upgrade under load: nodes of the previous release are replaced by this one, in turn."""
     step = Step(0.2 * faults_s, "upgrade", tuple(range(4)), values=(0.1 * faults_s,))
     return Plan(seed, 4, interval_s, 6 * interval_s, 60, 2, 1, faults_s, "previous", relayed=False, steps=(step,))
 
 
 class _Drawing:
-    """Draws the steps of a plan one after another, some of them on top of those before."""
+    """Draws the steps of a plan one after another; some steps overlap."""
 
     def __init__(
         self,
@@ -165,14 +165,14 @@ class _Drawing:
                 steps.append(step)
                 for number in step.nodes if step.kind not in NETWORK else ():
                     node_free_at[number] = ends_at + 4 * self.interval_s
-                # Half of all steps come on top of the one before, the others after a while of calm.
+                # Half of all steps begin during the step before, and the others some time after its end.
                 at = ends_at + self._some(6, 16) if self.random.random() < 0.5 else step.at + self._some(2, 8)
             else:
                 at += self._some(1, 4)
         return tuple(steps)
 
     def _some(self, least: float, most: float) -> float:
-        """Return a number of intervals in seconds."""
+        """Return a random number of intervals, in seconds."""
         return self.random.uniform(least, most) * self.interval_s
 
     def _step(self, at: float, kind: Kind) -> Step:
@@ -198,7 +198,7 @@ class _Drawing:
         return Step(at, kind, self._node(), min(down_s, 12.0))
 
     def _pause(self, at: float, kind: Kind) -> Step:
-        """Draw from a tenth of a second to three ttls, as often below a ttl as above."""
+        """Draw a pause of at most a second, below a ttl, or up to three ttls, each equally often."""
         below, above = self.random.uniform(0.1, 0.95 * self.ttl_s), self.random.uniform(self.ttl_s, 3 * self.ttl_s)
         return Step(at, kind, self._node(), self.random.choice([self.random.uniform(0.1, 1.0), below, above]))
 

@@ -1,6 +1,6 @@
-"""Defects that are planted in real nodes, to see that the judge finds them: a checker that nobody saw fail is none.
+"""Defects that are planted in real nodes, to prove that the judge finds them.
 
-Most are mutations of the simulator. Each comes with the faults under which it shows.
+Most defects are mutations of the simulator. Each defect comes with the faults under which it has an effect.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.mutations.mutation import around, instead
 from tests.simulation.patches import Patch
 
-#: The seed whose clients and programs are used, and how long each defect gets.
+#: The seed from which clients and programs are drawn, and the time of faults for each defect.
 SEED, FAULTS_S = 4, 14.0
 
 
 @frozen
 class Defect:
-    """What is broken, at which nodes, under which faults, and the promises of which the judge has to report one."""
+    """A defect with its nodes and faults, and the promises of which the judge has to find at least one broken."""
 
     promises: tuple[str, ...]
     patches: list[Patch]
@@ -50,7 +50,7 @@ def _sends_event_twice(original: Any, view: View) -> Iterator[Any]:
 
 
 def _twice_as_long_silent(_peers: Peers, peer: Peer, now: float) -> float:
-    """Hide at half of the ttl. From outside, less cannot be told from news that were still under way at the cut."""
+    """Double the silence of peers. From outside, a smaller error looks like news on the way at the cut."""
     return 2 * (now - peer.heard_at)
 
 
@@ -64,7 +64,7 @@ _CUT = (Step(4.0, "islands", (0,), 7.0),)
 DEFECTS = {
     "P1": Defect(("P1",), [(Gossip, "_join_deltas", around(_takes_none))], ("n1",)),
     "P2": Defect(("P2",), _mutation("a renewal elsewhere makes no claim")),
-    # No answer counts, and patience has no end.
+    # Claims are never confirmed by an answer, and nodes wait for peers without a limit.
     "P3": Defect(("P3",), [(claims, "confirmed_until", instead(lambda asked: -inf)), *_mutation("endless patience")]),
     "P4": Defect(("P4",), _mutation("a removal without an end")),
     "P5": Defect(("P5",), [(View, "take_events", around(_sends_event_twice))], ("n1",)),
@@ -76,6 +76,6 @@ DEFECTS = {
 
 
 def plant(name: str) -> None:
-    """Change bender in this process for good."""
+    """Change bender in this process until the process ends."""
     for owner, attribute, change in DEFECTS[name].patches:
         setattr(owner, attribute, change(vars(owner)[attribute]))

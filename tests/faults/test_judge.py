@@ -1,4 +1,4 @@
-"""The judge finds every kind of broken promise in a recorded history, and none where all is well."""
+"""The judge finds every kind of broken promise in a recorded history, and none in a history without one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.faults.made_up_history import (
     clean,
 )
 
-#: When the instance of the clean history renews last.
+#: The time of the instance's last renewal in the clean history.
 LAST_AT = SETTLED_AT + 6
 
 
@@ -123,7 +123,7 @@ class P2NothingAliveIsDropped(JudgeCase):
         self.assert_broken(history, "P2", f"n1#0 takes back {KEY}")
 
     def test_an_end_that_is_seen_late_is_not_that_of_the_next_registration(self) -> None:
-        """However late it is: between the two, nothing had to be listed."""
+        """A late observation of an end does not count as the end of the next registration."""
         history, again_at = History().start_nodes(), LAST_AT + TTL_S + 2.0
         history.run_instance(SETTLED_AT, LAST_AT)
         history.send_event(LAST_AT + TTL_S + 0.2, "offline", "expired", ("n2", "n3"))
@@ -145,7 +145,7 @@ class P3NothingDeadStays(JudgeCase):
         self.assert_broken(history, "P3", f"n2#1 shows {KEY}")
 
     def test_a_request_in_doubt_may_have_been_accepted(self) -> None:
-        """So the end counts from the last moment at which that is possible."""
+        """If a renewal has no answer, the ttl may count from the last moment at which a node may have accepted it."""
         history = History().start_nodes()
         history.run_instance(SETTLED_AT, LAST_AT)
         history.ask(LAST_AT + 1, "renew", "n1", None)
@@ -171,7 +171,7 @@ class P4GoneIsGone(JudgeCase):
         self.assert_broken(history, "P4", f"n2#1 announces {KEY}")
 
     def test_an_end_may_be_that_of_what_its_node_hides(self) -> None:
-        """A node that is cut off begins another registration, and ends both when that is deregistered."""
+        """A node that is cut off may hide one registration and list another; a deregistration there ends both."""
         history, cut_at = History().start_nodes(), SETTLED_AT + 3
         history.run_instance(SETTLED_AT, SETTLED_AT + 12)
         pairs = [(a, b) for a in NODES for b in NODES if (a == "n3") != (b == "n3")]
@@ -186,7 +186,7 @@ class P4GoneIsGone(JudgeCase):
         self.assert_no_broken_promise(history)
 
     def test_what_begins_where_the_other_is_hidden_has_an_end_of_its_own(self) -> None:
-        """It shows when and where the hidden registration began, and is another one: its end is not known to it."""
+        """A registration that began while another one was hidden is not ended by the end of the hidden one."""
         history, cut_at, heal_at = History().start_nodes(), SETTLED_AT + 3, SETTLED_AT + 12.5
         terms = BODY.replace("c.1", "c.2")
         history.run_instance(SETTLED_AT, SETTLED_AT + 12)
@@ -212,7 +212,7 @@ class P4GoneIsGone(JudgeCase):
 
 class P5TruthfulEvents(JudgeCase):
     def test_a_node_that_was_paused_may_know_of_few_renewals(self) -> None:
-        """When it goes on, their node has been replaced by another start, and so they are over for it."""
+        """When a paused node continues after the restart of another one, renewals that it has missed there are lost."""
         history, paused_at, killed_at = History().start_nodes(), SETTLED_AT + 1, SETTLED_AT + 6.5
         history.run_instance(SETTLED_AT, SETTLED_AT + 6)
         history.add(Paused(at=paused_at, node="n3"), Resumed(at=SETTLED_AT + 8, node="n3"))
@@ -264,7 +264,7 @@ class P6Partitions(PartitionCase):
         self.assert_no_broken_promise(self.partitioned(TTL_S + 3 * INTERVAL_S))
 
     def test_a_side_hides_too_early(self) -> None:
-        """It is not known from outside when a node was heard last, only that two rounds before the cut had come."""
+        """A node that hides earlier than any silence can explain breaks P2."""
         self.assert_broken(self.partitioned(TTL_S - 1 * INTERVAL_S), "P2", f"takes back {KEY}")
 
     def test_a_side_hides_too_late(self) -> None:
@@ -318,7 +318,7 @@ class P7ConfigurationIsKept(JudgeCase):
 
 class P8HonestReadiness(JudgeCase):
     def restarted(self, ready_at: float) -> History:
-        """Return a history in which n1 is killed while n2 is paused, starts again, and is ready at a time."""
+        """Return a history in which n1 is killed while n2 is paused, starts again, and is ready at `ready_at`."""
         history, at = clean(), 20.0
         history.add(Paused(at=at, node="n2"), Resumed(at=at + 5, node="n2"))
         history.add(Killed(at=at + 0.5, node="n1"), Ended(at=at + 0.51, node="n1", status=-9))
@@ -336,7 +336,7 @@ class P8HonestReadiness(JudgeCase):
         self.assert_broken(self.restarted(22.2), "P8", "n1#3 is ready after")
 
     def test_a_node_does_not_wait_after_a_pause(self) -> None:
-        """One that is too short for it to notice is none."""
+        """After a short pause that a node may not notice, readiness at once is correct; after a longer one, wrong."""
         for pause_s, broken in ((1.4 * INTERVAL_S, False), (1.7 * INTERVAL_S, True)):
             history, at = clean(), 20.0
             history.add(Paused(at=at - 0.1, node="n2"), Resumed(at=at + 1.3, node="n2"))

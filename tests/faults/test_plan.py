@@ -1,4 +1,4 @@
-"""The plan of a seed follows from the seed alone, and plans have all faults."""
+"""The plan of a seed depends on the seed alone, and all plans together have all faults."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Plans(SynchronousTestCase):
             self.assertTrue(plan.relayed or not any(step.kind == "relay" for step in plan.steps))
 
     def test_only_nodes_of_the_previous_release_are_upgraded(self) -> None:
-        """The upgrade of its own plan takes each in turn."""
+        """Only plans with the previous release have upgrades, and the plan of an upgrade replaces each node in turn."""
         for plan in map(plan_of, SEEDS):
             self.assertTrue(plan.release == "previous" or not any(step.kind == "upgrade" for step in plan.steps))
         (step,) = upgrade_plan(1).steps

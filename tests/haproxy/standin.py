@@ -47,7 +47,7 @@ class Server:
     requests: int = 0
     status: str = "no check"
     down: bool = False
-    #: HAProxy's number for what the last check came to: none was done, it failed, or it was passed.
+    #: HAProxy's number for the result of the last check: none was done, it failed, or it was passed.
     check_result: int = 0
 
     @property

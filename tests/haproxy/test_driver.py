@@ -264,7 +264,7 @@ class Itself(DriverCase):
         return problem
 
     def test_one_that_registers(self) -> None:
-        """Such a member is neither added nor in the file, with a reason; other members are."""
+        """A member at HAProxy's own address is reported, and is neither added nor in the file; other members are."""
         self.clock.nameResolver.addresses["localhost"] = ["127.0.0.1"]
         shop = backend("shop", servers=["127.0.0.2:80", "127.0.0.1:82"])
         here = [online(80, host="127.0.0.1"), online(80, host="localhost"), online(81, host="127.0.0.1"), online(80)]
@@ -280,7 +280,7 @@ class Itself(DriverCase):
         self.assertNotIn("registration/web/1/127.0.0.1/80", status(self.driver)["problems"])
 
     def test_a_frontend_that_comes_later(self) -> None:
-        """Its server is removed before HAProxy listens there, and comes back some time after the frontend is gone."""
+        """A server at the address of a new frontend is removed before the reload, and added again after the removal."""
         loopback = "1:127.0.0.1:81"
         self.serve(1)
         self.send(online(81, host="127.0.0.1"))
@@ -324,7 +324,7 @@ class WithoutBender(DriverCase):
         self.assertEqual({*self.servers()}, {C})
 
     def test_configuration_that_is_missing(self) -> None:
-        """A lost backend stays, because nobody has removed it."""
+        """A lost backend stays, because no client has removed it."""
         self.serve(1)
         self.send(backend("shop", "removed", "missed"), frontend("www", "removed", "missed"))
         self.settle(5)

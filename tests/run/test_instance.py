@@ -1,4 +1,4 @@
-"""When and at which address an instance is registered: checks, moves, and other holders of its port."""
+"""The times and addresses of registrations: checks, moves, and other holders of the port."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class Holders(ReportingCase):
         self.assertTrue(self.listed())
 
     def test_a_process_that_is_about_to_end(self) -> None:
-        """Nothing is logged about a process that the command replaces at the same port, as with SO_REUSEPORT."""
+        """No line is logged about a process that the command replaces at the same port, as with SO_REUSEPORT."""
         self.port.holding = Holding(Holder.OTHER, CLAUSE)
         self.serve()
         self.run_it()
@@ -198,7 +198,7 @@ class Holders(ReportingCase):
             self.network.pass_time(1)
 
     def test_a_port_that_is_nobody_s(self) -> None:
-        """Without a page, a port without a holder does not deregister the instance; only the command's end does."""
+        """Without a page, a free port does not deregister the instance, and only the command's end does."""
         self.serve()
         self.run_it(check_apart_s=1)
         self.network.pass_time(2)
@@ -278,7 +278,7 @@ class Loopback(ReportingCase):
         self.assertEqual([each for each in self.lines if "cannot reach" in each], [line])
 
     def test_one_that_was_found(self) -> None:
-        """The warning for a found address says how to use another one."""
+        """The warning for a found address has the option for another address."""
         self.network.local = "127.0.0.1"
         line = (
             "registered at 127.0.0.1, which other machines cannot reach: "
@@ -327,7 +327,7 @@ class NeverRegistered(ReportingCase):
         self.assertEqual([line for line in self.lines if "deregistered" in line], [])
 
     def test_checks_that_fail_before_it_is_registered(self) -> None:
-        """Nothing is deregistered, and nothing is registered again."""
+        """After failed checks before the registration, no instance is deregistered or registered again."""
         self.run_it(ttl_s=2, check_path="/health", check_apart_s=1, fall=1, rise=1)
         self.serve()
         for code in (200, 500, 200):

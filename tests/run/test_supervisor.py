@@ -147,7 +147,7 @@ class Reporting(ReportingCase):
         self.assertTrue(self.listed())
 
     def test_a_command_that_serves_soon(self) -> None:
-        """Nothing is logged about a command that serves soon."""
+        """No line is logged about a command that serves soon."""
         self.run_it()
         self.assertEqual(self.lines_in(4), [])
         self.serve()
@@ -247,7 +247,7 @@ class Reporting(ReportingCase):
         self.assertTrue(self.listed())
 
     def test_when_it_ends(self) -> None:
-        """Nothing is logged about the missing registration after a signal."""
+        """After a signal, no line is logged about the missing registration."""
         self.run_it()
         self.runner.handle_signal(signal.SIGTERM)
         self.assertEqual(self.lines_in(10), [])

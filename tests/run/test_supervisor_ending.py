@@ -139,7 +139,7 @@ class Ending(RunnerCase):
         self.assertEqual(self.command.signals, [signal.SIGINT, signal.SIGTERM])
 
     def test_before_it_served(self) -> None:
-        """There is nothing to wait for, and the instance is not registered any more."""
+        """The supervisor does not wait, and the instance is not registered any more."""
         self.run_it(drain_s=60)
         self.runner.handle_signal(signal.SIGTERM)
         self.network.settle()
@@ -186,7 +186,7 @@ class ItsOwnEnd(RunnerCase):
         self.assertEqual((self.listed(), self.successResultOf(self.done)), (False, 7))
 
     def test_before_it_served(self) -> None:
-        """Nothing has to be deregistered."""
+        """No registration has to be ended."""
         self.run_it()
         self.command.end(137)
         self.network.settle()

@@ -1,4 +1,4 @@
-"""Plants a defect in a node: Python runs this file at its start where its folder is on the path."""
+"""Plants a defect in a node. Python runs this file at its start if this folder is in its path."""
 
 import os
 

@@ -14,16 +14,16 @@ from tests.faults.judge.readiness import Readiness
 from tests.simulation.oracle.history import History
 from tests.simulation.weather import Cut
 
-#: Packet loss above which the bounds for lost messages do not hold: TCP makes a fifth of all exchanges late by then.
+#: The largest packet loss for which the bounds hold: TCP makes a fifth of all exchanges late at this loss.
 LOSS_MAX = 0.02
 
 #: A span in which a node waited for a processor longer than this, in intervals, is a pause.
 STARVED = 0.6
 
-#: How a node ends that was told to leave: by itself, or, as twistd does, by the same signal once all is done.
+#: The exit statuses of a node that leaves: 0, or the signal, which twistd repeats after everything is done.
 LEFT = (0, -15)
 
-#: A pause of so many intervals may be noticed by the node, which surely notices one of 1.5.
+#: A pause of this many intervals may be noticed by the node; a pause of 1.5 intervals is always noticed.
 NOTICED = 1.2
 
 
@@ -36,27 +36,27 @@ class Replayed:
 
 @define(eq=False)
 class ObservedNode:
-    """The last that was seen of one node."""
+    """The last observations of one node."""
 
     name: str
     life: ObservedLife | None = None
-    #: Whether a watcher gets every event at this moment; and since when it did not.
+    #: True if a watcher receives every event now; the next field is the time of its last disconnection.
     synced: bool = False
     cut_off_at: float = -inf
     is_paused: bool = False
-    #: The signal that it was sent to end.
+    #: The name of the signal that was sent to end the node.
     ends_by: str = ""
-    #: What keeps it from doing its work.
+    #: The hindrances of the node now.
     hindered_by: set[str] = field(factory=set)
     looked: facts.StatusAnswer | None = None
-    #: When it last did not answer.
+    #: The time of the last request to which the node did not answer.
     refused_at: float = -inf
     cursor: str = ""
     prefix: str = ""
 
 
 class ObservedCluster:
-    """Takes in what happened to nodes and network, and writes it to the history."""
+    """Applies facts about nodes and the network to the history."""
 
     def __init__(self, setting: facts.SeedTerms, log: Callable[[str], None]) -> None:
         self._time = Replayed()
@@ -75,12 +75,12 @@ class ObservedCluster:
         return self._time.now
 
     def move(self, now: float) -> None:
-        """Make another moment the one that is judged."""
+        """Change the moment that is judged."""
         self._time.now = self.weather.now = now
         self.weather.changed()
 
     def until(self, at: float) -> None:
-        """Let time pass, with what is due until then."""
+        """Move to a later moment, with all delayed calls up to then."""
         due = sorted((each for each in self._later if each[0] <= at), key=lambda each: each[0])
         self._later = [each for each in self._later if each[0] > at]
         for then, call in due:
@@ -89,11 +89,11 @@ class ObservedCluster:
         self.move(at)
 
     def lives(self) -> dict[str, ObservedLife]:
-        """Return the lives of nodes that run."""
+        """Return the lives of running nodes."""
         return {name: node.life for name, node in self.nodes.items() if node.life is not None}
 
     def take(self, fact: facts.Fact, *, begins: bool) -> None:
-        """Take in a fact about a node or the network."""
+        """Apply a fact about a node or the network."""
         match fact:
             case facts.Cut():
                 self._cut(fact, begins=begins)
@@ -148,7 +148,7 @@ class ObservedCluster:
             return
         if node.life.ended_at == inf and not node.life.left:
             self.weather.resumed(node.name, node.life, fact.at)
-            # It may not have noticed what happened to it as a pause, but it may take its time as after one.
+            # The node may not have noticed a pause, but it may take as much time as after a pause.
             if not node.life.starting:
                 self.history.pause_noticed(node.life, fact.at, 0.0)
 
@@ -214,7 +214,7 @@ class ObservedCluster:
             self.history.pause_noticed(life, paused_at, now - paused_at)
 
     def _starved(self, fact: facts.Starved, *, begins: bool) -> None:
-        """Take a long wait for a processor for a pause, which it is."""
+        """Treat a long wait for a processor as a pause."""
         for name, late_s in fact.nodes.items():
             node = self.nodes[name]
             if late_s < STARVED * self._interval_s or node.life is None:
@@ -249,7 +249,7 @@ class ObservedCluster:
                 span[1] = min(span[1], fact.began_at)
 
     def _rough(self, fact: facts.NetworkQuality) -> None:
-        """Messages get lost, doubled or late; or no longer, which takes a moment to be over."""
+        """Note that messages get lost, doubled or late, or that this has ended, which takes effect a moment later."""
         now = self.now
         if fact.loss or fact.delay_s or fact.doubling:
             self.weather.roughness(now, inf)

@@ -1,13 +1,12 @@
-"""The judge: replays the facts of a seed, and has the simulator's oracle check them.
+"""The judge: replays the facts of a seed, and checks them with the simulator's oracle.
 
-It shares with the simulator `History`, `Record`, `Unit`, `Life`, `Weather` and the checkers of P1 to P5, with their
-bounds and their definitions of what binds. Only the sources differ: knowledge follows from connections
-(`knowledge`), acts have a begin and an end (`records`), P7 and P8 have observers of their own (`settings`,
-`readiness`), and P6 is what P2 and P3 say of hiding, with the end of a seed: nothing is left that nobody needs. The
-guard is off.
+The judge and the simulator share `History`, `Record`, `Unit`, `Life`, `Weather` and the checkers of P1 to P5, with
+their bounds and their conditions. Only the sources differ: knowledge follows from connections (`knowledge`), requests
+have a begin and an end (`records`), and P7 and P8 have their own observers (`settings`, `readiness`). P6 follows from
+the checks of P2 and P3, and from the end of a seed, at which nodes must have no registrations. The guard is off.
 
-What is seen from outside is late. So a promise counts as broken only if it is broken at the moment of an observation
-and at all moments for `slack_s` before it, which is measured (`timeline.Lateness`).
+Observations are late. So a promise only counts as broken if it is broken at the moment of an observation and at all
+moments during `slack_s` before it. This time is measured (`timeline.Lateness`).
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ from tests.simulation.oracle.p3_nothing_dead_stays import NothingDeadStays
 from tests.simulation.oracle.p4_gone_is_gone import GoneIsGone
 from tests.simulation.oracle.p5_truthful_events import ENDED, TruthfulEvents
 
-#: The delay of an end is measured only while anything may be late by so many intervals at most.
+#: The largest lateness, in intervals, with which the delay of an end is measured.
 BUSY = 0.5
 
-#: Intervals between two moments at which a promise must be broken to count as broken all the time.
+#: The steps, in intervals, at which a promise must be broken to count as broken for a whole span.
 STEP = 0.25
 
 
 @frozen
 class _Observed:
-    """What the checker of P1 asks of a node."""
+    """The properties of a node that the checker of P1 reads."""
 
     life: ObservedLife
     digest: int
@@ -57,13 +56,13 @@ class _Observed:
 
 @frozen
 class Verdict:
-    """What a judge found: broken promises, delays beside their bounds, and how much there was to judge."""
+    """The results of a judge: broken promises, delays with their bounds, and counts of the checked facts."""
 
     broken: list[Broken]
     delays: list[Delay]
     counts: Counter[str]
     worst_late_s: float
-    #: Intervals until nodes were ready after a start or a pause.
+    #: The numbers of intervals after which nodes were ready after a start or a pause.
     waits: list[float]
 
 
@@ -89,11 +88,11 @@ class Judge:
         self._p5 = TruthfulEvents(self.history)
         self._p7 = Settings(self.history)
         self._p8 = self._cluster.readiness
-        #: Requests without an answer: until when each may have an effect, where, and the record that it is about.
+        #: Requests without an answer, each with its node's life and its record.
         self._doubts: list[_Doubt] = []
 
     def run(self) -> Verdict:
-        """Judge everything."""
+        """Judge all facts."""
         for moment in moments(self._facts, self._interval_s / 2):
             self._cluster.until(moment.at)
             self._take(moment)
@@ -115,7 +114,7 @@ class Judge:
         return self._lateness.slack_s(self._cluster.now)
 
     def _confirmed(self, check: Callable[[], object], more_s: float = 0.0) -> None:
-        """Let a promise be broken only if it was so all the time for which an observation may be late."""
+        """Count a promise as broken only if it was broken during the whole time by which an observation may be late."""
         broken, now = self.history.broken, self._cluster.now
         before = len(broken)
         check()
@@ -179,7 +178,7 @@ class Judge:
         return self._cluster.nodes[name].life
 
     def _request_sent(self, request: facts.ClientRequest) -> None:
-        """A request was sent: from now on it may have had its effect."""
+        """Note that a request was sent, and may have an effect from now on."""
         life = self._life_of(request.node)
         if request.operation == "configure":
             self._p7.sent(request)
@@ -210,7 +209,7 @@ class Judge:
         record.may_end(life, unit, self._cluster.now, reason)
 
     def _request_answered(self, request: facts.ClientRequest) -> None:
-        """A request was answered or given up: it had its effect for certain, or not, or nobody knows."""
+        """Note the effect of a request that was answered, or that its effect is unknown."""
         life = self._life_of(request.node)
         if life is None or request.status in (None, 0, 503):
             return
@@ -311,7 +310,7 @@ class Judge:
                 self._p3.note_delay(life, record)
 
     def _in_snapshot(self, node: ObservedNode, life: ObservedLife, fact: facts.ReceivedEvent) -> None:
-        """Take in what a node lists at a first contact, without a reason."""
+        """Note an object in the list that a node sends at the first contact."""
         body = fact.body.encode()
         if not fact.key.startswith("registration/"):
             life.shown_settings[fact.key] = body
@@ -331,7 +330,7 @@ class Judge:
             self.history.fail("P5", f"{node.life} no longer has the events after {node.cursor}")
         node.synced, node.prefix = True, f"{fact.life}-"
 
-    # Looks.
+    # Observations.
 
     def _status_answered(self, fact: facts.StatusAnswer) -> None:
         node = self._cluster.nodes[fact.node]
@@ -342,7 +341,7 @@ class Judge:
             self._became_ready(node.life, fact.sent_at)
 
     def _became_ready(self, life: ObservedLife, asked_at: float) -> None:
-        """Note that a node has shown that it is ready, by an answer to a request that was made at `asked_at`."""
+        """Note that a node is ready, as shown by an answer to a request that was sent at `asked_at`."""
         if not life.away or asked_at <= life.since or life.answered_at == inf:
             return
         busy = self._slack_s() > BUSY * self._interval_s
@@ -351,7 +350,7 @@ class Judge:
         life.starting = False
 
     def _list_answered(self, fact: facts.ListAnswer) -> None:
-        """Compare a list with the events of the node, if there were none at about that time."""
+        """Compare a list with the events of the node, unless there were events at about the same time."""
         node, slack_s = self._cluster.nodes[fact.node], self._slack_s()
         life = node.life
         if life is None or not node.synced or life.away:
@@ -365,7 +364,7 @@ class Judge:
             self.history.fail("P5", f"{life} lists something else than it announced: {differing[:3]}")
 
     def _look(self) -> None:
-        """Check everything that all nodes show."""
+        """Check the state of all nodes."""
         now, slack_s = self._cluster.now, self._slack_s()
         self._settle_doubts(now)
         self.history.note_who_knows()
@@ -410,7 +409,7 @@ class Judge:
             self._confirmed(partial(self._p2.check_not_replaced, life, record, unit))
 
     def _settle_doubts(self, now: float) -> None:
-        """Let requests without an answer have their effect at every moment at which they still may."""
+        """Apply requests without an answer at every moment at which they may still have an effect."""
         left = []
         for doubt in self._doubts:
             over_at = doubt.over_at(self._interval_s)
@@ -426,14 +425,14 @@ class Judge:
     # The end.
 
     def _check_end(self) -> None:
-        """Nothing is left of anything, and all nodes have the same settings."""
+        """Check that no registration is left, and that all nodes have the same settings."""
         if self.history.broken:
             return
         for node in self._cluster.nodes.values():
             if node.life is None or node.looked is None:
                 self.history.fail("end", f"{node.name} does not run, or does not answer, in the end")
             elif node.life.shown or (node.looked.held and len(self.history.lives) == len(self._cluster.nodes)):
-                # Ends are kept for as long as what they end may stand in the ledger of a node that died.
+                # Ends are kept as long as a ledger of a node that died may have the ended registration.
                 left = f"lists {sorted(node.life.shown)[:3]} and holds {node.looked.held} claims"
                 self.history.fail("memory", f"{node.life} {left} in the end")
         self._p7.check_end([*self._cluster.nodes])
@@ -441,14 +440,14 @@ class Judge:
 
 @frozen
 class _Doubt:
-    """A request that was not answered, and may have an effect yet."""
+    """A request without an answer, which may still have an effect."""
 
     request: facts.ClientRequest
     life: ObservedLife
     record: ObservedRecord
 
     def over_at(self, interval_s: float) -> float:
-        """Return the moment from which on it can have no effect: its node has read it, or is gone."""
+        """Return the moment from which on the request can have no effect, because the node has read it or has ended."""
         life = self.life
         if life.ended_at < inf:
             return life.ended_at

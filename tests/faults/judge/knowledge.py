@@ -1,15 +1,16 @@
-"""What nodes must know and may know of each other, seen from outside.
+"""The knowledge that nodes must have, and may have, of each other, according to observations from outside.
 
-The simulator computes both from the messages that its network delivered. Real messages are not seen here, so both come
-from the record of which nodes ran and which packets could get through:
+The simulator computes both from the messages that its network delivered. Real messages are not observed, so both are
+computed from the record of running nodes and of possible connections:
 
-- `knows`, the moment of another life all of whose knowledge is here for certain, is the promise itself: what was known
-  there has come after 2 rounds (P1: 2.2·I, and 4.5·I where messages get lost) to every node that was connected all the
-  time, once a first contact after a start, a pause or a heal has had its time (`CONTACT`).
-- `learned_of` and `counts_from`, the last moment of which any news may have come, and the last heartbeat as it may be
-  counted here, assume that everything came at once wherever packets could get through in any direction (`Leaks`).
+- `knows` is the last moment of another life up to which all its knowledge must be here. This is the promise itself:
+  knowledge reaches every node that was connected all the time within 2 rounds (P1: 2.2·I, and 4.5·I with loss), after
+  the time of a first contact after a start, a pause or a heal (`CONTACT`).
+- `learned_of` and `counts_from` are the last moment from which any news may have arrived, and the latest time at which
+  a heartbeat may count here. Both assume that all news arrived at once wherever packets could pass in any direction
+  (`Leaks`).
 
-So the oracle binds less often than in the simulator, and never on a guess.
+So the oracle binds less often than in the simulator, and never by a guess.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ from attrs import define, field
 from tests.simulation.knowledge import Life, May
 from tests.simulation.weather import Disturbance, Kind, Weather
 
-#: Intervals until all of a node's knowledge is at the others: the bounds of P1, without and with loss.
+#: Intervals until the other nodes have all knowledge of a node: the bounds of P1, without and with loss.
 NEWS, NEWS_ROUGH = 2.2, 4.5
 
-#: Intervals until the first exchange after a start, a pause or a heal: readiness takes 5, and a request that is under
-#: way at a heal has a time limit of 3.
+#: Intervals until the first exchange after a start, a pause or a heal: readiness takes 5, and a request that was sent
+#: before a heal has a time limit of 3.
 CONTACT = 5.0
 
-#: Intervals between two heartbeats: jitter makes them up to 1.05, and a busy node is a little late.
+#: The largest distance of two heartbeats in intervals: 1.05 with jitter, and more on a busy node.
 BEAT = 1.15
 
-#: Seconds for which the kernel of a node that died may go on sending what it had accepted for a peer that was cut off.
+#: Seconds for which the kernel may send data of a node that died to a peer that was cut off.
 ORPHAN_S = 20.0
 
-#: The same for a peer that was not.
+#: Seconds for which the kernel may send data of a node that died to a connected peer.
 LINGER_S = 0.3
 
 
@@ -46,7 +47,7 @@ class ObservedWeather(Weather):
     def __init__(self, interval_s: float) -> None:
         super().__init__(interval_s)
         self.now = -inf
-        # Spans in which messages got lost or came late, with the end of the last one open.
+        # Spans in which messages got lost or were late; the end of the present span is open.
         self._rough: list[list[float]] = []
         self._known: dict[tuple[int, int, float], float] = {}
 
@@ -62,18 +63,18 @@ class ObservedWeather(Weather):
             span[1] = min(span[1], now)
 
     def disturb(self, kind: Kind, begin: float, over: float, aftermath_s: float) -> None:
-        """Note something that disturbed the cluster, and that it got over `aftermath_s` later."""
+        """Note a disturbance of the cluster, whose effects last for `aftermath_s` after it."""
         self.disturbances.append(Disturbance(kind, begin, over, aftermath_s))
 
     def hindered(self, name: str, now: float) -> None:
-        """Count on nothing from a node that lacks descriptors or memory."""
+        """Expect nothing from a node that lacks descriptors or memory."""
         self.paused(name, now)
 
     def relieved(self, name: str, now: float) -> None:
         self._end(("pause", name), now, 6 * self.interval_s)
 
     def known_until(self, one: Life, other: Life, now: float) -> float:
-        """Return the last moment of `other` all of whose knowledge must be at `one`; -inf if there is none."""
+        """Return the last moment of `other` up to which `one` must have all its knowledge, or -inf."""
         asked = (one.number, other.number, now)
         if asked not in self._known:
             if len(self._known) > 20_000:
@@ -93,7 +94,7 @@ class ObservedWeather(Weather):
         return any(begin < at and end > since for begin, end in self._rough)
 
     def _contacts(self, one: Life, other: Life, now: float) -> Iterator[tuple[float, float]]:
-        """Yield the spans before now in which two lives were connected all the time, the latest first."""
+        """Yield the spans before `now` in which two lives were connected all the time, the latest one first."""
         end = now
         begin = None
         for since, groups in reversed(self._epochs):
@@ -110,22 +111,22 @@ class ObservedWeather(Weather):
             yield begin, end
 
     def changed(self) -> None:
-        """Forget what was computed of the moment at which something has just happened."""
+        """Forget the computed results for the present moment, because the weather has changed."""
         self._known.clear()
 
 
 @define
 class Leaks:
-    """Which news of each life may have come to each other, by any way that packets could take."""
+    """The news of each life that may have reached each other life, on any way that packets could take."""
 
-    #: Lives from whose machine something may come, by name of the node; the last of them may be running.
+    #: Lives by number whose news may still be on the way, including all running lives.
     _members: dict[int, Life] = field(factory=dict)
     _stopped: Counter[tuple[str, str]] = field(factory=Counter)
-    #: For two lives: the last moment of the second of which the first may know, and when that came at the latest.
+    #: By two lives: the last moment of the second life that the first may know, and the latest time of its arrival.
     _news: dict[tuple[int, int], tuple[float, float]] = field(factory=dict)
     _groups: list[list[Life]] = field(factory=list)
 
-    # What happens.
+    # Changes.
 
     def began(self, life: Life, now: float) -> None:
         self._settle(now)
@@ -133,12 +134,12 @@ class Leaks:
         self._regroup()
 
     def ended(self, life: Life, now: float) -> float:
-        """Note that a life has ended; return until when news of it may be under way."""
+        """Note the end of a life, and return the time until which its news may be on the way."""
         is_cut = any(count > 0 and life.node in pair for pair, count in self._stopped.items())
         return now + (ORPHAN_S if is_cut else LINGER_S)
 
     def silenced(self, life: Life, now: float) -> None:
-        """Note that nothing of a life that has ended is under way any more."""
+        """Note that no news of an ended life is on the way any more."""
         self._settle(now)
         self._members.pop(life.number, None)
         self._regroup()
@@ -154,16 +155,16 @@ class Leaks:
         self._regroup()
 
     def resumed(self, life: Life, paused_at: float, now: float) -> None:
-        """What came while a life was paused counts as come now: it does not see how long that lay there."""
+        """Note that a paused life continues, for which all news from during the pause count as new."""
         self._settle(now)
         for (here, there), (moment, heard_at) in [*self._news.items()]:
             if here == life.number and heard_at >= paused_at:
                 self._news[here, there] = (moment, now)
 
-    # What follows.
+    # Results.
 
     def news(self, here: Life, there: Life, now: float) -> tuple[float, float]:
-        """Return the last moment of a life of which another may know, and when that came at the latest."""
+        """Return the last moment of `there` that `here` may know, and the latest time of its arrival."""
         group = next((group for group in self._groups if here in group), [here])
         if there in group:
             return _own_moment(there, now), now
@@ -171,7 +172,7 @@ class Leaks:
         return max(moment for moment, _ in known), max(heard_at for _, heard_at in known)
 
     def _settle(self, now: float) -> None:
-        """Note what everybody may know by now."""
+        """Record the news that all lives may know by now."""
         lives = {number for pair in self._news for number in pair} | {*self._members}
         for group in self._groups:
             inside = {life.number: life for life in group}
@@ -205,7 +206,7 @@ def _own_moment(life: Life, now: float) -> float:
 
 
 class _Met(Mapping[int, tuple[float, int, float]]):
-    """The lives of which another one may know; how many heartbeats were believed is not seen from outside."""
+    """The lives that another life may know. The number of believed heartbeats cannot be observed, and is 0."""
 
     def __init__(self, life: ObservedLife) -> None:
         self._life = life
@@ -225,7 +226,7 @@ class _Met(Mapping[int, tuple[float, int, float]]):
 
 
 class ObservedLife(Life):
-    """A life of a real node: it knows what the weather let it know."""
+    """A life of a real node, whose knowledge is computed from the weather."""
 
     def __init__(
         self, number: int, node: str, born_at: float, weather: ObservedWeather, leaks: Leaks, interval_s: float
@@ -234,9 +235,9 @@ class ObservedLife(Life):
         self.leaks = leaks
         self.others: dict[int, Life] = {}
         self.interval_s = interval_s
-        #: When it first answered anything.
+        #: The time of its first answer.
         self.answered_at = inf
-        #: The earliest moment at which it may have begun to answer.
+        #: The earliest time of a possible answer.
         self.may_answer_at = born_at
         super().__init__(number, node, node, number, born_at)
 
@@ -246,7 +247,7 @@ class ObservedLife(Life):
 
     @may.setter
     def may(self, _: May) -> None:
-        """Leave it to the weather."""
+        """Do nothing, because the weather determines the value."""
 
     def knows(self, other: Life, now: float) -> float:
         return now if other is self else self.weather.known_until(self, other, now)
@@ -264,7 +265,7 @@ class ObservedLife(Life):
         return now if other is self else min(now, self.leaks.news(self, other, now)[1])
 
     def last_beat(self, moment: float) -> float:
-        """The moment before which the last heartbeat was made, at the earliest that is possible."""
+        """Return the earliest possible time of the last heartbeat before a moment."""
         moment = min(moment, self.ended_at)
         for begin, end in [*self.pauses, (self.pausing_since or inf, inf)]:
             if begin < moment <= end:

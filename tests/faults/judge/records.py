@@ -1,4 +1,4 @@
-"""Acts of clients as the oracle's records: each happened at some moment between its request and its answer."""
+"""Requests of clients as records of the oracle: each took effect at a moment between its sending and its answer."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from tests.simulation.records import Ended, Record, Unit
 
 
 class ObservedRecord(Record):
-    """What happened to one key, as far as its clients know.
+    """The history of one key, as far as its clients know it.
 
-    A renewal that was answered obliges nodes from its answer on, for a ttl after its request. One that was not answered
+    An answered renewal obliges nodes from the answer on, for a ttl after the request. A renewal without an answer
     obliges no node, and may have been accepted at any moment until it can no longer have an effect (`doubt`).
     """
 
     def __init__(self, key: str, end_kept_s: float) -> None:
         super().__init__(key, 0.0, end_kept_s)
         self._took_s = 0.0
-        #: Whether it is unknown what a request did.
+        #: True if the effect of some request is unknown.
         self.doubtful = False
-        #: The unit that the latest request for certain made or met, and when that was answered.
+        #: The unit that the last answered request made or found, and the time of the answer; None if it is unknown.
         self.latest: tuple[Unit, float] | None = None
 
     def accept_answered(self, life: Life, unit: Unit, sent_at: float, now: float) -> None:
-        """Note a request that a node accepted between two moments."""
+        """Note a request that a node accepted between `sent_at` and `now`."""
         self._took_s = now - sent_at
         self.accept(life, unit, now)
         self._took_s = 0.0
@@ -41,9 +41,9 @@ class ObservedRecord(Record):
         self.last_at = now
 
     def may_end(self, life: Life, unit: Unit, now: float, reason: str) -> None:
-        """Note that a deregistration may have ended other registrations than the one of a unit, which a node listed.
+        """Note that a deregistration may have ended more registrations than that of the unit that the node listed.
 
-        It ends all of which the node has a claim, also those that it hides.
+        A deregistration ends all registrations of which the node has a claim, including hidden ones.
         """
         others = {each.registration for each in self.units.values()} - {unit.registration}
         for registration in others:
@@ -51,7 +51,7 @@ class ObservedRecord(Record):
             registration.ends.append(Ended(life, now, inf, kept_until, reason))
 
     def doubt(self) -> None:
-        """Note that it is not known from now on which of the requests took effect last."""
+        """Note that the last request that took effect is unknown from now on."""
         self.doubtful = True
         self.latest = None
 
@@ -62,7 +62,7 @@ class ObservedRecord(Record):
 
     @property
     def _ttl_s_under_way(self) -> float:
-        """The largest ttl that a request may have set whose unit was not seen yet."""
+        """Return the largest ttl that a request without an observed unit may have set."""
         return self.ttl_s_max if self.ttl_s_max > max(unit.ttl_s for unit in self.units.values()) else 0.0
 
     def _until(self, at: float) -> float:
@@ -70,7 +70,7 @@ class ObservedRecord(Record):
 
 
 class Units:
-    """Finds the unit of a body that was seen, by the request that sent it."""
+    """Finds the unit of an observed body, by the request that sent it."""
 
     def __init__(self, asked: Iterable[ClientRequest]) -> None:
         self._registering: dict[tuple[str, str], list[ClientRequest]] = defaultdict(list)
@@ -80,7 +80,7 @@ class Units:
         self._roots: dict[tuple[str, str], Unit] = {}
 
     def unit(self, record: ObservedRecord, body: str, nodes: Mapping[str, ObservedNode], now: float) -> Unit | None:
-        """Return the unit of a body; None if no request that was made by now has sent it."""
+        """Return the unit of a body, or None if no request up to now has sent it."""
         encoded = body.encode()
         found = record.units.get(encoded)
         if found is None:
@@ -94,9 +94,9 @@ class Units:
         return found
 
     def _same(self, record: ObservedRecord, body: str, node: ObservedNode, life: Life) -> Unit | None:
-        """Return a unit of the registration that a body belongs to; None if it begins one.
+        """Return a unit of the same registration, or None if the body begins a registration.
 
-        A node that lists nothing begins a registration, also where that takes over what is known of a hidden one.
+        At a node that lists none, a request begins a registration, even if the node knows a hidden one.
         """
         shown = life.shown.get(record.key)
         if shown is None and node.synced:
@@ -111,8 +111,8 @@ class Units:
     ) -> Unit:
         """Make a unit.
 
-        What it replaced is known only where requests came one after another, all with answers, and the node listed what
-        the one before had made: another may not have known of that, and ranks decide between two that meet.
+        The replaced unit is only known if requests followed one another, all with answers, and the node listed the unit
+        of the request before. Otherwise the node may not have known that unit, and ranks decide between the two.
         """
         before = record.latest
         replaced = before[0] if before is not None and before[1] <= sent.sent_at else None
@@ -120,7 +120,7 @@ class Units:
             replaced = None
         succeeds = replaced is not None and _instance(replaced.body) != _instance(body.encode())
         if replaced is not None and not succeeds and (same is None or same.registration is not replaced.registration):
-            replaced = None  # it began a registration of its own, because the one before was not listed there
+            replaced = None  # the request began another registration, because the node did not list the one before
         unit = Unit(body.encode(), life, now, replaced, succeeds=succeeds)
         if same is not None and unit.registration is not same.registration:
             unit.registration = same.registration

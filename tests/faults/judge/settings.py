@@ -1,13 +1,13 @@
-"""P7 as seen from outside: settings of backends are kept, and one of them wins everywhere.
+"""P7 as seen from outside: settings of backends are kept, and all nodes agree on one.
 
-The simulator's checker reads ranks and whole histories of replicas. Here every write has a `unit` that no other has, a
-key gets fewer than 20, and nothing is removed, so that no setting may ever be displaced:
+The simulator's checker reads ranks and whole histories of replicas. Here every write has its own `unit`, a key gets
+fewer than 20 writes, and no backend is removed, so that no setting may ever be displaced:
 
-- a node that must know the moment at which a write was accepted shows it in the history of its key;
-- no node shows or announces a setting that no client sent;
+- if a node must know the moment at which a write was accepted, the history of the key at this node has the write;
+- no node shows or announces a setting that no client has sent;
 - in the end all nodes show the same history.
 
-What was accepted before all nodes had ended is lost.
+Settings that were accepted before all nodes ended may be lost.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from tests.simulation.oracle.history import History
 
 @define
 class Settings:
-    """Checks what nodes show of configuration against what clients wrote."""
+    """Checks the settings that nodes show against the writes of clients."""
 
     history: History
-    #: What clients sent, by key, whether it was accepted or not.
+    #: The units that clients have sent, by key.
     _sent: dict[str, set[str]] = field(factory=dict)
-    #: What was accepted: key, unit, life and time of the answer.
+    #: Accepted writes: key, unit, life, and time of the answer.
     _accepted: list[tuple[str, str, ObservedLife, float]] = field(factory=list)
-    #: What each node showed last.
+    #: The last histories of each node.
     _shown: dict[str, dict[str, list[str | None]]] = field(factory=dict)
 
     def node_began(self, node: str) -> None:
-        """Expect what a node has to show from a new process of it."""
+        """Forget the histories of a node whose process has started again."""
         self._shown.pop(node, None)
 
     def all_ended(self) -> None:
-        """Expect nothing of what was accepted while any node lived."""
+        """Forget all accepted writes, because no node is left."""
         self._accepted.clear()
 
     def sent(self, request: ClientRequest) -> None:
@@ -51,7 +51,7 @@ class Settings:
             self.history.fail("P7", f"{life} announces {fact.key} with {fact.body!r}, which nobody sent")
 
     def check_histories(self, life: ObservedLife, fact: HistoriesAnswer, known_at: float) -> None:
-        """Check the histories that a node showed; `known_at` is a time before the request."""
+        """Check the histories of a node; `known_at` is a time before the request."""
         self._shown[fact.node] = fact.settings
         for key, shown in fact.settings.items():
             for unit in shown:
@@ -62,7 +62,7 @@ class Settings:
                     self.history.fail("P7", f"{life} has lost {unit} of {key}, which {there} accepted")
 
     def check_end(self, nodes: list[str]) -> None:
-        """Check that all nodes showed the same last."""
+        """Check that the last histories of all nodes are equal."""
         shown = {node: self._shown[node] for node in nodes if node in self._shown}
         if len({str(sorted(each.items())) for each in shown.values()}) > 1:
             self.history.fail("P7", f"nodes show different settings in the end: {shown}")

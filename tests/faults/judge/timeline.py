@@ -1,4 +1,4 @@
-"""Puts facts in the order in which they have to be judged: each at its earliest and at its latest moment."""
+"""Orders facts for the judge: a fact has an earliest and a latest moment, and both are steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.faults.facts import (
     StatusAnswer,
 )
 
-#: `begins`: what follows is possible from now on; `is over`: it is certain from now on.
+#: `begins`: the fact is possible from now on; `is over`: the fact is certain from now on.
 Phase = Literal["begins", "is over", "look"]
 
 
@@ -36,7 +36,7 @@ class Moment:
 
 
 def moments(facts: Iterable[Fact], look_s: float) -> Iterator[Moment]:
-    """Yield all steps in the order of time, with looks at everything in between."""
+    """Yield all steps in the order of time, with regular looks between them."""
     known = [*facts]
     steps = [Moment(fact.at, "is over", fact) for fact in known]
     for fact in known:
@@ -52,16 +52,16 @@ def moments(facts: Iterable[Fact], look_s: float) -> Iterator[Moment]:
 
 
 class Lateness:
-    """How late anything may be because processes had to wait for a processor.
+    """The time by which observations may be late because processes waited for a processor.
 
-    An event and its observation pass several processes, each of which may have had to wait as long as the one that
-    waited longest; and where a process waits again and again, everything that it does takes longer by that.
+    An event and its observation pass several processes. Each of them may have waited as long as the process that
+    waited longest. If a process waits repeatedly, all its actions take longer by the sum.
     """
 
-    #: Seconds that every observation from outside may take on an idle machine: a request and an event on their ways.
+    #: Seconds that an observation may take on an idle machine: the times on the way of a request and of an event.
     BASE_S = 0.06
 
-    #: The number of processes on the way of an event.
+    #: The number of processes that an event passes.
     STEPS = 3
 
     def __init__(self, facts: Iterable[Fact], interval_s: float) -> None:
@@ -87,13 +87,13 @@ class Lateness:
         return self._late[bisect_left(self._at, begin) : bisect_right(self._at, end)]
 
 
-#: A node is overloaded while it waits for a processor for more than this share of the time, and takes longer than this
-#: many intervals to answer: what is promised to connected nodes cannot be promised to one that hardly runs.
+#: A node is overloaded if it waits for a processor for more than this share of the time, and its answer takes more
+#: than this many intervals. The promises to connected nodes do not hold for a node that hardly runs.
 OVERLOAD, SLOW = 0.5, 0.4
 
 
 def overloaded(facts: Iterable[Fact], interval_s: float) -> Iterator[Hindered | Relieved]:
-    """Yield the spans in which nodes were overloaded, in pairs, as of a node that lacks something."""
+    """Yield the spans in which nodes were overloaded, as pairs of facts, like those of hindered nodes."""
     known = [*facts]
     waits = [fact for fact in known if isinstance(fact, Starved)]
     at = [fact.at for fact in waits]
@@ -111,7 +111,7 @@ def overloaded(facts: Iterable[Fact], interval_s: float) -> Iterator[Hindered | 
 
 
 class EventTimes:
-    """When each node announced anything."""
+    """The times of the events of each node."""
 
     def __init__(self, facts: Iterable[Fact]) -> None:
         self._at: dict[str, list[float]] = {}

@@ -1,1 +1,1 @@
-"""Everything that runs: namespaces, nodes, relay, nemesis, clients, programs, watchers and the watchdog."""
+"""All running parts of a seed: namespaces, nodes, relay, nemesis, clients, programs, watchers and the watchdog."""

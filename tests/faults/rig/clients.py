@@ -1,8 +1,8 @@
-"""Instances like those of the simulator: they register somewhere, renew here or there, fail over, change and end.
+"""Instances like those of the simulator: they register, renew at changing nodes, fail over, change and end.
 
-A client knows only the answers that it gets. Each of its requests is recorded with its begin, its end and its answer.
-Every registration and every change sends a `unit` in `meta` that no other request has, so that what nodes list and
-announce later tells which request it came from. Renewals are `PUT`s, which send no terms.
+A client knows only its answers. Each of its requests is recorded with its begin, its end and its answer. Every
+registration and every change has its own `unit` in `meta`, so that the listed and announced registrations tell which
+request they are from. Renewals are `PUT`s, which have no terms.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from tests.faults.rig.http import FAILURES, Reply, Unreached, ask
 from tests.faults.rig.network import CLIENTS, address_of
 from tests.faults.rig.recorder import Recorder, now
 
-#: Where a client goes for its next renewal: always the same, the next one after a failure, the next one, or any.
+#: The node of the next renewal: always the same, the next one after a failure, the next one each time, or any.
 Habit = Literal["stick", "fail over", "rotate", "wander"]
 
 #: The status in a fact of a request that cannot have had an effect, because no connection was made.
 UNREACHED = 0
 
 
-#: How many instances are a burden, and the size of each: a node takes entries of 4 KiB.
+#: The number of instances of a burden, and the size of each; a node accepts entries of 4 KiB.
 BURDEN, BALLAST_BYTES = 200, 3500
 
 
 @frozen
 class Terms:
-    """What a client registers, besides its place."""
+    """The terms of a registration, without its place."""
 
     ttl_s: float
     weight: int = 1
@@ -80,7 +80,7 @@ class Requests:
         ttl_s: float = 0.0,
         reason: str = "",
     ) -> Reply | None:
-        """Send a request; return its answer, None if there was none or the node was not ready."""
+        """Send a request, and return its answer; None if there was no answer, or the node was not ready."""
         sent_at, reply, status = now(), None, None
         try:
             within_s = 3 * self.plan.interval_s
@@ -112,7 +112,7 @@ class Requests:
 
 
 class Client:
-    """One instance after another, each for as many lives as it has, until the task is cancelled."""
+    """Registers one instance after another, each for its number of lives, until the task is cancelled."""
 
     def __init__(self, number: int, plan: Plan, recorder: Recorder) -> None:
         self._random = random = Random(f"client {plan.seed} {number}")
@@ -151,7 +151,7 @@ class Client:
                 self._requests = self._instance()
 
     async def _live(self) -> None:
-        """Register, renew, and end in one way or another."""
+        """Register, renew, and end the registration in some way."""
         random, ends_at, fate = self._random, now() + self._some(4, 60), self._random.random()
         await self._registered(also_at=self._any() if self._doubles else None)
         while True:
@@ -171,7 +171,7 @@ class Client:
             await self._renewed()
 
     async def _registered(self, also_at: int | None = None) -> None:
-        """Register at some node; try until one accepts it."""
+        """Register at any node, and retry until a node accepts the registration."""
         requests = self._requests
         if also_at is not None:
             twice = (requests.register(self._next(), self._terms), requests.register(also_at, self._terms))
@@ -181,7 +181,7 @@ class Client:
             await self._after_failure()
 
     async def _renewed(self) -> None:
-        """Renew at some node; register where it is not known."""
+        """Renew at a node, and register again if the node does not know the registration."""
         while True:
             node = self._next()
             reply = await self._requests.renew(node)
@@ -200,7 +200,7 @@ class Client:
         random = self._random
         if random.random() < 0.3:
             await self._requests.renew(self._next())
-        elif random.random() < 0.4:  # changed at one node, and ended at another that may not have received the change
+        elif random.random() < 0.4:  # the other node may not have received the change at the deregistration
             self._want_something_else()
             await self._requests.register(self._any(), self._terms)
         await asyncio.sleep(random.choice([0.001, 0.02, 0.05, 0.5]) * self._plan.interval_s)
@@ -226,7 +226,7 @@ class Client:
 
 
 class Operator:
-    """Changes two backends at any nodes, so that no more than 20 settings of each are made."""
+    """Changes two backends at any nodes; each backend gets at most 20 settings."""
 
     def __init__(self, plan: Plan, recorder: Recorder) -> None:
         self._random = Random(f"operator {plan.seed}")
@@ -262,7 +262,7 @@ class Operator:
 
 
 async def burden(node: int, number: int, plan: Plan, recorder: Recorder) -> None:
-    """Register many large instances at a node, which are never renewed; `number` is that of the burden."""
+    """Register many large instances at a node, which are never renewed; `number` distinguishes the burdens."""
 
     async def register(index: int) -> None:
         key = f"registration/ballast/1/10.3.{number}.{index + 1}/80"

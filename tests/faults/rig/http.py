@@ -1,4 +1,4 @@
-"""One HTTP request from one of the addresses of clients, and its answer, on asyncio."""
+"""One HTTP request on asyncio, from one of the addresses of clients."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Reply:
     body: Any
 
 
-#: Everything by which a request fails. What the node did is unknown then.
+#: The errors with which a request fails. Its effect at the node is unknown then.
 FAILURES = (OSError, TimeoutError, asyncio.IncompleteReadError, EOFError, ValueError)
 
 
 class Unreached(Exception):
-    """No connection was made, so that nothing of the request can have an effect."""
+    """No connection was made, so the request cannot have an effect."""
 
 
 async def ask(
@@ -34,7 +34,7 @@ async def ask(
 ) -> Reply:
     """Send a request on a new connection, and return the answer. Raises `Unreached`, or one of `FAILURES`.
 
-    A connection that is given up is reset, so that the machine does not deliver the request later.
+    If the wait ends, the connection is reset, so that the machine does not deliver the request later.
     """
     ends_at = asyncio.get_running_loop().time() + within_s
     try:

@@ -1,4 +1,4 @@
-"""The nemesis: carries out the plan of a seed, and records what it did and when."""
+"""The nemesis: carries out the plan of a seed, and records its faults with their times."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.faults.rig.programs import Programs
 from tests.faults.rig.recorder import Recorder, now
 from tests.twistd_command import environment
 
-#: How late a doubled request may be, in ttls.
+#: The largest delay of a doubled request, in ttls.
 LATE_TTLS = 1.0
 
 
 class Relaying:
-    """The relay as a process."""
+    """The relay, as a process."""
 
     def __init__(self, seed: int, network: Network) -> None:
         self._seed = seed
@@ -51,7 +51,7 @@ class Relaying:
 
 
 class Nemesis:
-    """Does to nodes, network and programs what a plan says; `counts` are the faults that really happened."""
+    """Causes the faults of a plan; `counts` has the number of faults that really happened, by kind."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Nemesis:
     def _node(self, step: Step) -> Node:
         return self._nodes[step.nodes[0]]
 
-    # Processes.
+    # Faults of processes.
 
     async def _kill(self, step: Step) -> bool:
         node = self._node(step)
@@ -142,7 +142,7 @@ class Nemesis:
             if node.runs and not node.is_paused:
                 await node.stop()
             await self._again(node, 0.0, release)
-            # As an operator does: the next one ends when this one is ready, or something is wrong with it.
+            # As operators do, wait until this node is ready, or fails to become ready, before the next one ends.
             with suppress(NotReadyInTime):
                 await ready(node)
             await asyncio.sleep(step.values[0])
@@ -171,7 +171,7 @@ class Nemesis:
 
     async def _hinder(self, step: Step) -> bool:
         node = self._node(step)
-        # A process that is still loading its program cannot go on without descriptors, and ends.
+        # A process that is still loading its program ends if it gets no descriptors.
         if not node.runs or node.is_paused or not await answers(node):
             return False
         self._recorder.add(Hindered(at=now(), node=node.name, what=step.kind))
@@ -179,7 +179,7 @@ class Nemesis:
             node.limit_descriptors()
         else:
             node.limit_memory()
-            # What a node has is enough for what it has, so give it more.
+            # A node has enough memory for its present state, so more state is registered.
             self._burdens += 1
             await burden(node.number, self._burdens, self._plan, self._recorder)
         await asyncio.sleep(step.lasting_s)
@@ -188,18 +188,18 @@ class Nemesis:
         await self._again(node, 0.0)
         return True
 
-    # The network.
+    # Faults of the network.
 
     async def _islands(self, step: Step) -> bool:
         sides = ({*step.nodes}, {*range(self._plan.nodes)} - {*step.nodes})
         pairs = [(a, b) for a, b in permutations(range(self._plan.nodes), 2) if (a in sides[0]) != (b in sides[0])]
-        # Clients are on one side each, as if they were in the same places as nodes.
+        # Half of the clients are on each side, as if they were at the places of the nodes.
         unreachable = {client: sides[1 - number] for number, client in enumerate(CLIENTS)}
         await self._cut(step, pairs, unreachable)
         return True
 
     async def _bridge(self, step: Step) -> bool:
-        """All but the bridge see only the bridge."""
+        """Cut all connections except those of the bridge."""
         ends = {*range(self._plan.nodes)} - {*step.nodes}
         await self._cut(step, permutations(ends, 2))
         return True
@@ -255,10 +255,10 @@ class Nemesis:
         self._recorder.add(NetworkQuality(at=now(), loss=0, delay_s=0, doubling=0))
         return True
 
-    # The end.
+    # End of the faults.
 
     async def heal(self) -> None:
-        """Let every node run, and all be connected."""
+        """Let every node run, and connect all nodes."""
         for node in self._nodes:
             node.resume()
             if not node.runs:

@@ -1,7 +1,7 @@
-"""Network namespaces: one for each node, one for the programs of the test with the bridge that joins them all.
+"""Network namespaces: one for each node, and one for the programs of the test, with a bridge that connects all.
 
 Names are unique to the process, and everything is removed at the end, also after a failure. Packets are dropped by
-nftables where they arrive, in the namespace of the receiver: a sender cannot tell that from a network which loses them.
+nftables in the namespace of the receiver, so a sender sees no difference from a network that loses them.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from attrs import define, field
 
 ROOT = Path(__file__).parents[3]
 
-#: The network of a run; the clients have addresses of their own, so that a partition also has two sides of clients.
+#: The network of a run. Clients have their own addresses, so that a partition also separates clients.
 PREFIX = "10.77.0"
 CLIENTS = ("10.77.0.201", "10.77.0.202")
 OBSERVER = "10.77.0.200"
 
 API_PORT, EXCHANGE_PORT, EVENTS_PORT = 1729, 1730, 1731
 
-#: Where the relay listens in the namespace of each node, and the mark of its own connections.
+#: The port of the relay in the namespace of each node, and the mark of its own connections.
 RELAY_PORT, RELAY_MARK = 1799, 77
 
 _CLONE_NEWNET = 0x40000000
 
 
 class Missing(Exception):
-    """A program that faults need is missing. The message says what to do."""
+    """A program that faults need is missing. The message has the remedy."""
 
 
 def program(name: str) -> str:
-    """Return the path of a program of this machine, or of those that `make test-deps` has unpacked."""
+    """Return the path of an installed program, or of a program that `make test-deps` has unpacked."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or ROOT / f".deps/debian/{name}"
     if not Path(found).exists():
         raise Missing(f"{name} is missing: run `make test-deps`.")
@@ -53,7 +53,7 @@ def address_of(number: int) -> str:
 
 
 def enter(namespace: str) -> None:
-    """Move this thread into a network namespace: sockets that it opens from now on are there."""
+    """Move this thread into a network namespace, in which all its later sockets are opened."""
     with Path(f"/run/netns/{namespace}").open("rb") as file:
         _enter(file)
 
@@ -66,14 +66,14 @@ def _enter(file: BinaryIO) -> None:
 
 @define
 class Rules:
-    """What the firewalls of all nodes drop at this moment."""
+    """The packets that the firewalls of all nodes drop."""
 
-    #: Pairs of numbers: nothing gets from the first to the second, or nothing but answers.
+    #: Pairs of numbers: packets from the first to the second are dropped, or all except answers.
     stopped: set[tuple[int, int]] = field(factory=set)
     unasked: set[tuple[int, int]] = field(factory=set)
-    #: For each address of clients, the nodes that it cannot reach.
+    #: For each address of clients, the nodes that cannot be reached from there.
     unreachable: dict[str, set[int]] = field(factory=dict)
-    #: The percentage of packets between nodes that get lost.
+    #: The percentage of dropped packets between nodes.
     loss_percent: int = 0
 
     def of(self, number: int, nodes: int, *, relayed: bool) -> str:
@@ -109,7 +109,7 @@ def _redirection(nodes: int, number: int) -> Iterable[str]:
 
 
 class Network:
-    """The namespaces of a run, and what their firewalls drop. `close` removes all of it."""
+    """The namespaces of a run, and the rules of their firewalls. `close` removes all of them."""
 
     def __init__(self, nodes: int, *, relayed: bool) -> None:
         self.nodes = nodes
@@ -125,7 +125,7 @@ class Network:
         self.namespaces = [f"{tag}-n{number + 1}" for number in range(nodes)]
 
     def open(self) -> None:
-        """Make the namespaces, the bridge and the links, and enter the one of the programs."""
+        """Make the namespaces, the bridge and the links, and enter the namespace of the programs."""
         try:
             self._open()
         except BaseException:
@@ -150,7 +150,7 @@ class Network:
         enter(self.hub)
 
     async def apply(self) -> None:
-        """Let the rules take effect at all nodes where they changed, while everything else goes on."""
+        """Apply the rules at all nodes whose rules have changed, while everything else continues."""
         async with self._applying:
             changed = {number: self.rules.of(number, self.nodes, relayed=self.relayed) for number in range(self.nodes)}
             await asyncio.gather(
@@ -165,11 +165,11 @@ class Network:
             raise OSError(f"nft refuses the rules of n{number + 1}:\n{rules}")
 
     def inside(self, number: int, command: Sequence[str]) -> list[str]:
-        """Return the command that runs `command` in the namespace of a node; it becomes that, with the same pid."""
+        """Return a command that runs `command` in the namespace of a node, with the same process id."""
         return [self._ip, "netns", "exec", self.namespaces[number], *command]
 
     def close(self) -> None:
-        """Remove all namespaces with what still runs in them; the bridge and the links go with them."""
+        """Remove all namespaces with their processes, and with them the bridge and the links."""
         if not self._home.closed:
             _enter(self._home)
             self._home.close()
@@ -180,7 +180,7 @@ class Network:
         self._made.clear()
 
     def _end_processes(self, namespace: str) -> None:
-        """End programs that an interrupted seed has left."""
+        """End programs that an interrupted seed has left running."""
         listed = subprocess.run([self._ip, "netns", "pids", namespace], capture_output=True, text=True, check=False)
         for pid in map(int, listed.stdout.split()):
             with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Nodes as processes of their own in their own namespaces, with everything needed to start each again."""
+"""Nodes as processes in their own namespaces, with everything that is needed to start a node again."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ from tests.faults.rig.network import (
 from tests.faults.rig.recorder import Recorder, now
 from tests.twistd_command import environment
 
-#: Seconds after which a process that was told to end hangs.
+#: Seconds after which a process that should end counts as hanging.
 ENDS_S_MAX = 30.0
 
-#: Seconds in which a node has to be ready, also on a slow and busy machine.
+#: Seconds within which a node has to be ready, also on a slow and busy machine.
 READY_S_MAX = 60.0
 
-#: The size of the file system with the log of a node whose disk is to become full, in KiB.
+#: The size, in KiB, of the file system with the log of a node whose disk will be full.
 DISK_KIB = 512
 
-#: Python of the environment that `tests/faults/previous.sh` makes.
+#: The Python of the environment that `tests/faults/previous.sh` makes.
 PREVIOUS = ROOT / ".deps/previous/venv/bin/python"
 
-#: A node that runs with this folder on Python's path has the defect that its `sitecustomize` plants.
+#: The folder whose `sitecustomize` plants a defect in a node that has the folder in Python's path.
 DEFECTS = Path(__file__).parents[1] / "defects"
 
 
 class NotReadyInTime(Exception):
-    """A node is not ready after the time that suffices for all."""
+    """A node is not ready after the time limit."""
 
 
 def fake_clock(file: Path) -> dict[str, str]:
-    """Return the variables of a program whose wall clock differs from the true one by the seconds in a file."""
+    """Return the environment of a program whose wall clock is wrong by the number of seconds in a file."""
     places = [*Path("/usr/lib").glob("*/faketime"), *(ROOT / ".deps/debian/usr/lib").glob("*/faketime")]
     if not places:
         raise Missing("libfaketime is missing: run `make test-deps`.")
@@ -63,14 +63,14 @@ def fake_clock(file: Path) -> dict[str, str]:
 
 
 def set_clock(file: Path, hours: float) -> None:
-    """Let the wall clock of programs with `fake_clock` differ by a number of hours from within a second on."""
+    """Make the wall clock of programs with `fake_clock` wrong by a number of hours, within a second."""
     new = file.with_suffix(".new")
     new.write_text(f"{hours * 3600:+.0f}", "utf-8")
     new.rename(file)
 
 
 class Node:
-    """One node, from its first start to its last end. `wanted` says whether it should run."""
+    """One node, from its first start to its last end. `wanted` is true if the node should run."""
 
     def __init__(self, number: int, plan: Plan, network: Network, folder: Path, recorder: Recorder) -> None:
         self.number = number
@@ -132,7 +132,7 @@ class Node:
         return variables
 
     async def start(self, release: Release | None = None) -> None:
-        """Start its process, without waiting for anything."""
+        """Start the process of the node, without waiting for anything."""
         assert not self.runs
         if self._ending is not None:
             await self._ending
@@ -155,14 +155,14 @@ class Node:
         self._recorder.add(Ended(at=now(), node=self.name, status=status))
 
     async def kill(self) -> None:
-        """End it as a crash does."""
+        """End the node by SIGKILL."""
         if self.runs:
             self._recorder.add(Killed(at=now(), node=self.name))
             self._send(signal.SIGKILL)
         await self._ended()
 
     async def stop(self) -> None:
-        """Let it leave."""
+        """End the node by SIGTERM."""
         if not self.runs:
             return
         self._recorder.add(Leaving(at=now(), node=self.name))
@@ -190,15 +190,15 @@ class Node:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
-    # What it needs.
+    # Resources.
 
     def limit_descriptors(self) -> None:
-        """Let it open no more descriptors than it has."""
+        """Prevent the node from opening more descriptors."""
         used = max(int(each.name) for each in Path(f"/proc/{self.pid}/fd").iterdir()) + 1
         self._limit(resource.RLIMIT_NOFILE, used)
 
     def limit_memory(self) -> None:
-        """Let it map no more memory than it has."""
+        """Prevent the node from mapping more memory."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[0])
         self._limit(resource.RLIMIT_AS, pages * resource.getpagesize())
 
@@ -213,7 +213,7 @@ class Node:
         resource.prlimit(self.pid, kind, (most, hard))
 
     def fill_disk(self) -> None:
-        """Leave no byte where it writes its log."""
+        """Fill the disk with the log of the node."""
         assert self._disk is not None
         with suppress(OSError), (self._disk / "filler").open("ab", buffering=0) as filler:
             while True:
@@ -224,7 +224,7 @@ class Node:
             (self._disk / "filler").unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give back what lies outside its folder, and keep its log."""
+        """Remove everything outside the node's folder, and keep the log."""
         if self._disk is not None:
             with suppress(OSError):
                 (self.folder / "log").write_bytes((self._disk / "log").read_bytes())
@@ -232,7 +232,7 @@ class Node:
 
     @property
     def log(self) -> str:
-        """Return everything that it has logged and printed."""
+        """Return the whole output of the node."""
         files = [self.folder / "output", self.folder / "log", *([self._disk / "log"] if self._disk else [])]
         return "".join(file.read_text("utf-8", "replace") for file in files if file.exists())
 
@@ -251,7 +251,7 @@ async def _is_ready(node: Node) -> bool:
 
 
 async def answers(node: Node) -> bool:
-    """Return whether a node answers, ready or not: its process has started."""
+    """Return True if a node answers, ready or not, so that its process has started."""
     return await _status(node) is not None
 
 

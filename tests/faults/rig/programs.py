@@ -18,12 +18,12 @@ from tests.faults.rig.nodes import ENDS_S_MAX, fake_clock, set_clock
 from tests.faults.rig.recorder import Recorder
 from tests.twistd_command import environment
 
-#: Instances of each program with a registrar.
+#: The number of instances of each program with a registrar.
 INSTANCES = 4
 
 
 class Program:
-    """A program that is started again with the same instances after it was killed."""
+    """A program that can be killed and started again with the same instances."""
 
     def __init__(self, name: str, plan: Plan, folder: Path, clock: Path | None) -> None:
         self.name = name
@@ -75,10 +75,10 @@ class Program:
             await self._process.wait()
 
     def collect(self, recorder: Recorder) -> None:
-        """Add what the program recorded: of each request the last, which is its begin where the program was killed."""
+        """Add the last recorded fact of each request. If the program was killed, this may be the fact of its begin."""
         found: dict[tuple[object, ...], ClientRequest] = {}
         for line in self._facts.read_bytes().splitlines() if self._facts.exists() else ():
-            with suppress(ValueError):  # the last line of a program that was killed
+            with suppress(ValueError):  # an incomplete last line of a killed program
                 fact = decode(line)
                 assert isinstance(fact, ClientRequest)
                 found[fact.sent_at, fact.node, fact.operation, fact.key] = fact
@@ -101,7 +101,7 @@ class Programs:
         self.programs = [Program(name, plan, folder, self._clock) for name in names]
 
     async def run(self) -> None:
-        """Start all; kill a registrar at some time, which starts again a while later."""
+        """Start all programs, kill a registrar at some time, and start it again a while later."""
         for program in self.programs:
             await program.start()
         killed = self.programs[0]
@@ -115,5 +115,5 @@ class Programs:
             set_clock(self._clock, hours)
 
     async def end(self) -> None:
-        """Let all deregister and end."""
+        """Let all programs deregister and end."""
         await asyncio.gather(*(program.end() for program in self.programs))

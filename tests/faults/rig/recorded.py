@@ -1,4 +1,4 @@
-"""Runs a program of bender's that is a client, and writes each of its requests to a file as a fact.
+"""Runs a program of bender that is a client, and writes each of its requests to a file as a fact.
 
 `python -m tests.faults.rig.recorded FILE NAME bender ARGUMENT…` runs the command line `bender`;
 `python -m tests.faults.rig.recorded FILE NAME registrar NODES KEY…` keeps instances registered with a `Registrar`.
@@ -33,7 +33,7 @@ class Recording:
 
         async def recorded(http: Any, node: str, method: str, path: str, body: bytes | None, *more: Any) -> Reply:
             sent_at = now()
-            # Written before and after, because the program may be killed meanwhile.
+            # The fact is written before and after the request, because the program may be killed between.
             self._add(sent_at, sent_at, node, method, path, body, None)
             try:
                 reply = await ask(http, node, method, path, body, *more)

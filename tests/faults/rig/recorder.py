@@ -1,4 +1,4 @@
-"""The recorder of facts, and the clock that all of them share."""
+"""The recorder of facts, and the clock of all facts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def now() -> float:
 
 
 class Recorder:
-    """Collects facts in the order in which they became known."""
+    """Collects facts in the order in which they become known."""
 
     def __init__(self) -> None:
         self.facts: list[Fact] = []
-        #: Whether the seed is over, so that what ends everything is not judged.
+        #: True if the seed is over; later facts are not recorded, so that the end of the processes is not judged.
         self.is_over = False
 
     def add(self, fact: Fact) -> None:

@@ -1,11 +1,11 @@
-"""The relay: carries the requests of nodes to their peers, and delays, doubles and reorders them.
+"""The relay: forwards the requests of nodes to their peers, and delays, doubles and reorders them.
 
-The kernel at hand has no netem, and TCP would hide doubled and reordered packets from nodes anyway. So a process stands
-between the nodes: nftables redirects each connection to a peer to it, in the namespace of the node that opens it. It
-reads whole HTTP requests. Those on different connections overtake each other by their delays, and a doubled request is
-sent once more on another connection, at once or much later, and its answer dropped.
+The kernel has no netem, and TCP would hide doubled and reordered packets from nodes anyway. So a process is placed
+between the nodes. In the namespace of a node, nftables redirects each connection to a peer to this process, which
+reads whole HTTP requests. Requests on different connections overtake each other by their delays. A doubled request is
+sent again on another connection, at once or much later, and the second answer is dropped.
 
-`python -m tests.faults.rig.relay SEED NAMESPACE…`; each line on stdin is a JSON object with the figures of `Handling`.
+`python -m tests.faults.rig.relay SEED NAMESPACE…`; each line on stdin is a JSON object with the fields of `Handling`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from attrs import define
 
 from tests.faults.rig.network import RELAY_MARK, RELAY_PORT, enter
 
-#: From linux/netfilter_ipv4.h.
+#: A constant of linux/netfilter_ipv4.h.
 SO_ORIGINAL_DST = 80
 
-#: Seconds that a request and its answer may take; longer than any node waits.
+#: The time limit, in seconds, of a request and its answer; it is longer than that of any node.
 WITHIN_S = 10.0
 
-#: The longest head, and messages of nodes have at most some MB.
+#: The largest head; messages of nodes have at most some MB.
 HEAD_BYTES_MAX = 64 * 1024
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
@@ -40,7 +40,7 @@ FAILURES = (OSError, TimeoutError, EOFError, asyncio.LimitOverrunError)
 
 @define
 class Handling:
-    """How the relay handles requests: seconds of delay at most, and the fractions that are doubled, or doubled late."""
+    """The handling of requests: the largest delay in seconds, and the fractions that are doubled, or doubled late."""
 
     delay_s: float = 0.0
     doubled: float = 0.0
@@ -81,7 +81,7 @@ class Relay:
         return await asyncio.open_connection(sock=opened, limit=HEAD_BYTES_MAX)
 
     async def _carry(self, namespace: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry the requests of one connection, until either end closes it."""
+        """Forward the requests of one connection, until either end closes it."""
         upstream = None
         try:
             peer = _destination(writer)
@@ -105,7 +105,7 @@ class Relay:
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> bytes:
-        """Carry one request and its answer; return what came of the next. Raises if the node has given up."""
+        """Forward one request and its answer; return the first bytes of the next. Raises if the node has given up."""
         if self._random.random() < self.handling.doubled:
             self._start(self._double(namespace, peer, request, self._delay()))
         answering = asyncio.create_task(self._answer(request, upstream))
@@ -152,21 +152,21 @@ class Relay:
 
 
 def _destination(writer: asyncio.StreamWriter) -> tuple[str, int]:
-    """Return the address to which a redirected connection was opened."""
+    """Return the original address of a redirected connection."""
     original = writer.get_extra_info("socket").getsockopt(socket.SOL_IP, SO_ORIGINAL_DST, 16)
     port, address = struct.unpack("!2xH4s8x", original)
     return socket.inet_ntoa(address), port
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close a connection at once; nothing of it arrives later."""
+    """Close a connection at once, so that none of its data arrive later."""
     with suppress(OSError):
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
 async def _message(reader: asyncio.StreamReader, begun: bytes = b"") -> bytes:
-    """Read a whole request or answer, of which the beginning may have been read already."""
+    """Read a whole request or answer, whose first bytes may have been read already."""
     if not begun:
         begun = await reader.readexactly(1)
     head = begun + await reader.readuntil(b"\r\n\r\n")

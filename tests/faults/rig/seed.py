@@ -1,4 +1,4 @@
-"""Runs one seed: makes the network, starts nodes, clients and observers, lets the nemesis loose, and ends it all."""
+"""Runs one seed: makes the network, starts nodes, clients, observers and the nemesis, and ends all of them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.faults.rig.watchdog import LATE_S, LOOK_S
 from tests.faults.rig.watchers import Observer, Watcher
 from tests.twistd_command import environment
 
-#: Intervals of calm in the end: readiness and two rounds while clients go on, then two rounds without any.
+#: Intervals without faults at the end: readiness and two rounds with clients, then two rounds without clients.
 CALM, QUIET = 12, 4
 
 
 @frozen
 class Recorded:
-    """What was recorded of a seed: the facts in the order of time, the faults by kind, and the logs of the nodes."""
+    """The record of a seed: the facts in the order of time, the faults by kind, and the logs of the nodes."""
 
     facts: list[Fact]
     counts: Counter[str]
@@ -39,10 +39,10 @@ class Recorded:
 
 
 class Seed:
-    """A seed that runs. `folder` is new and keeps the logs of all processes."""
+    """A running seed. `folder` is new and has the logs of all processes."""
 
     def __init__(self, plan: Plan, folder: Path, defects: dict[str, str] | None = None) -> None:
-        """`defects` names the defect that is planted in a node, for a test of the judge."""
+        """`defects` has, by node, the name of the planted defect, for a test of the judge."""
         self._plan = plan
         self._folder = folder
         self._recorder = Recorder()
@@ -53,7 +53,7 @@ class Seed:
         self._watchdog: Process | None = None
 
     async def run(self) -> Recorded:
-        """Run it to its end, and remove everything whatever happens."""
+        """Run the seed to its end, and remove everything, also after a failure."""
         plan, relaying = self._plan, None
         relay_delay_s_max = LATE_TTLS * plan.ttl_s if plan.relayed else 0.0
         names = [f"n{number + 1}" for number in range(plan.nodes)]
@@ -103,7 +103,7 @@ class Seed:
         await asyncio.wait(clients)
         await programs.end()
         await asyncio.sleep(QUIET * plan.interval_s)
-        # All that was not deregistered expires; then nothing may be left of it.
+        # The remaining registrations expire, and no trace of them may be left.
         await asyncio.sleep(2 * plan.ttl_s + 8 * plan.interval_s)
         for task in self._tasks:
             if task.done() and not task.cancelled():
@@ -115,7 +115,7 @@ class Seed:
         return task
 
     async def _watch_over(self) -> None:
-        """Start the watchdog, and tell it of the processes of nodes whenever they change."""
+        """Start the watchdog, and write the processes of nodes to its file whenever they change."""
         file = self._folder / "processes"
         file.write_text("", "ascii")
         command = [sys.executable, "-m", "tests.faults.rig.watchdog", str(file)]
@@ -136,7 +136,7 @@ class Seed:
             await asyncio.sleep(0.1)
 
     async def _note_own_lateness(self) -> None:
-        """Note when this process, which sends all requests and receives all events, is late itself."""
+        """Record the times when this process, which sends all requests and receives all events, was late."""
         while True:
             before = now()
             await asyncio.sleep(LOOK_S)

@@ -1,8 +1,8 @@
-"""The watchdog: measures for how long processes had to wait for a processor.
+"""The watchdog: measures how long processes had to wait for a processor.
 
-Run as a process of its own: it sleeps for a moment again and again and reports by how much it woke late; and it reads
-how long each process that a file names has been runnable without running (`/proc/PID/schedstat`). Each line of that
-file is `NAME PID`; each line on stdout a fact `Starved`, if something had to wait for longer than `LATE_S`.
+The watchdog is a process. It repeatedly sleeps for a moment, and reports by how much it woke too late. It also reads
+how long each process in a file was runnable without running (`/proc/PID/schedstat`). Each line of this file is
+`NAME PID`. Each line on stdout is a fact `Starved`, if a process had to wait for longer than `LATE_S`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.faults.facts import Starved, encode
 from tests.faults.rig.recorder import now
 
-#: The time between two measurements, and the least wait that is reported.
+#: The time between two measurements, and the shortest wait that is reported.
 LOOK_S = 0.05
 LATE_S = 0.015
 
@@ -38,7 +38,7 @@ def main(file: Path) -> None:
 
 
 def _late(file: Path, waited: dict[str, int]) -> Iterator[tuple[str, float]]:
-    """Yield the nodes that waited since the last time, with the seconds. `waited` are nanoseconds by process."""
+    """Yield the nodes that have waited since the last call, with the seconds. `waited` has nanoseconds by process."""
     for line in file.read_text("ascii").splitlines():
         name, _, pid = line.partition(" ")
         try:

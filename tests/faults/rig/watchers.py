@@ -1,4 +1,4 @@
-"""Observers of every node: a watcher of its events, and looks at its status, lists and settings."""
+"""Observers of each node: a watcher of its events, and regular requests for its status, lists and settings."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ AGAIN = 0.1
 
 
 class Watcher:
-    """Follows the events of one node by the line protocol, over all connections and starts of it.
+    """Follows the events of one node by the line protocol, over all its connections and starts.
 
-    It ends its connection now and then by itself, and resumes from its cursor.
+    The watcher sometimes ends its connection, and resumes from its cursor.
     """
 
     def __init__(self, node: Node, interval_s: float, recorder: Recorder, seed: int) -> None:
@@ -113,7 +113,7 @@ _OF_A_KEY = ("online", "offline", "changed", "created", "removed")
 
 @frozen
 class _Line:
-    """A line of a node, and when it came."""
+    """A line of a node, and the time of its arrival."""
 
     at: float
     event: dict[str, Any]
@@ -128,7 +128,7 @@ class _Line:
 
     @property
     def place(self) -> int:
-        """Where it is among the events of a node; -1 in a snapshot."""
+        """The position of the line among the events of a node; -1 in a snapshot."""
         place = self.cursor.rpartition("-")[2]
         return int(place) if place.isdigit() else -1
 
@@ -136,8 +136,8 @@ class _Line:
 def _subscribed(lines: list[_Line]) -> list[_Line]:
     """Return those of the first lines of a connection that answer the subscription.
 
-    A connection begins with all events from then on. The line that replaces this subscription arrives a moment later:
-    from there the places of events begin anew, after the cursor that was sent.
+    A connection begins with all new events. The line that replaces this subscription arrives a moment later; from there
+    on, the positions of events begin again, after the cursor in the request.
     """
     begin = next((number + 1 for number, line in enumerate(lines) if line.kind == "reset"), 0)
     of_keys = [(number, line.place) for number, line in enumerate(lines) if number >= begin and line.kind in _OF_A_KEY]
@@ -148,12 +148,12 @@ def _subscribed(lines: list[_Line]) -> list[_Line]:
 
 
 def unit_of(setting: dict[str, Any] | None) -> str:
-    """Return what the operator sent with a setting."""
+    """Return the unit that the operator has sent with a setting."""
     return str(((setting or {}).get("meta") or {}).get("unit", ""))
 
 
 class Observer:
-    """Asks one node for its status twice an interval, and for its lists now and then."""
+    """Requests the status of one node twice an interval, and its lists and settings less often."""
 
     def __init__(self, node: Node, interval_s: float, recorder: Recorder) -> None:
         self._node = node
@@ -172,7 +172,7 @@ class Observer:
                 await self._list()
             if looks % 8 == 1:
                 await self._configuration()
-            # A node that starts is asked more often, so that it is known well when it first answers.
+            # A starting node is asked more often, so that the time of its first answer is known well.
             await asyncio.sleep(max(0.05, at + self._interval_s / 2 - now()) if self._answers else 0.03)
 
     async def _ask(self, path: str) -> Any:
@@ -211,7 +211,7 @@ class Observer:
             self._recorder.add(ListAnswer(at=now(), sent_at=sent_at, node=self._node.name, bodies=bodies))
 
     async def _configuration(self) -> None:
-        """Ask for the history of each backend, which is empty where there is none."""
+        """Request the history of each backend, which is empty for a backend that does not exist."""
         sent_at, settings = now(), {}
         for name in ("b0", "b1"):
             try:

@@ -1,4 +1,4 @@
-"""The states that operators have set, and what ends them."""
+"""The states that operators have set, and the events and answers that end them."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Configuration(RegistryCase):
         self.assertEqual(self.registry.backends_of("web"), frozenset())
 
     def test_what_is_missing_stays(self) -> None:
-        """A backend or frontend stays if it is only missing on the nodes, because nobody has removed it."""
+        """A backend or frontend that is only missing on the nodes stays, because no client has removed it."""
         self.registry.receive(frontend("www"), 0)
         self.registry.receive(backend("shop", "removed", "missed"), 0)
         self.registry.receive(frontend("www", "removed", "missed"), 0)

@@ -22,7 +22,7 @@ class Growing(SynchronousTestCase):
         return [each.weight for each in ramped], next_at
 
     def test_it_grows_in_steps(self) -> None:
-        """A member from the beginning has its full weight at once."""
+        """A new member's weight grows in steps to the full weight; a member from the beginning has it at once."""
         self.assertEqual(self.weights(100), ([256, 25], 101))
         self.assertEqual(self.weights(100.9), ([256, 25], 101))
         self.assertEqual(self.weights(104), ([256, 128], 105))
@@ -30,7 +30,7 @@ class Growing(SynchronousTestCase):
         self.assertEqual(self.weights(1e9), ([256, 256], None))
 
     def test_every_time_that_is_named_changes_something(self) -> None:
-        """Otherwise a timer would fire without end."""
+        """The weight changes at every returned time, because otherwise a timer would fire without end."""
         now: float | None = 1795661893.1
         seen = []
         while now is not None:
@@ -39,7 +39,7 @@ class Growing(SynchronousTestCase):
         self.assertEqual(seen, [25, 51, 76, 102, 128, 153, 179, 204, 230, 256])
 
     def test_a_slow_start_that_is_none(self) -> None:
-        """No weight exceeds the largest one, however short the slow start is."""
+        """No weight exceeds the maximum, even if the slow start is extremely short."""
         for slow_start_s in (5e-324, 1e-300, 1e-7, 1e-6, 9.9e-6):
             self.ramps.ramp("shop", [self.old], 10, 0)
             self.assertLessEqual(max(self.weights(0, slow_start_s)[0]), 256, slow_start_s)
