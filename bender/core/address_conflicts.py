@@ -1,13 +1,14 @@
 """Registrations of different apps or versions with the same host and port.
 
-One process listens at an address, so at most one of several registrations there is right: the others send requests to
-the wrong program. For a short time this is normal: a new version is started at the port of the old one, whose
-registration has not ended yet. It is a conflict when each of them has been renewed while the other was listed, which
-is certain once they are listed beside each other for longer than any of them could be without a renewal.
+Only one process listens at an address. So at most one of several registrations at an address is right, and the others
+send requests to the wrong program. For a short time this is normal: a new version is started at the port of the old
+one, whose registration has not ended yet. It is a conflict if each of these registrations has been renewed while the
+others were listed. This is certain once they have been listed together for longer than any of them could be without a
+renewal.
 
-`AddressIndex` is kept by the view, for every registration that is listed. It must stay small and fast: a node lists a
-million of them. Nor must it become slow if thousands are registered with one address, by mistake or on purpose: so
-additions and removals only note the address, and nothing reads more than some of the keys there.
+The view keeps an `AddressIndex` of all listed registrations. The index must stay small and fast, because a node may
+list a million registrations. It must also stay fast if thousands are registered with one address, by mistake or on
+purpose. So additions and removals only note the address, and no call reads all keys of such an address.
 """
 
 from __future__ import annotations
@@ -22,20 +23,21 @@ from attrs import frozen
 
 from bender.core.timing import Timing
 
-#: Parts of the index, so that an addition to it moves 16 KB with a million addresses.
+#: The number of parts of the index. With a million addresses, an addition moves at most 16 KB in its part.
 SHARDS = 1024
 
-#: Keys of one address that are read and reported, those that were added first.
+#: The largest number of keys of one address that are read and reported: those that were added first.
 KEYS_MAX = 100
 
-#: Changed addresses that one look reads, and up to twice as many with due ones, in 10 ms. Others wait for the next.
+#: The largest number of changed addresses that one call reads. With the due addresses, a call reads twice this number
+#: at most, in 10 ms. The next call reads the others.
 ADDRESSES_PER_LOOK = 1000
 
-#: A registration without renewals is listed for at most its ttl and this number of intervals while its nodes live.
+#: While its nodes are up, a registration without renewals is listed for at most its ttl and this number of intervals.
 LATE_INTERVALS = 5
 
 
-#: The hashes of addresses in ascending order, and the keys in the same places.
+#: The hashes of addresses in ascending order, and the keys at the same positions.
 _Shard = tuple["array[int]", list[str]]
 
 
@@ -47,13 +49,13 @@ def address_of(key: str) -> str:
 class AddressIndex:
     """The keys of the listed registrations by address.
 
-    Keys are kept in order of the hash of their address, and those of one address in the order in which they were added:
-    17 bytes for each, where a dict would take 100.
+    The keys are sorted by the hash of their address; keys of one address stay in the order in which they were added.
+    This takes 17 bytes for each key, where a dict would take 100.
     """
 
     def __init__(self) -> None:
         self._shards: list[_Shard | None] = [None] * SHARDS
-        # Addresses that several keys have or had, at which one was added or removed.
+        # Addresses at which a key was added or removed, and which had several keys before or after that.
         self._changed: dict[str, None] = {}
 
     def add(self, key: str, address: str) -> None:
@@ -89,7 +91,10 @@ class AddressIndex:
         return tuple(sorted(found))
 
     def take_changed(self, most: int = ADDRESSES_PER_LOOK) -> list[str]:
-        """Return and forget addresses that several keys have or had, at which one was added or removed."""
+        """Return up to `most` addresses at which keys were added or removed, and forget them.
+
+        Only addresses that had several keys before or after the change are returned.
+        """
         changed = [*islice(self._changed, most)]
         for address in changed:
             del self._changed[address]
@@ -102,30 +107,34 @@ class AddressIndex:
 
 @frozen
 class ConflictChanges:
-    """The addresses at which a conflict has begun or changed, and those at which one is over."""
+    """The addresses at which a conflict has begun or changed, and those at which a conflict is over."""
 
     begun: tuple[str, ...] = ()
     over: tuple[str, ...] = ()
 
 
 class AddressConflicts:
-    """Finds the addresses at which several registrations stay listed beside each other."""
+    """Finds the addresses at which several registrations stay listed at the same time."""
 
     def __init__(self, index: AddressIndex, ttl_s: Callable[[str], float], timing: Timing) -> None:
         """`ttl_s` returns the ttl of a listed registration by its key."""
         self._index = index
         self._ttl_s = ttl_s
         self._late_s = LATE_INTERVALS * timing.interval_s
-        # By address, since when each key was seen there beside another.
+        # By address and key: the time since which this key has been seen there together with others.
         self._since: dict[str, dict[str, float]] = {}
-        # When an address is to be read again: once, though its registrations change meanwhile.
+        # The time at which each address is to be read again. An address is read once, even if its registrations
+        # change before.
         self._due: list[tuple[float, str]] = []
         self._due_at: dict[str, float] = {}
-        #: The keys that are in conflict, by address, in the order in which the conflicts began.
+        #: The keys that are in conflict, by address. The addresses are in the order in which their conflicts began.
         self.current: dict[str, tuple[str, ...]] = {}
 
     def find_changes(self, now: float) -> ConflictChanges:
-        """Return the conflicts that have begun and that are over, at a time in seconds; only a part of very many."""
+        """Return the conflicts that have begun, changed or ended by the time `now`, in seconds.
+
+        One call reads at most `2 * ADDRESSES_PER_LOOK` addresses.
+        """
         again = self._index.take_changed()
         for address in again:
             before, keys = self._since.pop(address, {}), self._index.at(address)
@@ -148,7 +157,10 @@ class AddressConflicts:
         return ConflictChanges(tuple(begun), tuple(over))
 
     def _in_conflict(self, address: str, now: float) -> tuple[str, ...]:
-        """Return the keys that were beside each other for long enough, and schedule the next look at the others."""
+        """Return the keys that were listed together for long enough, and schedule the next check of the others.
+
+        The result is empty if there are fewer than two such keys.
+        """
         since = self._since.get(address)
         if since is None:
             return ()

@@ -1,21 +1,22 @@
 """Authors of settings, as histories show them: `10.0.0.7`, or `anna@web1 (10.0.0.7)` if the client sent a name.
 
-The address is that of the connection; at a node that requires tokens, the name of the client's token takes its place.
-The name is chosen by the client, and nothing is decided by it: limits for each client use the address or token alone.
+The address is that of the client's connection. At a node that requires tokens, the name of the client's token takes
+the place of the address. The client chooses the name that it sends, and no rule depends on this name: limits for each
+client use only the address or the token's name.
 """
 
 from __future__ import annotations
 
 from bender.core.invalid import Invalid
 
-#: Characters of a name.
+#: The largest number of characters of a name.
 NAME_CHARACTERS_MAX = 64
 
 
 def author_of(name: str | None, address: str) -> str:
-    """Return the author of settings of a client at an address, with the name that it sent, if any.
+    """Return the author of the settings of a client: its address, and the name that it sent, if any.
 
-    Raises `Invalid` for a name that could not be shown.
+    Raises `Invalid` for a name that is empty, too long or not printable.
     """
     if name is None:
         return address
@@ -26,12 +27,12 @@ def author_of(name: str | None, address: str) -> str:
 
 
 def name_in(author: str) -> str:
-    """Return the name in an author, empty if the client sent none."""
+    """Return the name in an author; an empty text if the client sent none."""
     name, _, _ = author.rpartition(" (")
     return name
 
 
 def client_of(author: str) -> str:
-    """Return the address in an author, which identifies the client for limits."""
+    """Return the address (or token's name) in an author, which identifies the client for limits."""
     _, named, address = author.rpartition(" (")
     return address.removesuffix(")") if named else author

@@ -1,8 +1,7 @@
-"""The changes between two settings of a backend or frontend, in words.
+"""Descriptions, in words, of the changes between two settings of a backend or frontend.
 
-`watch`, `set`, `deploy` and the history all describe a change by these words, so that it reads the same everywhere.
-Some fields have words of their own; any other field, also one of a newer release, is described by its value before and
-after.
+`watch`, `set`, `deploy` and the history use the same words for the same change. Some fields have words of their own.
+Any other field is described by its value before and after, also a field of a newer release.
 """
 
 from __future__ import annotations
@@ -12,20 +11,20 @@ from typing import Any
 
 import msgspec
 
-#: Fields that name the object that is described, and whose changes are not described.
+#: Fields that name the object. Changes of these fields are not described.
 _NAMES = frozenset({"id", "resource", "name", "location"})
 
-#: Characters of one value that are shown.
+#: The largest number of characters that are shown of one value.
 VALUE_CHARACTERS_MAX = 200
 
 Settings = Mapping[str, Any]
 
 
 def differences(before: Settings | None, after: Settings | None) -> list[str]:
-    """Return the differences between two settings of one object, a few words for each field, in order of the fields.
+    """Return the differences between two settings of one object, in order of the fields.
 
-    None is an object that does not exist; a field that is null counts as absent. There are no differences between
-    equal settings, and none if the object is removed.
+    Each difference is described in a few words. None stands for a missing object, and a field that is null counts as
+    absent. The list is empty if the settings are equal, and if `after` is None.
     """
     if after is None:
         return []
@@ -43,7 +42,7 @@ def _present(settings: Settings) -> dict[str, Any]:
 
 
 def _described(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
-    """Describe any field; if it is an object, each part that differs, by its path."""
+    """Describe a field without words of its own. If it is an object, describe each part that differs, by its path."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*new, *(key for key in old if key not in new)]:
             if old.get(key) != new.get(key):
@@ -62,7 +61,7 @@ def _was(old: Any) -> str:
 
 
 def _moved(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:
-    """Describe a field that says what serves, as `OLD → NEW`."""
+    """Describe a field that selects what serves, as `OLD → NEW`."""
     if new is None:
         yield f"{field} removed (was {format_value(old)})"
     else:
@@ -70,7 +69,10 @@ def _moved(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]
 
 
 def _canary(_field: str, old: Any, new: Any, settings: Settings) -> Iterator[str]:
-    """Describe the share of a canary. A canary of the backend's own version has no share of its own."""
+    """Describe a change of the canary.
+
+    If the old canary has the version that the backend has now, its end is described without the version.
+    """
     old, new = (each if _is_canary(each) else None for each in (old, new))
     if new is None:
         if old is not None and old["version"] != settings.get("version"):
@@ -107,7 +109,7 @@ def _rules(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]
 
 
 def _items(field: str, old: Any, new: Any, one: str, word: Callable[[Any], str]) -> Iterator[str]:
-    """Describe a list by the items that were added and removed."""
+    """Describe a change of a list by the items that were added and removed."""
     were, are = _listed(old), _listed(new)
     added, removed = _without(are, were), _without(were, are)
     if not added and not removed:
@@ -121,7 +123,10 @@ def _listed(value: Any) -> Sequence[Any]:
 
 
 def _without(items: Sequence[Any], others: Sequence[Any]) -> list[Any]:
-    """Return the items that are not among the others; equal items as often as they occur more often."""
+    """Return the items that are not in `others`.
+
+    If an item is in both lists, it is returned as many times as it occurs more often in `items`.
+    """
     left = [*others]
     found = []
     for item in items:
@@ -133,7 +138,7 @@ def _without(items: Sequence[Any], others: Sequence[Any]) -> list[Any]:
 
 
 def _rule(rule: Any) -> str:
-    """Describe one rule of a frontend: what it matches, and the backend that it sends to."""
+    """Describe one rule of a frontend: the requests that it matches, and the backend to which it sends them."""
     if not isinstance(rule, dict) or "backend" not in rule:
         return format_value(rule)
     about = {key: value for key, value in rule.items() if key != "backend"}
@@ -145,7 +150,7 @@ def _rule(rule: Any) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Return a value for people: text as it is, anything else as JSON, both cut if they are long."""
+    """Return a value for people: text unchanged, anything else as JSON. Both are cut if they are long."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]}…"
 

@@ -1,12 +1,13 @@
-"""Refusals of changes that would leave traffic that is served now without an answer, and warnings about traffic.
+"""Refusals of changes after which requests that are served now would get no answer, and warnings about traffic.
 
-A backend serves while a member or a fixed server takes its traffic: a member of its version or of its canary that is
-not drained, in maintenance or of weight 0. A change after which none does, or that names a version or a backend that
-does not serve, is most likely a typo. It is refused while the backend or frontend serves, unless it is forced. If
-nothing serves yet, no traffic can be lost, so things can be set up in any order.
+A backend serves while a member or a fixed server takes its traffic. A member of the backend's version, or of its
+canary, takes traffic unless it is drained, in maintenance or of weight 0. A change is most likely a typo if nothing
+takes traffic after it, or if it names a version without such members or a missing backend. Such a change is refused
+while the backend or frontend serves, unless the client forces it. If nothing serves yet, no traffic can be lost, so
+objects can be set up in any order.
 
-Changes are judged by what one node lists at this moment. Each sentence has the figures, so that its readers can compare
-them with what they know.
+Changes are judged by what one node lists at this moment. Each sentence contains the figures of this node, so that its
+readers can compare them with what they know.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from attrs import frozen
 from bender.core.did_you_mean import nearest_name
 from bender.core.members import STATES_WITHOUT_TRAFFIC, backends_of_rules, canary_of, servers_of, versions_of
 
-#: Names that one sentence lists, and warnings that one answer has.
+#: The largest number of names in one sentence, and of warnings in one answer.
 NAMES_MAX = 5
 
 Settings = Mapping[str, Any]
@@ -29,32 +30,36 @@ class ListedObjects(Protocol):
     """The registrations, backends and frontends that a node lists."""
 
     def taking_traffic(self, app: str, version: str) -> Iterator[str]:
-        """Return the ids of the members of a version that take traffic, looked up one by one."""
+        """Return the ids of the members of a version that take traffic. They are looked up one by one."""
 
     def count(self, app: str, version: str) -> int:
-        """Return the number of members of a version that are listed, whether they take traffic or not."""
+        """Return the number of listed members of a version, whether they take traffic or not."""
 
     def is_listed(self, id_: str) -> bool:
-        """Whether a registration is listed."""
+        """Return True if a registration is listed."""
 
     def objects(self, kind: str) -> Iterable[Settings]:
         """Return all backends, or all frontends."""
 
     def backend(self, name: str) -> Settings | None:
-        """Return one backend as it is set, None if it does not exist."""
+        """Return one backend as it is set; None if it does not exist."""
 
 
 @frozen
 class Impact:
-    """Judges changes by what a node lists. Each method `of_…` returns why one is refused, None if it is not.
+    """Judges changes by what a node lists.
 
-    The reason is a sentence without a full stop.
+    Each method `of_…` returns the reason why a change is refused, None if the change is allowed. The reason is a
+    sentence without a full stop.
     """
 
     listed: ListedObjects
 
     def of_backend(self, before: Settings | None, after: Settings, *, back: bool = False) -> str | None:
-        """Judge a new setting of a backend, or an earlier one that is set `back`, whose canary is not a typo."""
+        """Judge a new setting of a backend.
+
+        `back` means that an earlier setting is restored: its canary is not a typo, so it may have no members.
+        """
         if before is None or not self.serves(before):
             return None
         fate = self._consequence(after)
@@ -79,7 +84,10 @@ class Impact:
         return None
 
     def of_frontend(self, before: Settings | None, after: Settings) -> str | None:
-        """Judge a new setting of a frontend. A rule that names a backend which does not exist is always refused."""
+        """Judge a new setting of a frontend.
+
+        A new rule that names a missing backend is refused even if the frontend does not serve.
+        """
         known = set() if before is None else {*_backends_in_rules(before)}
         unknown = [
             name for name in _backends_in_rules(after) if name not in known and self.listed.backend(name) is None
@@ -114,7 +122,8 @@ class Impact:
     def of_state(self, id_: str, state: str) -> str | None:
         """Judge an operator's state of a registration."""
         _, app, version, _, _ = id_.split("/")
-        # Another member that takes traffic is enough for all backends of its version. There may be very many of both.
+        # One other member that takes traffic is enough for all backends of the version, so the backends are not read.
+        # There may be very many backends, and very many members.
         if state not in STATES_WITHOUT_TRAFFIC or self._takes_traffic(app, version, without=id_):
             return None
         if not self._takes_traffic(app, version):
@@ -125,10 +134,10 @@ class Impact:
         left = f"without {id_}, no member of backend {_name_list(ended)} takes traffic"
         return f"{left}: every request to it would get 503"
 
-    # Changes that are allowed, and rarely intended.
+    # Warnings about changes that are allowed, and rarely intended.
 
     def warnings_of_backend(self, backend: Settings) -> list[str]:
-        """Return what is wrong with the traffic of a backend as it is set, as sentences without full stops."""
+        """Return the problems of the traffic of a backend as it is set, as sentences without full stops."""
         name, app = backend["name"], backend["app"]
         if not self.serves(backend):
             listed = self.listed.count(app, backend["version"])
@@ -141,7 +150,7 @@ class Impact:
         return [f"{self._has(app, backend['version'])}: its canary {canary.version} gets all requests to {name}"]
 
     def warnings_of_frontend(self, frontend: Settings) -> list[str]:
-        """Return what is wrong with the backends that a frontend sends to, as sentences without full stops."""
+        """Return the problems of the backends to which a frontend sends, as sentences without full stops."""
         found: list[str] = []
         for name in dict.fromkeys([frontend.get("backend"), *_backends_in_rules(frontend)]):
             backend = None if name is None else self.listed.backend(name)
@@ -152,20 +161,23 @@ class Impact:
         return found
 
     def warnings_of_removal(self, name: str) -> list[str]:
-        """Return a warning if the removal of a backend leaves frontends that send to it."""
+        """Return a warning if frontends still send to a backend that is removed."""
         users = self.frontends_of(name)
         send = "sends" if len(users) == 1 else "send"
         return [f"frontend {_name_list(users)} {send} to backend {name}: requests get 503"] if users else []
 
-    # Whether backends serve.
+    # Queries: whether a backend serves, and which frontends send to it.
 
     def serves(self, backend: Settings, without: str | None = None) -> bool:
-        """Return True if a member or server takes the traffic of a backend, `without` one registration."""
+        """Return True if a member or server takes the traffic of a backend.
+
+        The registration `without` is not counted.
+        """
         versions = versions_of(backend)
         return bool(self._fixed(backend)) or any(self._takes_traffic(backend["app"], of, without) for of in versions)
 
     def frontends_of(self, name: str) -> list[str]:
-        """Return the names of the frontends that send to a backend."""
+        """Return the names of the frontends that send to a backend, in order."""
         frontends = self.listed.objects("frontend")
         return sorted(each["name"] for each in frontends if name in (each.get("backend"), *_backends_in_rules(each)))
 
@@ -176,7 +188,7 @@ class Impact:
         return any(id_ != without for id_ in self.listed.taking_traffic(app, version))
 
     def _fixed(self, backend: Settings) -> int:
-        """Return the number of fixed servers that are not registered as well."""
+        """Return the number of fixed servers that are not listed as registrations too."""
         app, versions = backend["app"], versions_of(backend)
         places = [f"{each.host}/{each.port}" for each in servers_of(backend)]
         listed = self.listed.is_listed
@@ -191,13 +203,13 @@ class Impact:
             if each["app"] == app and version in versions_of(each):
                 yield each
 
-    # Words.
+    # Parts of sentences.
 
     def _serving(self, backend: Settings) -> str:
         return f"backend/{backend['name']} serves {self._figures(backend)}"
 
     def _figures(self, backend: Settings) -> str:
-        """Return what serves a backend, in words: the version, and the number of members and servers."""
+        """Return what serves a backend, in words: the version, and the numbers of members and servers."""
         app, version, canary = backend["app"], backend["version"], canary_of(backend)
         number, fixed = self._number(app, version), self._fixed(backend)
         counts = [_members(number)] if number or not fixed else []
@@ -209,12 +221,12 @@ class Impact:
         return f", and its canary {app} {version} with {_members(self._number(app, version))}"
 
     def _has(self, app: str, version: str) -> str:
-        """Return the clause that a version has no member that takes traffic."""
+        """Return the clause which says that a version has no member that takes traffic."""
         listed = self.listed.count(app, version)
         return f"{app} {version} {_idle(listed) if listed else 'has no members'}"
 
     def _missing_backend(self, name: str | None, backend: Settings | None) -> str:
-        """Return why requests of a frontend would get no answer from this backend, as a clause."""
+        """Return a clause which says why requests of a frontend would get no answer from this backend."""
         if name is None:
             return "it would have no backend"
         if backend is None:
@@ -222,7 +234,7 @@ class Impact:
         return f"backend {name} ({backend['app']} {backend['version']}) has no member or server that takes traffic"
 
     def _consequence(self, backend: Settings) -> str:
-        """Return what would happen to the requests to a backend, as a clause."""
+        """Return a clause which says what would happen to the requests to a backend."""
         if not self.serves(backend):
             return "every request would get 503"
         canary = canary_of(backend)
@@ -242,12 +254,15 @@ class Impact:
 
 
 def _backends_in_rules(frontend: Settings) -> list[str]:
-    """Return the backends that the rules of a frontend name, each once."""
+    """Return the backends that the rules of a frontend name, without repetitions."""
     return [*dict.fromkeys(name for _, name in backends_of_rules(frontend))]
 
 
 def _default_backend(frontend: Settings) -> str | None:
-    """Return the backend for requests that no narrower rule matches: that of a rule for all paths, or the default."""
+    """Return the backend for all requests that no narrower rule matches.
+
+    This is the backend of the first rule for the path `/`, or the frontend's own backend if there is no such rule.
+    """
     rules = frontend.get("rules")
     for rule in rules if isinstance(rules, list) else ():
         if isinstance(rule, dict) and rule.get("path") == "/" and isinstance(rule.get("backend"), str):
@@ -260,11 +275,11 @@ def _members(number: int) -> str:
 
 
 def _idle(listed: int) -> str:
-    """Return the clause that none of the listed members takes traffic."""
+    """Return the clause which says that none of the listed members takes traffic."""
     return f"has {_members(listed)}, {'which takes no' if listed == 1 else 'none of which takes'} traffic"
 
 
 def _name_list(names: Collection[str]) -> str:
-    """Return a list of names in words, with the number of those beyond `NAMES_MAX`."""
+    """Return a list of at most `NAMES_MAX` names in words, followed by the number of the others."""
     more = len(names) - NAMES_MAX
     return ", ".join([*names][:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")

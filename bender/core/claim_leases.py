@@ -1,7 +1,7 @@
-"""The claims of one node with the time that each has left, for many registrations at once.
+"""A node's own claims of many registrations, with the time that each claim has left.
 
-It is for programs that show very many registrations. `bender.core.diagnosis` has all that a node knows of one. Nothing
-is decided here, and nothing changed.
+It is for programs that show very many registrations; `bender.core.diagnosis` has all that a node knows of one. This
+module decides nothing and changes nothing.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import msgspec
 from bender.core.claims import Claims
 from bender.core.ledger import Claim
 
-#: Registrations that one question is about. A node answers for as many in a tenth of a millisecond.
+#: The largest number of registrations in one request. A node finds the claims of this number in a tenth of a
+#: millisecond.
 KEYS_ASKED_MAX = 100
 
 
 class ClaimLease(msgspec.Struct, frozen=True):
     """A node's own claim of a registration: its ttl and the time that it has left, in seconds.
 
-    `left_s` is 0 if the claim is due and waits for the peers' answers. `speaks` says that its rank is that of the
-    listed claim.
+    `left_s` is 0 if the claim is due and waits for the peers' answers. `speaks` is True if the claim has the rank of
+    the winner, whose terms are listed.
     """
 
     ttl_s: float
@@ -30,7 +31,7 @@ class ClaimLease(msgspec.Struct, frozen=True):
 
 
 def claim_leases(keys: Iterable[str], claims: Claims, now: float) -> list[ClaimLease | None]:
-    """Return this node's own claim of each key at the time `now`, in the same order; None where it holds none."""
+    """Return this node's own claim of each key at the time `now`, in the same order; None where it has no claim."""
     return [_claim_lease(key, claims, now) for key in keys]
 
 

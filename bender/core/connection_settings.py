@@ -1,6 +1,7 @@
-"""How a load balancer treats the connections of a backend or frontend: time limits, numbers, redirects, headers, logs.
+"""How a load balancer treats the connections of a backend or frontend.
 
-Each field has its own parser, as in `routing`. Names and units are HAProxy's, with `_` for `-` and seconds for times.
+Settings are timeouts, numbers of connections, redirects, headers and logs. Each field has its own parser, as in
+`routing`. Names and units are HAProxy's, with `_` for `-` and seconds for times.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from bender.core.hosts import PORT_MAX
 from bender.core.invalid import Invalid
 from bender.core.parsing import parse_part, require_fields
 
-#: A day: longer than any connection is useful, and well below HAProxy's own limit of 24 days.
+#: A day. No useful connection takes longer, and HAProxy's own limit of 24 days is well above it.
 TIMEOUT_S_MAX = 86_400
 
-#: Connections of one frontend, or to one server: more than one machine has ports and memory for.
+#: Connections of one frontend, or to one server. One machine does not have ports and memory for more.
 MAXCONN_MAX = 1_000_000
 
-#: The port of HTTPS if none is set.
+#: The port of HTTPS if the setting names none.
 HTTPS_PORT = 443
 
-#: The timeouts of a frontend. Those that begin with `http_` have no meaning in mode tcp.
+#: The timeouts of a frontend. Those that begin with `http_` have no effect in mode tcp.
 FRONTEND_TIMEOUTS = ("client", "http_request", "http_keep_alive")
 
 #: The timeouts of a backend.
@@ -53,7 +54,7 @@ def parse_maxconn(connections: Any) -> int:
 
 
 def parse_redirect_https(redirect: Any) -> int | bool:
-    """Parse `true`, or the port at which HTTPS is served; `false` for no redirect."""
+    """Parse `true`, `false` (no redirect), or the port of HTTPS."""
     if isinstance(redirect, bool):
         return redirect
     if not isinstance(redirect, int) or not 1 <= redirect <= PORT_MAX:
@@ -62,12 +63,12 @@ def parse_redirect_https(redirect: Any) -> int | bool:
 
 
 def parse_forwardfor(forwardfor: Any) -> bool:
-    """Parse whether requests get `X-Forwarded-For`, and `X-Forwarded-Proto` if there is TLS."""
+    """Parse a Boolean: whether requests get `X-Forwarded-For`, and `X-Forwarded-Proto` if there is TLS."""
     return _flag("forwardfor", forwardfor)
 
 
 def parse_log(log: Any) -> bool:
-    """Parse whether requests or connections are logged by load balancers that have a log target."""
+    """Parse a Boolean: whether load balancers that have a log target log requests or connections."""
     return _flag("log", log)
 
 

@@ -1,7 +1,7 @@
-"""Suggestions for misspelled names: which known name a client probably meant.
+"""Suggestions for misspelled names: the known name that a client probably meant.
 
-If an unknown field were ignored silently, its user would believe the setting to be in force. So any name that bender
-does not know is refused, and the error has the nearest known one.
+If a node ignored an unknown field, its user would believe that the setting is in force. So bender refuses any name
+that it does not know, and the error contains the nearest known name.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from msgspec import inspect
 
-#: How alike two names must be for one of them to be suggested (`difflib`): `bnid` and `bind` are 0.75, `helth` and
-#: `health` 0.91, `app` and `host` 0.29.
+#: The least similarity of two names for a suggestion (`difflib`): `bnid` and `bind` have 0.75, `helth` and `health`
+#: 0.91, `app` and `host` 0.29.
 ALIKE_MIN = 0.6
 
-#: Longer names get no suggestion: comparing one of 60 KB would take 10 ms.
+#: Longer names get no suggestion, because comparing a name of 60 KB would take 10 ms.
 CHARACTERS_MAX = 255
 
-#: The message of msgspec about a number out of its range.
+#: The message of msgspec about a number out of range.
 _BOUND = re.compile(r"Expected `(?:int|float)` (<=|>=|<|>) (-?[0-9.]+)")
 
-#: Names that are listed if none is near.
+#: The largest number of known names that an error lists if none of them is near.
 LISTED_MAX = 20
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is nearest; None if none is near."""
+    """Return the nearest known name; None if none is near."""
     return next(iter(nearest_names(name, known, 1)), None)
 
 
 def nearest_names(name: str, known: Iterable[str], names_max: int) -> list[str]:
-    """Return the known names that are near, the nearest first."""
+    """Return at most `names_max` known names that are near, the nearest first."""
     if len(name) > CHARACTERS_MAX:
         return []
     from difflib import get_close_matches  # noqa: PLC0415 - only errors need it, and commands start faster without
@@ -43,7 +43,7 @@ def nearest_names(name: str, known: Iterable[str], names_max: int) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str], names_max: int = 1) -> str:
-    """Return ", did you mean …?" with the known names that are nearest; an empty text if none is near."""
+    """Return ", did you mean …?" with the nearest known names; an empty text if none is near."""
     nearest = nearest_names(name, known, names_max)
     return f", did you mean {' or '.join(nearest)}?" if nearest else ""
 
@@ -51,10 +51,10 @@ def did_you_mean(name: str, known: Iterable[str], names_max: int = 1) -> str:
 def unknown_field(of: str, name: str, known: Iterable[str]) -> str:
     """Return a clause that says that `name` is not a field of `of`, and what to do.
 
-    It suggests the nearest of the `known` fields, or lists all of them; and if one of them is `meta`, it says that
-    the user's own fields go there.
+    The clause suggests the nearest of the `known` fields, or lists all of them if none is near. If `meta` is one of
+    them, it says that the user's own fields belong there.
     """
-    known = [each for each in known if each not in ("id", "resource")]  # which are accepted, and never needed
+    known = [each for each in known if each not in ("id", "resource")]  # these two are accepted, but never needed
     hint = did_you_mean(name, known)
     if not hint and 0 < len(known) <= LISTED_MAX:
         hint = f", whose fields are {', '.join(known)}"
@@ -63,7 +63,7 @@ def unknown_field(of: str, name: str, known: Iterable[str]) -> str:
 
 
 def reword_bound(message: str) -> str:
-    """Return msgspec's message about a number out of its range in words; any other message as it is."""
+    """Return msgspec's message about a number out of range in plain words; return any other message unchanged."""
     bound = _BOUND.fullmatch(message)
     if bound is None:
         return message
@@ -72,9 +72,9 @@ def reword_bound(message: str) -> str:
 
 
 def names_at(kind: Any, path: Iterable[str]) -> list[str]:
-    """Return the fields of the object at a path in JSON of a msgspec type; an empty list if there is none.
+    """Return the JSON names of the fields of the object at a path in a msgspec type; an empty list if there is none.
 
-    The parts of the path are the names of fields, or `[...]` for any part of a list or a dict.
+    A part of the path is the name of a field, or `[...]` for any item of a list or any value of a dict.
     """
     from msgspec import inspect  # noqa: PLC0415 - as above
 
@@ -86,7 +86,7 @@ def names_at(kind: Any, path: Iterable[str]) -> list[str]:
 
 
 def _inside(outer: inspect.Type | None, part: str) -> inspect.Type | None:
-    """Return the type of one part of a type; None if it has no such part."""
+    """Return the type of one part of the type `outer`; None if `outer` has no such part."""
     struct = _struct_in(outer)
     if struct is not None:
         return next((field.type for field in struct.fields if field.encode_name == part), None)
@@ -99,5 +99,5 @@ def _struct_in(outer: inspect.Type | None) -> inspect.StructType | None:
 
 
 def _choices(outer: inspect.Type | None) -> tuple[Any, ...]:
-    plain = getattr(outer, "type", outer)  # without its constraints
+    plain = getattr(outer, "type", outer)  # the type without its constraints
     return getattr(plain, "types", (plain,))

@@ -1,14 +1,14 @@
 """Durations as people write them: `90`, `90s`, `10m` or `10min`, `1h30m`, `2d`, `250ms`.
 
-A number alone is seconds. Units go from the largest to the smallest, each once at most, so that `30m1h` is an error and
-not a guess.
+A number without a unit is seconds. Units go from the largest to the smallest, each at most once, so `30m1h` is an
+error and not a guess.
 """
 
 from __future__ import annotations
 
 import re
 
-#: What a duration may look like, for messages.
+#: The form of a duration, for messages.
 FORM = "a number of seconds, or a duration such as 90s, 10m, 1h30m or 2d"
 
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", re.ASCII)
@@ -18,7 +18,7 @@ _UNITS = re.compile("".join(_PART.format(unit=unit) for unit in _UNITS_S), re.AS
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds of a duration. Raises `ValueError`, whose message says what a duration looks like."""
+    """Return the seconds of a duration. Raises `ValueError`, whose message describes the form of a duration."""
     text = text.strip()
     if _SECONDS.fullmatch(text):
         return float(text)

@@ -1,7 +1,7 @@
-"""How a change that would take traffic away is done all the same, in the words of the API and of the command line."""
+"""How the API and the command line say that a refused change can be made all the same."""
 
 from __future__ import annotations
 
-#: The end of a refusal by the API. The command line puts the other in its place.
+#: The end of a refusal by the API. The command line shows the second text in its place.
 FORCE_IN_API = "add ?force to do it anyway (bender: --force)"
 FORCE_HERE = "add --force to do it anyway"

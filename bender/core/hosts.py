@@ -1,4 +1,4 @@
-"""Hosts and ports: which are valid, and the canonical form in which each is kept."""
+"""Hosts and ports: the valid ones, and the canonical form in which each is kept."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from bender.core.invalid import Invalid
 
 PORT_MAX = 65_535
 
-#: Hosts whose canonical form is remembered: finding it takes about 4 µs, and the same few thousand are sent repeatedly.
+#: The number of hosts whose canonical form is cached. It takes about 4 µs to find, and clients send the same few
+#: thousand hosts repeatedly.
 _HOSTS_REMEMBERED = 4096
 
-# Labels of letters, digits, `-` and, because Docker and Windows have such names, `_`. A text that ends in a number is a
-# bad address and not a name (RFC 3696); resolvers take even a bare number up to ten digits for an address.
+# Labels may contain letters, digits, `-` and, because Docker and Windows have such names, `_`. A text that ends in a
+# number is an invalid address and not a name (RFC 3696). Resolvers take even a bare number of up to ten digits for an
+# address.
 _DNS_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _DNS_NAME = re.compile(rf"(?!(.*\.)?[0-9]{{1,10}}\Z)(?=.{{1,253}}\Z){_DNS_LABEL}(\.{_DNS_LABEL})*\Z")
 
@@ -23,7 +25,10 @@ _BROADCAST = IPv4Address("255.255.255.255")
 
 @lru_cache(_HOSTS_REMEMBERED)
 def canonical_host(host: str) -> str:
-    """Return a DNS name in lower case without a final dot, or an address in the form of `ipaddress`."""
+    """Return a DNS name in lower case without a final dot, or an address in the form of `ipaddress`.
+
+    Raises `Invalid`.
+    """
     try:
         address = ip_address(host)
     except ValueError:
@@ -39,10 +44,10 @@ def canonical_host(host: str) -> str:
 
 
 def is_destination(address: IPv4Address | IPv6Address) -> bool:
-    """Return True if an instance may be at an address: it is not unspecified, multicast or broadcast.
+    """Return True if an instance may be at an address: the address is not unspecified, multicast or broadcast.
 
-    Connecting to an unspecified address leads to the machine itself or, in HAProxy, to the destination of the client's
-    connection. An IPv6 address with a zone has a meaning on one machine alone.
+    A connection to an unspecified address reaches the machine itself or, in HAProxy, the destination of the client's
+    connection. An IPv6 address with a zone is refused too, because it has a meaning on one machine only.
     """
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:
@@ -53,7 +58,7 @@ def is_destination(address: IPv4Address | IPv6Address) -> bool:
 
 @lru_cache(_HOSTS_REMEMBERED)
 def destination(host: str) -> str:
-    """Return the canonical form of a host at which an instance may be; see `is_destination`. Raises `Invalid`."""
+    """Return the canonical form of a host. Raises `Invalid` if an instance cannot be there; see `is_destination`."""
     canonical = canonical_host(host)
     try:
         address = ip_address(canonical)
@@ -74,14 +79,14 @@ def _kind(address: IPv4Address | IPv6Address) -> str:
 
 
 def parse_port(port: str) -> int:
-    """Return a port from a path. Raises `Invalid`."""
+    """Return the number of a port that was sent as text. Raises `Invalid`."""
     if port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= PORT_MAX:
         return int(port)
     raise Invalid("port", f"must be a number from 1 to {PORT_MAX}")
 
 
 def is_loopback(host: str) -> bool:
-    """Return True for an address, or a name, by which a machine reaches itself."""
+    """Return True if `host` is an address or a name by which a machine reaches itself."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,10 +1,10 @@
-"""The error of everything that checks what a client or a peer has sent."""
+"""The error that is raised for invalid input of a client or a peer."""
 
 from __future__ import annotations
 
 
 class Invalid(ValueError):
-    """What a client sent is not acceptable: `field` says which part of it, the message what is wrong."""
+    """A client or peer sent something invalid. `field` names the invalid part, and the message says what is wrong."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")

@@ -1,8 +1,8 @@
-"""The messages between nodes: one kind of message, all of its parts optional.
+"""The messages between nodes: one kind of message, whose parts are optional.
 
-A round is a request with heads and counters; its answer has the deltas that the asking node lacks, and a second request
-has those that the answering node lacks. A push is a request with only a delta and settings; its answer has the
-resulting heads. `bender.exchange.wire` handles bytes, wire versions and the cluster's name.
+A round begins with a request that has heads and counters. Its answer has the deltas that the asking node lacks. A
+second request has the deltas that the answering node lacks. A push is a request with only a delta and settings; its
+answer has the resulting heads. `bender.exchange.wire` handles bytes, wire versions and the cluster's name.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Sender:
 class Counter:
     """The heartbeat counter of one incarnation: `beats` heartbeats, the last of them `age_s` seconds ago.
 
-    `left` is True if it left the cluster with its last heartbeat. `ttl_max_s` is the longest ttl of its claims, 0 while
-    it is heard.
+    `left` is True if the incarnation left the cluster with its last heartbeat. `ttl_max_s` is the longest ttl of its
+    claims if it is silent, and 0 while it is heard.
     """
 
     incarnation: int
@@ -48,13 +48,13 @@ class Counter:
 #: The largest age that nodes exchange, in seconds. Larger ages are sent as this one.
 AGE_S_MAX = 1e9
 
-#: A range of digests of settings: the first and the last, both included.
+#: A range of digests of settings: the first and the last digest, both included.
 Window = tuple[int, int]
 
-#: All digests.
+#: The range of all digests.
 ALL_DIGESTS: Window = (0, 2**64 - 1)
 
-#: The rev, incarnation, time, author, body and duration of a setting; the last two are empty or 0 if it has none.
+#: The rev, incarnation, time, author, body and duration of a setting. A missing body is empty, a missing duration 0.
 SettingRank = tuple[int, int, int, str, bytes, float]
 
 
@@ -62,8 +62,9 @@ SettingRank = tuple[int, int, int, str, bytes, float]
 class ConfigSetting:
     """One setting of a configuration key (`backend/NAME`, `frontend/NAME`, `state/…`); `body` is None if removed.
 
-    `at_ms` (milliseconds since the epoch) and `author` are for people; no rule depends on them. A setting that ends
-    after `lasts_s` is sent with its age, the time since it was made, which each node continues by its own clock.
+    `at_ms` (milliseconds since the epoch) is shown to people, and so is `author`. They decide only between settings
+    with the same rev and incarnation. A setting that ends after `lasts_s` is sent with its age, the time since it was
+    made. Each node continues this age by its own clock.
     """
 
     key: str
@@ -77,9 +78,10 @@ class ConfigSetting:
 
     @property
     def rank(self) -> SettingRank:
-        """The order of the settings of a key: the largest rank wins. Different settings have different ranks.
+        """The rank of a setting: of the settings of a key, the one with the largest rank wins.
 
-        An incarnation uses each rev of a key once, unless its machine is cloned or set back to a snapshot.
+        Different settings have different ranks. An incarnation uses each rev of a key only once, unless its machine
+        is cloned or set back to a snapshot.
         """
         return (self.rev, self.incarnation, self.at_ms, self.author, self.body or b"", float(self.lasts_s or 0))
 
@@ -88,11 +90,13 @@ class ConfigSetting:
 class Message:
     """A message from one node to another.
 
-    `ask` is a time on the sender's clock. The other node returns it as `echo` together with everything that it had
-    received by then. `digest` is that of the whole configuration, and `bucket_digests` are those of its buckets.
-    `buckets` are the numbers of the buckets of which the sender requests the settings that it lacks. It has those in
-    `settings`, and those whose digests are in `known`, a complete list within `window`. A `partial` answer lacks some
-    of the requested settings.
+    `ask` is a time on the sender's clock. The other node returns it as `echo`, together with everything that it had
+    received by then.
+
+    `digest` is that of the whole configuration, and `bucket_digests` are those of its buckets. `buckets` are the
+    numbers of the buckets whose settings the sender requests as far as it lacks them. The sender already has the
+    settings in `settings`, and those whose digests are in `known`. If `known` is not empty, it has the digests of all
+    settings of the first bucket within `window`. A `partial` answer lacks some of the requested settings.
     """
 
     sender: Sender
@@ -111,16 +115,17 @@ class Message:
 
     @property
     def is_same_for_all(self) -> bool:
-        """Whether one message may go to all peers that have the same version: it has no copies and no settings."""
+        """Whether one message may go to all peers that have the same version. It has neither copies nor settings."""
         return not self.settings and not any(delta.has_copies for delta in self.deltas)
 
 
 @frozen(eq=False)
 class OutgoingMessage:
-    """A message to be sent to `address`. Its sender reports exactly once: the answer, or that none came in time.
+    """A message to be sent to `address`.
 
-    `limit_s` is how long the sender waits for the answer. `comparison_ask` is set if `message` requests all settings in
-    which the two configurations differ: the ask of the round that found the difference.
+    Its sender reports exactly once: either the answer, or that no answer came in time. `limit_s` is how long the
+    sender waits for the answer. If `message` requests the settings in which two configurations differ,
+    `comparison_ask` is the ask of the round that found the difference.
     """
 
     address: str

@@ -1,40 +1,44 @@
-"""Finds names of apps and backends without regard to the case of ASCII letters, as DNS does.
+"""Lookup of names of apps and backends without regard to the case of ASCII letters, as in DNS.
 
-Only names with capital letters, dots or more than `LABEL_BYTES_MAX` bytes are kept here; all others are looked up in
-the registry itself. A client can ask for any name, so a lookup takes constant time, except the first one after a name
-has gone that others differ from in case alone.
+This module keeps only names with capital letters, dots or more than `LABEL_BYTES_MAX` bytes; all others are looked up
+in the registry itself. A client can request any name, so a lookup takes constant time. The only exception is the
+first lookup after the removal of a name, if other names differ from it only in case.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Bytes of a name that fits into a label of DNS, behind an underscore. A longer one has to have dots to be asked for.
+#: The largest number of bytes of a name that fits into a label of DNS, behind an underscore. A request for a longer
+#: name must divide it at its dots.
 LABEL_BYTES_MAX = 62
 
-#: Parts of a name after a dot that are known to exist for themselves. Resolvers that ask for one label more each time
-#: ask for no more than ten shortened names (RFC 9156, 2.3).
+#: The largest number of endings of one name that are known to exist. A resolver that requests one label more each
+#: time requests at most ten shortened names (RFC 9156, 2.3).
 ENDINGS_MAX = 10
 
 
 class NameLookup:
-    """The names that exist, by their lower-case form. `is_known` tells whether a name exists, exactly as it is."""
+    """The names that exist, by their lower-case form.
+
+    `is_known` returns True if a name exists with exactly these letters.
+    """
 
     def __init__(self, is_known: Callable[[str], bool]) -> None:
         self._is_known = is_known
-        #: Differs after each change of the names that exist.
+        #: A number that changes with each change of the names that exist.
         self.version = 0
         #: Names with more than `LABEL_BYTES_MAX` bytes.
         self.long_names: dict[str, None] = {}
         # Names that are not in lower case, by their lower-case form.
         self._others: dict[str, dict[str, None]] = {}
-        # The first of these, where that is known.
+        # The first of these names in order, by lower-case form, if it has been determined.
         self._first: dict[str, str] = {}
-        # What follows a dot in a name, in lower case, with the number of names.
+        # The parts of names that follow a dot, in lower case, with the number of names that have each.
         self._endings: dict[str, int] = {}
 
     def add(self, name: str) -> None:
-        """Note a name that exists from now on."""
+        """Add a name that exists from now on."""
         self.version += 1
         encoded = name.encode()
         if len(encoded) > LABEL_BYTES_MAX:
@@ -49,7 +53,7 @@ class NameLookup:
                 self._endings[ending] = self._endings.get(ending, 0) + 1
 
     def discard(self, name: str) -> None:
-        """Note that a name which was added exists no longer."""
+        """Remove a name that was added and no longer exists."""
         self.version += 1
         self.long_names.pop(name, None)
         folded = name.encode().lower().decode()
@@ -68,7 +72,8 @@ class NameLookup:
     def find(self, folded: str) -> str | None:
         """Return the name with this lower-case form; None if there is none.
 
-        Of several names that differ in case alone, the one in lower case is found, else the first in order.
+        If several names differ only in case, the name in lower case is returned if it exists, else the first in
+        order.
         """
         if self._is_known(folded):
             return folded
@@ -78,11 +83,11 @@ class NameLookup:
         return found
 
     def is_ending(self, folded: str) -> bool:
-        """Return True if a name ends with a dot and this text, in any case."""
+        """Return True if a name ends with a dot and this text, without regard to case."""
         return folded in self._endings
 
 
 def _endings(folded: str) -> list[str]:
-    """Return what follows each of the last dots in a name."""
+    """Return the parts of a name that follow its last dots, one part for each dot."""
     parts = folded.rsplit(".", ENDINGS_MAX)
     return [".".join(parts[i:]) for i in range(1, len(parts))]

@@ -1,7 +1,7 @@
 """What a node reports about itself and the peers that it hears, for programs that show the whole cluster.
 
-Only a node itself knows which peers it hears, so a complete picture takes the reports of all nodes. Nothing is decided
-here, and nothing changed.
+Only a node itself knows which peers it hears, so a complete picture needs the reports of all nodes. This module
+decides nothing and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bender.core.peers import Peers, PeerState
 
 
 class HeardPeer(msgspec.Struct, frozen=True, rename={"lag_s": "lag"}):
-    """A peer as a node sees it. `lag_s` is how long ago it was heard, None if it never was."""
+    """A peer as a node sees it. `lag_s` is the time since the peer was last heard, None if it never was."""
 
     node: str
     address: str
@@ -25,8 +25,9 @@ class HeardPeer(msgspec.Struct, frozen=True, rename={"lag_s": "lag"}):
 class NodeReport(msgspec.Struct, frozen=True):
     """What a node reports about itself.
 
-    Clients reach it at `api_port`, 0 if they do not. `version` is that of bender. Two nodes with the same `digest` have
-    the same state. `registrations` is the number that it lists, and `hears` has its peers that were not replaced.
+    `api_port` is the port for clients at the node's host, 0 if clients on other machines cannot reach it. `version`
+    is the release of bender. Two nodes with the same `digest` have the same state. `registrations` is the number of
+    registrations that the node lists, and `hears` has its peers that were not replaced.
     """
 
     incarnation: int
@@ -42,7 +43,10 @@ class NodeReport(msgspec.Struct, frozen=True):
 
 
 class NoNodeReport(msgspec.Struct, frozen=True):
-    """A node that sent no report, and why. One that was never found has its address as its name."""
+    """A node that sent no report, and the reason.
+
+    If the node was never found, `node` is its address.
+    """
 
     node: str
     address: str
@@ -50,7 +54,7 @@ class NoNodeReport(msgspec.Struct, frozen=True):
 
 
 def heard_peers(peers: Peers, now: float) -> tuple[HeardPeer, ...]:
-    """Return the peers as a node sees them at the time `now`, without those that were replaced."""
+    """Return the peers as a node sees them at the time `now`, without the replaced ones."""
     seen = ((peer, peers.state(peer, now)) for peer in peers)
     return tuple(
         HeardPeer(peer.name, peer.address, state, _lag_s(heard_s(peer, now)))
@@ -60,5 +64,5 @@ def heard_peers(peers: Peers, now: float) -> tuple[HeardPeer, ...]:
 
 
 def _lag_s(lag_s: float | None) -> float | None:
-    """Return a lag that other nodes accept."""
+    """Return a lag within the limits that other nodes accept; None for None."""
     return None if lag_s is None else min(max(lag_s, 0.0), AGE_S_MAX)

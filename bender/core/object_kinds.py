@@ -1,7 +1,8 @@
 """Backends and frontends as kinds of objects: what clients may send of one, and the form in which it is kept.
 
-An unknown field is refused when it is sent, because it may be a known field misspelled; a user's own fields go into
-`meta`. An object that an older release has kept with other fields stays as it is: readers ignore them.
+A node refuses an unknown field that a client sends, because it may be a known field misspelled. A user's own fields
+belong in `meta`. An object that an older release has kept with other fields stays unchanged, because readers ignore
+these fields.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from bender.core.did_you_mean import unknown_field
 from bender.core.invalid import Invalid
 from bender.core.model import ENTRY_BYTES_MAX, decode_json, printable_name, require_name, require_shallow, require_small
 
-#: The largest `min_members` of a request; a node accepts no more registrations.
+#: The largest `min_members` of a request. No node accepts more registrations than this.
 MEMBERS_MIN_MAX = 1_000_000
 
 _encoder = msgspec.json.Encoder()
@@ -25,11 +26,13 @@ _object = msgspec.json.Decoder(dict[str, Any])
 
 @frozen
 class Kind:
-    """A kind of configured object, and the fields that it has.
+    """A kind of configured object, and its fields.
 
-    `required_names` and `optional_names` are the fields whose values are names. `checks` are functions for the other
-    fields that have a meaning, which raise `Invalid` for a value that the field cannot have. `check_together` raises it
-    for fields that exclude each other. `request_only_fields` are fields of a request that are not kept.
+    - `required_names` and `optional_names` are the fields whose values are names.
+    - `checks` has a function for each other field with a meaning. It raises `Invalid` for a value that the field
+      cannot have.
+    - `check_together` raises `Invalid` for fields that exclude each other.
+    - `request_only_fields` are fields of a request that are not kept.
     """
 
     name: str
@@ -58,9 +61,10 @@ class Kind:
         return f"{self.name}/{name}"
 
     def problem(self, name: str, kept: Mapping[str, Any]) -> str | None:
-        """Return what is wrong with an object that was kept under a name, as far as bender itself relies on it.
+        """Return the problem of an object that is kept under a name; None if it has none.
 
-        Its other fields are checked by the reader of each, because a later release may have other rules for them.
+        Only the fields on which bender itself relies are checked. Its other fields are checked by the reader of each,
+        because a later release may have other rules for them.
         """
         for field, value in (("id", self.key(name)), ("resource", self.resource), ("name", name)):
             if kept.get(field) != value:
@@ -76,12 +80,15 @@ class Kind:
         return None
 
     def unknown_fields(self, kept: Mapping[str, Any]) -> list[str]:
-        """Return the fields of an object that no client may send; an older release may have kept some."""
+        """Return the fields of an object that clients may not send. An older release may have kept some of them."""
         known = self.fields
         return [field for field in kept if field not in known]
 
     def require_known(self, sent: Mapping[str, Any], kept: Mapping[str, Any] = {}) -> None:
-        """Raise `Invalid` for the first field that is not known, unless it removes one that is `kept`."""
+        """Raise `Invalid` for the first unknown field that was sent.
+
+        An unknown field is allowed if `kept` has it and the request removes it with null.
+        """
         for field in self.unknown_fields(sent):
             if field not in kept:
                 raise Invalid(printable_name(field), unknown_field(f"a {self.name}", field, self.fields))
@@ -100,9 +107,10 @@ class Kind:
         existing: bytes | None = None,
         bytes_max: int = ENTRY_BYTES_MAX,
     ) -> bytes:
-        """Return an object of this kind as JSON: `existing` with the keys that were sent, or a new one.
+        """Return an object of this kind as JSON: `existing` with the fields that were sent, or a new object.
 
-        Raises `TooLarge` if that has more than `bytes_max`.
+        Raises `Invalid` for a field that the object cannot have, and `TooLarge` if the JSON has more than `bytes_max`
+        bytes.
         """
         require_name("name", name)
         if sent.get("name", name) != name:
@@ -138,12 +146,12 @@ class Kind:
 
 
 def parse_object(document: bytes) -> dict[str, Any]:
-    """Return the fields of a backend or frontend that were sent; an empty body is an empty object."""
+    """Return the fields of a backend or frontend in the body of a request. An empty body is an empty object."""
     return decode_json(_object, document) if document.strip() else {}
 
 
 def parse_members_min(number: object) -> int:
-    """Return the `min_members` of a request, 0 if there is none. Raises `Invalid`."""
+    """Return the `min_members` of a request; 0 if it is missing. Raises `Invalid`."""
     if number is None:
         return 0
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MEMBERS_MIN_MAX:
@@ -152,7 +160,7 @@ def parse_members_min(number: object) -> int:
 
 
 def name_of(sent: Mapping[str, Any]) -> str:
-    """Return the name in the fields of a backend or frontend that were sent. Raises `Invalid`."""
+    """Return the name among the fields of a backend or frontend that a client sent. Raises `Invalid`."""
     name = sent.get("name")
     require_name("name", name)
     return str(name)

@@ -1,4 +1,4 @@
-"""Pieces of parsers that the fields of backends and frontends share."""
+"""Parts of parsers that the fields of backends and frontends share."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def parse_part(field: str, parse: Callable[..., _T], *arguments: Any) -> _T:
 
 
 def parse_number(what: str, value: Any, at_least: float, at_most: float) -> float:
-    """Return a number between two limits, both of which it may be. Raises `Invalid`."""
+    """Return a number from `at_least` to `at_most`, both included. Raises `Invalid`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not at_least <= value <= at_most:
         raise Invalid(what, f"must be a number from {at_least:g} to {at_most:g}")
     return value
 
 
 def require_fields(field: str, value: Any, known: Sequence[str]) -> None:
-    """Raise `Invalid` if an object in a field has a field that is not known."""
+    """Raise `Invalid` for the first unknown field of an object that is the value of `field`."""
     if isinstance(value, dict):
         parse_part(field, require_known, field, value, known)
 
 
 def require_known(of: str, value: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Raise `Invalid` for the first field of an object that is not known."""
+    """Raise `Invalid` for the first unknown field of an object; `of` is what the message calls the object."""
     for name in value:
         if name not in known:
             raise Invalid(printable_name(name), unknown_field(of, name, known))

@@ -1,6 +1,7 @@
-"""The status of a registration beside its terms: an operator's state of the instance, and whether it is suspect.
+"""The status of a registration beside its terms: an operator's state of the instance, and whether it is a suspect.
 
-Neither belongs to the claims. A registration is shown with both, and a change of either is a change of it.
+Neither belongs to the claims. Clients see both in the registration, and a change of either is a change of the
+registration.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from attrs import frozen
 
 State = Literal["up", "drain", "maint"]
 
-#: The state of an instance for which no operator has set one.
+#: The state of an instance for which no operator has set a state.
 UP: State = "up"
 
 
 @frozen
 class RegistrationStatus:
-    """The status of a registration at a node. There are few, and `status_of` returns the same object for equal ones.
+    """The status of a registration at a node.
 
-    `state` is set by an operator. `suspect` says that no node which had heard from the instance is heard any more, and
-    that it is listed all the same for a while (`guard`). `json` is the end of the registration's JSON for this status.
+    There are few different ones, and `status_of` returns the same object for equal ones. `state` is set by an
+    operator. `suspect` is True if no node that had heard from the instance is heard any more, and only the guard
+    keeps the registration listed for a while. `json` is the end of the registration's JSON for this status.
     """
 
     state: State

@@ -1,8 +1,8 @@
 """The fields of backends and frontends about traffic: where it comes in, where it goes, and in what shares.
 
-Each field that has a meaning has its own parser here: the API checks the field with it, and load balancer drivers read
-the field with it. An accepted value is put into one line of a load balancer's configuration, and mostly into one word
-of it, so no value is accepted that could end either.
+Each field that has a meaning has its own parser here. The API checks the field with this parser, and load balancer
+drivers read the field with it. An accepted value is put into one line of a load balancer's configuration, and mostly
+into one word of that line. So a parser refuses every value that could end the line or the word.
 """
 
 from __future__ import annotations
@@ -29,24 +29,26 @@ from bender.core.model import parse_name, printable_name
 from bender.core.object_kinds import Kind
 from bender.core.parsing import parse_number, parse_part, require_fields, require_known
 
-#: Fixed servers of one backend, and rules of one frontend: an entry of 4 KiB holds hardly more.
+#: The largest numbers of fixed servers of one backend and of rules of one frontend. An entry of 4 KiB holds hardly
+#: more.
 SERVERS_MAX = 100
 RULES_MAX = 100
 
-#: Addresses at which one frontend listens.
+#: The largest number of addresses at which one frontend listens.
 BINDS_MAX = 20
 
 HEALTH_INTERVAL_S = 2.0
 HEALTH_INTERVAL_S_MAX = 3600
 SLOW_START_S_MAX = 3600
 
-#: Characters of a path, or of a header's value.
+#: The largest number of characters of a path, or of a header's value.
 TEXT_CHARACTERS_MAX = 1024
 
 MODES = ("http", "tcp")
 
-#: Algorithms that allow servers to be added and removed in HAProxy 2.6, and that respect their weights: `static-rr`
-#: does not do the first, and `first` not the second. Those with an argument need `hash-type consistent`.
+#: Algorithms with which HAProxy 2.6 can add and remove servers, and which respect the weights of servers. `static-rr`
+#: cannot add or remove servers, and `first` ignores weights. The algorithms with an argument need `hash-type
+#: consistent`.
 _BALANCES = re.compile(
     r"(roundrobin|leastconn|random|source|uri)|(random)\(([1-9][0-9]?)\)|(hdr|url_param)\(([A-Za-z0-9._-]{1,64})\)"
 )
@@ -72,7 +74,7 @@ class Canary:
 
 @frozen
 class FixedServer:
-    """A server that is always there, whether it is registered or not."""
+    """A server that always belongs to the backend, whether it is registered or not."""
 
     host: str
     port: int
@@ -80,7 +82,7 @@ class FixedServer:
 
 @frozen
 class Balance:
-    """How a server is chosen: HAProxy's name of the algorithm, and its argument (a name or number of draws), if any."""
+    """How a server is chosen: HAProxy's name of the algorithm, and its argument, if any (a name or a number)."""
 
     algorithm: str
     argument: str | None = None
@@ -88,9 +90,9 @@ class Balance:
 
 @frozen
 class Health:
-    """A health check: the page that has to answer, the seconds between two checks, and the `Host` of the request.
+    """A health check: the path that is requested, the seconds between two checks, and the `Host` of the request.
 
-    `host` is a DNS name or an address (that of IPv6 in brackets), perhaps with a port; None if none is set.
+    `host` is a DNS name or an address (an IPv6 address in brackets), with or without a port; None if none is set.
     """
 
     path: str
@@ -100,7 +102,7 @@ class Health:
 
 @frozen
 class Bind:
-    """Where a frontend listens; no address means all of them."""
+    """An address and port at which a frontend listens. The address None means all addresses of the machine."""
 
     address: str | None
     port: int
@@ -108,7 +110,7 @@ class Bind:
 
 @frozen
 class Rule:
-    """Requests that go to a backend of their own, by their host, the beginning of the path, or a header's value."""
+    """A rule that sends requests to a backend by their host, the beginning of their path, or the value of a header."""
 
     backend: str
     host: str | None = None
@@ -136,7 +138,10 @@ def parse_balance(balance: Any) -> Balance:
 
 
 def parse_health(health: Any) -> Health:
-    """Parse `{"path": "/health", "interval": 2, "host": "shop.example"}`, with interval (seconds) and host optional."""
+    """Parse `{"path": "/health", "interval": 2, "host": "shop.example"}`.
+
+    `interval` (in seconds) and `host` are optional.
+    """
     require_fields("health", health, ("path", "interval", "host"))
     if not isinstance(health, dict) or "path" not in health:
         raise Invalid("health", "must be an object with path and optionally interval and host, or null for none")
@@ -151,21 +156,24 @@ def parse_health(health: Any) -> Health:
 
 
 def parse_slow_start(seconds: Any) -> float:
-    """Return the seconds in which a new member reaches its full weight. Raises `Invalid`."""
+    """Return the seconds within which a new member reaches its full weight. Raises `Invalid`."""
     return parse_number("slow_start", seconds, 0, SLOW_START_S_MAX)
 
 
 def parse_servers(servers: Any) -> tuple[FixedServer, ...]:
-    """Parse fixed servers, a list of `host:port`, with an IPv6 address in brackets. Each must be a `destination`."""
+    """Parse fixed servers: a list of `host:port`, with IPv6 addresses in brackets.
+
+    Each host must be one at which an instance may be (see `destination`).
+    """
     if not isinstance(servers, list) or len(servers) > SERVERS_MAX:
         raise Invalid("servers", _SERVERS_FORM)
     return _different("servers", [FixedServer(*each) for each in _each("servers", _server, servers)])
 
 
 def valid_servers(servers: Any) -> tuple[tuple[FixedServer, ...], tuple[str, ...]]:
-    """Return the fixed servers of a backend as it is kept, and what is wrong with others, which are left out.
+    """Return the valid fixed servers of a backend as it is kept, and the problems of the others, which are left out.
 
-    An older node may have accepted a server that is refused now. That must not remove the other servers.
+    An older node may have accepted a server that is refused now. The valid servers must stay all the same.
     """
     if not isinstance(servers, list) or len(servers) > SERVERS_MAX:
         return (), (f"servers: {_SERVERS_FORM}",)
@@ -180,7 +188,7 @@ def valid_servers(servers: Any) -> tuple[tuple[FixedServer, ...], tuple[str, ...
 
 
 def parse_bind(bind: Any) -> tuple[Bind, ...]:
-    """Parse `*:8080`, `10.0.0.1:80` or `[::1]:80`, or several with a comma between them."""
+    """Parse `*:8080`, `10.0.0.1:80` or `[::1]:80`, or several of these with a comma between them."""
     texts = bind.split(",") if isinstance(bind, str) else []
     if not 1 <= len(texts) <= BINDS_MAX:
         raise Invalid(
@@ -191,7 +199,7 @@ def parse_bind(bind: Any) -> tuple[Bind, ...]:
 
 
 def parse_tls(tls: Any) -> tuple[Bind, ...] | bool:
-    """Parse `true` (TLS at all addresses of `bind`), `false` (at none), or the addresses, in the form of `bind`."""
+    """Parse `true` (TLS at all addresses), `false` (at none), or the addresses with TLS, in the form of `bind`."""
     if isinstance(tls, bool):
         return tls
     if not isinstance(tls, str):
@@ -214,7 +222,10 @@ def parse_rules(rules: Any) -> tuple[Rule, ...]:
 
 
 def tls_binds(binds: tuple[Bind, ...], tls: tuple[Bind, ...] | bool) -> tuple[Bind, ...]:
-    """Return the addresses of a frontend that speak TLS. Raises `Invalid` if `tls` names one that is not of `bind`."""
+    """Return the addresses of a frontend that use TLS.
+
+    Raises `Invalid` if `tls` names an address that is not in `bind`.
+    """
     if isinstance(tls, bool):
         return binds if tls else ()
     for bind in tls:
@@ -232,7 +243,7 @@ def _agree(frontend: Mapping[str, Any]) -> None:
         return
     try:
         known, encrypted = () if binds is None else parse_bind(binds), parse_tls(tls)
-    except Invalid:  # kept by an older node; the reader of the field reports it
+    except Invalid:  # An older node kept it; the reader of the field reports it.
         return
     speaking = tls_binds(known, encrypted) if known else ()
     if frontend.get("redirect_https") and known and len(speaking) == len(known):
@@ -244,7 +255,7 @@ def _agree(frontend: Mapping[str, Any]) -> None:
 
 
 def _agree_with_tcp(frontend: Mapping[str, Any]) -> None:
-    """Refuse fields that need requests, because mode tcp has connections alone."""
+    """Refuse fields about requests, because a frontend in mode tcp forwards connections and sees no requests."""
     if frontend.get("rules"):
         raise Invalid("rules", "need mode http, because mode tcp sees no requests; remove them with null")
     for field in ("redirect_https", "forwardfor"):
@@ -256,7 +267,7 @@ def _agree_with_tcp(frontend: Mapping[str, Any]) -> None:
             raise Invalid("timeouts", f"{name}: needs mode http")
 
 
-#: Backends and frontends as the API accepts them; `null` removes a field.
+#: Backends and frontends as the API accepts them. The value `null` removes a field.
 BACKEND = Kind(
     "backend",
     "Backend",
@@ -291,7 +302,7 @@ FRONTEND = Kind(
 )
 
 
-# Parts of fields. An error names the part.
+# Parsers of parts of fields. Their errors name the part.
 
 
 def _each(field: str, parse: Callable[[Any], _T], values: list[Any]) -> list[_T]:
@@ -338,11 +349,11 @@ def _bind(text: str) -> Bind:
 
 
 def _authority(text: Any) -> str:
-    """Return the value of a request's `Host` in one form: a host, perhaps with a port."""
+    """Return the value of a request's `Host` in canonical form: a host, with or without a port."""
     if not isinstance(text, str):
         raise Invalid("host", "must be a DNS name or an address, optionally with a port")
     match = _AUTHORITY.fullmatch(text)
-    if match is None:  # an IPv6 address alone, or not a host
+    if match is None:  # an IPv6 address without brackets, or not a host
         return _bracketed(canonical_host(text))
     in_brackets, host, port = match.groups()
     host = _bracketed(canonical_host(in_brackets or host))

@@ -14,20 +14,20 @@ from attrs import frozen
 
 from bender.core.did_you_mean import did_you_mean
 
-#: The scopes without a parameter.
+#: The scopes that are a word without a pattern.
 PLAIN_SCOPES = ("read", "configure", "admin")
 
-#: What a scope for registrations begins with; a pattern for names of apps follows.
+#: The beginning of a scope for registrations; a pattern for names of apps follows.
 REGISTER = "register:"
 
-#: A pattern with many stars would take long to match.
+#: Limits of a pattern, because a pattern with many stars would take long to match.
 GLOB_CHARACTERS_MAX = 255
 GLOB_STARS_MAX = 8
 
 
 @frozen
 class Scopes:
-    """Scopes of a token, as they are written in a file; `parse_scopes` checks them."""
+    """The scopes of a token, as they are written in a file. `parse_scopes` checks them."""
 
     written: tuple[str, ...]
 
@@ -49,7 +49,7 @@ class Scopes:
 
     @property
     def may_register_some(self) -> bool:
-        """Return True if there is a scope for registrations, of whatever apps."""
+        """Return True if there is a scope for registrations, whatever apps it names."""
         return self.is_admin or bool(self.globs)
 
     @property
@@ -59,19 +59,19 @@ class Scopes:
 
     @property
     def globs(self) -> list[str]:
-        """Return the patterns of the scopes for registrations; `*` stands for any text, `?` for one character."""
+        """Return the patterns of the scopes for registrations. `*` matches any text, `?` one character."""
         return [scope.removeprefix(REGISTER) for scope in self.written if scope.startswith(REGISTER)]
 
     def __str__(self) -> str:
         return ", ".join(self.written)
 
 
-#: Everything may be done, such as at a node without tokens.
+#: The scopes of a client that may do everything, such as each client of a node without tokens.
 ALL_SCOPES = Scopes(("admin",))
 
 
 def parse_scopes(texts: Sequence[object]) -> Scopes:
-    """Return scopes as they are written. Raises `ValueError` with a clause about the first that is not valid."""
+    """Return the scopes in some texts. Raises `ValueError`, with a clause about the first text that is not a scope."""
     for text in texts:
         problem = _problem(text)
         if problem is not None:
@@ -80,12 +80,12 @@ def parse_scopes(texts: Sequence[object]) -> Scopes:
 
 
 def _matches(glob: str, app: str) -> bool:
-    """Return True if a pattern matches a name; brackets are no classes of characters here, as they are in `fnmatch`."""
+    """Return True if a pattern matches a name. Brackets match themselves, unlike in `fnmatch`."""
     return fnmatchcase(app, glob.replace("[", "[[]"))
 
 
 def _problem(text: object) -> str | None:
-    """Return why something is not a scope; None if it is one."""
+    """Return why a text is not a scope; None if it is one."""
     kinds = f"{', '.join(PLAIN_SCOPES)} or {REGISTER}APP, where APP may have * and ?"
     if not isinstance(text, str):
         return f"{text!r} is not a scope: a scope is {kinds}"

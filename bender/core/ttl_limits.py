@@ -1,10 +1,10 @@
-"""The ttls that a registration may have: at least some intervals of the cluster, at most an hour."""
+"""The limits of the ttl of a registration: at least some intervals of the cluster, at most an hour."""
 
 from __future__ import annotations
 
 from bender.core.invalid import Invalid
 
-#: A lease must outlast a few rounds, or a single lost message could end it (architecture, "Promises").
+#: A lease must last for a few rounds, because otherwise one lost message could end it (architecture, "Promises").
 TTL_INTERVALS_MIN = 4
 
 TTL_S_MAX = 3600.0
@@ -16,6 +16,6 @@ def ttl_s_min(interval_s: float) -> float:
 
 
 def require_ttl(ttl_s: float, interval_s: float) -> None:
-    """Raise `Invalid` for a ttl that a registration must not have."""
+    """Raise `Invalid` if a registration must not have this ttl."""
     if not ttl_s_min(interval_s) <= ttl_s <= TTL_S_MAX:
         raise Invalid("ttl", f"must be {ttl_s_min(interval_s):g} to {TTL_S_MAX:g} seconds")
