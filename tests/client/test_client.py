@@ -37,7 +37,7 @@ class Names(SynchronousTestCase):
             self.assertEqual(parse_nodes(text), nodes)
 
     def test_no_nodes(self) -> None:
-        """The error quotes the invalid address."""
+        """The error for an invalid address quotes it."""
         for text in ("", " , ", "a:b", "a:99999", "ftp://a", "http://a/b", "http://u@a", "a b", "a:0x1"):
             error = self.assertRaises(ValueError, parse_nodes, text)
             self.assertIn("node", str(error), text)
@@ -172,7 +172,7 @@ class Calls(ClientCase):
         self.assertIn("no member of a b", str(error))
 
     def test_what_is_refused(self) -> None:
-        """The error has the message of the node, and no other node is asked."""
+        """The error of a refused request has the message of the node, and no other node is asked."""
         client = self.client(ONE, TWO)
         error = self.failure(client.register("a/b", "1", "h", 1), Refused)
         self.assertEqual((error.status, error.code, error.node), (400, "INVALID", f"{ONE}:1729"))
@@ -187,7 +187,7 @@ class Nowhere(ClientCase):
     """Nodes that do not answer."""
 
     def test_one_that_refuses_connections(self) -> None:
-        """The next node is asked, and stays the first one from then on."""
+        """If a node refuses the connection, the next node is asked, and stays the first one from then on."""
         client = self.client(ONE, TWO)
         self.machines[ONE].kill()
         self.result(client.register(*WEB))
@@ -224,7 +224,7 @@ class Nowhere(ClientCase):
         self.assertEqual(self.problems, [(f"{ONE}:1729", "has reached a limit and takes no more (status 429)")])
 
     def test_one_that_uses_tls(self) -> None:
-        """If a node uses TLS, another node is asked: it may not use TLS yet."""
+        """If a node uses TLS, another node is asked, which may not use TLS yet."""
         uses_tls = Page(426, b'{"code": "INVALID", "message": "this port uses TLS"}')
         self.network.listening[ONE, 1729] = Site(uses_tls, reactor=self.network)
         client = self.client(ONE, TWO)
@@ -253,7 +253,7 @@ class Nowhere(ClientCase):
             self.assertEqual(client.nodes.in_turn(), [f"{ONE}:1729"])
 
     def test_all(self) -> None:
-        """The error names each node with its reason."""
+        """If all nodes fail, the error has each node with its reason."""
         for host in ALL:
             self.machines[host].kill()
         error = self.failure(self.client(ONE, TWO).status(), Unavailable)
@@ -295,7 +295,7 @@ class Strange(ClientCase):
         yield from (client.remove_frontend("x"), client.roll_back_frontend("x"), client.status())
 
     def test_none_is_taken_for_an_answer(self) -> None:
-        """Every method refuses such an answer, and the error gives the reason."""
+        """Every method refuses an invalid answer, and the error has the reason."""
         for body in self.bodies():
             self.network.listening[ONE, 1729] = Site(Page(200, body), reactor=self.network)
             client = self.client(ONE, learns=False)

@@ -83,7 +83,7 @@ class Waiting(SynchronousTestCase):
         self.assertEqual(self.wait([driver("a", applied=True, settings=SHOP | {"version": "0"})])[0][:9], "a has not")
 
     def test_what_passes(self) -> None:
-        """A load balancer that does not answer may be starting: this is a reason only at the end."""
+        """A load balancer that does not answer may be starting, so the wait continues until the end."""
         silent = driver("a", SILENT, applied=False)
         self.assertEqual(self.wait([silent], [driver("a", applied=True)]), [])
         self.assertEqual(self.wait([silent]), ["a cannot apply the change: HAProxy does not answer"])

@@ -1,4 +1,4 @@
-"""Which events of another node are new to a watcher."""
+"""The events of another node that are new to a watcher."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Keeping(RegistrarCase):
         self.assertIn(b'"reason":"check-failed"', last.line)
 
     def test_removed_after_another_took_its_place(self) -> None:
-        """A process that was started in its place has registered the same id: its registration stays."""
+        """If a new process has registered the same id, the removal of the old process keeps this registration."""
         id_ = self.add()
         other = Registrar(self.client(TWO), chance=lambda: 0.5)
         other.startService()
@@ -167,7 +167,7 @@ class Keeping(RegistrarCase):
         self.assertEqual(decode(after), {**decode(before), "weight": 2})
 
     def test_what_can_be_none(self) -> None:
-        """`registered` raises the refusal, and the instance is not kept."""
+        """If a node refuses an instance, `registered` raises the refusal, and the instance is not kept."""
         id_ = self.registrar.add("a/b", "1", "h", 80)
         waiting = Deferred.fromCoroutine(self.registrar.registered(id_))
         self.network.settle()
@@ -176,7 +176,7 @@ class Keeping(RegistrarCase):
         self.assertEqual(self.failure(self.registrar.registered(id_), KeyError).args, (id_,))
 
     def test_added_twice(self) -> None:
-        """The terms of the last `add` are used."""
+        """If an instance is added twice, the terms of the last `add` are used."""
         self.add(weight=1)
         id_ = self.add(weight=2)
         self.assertEqual(self.result(self.registrar.registered(id_)).weight, 2)
@@ -250,7 +250,7 @@ class Away(RegistrarCase):
     def test_one_that_hangs_while_there_is_one_to_be_registered(self) -> None:
         """Registered instances are renewed in time although the registration of another instance hangs."""
         self.add(80, ttl_s=4)
-        self.network.pass_time(5.5)  # just renewed
+        self.network.pass_time(5.5)  # the instance was just renewed
         self.network.cut = {ONE}
         self.add(81, ttl_s=4)
         self.network.pass_time(10)
@@ -282,7 +282,7 @@ class Away(RegistrarCase):
             self.assertEqual(self.listed(), [])
 
     def test_what_is_added_twice_and_removed_while_it_is_registered(self) -> None:
-        """The instance does not come back."""
+        """An instance that was added twice and removed during its registration does not come back."""
         self.add(79)
         (connection,) = [end for end in self.network.ends if end.peerAddress.port == 1729 and not end.disconnected]
         connection.paused = True  # so that only the registration is slow, and requests on other connections are not
@@ -348,7 +348,7 @@ class Away(RegistrarCase):
         self.assertEqual(self.successResultOf(waiting).id, id_)
 
     def test_what_is_removed_before_it_was_registered(self) -> None:
-        """`registered` raises an error, and `remove` raises `Unavailable`."""
+        """If an instance is removed before its registration, `registered` and `remove` raise errors."""
         for host in ALL:
             self.machines[host].kill()
         id_ = self.add()

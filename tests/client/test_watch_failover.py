@@ -100,7 +100,7 @@ class Surviving(WatchCase):
         self.assertEqual(told, ["online 2 registered", "offline 2 deregistered"])
 
     def test_all_of_them(self) -> None:
-        """The watch continues when a node returns; changes without an event are reported as missed."""
+        """The watch continues when one of the failed nodes returns; changes without events are reported as missed."""
         for host in ALL:
             self.machines[host].kill()
         self.network.pass_time(10)
@@ -154,7 +154,7 @@ class Surviving(WatchCase):
         self.assertEqual(len(told), 2)
 
     def test_before_there_was_a_snapshot(self) -> None:
-        """The watch still delivers a snapshot."""
+        """A watch whose node fails before the snapshot still delivers a snapshot."""
         self.machines[ONE].kill()
         watch: Watch = self.client(ONE, TWO).watch()
         watcher = Watcher(watch)

@@ -136,7 +136,7 @@ class Peers(Refusing):
         )
 
     def test_what_is_no_address_is_refused(self) -> None:
-        """The sentence shows the part that is wrong, and the form it should have."""
+        """The error has the invalid part, and the form of an address."""
         for peer in ("", "a,,b", "a:", ":1730", "a:0", "a:65536", "a:x", "a:1:2", "a b", "http://a", "[a]:1", "[::1]1"):
             self.refused("--peers", "HOST:PORT", peers=[peer])
         self.refused("'b:x'", peers=["a,b:x"])
@@ -152,7 +152,7 @@ class Disabled(Refusing):
         self.assertEqual(node_options(disable=["prometheus, prometheus", "prometheus"]).disabled, ("prometheus",))
 
     def test_an_unknown_protocol_is_refused(self) -> None:
-        """The sentence names the most similar protocol, or all protocols."""
+        """The error has the most similar protocol, or all protocols."""
         self.refused("--disable names 'promethus'", "did you mean prometheus?", disable=["promethus"])
         self.refused("''", "choose among prometheus", disable=["prometheus,"])
         self.refused("must be a list of protocols", disable=7)
@@ -168,12 +168,12 @@ class AllowedHosts(Refusing):
         self.assertEqual(options.own_names, {"box", "box.lan", "n1.example"})
 
     def test_names_come_with_commas_or_in_several_options(self) -> None:
-        """In any case and order, with or without a final dot, and any number of times."""
+        """Names may be in any case and order, with or without a final dot, and repeated."""
         names = node_options(**{"allow-host": ["Registry.example., bender.lan", "bender.lan"]}).allowed_hosts
         self.assertEqual(names, ("bender.lan", "registry.example"))
 
     def test_what_is_not_a_name_is_refused(self) -> None:
-        """The sentence has the value, and the parts that a name must not have."""
+        """The error has the invalid value, and the parts that a name must not have."""
         for name in ("*.example", ".example", "http://a.example", "a.example:1729", "", "a b", "[::1]"):
             self.refused(
                 f"not {name!r}", "without ports, schemes or wildcards", **{"allow-host": [f"a.example,{name}"]}
@@ -248,7 +248,7 @@ class LimitsOfANode(Refusing):
         self.assertEqual(self.limits(), Limits(10_000, 10_000, 1_000_000, 0.0, 65_536, 4096, 60.0))
 
     def test_each_can_be_set(self) -> None:
-        """All are numbers; a duration may have a unit."""
+        """Limits are numbers; a duration may have a unit."""
         limits = self.limits(
             max_connections="1",
             max_subscribers="2",
@@ -320,7 +320,7 @@ class Files(SynchronousTestCase):
         self.assertNotIn("\n", sentence)
 
     def test_a_port_is_a_number(self) -> None:
-        """A port alone may be a number in a file, and nothing else may."""
+        """In a file, an endpoint may be the number of a port, but no other number."""
         endpoint = validate_options(self.given("dns = 8600"), "box").dns
         assert endpoint is not None
         self.assertEqual((endpoint.port, endpoint.interface), (8600, "127.0.0.1"))

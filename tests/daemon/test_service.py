@@ -80,7 +80,7 @@ class Later(Resource):
 
 
 class NoFastPath:
-    """Leaves everything to Twisted."""
+    """A fast path that handles no request, so that Twisted handles all."""
 
     routes = RouteTable(())
 
@@ -245,7 +245,7 @@ class Clients(ServiceCase):
         self.assertIn(b"an answer", connection.value())
 
     def test_a_request_that_has_just_arrived_is_answered_too(self) -> None:
-        """A request that waits in its socket when the node leaves is answered."""
+        """A request that is still in its socket when the node leaves is answered."""
         connection = self.connect()
         service = self.service(self.clients)
         service.startService()

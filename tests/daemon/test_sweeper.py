@@ -43,7 +43,7 @@ def raises() -> bool:
 
 
 class ExpiryCase(SynchronousTestCase):
-    """A service over a clock, started at 0 s."""
+    """A sweeper with a clock, started at 0 s."""
 
     def start(self, *answers: Callable[[], bool]) -> tuple[Clock, Swept, Sweeper]:
         clock = Clock()

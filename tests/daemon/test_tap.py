@@ -96,7 +96,7 @@ class Plugin(SynchronousTestCase):
 
 @implementer(IReactorUDP)
 class Reactor(MemoryReactorClock):
-    """A reactor of memory, with UDP."""
+    """A reactor in memory, with UDP."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class Building(SynchronousTestCase):
         return service
 
     def test_nothing_listens_before_it_is_started(self) -> None:
-        """A mistake that is found later must not leave half of a node behind."""
+        """No port is opened before the start, because a mistake found later must not leave some ports open."""
         self.service()
         self.assertEqual(self.reactor.tcpServers, [])
 
@@ -208,7 +208,7 @@ class Building(SynchronousTestCase):
         )
 
     def test_the_log_names_peers_that_cannot_reach_it(self) -> None:
-        """The log names such peers. They are not refused, because a tunnel may exist."""
+        """The log names peers that cannot reach the node. They are not refused, because a tunnel may exist."""
         with capturedLogs() as events:
             self.service("--peers", "127.0.0.1:1731,localhost:1732,10.0.0.2,[::1]:1733")
         lines = [formatEvent(event) for event in events]
@@ -221,7 +221,7 @@ class Building(SynchronousTestCase):
         self.assertEqual(len(events), 1)
 
     def test_it_ends_connections_of_every_http_api_when_it_leaves(self) -> None:
-        """Idle connections are closed, also at the ports of other protocols."""
+        """When a node leaves, idle connections are closed, also at the ports of other protocols."""
         service = self.service("--thalassa", "9000")
         service.startService()
         self.reactor.advance(0.5)
@@ -232,7 +232,7 @@ class Building(SynchronousTestCase):
         self.assertEqual([each.closed for each in kept], [True, True])
 
     def test_it_leaves_when_nobody_waits_for_anything(self) -> None:
-        """All listeners are closed, and no timer is left behind."""
+        """When a node leaves, all listeners are closed, and no timer is left."""
         service = self.service()
         service.startService()
         self.reactor.advance(0.5)

@@ -53,7 +53,7 @@ class ApplicationCase(ClientCase):
 
 class Applying(ApplicationCase):
     def test_an_empty_registry(self) -> None:
-        """All objects exist afterwards, including the state of a later instance; a second time changes nothing."""
+        """In an empty registry, all declared objects and states are set; applying the file again changes nothing."""
         self.assertEqual(
             self.apply(DOCUMENT), ["state/web/1/10.9.9.9/80", "backend/api", "backend/shop", "frontend/www"]
         )
@@ -138,7 +138,7 @@ class Meanwhile(ApplicationCase):
     """Another client changes an object at the same time."""
 
     def test_changed(self) -> None:
-        """The other change stays, and later changes are not made; applying the file again makes them."""
+        """A changed object keeps its change, and later changes are not made until the file is applied again."""
         self.apply(DOCUMENT)
         wanted = Document(
             {"api": {"app": "api", "version": "2"}, "shop": {"app": "web", "version": "2"}}, {"www": {"backend": "api"}}
@@ -188,7 +188,7 @@ class Meanwhile(ApplicationCase):
         self.assertEqual(self.apply(Document({}, {}, {ID: DeclaredState("maint", 60.0)})), ["state/web/1/10.9.9.9/80"])
 
     def test_an_answer_is_lost(self) -> None:
-        """The next node has the change already, which is not a conflict."""
+        """If an answer is lost, the next node has the change already, which is not a conflict."""
         self.apply(DOCUMENT)
         changes = self.compared(Document({"api": {"app": "api", "version": "2"}, "new": {"app": "n", "version": "1"}}))
         for name, fields in (("api", {"version": "2"}), ("new", {"app": "n", "version": "1"})):
@@ -197,7 +197,7 @@ class Meanwhile(ApplicationCase):
         self.result(self.applier.make_changes(changes.changes, force=False))
 
     def test_no_node_answers(self) -> None:
-        """The error has the changes that were made before."""
+        """If no node answers, the error has the changes that were made before."""
         changes = self.compared(DOCUMENT)
         for host in ALL:
             self.machines[host].kill()
@@ -205,7 +205,7 @@ class Meanwhile(ApplicationCase):
         self.assertEqual((error.made, len(error.remaining)), ((), 4))
 
     def test_all_nodes_stop_meanwhile(self) -> None:
-        """The error has the changes that were made before, even if the last change is uncertain."""
+        """If all nodes stop, the error has the changes that were made before, although the last change is uncertain."""
         self.apply(DOCUMENT)
         changes = self.compared(
             Document(
@@ -258,7 +258,7 @@ class Readiness(ApplicationCase):
         self.failure(self.applier.read_contents(), Unavailable, within_s=60)
 
     def test_a_state_from_a_file_ends_in_time(self) -> None:
-        """The state lasts for its declared time from the moment at which it is set."""
+        """A state from a file lasts for its declared time from the moment at which it is set."""
         end_ms = int(self.network.seconds() * 1000) + 60_000
         self.apply(Document({}, {}, {ID: DeclaredState("maint", None, end_ms)}))
         found = self.node(ONE).override(ID)

@@ -1,4 +1,4 @@
-"""Deploys of a backend at three nodes, whose time passes by hand."""
+"""Deploys of a backend at three nodes, on a clock that the tests move."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Going(DeployCase):
         self.assertEqual(self.settings, 1)
 
     def test_what_serves_already_with_too_few_members(self) -> None:
-        """The number of members is checked even if the version serves already."""
+        """A version that serves already must also have the required number of members."""
         self.begin(DeployPlan("shop", "1", members_min=3))
         lacks = "web 1 has 2 members that can take traffic, and needs 3"
         self.assertEqual(self.failed(), f"backend/shop serves web 1 already, but {lacks}")
@@ -129,7 +129,7 @@ class Going(DeployCase):
         self.assertTrue(self.outcome().succeeded)
 
     def test_what_serves_but_not_alone(self) -> None:
-        """The deploy ends the canary, which also ends steps that were stopped."""
+        """If the version serves beside a canary, the deploy ends the canary, and so also steps that were stopped."""
         self.set(canary={"version": "2", "percent": 20})
         self.begin(DeployPlan("shop", "1"))
         self.assertEqual(self.shop, {"version": "1"})
@@ -220,7 +220,7 @@ class TooFew(DeployCase):
     """The version has fewer members than it needs."""
 
     def test_fewer_than_wanted(self) -> None:
-        """Nothing is changed, with steps or without."""
+        """A deploy with too few members changes no setting, with steps or without."""
         for steps in ((), (5, 100)):
             self.begin(DeployPlan("shop", "2", steps=steps, members_min=4))
             self.assertEqual(
@@ -230,7 +230,7 @@ class TooFew(DeployCase):
         self.assertEqual((self.shop, self.settings), ({"version": "2"}, 2))
 
     def test_who_takes_no_traffic(self) -> None:
-        """Drained members do not count."""
+        """Drained members do not count as members of the version."""
         self.result(self.client(THREE).call("PUT", "/registrations/web/2/10.0.0.9/1/state", {"state": "drain"}))
         self.begin(DeployPlan("shop", "2", members_min=3))
         self.assertIn("has 2 members that can take traffic", self.failed())
@@ -263,7 +263,7 @@ class TooFew(DeployCase):
         self.assertEqual(self.shop, {"version": "3"})
 
     def test_fewer_when_it_comes_to_the_switch(self) -> None:
-        """Nodes refuse the switch, and the deploy rolls back."""
+        """If too few members are left at the switch, nodes refuse it, and the deploy rolls back."""
         client = self.unreliable_client()
         client.on_change = lambda change: self.deregister("2", 1) if b"min_members" in change else None
         self.begin(DeployPlan("shop", "2", steps=(5, 100), every_s=0, members_min=3), client)

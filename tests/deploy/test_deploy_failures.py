@@ -170,7 +170,7 @@ class Nodes(DeployCase):
     """Nodes that do not answer."""
 
     def test_the_one_that_was_asked(self) -> None:
-        """The next node is asked, and each step is done once."""
+        """If the node that was asked fails, the next node is asked, and each step is done once."""
         self.begin()
         self.network.pass_time(5)
         self.machines[ONE].kill()
@@ -180,7 +180,7 @@ class Nodes(DeployCase):
         self.assertEqual((self.shop, self.settings), ({"version": "2"}, 4))
 
     def test_an_answer_that_is_lost(self) -> None:
-        """A step is not repeated, and not taken for a change by another client."""
+        """After a lost answer, a step is not repeated, and does not count as a change by another client."""
         client = self.unreliable_client()
         client.losing = 1
         self.begin(STEPS, client)
@@ -210,7 +210,7 @@ class Nodes(DeployCase):
         self.assertIn("was changed by another client", self.failed(7))
 
     def test_all_of_them_for_a_while(self) -> None:
-        """The deploy retries, and continues when a node answers."""
+        """If no node answers for a while, the deploy retries, and continues when a node answers."""
         self.begin()
         self.network.pass_time(3)
         doors = {(host, 1729): self.network.listening.pop((host, 1729)) for host in ALL}
@@ -224,7 +224,7 @@ class Nodes(DeployCase):
         self.assertEqual(self.settings, 4)
 
     def test_all_of_them(self) -> None:
-        """The deploy stops, and reports the state of the backend."""
+        """If no node answers any more, the deploy stops, and reports the state of the backend."""
         self.begin()
         self.network.pass_time(3)
         for host in ALL:
@@ -234,7 +234,7 @@ class Nodes(DeployCase):
         self.assertIn("backend/shop is left with web 1 with 5 % of the traffic at 2; the same command continues", said)
 
     def test_all_of_them_when_it_is_worse(self) -> None:
-        """The deploy reports both the regression and the failure."""
+        """If no node answers after a regression, the deploy reports both."""
         client = self.unreliable_client()
         self.begin(STEPS, client)
         self.deregister("2", 1)
@@ -245,7 +245,7 @@ class Nodes(DeployCase):
         self.assertIn("may have been made", said)
 
     def test_none_from_the_beginning(self) -> None:
-        """The deploy does not begin."""
+        """If no node answers at the beginning, the deploy does not begin."""
         for host in ALL:
             self.machines[host].kill()
         self.begin()
@@ -261,7 +261,7 @@ class Nodes(DeployCase):
 
 class NotAllowed(DeployCase):
     def test_a_step_that_is_refused(self) -> None:
-        """The deploy stops, and reports the state of the backend."""
+        """If nodes refuse a step, the deploy stops, and reports the state of the backend."""
         client = self.unreliable_client()
         self.begin(STEPS, client)
         client.refusing = True

@@ -95,7 +95,7 @@ class HAProxy:
         changes, self.changes = self.changes, []
         return changes
 
-    # Its answers.
+    # Answers of HAProxy.
 
     def answer(self, command: str) -> str:
         words = command.split()
@@ -134,7 +134,7 @@ class HAProxy:
             server.checked = True
         elif words[3] == "state":
             if server.admin & 1 and server.checked:
-                server.down = False  # also where it was down before
+                server.down = False  # a checked server is up after maintenance, even if it was down before
             server.admin = _COMMANDS[words[4]]
         elif words[3] == "health":
             server.down = words[4] == "down"

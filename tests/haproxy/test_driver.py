@@ -195,7 +195,7 @@ class Members(DriverCase):
         self.assertEqual(self.servers(), {A: (0, 1), B: (0, 1)})
 
     def test_nothing_is_done_twice(self) -> None:
-        """A check changes nothing."""
+        """A check without differences sends no command that changes HAProxy."""
         self.serve(1, 2)
         self.settle(20)
         self.assertEqual((self.haproxy.commands(), self.reload.reload_count), ([], 0))

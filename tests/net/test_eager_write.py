@@ -60,7 +60,7 @@ class AtOnce(SynchronousTestCase):
         self.assertEqual(self.written(Takes(1000), b"abc", b"def"), (b"abcdef", []))
 
     def test_part_of_it(self) -> None:
-        """The rest is buffered. Later data wait behind it, even if the system could accept them."""
+        """If the system accepts a part of the data, the rest is buffered, and later data wait behind it."""
         connection = Takes(5)
         self.assertEqual(self.written(connection, b"abc", b"def"), (b"abcde", [b"f"]))
         connection.room = 1000

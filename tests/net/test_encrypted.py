@@ -237,7 +237,7 @@ class Closing(ListeningCase):
     """Connections that the server closes. TLS needs both sides for that, so a client could keep one open."""
 
     def test_a_client_that_agrees(self) -> None:
-        """The connection is closed at once, after the written data."""
+        """If the client closes its side, too, the connection ends at once after the written data."""
         joined = self.connected()
         joined.server.transport.write(b" twice")
         joined.server.transport.loseConnection()

@@ -25,7 +25,7 @@ class Texts(SynchronousTestCase):
             self.assertEqual(escaped(text), shown)
 
     def test_all_else_stays(self) -> None:
-        """All other characters stay, also those that few terminals can show, and earlier escapes."""
+        """All other characters stay, including those that few terminals can show, and earlier escapes."""
         for text in ("café", "日本語", "🦊", "a b", "\\x1b", "x\u00a0y", ""):
             self.assertEqual(escaped(text), text)
 

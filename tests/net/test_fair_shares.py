@@ -72,7 +72,7 @@ class Sharing(SynchronousTestCase):
         st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 20), st.booleans()), max_size=60),
     )
     def test_like_a_plain_count(self, maximum: int, steps: list[tuple[str, int, bool]]) -> None:
-        """The places are as many as an exact count, and the loser is always of the client with the most."""
+        """The number of places equals an exact count, and a place is always lost by the client with the most places."""
         shares: FairShares[int] = FairShares(maximum)
         taken: dict[int, str] = {}
         for client, holder, takes in steps:

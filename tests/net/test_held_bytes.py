@@ -28,7 +28,7 @@ class Holding(SynchronousTestCase):
         self.assertEqual(self.held.used, 91)
 
     def test_it_comes_completely(self) -> None:
-        """After a complete request, nothing is held. To forget a holder twice changes nothing."""
+        """After a complete request, no bytes are held. Forgetting a holder twice changes nothing."""
         self.held.note(1, "a", 60)
         self.held.note(1, "a", 0)
         self.held.forget(1)

@@ -14,7 +14,7 @@ from bender.net.http_client import ENDPOINTS_KEPT_MAX, BodyCollector, EndpointFa
 
 
 class TooLong(Exception):
-    """The body is too long."""
+    """The error for a body that is too long."""
 
 
 class Bodies(SynchronousTestCase):

@@ -26,6 +26,6 @@ class Measuring(SynchronousTestCase):
         self.assertEqual([round(lag, 9) for lag in self.noted], [0.7])
 
     def test_it_ends(self) -> None:
-        """No timer is left behind."""
+        """A stopped measurement leaves no timer."""
         self.lag.stopService()
         self.assertEqual(self.reactor.getDelayedCalls(), [])

@@ -47,7 +47,7 @@ class Reopening(SynchronousTestCase):
         return self.renamed.read_text("utf-8"), self.path.read_text("utf-8")
 
     def test_the_file_of_twistd(self) -> None:
-        """Lines go to a new file under the old name, and none is lost."""
+        """Lines go to a new file under the old name, and no line is lost."""
         self.write_around_a_rename(self.file_of_twistd())
         self.assertEqual(self.texts(), ("before\nrenamed\n", "after\n"))
 

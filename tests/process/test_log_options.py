@@ -18,7 +18,7 @@ class Options(SynchronousTestCase):
         self.assertEqual(self.parsed(log_format="json", log_level="debug"), LogSettings("json", "debug"))
 
     def test_mistakes(self) -> None:
-        """The sentence has the valid values."""
+        """The error has the valid values."""
         for option, value, words in (
             ("log_format", "JSON", "text or json, not 'JSON'."),
             ("log_level", "warning", "debug, info, warn or error, not 'warning'."),

@@ -25,12 +25,12 @@ class Endpoints(SynchronousTestCase):
         self.assertTrue(sentence.endswith("."), sentence)
 
     def test_an_endpoint_that_twisted_cannot_listen_on_is_refused(self) -> None:
-        """The sentence names the option, the value and the form that it should have."""
+        """The error has the option, the value and the form of an endpoint."""
         for given in ("1729", "tcp", "tcp:http", "tcp:-1", "tcp:65536", "tcp:1:x=2", "unix:", "udp:1", "stdio:", ""):
             self.refused(given, "tcp:PORT:interface=ADDRESS", repr(given))
 
     def test_a_missing_certificate_is_refused(self) -> None:
-        """The sentence names the missing file."""
+        """The error names the missing file."""
         self.refused("ssl:443:interface=127.0.0.1:privateKey=/nowhere.pem", "No such file", "/nowhere.pem")
 
     def test_many_connections_may_wait(self) -> None:
@@ -53,7 +53,7 @@ class Files(SynchronousTestCase):
         self.assertNotIn("\n", sentence)
 
     def test_a_number_that_cannot_be_printed_is_refused(self) -> None:
-        """TOML reads thousands of hexadecimal digits, and no sentence could quote them."""
+        """A number that cannot be printed is refused: TOML reads thousands of hexadecimal digits."""
         self.refused(f"ttl = 0x{'f' * 4000}", "TOML", "digits")
 
     def test_an_unknown_option_is_refused(self) -> None:
@@ -63,9 +63,9 @@ class Files(SynchronousTestCase):
         self.refused('config = "more.toml"', "'config'")
 
     def test_a_file_that_is_not_toml_is_refused(self) -> None:
-        """The sentence names the line."""
+        """The error names the line."""
         self.refused("ttl = ten", "--config", "line 1")
 
     def test_a_missing_file_is_refused(self) -> None:
-        """The sentence has the system's reason."""
+        """The error has the system's reason."""
         self.assertIn("No such file", str(self.assertRaises(OptionError, from_toml, "/nowhere.toml", ("ttl",), "x")))

@@ -174,7 +174,7 @@ class Sources(Begun):
         self.assertIn("ZeroDivisionError: why", failed["traceback"])
 
     def test_a_library_whose_arguments_do_not_fit(self) -> None:
-        """If the arguments do not fit, the text is logged without them."""
+        """If the arguments of a log call do not fit its text, the text is logged without them."""
         self.begin()
         self.written()
         self.libraries.critical("%d", "text")
@@ -202,7 +202,7 @@ class Sources(Begun):
 
 class Files(Begun):
     def test_renamed(self) -> None:
-        """The files that were found are opened again, and the format stays."""
+        """The log files that were found are opened again, and the format stays."""
         folder = Path(self.mktemp())
         folder.mkdir()
         path = folder / "node.log"

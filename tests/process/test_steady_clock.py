@@ -79,7 +79,7 @@ class Steady(SynchronousTestCase):
 
     def test_a_client_does_it(self) -> None:
         """A `Client` makes its reactor steady, so users of the library need not do so."""
-        Client(cast(Any, self.reactor))  # it connects to nothing here
+        Client(cast(Any, self.reactor))  # this client connects to no node
         self.wall -= 3600
         self.assertGreaterEqual(self.reactor.seconds(), 1_800_000_000.0)
 

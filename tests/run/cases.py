@@ -170,7 +170,7 @@ class ReportingCase(RunnerCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def lines_in(self, seconds: float) -> list[str]:
-        """Return the lines that are logged within these seconds."""
+        """Return the lines that are logged within this time."""
         self.lines.clear()
         self.network.pass_time(seconds)
         return [*self.lines]

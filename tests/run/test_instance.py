@@ -58,7 +58,7 @@ class Moving(ReportingCase):
         assert self.hosts() == [OLD], self.hosts()
 
     def begin_at(self, *addresses: str) -> None:
-        """The machine has these addresses from now on, and its way to the nodes begins at the first."""
+        """Give the machine these addresses from now on; the connection to the nodes begins at the first one."""
         for host in (OLD, NEW):
             self.network.listening.pop((host, 8080), None)
         for host in addresses:
@@ -90,7 +90,7 @@ class Moving(ReportingCase):
         """Without a route to the nodes, the instance keeps its address."""
         self.begin_at()
         self.network.listening[OLD, 8080] = Site(self.page, reactor=self.network)
-        self.addresses = [""]  # stands in for no address
+        self.addresses = [""]  # an empty text means no address
         self.network.pass_time(20)
         self.assertEqual(self.hosts(), [OLD])
 

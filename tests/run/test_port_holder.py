@@ -1,4 +1,4 @@
-"""The holder of the port of an instance: there is a conclusion only where it is certain."""
+"""The holder of the port of an instance, which is only reported if it is certain."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class HolderCase(TableCase):
         self.listen()
 
     def listen(self, *sockets: tuple[str, int, int]) -> None:
-        """These sockets listen from now on, each with its address in hexadecimal digits, port, and inode."""
+        """Let these sockets listen from now on, each with its address in hexadecimal digits, port, and inode."""
         lines = [
             f"   0: {address}:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 {inode} 1\n"
             for address, port, inode in sockets
@@ -144,7 +144,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.holder.find_holder("127.0.0.1", lambda: [10]), Holding(Holder.OTHER_SINCE))
 
     def test_while_its_socket_is_open(self) -> None:
-        """While the command's socket is open, nothing else is read."""
+        """While the command's socket is open, no other information is read."""
         self.begin()
         self.hold(10, 1)
         self.listen(("00000000", 8080, 1))
@@ -161,7 +161,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.holder.bound_addresses(), ["127.0.0.1"])
 
     def test_other_ports_of_the_command(self) -> None:
-        """The other ports are in order; none if the command has the right port, or if they are unknown."""
+        """The command's other ports are in order. There are none if it has the right port, or if they are unknown."""
         self.begin()
         self.hold(10, 1, 3)
         self.hold(50, 2, name="nginx")
@@ -172,7 +172,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.holder.other_ports(lambda: [10]), [])
 
     def test_whether_some_processes_hold_it(self) -> None:
-        """One of the processes is enough, and unknown sockets may be theirs."""
+        """The answer is yes if one of the processes holds the port, or if their sockets are unknown."""
         self.begin()
         self.hold(10, 1)
         self.hold(11, 2)

@@ -11,7 +11,7 @@ from bender.run.process_table import Process, ProcessTable
 
 
 class TableCase(SynchronousTestCase):
-    """A machine of its own."""
+    """A fake /proc in a folder, at first without processes."""
 
     def setUp(self) -> None:
         self.root = Path(self.mktemp())
@@ -33,7 +33,7 @@ class Families(TableCase):
     def setUp(self) -> None:
         super().setUp()
         (self.root / "self").symlink_to("4")
-        (self.root / "11").mkdir()  # it ends while it is read
+        (self.root / "11").mkdir()  # a process that ends while it is read
         (self.root / "12").mkdir()
         (self.root / "12" / "stat").write_text("")
         self.run_process(4, 1, "bender run")

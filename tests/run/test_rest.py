@@ -108,7 +108,7 @@ class Background(ReportingCase):
 
 
 class Rest(ReportingCase):
-    """No process is left running."""
+    """No process is left running after the end of the supervisor."""
 
     least = LogLevel.info
 
@@ -132,7 +132,7 @@ class Rest(ReportingCase):
         self.assertEqual(self.lines[2:], [f"{names} did not end in time: sending SIGKILL."])
 
     def test_many(self) -> None:
-        """The log names a few of many processes."""
+        """Of many remaining processes, the log names a few."""
         self.run_it()
         self.command.rest = [Process(pid, 1, pid, "worker") for pid in range(5, 25)]
         self.command.end(1)
@@ -145,7 +145,7 @@ class Rest(ReportingCase):
         """Remaining processes have no time limit without `kill_s`; another signal is passed on to them."""
         self.run_it()
         self.runner.handle_signal(signal.SIGTERM)
-        self.command.rest = self.command.told_rest = [DAEMON]  # they are of the group that got the signal
+        self.command.rest = self.command.told_rest = [DAEMON]  # the processes are of the group that got the signal
         self.command.end(128 + signal.SIGTERM)
         self.network.pass_time(100)
         self.assertNoResult(self.done)
@@ -173,7 +173,7 @@ class Suspending(ReportingCase):
     """Ctrl-Z in a terminal."""
 
     def test_all_is_stopped(self) -> None:
-        """The command is stopped first, by a signal that it cannot ignore; both continue together."""
+        """Ctrl-Z stops the command before the supervisor, by a signal that it cannot ignore; both continue together."""
         self.run_it()
         self.runner.handle_signal(signal.SIGTSTP)
         self.assertEqual((self.command.signals, self.suspended), ([signal.SIGSTOP], 1))

@@ -22,7 +22,7 @@ class Registering(RunnerCase):
         self.assertEqual((made.ttl_s, made.weight, made.meta), (30.0, 3, {"zone": "a"}))
 
     def test_when_its_page_is_fine(self) -> None:
-        """With a page, a port that answers is not enough."""
+        """With a page, the instance is not registered before the page has a good status."""
         self.run_it(check_path="/health")
         self.page.code = 500
         self.serve()
@@ -105,7 +105,7 @@ class Checking(RunnerCase):
             self.assertTrue(self.listed())
 
     def test_no_answer_at_all(self) -> None:
-        """A closed port fails the check, and so does one that does not answer."""
+        """A check fails if the port is closed, or does not answer."""
         del self.network.listening[HOST, 8080]
         self.network.pass_time(4)
         self.assertFalse(self.listed())
@@ -154,7 +154,7 @@ class Reporting(ReportingCase):
         self.assertEqual(self.lines_in(20), [])
 
     def test_a_page_that_fails(self) -> None:
-        """The reason is logged, and a new reason at once."""
+        """A page that fails is logged with its reason, and a new reason is logged at once."""
         self.run_it(check_path="/health")
         self.page.code = 503
         self.serve()
@@ -186,7 +186,7 @@ class Reporting(ReportingCase):
         )
 
     def test_no_node_while_the_address_is_not_known(self) -> None:
-        """The log names each node with its reason."""
+        """If no node answers while the address is unknown, the log names each node with its reason."""
         for host in ALL:
             self.machines[host].kill()
         self.network.cut = {THREE}
@@ -266,7 +266,7 @@ class Ends(ReportingCase):
         return [line for line in self.lines if "command" in line]
 
     def test_without_a_registration(self) -> None:
-        """The log has the reason, the kind of end, and the time after the start."""
+        """If a command ends without a registration, the log has the reason, the kind of end, and the time."""
         for end, how in (((0,), "ended"), ((3,), "ended with status 3"), ((137, 9), "was ended by signal 9 (SIGKILL)")):
             self.run_it()
             self.network.pass_time(3)
@@ -279,7 +279,7 @@ class Ends(ReportingCase):
             self.assertIn(f"ended with status 3 {after} and was never registered", line)
 
     def test_without_a_node(self) -> None:
-        """The log has the reason why no node answered."""
+        """If a command ends and no node has answered, the log has the reason for that."""
         self.network.cut = {*ALL}
         self.serve()
         self.run_it()

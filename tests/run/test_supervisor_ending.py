@@ -13,7 +13,7 @@ class Faults(RunnerCase):
     """Unexpected errors are logged."""
 
     def test_of_a_check(self) -> None:
-        """The check is repeated."""
+        """A check with an unexpected error is logged and repeated."""
         self.run_it(check_path="/\udcff", check_apart_s=1)
         self.serve()
         self.network.pass_time(2)
@@ -21,7 +21,7 @@ class Faults(RunnerCase):
         self.assertFalse(self.listed())
 
     def test_of_the_deregistration(self) -> None:
-        """The command still gets the signal, and its exit status is returned."""
+        """If the deregistration fails unexpectedly, the command still gets the signal, and its status is returned."""
         self.run_it()
         self.serve()
         self.network.pass_time(1)
@@ -63,7 +63,7 @@ class Ending(RunnerCase):
         self.assertEqual(self.successResultOf(self.done), 0)
 
     def test_what_is_under_way_may_end(self) -> None:
-        """The command continues for `drain_s`."""
+        """After the deregistration, the command continues for `drain_s`."""
         self.begin(drain_s=3)
         self.runner.handle_signal(signal.SIGINT)
         self.network.pass_time(2.5)
@@ -82,7 +82,7 @@ class Ending(RunnerCase):
         self.assertEqual(self.command.signals, [signal.SIGTERM])
 
     def test_the_node_that_it_speaks_with_hangs(self) -> None:
-        """Another node deregisters the instance before the command gets the signal."""
+        """If a node hangs, another node deregisters the instance before the command gets the signal."""
         self.begin(wait_s=2, ttl_s=60)
         self.network.cut = {ONE}
         self.runner.handle_signal(signal.SIGTERM)
@@ -93,7 +93,7 @@ class Ending(RunnerCase):
         self.assertEqual((self.listed(), self.command.signals), (False, [signal.SIGTERM]))
 
     def test_somebody_in_a_hurry_while_the_node_hangs(self) -> None:
-        """Another node deregisters the instance after the command has ended."""
+        """After a second signal while a node hangs, another node deregisters the instance after the command's end."""
         self.begin(ttl_s=60)
         self.network.cut = {ONE}
         for _ in range(2):
@@ -105,7 +105,7 @@ class Ending(RunnerCase):
         self.assertEqual((self.listed(), self.successResultOf(self.done)), (False, 0))
 
     def test_while_it_is_deregistered_for_its_health(self) -> None:
-        """The command does not get the signal before the deregistration is complete."""
+        """The command gets no signal before a deregistration for failed checks is complete."""
         self.begin(ttl_s=60, check_path="/health", check_apart_s=1, fall=1, wait_s=1)
         self.network.cut = {ONE}
         self.page.code = 500
@@ -117,7 +117,7 @@ class Ending(RunnerCase):
         self.assertEqual((self.listed(), self.command.signals), (False, [signal.SIGTERM]))
 
     def test_a_registry_that_hangs(self) -> None:
-        """The command still gets the signal."""
+        """If all nodes hang, the command still gets the signal."""
         self.begin(wait_s=1)
         self.network.cut = {*ALL}
         self.runner.handle_signal(signal.SIGTERM)
@@ -139,7 +139,7 @@ class Ending(RunnerCase):
         self.assertEqual(self.command.signals, [signal.SIGINT, signal.SIGTERM])
 
     def test_before_it_served(self) -> None:
-        """The supervisor does not wait, and the instance is not registered any more."""
+        """A command that does not serve yet gets the signal at once, and is not registered any more."""
         self.run_it(drain_s=60)
         self.runner.handle_signal(signal.SIGTERM)
         self.network.settle()
@@ -186,14 +186,14 @@ class ItsOwnEnd(RunnerCase):
         self.assertEqual((self.listed(), self.successResultOf(self.done)), (False, 7))
 
     def test_before_it_served(self) -> None:
-        """No registration has to be ended."""
+        """A command that ends before it serves needs no deregistration."""
         self.run_it()
         self.command.end(137)
         self.network.settle()
         self.assertEqual(self.successResultOf(self.done), 137)
 
     def test_while_the_registry_is_away(self) -> None:
-        """The deregistration is tried for some seconds."""
+        """If no node answers after the command's end, the deregistration is tried for some seconds."""
         self.run_it()
         self.serve()
         self.network.pass_time(1)
@@ -203,7 +203,7 @@ class ItsOwnEnd(RunnerCase):
         self.assertEqual(self.successResultOf(self.done), 3)
 
     def test_in_the_middle_of_its_deregistration_while_a_node_hangs(self) -> None:
-        """Another node deregisters the instance."""
+        """If the command ends while a node hangs in its deregistration, another node deregisters the instance."""
         self.run_it(ttl_s=60)
         self.serve()
         self.network.pass_time(1)
@@ -214,7 +214,7 @@ class ItsOwnEnd(RunnerCase):
         self.assertEqual((self.listed(), self.successResultOf(self.done)), (False, 0))
 
     def test_in_the_middle_of_its_deregistration(self) -> None:
-        """The command gets no signal any more."""
+        """If the command ends during its deregistration, no signal is sent any more."""
         self.run_it(drain_s=60)
         self.serve()
         self.network.pass_time(1)
