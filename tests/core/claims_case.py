@@ -1,4 +1,4 @@
-"""Claims of one node, with ledgers of others that a test writes by hand."""
+"""Claims of one node, and ledgers of other nodes that a test writes by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER_KEY = KEY.replace("10.0.0.5", "10.0.0.6")
 
 
 class ClaimsCase(SynchronousTestCase):
-    """Node 1; rounds are a second apart, so claims of the others count for ttl + 3 s after these were heard."""
+    """Node 1 with rounds of one second, so claims of other nodes count for ttl + 3 s after these were heard."""
 
     def setUp(self) -> None:
         self.begin()
@@ -47,7 +47,7 @@ class ClaimsCase(SynchronousTestCase):
         rev: int = 1,
         root: Dot | None = None,
     ) -> Claim:
-        """Another node has heard from an instance, and its ledger has come here."""
+        """Add a claim to the ledger of another node, and join this ledger."""
         ledger = self.others.setdefault(number, Ledger(number))
         claim = Claim(number, ledger.next_n, key, body, ttl_s, rev, *(root or (number, ledger.next_n)))
         ledger.add(claim)
@@ -55,7 +55,7 @@ class ClaimsCase(SynchronousTestCase):
         return claim
 
     def end(self, number: int, *roots: Dot, ttl_s: float = 18.0, key: str = KEY) -> None:
-        """Another node has deregistered it."""
+        """Add an end to the ledger of another node, and join this ledger."""
         ledger = self.others.setdefault(number, Ledger(number))
         ledger.add(End(number, ledger.next_n, key, ttl_s, 1, roots))
         self.join(number)

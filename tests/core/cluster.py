@@ -1,6 +1,6 @@
-"""A few replicas in one thread whose messages arrive at once, for tests that look at one rule at a time.
+"""A few replicas in one thread whose messages arrive at once, for tests of single rules.
 
-Faults and chance are the business of `tests.simulation`.
+`tests.simulation` tests faults and chance.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ TTL_S = 10.0
 
 
 def update(body: bytes, ttl_s: float, *, succeeds: bool = False) -> Merge:
-    """A registration that becomes this, whatever it was."""
+    """Return a merge with this result, whatever is registered."""
     return lambda _registered, _hidden: RegistrationUpdate(body, ttl_s, succeeds)
 
 
 class Cluster:
-    """Replicas `a`, `b`, … that know each other; `cut` names those to which nothing gets through."""
+    """Replicas `a`, `b`, … that know each other; `cut` has the names of unreachable ones."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Cluster:
         page_entries_max: int = DELTA_ENTRIES_MAX,
         checking: str = "",
     ) -> None:
-        """`checking` names the nodes that check what others send, as all real ones do."""
+        """`checking` has the names of nodes that check the messages of others, as all real nodes do."""
         self.checking = checking
         self.now = 1000.0
         self.timing = timing or Timing()
@@ -72,7 +72,7 @@ class Cluster:
         return replica
 
     def rounds(self) -> None:
-        """One round of everybody with everybody."""
+        """Run one round of each node with each other node."""
         for name in self.replicas:
             if name not in self.cut:
                 self.replicas[name].start_round(self.now)
@@ -129,9 +129,9 @@ class Cluster:
         return removed
 
     def happened(self, name: str, key: str = KEY) -> list[tuple[str, str]]:
-        """What was announced of a key at a node, and why."""
+        """Return the events of a key at a node, with their reasons."""
         return [(event.change, event.reason) for event in self.events[name] if event.key == key]
 
     def listed(self) -> str:
-        """The nodes that list `KEY`."""
+        """Return the names of the nodes that list `KEY`."""
         return "".join(name for name, replica in self.replicas.items() if replica.view.claim(KEY) is not None)

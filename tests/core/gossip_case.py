@@ -1,4 +1,4 @@
-"""Conversations of one node with peers that a test writes by hand."""
+"""Conversations of one node with peers whose messages a test writes by hand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ledger(number: int, *keys: str) -> Ledger:
 
 
 class RoundsCase(SynchronousTestCase):
-    """Node 1, to which others talk by hand."""
+    """Node 1, which gets messages that the test writes."""
 
     def setUp(self) -> None:
         self.begin()
@@ -54,7 +54,7 @@ class RoundsCase(SynchronousTestCase):
         self.gossip = Gossip(sender(1), *parts, INTERVAL_S, NOW, page_entries_max)
 
     def meet(self, number: int, beats: int = 5, age_s: float = 0.0) -> Peer:
-        """Somebody who was heard, and found at its address."""
+        """Add a peer that was heard, and has answered at its address."""
         self.peers.meet(counter(number, beats, age_s), NOW)
         self.peers.hear(counter(number, beats, age_s), NOW)
         self.links.note_answer(f"n{number}:1730", number)
@@ -76,7 +76,7 @@ class RoundsCase(SynchronousTestCase):
         return self.gossip.answer(received, at, ask=ask), received.new_setting_keys
 
     def asked(self, number: int = 2) -> OutgoingMessage:
-        """A round with somebody is under way."""
+        """Begin a round with a peer, and return the request."""
         self.gossip.ask([f"n{number}:1730"], NOW)
         (request,) = self.gossip.take_requests()
         return request

@@ -1,4 +1,4 @@
-"""What the tests of the mass-loss guard share."""
+"""A cluster for tests of the node-loss guard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.core.cluster import Cluster
 
 GUARD_S = 30.0
 
-#: A claim counts for so long after its node was last heard.
+#: The time for which a claim counts after its node was last heard.
 COUNTS_S = 13.0
 
 
@@ -17,7 +17,7 @@ def member(number: int, app: str = "web") -> str:
 
 
 class GuardCase(SynchronousTestCase):
-    """Nodes a, b and c; what is registered at one of them is renewed there every four seconds."""
+    """Nodes a, b and c; instances renew every four seconds at the node where they registered."""
 
     guard_s = GUARD_S
     names = "abc"
@@ -32,14 +32,14 @@ class GuardCase(SynchronousTestCase):
             self.homes[member(number, app)] = name
 
     def cut(self, *names: str) -> None:
-        """Nothing is heard of these any more."""
+        """Cut these nodes off from the others."""
         self.cluster.cut.update(names)
 
     def heal(self) -> None:
         self.cluster.cut.clear()
 
     def run_for(self, seconds: float) -> None:
-        """Let time pass, in which all instances renew wherever they are at home."""
+        """Let time pass while each instance renews at its node."""
         until = self.cluster.now + seconds
         while self.cluster.now < until:
             for key, name in self.homes.items():
@@ -47,13 +47,13 @@ class GuardCase(SynchronousTestCase):
             self.cluster.run(min(4.0, until - self.cluster.now))
 
     def listed(self, name: str = "a", app: str = "web") -> str:
-        """The numbers of the members that are listed, with a question mark where they are suspect."""
+        """Return the numbers of the listed members, with a question mark for suspects."""
         view = self.cluster[name].view
         keys = sorted(view.member_keys(app))
         return " ".join(key.split("/")[3][len("10.0.0.") :] + "?" * view.status(key).suspect for key in keys)
 
     def told(self, number: int = 1, name: str = "a") -> list[str]:
-        """What was announced of a member."""
+        """Return the events of a member."""
         return [
             f"{event.change} {event.reason}{' suspect' * event.status.suspect}"
             for event in self.cluster.events[name]
@@ -62,7 +62,7 @@ class GuardCase(SynchronousTestCase):
 
 
 class SuspectCase(GuardCase):
-    """Two of three are lost with b."""
+    """Two of three members are suspect because b is silent."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -19,7 +19,7 @@ def claim(n: int, key: str = "registration/web/1/h/80", body: bytes = b"{}") -> 
 
 
 def ledger_of(*steps: int, removals_max: int = 1024) -> Ledger:
-    """A ledger made by its owner: 0 adds an entry, a positive number removes the entry with that n."""
+    """Return a ledger made by its owner: 0 adds an entry, a positive number removes the entry with that n."""
     ledger = Ledger(OWNER, removals_max)
     for step in steps:
         if step:
@@ -37,7 +37,7 @@ def copy_of(ledger: Ledger, removals_max: int = 1024) -> Ledger:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[dict[int, Entry]]:
-    """What the owner's ledger held at each of its versions."""
+    """Draw the entries of the owner's ledger at each of its versions."""
     ledger = Ledger(OWNER)
     history = [dict(ledger.entries)]
     for adding in draw(st.lists(st.booleans(), max_size=20)):

@@ -1,4 +1,4 @@
-"""What the tests of the model share."""
+"""The base class for tests of the model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WEB = RegistrationRequest("web", "1.0", "10.0.0.5", 80)
 
 class ModelCase(SynchronousTestCase):
     def invalid(self, field: str, parse: Any, *args: Any) -> str:
-        """Expect that something is refused on account of a field, which its message names."""
+        """Expect that a value is refused because of a field, which the message names."""
         error = self.assertRaises(Invalid, parse, *args)
         self.assertEqual(error.field, field)
         self.assertTrue(str(error).startswith(f"{field}: "), str(error))

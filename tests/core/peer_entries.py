@@ -23,7 +23,7 @@ def claim(body: bytes = TERMS, key: str = KEY, ttl_s: float = 10.0) -> Claim:
 
 
 def terms(**changes: Any) -> bytes:
-    """Terms with other fields, or without those that are None."""
+    """Return terms with these fields changed, or removed if they are None."""
     said = {**json.loads(TERMS), **changes}
     return msgspec.json.encode({field: value for field, value in said.items() if value is not None})
 
@@ -41,7 +41,7 @@ def word(body: bytes | None = b"drain", key: str = "", lasts_s: float | None = 6
 
 
 def nested(levels: int) -> Any:
-    """A value with so many lists and objects inside each other."""
+    """Return a value with this number of nested lists and objects."""
     value: Any = 1
     for level in range(levels):
         value = [value] if level % 2 else {"a": value}

@@ -1,4 +1,4 @@
-"""One node by itself, with peers that a test writes by hand."""
+"""One node, and peers whose messages a test writes by hand."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def sender(number: int) -> Sender:
 
 
 class ReplicaCase(SynchronousTestCase):
-    """Node 1 of a cluster with rounds a second apart, and others by hand."""
+    """Node 1 of a cluster with rounds of one second, and peers written by hand."""
 
     def setUp(self) -> None:
         self.replica = Replica(sender(1), Timing(), NOW)
 
     def begin(self, *seeds: str) -> None:
-        """Start with seeds, of which is known where they are."""
+        """Start with seeds whose addresses are known."""
         self.replica = Replica(sender(1), Timing(), NOW, seeds)
         for seed in seeds:
             self.replica.set_seed_addresses(seed, [seed])
 
     def meet(self, number: int, at: float = NOW) -> Peer:
-        """A peer is heard, and what it was asked because of that is under way no more."""
+        """Let a peer be heard, and answer the requests that this node sends to it."""
         self.say(number, at)
         for request in self.replica.take_requests():
             self.answer(request, number, at)
@@ -45,7 +45,7 @@ class ReplicaCase(SynchronousTestCase):
         return self.replica.receive(at, Message(sender(number), heads or {}, (counter,), digest=digest))
 
     def answer(self, request: OutgoingMessage, number: int, at: float) -> None:
-        """A peer answers all that it is asked, and agrees."""
+        """Let a peer answer a request, with an equal configuration."""
         counter = Counter(number, f"n{number}", f"n{number}:1730", int(10 * at), 0.0)
         digest = self.replica.configuration.digest
         told = Message(sender(number), {}, (counter,), echo=request.message.ask, digest=digest)

@@ -1,4 +1,4 @@
-"""Settings, and a configuration made of them."""
+"""Settings, and a configuration with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bender.core.messages import ConfigSetting
 NOW = 1000.0
 DAY_S = 24 * 3600.0
 
-#: For how long a setting that ends by itself is kept if it has replaced another one.
+#: The time for which a setting with a duration is kept if it has replaced another setting.
 REPLACED_KEPT_S = LASTING_S_MAX + KEPT_LONGER_S
 
 

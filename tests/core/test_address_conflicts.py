@@ -1,4 +1,4 @@
-"""Registrations with the same host and port, and when that is a conflict."""
+"""Registrations with the same host and port, and when they are a conflict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bender.core.view import View
 HERE = "10.0.0.5/80"
 WEB, API, NEW = (f"registration/{version}/{HERE}" for version in ("web/1", "api/1", "web/2"))
 
-#: Few apps, versions, hosts and ports, so that many are at the same address, and hosts that end alike.
+#: Few apps, versions, hosts and ports, so that many keys share an address, and some hosts have equal endings.
 keys = st.builds(
     "registration/{}/{}/{}/{}".format,
     st.sampled_from(["web", "10.0.0.5"]),
@@ -37,7 +37,7 @@ keys = st.builds(
 class Index(SynchronousTestCase):
     @given(st.lists(keys))
     def test_finds_what_a_look_at_all_of_them_does(self, toggled: list[str]) -> None:
-        """Whatever comes and goes, each address has the keys that are there."""
+        """Each address has the keys that are present, in any sequence of additions and removals."""
         index, present, changed, shared = AddressIndex(), set[str](), set[str](), set[str]()
         for key in toggled:
             (index.discard if key in present else index.add)(key, address_of(key))
@@ -50,7 +50,7 @@ class Index(SynchronousTestCase):
             self.assertEqual(changed, shared)
 
     def test_two_addresses_with_one_hash(self) -> None:
-        """They are told apart."""
+        """Two addresses with the same hash are distinguished."""
 
         class Address(str):
             __slots__ = ()
@@ -67,7 +67,7 @@ class Index(SynchronousTestCase):
         self.assertEqual(index.at(Address(address_of(others))), (others,))
 
     def test_what_has_changed(self) -> None:
-        """An address is named when several have it, when another one comes or goes, and when one alone is left."""
+        """An address is returned when a key is added or removed there, if several keys have or had it."""
         index = AddressIndex()
         index.add(WEB, HERE)
         self.assertEqual(index.take_changed(), [])
@@ -79,7 +79,7 @@ class Index(SynchronousTestCase):
 
 
 class Shown(SynchronousTestCase):
-    """The view keeps the index."""
+    """The view updates the index of addresses."""
 
     def show(self, view: View, key: str, *, body: bytes = b"{}") -> None:
         view.show(key, Claim(1, 1, key, body, 10.0, 1, 1, 1), ())
@@ -97,7 +97,7 @@ class Shown(SynchronousTestCase):
 
 
 class Conflicts(SynchronousTestCase):
-    """With rounds a second apart, and ttls of 10 s if nothing else is said."""
+    """Rounds are one second apart, and ttls are 10 s unless a test sets others."""
 
     def setUp(self) -> None:
         self.index = AddressIndex()
@@ -112,7 +112,7 @@ class Conflicts(SynchronousTestCase):
         return self.conflicts.find_changes(now)
 
     def test_two_that_stay(self) -> None:
-        """They are in conflict when both must have been renewed since they were there, and it is told once."""
+        """Two registrations are in conflict after both must have been renewed, and the conflict is reported once."""
         self.add(WEB)
         self.look(0)
         self.add(API)
@@ -122,7 +122,7 @@ class Conflicts(SynchronousTestCase):
         self.assertEqual(self.look(200), ConflictChanges())
 
     def test_one_that_goes(self) -> None:
-        """It is over at once."""
+        """A conflict is over as soon as one of the registrations ends."""
         self.add(WEB, API)
         self.look(0)
         self.look(15)
@@ -131,7 +131,7 @@ class Conflicts(SynchronousTestCase):
         self.assertEqual((self.conflicts.current, self.look(100)), ({}, ConflictChanges()))
 
     def test_a_new_version_at_the_port_of_the_old_one(self) -> None:
-        """The old one goes within its ttl, and nothing is said; again and again."""
+        """A new version at the port of the old one is not a conflict, because the old one expires within its ttl."""
         self.add(WEB)
         for now, old, new in ((0, WEB, NEW), (12, NEW, WEB), (24, WEB, NEW)):
             self.add(new)
@@ -141,7 +141,7 @@ class Conflicts(SynchronousTestCase):
         self.assertEqual(self.look(1000), ConflictChanges())
 
     def test_the_longest_ttl_counts(self) -> None:
-        """One with a long ttl may be listed without a renewal for as long."""
+        """The longest ttl decides, because a registration is listed that long without a renewal."""
         self.ttls[WEB] = 60.0
         self.add(WEB, API)
         self.look(0)
@@ -149,7 +149,7 @@ class Conflicts(SynchronousTestCase):
         self.assertEqual(self.look(65), ConflictChanges(begun=(HERE,)))
 
     def test_a_third(self) -> None:
-        """It is named with the others when it has been there for as long, and not before."""
+        """A third registration is added to a conflict after the same time, and not before."""
         self.add(WEB, API)
         self.look(0)
         self.look(15)
@@ -161,7 +161,7 @@ class Conflicts(SynchronousTestCase):
         self.assertEqual(self.look(32), ConflictChanges(begun=(HERE,)))
 
     def test_nothing_is_kept_of_what_is_gone(self) -> None:
-        """What flaps for as long as it likes leaves one time at which its address is looked at."""
+        """A registration that comes and goes often leaves only one time at which its address is checked."""
         self.ttls[WEB] = 3600.0
         self.add(WEB)
         for now in range(1000):
@@ -175,14 +175,14 @@ class Conflicts(SynchronousTestCase):
 
 
 class Many(SynchronousTestCase):
-    """Mistakes and attacks do not make a node slow."""
+    """Large numbers of conflicts do not slow a node down."""
 
     def setUp(self) -> None:
         self.index = AddressIndex()
         self.conflicts = AddressConflicts(self.index, lambda _key: 10.0, Timing())
 
     def test_at_one_address(self) -> None:
-        """The first that came are reported, and what comes or goes looks at none of the others."""
+        """The first keys of an address are reported, and an addition or removal does not read the other keys."""
         keys = [f"registration/web/{number}/{HERE}" for number in range(KEYS_MAX + 50)]
         with self.not_looked_at():
             for key in (WEB, *keys):
@@ -201,7 +201,7 @@ class Many(SynchronousTestCase):
         patched.restore()
 
     def test_at_many_addresses(self) -> None:
-        """A look takes up some of them, and the next ones the others."""
+        """One call checks a limited number of addresses, and the next calls check the others."""
         addresses = [f"10.0.{number // 256}.{number % 256}/80" for number in range(ADDRESSES_PER_LOOK * 5 // 2)]
         for address in addresses:
             for app in ("web", "api"):

@@ -1,4 +1,4 @@
-"""What operators say of instances: it comes to every node, lasts as long as was said, and is forgotten after that."""
+"""Operators' states of instances: they reach every node, last for their duration, and are forgotten after it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ STATE_KEY = key_of_state(KEY)
 
 
 class ParsingTests(SynchronousTestCase):
-    """What may be said, and for how long."""
+    """The states that an operator can set, and their durations."""
 
     def test_words(self) -> None:
-        """One of three states, for a day unless said otherwise."""
+        """A state is one of three, and lasts a day by default."""
         self.assertEqual(parse_override(b'{"state": "drain"}'), Override("drain", LASTING_S))
         self.assertEqual(parse_override(b'{"state": "maint", "for": 60}'), Override("maint", 60.0))
         self.assertEqual(parse_override(b'{"state": "up", "for": null}'), Override("up", LASTING_S))
 
     def test_what_is_none(self) -> None:
-        """It is refused, and the field is named."""
+        """An invalid state is refused, and the error names the field."""
         for field, document in (
             ("state", b"{}"),
             ("state", b'{"state": "down"}'),
@@ -47,7 +47,7 @@ class ParsingTests(SynchronousTestCase):
             self.assertEqual(caught.exception.field, field)
 
     def test_override_object(self) -> None:
-        """As everybody sees it: what is left is never less than nothing, to the millisecond."""
+        """The time that is left is rounded to the millisecond, and is not negative."""
         setting = ConfigSetting(STATE_KEY, 1, 1, 7, "ops", b"drain", 60.0)
         said = {"id": KEY, "state": "drain", "for": 60.0, "left": 0.123, "at": 7, "author": "ops"}
         self.assertEqual(override_object(KEY, setting, 0.12344), said)
@@ -57,7 +57,7 @@ class ParsingTests(SynchronousTestCase):
         self.assertEqual((LASTING_S, LASTING_S_MIN), (86_400.0, 1.0))
 
     def test_keys(self) -> None:
-        """The key of a state says of which registration; others say nothing of any."""
+        """The registration of a state is found from its key; other keys have none."""
         self.assertEqual(registration_of(STATE_KEY), KEY)
         self.assertEqual([registration_of(key) for key in ("backend/state", "state", "statement/a")], [None] * 3)
 
@@ -75,15 +75,15 @@ class OperatorCase(SynchronousTestCase):
         return " ".join(replica.view.status(KEY).state for replica in self.cluster.replicas.values())
 
     def changes(self, name: str) -> list[str]:
-        """The states that were announced at a node."""
+        """Return the states of the events at a node."""
         return [event.status.state for event in self.cluster.events[name] if event.reason == "configured"]
 
 
 class SpreadingTests(OperatorCase):
-    """An operator's word is the same on all nodes, whatever becomes of the instance."""
+    """The operator's state of an instance is the same on all nodes, whatever happens to the instance."""
 
     def test_everywhere_at_once(self) -> None:
-        """All nodes announce it as a change of the registration; the registration itself is what it was."""
+        """All nodes announce the state as a change of the registration, whose body stays the same."""
         self.cluster.register("a")
         self.say("b", "drain")
         self.assertEqual(self.states(), "drain drain drain")
@@ -94,7 +94,7 @@ class SpreadingTests(OperatorCase):
             )
 
     def test_the_same_again(self) -> None:
-        """It may last longer then, but nothing changes."""
+        """The same state with another duration causes no event."""
         self.cluster.register("a")
         self.say("b", "drain", 5.0)
         self.say("c", "drain", 60.0)
@@ -102,7 +102,7 @@ class SpreadingTests(OperatorCase):
         self.assertEqual((self.states(), self.changes("a")), ("drain drain drain", ["drain"]))
 
     def test_restarts_of_the_instance(self) -> None:
-        """What is not listed is not announced; when it comes back it is as it was, and says so at once."""
+        """A state has no event while its instance is not listed, and is in the event when it comes back."""
         self.cluster.register("a")
         self.say("a", "maint")
         self.cluster.deregister("b")
@@ -112,7 +112,7 @@ class SpreadingTests(OperatorCase):
         self.assertEqual(told, [("online", "up"), ("changed", "maint"), ("offline", "maint"), ("online", "drain")])
 
     def test_taken_back(self) -> None:
-        """Then the instance is up, and the word does not come back from a node that was cut off."""
+        """A removed state does not come back from a node that was cut off."""
         self.cluster.register("a")
         self.say("a", "drain")
         self.cluster.cut.add("c")
@@ -123,7 +123,7 @@ class SpreadingTests(OperatorCase):
         self.assertEqual((self.states(), self.changes("c")), ("up up up", ["drain", "up"]))
 
     def test_a_node_that_starts(self) -> None:
-        """It announces each instance with its state from the beginning."""
+        """A node that starts announces each instance with its state."""
         self.cluster.register("a")
         self.say("a", "drain")
         self.cluster.start("d", 9, "ab")
@@ -133,17 +133,17 @@ class SpreadingTests(OperatorCase):
         )
 
     def test_what_another_node_does_not_know(self) -> None:
-        """A state that only later versions have is as good as none."""
+        """A state that only later releases have counts as up."""
         self.cluster.register("a")
         self.say("a", "half-open")
         self.assertEqual((self.states(), self.changes("a")), ("up up up", []))
 
 
 class LastingTests(OperatorCase):
-    """A word ends by itself, on all nodes, by nobody's wall clock."""
+    """A state ends by itself on all nodes, without any wall clock."""
 
     def test_over(self) -> None:
-        """After the time that was said all nodes announce that the instance is up."""
+        """When the duration is over, all nodes announce that the instance is up."""
         self.cluster.register("a", ttl_s=60.0)
         self.say("a", "drain", 5.0)
         self.cluster.run(4.5)
@@ -153,7 +153,7 @@ class LastingTests(OperatorCase):
         self.assertIsNone(self.cluster["a"].expiring_setting(self.cluster.now, STATE_KEY))
 
     def test_what_is_left(self) -> None:
-        """A node that hears of it late counts what is left, and not the whole time anew."""
+        """A node that starts later counts the remaining time, and not the whole duration."""
         self.cluster.register("a", ttl_s=60.0)
         self.say("a", "drain", 20.0)
         self.cluster.run(12.0)
@@ -165,7 +165,7 @@ class LastingTests(OperatorCase):
         self.assertEqual(self.states(), "up up up up")
 
     def test_a_word_that_is_over_is_not_the_one_before(self) -> None:
-        """What was said before it does not speak again."""
+        """When a state is over, an earlier one does not apply again."""
         self.cluster.register("a", ttl_s=60.0)
         self.say("a", "maint", 600.0)
         self.say("a", "drain", 5.0)
@@ -173,7 +173,7 @@ class LastingTests(OperatorCase):
         self.assertEqual(self.states(), "up up up")
 
     def test_forgotten(self) -> None:
-        """When no node can have any word that speaks, nothing is left of it, taken back or not."""
+        """A state is forgotten when no node can have an older one that still lasts, removed or not."""
         before = self.cluster["a"].digest()
         self.say("a", "drain", 5.0)
         self.cluster[name := "b"].configure(self.cluster.now, key_of_state("registration/x/1/h/1"), None, "", 0, 5.0)
@@ -186,7 +186,7 @@ class LastingTests(OperatorCase):
         self.assertEqual(self.cluster["a"].digest(), before)
 
     def test_what_was_forgotten_does_not_come_back(self) -> None:
-        """A node that still has it tells it with its age."""
+        """A forgotten state does not come back, because a node that still has it sends its age."""
         self.say("a", "drain", LASTING_S_MAX)
         told = self.cluster["a"].configuration.with_ages(
             self.cluster["a"].history(STATE_KEY), self.cluster.now + LASTING_S_MAX + KEPT_LONGER_S

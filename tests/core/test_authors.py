@@ -1,4 +1,4 @@
-"""Who has set something, as histories show it."""
+"""The authors of settings in histories."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bender.core.invalid import Invalid
 
 class Authors(SynchronousTestCase):
     def test_a_name_stands_before_the_address(self) -> None:
-        """The address can be read off it again, whatever the name is."""
+        """The author has the name before the address, and the address can be read from it, whatever the name is."""
         for name, author in (
             (None, "10.0.0.7"),
             ("anna@web1", "anna@web1 (10.0.0.7)"),
@@ -21,12 +21,12 @@ class Authors(SynchronousTestCase):
             self.assertEqual(client_of(author), "10.0.0.7")
 
     def test_addresses_of_other_kinds(self) -> None:
-        """Those of IPv6, and none."""
+        """The address may be one of IPv6, or none."""
         for address in ("fe80::1", "unix"):
             self.assertEqual(client_of(author_of("anna", address)), address)
             self.assertEqual(client_of(address), address)
 
     def test_what_cannot_be_shown(self) -> None:
-        """It is refused, and not shortened."""
+        """A name that is not printable or too long is refused, and not shortened."""
         for name in ("", " ", "x" * 65, "a\nb", "\u202e", "\x1b[1m"):
             self.assertRaises(Invalid, author_of, name, "10.0.0.7")

@@ -1,4 +1,4 @@
-"""What changed between two settings, in words."""
+"""The differences between two settings, in words."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _settings = st.dictionaries(
 
 
 def changed(settings: dict[str, Any], **fields: Any) -> list[str]:
-    """The differences that setting these fields makes."""
+    """Return the differences after these fields are set."""
     return differences(settings, settings | fields)
 
 
 def changed_from(fields: dict[str, Any], **others: Any) -> list[str]:
-    """The differences that setting `others` makes where a backend has `fields` already."""
+    """Return the differences after `others` are set in a backend with `fields`."""
     return changed(SHOP | fields, **others)
 
 
 class Versions(SynchronousTestCase):
     def test_another_version(self) -> None:
-        """A deploy says which version served before and which serves now."""
+        """A deploy is described by the version before and the version now."""
         self.assertEqual(changed(SHOP, version="1.3.0"), ["version 1.2.0 → 1.3.0"])
 
     def test_another_app(self) -> None:
@@ -61,50 +61,50 @@ class Canaries(SynchronousTestCase):
     OLD = {"canary": {"version": "1.3.0", "percent": 5}}
 
     def test_begins(self) -> None:
-        """A canary is a share of the traffic and a version."""
+        """A new canary is described by its share of the traffic and its version."""
         self.assertEqual(changed(SHOP, canary={"version": "1.3.0", "percent": 20}), ["canary 20 % of 1.3.0"])
 
     def test_grows(self) -> None:
-        """Another share of the same version says both shares."""
+        """Another share of the same version is described by both shares."""
         self.assertEqual(
             changed_from(self.OLD, canary={"version": "1.3.0", "percent": 12.5}), ["canary 5 % → 12.5 % of 1.3.0"]
         )
 
     def test_another_version(self) -> None:
-        """A canary of another version takes the place of the one before."""
+        """A canary of another version is described by the new and the former one."""
         self.assertEqual(
             changed_from(self.OLD, canary={"version": "1.4.0", "percent": 1}),
             ["canary 1 % of 1.4.0 (was 5 % of 1.3.0)"],
         )
 
     def test_ends(self) -> None:
-        """A canary that ends names its version, unless that serves now."""
+        """The end of a canary names its version, unless this is the version of the backend now."""
         self.assertEqual(changed_from(self.OLD, canary=None), ["canary 1.3.0 ended"])
         self.assertEqual(
             changed_from(self.OLD, canary=None, version="1.3.0"), ["version 1.2.0 → 1.3.0", "canary ended"]
         )
 
     def test_of_a_later_release(self) -> None:
-        """What is not known of a canary does no harm."""
+        """Unknown parts of a canary do no harm."""
         odd = {"canary": {"version": "1.3.0", "percent": "5"}}
         self.assertEqual(changed(SHOP, **odd), ["canary 5 % of 1.3.0"])
         self.assertEqual(changed(SHOP, canary="1.3.0"), [])
 
     def test_whole_numbers(self) -> None:
-        """They have no fraction, however they were sent."""
+        """Whole numbers are shown without a fraction, however they were sent."""
         self.assertEqual(changed(SHOP, canary={"version": "2", "percent": 5.0}), ["canary 5 % of 2"])
 
 
 class OtherFields(SynchronousTestCase):
     def test_a_value(self) -> None:
-        """Any field says what it is, and what it was."""
+        """Any field is described by its new and its former value."""
         self.assertEqual(changed(SHOP, balance="leastconn"), ["balance leastconn"])
         self.assertEqual(changed_from({"balance": "source"}, balance="uri"), ["balance uri (was source)"])
         self.assertEqual(changed_from({"balance": "source"}, balance=None), ["balance removed (was source)"])
         self.assertEqual(changed(SHOP, slow_start=30), ["slow_start 30"])
 
     def test_an_object(self) -> None:
-        """Only the parts of an object that differ are named, by their paths."""
+        """Only the differing parts of an object are named, by their paths."""
         old = {"health": {"path": "/", "interval": 2}}
         self.assertEqual(changed(SHOP, **old), ["health.path /", "health.interval 2"])
         self.assertEqual(changed_from(old, health={"path": "/up", "interval": 2}), ["health.path /up (was /)"])
@@ -112,13 +112,13 @@ class OtherFields(SynchronousTestCase):
         self.assertEqual(changed_from(old, health=None), ['health removed (was {"path":"/","interval":2})'])
 
     def test_meta(self) -> None:
-        """A user's own fields are described as any other, however deep they are."""
+        """A user's own fields are described like any other, however deeply nested they are."""
         self.assertEqual(
             changed_from({"meta": {"a": {"b": 1}, "c": 2}}, meta={"a": {"b": 3}, "c": 2}), ["meta.a.b 3 (was 1)"]
         )
 
     def test_null_in_meta(self) -> None:
-        """It is a value of its user's, and was not removed."""
+        """A null in `meta` is a value, and not a removed field."""
         self.assertEqual(differences({}, {"meta": {"a": None}}), ["meta.a null"])
 
     def test_long_values(self) -> None:
@@ -130,7 +130,7 @@ class OtherFields(SynchronousTestCase):
 
 class Lists(SynchronousTestCase):
     def test_servers(self) -> None:
-        """Fixed servers come and go one by one."""
+        """Fixed servers are added and removed one by one."""
         self.assertEqual(
             changed_from({"servers": ["10.0.0.1:80", "10.0.0.2:80"]}, servers=["10.0.0.2:80", "10.0.0.3:80"]),
             ["server 10.0.0.1:80 removed", "server 10.0.0.3:80 added"],
@@ -140,12 +140,12 @@ class Lists(SynchronousTestCase):
         self.assertEqual(changed(SHOP, servers="of a later release"), ["server of a later release added"])
 
     def test_equal_items(self) -> None:
-        """Each of them counts."""
+        """Equal items of a list are counted."""
         old = {"servers": ["10.0.0.1:80", "10.0.0.1:80"]}
         self.assertEqual(changed_from(old, servers=["10.0.0.1:80"]), ["server 10.0.0.1:80 removed"])
 
     def test_rules(self) -> None:
-        """A rule says what it is about and where it leads."""
+        """A rule is described by its condition and its backend."""
         path, host = {"path": "/api", "backend": "api"}, {"host": "a.example", "backend": "a"}
         header = {"header": "X-Beta", "value": "1", "backend": "beta"}
         self.assertEqual(
@@ -156,12 +156,12 @@ class Lists(SynchronousTestCase):
         self.assertEqual(changed(WWW, rules=["of a later release"]), ["rule of a later release added"])
 
     def test_the_order_of_rules(self) -> None:
-        """The first rule that fits wins, so another order is a change."""
+        """Another order of rules is a difference, because the first matching rule wins."""
         path, host = {"path": "/api", "backend": "api"}, {"host": "a.example", "backend": "a"}
         self.assertEqual(changed(WWW | {"rules": [path, host]}, rules=[host, path]), ["rules in another order"])
 
     def test_the_backend_of_a_frontend(self) -> None:
-        """A frontend that is pointed elsewhere says from where to where."""
+        """Another backend of a frontend is described by the former and the new one."""
         self.assertEqual(changed(WWW, backend="new"), ["backend shop → new"])
         self.assertEqual(changed(WWW, backend=None), ["backend removed (was shop)"])
 
@@ -169,7 +169,7 @@ class Lists(SynchronousTestCase):
 class AnySettings(SynchronousTestCase):
     @given(_settings, _settings)
     def test_every_difference_is_described(self, one: dict[str, Any], other: dict[str, Any]) -> None:
-        """Any two settings that differ in a value of a known field have words for it, and none raises."""
+        """Any two settings that differ in the version have a description, and equal ones have none."""
         words = differences(one, other)
         plain = {key: value for key, value in one.items() if value is not None}
         same = plain == {key: value for key, value in other.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What a change would take away from the traffic that is served."""
+"""Changes that would take traffic away from serving members."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WWW = {"name": "www", "backend": "shop"}
 
 
 class Listing:
-    """What a node lists: the members of versions with their weights, 0 for those that are drained."""
+    """A listing of a node: the members of versions with their weights, 0 for drained ones."""
 
     def __init__(self) -> None:
         self.members: dict[tuple[str, str], list[int]] = {}
@@ -42,7 +42,7 @@ class Listing:
 
 
 class ImpactCase(SynchronousTestCase):
-    """Backend shop serves web 1 with three members, frontend www sends to it; web 2 has a member, web 3 has none."""
+    """Backend shop serves web 1 with three members, and frontend www sends to it; web 3 has no members."""
 
     def setUp(self) -> None:
         self.listing = Listing()
@@ -62,7 +62,7 @@ class ImpactCase(SynchronousTestCase):
 
 class OfBackends(ImpactCase):
     def test_a_version_without_members(self) -> None:
-        """It is refused while the backend serves, with the figures."""
+        """A version without members is refused while the backend serves, with the figures."""
         serving = "backend/shop serves web 1 with 3 members"
         self.assertEqual(
             self.refused({"version": "3"}), f"{serving}; web 3 has no members: every request would get 503"
@@ -73,13 +73,13 @@ class OfBackends(ImpactCase):
         self.allowed({"version": "2"}, {"balance": "source"}, {})
 
     def test_a_first_set_up(self) -> None:
-        """Where nobody serves nothing is refused, so that things can be set up in any order."""
+        """A backend that does not serve may be changed in any way, so objects can be set up in any order."""
         self.assertIsNone(self.impact.of_backend(None, {**SHOP, "version": "3"}))
         for nobody in ({**SHOP, "version": "3"}, {**SHOP, "version": "away"}, {**SHOP, "app": "other"}):
             self.allowed({"version": "4"}, {"canary": {"version": "4", "percent": 50}}, before=nobody)
 
     def test_a_canary_without_members(self) -> None:
-        """It is refused as soon as it is to get a share, and says what would become of that."""
+        """A canary without members is refused if it has a share, with the effect of the change."""
         why = self.refused({"canary": {"version": "3", "percent": 20}})
         self.assertIn(
             "web 3 has no members: no request would reach this canary, whose share is 20 % of the traffic", why
@@ -89,19 +89,19 @@ class OfBackends(ImpactCase):
         self.allowed({"canary": {"version": "2", "percent": 100}}, {"canary": {"version": "1", "percent": 50}})
 
     def test_a_canary_that_is_set_back(self) -> None:
-        """It may come back without members, which takes no traffic away, unless nobody would serve then."""
+        """A rollback to a canary without members is permitted, unless no member would serve then."""
         back = {**SHOP, "canary": {"version": "3", "percent": 20}}
         self.assertIsNone(self.impact.of_backend(SHOP, back, back=True))
         self.assertIsNotNone(self.impact.of_backend(SHOP, {**back, "version": "4"}, back=True))
 
     def test_a_canary_that_was_there(self) -> None:
-        """Its share may change; one that had none is judged when it gets some."""
+        """The share of a canary without members may change, but may not begin."""
         lost = {**SHOP, "canary": {"version": "3", "percent": 20}}
         self.allowed({"canary": {"version": "3", "percent": 10}}, {"canary": None}, {"version": "2"}, before=lost)
         self.refused({"canary": {"version": "3", "percent": 20}}, {**SHOP, "canary": {"version": "3", "percent": 0}})
 
     def test_a_canary_that_serves_alone(self) -> None:
-        """It cannot be ended, and another version without members is said to leave all to it."""
+        """A canary that serves alone cannot be removed; without it, no request would be served."""
         alone = {**SHOP, "version": "3", "canary": {"version": "2", "percent": 20}}
         serving = "backend/shop serves web 3 with no members, and its canary web 2 with 1 member"
         why = f"{serving}; with this setting no member or server takes its traffic: every request would get 503"
@@ -114,7 +114,7 @@ class OfBackends(ImpactCase):
         self.allowed({"version": "2", "canary": None}, {"version": "1"}, before=alone)
 
     def test_fixed_servers(self) -> None:
-        """They serve; the last of them cannot be taken out, unless there are members."""
+        """Fixed servers serve traffic; the last of them cannot be removed unless there are members."""
         fixed = {**SHOP, "version": "3", "servers": ["10.0.0.9:80", "10.0.0.8:80"]}
         why = self.refused({"servers": None}, fixed)
         self.assertIn("backend/shop serves web 3 with 2 fixed servers; with this setting no member or", why)
@@ -124,7 +124,7 @@ class OfBackends(ImpactCase):
         self.assertIn("with 3 members and 1 fixed server;", self.refused({"version": "3", "servers": None}, both))
 
     def test_a_fixed_server_that_is_registered(self) -> None:
-        """It counts as the member, which may be drained."""
+        """A fixed server that is registered counts as that member, which may be drained."""
         self.listing.members["web", "away"] = [0]
         self.allowed({"version": "4"}, before={**SHOP, "version": "away", "servers": ["10.0.0.0:80"]})
         of_canary = {**SHOP, "version": "3", "canary": {"version": "away", "percent": 20}}
@@ -136,7 +136,7 @@ class OfFrontends(ImpactCase):
         return self.impact.of_frontend(before, {**(before or WWW), **after})
 
     def test_a_backend_that_is_not_there(self) -> None:
-        """It is refused while the frontend serves, with the nearest name; and so are none, and one without members."""
+        """A backend that does not exist, none, or one without members, is refused while the frontend serves."""
         begin = "frontend/www sends to backend shop, which serves web 1 with 3 members;"
         why = f"{begin} there is no backend shpo (did you mean shop?): its requests would get 503"
         self.assertEqual(self.judged(WWW, backend="shpo"), why)
@@ -151,18 +151,18 @@ class OfFrontends(ImpactCase):
         self.assertIn("there is no backend xyz: its requests", str(self.judged(WWW, backend="xyz")))
 
     def test_another_backend_that_serves(self) -> None:
-        """The frontend may be pointed at it."""
+        """A frontend may be switched to another backend that serves."""
         self.listing.configured["backend"].append({**SHOP, "name": "two", "version": "2"})
         self.assertIsNone(self.judged(WWW, backend="two"))
 
     def test_a_first_set_up(self) -> None:
-        """A frontend that does not serve may name what is to come."""
+        """A frontend that does not serve may name a backend that does not exist."""
         for before in (None, {"name": "www", "backend": None}, {**WWW, "backend": "gone"}, {**WWW, "backend": "empty"}):
             for backend in ("later", None, "empty", "shop"):
                 self.assertIsNone(self.judged(before, backend=backend), before)
 
     def test_rules(self) -> None:
-        """A rule that names a backend which is not there is refused, also of a new frontend, if it is a new one."""
+        """A new rule for a backend that does not exist is refused, also in a new frontend."""
         rules = [{"path": "/a", "backend": "shop"}, {"path": "/b", "backend": "shpo"}, {"host": "c", "backend": "x"}]
         for before in (None, WWW, {**WWW, "backend": None}):
             why = "the rules of frontend/www name backend shpo, x, which do not exist (did you mean shop?): the"
@@ -177,7 +177,7 @@ class OfFrontends(ImpactCase):
         self.assertIsNone(self.judged(WWW, rules=[{"path": "/a", "backend": "empty"}]))
 
     def test_a_rule_that_takes_all(self) -> None:
-        """It is judged as the backend is."""
+        """A rule that matches all requests is judged like the backend of the frontend."""
         why = self.judged(WWW, rules=[{"host": "a", "backend": "shop"}, {"path": "/", "backend": "empty"}])
         self.assertIn("backend empty (web 3)", str(why))
         taking = {**WWW, "backend": "empty", "rules": [{"path": "/", "backend": "shop"}]}
@@ -185,7 +185,7 @@ class OfFrontends(ImpactCase):
         self.assertIsNone(self.judged(taking, rules=None, backend="shop"))
 
     def test_served_by_its_rules_alone(self) -> None:
-        """A backend that is not there is refused, one that has no members yet is not."""
+        """A frontend that serves by its rules may name a backend without members, but not one that does not exist."""
         ruled = {"name": "www", "backend": None, "rules": [{"path": "/a", "backend": "shop"}]}
         self.assertIn("there is no backend shpo", str(self.judged(ruled, backend="shpo")))
         self.assertIsNone(self.judged(ruled, backend="empty"))
@@ -193,7 +193,7 @@ class OfFrontends(ImpactCase):
 
 class OfRemovals(ImpactCase):
     def test_a_backend_that_is_used(self) -> None:
-        """It is refused while it serves, for a frontend or a rule."""
+        """The removal of a serving backend that a frontend or a rule uses is refused."""
         why = "frontend www sends to backend/shop, which serves web 1 with 3 members: every request would get 503"
         self.assertEqual(self.impact.of_removal(SHOP), why)
         ruled = [{"name": f"r{i}", "rules": [{"path": "/", "backend": "shop"}]} for i in range(7)]
@@ -201,7 +201,7 @@ class OfRemovals(ImpactCase):
         self.assertIn("frontend r0, r1, r2, r3, r4 and 2 more send to backend/shop", str(self.impact.of_removal(SHOP)))
 
     def test_others(self) -> None:
-        """One that nobody uses, or that does not serve, can be removed."""
+        """A backend that is unused or does not serve can be removed."""
         self.assertIsNone(self.impact.of_removal({**SHOP, "version": "3"}))
         for kept_by_others in ("old", ["shop"], [{"backend": ["shop"]}, {"path": "/"}]):
             self.listing.configured["frontend"] = [{"name": "www", "backend": None, "rules": kept_by_others}]
@@ -212,12 +212,12 @@ class OfStates(ImpactCase):
     LAST = "registration/web/2/10.0.0.0/80"
 
     def test_one_that_takes_no_traffic(self) -> None:
-        """It can be drained, for that takes nothing away."""
+        """A member that takes no traffic can be drained."""
         self.listing.configured["backend"] = [{**SHOP, "version": "away", "canary": {"version": "3", "percent": 5}}]
         self.assertIsNone(self.impact.of_state("registration/web/away/10.0.0.0/80", "drain"))
 
     def test_the_last_member(self) -> None:
-        """It cannot be drained or put into maintenance, but called up."""
+        """The last member cannot be drained or put into maintenance, but can be set to up."""
         self.listing.configured["backend"] += [{**SHOP, "name": name, "version": "2"} for name in ("two", "zwei")]
         for state in ("drain", "maint"):
             why = "no member of backend two, zwei takes traffic: every request to it would get 503"
@@ -225,12 +225,12 @@ class OfStates(ImpactCase):
         self.assertIsNone(self.impact.of_state(self.LAST, "up"))
 
     def test_one_of_several(self) -> None:
-        """It can be drained, and so can one of which no backend needs anything."""
+        """One of several members can be drained, and so can a member that no backend needs."""
         for id_ in (self.LAST, "registration/web/1/10.0.0.0/80", "registration/web/away/10.0.0.0/80"):
             self.assertIsNone(self.impact.of_state(id_, "drain"), id_)
 
     def test_among_very_many(self) -> None:
-        """Two members that take traffic are enough to know that it is not the last."""
+        """Two members that take traffic are enough to decide; the others are not read."""
 
         class Endless(Listing):
             def taking_traffic(self, app: str, version: str) -> Iterator[str]:
@@ -242,7 +242,7 @@ class OfStates(ImpactCase):
         self.assertIsNone(Impact(Endless()).of_state(self.LAST, "drain"))
 
     def test_beside_others(self) -> None:
-        """Fixed servers, and the other version, go on serving; a canary that is left alone counts as its last."""
+        """Fixed servers and the other version count as serving; a canary without other members can be the last one."""
         two = {**SHOP, "name": "two", "version": "2"}
         for more in ({"servers": ["10.0.0.9:80"]}, {"canary": {"version": "1", "percent": 5}}):
             self.listing.configured["backend"] = [{**two, **more}]
@@ -255,7 +255,7 @@ class OfStates(ImpactCase):
 
 class Warnings(ImpactCase):
     def test_of_a_backend(self) -> None:
-        """Nobody serves it, or not as it says."""
+        """A backend gets a warning if no member serves it, or only its canary does."""
         warned = self.impact.warnings_of_backend
         self.assertEqual(warned(SHOP), [])
         none = "backend shop has no members: requests get 503 until there are"
@@ -269,7 +269,7 @@ class Warnings(ImpactCase):
         self.assertEqual(warned({**SHOP, "version": "3", "canary": {"version": "2", "percent": 1}}), [alone])
 
     def test_of_a_frontend(self) -> None:
-        """A backend that it names is not there, or has nobody."""
+        """A frontend gets a warning for each backend that does not exist or has no members."""
         rules = [
             {"path": "/a", "backend": "empty"},
             {"path": "/b", "backend": "gone"},
@@ -285,7 +285,7 @@ class Warnings(ImpactCase):
         self.assertEqual(self.impact.warnings_of_frontend({"name": "www", "backend": None}), [])
 
     def test_of_a_removal(self) -> None:
-        """Frontends that still send there are named."""
+        """The warning for a removal names the frontends that still send to the backend."""
         left = "frontend www sends to backend shop: requests get 503"
         self.assertEqual(self.impact.warnings_of_removal("shop"), [left])
         self.listing.configured["frontend"].append({"name": "api", "backend": "shop"})

@@ -1,4 +1,4 @@
-"""Rules 1 to 4 at one node, to which others' ledgers are told by hand."""
+"""Rules 1 to 4 at one node, with the ledgers of other nodes written by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.core.cluster import BODY, KEY, TTL_S, update
 
 
 class Merging:
-    """Returns an update, and notes the bodies that it is given."""
+    """A merge that returns an update, and records the bodies that it gets."""
 
     def __init__(self, update: RegistrationUpdate | None) -> None:
         self._update = update
@@ -24,14 +24,14 @@ class Merging:
 
 class Beginning(ClaimsCase):
     def test_at_first(self) -> None:
-        """Nothing is held back, there is no guard, and nobody was heard."""
+        """At first no event is held back, the guard is off, and no peer has answered."""
         self.assertEqual(
             (self.claims.is_frozen, self.claims.all_peers_answered, self.claims.guard.is_on), (False, False, False)
         )
         self.assertTrue(self.claims.is_settled)
 
     def test_inherited(self) -> None:
-        """What the incarnation before knew is remembered for as long as others' ledgers are, by the usual ttl."""
+        """The registrations of the former incarnation are remembered as long as ledgers of peers."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         claims = Claims(9, Timing(0.1, 0.5), Peers("n1:1730", Timing()), self.view, NOW, 1)
         claims.all_peers_answered = True
@@ -42,7 +42,7 @@ class Beginning(ClaimsCase):
         self.assertTrue(claims.is_settled)
 
     def test_inherited_and_told(self) -> None:
-        """What somebody has told of is not waited for any more."""
+        """A registration that a peer has reported is not waited for any more."""
         self.hear(2)
         self.tell(2)
         self.claims.refresh(KEY, NOW)
@@ -53,7 +53,7 @@ class Beginning(ClaimsCase):
         self.assertTrue(claims.is_settled)
 
     def test_inherited_hidden(self) -> None:
-        """What it had hidden stays so as long as somebody may tell of it."""
+        """A registration that the former incarnation had hidden stays hidden as long as a peer may report it."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.view.show(KEY, None, (), lost=True)
         claims = Claims(9, Timing(), self.peers, self.view, NOW, 1)
@@ -64,7 +64,7 @@ class Beginning(ClaimsCase):
         self.assertEqual(self.view.known_keys(), [])
 
     def test_taken_along_unseen(self) -> None:
-        """A claim that was not shown yet is shown by the incarnation that goes on with it."""
+        """A claim that was not shown yet is shown by the next incarnation."""
         self.claims.is_frozen = True
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         claims = Claims(9, Timing(), self.peers, self.view, NOW, 1)
@@ -74,16 +74,16 @@ class Beginning(ClaimsCase):
 
 
 class Winning(ClaimsCase):
-    """Which claim speaks for a key."""
+    """The claim that speaks for a key."""
 
     def test_not_shown_yet(self) -> None:
-        """It does before anybody has looked at what came."""
+        """A claim that has arrived speaks before its key is evaluated."""
         self.hear(2)
         claim = self.tell(2)
         self.assertEqual((self.claims.winner(KEY, NOW), self.claims.listed_claim(KEY)), (claim, None))
 
     def test_not_hidden_yet(self) -> None:
-        """One that has stopped counting does not, though it is shown for a moment."""
+        """A claim that has stopped counting does not speak, though it is still shown."""
         self.hear(2)
         claim = self.tell(2)
         self.claims.refresh(KEY, NOW)
@@ -91,7 +91,7 @@ class Winning(ClaimsCase):
         self.assertEqual((self.claims.winner(KEY, NOW + 13.0), self.claims.listed_claim(KEY)), (None, claim))
 
     def test_largest(self) -> None:
-        """Of several that count the one of the largest rank does, wherever it stands."""
+        """The counting claim of the largest rank speaks, whatever its node."""
         for number in (2, 3, 4):
             self.hear(number)
         self.tell(2)
@@ -100,7 +100,7 @@ class Winning(ClaimsCase):
         self.assertEqual(self.claims.winner(KEY, NOW), claim)
 
     def test_hidden(self) -> None:
-        """Of those that are hidden it would be the largest."""
+        """The hidden claim of a key is that of the largest rank."""
         for number in (2, 3, 4):
             self.hear(number)
         self.tell(2)
@@ -114,13 +114,13 @@ class Winning(ClaimsCase):
 
 class Registering(ClaimsCase):
     def test_again(self) -> None:
-        """The same again moves the deadline by the time that has gone."""
+        """A registration with the same terms moves the deadline."""
         self.assertTrue(self.claims.register(KEY, update(BODY, TTL_S), NOW)[0])
         self.assertFalse(self.claims.register(KEY, update(BODY, TTL_S), NOW + 4.0)[0])
         self.assertEqual((self.lease().deadline, self.claims.ledger.version), (NOW + 14.0, 1))
 
     def test_rev(self) -> None:
-        """A change has a larger rev than all that is known, whether or not it counts."""
+        """A change has a larger rev than all known claims, whether they count or not."""
         self.hear(2)
         self.tell(2)
         self.tell(3, rev=5)
@@ -128,26 +128,26 @@ class Registering(ClaimsCase):
         self.assertEqual(self.own(), [Claim(1, 1, KEY, b"new", TTL_S, 6, 2, 1)])
 
     def test_new(self) -> None:
-        """What begins has rev 1, and its own dot as its root."""
+        """A new registration has rev 1, and its own dot as its root."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.assertEqual(self.own(), [Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)])
 
     def test_another_instance(self) -> None:
-        """A registration begins, with a larger rev than all that is known, so that all claims follow it."""
+        """Another instance begins a registration with a larger rev than all known claims, so that these follow it."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.assertFalse(self.claims.register(KEY, update(b"new", TTL_S, succeeds=True), NOW)[0])
         self.assertEqual(self.own(), [Claim(1, 3, KEY, b"new", TTL_S, 2, 1, 3)])
         self.assertEqual(self.happened(), [("online", "registered"), ("changed", "registered")])
 
     def test_merged_with_what_is_registered(self) -> None:
-        """The update is made of the body that is registered; without one the registration is renewed as it is."""
+        """The merge gets the registered body; if it returns None, the registration is renewed as it is."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         merge = Merging(None)
         self.assertEqual(self.claims.register(KEY, merge, NOW + 4.0), (False, BODY))
         self.assertEqual((merge.bodies, self.lease().deadline), ([(BODY, None)], NOW + 4.0 + TTL_S))
 
     def test_merged_with_what_is_hidden(self) -> None:
-        """The update is made of the body that is hidden, because it may live elsewhere."""
+        """The merge gets the hidden body, because the registration may be listed elsewhere."""
         self.hear(2)
         self.tell(2)
         self.claims.refresh(KEY, NOW)
@@ -157,7 +157,7 @@ class Registering(ClaimsCase):
         self.assertEqual(merge.bodies, [(None, BODY)])
 
     def test_refused_by_the_merge(self) -> None:
-        """Nothing is changed where the terms cannot be made."""
+        """Nothing is changed if the merge raises."""
 
         def refuse(_registered: bytes | None, _hidden: bytes | None) -> RegistrationUpdate:
             raise ValueError("no")
@@ -170,7 +170,7 @@ class Registering(ClaimsCase):
         self.assertEqual(self.own(), [Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)])
 
     def test_another_instance_and_the_end_of_the_one_before(self) -> None:
-        """Who deregisters the one before, and does not know of this one, ends that alone."""
+        """An end of the former instance from a node that does not know the new one does not end the new one."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.claims.register(KEY, update(b"new", TTL_S, succeeds=True), NOW)
         self.hear(2)
@@ -180,7 +180,10 @@ class Registering(ClaimsCase):
         self.assertEqual((claim and claim.body, self.happened()[-1]), (b"new", ("changed", "registered")))
 
     def test_shorter_ttl(self) -> None:
-        """The longer one, and 8·I, is remembered by an end that ends nothing. It is looked at 4.5·I before."""
+        """After a shorter ttl, an end without roots keeps the longer one for 8·I more.
+
+        Its lease is due 4.5·I before.
+        """
         self.claims.register(KEY, update(BODY, 20.0), NOW)
         self.claims.register(KEY, update(BODY, TTL_S), NOW + 1.0)
         self.assertEqual(self.own(), [Claim(1, 3, KEY, BODY, TTL_S, 2, 1, 1), End(1, 4, KEY, 28.0, 2, ())])
@@ -194,7 +197,7 @@ class Registering(ClaimsCase):
 
 
 class RenewingAsIs(ClaimsCase):
-    """The short way of nearly all requests."""
+    """The fast renewal of nearly all requests."""
 
     def test_renewed(self) -> None:
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
@@ -208,13 +211,13 @@ class RenewingAsIs(ClaimsCase):
         self.assertFalse(self.claims.renew_as_is(KEY, BODY, NOW))
 
     def test_another_body(self) -> None:
-        """Nothing is done, and the long way has to be taken."""
+        """A registration with another body is not renewed, and has to take the other way."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.assertFalse(self.claims.renew_as_is(KEY, b"new", NOW + 4.0))
         self.assertEqual(self.lease().deadline, NOW + TTL_S)
 
     def test_not_current(self) -> None:
-        """Its claim does not say what the winner says."""
+        """A claim whose terms differ from those of the winner is not renewed."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.lease().is_current = False
         self.assertFalse(self.claims.renew_as_is(KEY, BODY, NOW + 4.0))
@@ -223,7 +226,7 @@ class RenewingAsIs(ClaimsCase):
 
 class Deregistering(ClaimsCase):
     def test_end(self) -> None:
-        """It names all roots, has the largest rev, and is kept for the longest ttl and 8·I; one's own claim goes."""
+        """An end has all roots and the largest rev, and is kept for the longest ttl and 8·I."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.tell(2, rev=4, ttl_s=30.0)
         self.assertTrue(self.claims.deregister(KEY, NOW))
@@ -232,14 +235,14 @@ class Deregistering(ClaimsCase):
         self.assertEqual(self.happened(), [("online", "registered"), ("offline", "deregistered")])
 
     def test_after_an_end(self) -> None:
-        """An end says itself how long it is kept."""
+        """A known end with a longer time extends the new end."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.end(2, (2, 9), ttl_s=50.0)
         self.claims.deregister(KEY, NOW)
         self.assertEqual(self.own()[-1].ttl_s, 50.0)
 
     def test_elsewhere(self) -> None:
-        """It may be registered at others alone."""
+        """A registration that only other nodes hold can be deregistered."""
         self.hear(2)
         self.tell(2)
         self.assertTrue(self.claims.deregister(KEY, NOW))
@@ -248,7 +251,7 @@ class Deregistering(ClaimsCase):
 
 class Shortening(ClaimsCase):
     def test_own(self) -> None:
-        """One's own claim ends earlier; of what others have heard nothing is changed."""
+        """Only the deadline of a claim of this node is shortened."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.hear(2)
         self.tell(2, OTHER_KEY)
@@ -258,7 +261,7 @@ class Shortening(ClaimsCase):
 
 
 class Following(ClaimsCase):
-    """Rule 2."""
+    """Rule 2: a claim follows the winner."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -266,7 +269,7 @@ class Following(ClaimsCase):
         self.hear(2)
 
     def test_follows(self) -> None:
-        """One's own claim says what the winner says, and keeps its own renewal."""
+        """The claim of this node takes the terms of the winner, and keeps its own time of renewal."""
         self.tell(2, body=b"new", ttl_s=30.0, rev=2, root=(1, 1))
         self.claims.refresh(KEY, NOW + 1.0)
         self.assertEqual(self.own(), [Claim(1, 3, KEY, b"new", 30.0, 2, 1, 1)])
@@ -274,7 +277,7 @@ class Following(ClaimsCase):
         self.assertEqual(self.happened(), [("online", "registered"), ("changed", "registered")])
 
     def test_follows_a_shorter_ttl(self) -> None:
-        """By that it may be over already: it is due now then, or since when it was due before."""
+        """A claim that follows a shorter ttl may be due at once, or since it was due before."""
         for at, deadline in ((3.0, 5.0), (7.0, 7.0), (10.0, 10.0), (12.0, 10.0)):
             self.setUp()
             self.tell(2, body=b"new", ttl_s=5.0, rev=2, root=(1, 1))
@@ -287,13 +290,13 @@ class Following(ClaimsCase):
         self.assertEqual((self.claims.ledger.version, self.lease().is_current), (1, True))
 
     def test_lower(self) -> None:
-        """Not what ranks lower."""
+        """A claim does not follow another claim of a lower rank."""
         self.tell(2, body=b"old", root=(0, 9))
         self.claims.refresh(KEY, NOW)
         self.assertEqual((self.claims.ledger.version, self.lease().is_current), (1, True))
 
     def test_ended(self) -> None:
-        """What was ended is due from that moment on, and no winner to be followed is left."""
+        """An ended claim is due from that moment on, and has no winner to follow."""
         self.end(2, (1, 1))
         self.claims.refresh(KEY, NOW + 1.0)
         self.assertEqual((self.claims.leases.due, self.lease().is_current), ({self.lease(): NOW + 1.0}, False))

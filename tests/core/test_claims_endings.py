@@ -1,4 +1,4 @@
-"""Rules 1 to 4: how registrations lapse and end, and what peers are told of it."""
+"""Rules 1 to 4: how registrations lapse and end, and what a node sends to peers about them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Lapsing(ClaimsCase):
         return self.claims.index.lease(KEY) is not None
 
     def test_alone(self) -> None:
-        """With nobody to be asked it goes at once."""
+        """Without peers, a claim is removed as soon as it is due."""
         self.assertFalse(self.claims.lapse(NOW + 10.0))
         self.assertTrue(self.is_there())
         self.assertFalse(self.claims.lapse(NOW + 10.25))
@@ -29,7 +29,7 @@ class Lapsing(ClaimsCase):
         self.assertEqual(self.happened(), [("online", "registered"), ("offline", "expired")])
 
     def test_just_now(self) -> None:
-        """A deadline that has just come is over."""
+        """A claim is over at its deadline, and not before."""
         self.claims.leases.due[self.lease()] = None
         self.claims.remove_due(NOW + 9.9)
         self.assertEqual((self.is_there(), self.claims.leases.due), (True, {}))
@@ -38,7 +38,7 @@ class Lapsing(ClaimsCase):
         self.assertFalse(self.is_there())
 
     def test_asked(self) -> None:
-        """It waits for an answer to what was asked after its deadline."""
+        """A claim that is due waits for answers to questions that were sent after its deadline."""
         peer = self.hear(2, NOW + 9.0)
         self.hear(3, NOW + 9.0).echoed_at = NOW + 30.0
         peer.echoed_at = NOW + 9.9
@@ -50,7 +50,7 @@ class Lapsing(ClaimsCase):
         self.assertFalse(self.is_there())
 
     def test_asked_about_one(self) -> None:
-        """Ends, and claims that were ended, need no question; what is due from now on needs one."""
+        """Ends and ended claims need no confirmation; a claim that is due from now on needs one."""
         self.hear(2, NOW + 9.0)
         self.claims.register(OTHER_KEY, update(BODY, TTL_S), NOW)
         self.claims.leases.due[self.lease(OTHER_KEY)] = NOW
@@ -60,7 +60,7 @@ class Lapsing(ClaimsCase):
         self.assertTrue(self.claims.awaits_confirmation(NOW + 10.0))
 
     def test_no_answer(self) -> None:
-        """It waits for 4.5·I at most."""
+        """A claim that is due waits for 4.5·I at most."""
         self.hear(2, NOW + 9.0)
         self.claims.lapse(NOW + 14.4)
         self.assertTrue(self.is_there())
@@ -79,7 +79,7 @@ class Lapsing(ClaimsCase):
         self.assertFalse(self.is_there())
 
     def test_another_of_the_same(self) -> None:
-        """Another claim of the key keeps it until all who were asked have shown that they have that one."""
+        """A claim waits until all peers have shown that they have another claim of the key."""
         two, three = self.hear(2, NOW + 9.0), self.hear(3, NOW + 9.0)
         self.tell(2, root=(1, 1))
         two.echoed_at = three.echoed_at = NOW + 10.0
@@ -90,7 +90,7 @@ class Lapsing(ClaimsCase):
         self.assertFalse(self.is_there())
 
     def test_another_of_less(self) -> None:
-        """One that says less has to follow first."""
+        """A claim waits as long as another claim of a lower rank has not followed it."""
         two = self.hear(2, NOW + 9.0)
         self.tell(2, root=(0, 9))
         two.echoed_at = NOW + 10.0
@@ -98,7 +98,7 @@ class Lapsing(ClaimsCase):
         self.assertTrue(self.is_there())
 
     def test_another_that_does_not_count(self) -> None:
-        """Claims that were ended, or whose node is not heard, are none."""
+        """An ended claim, or a claim of an unknown node, does not count as another claim."""
         two = self.hear(2, NOW + 9.0)
         self.tell(2, root=(0, 9))
         self.end(2, (0, 9))
@@ -108,7 +108,7 @@ class Lapsing(ClaimsCase):
         self.assertFalse(self.is_there())
 
     def test_slices(self) -> None:
-        """No more than a slice goes at once."""
+        """At most one slice of claims is removed at once."""
         for i in range(KEYS_PER_SLICE):
             self.claims.register(f"{KEY}{i}", update(BODY, TTL_S), NOW)
         self.assertTrue(self.claims.lapse(NOW + 10.25))
@@ -118,10 +118,10 @@ class Lapsing(ClaimsCase):
 
 
 class Ending(ClaimsCase):
-    """Rule 4: what is over of what was ended."""
+    """Rule 4: when ended claims and ends are removed."""
 
     def test_own_claim(self) -> None:
-        """One's own claim goes when all have the end."""
+        """An ended claim of this node is removed when all peers have the end."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         two, three = self.hear(2), self.hear(3)
         two.echoed_at = three.echoed_at = NOW + 90.0
@@ -134,7 +134,7 @@ class Ending(ClaimsCase):
         self.assertEqual(self.own(), [])
 
     def test_own_claim_at_last(self) -> None:
-        """Or 4.5·I after it was seen."""
+        """An ended claim of this node is removed 4.5·I after the end arrived, at the latest."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.hear(2)
         self.hear(3)
@@ -146,7 +146,7 @@ class Ending(ClaimsCase):
         self.assertEqual(self.own(), [])
 
     def test_the_end_itself(self) -> None:
-        """An end goes when its time is over, and not before what it ends has been gone for 4.5·I."""
+        """An end is removed when its time is over, but not before its claims have been gone for 4.5·I."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.tell(2, root=(1, 1))
         self.claims.deregister(KEY, NOW)
@@ -161,7 +161,7 @@ class Ending(ClaimsCase):
         self.assertEqual(self.own(), [])
 
     def test_back_for_a_while(self) -> None:
-        """What an end ends may come back after it was looked at, from a node that was cut off."""
+        """An ended claim may come back from a node that was cut off, and then its end stays longer."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.claims.deregister(KEY, NOW)
         self.claims.lapse(NOW + 13.75)
@@ -175,7 +175,7 @@ class Ending(ClaimsCase):
         self.assertEqual(self.own(), [])
 
     def test_the_end_of_another(self) -> None:
-        """A claim of another root keeps no end."""
+        """A claim of another root does not keep an end."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.claims.deregister(KEY, NOW)
         self.tell(2)
@@ -185,10 +185,10 @@ class Ending(ClaimsCase):
 
 
 class Telling(ClaimsCase):
-    """What is taken from others, and handed on."""
+    """Deltas that a node takes from peers, and sends to them."""
 
     def test_join(self) -> None:
-        """The keys of all that came or went, and the ttls are looked up again."""
+        """A join returns the keys of all added and removed entries, and the largest ttl is computed again."""
         peer = self.hear(2)
         self.tell(2)
         self.assertEqual(self.claims.copies.ttl_max_s(peer), TTL_S)
@@ -199,7 +199,7 @@ class Telling(ClaimsCase):
         self.assertEqual(self.claims.index.entries(KEY), ())
 
     def test_two_contents_of_a_version(self) -> None:
-        """Of one that another node has with a larger checksum everything is taken in again; nothing is of the own."""
+        """A copy is received again if a peer has the same version with a larger checksum; the own ledger is not."""
         self.tell(2)
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         checksums = {number: self.claims.copies.head(number).checksum or 0 for number in (1, 2)}
@@ -211,13 +211,13 @@ class Telling(ClaimsCase):
         self.assertEqual([entry.node for entry in self.claims.index.entries(KEY)], [2, 1])
 
     def test_content_that_is_not_told(self) -> None:
-        """Releases before this one do not say what is in their copies."""
+        """A head without a checksum, as of an earlier release, is not compared."""
         self.tell(2)
         self.claims.copies.compare({2: Head(1, 1)}, NOW)
         self.assertEqual(self.claims.copies.head(2), Head(1, 1))
 
     def test_pages_of_the_dead(self) -> None:
-        """They are given up for a delta that has as much, or when nothing of them counts any more."""
+        """Pages are given up for a delta that is as new, or when none of their claims counts any more."""
         for later_s, gone in ((0.0, False), (12.9, False), (13.0, True)):
             self.begin()
             peer = self.hear(2)
@@ -234,7 +234,7 @@ class Telling(ClaimsCase):
                     break
 
     def test_ttl_max(self) -> None:
-        """Ends have none."""
+        """Ends do not count for the largest ttl."""
         peer = self.hear(2)
         self.assertEqual(self.claims.copies.ttl_max_s(peer), 0.0)
         peer.ttls = None
@@ -244,13 +244,13 @@ class Telling(ClaimsCase):
         self.assertEqual(self.claims.copies.ttl_max_s(peer), 20.0)
 
     def test_ttl_beyond_all_that_are_valid(self) -> None:
-        """Peers would refuse a counter with it."""
+        """The largest ttl is cut to the valid maximum, because peers would refuse a counter with more."""
         peer = self.hear(2)
         self.tell(2, ttl_s=3 * TTL_S_MAX)
         self.assertEqual(self.claims.copies.ttl_max_s(peer), TTL_S_MAX)
 
     def test_ttl_of_a_claim_that_no_client_can_have(self) -> None:
-        """It is not valid: an end of it would be kept for longer than peers take."""
+        """A claim with a longer ttl than clients can have is invalid, because peers would refuse its end."""
         self.claims.copies._validity = VALIDITY
         self.hear(2)
         for ttl_s, invalid in ((TTL_S_MAX, 0), (TTL_S_MAX + 1, 1)):
@@ -259,7 +259,7 @@ class Telling(ClaimsCase):
             self.assertEqual(sum(count for count, _ in self.claims.copies.invalid_entries.values()), invalid)
 
     def test_brief(self) -> None:
-        """What says the same as a claim that the receiver has goes as a copy of that."""
+        """A claim with the terms of a claim that the receiver has is sent as a copy of that."""
         claim = self.tell(2)
         self.tell(3, root=(2, 1))
         self.tell(4, body=b"new", root=(2, 1))
@@ -276,12 +276,12 @@ class Telling(ClaimsCase):
             self.assertEqual(self.claims.copies.with_copies_for(other, peer), other)
 
     def test_copy_of_nothing(self) -> None:
-        """What is a copy of a claim in a ledger that is not here does not fit."""
+        """A delta with a copy of an unknown claim is a gap."""
         copied = Delta(3, 0, 0, 1, 1, (Claim(2, 1, KEY, BODY, TTL_S, 1, 2, 1).copied_by(3, 1),))
         self.assertRaises(Gap, self.claims.join, copied)
 
     def test_heads(self) -> None:
-        """Of ledgers of which anything is here; others know less of those where their head is lower."""
+        """Heads are those of all ledgers with entries here; a peer with a lower head lacks entries."""
         self.tell(2)
         self.assertEqual([*self.claims.copies.heads()], [2])
         self.assertEqual([ledger.incarnation for ledger in self.claims.copies.ahead_of({})], [2])

@@ -1,4 +1,4 @@
-"""Rules 1 to 4: registrations that are hidden while their node is silent, or kept by the guard."""
+"""Rules 1 to 4: registrations that are hidden while their nodes are silent, or kept by the guard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.core.cluster import BODY, KEY, TTL_S, update
 
 
 class Hiding(ClaimsCase):
-    """Rule 5: claims of a silent node stop counting by their ttl."""
+    """Rule 5: claims of a silent node stop counting after their ttl and three intervals."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -34,7 +34,7 @@ class Hiding(ClaimsCase):
         self.assertEqual(self.hide(NOW + 23.0), [])
 
     def test_looked_at_once(self) -> None:
-        """What is hidden is not looked at again."""
+        """A hidden registration is evaluated once."""
         self.hide(NOW + 13.0)
         self.claims.hide(NOW + 13.25)
         self.assertTrue(self.claims.is_settled)
@@ -48,7 +48,7 @@ class Hiding(ClaimsCase):
         self.assertEqual(self.hide(NOW + 27.0), [OTHER_KEY])
 
     def test_shortest(self) -> None:
-        """The shortest ttl there can be, four intervals, is hidden in time and comes back in time."""
+        """A registration with the shortest ttl, four intervals, is hidden and shown again in time."""
         self.begin(interval_s=0.5)
         peer = self.hear(2)
         self.tell(2, ttl_s=2.0)
@@ -60,7 +60,7 @@ class Hiding(ClaimsCase):
         self.assertEqual([*self.claims.stale_keys], [KEY])
 
     def test_nothing_to_hide(self) -> None:
-        """A peer of which no ledger is here has nothing to hide, to show or to forget."""
+        """A peer without a ledger here has no claims to hide, show or forget."""
         self.begin()
         peer = self.hear(3)
         self.claims.hide(NOW + 20.0)
@@ -69,7 +69,7 @@ class Hiding(ClaimsCase):
         self.assertTrue(self.claims.is_settled)
 
     def test_forgotten(self) -> None:
-        """A ledger goes whole, and its entries with it."""
+        """A forgotten ledger is removed with all its entries."""
         self.peers.forget(self.peer)
         self.claims.forget(self.peer)
         self.assertFalse(self.claims.is_settled)
@@ -78,10 +78,10 @@ class Hiding(ClaimsCase):
 
 
 class Settling(ClaimsCase):
-    """What may concern many is done in slices."""
+    """Evaluations of many keys are done in slices."""
 
     def test_held_back(self) -> None:
-        """While nothing may be shown, what changes is put down."""
+        """While events are held back, changed keys are collected."""
         self.claims.is_frozen = True
         self.hear(2)
         self.tell(2)
@@ -102,7 +102,7 @@ class Settling(ClaimsCase):
         self.assertEqual(self.view.count, KEYS_PER_SLICE + 1)
 
     def test_taken_along(self) -> None:
-        """Claims and ends of the incarnation before go on, with their deadlines, before anything is hidden."""
+        """Claims and ends of the former incarnation are taken over with their deadlines, before any key is hidden."""
         for i in range(KEYS_PER_SLICE):
             self.claims.register(f"{KEY}{i}", update(BODY, TTL_S), NOW)
         self.claims.deregister(f"{KEY}0", NOW)
@@ -121,7 +121,7 @@ class Settling(ClaimsCase):
 
 
 class Guarding(ClaimsCase):
-    """Rule 9, with twenty seconds on suspicion."""
+    """Rule 9, with a guard of twenty seconds."""
 
     def setUp(self) -> None:
         self.begin(guard_s=20.0)
@@ -138,27 +138,27 @@ class Guarding(ClaimsCase):
         return peer
 
     def test_until_when(self) -> None:
-        """The last of its nodes that was heard decides."""
+        """The node that was heard last decides how long a registration stays suspect."""
         self.told(2, NOW)
         self.told(3, NOW + 2.0)
         self.pass_on_to(NOW + 15.0)
         self.assertEqual(self.claims.guard.guarded_apps(NOW + 15.0), [GuardedApp("web", 1, 20.0)])
 
     def test_beside_an_end(self) -> None:
-        """An end of another registration has no part in that."""
+        """An end of another registration does not change this time."""
         self.told(2, NOW)
         self.end(2, (2, 9))
         self.pass_on_to(NOW + 13.0)
         self.assertEqual(self.claims.guard.guarded_apps(NOW + 13.0), [GuardedApp("web", 1, 20.0)])
 
     def test_where_its_node_has_left(self) -> None:
-        """Nobody can be renewing there, so it has expired."""
+        """A registration whose node has left has expired, because it cannot be renewed there."""
         self.told(2, NOW).left = True
         self.pass_on_to(NOW + 13.0)
         self.assertEqual(self.happened(), [("online", "registered"), ("offline", "expired")])
 
     def test_looked_at_again(self) -> None:
-        """What was hidden counts as lost, however often it is looked at."""
+        """A hidden registration counts as lost, however often it is evaluated."""
         first, second, third = (KEY.replace("10.0.0.5", f"10.0.0.{i}") for i in (1, 2, 3))
         self.claims.register(first, update(BODY, 60.0), NOW)
         self.told(2, NOW, second)
@@ -170,7 +170,7 @@ class Guarding(ClaimsCase):
         self.assertEqual(self.claims.guard.guarded_apps(NOW + 18.0), [GuardedApp("web", 1, 20.0)])
 
     def test_one_of_its_nodes_is_forgotten(self) -> None:
-        """That may have a claim still, and so it stays."""
+        """A forgotten node may still hold a claim, so the registration stays suspect."""
         two = self.told(2, NOW)
         self.told(3, NOW)
         self.pass_on_to(NOW + 13.0)
@@ -182,7 +182,7 @@ class Guarding(ClaimsCase):
         self.assertEqual(self.claims.guard.guarded_apps(NOW + 14.0), [GuardedApp("web", 1, 19.0)])
 
     def test_the_last_of_its_nodes_is_forgotten(self) -> None:
-        """When the others have let go, it is over when the time of that one was to be."""
+        """When the other nodes have removed their claims, the time of the forgotten node decides."""
         two = self.told(2, NOW)
         self.told(3, NOW + 2.0)
         self.pass_on_to(NOW + 15.0)
@@ -194,7 +194,7 @@ class Guarding(ClaimsCase):
         self.assertEqual(self.claims.guard.guarded_apps(NOW + 15.0), [GuardedApp("web", 1, 18.0)])
 
     def test_heard_of_again_without_its_ledger(self) -> None:
-        """Who was forgotten may have the claim still; that of another, which had left, has no part in the time."""
+        """A forgotten node that is known again may still hold its claim; a node that had left does not count."""
         peers = (self.told(2, NOW), self.told(3, NOW))
         peers[1].left = True
         self.pass_on_to(NOW + 13.0)
@@ -207,7 +207,7 @@ class Guarding(ClaimsCase):
         self.assertEqual(self.claims.guard.guarded_apps(NOW + 14.0), [GuardedApp("web", 1, 19.0)])
 
     def test_registered_again_elsewhere(self) -> None:
-        """What this node knows of an earlier registration says nothing of this one."""
+        """The end of an earlier registration does not affect a later one at another node."""
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.claims.deregister(KEY, NOW)
         self.told(2, NOW)
@@ -215,14 +215,14 @@ class Guarding(ClaimsCase):
         self.assertEqual(self.claims.guard.guarded_apps(NOW + 13.0), [GuardedApp("web", 1, 20.0)])
 
     def test_beside_one_whose_node_has_left(self) -> None:
-        """That is not out of sight: it is known to go, so the other is only half of them."""
+        """A registration whose node has left is not lost, so the other one is only half of the app."""
         self.told(2, NOW, OTHER_KEY, 20.0).left = True
         self.told(3, NOW)
         self.pass_on_to(NOW + 13.0)
         self.assertEqual((self.claims.guard.guarded_apps(NOW + 13.0), self.view.listed_keys()), ([], [OTHER_KEY]))
 
     def first_slice(self, size: int) -> dict[str, int]:
-        """The suspects of two apps of that size after one call."""
+        """Return the numbers of suspects of two apps of this size after one call."""
         self.setUp()
         for app in "ab":
             for i in range(size):
@@ -237,5 +237,5 @@ class Guarding(ClaimsCase):
         return found
 
     def test_slices(self) -> None:
-        """A call looks at 300 members, those that are to be shown as suspect included; the others follow."""
+        """A call evaluates about 300 members, with those that become suspect; later calls evaluate the others."""
         self.assertEqual([self.first_slice(size) for size in (100, 150, 200)], [{"a": 100}, {"a": 150}, {"a": 100}])

@@ -1,4 +1,4 @@
-"""What backends and frontends may say of connections."""
+"""The fields of backends and frontends for connections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bender.core.connection_settings import (
 from bender.core.invalid import Invalid
 from bender.core.routing import BACKEND, FRONTEND, Bind, parse_tls
 
-#: What is none of these fields.
+#: Values that none of these fields accepts.
 WRONG: tuple[Any, ...] = ("1", "", [], [1], {"x": 1}, float("nan"), float("inf"), 10**400, -1)
 
 
@@ -30,7 +30,7 @@ class OneField(SynchronousTestCase):
             self.assertEqual(error.field, field, value)
 
     def test_timeouts(self) -> None:
-        """Each is in seconds, and null says nothing."""
+        """Each timeout is in seconds, and null removes it."""
         self.assertEqual(parse_frontend_timeouts({"client": 0.5, "http_request": None}), {"client": 0.5})
         every = {"connect": 1, "server": TIMEOUT_S_MAX, "queue": 2, "tunnel": 3, "check": 4}
         self.assertEqual(parse_backend_timeouts(every), every)
@@ -40,7 +40,7 @@ class OneField(SynchronousTestCase):
         self.refused("timeouts", parse_frontend_timeouts, *WRONG)
 
     def test_a_timeout_of_the_other_kind(self) -> None:
-        """It is refused with the place where it belongs."""
+        """A timeout of the other kind of object is refused with the kind that it belongs to."""
         error = self.assertRaises(Invalid, parse_frontend_timeouts, {"server": 5})
         self.assertEqual(str(error), "timeouts: server: belongs in the backend")
         error = self.assertRaises(Invalid, parse_backend_timeouts, {"client": 5})
@@ -49,25 +49,25 @@ class OneField(SynchronousTestCase):
         self.assertIn("did you mean server?", str(error))
 
     def test_maxconn(self) -> None:
-        """It is a whole number."""
+        """`maxconn` is a whole number."""
         self.assertEqual([parse_maxconn(1), parse_maxconn(MAXCONN_MAX)], [1, MAXCONN_MAX])
         self.refused("maxconn", parse_maxconn, *WRONG, 0, 1.0, True, MAXCONN_MAX + 1)
         message = "maxconn: must be an integer from 1 to 1000000"
         self.assertEqual(str(self.assertRaises(Invalid, parse_maxconn, 0)), message)
 
     def test_redirect_https(self) -> None:
-        """A port, or true."""
+        """`redirect_https` is a port or a boolean."""
         self.assertEqual([*map(parse_redirect_https, (True, False, 8443))], [True, False, 8443])
         self.refused("redirect_https", parse_redirect_https, *WRONG, 0, 65536, 443.0)
 
     def test_tls(self) -> None:
-        """All addresses, none, or those that are named."""
+        """`tls` is for all addresses, for none, or for named ones."""
         self.assertEqual([parse_tls(True), parse_tls(False)], [True, False])
         self.assertEqual(parse_tls("*:443,[0::1]:8443"), (Bind(None, 443), Bind("::1", 8443)))
         self.refused("tls", parse_tls, *WRONG, 443, "443", "*:443,*:443")
 
     def test_what_is_on_or_off(self) -> None:
-        """Texts and numbers are neither."""
+        """`forwardfor` and `log` are booleans, and not texts or numbers."""
         self.assertEqual([parse_forwardfor(False), parse_log(True)], [False, True])
         self.refused("forwardfor", parse_forwardfor, *WRONG, 0, 1)
         self.refused("log", parse_log, *WRONG, 0, 1)
@@ -78,32 +78,32 @@ class Together(SynchronousTestCase):
         self.assertIn(message, str(self.assertRaises(Invalid, FRONTEND.merged_body, "www", fields, existing)))
 
     def test_tls_at_an_address_that_is_none_of_it(self) -> None:
-        """Also when it is `bind` that changes."""
+        """TLS at an address that `bind` does not have is refused, also if `bind` changes."""
         self.refused("tls: *:444 is not an address of bind", bind="*:80,*:443", tls="*:444")
         kept = FRONTEND.merged_body("www", {"bind": "*:80,*:443", "tls": "*:443"})
         self.refused("tls: *:443 is not an address of bind", kept, bind="*:80")
         FRONTEND.merged_body("www", {"tls": "*:443"})
 
     def test_nothing_to_redirect(self) -> None:
-        """Where every address speaks TLS."""
+        """`redirect_https` is refused if every address uses TLS."""
         self.refused("redirect_https: has nothing to redirect", bind="*:443", tls=True, redirect_https=True)
         FRONTEND.merged_body("www", {"bind": "*:80", "redirect_https": True})
         FRONTEND.merged_body("www", {"bind": "*:80,*:443", "tls": "*:443", "redirect_https": True})
 
     def test_mode_tcp(self) -> None:
-        """There are no requests to look at, but there may be TLS."""
+        """Fields about requests are refused in mode tcp, but TLS is not."""
         self.refused("redirect_https: needs mode http", mode="tcp", redirect_https=True)
         self.refused("forwardfor: needs mode http", mode="tcp", forwardfor=True)
         self.refused("timeouts: http_request: needs mode http", mode="tcp", timeouts={"http_request": 1})
         FRONTEND.merged_body("www", {"mode": "tcp", "bind": "*:443", "tls": True, "forwardfor": False, "maxconn": 1})
 
     def test_what_an_older_node_has_kept(self) -> None:
-        """It hinders no other change."""
+        """Invalid fields that an older release stored do not prevent other changes."""
         kept = b'{"id":"frontend/www","resource":"Frontend","name":"www","bind":7,"tls":{},"timeouts":7}'
         self.assertIn(b'"log":false', FRONTEND.merged_body("www", {"log": False, "mode": "tcp"}, kept))
 
     def test_they_are_kept(self) -> None:
-        """By the API, as they were sent."""
+        """The fields are stored as they were sent."""
         body = BACKEND.merged_body("shop", {"app": "web", "version": "1", "maxconn": 5, "timeouts": {"server": 1.5}})
         self.assertIn(b'"maxconn":5', body)
         self.assertIn(b'"timeouts":{"server":1.5}', body)

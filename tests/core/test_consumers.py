@@ -1,4 +1,4 @@
-"""What consumers confirm and report, and how much of it."""
+"""The confirmations and reports of consumers, and their limits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def confirmation(requests: int = 0, errors: int = 0, name: str = "b") -> bytes:
 
 class Confirming(SynchronousTestCase):
     def test_parsed(self) -> None:
-        """None is the least that can be counted, and 2**53 the most; a name has a character at least."""
+        """Counts are from 0 to 2**53, and a name has at least one character."""
         for requests in (0, 2**53):
             report = Report((), {"b": {"1": Counted(requests, 0)}})
             self.assertEqual(parse_confirmation(confirmation(requests)), Confirmation("c", report))
@@ -39,7 +39,7 @@ class Confirming(SynchronousTestCase):
             self.assertRaises(Invalid, parse_confirmation, document)
 
     def test_limits(self) -> None:
-        """A thousand names, in sixty kilobytes."""
+        """A report has at most a thousand names and 60 KiB."""
         self.assertEqual((REPORTED_MAX, REPORT_BYTES_MAX), (1000, 61_440))
 
     def test_nothing_awaited(self) -> None:
@@ -47,10 +47,10 @@ class Confirming(SynchronousTestCase):
 
 
 class Digests(SynchronousTestCase):
-    """What stands for a setting in a report."""
+    """The digest of a setting in a report."""
 
     def test_of_equal_settings(self) -> None:
-        """The order of fields does not matter, and what is null, or is no setting, does not count."""
+        """The order of fields does not matter; null fields, and fields that are no setting, do not count."""
         one = {"name": "www", "backend": "shop", "meta": {"a": 1, "b": [1.5]}}
         other = {
             "meta": {"b": [1.5], "a": 1},
@@ -63,7 +63,7 @@ class Digests(SynchronousTestCase):
         self.assertRegex(digest_of(one), "^[0-9a-f]{16}$")
 
     def test_of_others(self) -> None:
-        """Any other value is another setting; what is removed has none."""
+        """Another value leads to another digest; a removed setting has an empty digest."""
         one = {"name": "shop", "version": "1"}
         self.assertNotEqual(digest_of(one), digest_of(one | {"version": "2"}))
         self.assertNotEqual(digest_of(one), digest_of(one | {"meta": {}}))
@@ -71,10 +71,10 @@ class Digests(SynchronousTestCase):
 
 
 class Instances(SynchronousTestCase):
-    """What tells consumers of one name apart."""
+    """Instances distinguish consumers of one name."""
 
     def test_given(self) -> None:
-        """A token of letters, digits, dashes and underscores, in both forms."""
+        """An instance has letters, digits, dashes and underscores, as a parameter and in a confirmation."""
         for instance in ("5f3c2a9d51e07b64", "A-z_0", "x" * 64):
             self.assertEqual(parse_instance(instance), instance)
             said = parse_confirmation(encode({"cursor": "c", "instance": instance}))
@@ -86,12 +86,12 @@ class Instances(SynchronousTestCase):
             self.assertRaises(Invalid, parse_confirmation, encode({"cursor": "c", "instance": instance}))
 
     def test_not_known(self) -> None:
-        """A node that knows of none says nothing of it."""
+        """A consumer of a node that does not know instances has an empty instance."""
         consumer = ConsumerState("edge", "n1", True, True, None, 0, 0)
         self.assertEqual((consumer.instance, consumer.age_s, consumer.idle_s), ("", 0.0, 0.0))
 
     def test_ages(self) -> None:
-        """From none to thirty years."""
+        """Ages are from 0 to thirty years."""
         for age_s, possible in ((0.0, True), (1e9, True), (-0.1, False), (1.1e9, False)):
             fields = to_builtins(ConsumerState("edge", "n1", True, True, None, 0, 0, None, "a", age_s, age_s))
             if possible:
@@ -100,19 +100,19 @@ class Instances(SynchronousTestCase):
                 self.assertRaises(ValidationError, convert, fields, ConsumerState)
 
     def test_labels(self) -> None:
-        """The name alone, where no other instance has it."""
+        """A label has the instance only if the name has several instances."""
         consumers = [("edge", "b"), ("edge", "a"), ("rim", "c"), ("rim", "c"), ("old", ""), ("old", "d")]
         self.assertEqual(labels(consumers), ["edge (b)", "edge (a)", "rim", "rim", "old (?)", "old (d)"])
         self.assertEqual(labels([]), [])
 
     def test_shared_names(self) -> None:
-        """Those that several known instances have, in order."""
+        """Names with several known instances are returned, in order."""
         consumers = [("rim", "a"), ("rim", "b"), ("edge", "b"), ("edge", "a"), ("one", "a"), ("one", "a"), ("old", "")]
         shared = shared_names([*consumers, ("old", "d")])
         self.assertEqual([*shared.items()], [("edge", ["a", "b"]), ("rim", ["a", "b"])])
 
     def test_warning(self) -> None:
-        """It names up to five of them."""
+        """The warning names up to five instances."""
         problem = "have the same name: give each program a name of its own"
         self.assertEqual(same_name_problem("e", ["a", "b"]), f"the consumers e (a) and e (b) {problem}")
         five = "e (a), e (b), e (c), e (d) and e (e)"

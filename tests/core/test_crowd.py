@@ -1,4 +1,4 @@
-"""Many peers, and addresses at which there is nobody: what a large cluster needs, and what a peer can make up."""
+"""Many peers, and addresses without a node: large clusters, and peers that do not exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.core.gossip_case import NOW, RoundsCase, counter, ledger, sender
 
 
 class Full(RoundsCase):
-    """As many peers as may be: 2,000."""
+    """The largest number of peers: 2,000."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -29,13 +29,13 @@ class Full(RoundsCase):
         self.receive(Message(sender(number), None, (counter(number, 6), *counters)), at)
 
     def test_of_others(self) -> None:
-        """No more are met by what others say, and of those that are known news is taken."""
+        """No further peer is added because of a counter, but counters of known peers are accepted."""
         self.take(2, counter(5000, 5), counter(3, 9))
         three = self.peers.get(3)
         self.assertEqual((5000 in self.peers, len(self.peers), three and three.beats), (False, PEERS_MAX, 9))
 
     def test_one_that_speaks(self) -> None:
-        """It takes the place of one that never spoke: of that of which nothing was heard for longest."""
+        """A node that sends a message replaces the peer without messages that was heard least recently."""
         self.take(5000)
         self.assertEqual((5000 in self.peers, len(self.peers)), (True, PEERS_MAX))
         self.assertNotIn(PEERS_MAX + 1, self.peers)
@@ -43,7 +43,7 @@ class Full(RoundsCase):
         self.assertEqual([number in self.peers for number in (5000, 5001, 5002, PEERS_MAX)], [True, True, False, False])
 
     def test_its_ledger(self) -> None:
-        """It goes with the peer, and what it listed too."""
+        """The ledger of a replaced peer is removed with its registrations."""
         last = PEERS_MAX + 1
         self.receive(Message(sender(2), {}, (counter(last, 5),), (ledger(last, KEY).delta(Head()),)))
         self.assertIsNotNone(self.claims.listed_claim(KEY))
@@ -53,7 +53,7 @@ class Full(RoundsCase):
         self.assertEqual(self.claims.copies.head(last), Head())
 
     def test_all_have_spoken(self) -> None:
-        """None is given up that is heard; one that is silent is."""
+        """A peer that has sent a message is replaced only if it is silent."""
         for number in range(3, PEERS_MAX + 2):
             self.take(number)
         self.take(5000)
@@ -65,7 +65,7 @@ class Full(RoundsCase):
 
 
 class Strangers(RoundsCase):
-    """Those that speak to this node are asked at once, to find the way there; but they may be made up."""
+    """Nodes that send a message are asked at once, because their address is unknown, but they may not exist."""
 
     def spoke(self, numbers: range) -> list[str]:
         for number in numbers:
@@ -73,26 +73,26 @@ class Strangers(RoundsCase):
         return self.sent()
 
     def test_asked(self) -> None:
-        """Twenty in the time of one heartbeat; then others."""
+        """Twenty of these nodes are asked until the next heartbeat, and others after it."""
         self.assertEqual(self.spoke(range(2, 50)), [f"n{number}:1730" for number in range(2, 2 + UNREACHED_MAX)])
         self.assertEqual(self.spoke(range(50, 60)), [])
         self.gossip.beat(NOW)
         self.assertEqual(len(self.spoke(range(60, 90))), 20)
 
     def test_reached(self) -> None:
-        """One that was found is asked however many others have spoken."""
+        """A node that has answered before is asked, however many others have sent messages."""
         self.spoke(range(2, 50))
         self.links.note_answer("n99:1730", 99)
         self.assertEqual(self.spoke(range(99, 100)), ["n99:1730"])
 
 
 class Large(RoundsCase):
-    """A cluster whose nodes know one of them."""
+    """A cluster whose nodes have one seed."""
 
     def test_gets_to_know_itself(self) -> None:
-        """Fifty know of each other after three rounds, and have found nearly all after eight.
+        """Fifty nodes know each other after three rounds, and most have reached each other after eight.
 
-        That is so though each tries only so many in a round that it did not find yet.
+        Each node tries only a limited number of unreached ones in a round.
         """
         cluster = Acquainting([f"n{i}" for i in range(50)])
         ways = [cluster.round_with_partners() for _ in range(8)]
@@ -100,7 +100,7 @@ class Large(RoundsCase):
         self.assertGreater(ways[-1], 0.95 * 50 * 49, ways)
 
     def test_a_start(self) -> None:
-        """A node that starts beside fifty has asked them all, as it must, within an interval."""
+        """A node that starts in a cluster of fifty has reached all within an interval, as its readiness requires."""
         cluster = Acquainting([f"n{i}" for i in range(50)])
         for _ in range(4):
             cluster.round_with_partners()
@@ -116,7 +116,7 @@ class Large(RoundsCase):
         self.assertEqual(sum(replica.links.has_reached(name) for name in cluster.replicas), 50)
 
     def test_addresses_of_a_moment(self) -> None:
-        """A peer that speaks from another address each time leaves nothing behind."""
+        """A peer that sends each message from another address leaves a limited number of links."""
         cluster = Cluster("ab")
         a, b = cluster["a"], cluster["b"]
         for i in range(300):
@@ -131,7 +131,7 @@ class Large(RoundsCase):
         self.assertIn("b", [link.address for link in a.links])
 
     def test_made_up(self) -> None:
-        """A peer that tells of a thousand others costs twenty requests in a round, and holds up nobody's readiness."""
+        """Counters of a thousand nodes that do not exist cost twenty requests in a round."""
         cluster = Cluster("ab")
         made_up = tuple(Counter(100 + i, f"x{i}", f"x{i}:1730", 1, 0.0) for i in range(1000))
         b = cluster["b"]
@@ -148,7 +148,7 @@ class Large(RoundsCase):
 
 
 class Acquainting(Cluster):
-    """Nodes that begin rounds as real ones do, with some of those that they know."""
+    """Nodes that begin rounds with some of the nodes that they know, as real ones do."""
 
     def __init__(self, names: list[str]) -> None:
         self.chance = Random(1).random
@@ -157,7 +157,7 @@ class Acquainting(Cluster):
             self.start(name, i + 1, names[:1])
 
     def round_with_partners(self) -> int:
-        """Let all begin rounds; how many ways between two nodes have been found."""
+        """Let all begin a round, and return the number of pairs in which the first node has reached the second."""
         self.now += 1.0
         for replica in self.replicas.values():
             replica.start_round(self.now, partners(replica.addresses(), self.chance))

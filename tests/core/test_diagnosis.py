@@ -1,4 +1,4 @@
-"""What a node can say of an id."""
+"""The diagnosis of an id at one node."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Accounts(SynchronousTestCase):
         return [(seen.node, seen.counts, seen.why) for seen in self.account(name).sees]
 
     def test_of_a_claim_of_its_own(self) -> None:
-        """It says since when it holds it, when it heard the instance last, and how much is left."""
+        """The diagnosis of a claim has the times since when it is held, of its last renewal, and that is left."""
         self.cluster.register("a")
         self.cluster.run(5)
         self.cluster.renew("a")
         self.cluster.run(2)
-        # Since the heartbeat that followed.
+        # The time is counted from the heartbeat that followed.
         held = {"ttl": 10.0, "held": 6.0, "renewed": 2.0, "left": 8.0, "rev": 1, "speaks": True}
         self.assertEqual(self.claim("a"), held)
 
     def test_of_a_claim_of_another(self) -> None:
-        """It says whether it counts, and how long ago its node was heard."""
+        """The diagnosis has for the claim of a peer whether it counts, and when the peer was heard."""
         self.cluster.register("a")
         self.cluster.run(2)
         account = self.account("b")
@@ -51,7 +51,7 @@ class Accounts(SynchronousTestCase):
         self.assertEqual(account.sees[0].heard_s, 0.0)
 
     def test_of_what_it_hides(self) -> None:
-        """The claim of a node that is not heard does not count, and that is why."""
+        """The claim of a silent node does not count, and the diagnosis gives this reason."""
         self.cluster.register("a")
         self.cluster.cut = {"a"}
         self.cluster.run(14)
@@ -60,14 +60,14 @@ class Accounts(SynchronousTestCase):
         self.assertGreaterEqual(account.sees[0].heard_s or 0.0, 13.0)
 
     def test_of_what_was_deregistered(self) -> None:
-        """The end names the node that was told."""
+        """An end has the name of the node that received the deregistration."""
         self.cluster.register("a")
         self.cluster.deregister("b")
         self.assertEqual([self.account(name).ended for name in "abc"], [("b",)] * 3)
         self.assertEqual([self.account(name).listed for name in "abc"], [False] * 3)
 
     def test_of_what_was_deregistered_because_a_check_failed(self) -> None:
-        """All nodes know why, as long as nobody has deregistered it for another reason."""
+        """All nodes know that a check failed, until the id is deregistered for another reason."""
         self.cluster.register("a")
         self.cluster["b"].deregister(self.cluster.now, KEY, CHECK_FAILED)
         self.cluster.cut = {"c"}
@@ -79,14 +79,14 @@ class Accounts(SynchronousTestCase):
         self.assertEqual([self.account(name).check_failed for name in "abc"], [False] * 3)
 
     def test_of_a_claim_that_was_ended(self) -> None:
-        """One that is still there does not count, because it was ended."""
+        """An ended claim does not count, with this reason."""
         self.cluster.register("a")
         self.cluster.cut = {"c"}
         self.cluster.deregister("b")
         self.assertEqual(self.seen("b"), [("a", False, "ended")])
 
     def test_of_a_node_before_its_restart(self) -> None:
-        """It has its name, and is told from what is there now."""
+        """The former incarnation of a node has its name, and is marked as earlier."""
         self.cluster.register("a")
         self.cluster.start("a", 9, "abc")
         self.cluster.run(1)
@@ -95,7 +95,7 @@ class Accounts(SynchronousTestCase):
         self.assertEqual(seen, {("a", True, True), ("a", False, True)})
 
     def test_of_two_claims(self) -> None:
-        """Each node knows of its own lease alone."""
+        """A node knows the lease of its own claim only."""
         self.cluster.register("a")
         self.cluster.run(4)
         self.cluster.renew("b")
@@ -103,7 +103,7 @@ class Accounts(SynchronousTestCase):
         self.assertTrue(self.claim("a")["speaks"] and self.claim("b")["speaks"])
 
     def test_of_one_that_is_due(self) -> None:
-        """Nothing is left of a claim that waits for the peers' word."""
+        """A claim that waits for answers of peers has no time left."""
         self.cluster.register("a")
         self.cluster.run(7)
         self.cluster.cut = {"b"}
@@ -111,20 +111,20 @@ class Accounts(SynchronousTestCase):
         self.assertEqual((self.claim("a")["left"], self.claim("a")["renewed"]), (0.0, 11.0))
 
     def test_of_the_others(self) -> None:
-        """It says when it heard each of them; who left is said to have."""
+        """The diagnosis has the peers, and those that left are marked."""
         self.cluster["c"].leave(self.cluster.now)
         self.cluster.settle()
         self.assertEqual([(heard.node, heard.left) for heard in self.account("a").hears], [("b", False), ("c", True)])
 
     def test_of_what_nobody_knows(self) -> None:
-        """It says nothing."""
+        """The diagnosis of an unknown id has no content."""
         self.assertFalse(self.account("a").has_content)
         self.cluster.register("a")
         self.assertTrue(all(self.account(name).has_content for name in "abc"))
 
 
 class Reaching(SynchronousTestCase):
-    """How far what a node did has come."""
+    """The peers that a change of this node has reached."""
 
     def setUp(self) -> None:
         self.cluster = Cluster("abc")
@@ -136,13 +136,13 @@ class Reaching(SynchronousTestCase):
         return "".join(each.name for each in having), "".join(each.name for each in lacking)
 
     def test_everybody(self) -> None:
-        """Peers show with their answers what they have."""
+        """Peers confirm with their answers that they have the change."""
         replica = self.cluster["a"]
         self.assertEqual(self.split(), ("bc", ""))
         self.assertEqual(replica.version_reached(self.cluster.now), replica.claims.ledger.version)
 
     def test_somebody_who_is_cut_off(self) -> None:
-        """A peer that lacks it is waited for until it is silent, and named afterwards too."""
+        """The change waits for a peer that lacks it until this is silent; the peer is still named after that."""
         self.cluster.cut = {"c"}
         self.cluster.deregister("a")
         replica = self.cluster["a"]
@@ -153,7 +153,7 @@ class Reaching(SynchronousTestCase):
         self.assertEqual(replica.version_reached(self.cluster.now), replica.claims.ledger.version)
 
     def test_somebody_who_left(self) -> None:
-        """There is nobody to wait for."""
+        """The change does not wait for a peer that left."""
         self.cluster["c"].leave(self.cluster.now)
         self.cluster.settle()
         self.cluster.deregister("a")
@@ -162,14 +162,14 @@ class Reaching(SynchronousTestCase):
 
 class WhenThingsWere(SynchronousTestCase):
     def test_an_entry_was_added_by_the_heartbeat_after_it(self) -> None:
-        """Between two heartbeats one cannot tell."""
+        """The time of an entry is that of the next heartbeat."""
         marks = VersionTimes(100.0)
         for version, now in ((3, 101.0), (3, 102.0), (5, 103.0)):
             marks.note(version, now)
         self.assertEqual([marks.added_at(n, 104.0) for n in (1, 3, 4, 5, 6)], [101.0, 101.0, 103.0, 103.0, 104.0])
 
     def test_they_are_bounded(self) -> None:
-        """What is old is told less exactly, what is new is not."""
+        """The number of stored times is limited: older ones are less exact."""
         marks = VersionTimes(0.0)
         for i in range(1, 10 * MARKS_MAX):
             marks.note(i, float(i))
@@ -180,7 +180,7 @@ class WhenThingsWere(SynchronousTestCase):
 
 
 class ByHand(SynchronousTestCase):
-    """Node 1, which has heard of node 2 and guards what is lost with it for twenty seconds."""
+    """Node 1, which has heard node 2 and has a guard of twenty seconds."""
 
     def setUp(self) -> None:
         self.now = 1000.0
@@ -203,7 +203,7 @@ class ByHand(SynchronousTestCase):
         return self.replica.diagnose(at, KEY)
 
     def test_to_the_millisecond(self) -> None:
-        """All times are rounded, and none is less than nothing."""
+        """All times are rounded to the millisecond, and are not negative."""
         self.replica.register(self.now, KEY, update(BODY, TTL_S))
         self.replica._marks.note(1, self.now)
         account = self.account(1000.12344)
@@ -214,7 +214,7 @@ class ByHand(SynchronousTestCase):
         self.assertEqual(late and late.left_s, 0.0)
 
     def test_suspect(self) -> None:
-        """It says for how long it is listed still."""
+        """The diagnosis of a suspect has the time for which it stays listed."""
         self.see(2)
         self.assertIsNone(self.account(self.now).suspect_s)
         self.replica.claims.refresh(KEY, 1013.0)
@@ -222,13 +222,13 @@ class ByHand(SynchronousTestCase):
         self.assertEqual([self.account(at).suspect_s for at in (1014.00044, 1032.5, 1040.0)], [19.0, 0.5, 0.0])
 
     def test_shorter_ttl(self) -> None:
-        """An end that ends nothing is not told."""
+        """An end without roots is not in the diagnosis."""
         for ttl_s in (20.0, TTL_S):
             self.replica.register(self.now, KEY, update(BODY, ttl_s))
         self.assertEqual(self.account(self.now).ended, ())
 
     def test_succeeded(self) -> None:
-        """Of a node that was started again only the present start is told."""
+        """Of a restarted node, only the present incarnation is in the diagnosis."""
         self.hear(3, "b").message_at = self.now + 1.0
         former = self.replica.peers.get(2)
         assert former is not None
@@ -236,19 +236,19 @@ class ByHand(SynchronousTestCase):
         self.assertEqual([heard.left for heard in self.account(self.now).hears], [False])
 
     def test_of_a_node_that_is_forgotten(self) -> None:
-        """Its name is not known, and it was never heard."""
+        """The name of a forgotten node is unknown, and so is the time when it was heard."""
         self.see(9)
         self.assertEqual(self.account(self.now).sees, (SeenClaim(FORGOTTEN, False, 1, False, "silent", None),))
 
     def test_heard(self) -> None:
-        """A node may be known and not heard; the first heartbeat is the one with number 0."""
+        """A node may be known and not heard; its first heartbeat has number 0."""
         self.replica.peers.meet(Counter(4, "d", "d", 5, 0.0), self.now)
         self.assertEqual(heard_s(None, self.now), None)
         self.assertEqual(heard_s(self.replica.peers.get(4), self.now), None)
         self.assertEqual(heard_s(self.hear(5, "e", beats=0), self.now + 1.0), 1.0)
 
     def test_says_something(self) -> None:
-        """Whatever it knows of the id is something."""
+        """A diagnosis has content if the node sees a claim or an end, or hides the id."""
         nothing = self.account(self.now)
         seen = SeenClaim("b", False, 1, False, "silent", None)
         self.assertFalse(nothing.has_content)
@@ -256,7 +256,7 @@ class ByHand(SynchronousTestCase):
             self.assertTrue(known.has_content)
 
     def test_marks(self) -> None:
-        """There is one for each version."""
+        """A version has one stored time."""
         marks = VersionTimes(0.0)
         for now in (5.0, 6.0):
             marks.note(1, now)

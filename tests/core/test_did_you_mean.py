@@ -1,4 +1,4 @@
-"""Names that a client has misspelled."""
+"""Suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Whole(msgspec.Struct, forbid_unknown_fields=True):
 
 class Nearest(SynchronousTestCase):
     def test_of_several(self) -> None:
-        """The nearest is named alone, however it is spelled; where none is near nothing is."""
+        """The most similar names are suggested, up to a number; without a similar name there is no suggestion."""
         self.assertEqual(did_you_mean("Verison", ["app", "version", "versions"]), ", did you mean version?")
         self.assertEqual(did_you_mean("port", ["app", "version"]), "")
         self.assertEqual(did_you_mean("1.3.0", ["1.2.0", "1.3.1", "9"], 3), ", did you mean 1.3.1 or 1.2.0?")
 
     def test_a_long_name(self) -> None:
-        """It is not compared with any."""
+        """A name that is too long gets no suggestion."""
         self.assertEqual(did_you_mean("a" * CHARACTERS_MAX, ["a" * CHARACTERS_MAX])[:7], ", did y")
         self.assertEqual(did_you_mean("a" * (CHARACTERS_MAX + 1), ["a" * CHARACTERS_MAX]), "")
         self.assertEqual(nearest_names("a" * (CHARACTERS_MAX + 1), ["a" * CHARACTERS_MAX], 1), [])
@@ -46,7 +46,7 @@ class Nearest(SynchronousTestCase):
 
 class Unknown(SynchronousTestCase):
     def test_none_is_near(self) -> None:
-        """All fields are listed, unless they are too many or there are none."""
+        """All fields are listed if none is similar, unless there are too many or none."""
         names = [f"field{number}" for number in range(LISTED_MAX)]
         self.assertEqual(
             unknown_field("it", "xyz", names), f"is not a field of it, whose fields are {', '.join(names)}"
@@ -56,7 +56,7 @@ class Unknown(SynchronousTestCase):
         self.assertEqual(unknown_field("it", "xyz", []), "is not a field of it")
 
     def test_meta(self) -> None:
-        """Where there is a place for other fields, it is named."""
+        """The message names `meta` if the object has it."""
         self.assertEqual(
             unknown_field("it", "mode", ["meta", "modes"]),
             "is not a field of it, did you mean modes? Fields of your own go into meta",
@@ -68,7 +68,7 @@ class Unknown(SynchronousTestCase):
 
 
 class Inside(SynchronousTestCase):
-    """Objects inside each other."""
+    """Fields of nested objects."""
 
     def test_fields_at_a_path(self) -> None:
         for path in (["one"], ["many", "[...]"], ["named", "[...]"], ["perhaps", "[...]"]):
@@ -78,7 +78,7 @@ class Inside(SynchronousTestCase):
             self.assertEqual(names_at(Whole, path), [], path)
 
     def test_what_is_sent(self) -> None:
-        """The error has the field of the whole, and names the object that the unknown field is in."""
+        """The error has the outer field, and names the object with the unknown field."""
         decoder = msgspec.json.Decoder(Whole)
         for sent, field, of in (
             (b'{"one": {"sise": 1}}', "one", "one"),
@@ -91,7 +91,7 @@ class Inside(SynchronousTestCase):
 
 class Bounds(SynchronousTestCase):
     def test_a_number_out_of_range(self) -> None:
-        """In words; all else is as it was."""
+        """Limits of numbers are shown in words; other messages stay."""
         for message, words in (
             ("Expected `float` <= 2592000.0", "must be at most 2592000"),
             ("Expected `int` >= 1", "must be at least 1"),

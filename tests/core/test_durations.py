@@ -9,12 +9,12 @@ from bender.core.durations import parse_duration
 
 class Durations(SynchronousTestCase):
     def test_a_number_is_seconds(self) -> None:
-        """With or without a fraction."""
+        """A number is a number of seconds, with or without a fraction."""
         for text, seconds in (("0", 0.0), ("90", 90.0), ("2.5", 2.5), (" 60 ", 60.0)):
             self.assertEqual(parse_duration(text), seconds)
 
     def test_units(self) -> None:
-        """They add up, from the largest to the smallest."""
+        """Units are added, from the largest to the smallest."""
         for text, seconds in (
             ("90s", 90.0),
             ("10m", 600.0),
@@ -29,7 +29,7 @@ class Durations(SynchronousTestCase):
             self.assertAlmostEqual(parse_duration(text), seconds)
 
     def test_anything_else_is_an_error(self) -> None:
-        """The message quotes it and shows the form."""
+        """Any other text is an error whose message shows the form."""
         for text in (
             "",
             " ",

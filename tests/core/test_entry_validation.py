@@ -1,4 +1,4 @@
-"""What of entries and settings that peers send can be used: all that nodes make of what clients send, and no more."""
+"""Valid entries and settings of peers: everything that nodes make of the requests of clients, and nothing else."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from bender.core.timing import Timing
 from bender.core.ttl_limits import TTL_S_MAX
 from tests.core.peer_entries import BACKEND_BODY, TERMS, backend, claim, nested, said, terms, word
 
-# What clients send.
+# Values that clients send.
 
-#: All of Unicode that JSON can carry, and what is written with a backslash there more often.
+#: All of Unicode that JSON can carry, and more often the characters that JSON escapes.
 texts = st.text(
     st.characters(exclude_categories=["Cs"]) | st.sampled_from('\\"/\x00\x1f\x7f\x80\u2028\ufeffud8'), max_size=12
 )
@@ -58,7 +58,7 @@ options = {
 
 
 class WhatNodesMake(SynchronousTestCase):
-    """All that a client can send, and a node takes, is valid everywhere: else the others would not show it."""
+    """Everything that a node accepts from a client is valid at all nodes, because all must show it."""
 
     @given(
         names,
@@ -77,7 +77,7 @@ class WhatNodesMake(SynchronousTestCase):
     def test_registrations(
         self, app: str, version: str, host: str, port: int, ttl: float, weight: int, meta: dict[str, Any], levels: int
     ) -> None:
-        """Whatever stands in `meta`, however deep, and whatever it is called."""
+        """A registration is valid with anything in `meta`, at any permitted depth, and with any name."""
         meta["deep"] = nested(levels)
         sent = {"app": app, "version": version, "host": host, "port": port, "ttl": ttl, "weight": weight, "meta": meta}
         sent["instance"] = app[:64]
@@ -97,7 +97,7 @@ class WhatNodesMake(SynchronousTestCase):
     )
     @example("web", "web", "1", {"canary": {"version": "2", "percent": 2.5}}, {"note": "\x7f"})
     def test_backends(self, name: str, app: str, version: str, some: dict[str, Any], more: dict[str, Any]) -> None:
-        """With any of their fields, and with others that mean nothing to nodes."""
+        """A backend is valid with any of its fields, and with fields that nodes do not know."""
         document = json.dumps({**more, **some, "app": app, "version": version}).encode()
         try:
             body = BACKEND.merged_body(name, parse_object(document))
@@ -109,7 +109,7 @@ class WhatNodesMake(SynchronousTestCase):
 
     @given(names, st.none() | names, metas, depths)
     def test_frontends(self, name: str, of: str | None, more: dict[str, Any], levels: int) -> None:
-        """With a backend or none yet."""
+        """A frontend is valid with a backend or without one."""
         some = {"bind": "*:80", "rules": [{"path": "/a", "backend": "web"}], "deep": nested(levels + 1)}
         try:
             body = FRONTEND.merged_body(name, parse_object(json.dumps({**more, **some, "backend": of}).encode()))
@@ -118,7 +118,7 @@ class WhatNodesMake(SynchronousTestCase):
         self.assertIsNone(problem_of_setting(ConfigSetting(FRONTEND.key(name), 1, 2, 0, "ops", body)))
 
     def test_states(self) -> None:
-        """Each of them, for the shortest and the longest time, and their removal."""
+        """Each state is valid, for the shortest and the longest time, and so is its removal."""
         for state in ("drain", "maint", "up"):
             for lasts_s in (1.0, LASTING_S_MAX):
                 asked = parse_override(json.dumps({"state": state, "for": lasts_s}).encode())
@@ -126,7 +126,7 @@ class WhatNodesMake(SynchronousTestCase):
         self.assertIsNone(problem_of_setting(word(None)))
 
     def test_the_largest(self) -> None:
-        """As many bytes as clients may send, and names of the longest kind."""
+        """Registrations with names of the greatest length are valid."""
         longest = ["a" * NAME_CHARACTERS_MAX, "\U0001f600" * NAME_CHARACTERS_MAX, '"' * NAME_CHARACTERS_MAX]
         for name in longest:
             try:
@@ -140,7 +140,7 @@ class WhatNodesMake(SynchronousTestCase):
             self.assertIsNone(said(wanted.key, kept.ttl_s, body))
 
     def test_of_other_releases(self) -> None:
-        """Fields that this one does not know pass, so those of a later one are shown as they are."""
+        """Unknown fields are valid, so those of a later release are shown."""
         self.assertIsNone(problem_of_entry(claim(terms(zone="a", more={"deep": nested(DEPTH_MAX - 1)}))))
         self.assertIsNone(problem_of_setting(backend(BACKEND_BODY[:-1] + b',"canary":"none yet","later":{}}')))
         self.assertIsNone(problem_of_setting(ConfigSetting("policy/x", 1, 2, 0, "ops", b"anything \xff", None)))
@@ -148,7 +148,7 @@ class WhatNodesMake(SynchronousTestCase):
 
 @st.composite
 def damaged(draw: st.DrawFn, body: bytes) -> bytes:
-    """A body in which a few bytes were lost, changed or put in."""
+    """Draw a body in which a few bytes were lost, changed or inserted."""
     odd = [
         b"{",
         b"}",
@@ -172,7 +172,7 @@ def damaged(draw: st.DrawFn, body: bytes) -> bytes:
 
 
 class WhateverPasses(SynchronousTestCase):
-    """What is valid can be read by everybody, as one object in one line."""
+    """Every JSON reader can read a valid body, as one object in one line."""
 
     def readable(self, body: bytes) -> dict[str, Any]:
         self.assertNotIn(b"\n", body)
@@ -188,7 +188,7 @@ class WhateverPasses(SynchronousTestCase):
     @example(TERMS[:-1] + b',"x":{"a":1e999}}')
     @example(TERMS[:-1] + b',"i\\u0064":"x"}')
     def test_terms(self, body: bytes) -> None:
-        """They say nothing that the key says, under whatever spelling."""
+        """Valid terms do not have fields that the key has, in any spelling."""
         if problem_of_entry(claim(body)) is None:
             reserved = {"id", "resource", "app", "version", "host", "port", "state", "suspect"}
             self.assertFalse(self.readable(body).keys() & reserved)
@@ -196,7 +196,7 @@ class WhateverPasses(SynchronousTestCase):
     @given(damaged(BACKEND_BODY))
     @example(BACKEND_BODY[:-1] + b',"x":1e999}')
     def test_settings(self, body: bytes) -> None:
-        """They are named as their key says."""
+        """A valid setting has the id and the name of its key."""
         if problem_of_setting(backend(body)) is None:
             read = self.readable(body)
             self.assertEqual((read["id"], read["resource"], read["name"]), ("backend/web", "Backend", "web"))
@@ -208,7 +208,7 @@ class WhateverPasses(SynchronousTestCase):
         st.none() | st.floats(0.1, 60),
     )
     def test_anything(self, kind: str, path: list[str], body: bytes, lasts_s: float | None) -> None:
-        """Whatever the key and the body are, there is an answer."""
+        """Any key and body get an answer."""
         key = "/".join([kind, *path])
         for problem in (
             problem_of_entry(claim(body, key)),
@@ -218,7 +218,7 @@ class WhateverPasses(SynchronousTestCase):
             self.assertTrue(problem is None or 0 < len(problem) < 700)
 
     def test_an_event_fits_a_line(self) -> None:
-        """The longest valid claim under the longest key, in the 16 KiB that line protocols allow, with 250 to spare."""
+        """The longest valid claim with the longest key is shorter than 16 KiB by 250 bytes."""
         name = "\U0001f600" * NAME_CHARACTERS_MAX
         key = f"registration/{name}/{name}/{'.'.join(['a' * 62] * 4)}/65535"
         lengths = range(BODY_BYTES_MAX - 6000, BODY_BYTES_MAX + 1, 50)

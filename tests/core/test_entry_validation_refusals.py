@@ -1,4 +1,4 @@
-"""Entries and settings of peers that cannot be used, each with its reason."""
+"""Invalid entries and settings of peers, each with its reason."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ NOT_JSON = "its body is not an object of JSON in one line"
 
 
 class Refused(SynchronousTestCase):
-    """Each rule refuses what it is about, and says so."""
+    """Each rule refuses its own kind of mistake, with the reason."""
 
     def entry(self, problem: str, *claims: Claim) -> None:
         for each in claims:
             self.assertEqual(problem_of_entry(each), problem, each)
 
     def test_keys(self) -> None:
-        """Those that are no id, or not the canonical one."""
+        """Keys that are not an id, or not in the canonical form, are refused."""
         keys = [
             "x",
             "registration",
@@ -63,7 +63,7 @@ class Refused(SynchronousTestCase):
             self.assertEqual(problem_of_entry(End(2, 1, key, 18.0, 1, ())), problem)
 
     def test_not_json(self) -> None:
-        """Not an object, not in one line, more than one, or with bytes that are no text."""
+        """A body is refused if it is not one object in one line, or has bytes that are not text."""
         inner = TERMS[:-1]
         self.entry(
             NOT_JSON,
@@ -101,12 +101,12 @@ class Refused(SynchronousTestCase):
         )
 
     def test_escaped_backslashes(self) -> None:
-        """An even number of them before what would else be half of a pair is text."""
+        """An even number of backslashes before a surrogate's escape is text."""
         for text in (b"\\\\ud800", b"\\\\\\\\udfff", b"\\\\\\\\\\\\uD83d"):
             self.assertIsNone(problem_of_entry(claim(TERMS[:-1] + b',"x":"' + text + b'"}')))
 
     def test_fields(self) -> None:
-        """What the key and the node say must not stand there, whatever it is."""
+        """Fields that the key has or the node sets are refused, whatever their value."""
         for field in ("id", "resource", "app", "version", "host", "port", "state", "suspect"):
             values: list[Any] = ["x", 1, False, [], {}]
             for value in values:
@@ -117,7 +117,7 @@ class Refused(SynchronousTestCase):
             self.assertIsNotNone(problem_of_entry(claim(TERMS[:-1] + b',"%b":null}' % field.encode())))
 
     def test_missing_or_odd(self) -> None:
-        """All of what terms are must be there, and be of its kind."""
+        """All fields of terms must be present and have the right type."""
         odd: list[dict[str, Any]] = [{field: None} for field in ("ttl", "weight", "meta", "registered", "node")]
         odd += [{"ttl": "10"}, {"weight": 1.5}, {"weight": True}, {"meta": []}, {"registered": "now"}, {"node": 1}]
         for each in odd:
@@ -126,12 +126,12 @@ class Refused(SynchronousTestCase):
             self.assertTrue(problem.startswith("its fields are not valid for a registration ("), problem)
 
     def test_ttl(self) -> None:
-        """It stands in the claim and in its body, and must be the same."""
+        """The ttl of the claim and of its body must be the same."""
         self.entry("its ttl is 10 s in the entry and 11 s in its body", claim(terms(ttl=11.0)))
         self.entry("its ttl is 0.5 s in the entry and 10 s in its body", claim(ttl_s=0.5))
 
     def test_ranges(self) -> None:
-        """Of the weight, and of the time of the registration."""
+        """The weight and the time of registration must be in their ranges."""
         self.assertEqual([problem_of_entry(claim(terms(weight=weight))) for weight in (0, 256)], [None, None])
         self.entry("its weight is 257, not 0 to 256", claim(terms(weight=257)))
         self.entry("its weight is -1, not 0 to 256", claim(terms(weight=-1)))
@@ -140,20 +140,20 @@ class Refused(SynchronousTestCase):
         self.entry(f"its time of registration is -1 ms, not 0 to {2**53}", claim(terms(registered=-1)))
 
     def test_node(self) -> None:
-        """Its name is shown on terminals."""
+        """The name of the node must be printable, because it is shown on terminals."""
         self.assertIsNone(problem_of_entry(claim(terms(node="K\u00f6ln 1"))))
         for name in ("n\n1", "\x1b[2J", "n\u202e1"):
             self.entry("the name of its node is not printable", claim(terms(node=name)))
 
     def test_instance(self) -> None:
-        """Its token is shown on terminals as well, and has a length that clients may send."""
+        """The token of the instance must be printable, and have a length that clients may send."""
         for token in ("7f3a", "x" * 64, None):
             self.assertIsNone(problem_of_entry(claim(terms(instance=token))))
         for token in ("", "x" * 65, "\x1b[2J"):
             self.entry("its field instance is too long or not printable", claim(terms(instance=token)))
 
     def test_depth(self) -> None:
-        """As many levels as clients may send inside one field, and no more."""
+        """A field may have as many levels as clients may send."""
         self.assertIsNone(problem_of_entry(claim(terms(x=nested(DEPTH_MAX)))))
         problem = f"its body has lists or objects that are nested more than {DEPTH_MAX} deep"
         self.entry(problem, claim(terms(x=nested(DEPTH_MAX + 1))), claim(terms(meta={"x": nested(DEPTH_MAX)})))
@@ -162,7 +162,7 @@ class Refused(SynchronousTestCase):
         self.assertEqual(problem_of_setting(backend(body)), problem)
 
     def test_length(self) -> None:
-        """That of a registration as clients see it, or of a setting."""
+        """The length of a registration is that of its JSON for clients; that of a setting is its body's."""
         room = BODY_BYTES_MAX - registration_bytes(KEY, terms(meta={"x": ""}))
         self.assertIsNone(problem_of_entry(claim(terms(meta={"x": "x" * room}))))
         self.entry(
@@ -178,7 +178,7 @@ class Refused(SynchronousTestCase):
         )
 
     def test_unchecked(self) -> None:
-        """For tests nothing is refused; nodes have all the checks."""
+        """`UNCHECKED`, for tests, refuses nothing; `VALIDITY` has all checks."""
         self.assertIsNone(UNCHECKED.problem_of_entry(claim(b"x", "x")))
         self.assertIsNone(UNCHECKED.problem_of_setting(backend(b"x", "x")))
         self.assertEqual(
@@ -188,7 +188,7 @@ class Refused(SynchronousTestCase):
 
 class RefusedSettings(SynchronousTestCase):
     def test_keys(self) -> None:
-        """A kind in small letters, a slash, and something that can be shown."""
+        """The key of a setting has a kind in lower case, a slash, and printable characters."""
         for key in (
             "x",
             "backend",
@@ -207,7 +207,7 @@ class RefusedSettings(SynchronousTestCase):
         self.assertIsNone(problem_of_setting(ConfigSetting(f"{'a' * 32}/x", 1, 2, 0, "ops", b"{}")))
 
     def test_long_keys(self) -> None:
-        """A hundred characters of them are said."""
+        """A message quotes at most a hundred characters of a key."""
         shown = "a" * 100
         self.assertEqual(
             problem_of_setting(ConfigSetting("a" * 101, 1, 2, 0, "ops", b"{}")),
@@ -217,7 +217,7 @@ class RefusedSettings(SynchronousTestCase):
         self.assertEqual(problem_of_setting(word(key=key)), f"its key '{key[:-1]}' is not that of an instance's state")
 
     def test_names(self) -> None:
-        """Backends and frontends have names like apps; also those that were removed."""
+        """Backends and frontends have names like apps, also removed ones."""
         for kind in ("backend", "frontend"):
             for name in ("", "a/b", "..", "a" * 256):
                 problem = problem_of_setting(backend(None, f"{kind}/{name}"))
@@ -225,14 +225,14 @@ class RefusedSettings(SynchronousTestCase):
                 self.assertTrue(problem.startswith(f"its body is not that of a {kind} (name: "), problem)
 
     def test_rev(self) -> None:
-        """The first is 1, of whatever kind."""
+        """The first rev of any kind is 1."""
         self.assertEqual(problem_of_setting(backend(rev=0)), "its revision is 0, less than 1")
         self.assertEqual(
             problem_of_setting(ConfigSetting("policy/x", 0, 2, 0, "ops", b"")), "its revision is 0, less than 1"
         )
 
     def test_author(self) -> None:
-        """It stands in histories, which people read on terminals."""
+        """The author must be printable, because histories are shown on terminals."""
         for author, problem in (
             ("2001:db8::1", None),
             ("", None),
@@ -243,7 +243,7 @@ class RefusedSettings(SynchronousTestCase):
                 self.assertEqual(problem_of_setting(ConfigSetting(key, 1, 2, 0, author, BACKEND_BODY)), problem)
 
     def test_lasting(self) -> None:
-        """Backends and frontends last for ever, states and what lifts a guard do not."""
+        """Backends and frontends must not have a duration; states and settings of a guard must have one."""
         self.assertEqual(
             problem_of_setting(ConfigSetting("backend/web", 1, 2, 0, "ops", BACKEND_BODY, 60.0)),
             "it has a duration, which a backend or frontend must not have",
@@ -259,7 +259,7 @@ class RefusedSettings(SynchronousTestCase):
                 )
 
     def test_identity(self) -> None:
-        """What it says of itself is what its key says."""
+        """The id, resource and name of a body must be those of its key."""
         for field, value in ((b"id", b"backend/web"), (b"resource", b"Backend"), (b"name", b"web")):
             said = b'"%b":"%b"' % (field, value)
             for other in (b'"%b":"x"' % field, b'"%b":1' % field, b'"%b":null' % field, b'"x":"%b"' % value):
@@ -269,7 +269,7 @@ class RefusedSettings(SynchronousTestCase):
                 )
 
     def test_needed(self) -> None:
-        """A backend has an app and a version, and a frontend may have a backend."""
+        """A backend must have an app and a version; a frontend may have a backend."""
         for field, value in ((b"app", b"web"), (b"version", b"1.0")):
             said = b'"%b":"%b"' % (field, value)
             for other, problem in (
@@ -286,7 +286,7 @@ class RefusedSettings(SynchronousTestCase):
         )
 
     def test_bodies(self) -> None:
-        """They are objects in one line, like those of registrations."""
+        """The body of a setting is one object in one line, like that of a registration."""
         for body in (
             b"",
             b"x",
@@ -298,7 +298,7 @@ class RefusedSettings(SynchronousTestCase):
         self.assertEqual(problem_of_setting(backend(BACKEND_BODY[:-1] + b",}")), NOT_JSON)
 
     def test_states(self) -> None:
-        """Their key is that of a registration, and they are words."""
+        """The key of a state has the id of a registration, and its body is a word."""
         for key in ("state/x", "state/web/1/H/80", "state/web/1/h/080", "state/"):
             self.assertEqual(problem_of_setting(word(key=key)), f"its key {key!a} is not that of an instance's state")
         for body in (b"", b"two words", b"drain\n", b"dr\xc3\xa4in", b"\xff", b'"drain"'):
@@ -306,7 +306,7 @@ class RefusedSettings(SynchronousTestCase):
         self.assertIsNone(problem_of_setting(word(b"another_one")))
 
     def test_guard(self) -> None:
-        """Its key names an app."""
+        """The key of a guard's setting has an app."""
         self.assertEqual(
             problem_of_setting(word(LIFTED, "guard/a/b")),
             "app: must be printable characters without /, and neither . nor ..",

@@ -1,4 +1,4 @@
-"""Both halves of conversations, message by message."""
+"""The sending and the receiving half of conversations, message by message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.core.gossip_case import INTERVAL_S, NOW, RoundsCase, counter, ledger,
 
 class Asking(RoundsCase):
     def test_greeting(self) -> None:
-        """It has heads, and the counters of this node and of those that are believed."""
+        """A greeting has heads, and the counters of this node and of the peers that it believes."""
         self.register(KEY)
         self.meet(2, beats=0, age_s=1.0)
         self.peers.meet(counter(3, 5), NOW)
@@ -33,7 +33,7 @@ class Asking(RoundsCase):
         self.assertEqual(self.sent(), [])
 
     def test_buried(self) -> None:
-        """Four are under way at most, with each; what goes to several is one message."""
+        """At most four rounds with a peer are open; requests to several peers share one message."""
         for _ in range(4):
             self.gossip.ask(["n2:1730"], NOW)
         self.sent()
@@ -43,14 +43,14 @@ class Asking(RoundsCase):
         self.assertIs(three.message, four.message)
 
     def test_leaving(self) -> None:
-        """The last counter says so."""
+        """The last counter is marked as that of a node that leaves."""
         self.gossip.beat(NOW)
         self.gossip.leave(NOW)
         (own,) = self.asked().message.counters
         self.assertEqual((self.gossip.has_left, own.left, own.beats), (True, True, 2))
 
     def test_a_silent_one(self) -> None:
-        """News of a silent node has its longest ttl, and a pause of this node makes it no younger."""
+        """The counter of a silent node has its longest ttl, and a pause of this node does not change its age."""
         self.meet(2)
         self.tell(ledger(2, KEY))
         self.peers.shift(7.0)
@@ -59,7 +59,7 @@ class Asking(RoundsCase):
         self.assertEqual([each.ttl_max_s for each in told], [0.0, TTL_S])
 
     def test_a_very_old_heartbeat(self) -> None:
-        """News of it has the largest age that peers take, or they would refuse the whole greeting."""
+        """The age of a very old counter is cut to the maximum, because peers would refuse the greeting otherwise."""
         peer = self.meet(2)
         self.peers.hear(counter(2, 6, age_s=AGE_S_MAX), NOW)
         self.assertEqual(peer.beats, 6)
@@ -69,7 +69,7 @@ class Asking(RoundsCase):
 
 
 class Surpassed(RoundsCase):
-    """Whether another process speaks as this incarnation."""
+    """Another process uses the incarnation of this node."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -102,7 +102,7 @@ class Surpassed(RoundsCase):
         self.assertEqual((self.found(beats=1), self.found(beats=2)), (None, 2))
 
     def test_own_questions(self) -> None:
-        """One's own question comes back where a seed is this node; with a version that nobody was told."""
+        """A question of this node may come back through a seed; an unknown question shows another process."""
         self.gossip.ask(["n1:1730"], NOW)
         self.assertIsNone(self.found(own=True, ask=NOW, heads={1: Head(1, 1)}))
         self.assertEqual(self.found(own=True, ask=NOW + 0.1), 1)
@@ -110,14 +110,14 @@ class Surpassed(RoundsCase):
         self.assertEqual(self.found(own=True, heads={1: Head(2, 2)}), 1)
 
     def test_own_questions_that_come_late(self) -> None:
-        """They are known when they were given up long since."""
+        """A question of this node is recognized after its request has failed."""
         self.gossip.ask(["n1:1730"], NOW)
         (request,) = self.gossip.take_requests()
         self.links["n1:1730"].note_failure(request)
         self.assertIsNone(self.gossip.surpassing_beats(request.message))
 
     def test_another_checksum(self) -> None:
-        """A copy that differs at a version which this node remembers, the present or an earlier one, shows it."""
+        """A copy with another checksum at a remembered version shows another process."""
         self.gossip.push(NOW)
         head = self.claims.ledger.head
         other = evolve(head, checksum=(head.checksum or 0) + 1)
@@ -134,7 +134,7 @@ class Pushing(RoundsCase):
         self.register(KEY)
 
     def test_to_all(self) -> None:
-        """What is new goes to all at once, in one message with this node's counter, and once."""
+        """A change is pushed to all peers at once, in one message with this node's counter, and once."""
         self.gossip.push(NOW)
         self.assertEqual([link.pushed_version for link in self.links], [1, 1])
         two, three = self.gossip.take_requests()
@@ -146,7 +146,7 @@ class Pushing(RoundsCase):
         self.assertEqual(self.sent(), [])
 
     def test_from_what_they_have(self) -> None:
-        """Each gets what it has not shown to have; who has all gets nothing."""
+        """Each peer gets the entries that it has not shown to have; a peer with all entries gets no push."""
         self.two.shown_versions[1], self.three.shown_versions[1] = 1, 0
         self.gossip.push(NOW)
         self.assertEqual(self.sent(), ["n3:1730"])
@@ -157,7 +157,7 @@ class Pushing(RoundsCase):
         self.assertEqual((request.address, delta.since, [entry.n for entry in delta.added]), ("n2:1730", 1, [2]))
 
     def test_to_whom(self) -> None:
-        """Not where a request has failed, nobody was found, or who was found has left or is unknown."""
+        """A push does not go to a failed, unanswered, left or unknown address."""
         self.links["n2:1730"].has_failed = True
         self.three.left = True
         self.links["n4:1730"]
@@ -166,7 +166,7 @@ class Pushing(RoundsCase):
         self.assertEqual(self.sent(), [])
 
     def test_settings(self) -> None:
-        """They go with it, and wait while one is under way; not all of many at once."""
+        """Settings go with a push, and wait while one is open; a push has a limited number of them."""
         told = [setting(f"backend/b{i}") for i in range(SETTINGS_PER_MESSAGE_MAX + 1)]
         self.links["n3:1730"].has_failed = True
         for each in told:
@@ -184,7 +184,7 @@ class Pushing(RoundsCase):
         self.assertEqual(self.links["n2:1730"].unsent_settings, [told[0]])
 
     def test_pages(self) -> None:
-        """When a page was taken the rest goes with the next push."""
+        """After a page was accepted, the next push has the rest."""
         self.begin(page_entries_max=1)
         peer = self.meet(2)
         self.register(KEY, KEY + "1")
@@ -198,7 +198,7 @@ class Pushing(RoundsCase):
         self.assertEqual([entry.n for entry in request.message.deltas[0].added], [2])
 
     def test_refused(self) -> None:
-        """What was not taken is left to the next round."""
+        """Entries that a peer did not accept are left to the next round."""
         self.gossip.push(NOW)
         request = self.gossip.take_requests()[0]
         self.gossip.receive_answer(request, Message(sender(2)), NOW)
@@ -220,7 +220,7 @@ class Pushing(RoundsCase):
             self.register(KEY)
 
     def test_answered_by_another(self) -> None:
-        """That somebody else answers a push replaces nobody: it says nothing of when it was asked."""
+        """An answer of another node to a push replaces no peer, because the time of the question is unknown."""
         self.gossip.push(NOW)
         request = self.gossip.take_requests()[0]
         self.gossip.receive_answer(request, Message(sender(9)), NOW + 50.0)

@@ -15,14 +15,14 @@ from tests.core.gossip_case import INTERVAL_S, NOW, RoundsCase, counter, ledger,
 
 
 class Answering(RoundsCase):
-    """A peer's round."""
+    """The answers of a node to the rounds of a peer."""
 
     def greeting(self, number: int = 2, heads: Mapping[int, Head] | None = None, digest: int | None = None) -> Message:
         digest = self.configuration.digest if digest is None else digest
         return Message(sender(number), heads or {}, (counter(number, 6),), ask=NOW - 0.1, digest=digest)
 
     def test_all_there_is(self) -> None:
-        """It gets what it lacks, the counters of whom it comes from, and the echo of its question."""
+        """The peer gets the entries that it lacks, the counters of their nodes, and the echo of its question."""
         self.meet(2)
         self.meet(3, beats=0)
         self.register(KEY, KEY + "1")
@@ -36,7 +36,7 @@ class Answering(RoundsCase):
         self.assertIsNone(self.gossip.surpassing_beats(Message(sender(2), {1: Head(2, 2)})))
 
     def test_others_alone(self) -> None:
-        """What was passed on of others says nothing of what was sent of one's own."""
+        """Sent entries of other nodes do not count as sent entries of this node."""
         self.meet(2)
         self.meet(3)
         self.register(KEY)
@@ -45,7 +45,7 @@ class Answering(RoundsCase):
         self.assertEqual(self.gossip.surpassing_beats(Message(sender(2), {1: Head(1, 1)})), 0)
 
     def test_a_page(self) -> None:
-        """A page has no echo, and neither has what leaves a ledger out."""
+        """An answer that is a page, or leaves a ledger out, has no echo."""
         for page_entries_max, found in ((1, [1]), (2, [1]), (3, [1, 3])):
             self.begin(page_entries_max)
             self.meet(2)
@@ -57,7 +57,7 @@ class Answering(RoundsCase):
             self.assertEqual(answer.echo is None, page_entries_max < 3)
 
     def test_what_is_not_passed_on(self) -> None:
-        """Its own ledger, and those whose nodes are not heard."""
+        """A peer does not get its own ledger, nor the ledgers of nodes that are not heard."""
         self.meet(2)
         self.peers.meet(counter(3, 5), NOW)
         self.tell(ledger(2, KEY))
@@ -75,7 +75,7 @@ class Answering(RoundsCase):
         self.assertEqual(self.receive(self.greeting(), ask=True)[0].ask, NOW)
 
     def test_asks_back_while_it_waits(self) -> None:
-        """It does while a claim is due here."""
+        """An answer asks back while a claim is due here."""
         self.meet(2)
         self.register(KEY)
         self.claims.lapse(NOW + TTL_S + 1.0)
@@ -84,7 +84,7 @@ class Answering(RoundsCase):
         self.assertEqual(answer.ask, NOW + TTL_S + 1.0)
 
     def test_stranger(self) -> None:
-        """Who is new is asked in its turn, and so is who was heard of from others alone."""
+        """A new peer is asked in its turn, and so is a peer that is known only through counters of others."""
         self.receive(self.greeting(3))
         self.assertEqual(self.sent(), ["n3:1730"])
         self.peers.meet(counter(4, 5), NOW)
@@ -92,12 +92,12 @@ class Answering(RoundsCase):
         self.assertEqual(self.sent(), ["n4:1730"])
 
     def test_taken_in(self) -> None:
-        """Everything is taken in before the answer is made, so that events need not wait for it."""
+        """The message is applied before the answer is made, so that events do not wait for the answer."""
         self.gossip.apply_request(self.greeting(3), NOW, late=False)
         self.assertEqual((3 in self.peers, self.sent()), (True, []))
 
     def test_late(self) -> None:
-        """What may have waited here introduces nobody; who sent it is asked whether it is there."""
+        """A message that may have waited here introduces no peer, but its sender is asked."""
         self.meet(2)
         self.receive(self.greeting(3, {1: Head(0, 0)}), late=True)
         self.assertEqual((3 in self.peers, self.sent()), (False, ["n3:1730"]))
@@ -107,14 +107,14 @@ class Answering(RoundsCase):
         self.assertEqual((peer.beats, peer.known_beats), (6, 6))
 
     def test_itself(self) -> None:
-        """A question of one's own is answered with a greeting, and nothing is taken of it."""
+        """A question of this node itself is answered with a greeting, and nothing of it is applied."""
         self.register(KEY)
         answer, settings = self.receive(Message(sender(1), {}, (counter(2, 5),)))
         self.assertEqual((answer.heads, answer.deltas, settings), ({1: Head(1, 1)}, (), ()))
         self.assertEqual(len(self.peers), 0)
 
     def test_push(self) -> None:
-        """A push is answered by how far it has led, and by what is in the same buckets."""
+        """A push is answered with the reached versions, and with the other settings of its buckets."""
         self.meet(2)
         here = setting("backend/here")
         self.configuration.join(here, NOW)
@@ -131,7 +131,7 @@ class Answering(RoundsCase):
 
 
 class Taking(RoundsCase):
-    """What a message changes."""
+    """The effects of a message."""
 
     def take(self, message: Message, at: float = NOW) -> None:
         self.gossip.answer(self.gossip.apply_request(message, at, late=False), at, ask=False)
@@ -151,13 +151,13 @@ class Taking(RoundsCase):
         self.assertEqual(three.beats, 6)
 
     def test_no_news(self) -> None:
-        """The same heartbeat can be older than it seemed, also where its ledger is not here."""
+        """The same heartbeat may turn out to be older, even if the ledger is not here."""
         two = self.meet(2)
         self.take(Message(sender(2), {2: Head(5, 5)}, (counter(2, 5, 1.0),)))
         self.assertEqual(two.heard_at, NOW - 1.0)
 
     def test_without_heads(self) -> None:
-        """In a push it is the version of its delta."""
+        """In a push, a counter is believed with the version of its delta."""
         two = self.meet(2)
         told = ledger(2, KEY, KEY + "1")
         self.take(Message(sender(2), None, (counter(2, 6),), (told.delta(Head(1, 1)),)))
@@ -166,13 +166,13 @@ class Taking(RoundsCase):
         self.assertEqual((two.beats, self.claims.copies.head(2)), (6, Head(2, 2)))
 
     def test_own_counter(self) -> None:
-        """A node does not count itself among its peers."""
+        """A node is not its own peer."""
         self.meet(2)
         self.take(Message(sender(2), {}, (counter(1, 5),)))
         self.assertNotIn(1, self.peers)
 
     def test_heads(self) -> None:
-        """What a peer has shown is remembered, of whom this node knows, and never goes back."""
+        """The shown versions of known nodes are kept, and never decrease."""
         two = self.meet(2)
         self.meet(3)
         self.take(Message(sender(2), {1: Head(4, 4), 3: Head(7, 8), 9: Head(1, 1)}))
@@ -183,7 +183,7 @@ class Taking(RoundsCase):
         self.assertEqual(two.shown_versions, {1: 0})
 
     def test_echo(self) -> None:
-        """It counts where all that came with it fitted."""
+        """An echo counts if all deltas of its message fitted."""
         two = self.meet(2)
         gap = ledger(2, KEY, KEY + "1").delta(Head(1, 1))
         self.take(Message(sender(2), {}, (), (gap,), echo=NOW))
@@ -193,7 +193,10 @@ class Taking(RoundsCase):
             self.assertEqual(two.echoed_at, known)
 
     def test_older_than_the_pages(self) -> None:
-        """It is an echo of nothing; once the ledger's own node is silent, what is older may complete the copy."""
+        """A message with an outdated delta is not an echo.
+
+        When the ledger's node is silent, the pages are given up, and older deltas fit.
+        """
         two, three = self.meet(2), self.meet(3)
         told = ledger(3, KEY, KEY + "1", KEY + "2")
         older = told.delta(Head())
@@ -207,7 +210,7 @@ class Taking(RoundsCase):
         self.assertFalse(three.is_gone)
 
     def test_another_content(self) -> None:
-        """Of a version that a peer has with a larger checksum, everything is asked for."""
+        """If a peer has a version with a larger checksum, the whole ledger is requested."""
         self.meet(2)
         self.meet(3)
         self.tell(ledger(3, KEY))
@@ -216,13 +219,13 @@ class Taking(RoundsCase):
         self.assertEqual(answer.heads, {})
 
     def test_ledgers_that_are_not_taken(self) -> None:
-        """One's own is not, nor that of nobody known."""
+        """The own ledger, and those of unknown nodes, are not accepted."""
         self.meet(2)
         self.take(Message(sender(2), {}, (), (ledger(1, KEY).delta(Head()), ledger(9, KEY).delta(Head()))))
         self.assertEqual([*self.claims.copies.heads()], [])
 
     def test_gap_beside_others(self) -> None:
-        """What does not fit keeps nothing else from being taken."""
+        """A delta that does not fit does not prevent others from being accepted."""
         self.meet(2)
         self.meet(3)
         deltas = (ledger(2, KEY, KEY + "1").delta(Head(1, 1)), ledger(3, KEY).delta(Head()))
@@ -230,7 +233,7 @@ class Taking(RoundsCase):
         self.assertEqual([*self.claims.copies.heads()], [3])
 
     def test_back_to_life(self) -> None:
-        """Who is heard again has its claims looked at again, whenever they were hidden."""
+        """The hidden claims of a node that is heard again are evaluated again."""
         two = self.meet(2)
         self.tell(ledger(2, KEY))
         self.claims.refresh(KEY, NOW)
@@ -243,7 +246,7 @@ class Taking(RoundsCase):
 
 
 class Invalid(RoundsCase):
-    """What is wrong with a setting is noted by the address of who sent it."""
+    """The problem of an invalid setting is recorded by the address of its sender."""
 
     def begin(self, page_entries_max: int = 1000) -> None:
         super().begin(page_entries_max)
@@ -253,7 +256,7 @@ class Invalid(RoundsCase):
         self.receive(Message(sender(number), settings=(setting(rev=0),)), at)
 
     def test_the_latest(self) -> None:
-        """Of more addresses than are remembered those go first from which nothing wrong came for longest."""
+        """The address without invalid settings for the longest time is forgotten first."""
         for number in range(2, INVALID_REMEMBERED_MAX + 2):
             self.send(number, NOW)
         self.send(2, NOW + 1.0)
@@ -263,7 +266,7 @@ class Invalid(RoundsCase):
         self.assertEqual([*self.gossip.invalid_settings][-2:], ["n2:1730", "n1000:1730"])
 
     def test_forgotten(self) -> None:
-        """It goes some time after the last one came."""
+        """A problem is forgotten some time after the last invalid setting."""
         self.send(2, NOW)
         self.send(3, NOW + 1.0)
         self.gossip.forget_invalid(NOW)
@@ -271,7 +274,7 @@ class Invalid(RoundsCase):
 
 
 class Answered(RoundsCase):
-    """A peer answers a round, and gets what it lacks in its turn."""
+    """A peer answers a round, and gets the entries that it lacks."""
 
     def answer(self, request: OutgoingMessage, message: Message, at: float = NOW) -> list[Message]:
         self.gossip.receive_answer(request, message, at)
@@ -282,7 +285,7 @@ class Answered(RoundsCase):
         return Message(sender(2), heads or {}, (counter(2, 6),), deltas, digest=digest)
 
     def test_found(self) -> None:
-        """Who answered is known to be there, and how long that took; another that was there before is not any more."""
+        """The answering peer and the time of its answer are recorded; another peer at this address is replaced."""
         self.peers.meet(Counter(3, "n3", "n2:1730", 5, 9.0), NOW - 9.0)
         request = self.asked()
         self.assertEqual(self.answer(request, self.message(), NOW + 0.5), [])
@@ -292,13 +295,13 @@ class Answered(RoundsCase):
         self.assertIn(2, self.peers)
 
     def test_itself(self) -> None:
-        """Where this node itself has answered, nothing else is made of it."""
+        """An answer of this node itself is recorded for the address, and not applied."""
         request = self.asked()
         self.assertEqual(self.gossip.receive_answer(request, Message(sender(1), {}, (counter(2, 6),)), NOW), ())
         self.assertEqual((self.links["n2:1730"].incarnation, len(self.peers)), (1, 0))
 
     def test_agreed(self) -> None:
-        """A peer with the same configuration agrees, as of the question."""
+        """A peer with the same configuration agrees, as of the time of the question."""
         two = self.meet(2)
         request = self.asked()
         self.answer(request, self.message(digest=1))
@@ -311,7 +314,7 @@ class Answered(RoundsCase):
         self.assertEqual(two.agreed_at, NOW)
 
     def test_second_request(self) -> None:
-        """It has no heads, and a counter for each ledger in it."""
+        """The second request has no heads, and a counter for each of its ledgers."""
         self.meet(2)
         self.meet(3)
         self.tell(ledger(3, KEY))
@@ -323,7 +326,7 @@ class Answered(RoundsCase):
         self.assertEqual(self.answer(self.asked(), self.message(heads={3: Head(1, 1)})), [])
 
     def test_asked_back(self) -> None:
-        """Who asks back gets its echo at once, unless there is more than a page."""
+        """A peer that asks back gets its echo at once, unless it lacks more than a page."""
         self.begin(page_entries_max=1)
         self.meet(2)
         asking = Message(sender(2), {}, digest=self.configuration.digest, ask=77.0)
@@ -334,7 +337,7 @@ class Answered(RoundsCase):
         self.assertEqual((second.echo, len(second.deltas)), (None, 1))
 
     def test_buckets(self) -> None:
-        """Where the configurations differ all that is in the same bucket goes over, and what is new comes back."""
+        """All settings of differing buckets are sent, and the other node's settings of these come back."""
         self.meet(2)
         here = setting()
         other = Configuration(1000)
@@ -345,7 +348,7 @@ class Answered(RoundsCase):
         self.assertEqual(self.configuration.settings_in_bucket(second.buckets[0]), [here])
 
     def test_many_buckets(self) -> None:
-        """As many as fit, and one at least."""
+        """The second request has as many buckets as fit, and at least one."""
         self.meet(2)
         for i in range(2 * SETTINGS_PER_MESSAGE_MAX):
             self.configuration.join(setting(f"backend/b{i}"), NOW)
@@ -359,7 +362,7 @@ class Answered(RoundsCase):
         self.assertGreater(len(second.settings) + len(following), SETTINGS_PER_MESSAGE_MAX)
 
     def test_agreement(self) -> None:
-        """When all that differs was in the second request, the answer to that brings the configuration of the round."""
+        """If the second request has all differing buckets, its answer leads to agreement, as of the round."""
         two = self.meet(2)
         self.configuration.join(setting(), NOW)
         other = Configuration(1000)
@@ -371,7 +374,7 @@ class Answered(RoundsCase):
         self.assertEqual(two.agreed_at, NOW)
 
     def test_no_agreement(self) -> None:
-        """Not where more differs than was in it, or nothing of that was."""
+        """A second request without buckets, or with a part of the differing ones, does not lead to agreement."""
         self.meet(2)
         self.register(KEY)
         self.gossip.receive_answer(self.asked(), self.message(), NOW)
@@ -387,7 +390,7 @@ class Answered(RoundsCase):
         self.assertIsNone(partly.comparison_ask)
 
     def test_more_to_come(self) -> None:
-        """After a page the next round follows at once; not if it was no news."""
+        """After a page the next round follows at once, unless the page had nothing new."""
         self.meet(2)
         page = ledger(2, KEY, KEY + "1").delta(Head(), 1)
         request = self.asked()
@@ -403,14 +406,14 @@ class Answered(RoundsCase):
         self.assertEqual(following.ask, NOW)
 
     def test_all_has_come(self) -> None:
-        """After what was no page it does not."""
+        """After an answer that is not a page, no round follows."""
         self.meet(2)
         whole = ledger(2, KEY).delta(Head())
         self.assertEqual(self.answer(self.asked(), self.message(whole, heads={2: Head(1, 1)})), [])
         self.assertEqual(self.gossip.paged_at, float("-inf"))
 
     def test_a_page_was_taken(self) -> None:
-        """A second request that was a page, and was taken, is followed by a round; and so is one that brought news."""
+        """A round follows a second request if its page was accepted, or if its answer had new settings."""
         self.begin(page_entries_max=1)
         self.meet(2)
         self.register(KEY, KEY + "1")

@@ -1,4 +1,4 @@
-"""With whom rounds begin, and how long their answers may take."""
+"""The nodes with which rounds begin, and the time limits of requests."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ ADDRESSES = [f"n{i}:1730" for i in range(100)]
 
 class Partners(SynchronousTestCase):
     def test_few(self) -> None:
-        """A small cluster talks all to all, in order and without chance."""
+        """In a small cluster each node begins rounds with all others, in order and without chance."""
         self.assertEqual(partners(ADDRESSES[:ALL_MAX], list), ADDRESSES[:ALL_MAX])  # type: ignore[arg-type]
 
     def test_how_many(self) -> None:
-        """Up to twenty are few."""
+        """Up to twenty nodes are a small cluster."""
         self.assertEqual([len(partners(ADDRESSES[:n], lambda: 0.5)) for n in (20, 21)], [20, 5])
 
     def test_many(self) -> None:
-        """In a large one each node begins rounds with √n others, each time with other ones, and with all in time."""
+        """In a large cluster each node begins a round with √n others, different ones in each round."""
         chance = random.Random(1).random
         rounds = [partners(ADDRESSES, chance) for _ in range(200)]
         self.assertEqual({len({*each}) for each in rounds}, {10})
@@ -33,7 +33,7 @@ class Partners(SynchronousTestCase):
 
 
 class Limits(SynchronousTestCase):
-    """A request's time limit is an interval, and longer where that has turned out to be too short."""
+    """The time limit of a request is an interval, or more if answers took longer."""
 
     def setUp(self) -> None:
         self.link = Link("n1:1730")
@@ -51,18 +51,18 @@ class Limits(SynchronousTestCase):
         self.assertEqual(self.link.time_limit_s(2.0), 2.0)
 
     def test_at_first(self) -> None:
-        """Before anything was answered it is the interval, however short."""
+        """Before any answer the time limit is the interval."""
         self.assertEqual(self.link.time_limit_s(0.5), 0.5)
 
     def test_unanswered(self) -> None:
-        """As many in a row as loss alone hardly brings about: the peer may be slow."""
+        """The time limit is longer after several unanswered requests in a row, because the peer may be slow."""
         self.lose(3)
         self.assertEqual(self.link.time_limit_s(2.0), 2.0)
         self.lose(1)
         self.assertEqual(self.link.time_limit_s(2.0), 6.0)
 
     def test_answered_again(self) -> None:
-        """The next ones have twice the time that the last answer took, but no less than an interval."""
+        """The time limit is twice the time of the last answer, and at least an interval."""
         self.lose(9)
         self.link.note_answer(self.request(), 1002.5)
         self.assertEqual(self.link.time_limit_s(2.0), 5.0)
@@ -72,19 +72,19 @@ class Limits(SynchronousTestCase):
         self.assertEqual(self.link.time_limit_s(2.0), 2.0)
 
     def test_at_most(self) -> None:
-        """However long the last one took, as after a pause of this node itself."""
+        """The time limit has a maximum, however long the last answer took."""
         self.link.note_answer(self.request(), 1060.0)
         self.assertEqual(self.link.time_limit_s(2.0), 6.0)
 
     def test_a_push(self) -> None:
-        """When it was made is not known, and its answer changes nothing about that time."""
+        """The answer to a push does not change the time limit, because its time of sending is unknown."""
         self.link.note_answer(self.request(), 1002.0)
         self.link.note_answer(self.request(None), 1002.1)
         self.assertEqual(self.link.time_limit_s(2.0), 4.0)
 
 
 class Failing(SynchronousTestCase):
-    """A link that failed has nothing under way and nothing to send, until a round is answered there."""
+    """A link that failed has no open requests and no unsent settings, until a round is answered."""
 
     def setUp(self) -> None:
         self.links = Links(1, "n1:1730", {})
@@ -100,7 +100,7 @@ class Failing(SynchronousTestCase):
         self.assertTrue(self.link.has_failed)
 
     def test_another_push(self) -> None:
-        """The end of a round is not that of a push."""
+        """The end of a round does not close a push."""
         other = OutgoingMessage("n2:1730", Message(Sender(1, "n1", "n1:1730")), 2.0, push=True)
         self.link.open_push = other
         self.link.note_answer(self.request, 1001.0)
@@ -113,7 +113,7 @@ class Failing(SynchronousTestCase):
 
 
 class Where(SynchronousTestCase):
-    """This node is 1 at n1; seeds stand for addresses, and behind these somebody is found, or not yet."""
+    """This node is 1 at n1; seeds resolve to addresses, at which nodes have answered or not."""
 
     def setUp(self) -> None:
         self.links = Links(1, "n1:1730", {"nodes": ("n2:1730", "n3:1730"), "nowhere": ()})
@@ -123,14 +123,14 @@ class Where(SynchronousTestCase):
         self.peers.meet(Counter(incarnation, address, address, 1, 0.0, left=False), 1000.0)
 
     def test_unanswered(self) -> None:
-        """A seed has answered when all its addresses have; one that stands for none has not."""
+        """A seed has answered when all its addresses have; a seed without addresses has not."""
         self.links.note_answer("n2:1730", 2)
         self.assertEqual(self.links.unanswered_seeds(), ["nodes", "nowhere"])
         self.links.note_answer("n3:1730", 3)
         self.assertEqual(self.links.unanswered_seeds(), ["nowhere"])
 
     def test_expected(self) -> None:
-        """What the incarnation before knew is waited for as seeds are."""
+        """A node waits for the addresses that the former incarnation knew, as it does for seeds."""
         self.links.expected_addresses = ("n4:1730",)
         self.assertEqual(self.links.unreached(), ["nodes", "nowhere", "n4:1730"])
         self.links.note_answer("n4:1730", 4)
@@ -138,14 +138,14 @@ class Where(SynchronousTestCase):
         self.assertEqual(self.links.addresses(self.peers), ["n2:1730", "n3:1730", "n4:1730"])
 
     def test_found(self) -> None:
-        """All who answered, but for this node itself."""
+        """The found incarnations are those that have answered, without this node itself."""
         self.links.expected_addresses = ("n4:1730",)
         for address, incarnation in (("n2:1730", 1), ("n4:1730", 4)):
             self.links.note_answer(address, incarnation)
         self.assertEqual(self.links.found_incarnations(), {4})
 
     def test_each_once(self) -> None:
-        """A round goes to each node once, and none to this one."""
+        """A round has each node once, and not this one."""
         self.assertEqual(self.links.addresses(self.peers), ["n2:1730", "n3:1730"])
         self.links.note_answer("n2:1730", 2)
         self.links.note_answer("n3:1730", 2)
@@ -156,7 +156,7 @@ class Where(SynchronousTestCase):
         self.assertEqual(self.links.addresses(self.peers), ["n3:1730", "n6:1730"])
 
     def test_not_worth_trying(self) -> None:
-        """Those that have left are not, nor who says that it is at this node's address."""
+        """Peers that left, and peers that advertise this node's address, are left out."""
         self.meet(4, "n4:1730")
         self.meet(5, "n5:1730")
         self.meet(6, "n1:1730")
@@ -167,7 +167,7 @@ class Where(SynchronousTestCase):
         self.assertEqual(self.links.addresses(self.peers), ["n2:1730", "n3:1730", "n5:1730"])
 
     def test_forgotten(self) -> None:
-        """Links go when neither seeds nor peers have their address any more."""
+        """A link is forgotten when no seed and no peer has its address."""
         self.meet(4, "n4:1730")
         for number in (2, 4, 5):
             self.links.note_answer(f"n{number}:1730", number)
@@ -175,7 +175,7 @@ class Where(SynchronousTestCase):
         self.assertEqual([link.address for link in self.links], ["n2:1730", "n4:1730"])
 
     def test_not_forgotten(self) -> None:
-        """A link stays while something is under way to it, and while a new incarnation waits for who is there."""
+        """A link stays while a request is open, and while a new incarnation waits for its address."""
         request = OutgoingMessage("n5:1730", Message(Sender(1, "n1", "n1:1730")), 2.0)
         self.links["n5:1730"].open_rounds.add(request)
         self.links["n6:1730"].open_push = request
@@ -187,7 +187,7 @@ class Where(SynchronousTestCase):
 
 
 class Unreached(SynchronousTestCase):
-    """Addresses at which nobody ever answered get a quota of each round: a peer may have made them up."""
+    """Addresses that have never answered have a quota in each round, because they may not exist."""
 
     def setUp(self) -> None:
         self.links = Links(1, "n1:1730", {"nodes": ("seed:1730",)})
@@ -211,14 +211,14 @@ class Unreached(SynchronousTestCase):
         return self.links.addresses(self.peers)
 
     def test_few_nodes(self) -> None:
-        """Twenty of them, and the seeds always."""
+        """A round has twenty unreached addresses, and always the seeds."""
         self.meet(*range(2, 102))
         for _ in range(50):
             self.lose("seed:1730")
         self.assertEqual(self.asked(), ["seed:1730", *(f"n{i}:1730" for i in range(2, 22))])
 
     def test_as_many_as_were_found(self) -> None:
-        """So a large cluster finds all of its nodes as fast as a small one."""
+        """A round has as many unreached addresses as reached ones, so a large cluster is found fast."""
         self.meet(*range(2, 202))
         self.answered(*range(2, 52))
         asked = self.asked()
@@ -226,7 +226,7 @@ class Unreached(SynchronousTestCase):
         self.assertEqual(asked[51:], [f"n{i}:1730" for i in range(52, 103)])
 
     def test_in_turn(self) -> None:
-        """Those that failed least come first, so all have their turn, and new ones at once."""
+        """Addresses with the fewest failures are first, so each address has its turn, and a new one is first."""
         self.meet(*range(2, 62))
         seen = []
         for _ in range(3):
@@ -238,7 +238,7 @@ class Unreached(SynchronousTestCase):
         self.assertEqual(self.asked()[1], "n99:1730")
 
     def test_under_way(self) -> None:
-        """Those that were asked and have not answered yet wait for their turn as well: there may be nobody."""
+        """Addresses with open requests also wait for their turn, because they may not exist."""
         self.meet(*range(2, 62))
         seen = []
         for _ in range(3):
@@ -250,7 +250,7 @@ class Unreached(SynchronousTestCase):
         self.assertEqual(seen, [f"n{i}:1730" for i in range(2, 62)])
 
     def test_once_found(self) -> None:
-        """One that has answered is no longer among them, even if it fails."""
+        """An address that has answered is no longer unreached, even if it fails."""
         self.meet(*range(2, 62))
         self.answered(61)
         self.lose(*["n61:1730"] * 9)
@@ -258,21 +258,21 @@ class Unreached(SynchronousTestCase):
         self.assertEqual([self.links.has_reached(f"n{i}:1730") for i in (61, 2, 99)], [True, False, False])
 
     def test_expected(self) -> None:
-        """Those that the incarnation before knew are tried always, as seeds are."""
+        """Addresses that the former incarnation knew are always tried, like seeds."""
         self.links.expected_addresses = tuple(f"e{i}:1730" for i in range(30))
         self.meet(*range(2, 102))
         self.assertEqual(self.asked()[:31], ["seed:1730", *self.links.expected_addresses])
         self.assertEqual(len(self.asked()), 62)
 
     def test_one_address_of_many(self) -> None:
-        """It counts once, whoever is said to be there."""
+        """An address counts once, however many peers advertise it."""
         for i in range(2, 42):
             self.peers.meet(Counter(i, f"n{i}", f"h{i % 2}:1730", 1, 0.0, left=False), 1000.0)
         self.peers.meet(Counter(50, "n50", "seed:1730", 1, 0.0, left=False), 1000.0)
         self.assertEqual(self.asked(), ["seed:1730", "h0:1730", "h1:1730"])
 
     def test_strangers(self) -> None:
-        """Twenty are asked at once because they spoke, until the next heartbeat; those that are known always."""
+        """Twenty unknown senders are asked until the next heartbeat; reached addresses are always asked."""
         self.answered(2)
         asked = [self.links.may_try(f"n{i}:1730") for i in range(3, 25)]
         self.assertEqual(asked, [True] * 20 + [False] * 2)

@@ -1,4 +1,4 @@
-"""Hosts and ports: which are valid, and the one form of each."""
+"""Valid hosts and ports, and their canonical forms."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Hosts(ModelCase):
             self.assertEqual(canonical_host(host), canonical)
 
     def test_neither(self) -> None:
-        """What is neither is refused."""
+        """Any other text is refused."""
         for host in (
             *("", ".", "..", "a..b", ".a", "a.b..", "-a", "a-", "a b", "a/b", "a:80", "é", "İ", "\u212a", "a\n", "a\0"),
             *(
@@ -66,7 +66,7 @@ class Hosts(ModelCase):
 
     @given(st.text(max_size=20) | st.from_regex(r"\A[a-zA-Z0-9._-]{1,30}\Z"))
     def test_stays(self, host: str) -> None:
-        """What is canonical stays as it is, and nothing else is raised."""
+        """A canonical host stays as it is, and only `Invalid` is raised."""
         try:
             canonical = canonical_host(host)
         except Invalid:

@@ -13,7 +13,7 @@ class IndexTests(SynchronousTestCase):
     """The index holds all entries of a key."""
 
     def test_one_two_and_none(self) -> None:
-        """Entries come and go, and a key without any leaves nothing behind."""
+        """Entries are added and removed, and a key without entries leaves nothing behind."""
         index, one, two, three = Index(), claim(1), claim(2), claim(3)
         for each in (one, two, three):
             index.add(each)
@@ -28,7 +28,7 @@ class IndexTests(SynchronousTestCase):
         self.assertEqual(len(index), 0)
 
     def test_leases(self) -> None:
-        """This node's own claim is there by its lease, alone or beside others."""
+        """The claim of this node is found by its lease, alone or beside other claims."""
         index = Index()
         leases = [Lease(each, 10.0) for each in (claim(1), claim(1, 2, key=KEY + "0"))]
         self.assertIsNone(index.lease(KEY))
@@ -45,7 +45,7 @@ class IndexTests(SynchronousTestCase):
         self.assertEqual(len(index.entries(KEY)), 3)
 
     def test_no_lease(self) -> None:
-        """One claim of another node is none of this node's."""
+        """A key with a single claim of another node has no lease."""
         index = Index()
         index.add(claim(2))
         self.assertIsNone(index.lease(KEY))

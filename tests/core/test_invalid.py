@@ -1,4 +1,4 @@
-"""What becomes of entries and settings of peers that a node cannot use."""
+"""Invalid entries and settings of peers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORSE_PROBLEM = "its body is not an object of JSON in one line"
 
 
 class Entries(ClaimsCase):
-    """They are in their ledger, since all copies of that must be equal, and nowhere else."""
+    """Invalid entries are in their ledger, because all copies must be equal, and nowhere else."""
 
     def begin(self, guard_s: float = 0.0, interval_s: float = 1.0) -> None:
         timing = Timing(interval_s, 10.0)
@@ -43,7 +43,7 @@ class Entries(ClaimsCase):
             self.claims.refresh(key, NOW)
 
     def test_in_the_ledger_alone(self) -> None:
-        """A claim is not in the index, nobody hears of it, and its copy is complete."""
+        """An invalid claim is not in the index and causes no event, and the copy of its ledger is complete."""
         self.tell(2, body=BAD)
         self.refresh(KEY)
         self.assertEqual((self.claims.copies.head(2), len(self.claims.ledgers[2].entries)), (self.others[2].head, 1))
@@ -53,7 +53,7 @@ class Entries(ClaimsCase):
         self.assertEqual(self.claims.copies.invalid_entries, {2: (1, BAD_PROBLEM)})
 
     def test_any_key(self) -> None:
-        """Whatever its key is; also that of an end."""
+        """Claims and ends with any invalid key are ignored."""
         for guard_s in (0.0, 60.0):
             self.begin(guard_s)
             for key in ("x", "", "registration", "a/b/c", "registration/web/1.0/h/080"):
@@ -69,7 +69,7 @@ class Entries(ClaimsCase):
             self.assertEqual(self.view.known_keys(), [])
 
     def test_beside_others(self) -> None:
-        """It hides nothing: what other claims say of the key is shown."""
+        """An invalid claim does not hide the valid claims of its key."""
         self.hear(3)
         self.tell(3, body=TERMS)
         self.tell(2, body=BAD, rev=9, root=(3, 1))
@@ -80,7 +80,7 @@ class Entries(ClaimsCase):
         self.assertEqual([entry.rev for entry in self.own()], [2])
 
     def test_end_of_a_valid_key(self) -> None:
-        """An end says nothing but its key, and ends what is there."""
+        """An end with a valid key is valid, and ends its claims."""
         self.tell(2, body=TERMS)
         self.refresh(KEY)
         self.end(2, (2, 1))
@@ -89,7 +89,7 @@ class Entries(ClaimsCase):
         self.assertEqual(self.claims.copies.invalid_entries, {})
 
     def test_counted(self) -> None:
-        """How many there are is known, and what is wrong with the one that came last."""
+        """The number of invalid entries of a node is known, with the problem of the last one."""
         self.tell(2, body=BAD)
         self.tell(2, OTHER_KEY, WORSE)
         self.tell(2, OTHER_KEY + "1", TERMS)
@@ -98,7 +98,7 @@ class Entries(ClaimsCase):
         self.assertEqual(self.claims.copies.invalid_entries, {2: (2, WORSE_PROBLEM), 3: (1, BAD_PROBLEM)})
 
     def test_removed(self) -> None:
-        """With the last one nothing is left to report; the others go as always."""
+        """The problem is over when the last invalid entry is removed; valid entries are not affected."""
         for key, body in ((KEY, BAD), (OTHER_KEY, TERMS), (OTHER_KEY + "1", WORSE)):
             self.tell(2, key, body)
         self.refresh(OTHER_KEY)
@@ -112,7 +112,7 @@ class Entries(ClaimsCase):
         self.assertEqual(self.claims.copies.invalid_entries, {})
 
     def test_forgotten(self) -> None:
-        """With its node."""
+        """The problem is over when the node is forgotten."""
         self.tell(2, body=BAD)
         self.tell(2, OTHER_KEY, TERMS)
         self.tell(2, "x", TERMS)
@@ -125,7 +125,7 @@ class Entries(ClaimsCase):
         self.assertEqual((self.claims.copies.invalid_entries, len(self.claims.index)), ({}, 0))
 
     def test_started_over(self) -> None:
-        """What another process wrote in its place is checked anew; what is the same is counted once."""
+        """An entry that takes the place of another one is checked again; an equal one is counted once."""
         self.tell(2, body=BAD)
         self.tell(2, OTHER_KEY, BAD)
         self.tell(2, OTHER_KEY + "1", TERMS)
@@ -138,7 +138,7 @@ class Entries(ClaimsCase):
         self.assertEqual([len(self.claims.index.entries(key)) for key in (KEY, OTHER_KEY, OTHER_KEY + "1")], [0, 1, 0])
 
     def test_copies(self) -> None:
-        """A copy of one is one."""
+        """A copy of an invalid claim is invalid."""
         self.hear(3)
         of = self.tell(2, body=BAD)
         ledger = Ledger(3)
@@ -150,7 +150,7 @@ class Entries(ClaimsCase):
         self.assertEqual(self.claims.index.entries(KEY), ())
 
     def test_never_copied(self) -> None:
-        """A claim of this node's own is not told as a copy of one that is left out."""
+        """A claim of this node is not sent as a copy of an invalid claim."""
         self.tell(2, body=BAD)
         self.claims.register(KEY, update(TERMS, TTL_S), NOW)
         peer = self.hear(3)
@@ -160,10 +160,10 @@ class Entries(ClaimsCase):
 
 
 class Compared(ClaimsCase):
-    """A checksum that is larger under the same version makes a copy begin anew, now and then: it may be made up."""
+    """A copy begins again for a larger checksum only now and then, because the checksum may be false."""
 
     def test_at_most(self) -> None:
-        """Once in eight intervals, each copy by itself."""
+        """Each copy begins again at most once in eight intervals."""
         for number in (2, 3):
             self.hear(number)
             self.tell(number)
@@ -181,7 +181,7 @@ class Compared(ClaimsCase):
         )
 
     def test_after_it_was_forgotten(self) -> None:
-        """Of a node that is met again nothing is remembered."""
+        """A node that was forgotten and is known again has no earlier limit."""
         peer = self.hear(2)
         self.tell(2)
         heads = {2: Head(1, 1, self.claims.ledgers[2].checksum + 1)}
@@ -195,13 +195,13 @@ class Compared(ClaimsCase):
 
 
 class Spread(ClaimsCase):
-    """Nodes with the check and without have equal states, though they show different things."""
+    """Nodes with and without the checks have equal states, though they list different registrations."""
 
     def setUp(self) -> None:
         self.cluster = Cluster("abc", checking="ab")
 
     def test_equal_states(self) -> None:
-        """c sends what a and b cannot use: they report it, pass it on to each other, and agree with c."""
+        """The nodes a and b report the invalid entry of c, pass it on, and have the same state as c."""
         self.cluster.cut = {"b"}
         self.cluster.register("c", body=BAD)
         self.cluster.register("c", OTHER_KEY, TERMS)
@@ -226,7 +226,7 @@ class Spread(ClaimsCase):
         self.assertEqual(self.cluster.happened("a"), [])
 
     def test_registered_elsewhere(self) -> None:
-        """A registration of the same id at another node is shown everywhere, and ended by a deregistration."""
+        """A registration of the same id at another node is listed, and can be deregistered."""
         self.cluster.register("c", body=BAD)
         self.cluster.register("a", body=TERMS)
         self.assertEqual([self.cluster.happened(name) for name in "ab"], [[("online", "registered")]] * 2)
@@ -235,7 +235,7 @@ class Spread(ClaimsCase):
 
 
 class LargestRev(ClaimsCase):
-    """A peer made up the largest rev that there is: a change begins another registration."""
+    """If a claim has the largest possible rev, a change begins another registration."""
 
     def setUp(self) -> None:
         self.cluster = Cluster("abc", checking="abc")
@@ -250,7 +250,7 @@ class LargestRev(ClaimsCase):
         return {(claim.body, claim.rev, claim.root_node) for claim in claims if claim is not None}
 
     def test_changed(self) -> None:
-        """It is shown everywhere, without a moment at which nothing is, and so is the next change."""
+        """The change is listed at all nodes without an interruption, and so is the next change."""
         self.assertEqual(self.winners(), {(TERMS, NUMBER_MAX, 3)})
         self.assertFalse(self.cluster.register("a", body=NEWER))
         self.assertEqual(self.winners(), {(NEWER, 1, 1)})
@@ -264,7 +264,7 @@ class LargestRev(ClaimsCase):
             self.assertEqual(len(self.cluster.happened(name)), 3, name)
 
     def test_deregistered(self) -> None:
-        """Then it is gone, stays so, and may come back."""
+        """The registration can be deregistered, and registered again."""
         self.cluster.register("a", body=NEWER)
         self.assertTrue(self.cluster.deregister("b"))
         self.cluster.run(12)
@@ -275,7 +275,7 @@ class LargestRev(ClaimsCase):
         self.assertEqual(self.winners(), {(TERMS, 1, 3)})
 
     def test_shorter_ttl(self) -> None:
-        """The change may have another ttl as well."""
+        """The change may have another ttl."""
         short = TERMS.replace(b"10.0", b"5.0")
         self.cluster.register("a", body=short, ttl_s=5.0)
         self.assertEqual(self.winners(), {(short, 1, 1)})
@@ -283,7 +283,7 @@ class LargestRev(ClaimsCase):
         self.assertEqual(self.cluster.listed(), "")
 
     def test_the_last_that_there_is(self) -> None:
-        """It can be reached, and goes on with the registration."""
+        """A change may reach the largest rev, and continues the registration."""
         self.begin()
         self.hear(2)
         self.tell(2, body=TERMS, rev=NUMBER_MAX - 1)
@@ -291,14 +291,14 @@ class LargestRev(ClaimsCase):
         self.assertEqual(self.own(), [Claim(1, 1, KEY, NEWER, TTL_S, NUMBER_MAX, 2, 1)])
 
     def test_of_a_node_that_is_not_heard(self) -> None:
-        """What begins ends nothing, for there is nothing to be seen."""
+        """Without a listed claim, the change begins a registration and ends none."""
         self.begin()
         self.tell(2, body=TERMS, rev=NUMBER_MAX)
         self.claims.register(KEY, update(NEWER, TTL_S), NOW)
         self.assertEqual(self.own(), [Claim(1, 1, KEY, NEWER, TTL_S, 1, 1, 1)])
 
     def test_no_change(self) -> None:
-        """A renewal goes on with what there is."""
+        """A renewal continues the registration."""
         self.cluster.register("a", body=TERMS)
         self.cluster.renew("b")
         self.assertEqual(self.winners(), {(TERMS, NUMBER_MAX, 3)})
@@ -306,7 +306,7 @@ class LargestRev(ClaimsCase):
 
 
 class Settings(ClaimsCase):
-    """Settings of peers that are not valid are left out."""
+    """Invalid settings of peers are ignored."""
 
     def setUp(self) -> None:
         self.cluster = Cluster("abc", checking="ab")
@@ -316,7 +316,7 @@ class Settings(ClaimsCase):
         self.cluster["a"].receive(self.cluster.now, message)
 
     def test_left_out(self) -> None:
-        """Nothing is kept or shown of it, others in the same message are, and it is reported for a minute."""
+        """An invalid setting is ignored and reported for a minute; others in the same message are accepted."""
         a, now = self.cluster["a"], self.cluster.now
         good = ConfigSetting("backend/web", 1, 3, 0, "ops", BACKEND)
         a.receive(now, Message(Sender(3, "c", "c"), settings=(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), good)))
@@ -328,7 +328,7 @@ class Settings(ClaimsCase):
         self.assertEqual((INVALID_KEPT_S, a.invalid_input(now + 60.0)), (60.0, {}))
 
     def test_other_kinds(self) -> None:
-        """Those of a later release are kept, passed on, and not shown."""
+        """Settings of kinds of a later release are kept, passed on, and not shown."""
         self.bring(ConfigSetting("policy/x", 1, 3, 0, "ops", b"anything"))
         self.cluster.rounds()
         for name in "ab":
@@ -338,7 +338,7 @@ class Settings(ClaimsCase):
             self.assertEqual(self.cluster[name].invalid_input(self.cluster.now), {})
 
     def test_agreement_with_the_rest(self) -> None:
-        """A node that starts beside a peer with such a setting is ready within a round, with all others."""
+        """A node is ready within a round although its peer has an invalid setting, and has all other settings."""
         self.cluster["c"].configuration.join(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), 0.0)
         self.cluster["c"].configure(self.cluster.now, "backend/web", BACKEND, "ops", 0)
         self.cluster.settle()
@@ -349,7 +349,7 @@ class Settings(ClaimsCase):
         self.assertEqual((replica.is_ready, len(replica.settings("backend"))), (True, 1))
 
     def test_many_addresses(self) -> None:
-        """A hundred are remembered, and of those that are over none, so the next is reported too."""
+        """At most a hundred addresses are remembered, and addresses whose time is over leave room."""
         a = self.cluster["a"]
         for i in range(INVALID_REMEMBERED_MAX + 50):
             self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")
@@ -360,7 +360,7 @@ class Settings(ClaimsCase):
         self.assertLessEqual(len(a.gossip.invalid_settings), 100)
 
     def test_again(self) -> None:
-        """An address that is reported stays so from the last one on."""
+        """The time of a problem begins again with each invalid setting."""
         a = self.cluster["a"]
         for i in range(INVALID_REMEMBERED_MAX):
             self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")

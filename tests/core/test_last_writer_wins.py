@@ -1,4 +1,4 @@
-"""The laws of configuration, its history, and digests that tell what differs."""
+"""The laws of configuration, its history, and digests that show differences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bender.core.messages import AGE_S_MAX, ALL_DIGESTS, ConfigSetting
 from tests.core.settings import DAY_S, NOW, REPLACED_KEPT_S, configured, setting, state
 
 any_setting = st.builds(
-    # Two may have the same rev and incarnation: that of a machine that was cloned, or set back to a snapshot.
+    # Two settings may have the same rev and incarnation, if a machine was cloned or set back to a snapshot.
     setting,
     st.integers(1, 30),
     st.sampled_from([None, b"1", b"2", b"3"]),
@@ -33,11 +33,11 @@ any_setting = st.builds(
 
 
 class LawTests(SynchronousTestCase):
-    """Joining is a union with a rule for what may be dropped."""
+    """A join is a union with a rule for the settings that are dropped."""
 
     @given(st.lists(any_setting, max_size=60), st.data())
     def test_any_order(self, settings: list[ConfigSetting], data: st.DataObject) -> None:
-        """Whatever the order, and however often, the same settings lead to the same state."""
+        """The same settings lead to the same state, in any order and any number of times."""
         again = data.draw(st.permutations(settings + settings[:5]))
         self.assertEqual(state(configured(*settings)), state(configured(*again)))
 
@@ -45,7 +45,7 @@ class LawTests(SynchronousTestCase):
     def test_joined_in_parts(
         self, one: list[ConfigSetting], two: list[ConfigSetting], three: list[ConfigSetting]
     ) -> None:
-        """It does not matter which states were joined first."""
+        """The result does not depend on which states are joined first."""
         left = configured(*self.kept(one, two), *three)
         right = configured(*one, *self.kept(two, three))
         self.assertEqual(state(left), state(right))
@@ -57,23 +57,23 @@ class LawTests(SynchronousTestCase):
 
 
 class CurrentTests(SynchronousTestCase):
-    """The largest setting speaks."""
+    """The setting of the largest rank is current."""
 
     def test_latest(self) -> None:
-        """Of several settings the one with the larger rev speaks, of equals the one of the larger incarnation."""
+        """The setting with the larger rev is current; of equal revs, that of the larger incarnation."""
         configuration = configured(setting(2, b"new"), setting(1, b"old"), setting(2, b"rival", incarnation=9))
         self.assertEqual(configuration.current("backend/web", NOW), setting(2, b"rival", incarnation=9))
         self.assertEqual(configuration.next_rev("backend/web"), 3)
 
     def test_written_twice(self) -> None:
-        """What a clone wrote under the same rev is another setting: both are kept, and one of them speaks."""
+        """Two settings with the same rev and incarnation are both kept, and one of them is current."""
         one, other = setting(1, b"one"), setting(1, b"other")
         for configuration in (configured(one, other), configured(other, one)):
             self.assertEqual(configuration.settings("backend/web"), (other, one))
         self.assertNotEqual(configured(one).digest, configured(other).digest)
 
     def test_removed(self) -> None:
-        """A key that was removed has no setting, and its history is gone; but it is remembered."""
+        """A removed key has no setting and no history, but is remembered."""
         configuration = configured(setting(1), setting(2, None))
         self.assertIsNone(configuration.current("backend/web", NOW))
         self.assertEqual(configuration.settings("backend/web"), (setting(2, None),))
@@ -81,7 +81,7 @@ class CurrentTests(SynchronousTestCase):
         self.assertEqual(configuration.next_rev("backend/web"), 3)
 
     def test_unknown(self) -> None:
-        """An unknown key has no setting, and would begin with rev 1."""
+        """An unknown key has no setting, and begins with rev 1."""
         self.assertIsNone(Configuration().current("backend/web", NOW))
         self.assertEqual(Configuration().next_rev("backend/web"), 1)
 
@@ -92,14 +92,14 @@ class CurrentTests(SynchronousTestCase):
         self.assertEqual(revs, [*range(30, 30 - SETTINGS_PER_KEY_MAX, -1)])
 
     def test_older_than_a_removal(self) -> None:
-        """What is older than a removal does not come back."""
+        """A setting that is older than a removal is dropped."""
         configuration = configured(setting(5, None))
         self.assertFalse(configuration.join(setting(4), NOW))
         self.assertEqual(len(configuration), 1)
 
 
 class WordTests(SynchronousTestCase):
-    """Some settings last for a while only."""
+    """Some settings have a duration."""
 
     def setUp(self) -> None:
         self.configuration = Configuration()
@@ -107,14 +107,14 @@ class WordTests(SynchronousTestCase):
             self.configuration.join(ConfigSetting("state/x", rev, 1, 0, "ops", b"drain", DAY_S), day * DAY_S)
 
     def test_over(self) -> None:
-        """When its time is over it does not speak any more, and its key is due once."""
+        """When its duration is over, a setting is not current, and its key is due once."""
         self.assertIsNotNone(self.configuration.current("state/x", 20.9 * DAY_S))
         self.assertIsNone(self.configuration.current("state/x", 21 * DAY_S))
         self.assertEqual(self.configuration.take_due_keys(21 * DAY_S), ["state/x"])
         self.assertEqual(self.configuration.take_due_keys(21.1 * DAY_S), [])
 
     def test_remembered(self) -> None:
-        """The key is forgotten thirty days and ten minutes after its last setting, and no earlier."""
+        """A key is forgotten thirty days and ten minutes after its last setting, and not earlier."""
         self.configuration.take_due_keys(21 * DAY_S)
         self.configuration.take_due_keys(30 * DAY_S + 700)
         self.assertIn("state/x", self.configuration)
@@ -125,10 +125,10 @@ class WordTests(SynchronousTestCase):
 
 
 class DigestTests(SynchronousTestCase):
-    """Digests are equal where settings are, and tell where they differ."""
+    """Digests are equal if the settings are, and show where they differ."""
 
     def test_differing(self) -> None:
-        """Only the buckets of keys that differ are named."""
+        """Only the buckets of differing keys are returned."""
         one = configured(setting(1), setting(1, key="frontend/f"))
         other = configured(setting(1), setting(2, key="frontend/f"))
         self.assertNotEqual(one.digest, other.digest)
@@ -136,7 +136,7 @@ class DigestTests(SynchronousTestCase):
         self.assertEqual(one.settings_in_bucket(bucket_of("frontend/f")), [setting(1, key="frontend/f")])
 
     def test_every_bucket(self) -> None:
-        """A difference is found in whichever bucket it is."""
+        """A difference is found in any bucket."""
         keys = {bucket_of(key): key for key in (f"backend/{i}" for i in range(5000))}
         nothing = Configuration()
         for number in range(BUCKETS):
@@ -145,25 +145,25 @@ class DigestTests(SynchronousTestCase):
             self.assertEqual(one.settings_in_bucket(number), [setting(1, key=keys[number])])
 
     def test_empty(self) -> None:
-        """Nothing at all has the digest zero in every bucket."""
+        """Without settings, the digest of every bucket is zero."""
         self.assertEqual(Configuration().bucket_digests, (0,) * BUCKETS)
 
 
 class LimitTests(SynchronousTestCase):
     def test_two_settings_of_one_digest(self) -> None:
-        """A peer may have made up two settings with the same digest: both can be replaced."""
+        """Two settings with the same digest, which a peer may have made, can both be replaced."""
         self.patch(module, "digest_of", lambda _: 1)
         configuration = configured(setting(1), setting(2))
         self.assertTrue(configuration.join(setting(3, None), NOW))
         self.assertEqual(configuration.settings("backend/web"), (setting(3, None),))
 
     def test_limits(self) -> None:
-        """Twenty settings of a hundred thousand keys; thirty days, and ten minutes."""
+        """The limits are twenty settings of a hundred thousand keys, thirty days, and ten minutes."""
         self.assertEqual((SETTINGS_PER_KEY_MAX, KEYS_MAX), (20, 100_000))
         self.assertEqual((LASTING_S_MAX, KEPT_LONGER_S), (2_592_000.0, 600.0))
 
     def test_room(self) -> None:
-        """A new key has room while there are fewer than may be; a known one always has."""
+        """A new key is refused at the limit; a known key never is."""
         configuration = Configuration(2)
         for key, author in (("backend/a", "one"), ("backend/b", "other")):
             made = ConfigSetting(key, 1, 1, 0, author, b"{}")
@@ -179,11 +179,11 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual((configuration.keys_max, Configuration().digest), (2, 0))
 
     def test_bytes(self) -> None:
-        """A quarter of a gigabyte for all that last for ever, and as much for states."""
+        """Backends and frontends have a quarter of a gigabyte, and so have states."""
         self.assertEqual((Configuration().bytes_max, BYTES_MAX), (BYTES_MAX, 256 * 1024 * 1024))
 
     def test_digests(self) -> None:
-        """They are compared bucket by bucket, all of them, and have 64 bits."""
+        """Digests have 64 bits, and are compared for all buckets."""
         configuration = configured(setting(1))
         self.assertEqual(len(configuration.bucket_digests), 256)
         self.assertLess(max(configuration.bucket_digests), 2**64)
@@ -191,7 +191,7 @@ class LimitTests(SynchronousTestCase):
 
 
 class WindowTests(SynchronousTestCase):
-    """A bucket with many settings is looked through in windows of their digests."""
+    """A bucket with many settings is compared in windows of their digests."""
 
     @staticmethod
     def crowded(count: int) -> Configuration:
@@ -199,7 +199,7 @@ class WindowTests(SynchronousTestCase):
         return configured(*(setting(rev, key=key) for key in keys for rev in range(1, 21)))
 
     def test_one(self) -> None:
-        """All of the digests there are in one window, if these are few."""
+        """A window has all digests if these are few."""
         configuration = configured(setting(1), setting(2))
         number = bucket_of("backend/web")
         self.assertEqual((configuration.window_from(number, 0), ALL_DIGESTS), ((0, 2**64 - 1), (0, 2**64 - 1)))
@@ -216,7 +216,7 @@ class WindowTests(SynchronousTestCase):
         self.assertEqual(list(map(digest_of, configuration.settings_in_bucket(number, {digests[0]}))), digests[1:])
 
     def test_many(self) -> None:
-        """Following windows have each setting once, and not too many at a time."""
+        """Successive windows have each setting once, and a limited number each."""
         configuration = self.crowded(10_000)
         everything = configuration.digests_in_bucket(7)
         self.assertGreater(len(everything), 2 * DIGESTS_MAX)
@@ -233,12 +233,12 @@ class WindowTests(SynchronousTestCase):
 
     @given(st.integers(0, 2**64 - 1))
     def test_anywhere(self, first: int) -> None:
-        """A window begins wherever it is to begin, and ends with the last one where no more are left."""
+        """A window begins at the given digest, and ends with the last possible one if no digests are left."""
         configuration = configured(*(setting(rev) for rev in range(1, 10)))
         self.assertEqual(configuration.window_from(bucket_of("backend/web"), first), (first, 2**64 - 1))
 
     def test_exactly_as_many(self) -> None:
-        """A window holds 8,192: one of 64 KiB on the network."""
+        """A window has up to 8,192 digests, which take 64 KiB on the network."""
         self.assertEqual(DIGESTS_MAX, 8192)
         configuration = Configuration()
         digests: dict[int, ConfigSetting] = {digest: setting(digest) for digest in range(1, DIGESTS_MAX + 1)}
@@ -251,7 +251,7 @@ class WindowTests(SynchronousTestCase):
 
 
 class LastingTests(SynchronousTestCase):
-    """A setting that lasts for a while is over by itself, and forgotten when no node can have an older one."""
+    """A setting with a duration ends by itself, and is forgotten when no node can have an older one."""
 
     key = "state/web/1.0/h/80"
 
@@ -266,7 +266,7 @@ class LastingTests(SynchronousTestCase):
         return made
 
     def test_over(self) -> None:
-        """From the moment on at which its time is over it does not speak."""
+        """A setting is not current from the end of its duration on."""
         made = self.join(age_s=10.0)
         self.assertEqual(
             (self.configuration.age_s(made, NOW + 5.0), self.configuration.age_s(setting(1), NOW)), (15.0, 0.0)
@@ -276,7 +276,7 @@ class LastingTests(SynchronousTestCase):
         self.assertEqual([self.configuration.take_due_keys(NOW + s) for s in (49.9, 50.0)], [[], [self.key]])
 
     def test_due(self) -> None:
-        """Its key is told then, and once; those of others in their time."""
+        """A key is due once at the end of the duration, in order with other keys."""
         self.join()
         self.join(key="state/other", lasts_s=30.0)
         self.join(key="state/third", lasts_s=90.0)
@@ -288,14 +288,14 @@ class LastingTests(SynchronousTestCase):
         self.assertEqual(self.configuration.take_due_keys(NOW + 95.0), ["state/third"])
 
     def test_another_after_it(self) -> None:
-        """A later one is over in its own time."""
+        """A later setting ends after its own duration."""
         self.join(lasts_s=30.0)
         self.join(2, at=NOW + 20.0)
         self.assertEqual(self.configuration.take_due_keys(NOW + 79.9), [])
         self.assertEqual(self.configuration.take_due_keys(NOW + 80.0), [self.key])
 
     def test_forgotten(self) -> None:
-        """Thirty days and ten minutes after the last."""
+        """A key is forgotten thirty days and ten minutes after its last setting."""
         self.join()
         self.join(2, at=NOW + 10.0)
         self.configuration.take_due_keys(NOW + 100.0)
@@ -309,7 +309,7 @@ class LastingTests(SynchronousTestCase):
         self.assertEqual(self.configuration.take_due_keys(NOW + 2 * REPLACED_KEPT_S), [])
 
     def test_nearly_forgotten(self) -> None:
-        """The first one of a key is forgotten sooner: ten minutes after its time is over."""
+        """The first setting of a key is forgotten sooner, ten minutes after its end."""
         self.join(2, age_s=REPLACED_KEPT_S - 0.5)
         self.join(age_s=659.5, key="state/other")
         self.assertEqual(len(self.configuration), 2)
@@ -317,14 +317,14 @@ class LastingTests(SynchronousTestCase):
         self.assertEqual(len(self.configuration), 0)
 
     def test_too_old(self) -> None:
-        """What is to be forgotten is not taken; of what lasts for ever the age says nothing."""
+        """A setting that is to be forgotten is dropped; the age does not matter without a duration."""
         old = ConfigSetting(self.key, 1, 1, 0, "ops", b"drain", 60.0, REPLACED_KEPT_S)
         self.assertFalse(self.configuration.join(old, NOW))
         self.assertTrue(self.configuration.join(ConfigSetting("b", 1, 1, 0, "ops", b"", None, REPLACED_KEPT_S), NOW))
         self.assertEqual(([*self.configuration], self.configuration._made_at), (["b"], {}))
 
     def test_too_old_here(self) -> None:
-        """The first of a key is too old ten minutes after its time; one that replaced another after thirty days."""
+        """A first setting is dropped ten minutes after its end, and one that replaced another after thirty days."""
         for rev, age_s, taken in (
             (1, 659.9, True),
             (1, 660.0, False),
@@ -338,7 +338,7 @@ class LastingTests(SynchronousTestCase):
         self.assertFalse(self.configuration.join(removal, NOW))
 
     def test_too_old_of_a_known_key(self) -> None:
-        """What other nodes keep with a key that is kept here, is taken: digests must become equal."""
+        """An old setting of a known key is kept, because digests must become equal."""
         self.join(5)
         old = ConfigSetting(self.key, 1, 1, 0, "ops", b"drain", 60.0, 5000.0)
         self.assertTrue(self.configuration.join(old, NOW))
@@ -346,13 +346,13 @@ class LastingTests(SynchronousTestCase):
         self.assertEqual(self.configuration.removal_lasts_s(self.key, NOW), LASTING_S_MAX)
 
     def test_over_at_once(self) -> None:
-        """Kinds that are not known here may last for ever or not: what is too old by then is forgotten at once."""
+        """A removal with a duration may follow a setting without one, and is forgotten at once if it is too old."""
         self.configuration.join(ConfigSetting("policy/x", 1, 1, 0, "ops", b"{}"), NOW)
         self.configuration.join(ConfigSetting("policy/x", 2, 1, 0, "ops", None, 60.0, 5000.0), NOW)
         self.assertEqual((len(self.configuration), self.configuration.digest, self.configuration._made_at), (0, 0, {}))
 
     def test_removal(self) -> None:
-        """That of the first of a key lasts for as long as it would have, and ten minutes more is it remembered."""
+        """The removal of the first setting lasts as long as this would have, and is remembered for ten more minutes."""
         self.join(lasts_s=60.0, age_s=10.0)
         left_s = self.configuration.removal_lasts_s(self.key, NOW + 20.0)
         self.assertEqual((left_s, self.configuration.removal_lasts_s("state/other", NOW)), (30.0, 0.0))
@@ -364,7 +364,7 @@ class LastingTests(SynchronousTestCase):
         self.assertNotIn(self.key, self.configuration)
 
     def taken_back(self, *settings: ConfigSetting) -> Configuration:
-        """A node that was cut off and keeps these, which were removed elsewhere a minute after the first."""
+        """Return the configuration of a node that was cut off while these settings were removed elsewhere."""
         elsewhere = configured(*settings)
         for each in settings:
             self.configuration.join(each, NOW)
@@ -380,7 +380,7 @@ class LastingTests(SynchronousTestCase):
             self.configuration.join(each, at)
 
     def test_removal_of_a_later_one(self) -> None:
-        """A node that was cut off keeps it, though it is over: it must not come before what was set meanwhile."""
+        """A removed setting from a node that was cut off does not replace a later one."""
         settings = [ConfigSetting(self.key, rev, 1, 0, "ops", b"drain", 3600.0) for rev in (1, 2)]
         elsewhere = self.taken_back(*settings)
         self.configuration.take_due_keys(NOW + 7000.0)
@@ -389,7 +389,7 @@ class LastingTests(SynchronousTestCase):
         self.assertIsNotNone(self.configuration.current(self.key, NOW + 8000.0))
 
     def test_removal_of_more_than_are_kept(self) -> None:
-        """What no history has any more may speak longest on a node that was cut off."""
+        """A removal also lasts long enough for settings that histories no longer have."""
         old = ConfigSetting(self.key, 1, 1, 0, "ops", b"drain", LASTING_S_MAX)
         elsewhere = configured(old)
         self.taken_back(old, *(ConfigSetting(self.key, rev, 1, 0, "ops", b"maint", 60.0) for rev in range(2, 30)))
@@ -398,13 +398,13 @@ class LastingTests(SynchronousTestCase):
         self.assertIsNone(self.configuration.current(self.key, NOW + 8000.0))
 
     def test_with_ages(self) -> None:
-        """It is told with its age, and what lasts for ever as it is."""
+        """A setting with a duration is sent with its age, and another one as it is."""
         made, lasting = self.join(age_s=10.0), setting(1)
         self.assertEqual([each.age_s for each in self.configuration.with_ages([made, lasting], NOW + 5.0)], [15.0, 0.0])
         self.assertEqual(self.configuration.with_ages([made, lasting], NOW), (made, lasting))
 
     def test_an_end_of_what_lasts_for_ever(self) -> None:
-        """Kinds that are not known here may have both. A removal that is long over leaves nothing of the key."""
+        """An old removal with a duration, of a key without one, leaves nothing of the key."""
         self.configuration.join(setting(1, key="later/x"), NOW)
         removal = ConfigSetting("later/x", 2, 1, 0, "ops", None, 60.0, AGE_S_MAX)
         self.assertTrue(self.configuration.join(removal, NOW))
@@ -412,13 +412,13 @@ class LastingTests(SynchronousTestCase):
         self.assertEqual(state(self.configuration), state(Configuration()))
 
     def test_with_ages_of_what_a_peer_made_very_old(self) -> None:
-        """Its age is the largest that peers take, or they would refuse it and all that comes with it."""
+        """The sent age is cut to the maximum, because peers would refuse the message otherwise."""
         self.join()
         made = self.join(2, age_s=AGE_S_MAX)
         self.assertEqual([each.age_s for each in self.configuration.with_ages([made], NOW + 5.0)], [AGE_S_MAX])
 
     def test_known(self) -> None:
-        """A setting that is there already changes nothing."""
+        """A setting that is present already changes nothing."""
         made = self.join()
         self.assertFalse(self.configuration.join(made, NOW + 10.0))
         self.assertEqual(self.configuration.age_s(made, NOW + 10.0), 10.0)

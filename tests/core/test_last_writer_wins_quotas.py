@@ -1,4 +1,4 @@
-"""How much configuration clients and peers may set."""
+"""The amount of configuration that clients and peers may set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.core.settings import NOW
 
 
 class QuotaTests(SynchronousTestCase):
-    """One client may use a fifth of all that there is room for; what is there may be changed and removed always."""
+    """One client may use a fifth of each limit; present keys can always be changed and removed."""
 
     def setUp(self) -> None:
         self.configuration = Configuration(10)
@@ -29,7 +29,7 @@ class QuotaTests(SynchronousTestCase):
         return self.configuration.refusal_reason(self.made(key, author, body, lasts_s)) or ""
 
     def test_names(self) -> None:
-        """Ten names may be kept, so one client may have two, of which removed ones count too."""
+        """With ten names, one client may have two, and removed names count."""
         self.join(self.made("backend/a"), self.made("frontend/a"))
         self.join(self.made("backend/a", body=None))
         problem = (
@@ -43,7 +43,7 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(self.obstacle("backend/b", "other"), "")
 
     def test_names_that_others_go_on_with(self) -> None:
-        """A name is that of the client that set it last."""
+        """A name counts for the client that set it last."""
         self.join(self.made("backend/a"), self.made("backend/b"), self.made("backend/a", "other"))
         self.assertEqual(self.obstacle("backend/c"), "")
         self.join(self.made("backend/c", "other"))
@@ -58,19 +58,19 @@ class QuotaTests(SynchronousTestCase):
         self.assertNotEqual(self.obstacle("backend/c"), "")
 
     def test_size(self) -> None:
-        """A setting takes its body, key and author, and some more."""
+        """The size of a setting is that of its body, key and author, and 40 bytes."""
         self.assertEqual(size_of(ConfigSetting("backend/a", 1, 1, 0, "ops", b"body")), 4 + 9 + 3 + 40)
         self.assertEqual(size_of(ConfigSetting("backend/a", 1, 1, 0, "", None)), 9 + 40)
 
     def test_one_at_least(self) -> None:
-        """However few there may be."""
+        """A client may always have one name."""
         self.configuration = Configuration(4)
         self.assertEqual(self.obstacle("backend/a"), "")
         self.join(self.made("backend/a"))
         self.assertNotEqual(self.obstacle("backend/b"), "")
 
     def test_states(self) -> None:
-        """They have room of their own, for all clients and for each."""
+        """States have limits of their own, for all clients and for each."""
         for author in "vwxyz":
             for number in "12":
                 self.join(self.made(f"backend/{author}{number}", author))
@@ -91,7 +91,7 @@ class QuotaTests(SynchronousTestCase):
         )
 
     def test_a_client_under_several_names(self) -> None:
-        """The name is what the client says: its limits go by its address."""
+        """The limits of a client depend on its address, and not on the name that it sends."""
         for number in "12":
             self.join(self.made(f"state/{number}", f"name{number} (10.0.0.7)", b"drain", 60.0))
         problem = (
@@ -103,7 +103,7 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(self.obstacle("state/c", "name1 (10.0.0.8)", lasts_s=60.0), "")
 
     def test_states_that_are_over(self) -> None:
-        """Room is there again when they are forgotten."""
+        """States free their room when they are forgotten."""
         self.join(self.made("state/a", lasts_s=60.0), self.made("state/b", lasts_s=60.0))
         self.configuration.take_due_keys(NOW + 60.0)
         self.assertNotEqual(self.obstacle("state/c", lasts_s=60.0), "")
@@ -112,7 +112,7 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual((self.configuration._keys_of_client, self.configuration._bytes_of_client), ({}, {}))
 
     def test_bytes(self) -> None:
-        """Histories count, for the client that made each setting; removals are taken always, and give room."""
+        """Histories count for the client that made each setting; removals are always accepted, and free room."""
         first = self.made("backend/a")
         self.configuration = Configuration(10, bytes_max=10 * size_of(first))
         self.join(first)
@@ -132,7 +132,7 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(self.obstacle("backend/a"), "")
 
     def test_all_bytes(self) -> None:
-        """When all of them are used nobody may make more."""
+        """At the limit for all clients, no client may set more."""
         first = self.made("backend/a")
         self.configuration = Configuration(10, bytes_max=3 * size_of(first))
         self.join(first, self.made("backend/a", "two"), self.made("backend/a", "333"))
@@ -145,7 +145,7 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(self.obstacle("backend/a", "new", None), "")
 
     def test_bytes_of_states(self) -> None:
-        """They take none from backends, and are limited as well."""
+        """States have a limit of bytes of their own."""
         first = self.made("state/a", body=b"drain", lasts_s=60.0)
         self.configuration = Configuration(100, bytes_max=10 * size_of(first))
         self.join(first)
@@ -165,7 +165,7 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(self.obstacle("state/a", body=None, lasts_s=60.0), "")
 
     def test_rev(self) -> None:
-        """After the largest there is none. Only a peer can have made that up."""
+        """After the largest rev, which only a peer can have set, a name cannot be changed."""
         self.join(ConfigSetting("backend/a", NUMBER_MAX - 1, 1, 0, "one", b"{}"))
         self.assertEqual(self.obstacle("backend/a"), "")
         self.join(self.made("backend/a"))
@@ -174,14 +174,14 @@ class QuotaTests(SynchronousTestCase):
 
 
 class PeersTests(SynchronousTestCase):
-    """What peers bring is taken beyond the limits for clients, but not without end."""
+    """Settings of peers are accepted up to twice the limits for clients."""
 
     def taken(self, configuration: Configuration, keys: str, count: int, lasts_s: float | None = None) -> int:
         made = (ConfigSetting(f"{keys}/{i}", 1, 1, 0, "ops", b"drain", lasts_s) for i in range(count))
         return sum(configuration.join(each, NOW) for each in made)
 
     def test_names(self) -> None:
-        """Twice as many; what is known may be changed always."""
+        """Twice as many names are accepted from peers; known names can always be changed."""
         configuration = Configuration(10)
         self.assertEqual(self.taken(configuration, "backend", 30), 20)
         self.assertTrue(configuration.join(ConfigSetting("backend/0", 2, 1, 0, "ops", None), NOW))
@@ -190,7 +190,7 @@ class PeersTests(SynchronousTestCase):
         self.assertEqual(len(configuration), 40)
 
     def test_bytes(self) -> None:
-        """Twice as many, of states and of others."""
+        """Twice as many bytes are accepted from peers, for states and for others."""
         size = size_of(ConfigSetting("backend/0", 1, 1, 0, "ops", b"drain"))
         configuration = Configuration(100, bytes_max=5 * size)
         self.assertEqual(self.taken(configuration, "backend", 10), 10)

@@ -1,4 +1,4 @@
-"""The wheel finds what is due, and renewals do not touch it."""
+"""The wheel finds due leases, and renewals do not touch it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class DueTests(SynchronousTestCase):
         self.assertEqual(due_keys(self.leases), [])
 
     def test_soon_after(self) -> None:
-        """One slot after its deadline it is."""
+        """A lease is due one slot after its deadline."""
         self.leases.grant(claim("a"), 110.0)
         self.leases.turn(110.0 + SLOT_S, 1000)
         self.assertEqual(due_keys(self.leases), ["a"])
 
     def test_renewed(self) -> None:
-        """A lease whose deadline moved is looked at again when the new one has come."""
+        """A lease whose deadline moved is checked again at the new deadline."""
         lease = self.leases.grant(claim("a"), 110.0)
         lease.deadline = 115.0
         self.leases.turn(112.0, 1000)
@@ -46,20 +46,20 @@ class DueTests(SynchronousTestCase):
         self.assertEqual(due_keys(self.leases), ["a"])
 
     def test_revoked(self) -> None:
-        """A lease that was revoked is never due, and takes no room once its time is over."""
+        """A revoked lease is never due, and leaves the wheel at its deadline."""
         self.leases.revoke(self.leases.grant(claim("a"), 110.0))
         self.leases.turn(120.0, 1000)
         self.assertEqual((due_keys(self.leases), len(self.leases)), ([], 0))
 
     def test_revoked_while_due(self) -> None:
-        """Revoking takes a lease out of those that are due."""
+        """A revoked lease is no longer due."""
         lease = self.leases.grant(claim("a"), 110.0)
         self.leases.turn(120.0, 1000)
         self.leases.revoke(lease)
         self.assertEqual(due_keys(self.leases), [])
 
     def test_seated_twice(self) -> None:
-        """A lease that was put among the due ones early is found there once."""
+        """A lease that was marked as due early is due once."""
         lease = self.leases.grant(claim("a"), 110.0)
         self.leases.due[lease] = None
         self.leases.turn(120.0, 1000)
@@ -74,14 +74,14 @@ class DueTests(SynchronousTestCase):
         self.assertEqual(due_keys(self.leases), ["a"])
 
     def test_renewed_until_now(self) -> None:
-        """A deadline that has just come is over."""
+        """A lease is due at the turn at which its deadline is reached."""
         lease = self.leases.grant(claim("a"), 110.0)
         lease.deadline = 112.0
         self.leases.turn(112.0, 1000)
         self.assertEqual(due_keys(self.leases), ["a"])
 
     def test_ended_before(self) -> None:
-        """What was found to be ended stays so when its deadline comes, or has been moved."""
+        """An ended lease stays due when its deadline passes or moves."""
         leases = [self.leases.grant(claim(key), 110.0) for key in "ab"]
         for lease in leases:
             self.leases.due[lease] = 105.0
@@ -90,11 +90,11 @@ class DueTests(SynchronousTestCase):
         self.assertEqual([*self.leases.due.values()], [105.0, 105.0])
 
     def test_not_current(self) -> None:
-        """Nobody has seen yet whether a new lease's claim says what the winner says."""
+        """A new lease is not current, because its claim was not compared with the winner yet."""
         self.assertFalse(self.leases.grant(claim("a"), 110.0).is_current)
 
     def test_slices(self) -> None:
-        """A turn looks at no more leases than it may, and goes on where it stopped."""
+        """A turn checks a limited number of leases, and the next turn continues."""
         for i in range(5):
             self.leases.grant(claim(str(i)), 110.0)
         self.assertTrue(self.leases.turn(111.0, 2))
@@ -105,28 +105,28 @@ class DueTests(SynchronousTestCase):
 
 
 class ClaimTests(SynchronousTestCase):
-    """Those of claims can be told from those of ends."""
+    """Leases of claims are distinguished from those of ends."""
 
     def test_claims(self) -> None:
-        """Each is there once, seated or due, and none that was revoked."""
+        """Each claim is returned once, waiting or due, and revoked ones are not."""
         leases = Leases(SLOT_S, now=0.0)
         seated, due, gone = (leases.grant(claim(key), deadline) for key, deadline in (("a", 10), ("b", 1), ("c", 10)))
         leases.grant(End(1, 2, "b", 18.0, 1, ((1, 1),)), 18.0)
         leases.turn(2.0, 1000)
         leases.revoke(gone)
-        leases.due[seated] = 2.0  # it was ended
+        leases.due[seated] = 2.0  # this claim was ended
         self.assertEqual([*leases.claims()], [due, seated])
 
 
 class ShortenTests(SynchronousTestCase):
-    """A lease may end earlier than was said."""
+    """The deadline of a lease can be shortened."""
 
     def setUp(self) -> None:
         self.leases = Leases(SLOT_S, now=0.0)
         self.lease = self.leases.grant(claim("a"), 10.0)
 
     def test_shortened(self) -> None:
-        """It is due at its new deadline, and looked at once."""
+        """A shortened lease is due at its new deadline, once."""
         self.leases.shorten(self.lease, 2.0)
         self.leases.turn(2.0 + SLOT_S, 1000)
         self.assertEqual(due_keys(self.leases), ["a"])
@@ -135,7 +135,7 @@ class ShortenTests(SynchronousTestCase):
         self.assertEqual((due_keys(self.leases), len(self.leases)), ([], 0))
 
     def test_renewed(self) -> None:
-        """Renewed after that it has its time again, and the wheel has it once."""
+        """A shortened lease that is renewed has its time again, and is in the wheel once."""
         for _ in range(3):
             self.leases.shorten(self.lease, 2.0)
             self.lease.deadline = 20.0
@@ -143,24 +143,24 @@ class ShortenTests(SynchronousTestCase):
         self.assertEqual((due_keys(self.leases), len(self.leases)), ([], 1))
 
     def test_not_prolonged(self) -> None:
-        """A later deadline changes nothing."""
+        """A later deadline does not prolong the lease."""
         self.leases.shorten(self.lease, 20.0)
         self.assertEqual(self.lease.deadline, 10.0)
 
     def test_the_same(self) -> None:
-        """The same deadline again takes no place in the wheel."""
+        """An equal deadline takes no further place in the wheel."""
         self.leases.shorten(self.lease, 10.0)
         self.assertEqual(len(self.leases), 1)
 
     def test_due(self) -> None:
-        """What is due already stays so."""
+        """A lease that is due stays due."""
         self.leases.turn(11.0, 1000)
         self.leases.shorten(self.lease, 5.0)
         self.assertEqual(due_keys(self.leases), ["a"])
 
 
 class ShiftTests(SynchronousTestCase):
-    """A node that was away gives its clients that time back, where they could have renewed meanwhile."""
+    """After a pause, a node moves the deadlines of leases whose clients could not renew meanwhile."""
 
     def shifted(self, ttl_s: float, gap_s: float) -> Lease:
         leases = Leases(SLOT_S, now=0.0)
@@ -173,11 +173,11 @@ class ShiftTests(SynchronousTestCase):
         self.assertEqual(self.shifted(10.0, 4.0).deadline, 14.0)
 
     def test_long(self) -> None:
-        """A longer one does not: whoever is alive went elsewhere."""
+        """A gap as long as the ttl does not move the deadline, because live instances renewed at other nodes."""
         self.assertEqual(self.shifted(10.0, 10.0).deadline, 10.0)
 
     def test_wait(self) -> None:
-        """The wait for readiness after a gap moves it by itself, where both together are shorter than the ttl."""
+        """The wait for readiness moves deadlines only if the gap and the wait together are shorter than the ttl."""
         leases = Leases(SLOT_S, now=0.0)
         longer, shorter = leases.grant(claim("a", 13.0), 13.0), leases.grant(claim("b", 12.0), 12.0)
         leases.shift(4.0, 8.0 + 4.0)

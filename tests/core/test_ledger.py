@@ -1,4 +1,4 @@
-"""The laws of ledgers: whatever way a copy came by its version, it equals what the ledger was at that version."""
+"""The laws of ledgers: a copy equals the ledger at the copy's version, however it reached this version."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.core.ledgers import OWNER, claim, copy_of, histories, ledger_of
 
 
 class JoinTests(SynchronousTestCase):
-    """The larger version wins, and that is all."""
+    """The larger version wins, without exception."""
 
     @given(histories(), st.data())
     @settings(max_examples=200, deadline=None)
@@ -46,27 +46,27 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual((other.version, other.entries), (largest, history[largest]))
 
     def test_nothing_new(self) -> None:
-        """A delta without anything new changes nothing, and nothing counts as joined."""
+        """A delta without anything new changes nothing, and its join is empty."""
         ledger = ledger_of(0, 0)
         copy = copy_of(ledger)
         self.assertEqual(copy.join(ledger.delta(Head(1, 1))), Joined())
 
     def test_gap(self) -> None:
-        """A delta that builds on what is not here is refused, and nothing is changed."""
+        """A delta that needs missing entries is refused, and nothing is changed."""
         ledger = ledger_of(0, 0, 0)
         copy = Ledger(OWNER)
         self.assertRaises(Gap, copy.join, ledger.delta(Head(2, 2)))
         self.assertEqual((copy.version, copy.entries), (0, {}))
 
     def test_removals_unknown(self) -> None:
-        """Removals that build on a version that is not here are refused, even if all entries are."""
+        """Removals that need a missing version are refused, even if all entries are present."""
         ledger = ledger_of(0, 0, 1, 0)
         copy = copy_of(ledger_of(0, 0))
         self.assertRaises(Gap, copy.join, ledger.delta(Head(3, 2)))
         self.assertEqual((copy.version, [*copy.entries]), (2, [1, 2]))
 
     def test_reports_changes(self) -> None:
-        """A join reports what was added and what was removed."""
+        """A join returns the added and the removed entries."""
         ledger = ledger_of(0, 0)
         copy = copy_of(ledger)
         gone = ledger.remove(1)
@@ -75,16 +75,16 @@ class JoinTests(SynchronousTestCase):
 
 
 class GapTests(SynchronousTestCase):
-    """What a copy refuses, and what it passes over."""
+    """Deltas that a copy refuses or ignores."""
 
     def test_base_unknown(self) -> None:
-        """Entries are missing where a page, or one that names the living, builds on more than is here."""
+        """A page, or a delta with live entries, is refused if it needs missing entries."""
         ledger = ledger_of(0, 0, 0, 1, 2, removals_max=1)
         self.assertRaises(Gap, Ledger(OWNER).join, ledger.delta(Head(3, 3)))
         self.assertRaises(Gap, Ledger(OWNER).join, ledger_of(0, 0, 0, 0).delta(Head(2, 2), 1))
 
     def test_older_than_a_page(self) -> None:
-        """A delta older than a page neither completes the copy nor changes what was there before."""
+        """A delta older than a page does not complete the copy, and does not change earlier entries."""
         ledger = ledger_of(0, 0)
         copy, known = copy_of(ledger), ledger.delta(Head())
         for _ in range(2):
@@ -96,7 +96,7 @@ class GapTests(SynchronousTestCase):
         self.assertEqual((copy.join(known), copy.head), (Joined(), Head(2, 3)))
 
     def test_page_again(self) -> None:
-        """A page that brings nothing, of whatever version, changes nothing."""
+        """A page without new entries changes nothing, whatever its version."""
         ledger, copy = ledger_of(0, 0, 0), Ledger(OWNER)
         copy.join(ledger.delta(Head(), 2))
         whole = ledger.delta(copy.head)
@@ -107,10 +107,10 @@ class GapTests(SynchronousTestCase):
 
 
 class BeginningAnewTests(SynchronousTestCase):
-    """A copy that does not go on from where it is keeps what it has until it is whole again."""
+    """A copy that begins again keeps its entries until it is complete."""
 
     def test_pages_given_up(self) -> None:
-        """What is older than the pages completes the copy then, and only what it does not have goes."""
+        """After pages are given up, an older delta completes the copy, and only entries that it lacks are removed."""
         ledger = ledger_of(0, 0)
         copy = copy_of(ledger_of(0))
         older = ledger.delta(copy.head)
@@ -125,7 +125,7 @@ class BeginningAnewTests(SynchronousTestCase):
         self.assertEqual([*copy.entries], [1, 2])
 
     def test_start_over(self) -> None:
-        """It takes in what has its version, or a larger one; and what it has already does not come and go."""
+        """A copy that begins again accepts its version or a larger one; equal entries are not removed and added."""
         copy = copy_of(ledger_of(0, 0, 0, 1))
         ledger = ledger_of(0, 0, 1)
         older = ledger.delta(Head())
@@ -139,7 +139,7 @@ class BeginningAnewTests(SynchronousTestCase):
         self.assertEqual((copy.head.checksum, copy.is_complete), (ledger.checksum, True))
 
     def test_other_entry_in_a_place(self) -> None:
-        """What has another content under the same number comes in the place of what was here."""
+        """An entry with another content replaces the entry with the same number."""
         ledger, copy = Ledger(OWNER), copy_of(ledger_of(0, 0))
         for _ in range(2):
             ledger.add(claim(ledger.next_n, body=b"%d" % (ledger.next_n % 2)))
@@ -150,7 +150,7 @@ class BeginningAnewTests(SynchronousTestCase):
         self.assertEqual((copy.entries, copy.checksum), (ledger.entries, ledger.checksum))
 
     def test_removals_from_before(self) -> None:
-        """They are not passed on: it does not know any more which of them its content has."""
+        """Earlier removals are not passed on after a new beginning, because their versions are unknown."""
         copy, ledger = copy_of(ledger_of(0, 0, 1)), ledger_of(0, 0, 2)
         copy.start_over()
         copy.join(ledger.delta(copy.head))
@@ -158,10 +158,10 @@ class BeginningAnewTests(SynchronousTestCase):
 
 
 class PassingOnTests(SynchronousTestCase):
-    """A copy tells others what it was told."""
+    """A copy passes on the removals that it received."""
 
     def test_removals(self) -> None:
-        """Those that it was told one by one, as many as it remembers."""
+        """Removals that were received one by one are passed on, as many as the copy remembers."""
         ledger = ledger_of(0, 0, 0)
         copy = copy_of(ledger, removals_max=1)
         for n in (2, 3):
@@ -171,7 +171,7 @@ class PassingOnTests(SynchronousTestCase):
         self.assertEqual((copy.delta(Head(3, 3)).removed, copy.delta(Head(3, 3)).live), ((), {0: 0b10}))
 
     def test_the_living(self) -> None:
-        """Where it was told what lives, it does not know what went before."""
+        """After a list of live entries, the copy does not know earlier removals."""
         ledger = ledger_of(0, 0, 0, removals_max=1)
         copy = copy_of(ledger)
         for n in (1, 2):
@@ -184,7 +184,7 @@ class PassingOnTests(SynchronousTestCase):
         self.assertEqual((copy.delta(Head(5, 5)).removed, copy.delta(Head(5, 5)).live), ((3,), None))
 
     def test_the_living_between_removals(self) -> None:
-        """What it remembers of the time before is of no use any more."""
+        """Removals before a list of live entries are not passed on."""
         ledger = ledger_of(*[0] * 8, removals_max=2)
         copy = copy_of(ledger, removals_max=2)
         for gone in ((1,), (2,), (3, 4, 5), (6,)):
@@ -195,7 +195,7 @@ class PassingOnTests(SynchronousTestCase):
         self.assertEqual((copy.delta(Head(11, 11)).removed, copy.delta(Head(11, 11)).live), ((), {0: 0b110000000}))
 
     def test_many_of_which_none_lives(self) -> None:
-        """Whole ranges of entries may be gone."""
+        """Whole ranges of entries may be removed at once."""
         ledger = ledger_of(*[0] * 300, removals_max=1)
         copy = copy_of(ledger)
         for n in range(1, 300):
@@ -204,7 +204,7 @@ class PassingOnTests(SynchronousTestCase):
         self.assertEqual([*copy.entries], [300])
 
     def test_removed_twice(self) -> None:
-        """What is named that is not there any more changes nothing."""
+        """The removal of an absent entry changes nothing."""
         copy = copy_of(ledger_of(0, 0))
         joined = copy.join(Delta(OWNER, 2, 2, 4, 4, (), (1, 2)))
         self.assertEqual([entry.n for entry in joined.removed], [1, 2])
@@ -212,10 +212,10 @@ class PassingOnTests(SynchronousTestCase):
 
 
 class ChecksumTests(SynchronousTestCase):
-    """By its checksum a ledger tells its own copies from those of another that says it is the same."""
+    """The checksum distinguishes the copies of a ledger from those of another ledger with the same incarnation."""
 
     def test_whatever_differs(self) -> None:
-        """Another entry in the same place has another checksum, and so has the same one in another place."""
+        """Another entry leads to another checksum, and so does the same entry in another place."""
         first = End(OWNER, 1, "registration/web/1/h/80", 10.0, 1, ((OWNER, 9),))
         entries: list[Entry] = [first, claim(1), claim(1, key="registration/web/1/h/81"), claim(1, body=b"[]")]
         entries.append(msgspec.structs.replace(claim(1), rev=2))
@@ -227,7 +227,7 @@ class ChecksumTests(SynchronousTestCase):
         self.assertEqual(len({ledger.checksum for ledger in ledgers}), len(entries) + 1)
 
     def test_number(self) -> None:
-        """It is what docs/protocol.md says, and stays in 64 bits, for others would not take more."""
+        """The checksum has the value that docs/protocol.md defines, and 64 bits."""
         ledger = Ledger(OWNER)
         ledger.version = 2**39
         made = Claim(OWNER, ledger.next_n, "registration/web/1/h/80", b"{}", 10.0, 3, OWNER, 1)
@@ -242,7 +242,7 @@ class ChecksumTests(SynchronousTestCase):
         self.assertEqual(ledger.checksum, (2 * end.n + 1) * said % 2**64)
 
     def test_versions_that_are_remembered(self) -> None:
-        """A head is compared at one of the latest versions, not at an older one or one that is not there yet."""
+        """A head is compared with the checksums of the latest versions, and not with older or future ones."""
         ledger = ledger_of(*[0] * (CHECKSUMS_REMEMBERED_MAX + 1))
         version = ledger.version
         known = [ledger.matches(Head(v, v, 1)) for v in (1, 2, 3, version, version + 1)]
@@ -251,7 +251,7 @@ class ChecksumTests(SynchronousTestCase):
         self.assertFalse(Ledger(OWNER).matches(Head(0, 0, 1)))
 
     def test_of_a_part(self) -> None:
-        """A copy that is being paged in has none."""
+        """A copy that is not complete has no checksum."""
         ledger, copy = ledger_of(0, 0), Ledger(OWNER)
         copy.join(ledger.delta(copy.head, 1))
         self.assertIsNone(copy.head.checksum)
@@ -260,7 +260,7 @@ class ChecksumTests(SynchronousTestCase):
 
 
 class DeltaTests(SynchronousTestCase):
-    """A delta holds what is needed and not more."""
+    """A delta has everything that the receiver needs, and nothing else."""
 
     def test_lists_removals(self) -> None:
         """Recent removals are listed one by one."""
@@ -268,26 +268,26 @@ class DeltaTests(SynchronousTestCase):
         self.assertEqual((delta.added, delta.removed, delta.live), ((), (2,), None))
 
     def test_lists_those_since(self) -> None:
-        """What was known before is not told again; nothing was removed before the first version."""
+        """Only removals since the known version are listed; there are none before the first version."""
         for removals_max in (1, 1024):
             delta = ledger_of(0, 0, 0, 1, 2, removals_max=removals_max).delta(Head(4, 4))
             self.assertEqual((delta.removed, delta.live), ((2,), None))
         self.assertIsNone(ledger_of(0).delta(Head()).live)
 
     def test_what_is_known_already(self) -> None:
-        """Of a delta that begins earlier only what is new is taken."""
+        """If a delta begins earlier, only its new entries are accepted."""
         ledger = ledger_of(0, 0)
         copy = copy_of(ledger)
         ledger.add(claim(3))
         self.assertEqual(copy.join(ledger.delta(Head())), Joined((claim(3),)))
 
     def test_names_the_living(self) -> None:
-        """For a copy further behind than removals are remembered, it names what still lives."""
+        """A delta for a copy that is too far behind lists the live entries instead of removals."""
         delta = ledger_of(0, 0, 0, 1, 2, removals_max=1).delta(Head(3, 3))
         self.assertEqual((delta.added, delta.removed, delta.live), ((), (), {0: 0b1000}))
 
     def test_pages(self) -> None:
-        """A large delta comes in pages; the copy is complete, and passed on, after the last one only."""
+        """A large delta is sent in pages; the copy is complete after the last one."""
         ledger = ledger_of(0, 0, 0, 0, 0)
         copy = Ledger(OWNER)
         reached = []
@@ -297,14 +297,14 @@ class DeltaTests(SynchronousTestCase):
         self.assertEqual(reached, [(0, 2, False), (0, 4, False), (5, 5, True)])
 
     def test_pages_by_bytes(self) -> None:
-        """Large bodies make smaller pages, and one entry always fits."""
+        """Large bodies make smaller pages, and a page has at least one entry."""
         ledger = Ledger(OWNER)
         for _ in range(2):
             ledger.add(claim(ledger.next_n, body=b"x" * (DELTA_BYTES_MAX + 1)))
         self.assertEqual([entry.n for entry in ledger.delta(Head()).added], [1])
 
     def test_bytes_of_ends(self) -> None:
-        """An end counts twenty for each of its roots; a page is full with as many bytes as it may have."""
+        """An end counts twenty bytes for each root, and a page may have exactly the limit of bytes."""
         end = End(OWNER, 2, "k", 18.0, 1, tuple((1, n) for n in range(1000)))
         for more, found in ((0, [1, 2]), (1, [1])):
             ledger = Ledger(OWNER)
@@ -313,7 +313,7 @@ class DeltaTests(SynchronousTestCase):
             self.assertEqual([entry.n for entry in ledger.delta(Head()).added], found)
 
     def test_push_while_paging(self) -> None:
-        """A push that comes between two pages is refused, and nothing is lost by it."""
+        """A push between two pages is refused, and the next page has its changes."""
         ledger = ledger_of(0, 0, 0, 0)
         copy = Ledger(OWNER)
         copy.join(ledger.delta(copy.head, 2))
@@ -324,15 +324,15 @@ class DeltaTests(SynchronousTestCase):
 
 
 class EntryTests(SynchronousTestCase):
-    """Claims and ends have dots, and claims a rank."""
+    """Claims and ends have dots, and claims have a rank."""
 
     def test_dots(self) -> None:
-        """An entry is named by who wrote it and the version that added it."""
+        """The dot of an entry is its incarnation and the version that added it."""
         self.assertEqual(claim(3).dot, (OWNER, 3))
         self.assertEqual(End(OWNER, 4, "k", 18.0, 1, ((1, 2),)).dot, (OWNER, 4))
 
     def test_rank(self) -> None:
-        """The larger rev wins, then the larger root."""
+        """The claim with the larger rev has the larger rank; of equal revs, that with the larger root."""
         older = Claim(1, 9, "k", b"", 10.0, 1, 8, 9)
         newer = Claim(1, 2, "k", b"", 10.0, 2, 1, 1)
         self.assertGreater(newer.rank, older.rank)

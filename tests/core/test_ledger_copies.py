@@ -1,4 +1,4 @@
-"""Any sequence of claims, gaps and deltas leaves copies of a ledger equal to it."""
+"""Any sequence of claims, gaps and deltas leads to copies that equal their ledger."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.effort import effort
 
 
 class Copies(RuleBasedStateMachine):
-    """An owner and three copies that tell each other pages and deltas, which get lost, doubled, late and reordered."""
+    """An owner and three copies send each other deltas, which get lost, doubled, delayed and reordered."""
 
     @initialize(removals_max=st.sampled_from([0, 1, 3, 1024]))
     def begin(self, removals_max: int) -> None:
@@ -59,7 +59,7 @@ class Copies(RuleBasedStateMachine):
 
     @rule(source=st.integers(0, 2), to=st.integers(0, 2), entries_max=st.sampled_from([1, 2, 1000]), late=st.booleans())
     def tell(self, source: int, to: int, entries_max: int, late: bool) -> None:
-        """One tells another: copies 0 and 2 are told by the owner, or by copies, 1 only by copies."""
+        """Send a delta to a copy: 0 and 2 get deltas of the owner or of copies, 1 only of copies."""
         ledger = self.owner if source == to and source != 1 else self.copies[source]
         head = self.copies[to].head
         if ledger.is_complete and ledger.version > head.version:
@@ -70,12 +70,12 @@ class Copies(RuleBasedStateMachine):
     @precondition(lambda self: self.deltas)
     @rule(to=st.integers(0, 2), data=st.data())
     def tell_late(self, to: int, data: st.DataObject) -> None:
-        """Something that was said earlier, and maybe to another, is heard now."""
+        """Receive an earlier delta, which may have been for another copy."""
         self.take(self.copies[to], data.draw(st.sampled_from(self.deltas)))
 
     @rule(to=st.integers(0, 2))
     def begin_anew(self, to: int) -> None:
-        """A copy does not wait for the rest of its pages, or takes in everything again."""
+        """Give up the pages of a copy, or begin a complete copy again."""
         copy = self.copies[to]
         if copy.is_complete:
             copy.start_over()
@@ -104,7 +104,7 @@ class Copies(RuleBasedStateMachine):
                 assert self.owner.matches(copy.head)
 
     def teardown(self) -> None:
-        """From anywhere, a few pages from the owner lead to the owner's state."""
+        """A few pages of the owner lead from any state of a copy to the owner's state."""
         for copy in getattr(self, "copies", ()):
             for _ in range(2 * len(self.history) + 2):
                 if copy.version < self.owner.version:
@@ -114,17 +114,17 @@ class Copies(RuleBasedStateMachine):
 
 
 class CopiesTests(SynchronousTestCase):
-    """Deltas equal the join of full states."""
+    """Deltas are equivalent to the join of full states."""
 
     def test_any_exchange_of_deltas(self) -> None:
-        """Copies are right after any exchange of deltas and pages, from anybody, from any base, in any order."""
+        """Copies are right after any deltas and pages, from any sender, from any base, in any order."""
         run_state_machine_as_test(
             Copies, settings=settings(max_examples=effort(120, 600), stateful_step_count=60, deadline=None)
         )
 
 
 def tell(source: Ledger, to: Ledger, entries_max: int) -> None:
-    """Bring one copy on as far as another is, page by page, as nodes do where whose ledger it is has gone."""
+    """Bring one copy up to another one, page by page, as nodes do if the ledger's node is unreachable."""
     told = source.head
     if source.is_complete and to.is_complete and told.version == to.version and (told.checksum or 0) > to.checksum:
         to.start_over()
@@ -135,17 +135,17 @@ def tell(source: Ledger, to: Ledger, entries_max: int) -> None:
             to.give_up_pages()
 
 
-#: What a clone does: which of the two, whether it adds, what it removes else, and whom it tells.
+#: A step of a clone: which of the two, whether it adds or which entry it removes, and the copy that gets it.
 CLONES_STEPS = st.lists(st.tuples(st.integers(0, 1), st.booleans(), st.integers(0, 9), st.integers(0, 3)), max_size=20)
 
 
 class CloneTests(SynchronousTestCase):
-    """Two processes that write as one incarnation."""
+    """Two processes write as one incarnation."""
 
     @given(st.integers(0, 3), CLONES_STEPS, st.sampled_from([0, 2, 1024]))
     @settings(max_examples=effort(150, 500), deadline=None)
     def test_copies_converge(self, common: int, steps: list[tuple[int, bool, int, int]], removals_max: int) -> None:
-        """Whatever copies had of either, they come to be the same when both are gone."""
+        """Copies of both ledgers become equal when both processes are gone."""
         clones = [ledger_of(*[0] * common, removals_max=removals_max) for _ in range(2)]
         copies = [Ledger(OWNER, removals_max) for _ in range(3)]
         for number, adding, place, told in steps:
@@ -165,7 +165,7 @@ class CloneTests(SynchronousTestCase):
 
 
 class CopyTests(SynchronousTestCase):
-    """A claim that says the same as another may be told by naming that one."""
+    """A claim with the terms of another one can be sent as a copy of that."""
 
     def setUp(self) -> None:
         self.of = Claim(2, 7, "registration/web/1/h/80", b"{}", 10.0, 3, 5, 1)
@@ -175,12 +175,12 @@ class CopyTests(SynchronousTestCase):
         return self.of if (node, n) == self.of.dot else None
 
     def test_resolved(self) -> None:
-        """It has the place of its own and all else of the other."""
+        """A resolved copy has its own dot, and everything else of the other claim."""
         first, second = self.delta.with_copies_resolved(self.find).added
         self.assertEqual((first, second), (claim(1), msgspec.structs.replace(self.of, node=OWNER, n=2)))
 
     def test_copied(self) -> None:
-        """A copy has a checksum of what both say, so that nothing else is made of it."""
+        """A copy has the checksum of the claim, so another claim with the same dot does not fit."""
         copy = self.of.copied_by(OWNER, 2)
         self.assertEqual(copy, Copy(OWNER, 2, 2, 7, self.of.checksum))
         (entry,) = Delta(OWNER, 1, 1, 2, 2, (copy,)).with_copies_resolved(self.find).added
@@ -190,11 +190,11 @@ class CopyTests(SynchronousTestCase):
         self.assertRaises(Gap, Delta(OWNER, 1, 1, 2, 2, (copy,)).with_copies_resolved, self.find)
 
     def test_of_what_is_not_here(self) -> None:
-        """Then the delta is a gap, and nothing of it is taken."""
+        """A delta with a copy of an unknown claim is a gap, and nothing of it is accepted."""
         self.assertRaises(Gap, self.delta.with_copies_resolved, lambda node, n: None)
         self.assertRaises(Gap, self.delta.with_copies_resolved, lambda node, n: End(2, 7, "k", 18.0, 1, ()))
 
     def test_without_copies(self) -> None:
-        """Nothing is to be done."""
+        """A delta without copies stays the same object."""
         delta = Delta(OWNER, 0, 0, 1, 1, (claim(1),))
         self.assertIs(delta.with_copies_resolved(self.find), delta)

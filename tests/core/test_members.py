@@ -1,4 +1,4 @@
-"""Who serves a backend, and with what weight."""
+"""The members of a backend and their weights."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def member(port: int, version: str = "1", weight: int = 1, **more: Any) -> dict[
 def weights(
     backend: Mapping[str, Any], stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]] = ()
 ) -> dict[int, int]:
-    """The weights of those that serve, by port."""
+    """Return the weights of the members by port."""
     return {each["port"]: each["weight"] for each in members.weighted_members(backend, stable, canary)}
 
 
 class States(SynchronousTestCase):
     def test_who_is_away(self) -> None:
-        """A member that is drained or in maintenance stays listed, and gets nothing."""
+        """A member that is drained or in maintenance stays listed with weight 0."""
         members = [member(1, weight=5), member(2, state="up"), member(3, state="drain"), member(4, state="maint")]
         self.assertEqual(weights(SITE, members), {1: 5, 2: 1, 3: 0, 4: 0})
 
     def test_a_share_without_them(self) -> None:
-        """Those that are left make up the canary's share exactly."""
+        """The other members give the canary its exact share."""
         stable = [member(1), member(2), member(3, state="drain")]
         canary = [member(4, "2"), member(5, "2", weight=256, state="maint")]
         found = weights({**SITE, "canary": CANARY}, stable, canary)
@@ -46,7 +46,7 @@ class States(SynchronousTestCase):
         self.assertEqual(Fraction(found[4], found[1] + found[2] + found[4]), Fraction(1, 4))
 
     def test_all_of_one_version_away(self) -> None:
-        """The other one gets all of it."""
+        """If all members of one version are out, the other version gets all traffic."""
         backend = {**SITE, "canary": CANARY}
         self.assertEqual(weights(backend, [member(1)], [member(2, "2", state="drain")]), {1: 1, 2: 0})
         self.assertEqual(weights(backend, [member(1, state="drain")], [member(2, "2")]), {1: 0, 2: 1})
@@ -54,7 +54,7 @@ class States(SynchronousTestCase):
 
 class Canaries(SynchronousTestCase):
     def test_none(self) -> None:
-        """Without a canary, or with one of the version itself, or what is none, members weigh what they ask for."""
+        """Without a valid canary of another version, members have their registered weights."""
         for canary in (None, {"version": "1", "percent": 50}, "2", {"version": "2", "percent": 1000}):
             backend = {**SITE, "canary": canary}
             self.assertIsNone(members.canary_of(backend))
@@ -79,7 +79,7 @@ class Canaries(SynchronousTestCase):
 
 class FixedServers(SynchronousTestCase):
     def test_as_members(self) -> None:
-        """They come after those that are registered, marked as what they are."""
+        """Fixed servers follow the registered members, and are marked as fixed."""
         site = {**SITE, "servers": ["Db.example:5432", "[2001:DB8::1]:80"]}
         first, *fixed = members.weighted_members(site, [member(1)], ())
         self.assertEqual(first, member(1))
@@ -94,19 +94,19 @@ class FixedServers(SynchronousTestCase):
         )
 
     def test_registered_as_well(self) -> None:
-        """One that is a member already is that alone, of whichever version and in whatever state."""
+        """A fixed server that is registered is listed as a member only, whatever its version and state."""
         backend = {**SITE, "servers": ["10.0.0.5:1", "10.0.0.5:2", "10.0.0.5:3"], "canary": CANARY}
         found = members.weighted_members(backend, [member(1, state="drain")], [member(2, "2")])
         self.assertEqual([each.get("fixed", False) for each in found], [False, False, True])
         self.assertEqual([each["weight"] for each in found], [0, 85, 255])
 
     def test_beside_a_canary(self) -> None:
-        """They are of the version itself, and the canary gets its share of all."""
+        """Fixed servers belong to the backend's version, and the canary gets its share of all."""
         found = weights({**SITE, "servers": ["h:7", "h:8"], "canary": CANARY}, [member(1)], [member(2, "2")])
         self.assertEqual(found, {1: 256, 7: 256, 8: 256, 2: 256})
 
     def test_what_an_older_node_took_for_servers(self) -> None:
-        """It is none; servers beside it are."""
+        """Invalid servers in a stored setting are ignored; valid ones beside them are not."""
         taken: tuple[Any, ...] = ("h:7", ["h"], [1], {}, ["x y:8"], ["0.0.0.0:8"])
         for servers in taken:
             self.assertEqual(weights({**SITE, "servers": servers}, [member(1)]), {1: 1})

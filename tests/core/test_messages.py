@@ -1,4 +1,4 @@
-"""What messages say where nothing is said, and which say the same to all."""
+"""Default values of messages, and messages that are the same for all receivers."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class Defaults(SynchronousTestCase):
         self.assertFalse(OutgoingMessage("a", Message(SENDER), 1.0).push)
 
     def test_age(self) -> None:
-        """The age of a setting is 0 unless it is told, and the same setting is the same at any age."""
+        """The default age of a setting is 0, and settings that differ only in age are equal."""
         made = ConfigSetting("state/a", 3, 7, 0, "ops", b"up", 60.0)
         self.assertEqual((made.age_s, made.rank[:2]), (0.0, (3, 7)))
         self.assertEqual(made, ConfigSetting("state/a", 3, 7, 0, "ops", b"up", 60.0, 5.0))
 
     def test_rank_by_duration(self) -> None:
-        """Settings that differ in their duration alone, or in that one has none, differ in rank."""
+        """Settings that differ only in their duration, or of which one has none, have different ranks."""
         ranks = [ConfigSetting("state/a", 3, 7, 0, "ops", b"up", lasts_s).rank for lasts_s in (None, 1.0, 2.0)]
         self.assertEqual(len({*ranks}), 3)
 
 
 class ForAll(SynchronousTestCase):
-    """Copies and settings are for one receiver alone."""
+    """A message with copies or settings is for one receiver."""
 
     def test_for_all(self) -> None:
         whole = Delta(1, 0, 0, 1, 1, (Claim(1, 1, "k", b"{}", 10.0, 1, 1, 1),))

@@ -1,4 +1,4 @@
-"""What clients may send, and the form in which it is kept."""
+"""The requests of clients, and the form in which they are stored."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Names(ModelCase):
             self.assertEqual(model.parse_name("app", name), name)
 
     def test_others(self) -> None:
-        """What is longer, not printable, or would be read as a path is refused."""
+        """A name that is too long, not printable, or part of a path's syntax is refused."""
         for name in ("", "x" * 256, ".", "..", "a/b", "/", "a\n", "\x7f", "\0", "\u200b", "\u2028", "\xa0", "\ud800"):
             self.invalid("version", model.parse_name, "version", name)
 
 
 class UnknownFields(ModelCase):
-    """Whatever a client sends that bender does not know is refused, with the field that it probably meant."""
+    """An unknown field is refused with the most similar known field."""
 
     WEB = {"app": "web", "version": "1.0", "host": "10.0.0.5", "port": 80}
 
@@ -64,7 +64,7 @@ class UnknownFields(ModelCase):
         return self.invalid(field, lambda more: self.registered(more, at=at), {field: value})
 
     def test_of_a_registration(self) -> None:
-        """In both forms of registering."""
+        """An unknown field is refused in both forms of registration."""
         for at in (False, True):
             hint = "is not a field of a registration, did you mean weight? Fields of your own go into meta"
             self.assertEqual(self.refused("wieght", 1, at=at), f"wieght: {hint}")
@@ -75,7 +75,7 @@ class UnknownFields(ModelCase):
             self.assertIn(hint, self.refused("colour", "red", at=at))
 
     def test_what_a_registration_is_shown_with(self) -> None:
-        """Its id and resource are taken where they agree; what the registry sets is refused with what to do."""
+        """The right id and resource are accepted; a field that the registry sets is refused with the remedy."""
         for at in (False, True):
             self.registered({"id": "registration/web/1.0/10.0.0.5/80", "resource": "Registration"}, at=at)
             self.refused("id", "registration/web/1.0/10.0.0.5/81", at=at)
@@ -83,7 +83,7 @@ class UnknownFields(ModelCase):
                 self.assertIn(advice, self.refused(field, 1, at=at))
 
     def test_of_renewals_states_and_confirmations(self) -> None:
-        """Each names its own fields."""
+        """Renewals, states and confirmations name their own fields."""
         renewals, word, confirmation = model.parse_renewals, parse_override, parse_confirmation
         message = self.invalid("id", renewals, b'{"id":[]}')
         self.assertEqual(message, "id: is not a field of renewals, did you mean ids?")
@@ -93,11 +93,11 @@ class UnknownFields(ModelCase):
         self.assertEqual(message, "curser: is not a field of a confirmation, did you mean cursor?")
 
     def test_of_a_report(self) -> None:
-        """They are passed over: a driver of a later release is not refused for what it adds."""
+        """Unknown fields of a report are ignored, so a driver of a later release is accepted."""
         self.assertEqual(parse_confirmation(b'{"cursor":"a","report":{"more":1}}').report, Report())
 
     def test_of_backends_and_frontends(self) -> None:
-        """The nearest field is named, also one within another; what is far from all is answered with all."""
+        """The most similar field is named, also in nested objects; without a similar field, all are listed."""
         new = {"app": "web", "version": "1.0"}
         for of, field, value, hint in (
             (BACKEND, "verison", "1", "is not a field of a backend, did you mean version?"),
@@ -122,7 +122,7 @@ class UnknownFields(ModelCase):
             self.assertIn(hint, self.invalid(field, of.merged_body, "x", {field: value}, existing))
 
     def test_names_that_could_disturb(self) -> None:
-        """They are shown on one line, and not at their full length."""
+        """Names of unknown fields are quoted on one line, and shortened."""
         for name in ("", "a\nb", "\x1b[2J", "\u202e"):
             error = self.assertRaises(Invalid, BACKEND.merged_body, "x", {name: 1})
             self.assertTrue(str(error).isprintable(), error)
@@ -133,7 +133,7 @@ class UnknownFields(ModelCase):
             self.assertLess(len(str(error)), 400)
 
     def test_what_an_older_release_has_kept(self) -> None:
-        """It goes on; who sends it again is told to move it into meta, and null takes it back."""
+        """A stored unknown field stays; a request that sends it gets the remedy, and null removes it."""
         old = b'{"id":"backend/x","resource":"Backend","name":"x","app":"a","version":"1","note":"n","other":null}'
         changed = msgspec.json.decode(BACKEND.merged_body("x", {"version": "2"}, old))
         self.assertEqual((changed["note"], changed["version"]), ("n", "2"))
@@ -143,7 +143,7 @@ class UnknownFields(ModelCase):
         self.assertEqual((moved["meta"], moved.keys() & {"note", "other"}), ({"note": "n"}, set()))
 
     def test_what_a_backend_is_shown_with(self) -> None:
-        """Its id and resource are taken where they agree."""
+        """The right id and resource of a backend are accepted."""
         shown = BACKEND.merged_body("x", {"app": "a", "version": "1"})
         self.assertEqual(BACKEND.merged_body("x", msgspec.json.decode(shown), shown), shown)
         self.invalid("id", BACKEND.merged_body, "x", {"id": "backend/y"}, shown)
@@ -152,20 +152,20 @@ class UnknownFields(ModelCase):
 
 
 class Documents(ModelCase):
-    """The body of `POST /registrations`; the errors of its fields are tested over HTTP."""
+    """The body of `POST /registrations`; its errors are also tested over HTTP."""
 
     def test_least(self) -> None:
-        """What is not sent, or is null, is None."""
+        """Absent and null fields are None."""
         document = b'{"app":"web","version":"1.0","host":"10.0.0.5","port":80,"ttl":null,"meta":null,"weight":null}'
         self.assertEqual(model.parse_registration(document, TIMING), WEB)
 
     def test_twice(self) -> None:
-        """Of a key that stands twice the last counts."""
+        """If a key occurs twice, the last value counts."""
         document = b'{"app":"x","app":"web","version":"1.0","host":"10.0.0.5","port":80}'
         self.assertEqual(model.parse_registration(document, TIMING), WEB)
 
     def test_ttl(self) -> None:
-        """The shortest ttl is four intervals, the longest an hour."""
+        """The shortest ttl is four intervals, and the longest one an hour."""
         for interval_s, ttl_s, fits in ((0.1, 0.4, True), (0.1, 0.39, False), (2, 8, True), (2, 7.9, False)):
             parse = model.parse_registration_at
             args = (("a", "1", "h", "1"), f'{{"ttl":{ttl_s}}}'.encode())
@@ -176,7 +176,7 @@ class Documents(ModelCase):
 
     @given(documents)
     def test_anything(self, document: bytes) -> None:
-        """Whatever is sent, it is taken, or refused by one of two errors."""
+        """Any document is accepted, or refused by one of two errors."""
         path = ("a", "1", "h", "1")
         for parse in (
             lambda: body_of(model.parse_registration(document, TIMING)),
@@ -194,7 +194,7 @@ class Documents(ModelCase):
 
     @given(names, names, st.integers(1, 65_535), st.dictionaries(st.text(max_size=8), json, max_size=4))
     def test_round_trip(self, app: str, version: str, port: int, meta: dict[str, Any]) -> None:
-        """What was encoded is decoded as it was, and what a path names is what a document names."""
+        """A decoded body equals the encoded terms, and a path has the key of the same document."""
         document = msgspec.json.encode({"app": app, "version": version, "host": "h", "port": port, "meta": meta})
         try:
             wanted = model.parse_registration(document, TIMING)
@@ -209,7 +209,7 @@ class Documents(ModelCase):
 
     @given(names, names, st.integers(1, 65_535), st.dictionaries(st.text(max_size=8), json, max_size=4))
     def test_shown(self, app: str, version: str, port: int, meta: dict[str, Any]) -> None:
-        """What clients see is one JSON object with all fields in order, whatever needs escaping in them."""
+        """Clients see one JSON object with all fields in order, whatever characters it has."""
         wanted = RegistrationRequest(app, version, "h", port, meta=meta)
         try:
             body = body_of(wanted)
@@ -236,7 +236,7 @@ class Documents(ModelCase):
 
 class Ids(ModelCase):
     def test_of_something_else(self) -> None:
-        """What is no id of a registration stays as it is."""
+        """A text that is not the id of a registration stays as it is."""
         below = [f"registration/{path}" for path in ("a/1/h", "a/1/h/1/2", "a/1/[/1", "A")]
         for id_ in (*below, "", "registration", "backend/A"):
             self.assertEqual(model.canonical_id(id_), id_)
@@ -244,11 +244,11 @@ class Ids(ModelCase):
 
 class Applying(ModelCase):
     def test_new(self) -> None:
-        """A new registration has weight 1, no meta, and what the node gives it."""
+        """A new registration has weight 1, no meta, and the values of the node."""
         self.assertEqual(new(), Terms(10.0, 1, {}, 1, "n1"))
 
     def test_existing(self) -> None:
-        """What is asked for replaces what was; where and when it began stays."""
+        """Sent fields replace the former values; the node and the time of registration stay."""
         before = body_of(RegistrationRequest("web", "1.0", "10.0.0.5", 80, 20.0, 5, {"a": 1}))
         wanted = {"ttl_s": 30.0, "weight": 0, "meta": {}}
         for field, value in wanted.items():
@@ -257,7 +257,7 @@ class Applying(ModelCase):
             self.assertEqual(after, msgspec.structs.replace(Terms.decode(before), **{field: value}))
 
     def test_another_instance(self) -> None:
-        """It keeps what was, but when and where it began; the same one keeps that too."""
+        """Another instance keeps the former values, and begins with its own time and node."""
         before = body_of(RegistrationRequest("web", "1.0", "10.0.0.5", 80, 20.0, 5, {"a": 1}, instance="old"))
         for token, began in (("old", (1, "n1")), (None, (1, "n1")), ("new", (2, "n2"))):
             wanted = msgspec.structs.replace(WEB, instance=token, weight=6)
@@ -266,19 +266,19 @@ class Applying(ModelCase):
             self.assertEqual(wanted.is_from_another_instance(before), token == "new")
 
     def test_an_instance_where_there_was_none(self) -> None:
-        """Who sends no token and who does are not the same."""
+        """A registration with a token is another instance than one without."""
         after = msgspec.structs.replace(WEB, instance="new")
         self.assertTrue(after.is_from_another_instance(body_of(WEB)))
         self.assertNotIn(b"instance", body_of(WEB))
 
     def test_same_bytes(self) -> None:
-        """The order in which a client sends its meta makes no other registration, at any depth."""
+        """The order of fields in meta does not change the body, at any depth."""
         one = msgspec.structs.replace(WEB, meta={"a": 1, "b": {"c": 1, "d": 2}})
         other = msgspec.structs.replace(WEB, meta={"b": {"d": 2, "c": 1}, "a": 1})
         self.assertEqual(body_of(one), body_of(other))
 
     def test_largest(self) -> None:
-        """An entry has 4 KiB of JSON, not a byte more."""
+        """An entry may have 4 KiB of JSON, and not a byte more."""
 
         def shown(filling: int) -> bytes:
             wanted = msgspec.structs.replace(WEB, meta={"x": "y" * filling})
@@ -291,7 +291,7 @@ class Applying(ModelCase):
 
 class Meta(ModelCase):
     def test_has(self) -> None:
-        """Text is compared as it is, all else as its JSON."""
+        """Text is compared as it is, and other values as JSON."""
         body = body_of(msgspec.structs.replace(WEB, meta={"s": "1", "n": 1, "f": 1.5, "z": None, "l": [1, "a"]}))
         has = {"s": "1", "n": "1", "f": "1.5", "z": "null", "l": '[1,"a"]'}
         self.assertTrue(model.has_meta(body, has.items()))
@@ -302,30 +302,30 @@ class Meta(ModelCase):
 
 class Configured(ModelCase):
     def test_order(self) -> None:
-        """A new object begins with what all have; further fields follow as they were sent."""
+        """A new object begins with the common fields; other fields follow in the order of the request."""
         body = BACKEND.merged_body("x", {"slow_start": 1, "version": "1", "app": "a", "meta": {}})
         begins = b'{"id":"backend/x","resource":"Backend","name":"x",'
         self.assertEqual(body, begins + b'"app":"a","version":"1","slow_start":1,"meta":{}}')
         self.assertEqual(BACKEND.merged_body("x", {"meta": None}, body), body.replace(b"{}", b"null"))
 
     def test_largest(self) -> None:
-        """An object has 4 KiB of JSON, what it had before included."""
+        """An object may have 4 KiB of JSON, with its former fields."""
         body = FRONTEND.merged_body("x", {"meta": {"a": "y" * 3000}})
         rules = [{"host": f"{'y' * 60}.{'z' * 60}", "backend": "b"}] * 8
         self.assertRaises(TooLarge, FRONTEND.merged_body, "x", {"rules": rules}, body)
 
     def test_deep(self) -> None:
-        """A user's own fields may be deep, but not beyond what others can read."""
+        """A user's own fields may be nested up to the limit of levels."""
         deep = [object_kinds.parse_object(b'{"y":' * levels + b"1" + b"}" * levels) for levels in (20, 21)]
         FRONTEND.merged_body("edge", {"meta": deep[0]})
         self.invalid("meta", FRONTEND.merged_body, "edge", {"meta": deep[1]})
 
 
 class Quoted(ModelCase):
-    """Names with what JSON writes in another way."""
+    """Names with characters that JSON escapes."""
 
     def test_shown(self) -> None:
-        """A registration is JSON with the names as they are, and as long as was said."""
+        """The registration is JSON with the original names, and has the announced length."""
         for app in ("web", 'w"b', "w\\b", "wéb"):
             wanted = RegistrationRequest(app, "1.0", "10.0.0.5", 80)
             shown = model.registration(wanted.key, body_of(wanted))

@@ -1,4 +1,4 @@
-"""Documents of clients, parsed field by field, and the bodies that nodes keep."""
+"""Documents of clients, parsed field by field, and stored bodies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.core.model_case import TIMING, WEB, ModelCase
 
 
 class Parsing(ModelCase):
-    """Bodies and paths of requests."""
+    """The bodies and paths of requests."""
 
     path = ("web", "1.0", "10.0.0.5", "80")
 
@@ -31,7 +31,7 @@ class Parsing(ModelCase):
         self.assertEqual([self.parse(ttl=ttl, weight=256).ttl_s for ttl in (4, 3600)], [4.0, 3600.0])
 
     def test_wrong(self) -> None:
-        """Each field has its limits."""
+        """A value outside the limits of its field is refused."""
         for field, *values in (("app", "", "a/b", "."), ("version", "", ".."), ("host", "a b"), ("port", 0, 65_536)):
             for value in values:
                 self.invalid(field, lambda sent: self.parse(**sent), {field: value})
@@ -41,7 +41,7 @@ class Parsing(ModelCase):
             self.invalid(field, lambda sent: self.parse_at(**sent), {field: term})
 
     def test_hosts_where_no_instance_can_be(self) -> None:
-        """They are refused at registration, in whatever form; what is there already can be asked for and ended."""
+        """Hosts that no instance can have are refused in any form; their keys are still valid in paths."""
         groups = ("224.0.0.1", "239.1.2.3", "FF02::1", "::ffff:224.0.0.1", "255.255.255.255", "::ffff:255.255.255.255")
         for host in ("0.0.0.0", "::", "0:0::0", "::ffff:0.0.0.0", *groups):
             self.invalid("host", lambda host: self.parse(host=host), host)
@@ -57,7 +57,7 @@ class Parsing(ModelCase):
         )
 
     def test_at_a_path(self) -> None:
-        """What the body says too has to be the same, a host in whatever form."""
+        """The body may repeat the path, with a host in any form."""
         self.assertEqual(self.parse_at(), WEB)
         self.assertEqual(self.parse_at(app="web", version="1.0", host="10.0.0.5", port=80), WEB)
         self.assertEqual(self.parse_at(ttl=20, weight=0, meta={}), RegistrationRequest(*self.path[:3], 80, 20.0, 0, {}))
@@ -77,25 +77,25 @@ class Parsing(ModelCase):
             self.invalid(field, model.parse_registration_at, path, b"", TIMING)
 
     def test_nothing(self) -> None:
-        """An empty body and an empty object say nothing."""
+        """An empty body and an empty object are accepted where no fields are expected."""
         for document in (b"", b" ", b"{}"):
             model.require_empty_body(document, "for a reason")
         self.invalid("body", model.require_empty_body, b'{"a": 1}', "for a reason")
 
     def test_renewals(self) -> None:
-        """A thousand at most."""
+        """A request has at most a thousand renewals."""
         ids = [f"registration/web/1.0/h{i}/80" for i in range(1001)]
         self.assertEqual(model.parse_renewals(msgspec.json.encode({"ids": ids[:1000]})), ids[:1000])
         self.assertRaises(TooLarge, model.parse_renewals, msgspec.json.encode({"ids": ids}))
 
     def test_inquiries(self) -> None:
-        """As many as its sender allows."""
+        """The caller sets the limit of ids."""
         document = msgspec.json.encode({"ids": ["a", "a", "b"]})
         self.assertEqual(model.parse_claims_request(document, 3), ["a", "a", "b"])
         self.assertRaises(TooLarge, model.parse_claims_request, document, 2)
 
     def test_ids(self) -> None:
-        """They become canonical; of one that is none the error names it, and what is wrong."""
+        """An id becomes canonical; the error for an invalid one quotes it with the problem."""
         self.assertEqual(model.parse_id("ids", "registration/a/1/HOST./80"), "registration/a/1/host/80")
         self.assertEqual(
             self.invalid("ids", model.parse_id, "ids", "registration/a/1/h/0"),
@@ -106,7 +106,7 @@ class Parsing(ModelCase):
             self.assertEqual(model.canonical_id(id_), id_)
 
     def test_members_min(self) -> None:
-        """A million at most."""
+        """`min_members` is at most a million."""
         self.assertEqual([object_kinds.parse_members_min(n) for n in (None, 0, 1, 1_000_000)], [0, 0, 1, 1_000_000])
         for number in (-1, 1_000_001, True, 1.0, "1"):
             self.invalid("min_members", object_kinds.parse_members_min, number)
@@ -124,14 +124,14 @@ class Parsing(ModelCase):
         self.invalid("body", object_kinds.parse_object, b"[]")
 
     def test_says_nothing(self) -> None:
-        """What says nothing leaves everything as it is."""
+        """A request without ttl, weight and meta changes nothing."""
         self.assertTrue(WEB.changes_nothing)
         self.assertFalse(RegistrationRequest(*self.path[:3], 80, ttl_s=10.0).changes_nothing)
         self.assertFalse(RegistrationRequest(*self.path[:3], 80, weight=1).changes_nothing)
         self.assertFalse(RegistrationRequest(*self.path[:3], 80, meta={}).changes_nothing)
 
     def test_missing(self) -> None:
-        """It is named where a document lacks a field, or has another type there."""
+        """A missing field, or one of another type, is named."""
         self.assertEqual(
             self.invalid("port", model.parse_registration, b'{"app":"a","version":"1","host":"h"}', TIMING),
             "port: is required",
@@ -141,7 +141,7 @@ class Parsing(ModelCase):
         self.assertIn("too deep", self.invalid("body", object_kinds.parse_object, b'{"a":' + b"[" * 100_000))
 
     def test_deep(self) -> None:
-        """Twenty levels at most, of lists and objects, the outermost included."""
+        """Lists and objects may have twenty levels, with the outermost one."""
         for first in (0, 1):
             deep: Any = 0
             for level in range(19):
@@ -152,13 +152,13 @@ class Parsing(ModelCase):
 
 
 class Bodies(ModelCase):
-    """Backends and frontends: what is sent is checked, field by field."""
+    """The sent fields of backends and frontends are checked one by one."""
 
     def body(self, sent: dict[str, Any], existing: bytes | None = None, name: str = "shop") -> Any:
         return msgspec.json.decode(BACKEND.merged_body(name, sent, existing))
 
     def test_new(self) -> None:
-        """What it needs has to be there, and is a name."""
+        """A new backend must have its required fields, which are names."""
         said = self.body({"app": "web", "version": "1.0", "name": "shop", "resource": "Backend", "meta": {"n": 1}})
         self.assertEqual(
             (said["id"], said["name"], said["app"], said["meta"]), ("backend/shop", "shop", "web", {"n": 1})
@@ -169,20 +169,20 @@ class Bodies(ModelCase):
             self.invalid("version", self.body, {"app": "web", "version": version})
 
     def test_existing(self) -> None:
-        """What was not sent stays, and what is needed cannot be taken away."""
+        """Fields that are not sent stay, and required fields cannot be removed."""
         existing = BACKEND.merged_body("shop", {"app": "web", "version": "1.0"})
         self.assertEqual(self.body({"version": "2.0"}, existing)["version"], "2.0")
         self.assertEqual(self.invalid("app", self.body, {"app": None}, existing), "app: is required")
 
     def test_of_another(self) -> None:
-        """It cannot say that it is something else."""
+        """The name and the resource must be those of the object."""
         sent = {"app": "web", "version": "1.0"}
         self.invalid("name", self.body, {**sent, "name": "other"})
         self.invalid("resource", self.body, {**sent, "resource": "Frontend"})
         self.invalid("name", self.body, sent, None, ".")
 
     def test_what_it_may_have(self) -> None:
-        """Fields that may be there are names, or whatever they are checked for."""
+        """Optional fields must be valid."""
         self.invalid("backend", lambda sent: FRONTEND.merged_body("front", sent), {"backend": "a/b"})
         self.invalid("balance", self.body, {"app": "web", "version": "1.0", "balance": "first"})
         self.assertIsNone(self.body({"app": "web", "version": "1.0", "balance": None})["balance"])

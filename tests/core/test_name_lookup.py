@@ -1,4 +1,4 @@
-"""Names that are found without regard to case, and the names above them."""
+"""Names that are found without regard to case, and the endings of names with dots."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Lookups(SynchronousTestCase):
         self.lookup.discard(name)
 
     def test_case(self) -> None:
-        """ASCII letters have no case; other letters keep theirs."""
+        """ASCII letters are compared without case; other letters keep theirs."""
         self.add("web", "Shop", "ÜBER")
         found = [self.lookup.find(name) for name in ("web", "shop", "Über", "über", "nothing")]
         self.assertEqual(found, ["web", "Shop", "ÜBER", None, None])
 
     def test_several(self) -> None:
-        """The name in lower case is found before others, else the first in order, whatever came first."""
+        """The name in lower case is found before others; otherwise the first name in order is found."""
         self.add("Web", "WEB")
         self.assertEqual(self.lookup.find("web"), "WEB")
         self.add("web")
@@ -40,7 +40,7 @@ class Lookups(SynchronousTestCase):
         self.assertIsNone(self.lookup.find("web"))
 
     def test_first_of_several(self) -> None:
-        """It is the first in order, whatever came and went."""
+        """The first name in order is found after any additions and removals."""
         for name in ("Web", "wEb", "WEB"):
             self.lookup.add(name)
             self.assertEqual(self.lookup.find("web"), min("Web", name))
@@ -52,7 +52,7 @@ class Lookups(SynchronousTestCase):
         self.assertIsNone(self.lookup.find("web"))
 
     def test_many_dots(self) -> None:
-        """A name takes little memory however many dots it has, and is found."""
+        """A name with many dots has a limited number of endings, and is removed completely."""
         name = "a." * 126 + "web"
         self.lookup.add(name)
         self.assertEqual(len(self.lookup._endings), ENDINGS_MAX)
@@ -61,7 +61,7 @@ class Lookups(SynchronousTestCase):
         self.assertEqual(self.lookup._endings, {})
 
     def test_endings(self) -> None:
-        """A name with dots has names above it, as long as it exists."""
+        """The endings of a name with dots are known as long as the name exists."""
         self.add("a.Web.api", "b.api", ".x")
         self.assertEqual(
             [name for name in ("api", "web.api", "a.web.api", "b.api", "x", "", "a") if self.lookup.is_ending(name)],
@@ -73,7 +73,7 @@ class Lookups(SynchronousTestCase):
         self.assertFalse(self.lookup.is_ending("api"))
 
     def test_version(self) -> None:
-        """It differs after each change."""
+        """The version differs after each change."""
         versions = [self.lookup.version]
         for change in (self.add, self.discard, self.add):
             change("web")

@@ -1,4 +1,4 @@
-"""The mass-loss guard: who stays listed on suspicion, for how long, and what ends it."""
+"""The node-loss guard: the members that stay listed as suspect, for how long, and what ends it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.core.guard_case import COUNTS_S, GUARD_S, GuardCase, SuspectCase, mem
 
 
 class Threshold(GuardCase):
-    """Guarded is what would be more than half of an app."""
+    """The guard applies if more than half of an app would be hidden at once."""
 
     def test_more_than_half(self) -> None:
-        """Who would be hidden stays listed, and is announced as suspect."""
+        """Members that would be hidden stay listed, and are announced as suspect."""
         self.live("a", 4)
         self.live("b", 1, 2, 3)
         self.cut("b")
@@ -25,7 +25,7 @@ class Threshold(GuardCase):
         self.assertEqual(self.told(), ["online registered", "changed node-lost suspect"])
 
     def test_half(self) -> None:
-        """It is hidden as without a guard."""
+        """Half of the members are hidden as without a guard."""
         self.live("a", 3, 4)
         self.live("b", 1, 2)
         self.cut("b")
@@ -34,14 +34,14 @@ class Threshold(GuardCase):
         self.assertEqual(self.told(), ["online registered", "offline node-lost"])
 
     def test_one_of_one(self) -> None:
-        """One is more than half of one."""
+        """The only member of an app is more than half of it."""
         self.live("b", 1)
         self.cut("b")
         self.run_for(COUNTS_S + 0.5)
         self.assertEqual(self.listed(), "1?")
 
     def test_of_two(self) -> None:
-        """One is half of them, both are more."""
+        """One of two members is half of them, and both are more."""
         self.live("b", 1)
         self.live("c", 2)
         self.live("b", 3, 4, app="api")
@@ -50,7 +50,7 @@ class Threshold(GuardCase):
         self.assertEqual((self.listed(), self.listed(app="api")), ("2", "3? 4?"))
 
     def test_each_app_for_itself(self) -> None:
-        """What is lost of one says nothing about another."""
+        """Each app is judged separately."""
         self.live("a", 3, 4)
         self.live("b", 1)
         self.live("a", 4, app="api")
@@ -60,7 +60,7 @@ class Threshold(GuardCase):
         self.assertEqual((self.listed(), self.listed(app="api")), ("3 4", "1? 2? 4"))
 
     def test_off(self) -> None:
-        """Without a guard everything is hidden."""
+        """Without a guard all lost members are hidden."""
         self.guard_s = 0.0
         self.setUp()
         self.live("b", 1, 2)
@@ -70,7 +70,7 @@ class Threshold(GuardCase):
 
 
 class Duration(GuardCase):
-    """It is changed while the node runs."""
+    """The duration of the guard is changed while the node runs."""
 
     def lose(self) -> None:
         self.live("a", 3)
@@ -79,7 +79,7 @@ class Duration(GuardCase):
         self.run_for(COUNTS_S + 0.5)
 
     def test_switched_on(self) -> None:
-        """What is hidden by then stays hidden; what would be hidden later stays listed for that long."""
+        """A guard that is switched on keeps members listed for its duration."""
         self.guard_s = 0.0
         self.setUp()
         self.cluster["a"].set_guard_duration(GUARD_S)
@@ -89,7 +89,7 @@ class Duration(GuardCase):
         self.assertEqual(self.listed("a"), "3")
 
     def test_switched_off(self) -> None:
-        """Suspects are hidden at once."""
+        """If the guard is switched off, suspects are hidden at once."""
         self.lose()
         self.assertEqual(self.listed(), "1? 2? 3")
         self.cluster["a"].set_guard_duration(0.0)
@@ -97,14 +97,14 @@ class Duration(GuardCase):
         self.assertEqual((self.listed("a"), self.listed("c")), ("3", "1? 2? 3"))
 
     def test_longer(self) -> None:
-        """The time of present suspects is not lengthened."""
+        """A longer duration does not apply to present suspects."""
         self.lose()
         self.cluster["a"].set_guard_duration(10 * GUARD_S)
         self.run_for(GUARD_S)
         self.assertEqual(self.listed("a"), "3")
 
     def test_in_the_next_incarnation(self) -> None:
-        """It is kept."""
+        """The next incarnation keeps the duration."""
         self.cluster["a"].set_guard_duration(7.0)
         self.cluster["a"].continue_as(99, self.cluster.now)
         self.assertEqual(self.cluster["a"].guard_s, 7.0)
@@ -122,7 +122,7 @@ class Nodes(GuardCase):
         self.live("a", 9)
 
     def test_within_a_ttl(self) -> None:
-        """When the first would be hidden, those count that will be if their nodes stay silent."""
+        """When the first members would be hidden, all that will follow within the ttl count."""
         self.cut("b", "c")
         self.run_for(5)
         self.cut("d")
@@ -132,7 +132,7 @@ class Nodes(GuardCase):
         self.assertEqual(self.listed(), "1? 2? 3? 4? 5? 6? 7 8 9")
 
     def test_further_apart(self) -> None:
-        """Each loss is judged for itself, by what there is then; what was hidden stays hidden."""
+        """Losses that are further apart are judged separately, and hidden members stay hidden."""
         self.cut("b", "c")
         self.run_for(12)
         self.cut("d")
@@ -145,7 +145,7 @@ class Nodes(GuardCase):
         self.assertEqual(self.listed(), "7? 8? 9")
 
     def test_shorter_ttls(self) -> None:
-        """What was hidden within the last ttl counts as well, and stays hidden; what came later is suspect."""
+        """Members that were hidden within the last ttl count as lost, and stay hidden; later ones are suspect."""
         self.live("d", 5, 6, ttl_s=4.0)
         self.cut("b", "c")
         self.run_for(11.5)
@@ -157,10 +157,10 @@ class Nodes(GuardCase):
 
 
 class Ending(SuspectCase):
-    """It lasts as long as was said, and knowledge ends it at once."""
+    """The guard lasts for its duration, and news about an instance ends it at once."""
 
     def test_over(self) -> None:
-        """After the guard they are hidden as lost, and a heal restores them as ever."""
+        """After the guard suspects are hidden as lost, and a heal restores them."""
         self.run_for(GUARD_S - 1)
         self.assertEqual(self.listed(), "1? 2? 3")
         self.run_for(1.5)
@@ -171,13 +171,13 @@ class Ending(SuspectCase):
         self.assertEqual((self.listed(), self.told()[3:]), ("1 2 3", ["online restored"]))
 
     def test_heard_again(self) -> None:
-        """They are as before, and that is announced."""
+        """Suspects that are heard again are announced as restored."""
         self.heal()
         self.run_for(2)
         self.assertEqual((self.listed(), self.told()[2:]), ("1 2 3", ["changed restored"]))
 
     def test_renewed_here(self) -> None:
-        """An instance that comes here goes on with the same registration; the others stay suspect."""
+        """A suspect that renews at this node continues its registration; the others stay suspect."""
         before = self.cluster["a"].claims.listed_claim(member(1))
         assert before is not None
         self.assertTrue(self.cluster.renew("a", member(1)))
@@ -187,7 +187,7 @@ class Ending(SuspectCase):
         self.assertEqual(after.root, before.root)
 
     def test_registered_here(self) -> None:
-        """It was listed, so it is not new; with another body that is what changes."""
+        """A suspect that registers at this node is not new; another body is announced as a change."""
         self.assertFalse(self.cluster.register("a", member(1)))
         self.assertFalse(self.cluster.register("a", member(2), b'{"new":1}'))
         self.assertEqual((self.listed(), self.told(1)[2:]), ("1 2 3", ["changed restored"]))
@@ -199,7 +199,7 @@ class Ending(SuspectCase):
         self.assertEqual(shown.body, b'{"new":1}')
 
     def test_deregistered(self) -> None:
-        """It is gone at once, everywhere, and stays so after the heal."""
+        """A deregistered suspect is gone at once at all nodes, and stays so after the heal."""
         del self.homes[member(1)]
         self.assertTrue(self.cluster.deregister("a", member(1)))
         self.assertEqual((self.listed(), self.listed("c")), ("2? 3", "2? 3"))
@@ -209,7 +209,7 @@ class Ending(SuspectCase):
         self.assertEqual((self.listed(), self.listed("b")), ("2 3", "2 3"))
 
     def test_expired(self) -> None:
-        """Its node is heard again and has let go of it: it is gone at once, for that reason."""
+        """A suspect is gone as expired when its node is heard again without the claim."""
         del self.homes[member(1)]
         self.run_for(COUNTS_S + 5)
         self.heal()
@@ -217,7 +217,7 @@ class Ending(SuspectCase):
         self.assertEqual((self.listed(), self.told()[2:]), ("2 3", ["offline expired suspect"]))
 
     def test_not_lengthened(self) -> None:
-        """What is lost later does not keep them longer, and has its own time."""
+        """A later loss does not prolong the time of earlier suspects, and has its own time."""
         self.run_for(10)
         self.cut("a")
         self.live("c", 4)
@@ -229,7 +229,7 @@ class Ending(SuspectCase):
         self.assertEqual(self.listed("c"), "4")
 
     def test_what_is_left(self) -> None:
-        """It is told by app, with how many there are and how long it takes at most."""
+        """The number of suspects and the longest remaining time are returned for each app."""
         self.assertEqual(self.cluster["a"].guarded_apps(self.cluster.now), [GuardedApp("web", 2, GUARD_S - 0.5)])
         self.run_for(GUARD_S)
         self.assertEqual(self.cluster["a"].guarded_apps(self.cluster.now), [])
@@ -243,7 +243,7 @@ class Lifting(SuspectCase):
         self.cluster.settle()
 
     def test_at_once_on_all_nodes(self) -> None:
-        """The suspects are hidden wherever the word comes."""
+        """The suspects are hidden at all nodes at once."""
         self.lift("c")
         self.assertEqual((self.listed(), self.listed("c")), ("3", "3"))
         self.assertEqual(self.told()[2:], ["offline node-lost suspect"])
@@ -252,7 +252,7 @@ class Lifting(SuspectCase):
         self.assertEqual(self.listed(), "1 2 3")
 
     def test_for_a_while(self) -> None:
-        """What is lost of the app meanwhile is hidden without suspicion, as long as the guard would have been."""
+        """For the duration of the guard, other lost members of the app are hidden, too."""
         self.lift("a")
         self.live("c", 4, 5)
         self.cut("c")
@@ -266,26 +266,26 @@ class Lifting(SuspectCase):
         self.assertEqual(self.listed(), "1? 2? 3 4? 5?")
 
     def test_by_itself(self) -> None:
-        """The node that was asked waits for nobody."""
+        """The node that was asked hides the suspects before its peers answer."""
         self.cluster["c"].lift_guard(self.cluster.now, "web", "ops", 0)
         self.assertEqual(self.listed("c"), "3")
 
     def test_one_app(self) -> None:
-        """Others keep theirs."""
+        """The guards of other apps stay."""
         self.cluster["a"].lift_guard(self.cluster.now, "api", "ops", 0)
         self.assertEqual(self.listed(), "1? 2? 3")
 
     def test_keys(self) -> None:
-        """The key says of which app, whatever it is called; others say nothing of any."""
+        """The app of a guard's setting is found from its key; other keys have none."""
         self.assertEqual(guarded_app(key_of_guard('a "b" %;')), 'a "b" %;')
         self.assertEqual([guarded_app(key) for key in ("backend/guard", "guard", "guards/a")], [None] * 3)
 
 
 class Many(SynchronousTestCase):
-    """A large app is judged in slices, and all of what is lost together meets the same fate."""
+    """A large app is judged in slices, and all members that are lost together become suspect or are hidden together."""
 
     def test_slices(self) -> None:
-        """No sweep does much at once; nobody is hidden before all were counted."""
+        """A sweep evaluates a limited number of members, and none is hidden before all were counted."""
         for count_here, expected in ((600, 0), (1000, 0), (1001, 1001)):
             cluster = Cluster("ab", guard_s=GUARD_S)
             for number in range(1001):
@@ -310,7 +310,7 @@ class Many(SynchronousTestCase):
 
 
 class ByHand(SynchronousTestCase):
-    """One guard of twenty seconds, with a window of ten, that is told what is lost."""
+    """A guard of twenty seconds with a window of ten; the test reports the losses."""
 
     def setUp(self) -> None:
         self.guard = Guard(20.0, 10.0)
@@ -324,19 +324,19 @@ class ByHand(SynchronousTestCase):
         return looked_at, [*again]
 
     def test_on(self) -> None:
-        """However short it is."""
+        """A guard is on with any duration above zero."""
         self.assertEqual([Guard(s, 10.0).is_on for s in (0.0, 0.5)], [False, True])
         self.assertEqual(GUARD_S_MAX, 3600.0)
 
     def test_judged(self) -> None:
-        """Nobody is a suspect before all was looked at; who waited for that is lost once more."""
+        """A lost member is undecided until all members are counted, and is then decided again."""
         self.assertEqual((self.lose(1), self.guard.has_undecided, self.guard.apps), ("undecided", True, []))
         self.assertEqual(self.judge(1), (1, [member(1)]))
         self.assertEqual((self.lose(1), self.guard.has_undecided, self.guard.apps), ("suspect", False, ["web"]))
         self.assertEqual(self.guard.guarded_apps(105.0), [GuardedApp("web", 1, 15.0)])
 
     def test_until_the_last(self) -> None:
-        """What is left of the guard is that of the last suspect."""
+        """The remaining time of an app is that of its last suspect."""
         for number in (1, 2):
             self.lose(number)
         self.judge(1, 2)
@@ -345,7 +345,7 @@ class ByHand(SynchronousTestCase):
         self.assertEqual(self.guard.guarded_apps(105.0), [GuardedApp("web", 2, 15.0)])
 
     def test_over(self) -> None:
-        """A suspect is hidden when its time has come, which never becomes later."""
+        """A suspect is hidden at the end of its time, which never becomes later."""
         self.lose(1)
         self.judge(1)
         self.lose(1)
@@ -355,13 +355,13 @@ class ByHand(SynchronousTestCase):
         self.assertEqual(self.guard.apps, [])
 
     def test_forgotten(self) -> None:
-        """Who is heard of waits for no judgement."""
+        """A member that is heard again is not undecided."""
         self.lose(1)
         self.guard.forget(member(1))
         self.assertFalse(self.guard.has_undecided)
 
     def test_counted_anew(self) -> None:
-        """Each judgement counts all members again, and one that takes several calls counts them once."""
+        """Each judgement counts all members anew; one that takes several calls counts them once."""
         self.lose(1)
         self.assertEqual(self.judge(1, 2, 3, looks=2), (2, []))
         self.assertEqual(self.judge(1, 2, 3, looks=2), (1, [member(1)]))
@@ -375,7 +375,7 @@ class ByHand(SynchronousTestCase):
         self.assertEqual(self.lose(3), "hidden")
 
     def test_count_given_up(self) -> None:
-        """A count that nobody waits for any more is not gone on with."""
+        """A count is given up if no member is undecided."""
         self.lose(1)
         self.judge(1, 2, 3, looks=2)
         self.guard.forget(member(1))
@@ -384,7 +384,7 @@ class ByHand(SynchronousTestCase):
         self.assertEqual(self.judge(1, 2, 3, looks=2), (2, []))
 
     def test_one_after_the_other(self) -> None:
-        """Each suspect is over in its time."""
+        """The time of each suspect ends separately."""
         hidden_at = {1: 110.0, 2: 105.0, 3: 120.0}
         for number in hidden_at:
             self.lose(number)
@@ -397,7 +397,7 @@ class ByHand(SynchronousTestCase):
         self.assertEqual([*self.guard.suspects_over(130.0)], [member(1)])
 
     def test_window(self) -> None:
-        """What was hidden counts as lost for ten seconds: so long one of three is followed by a mass loss."""
+        """A hidden member counts as lost for ten seconds."""
         for now, outcome in ((109.9, "suspect"), (110.0, "hidden")):
             self.setUp()
             self.lose(1)

@@ -1,4 +1,4 @@
-"""The mass-loss guard while nodes restart, are forgotten, or pause."""
+"""The node-loss guard while nodes restart, are forgotten, or pause."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.core.guard_case import COUNTS_S, GUARD_S, GuardCase, member
 
 
 class Restarts(GuardCase):
-    """A node that died is started again, as another incarnation."""
+    """A lost node is restarted as another incarnation."""
 
     def restart(self, name: str, incarnation: int) -> None:
         self.cluster.start(name, incarnation, "abc")
@@ -14,7 +14,7 @@ class Restarts(GuardCase):
         self.run_for(2)
 
     def test_suspects_wait_for_their_instances(self) -> None:
-        """These may need a while to register there again: until they do, or the guard is over, they stay suspect."""
+        """Suspects stay suspect until they register at the restarted node, or the guard is over."""
         self.live("b", 1, 2)
         self.cut("b")
         self.run_for(COUNTS_S + 0.5)
@@ -26,7 +26,7 @@ class Restarts(GuardCase):
         self.assertEqual(self.told(2)[2:], ["offline node-lost suspect"])
 
     def test_what_was_there_before(self) -> None:
-        """An instance whose last claim was removed is not kept as suspect for a claim of an earlier start."""
+        """A claim of an earlier incarnation does not keep an instance suspect whose last claim was removed."""
         self.live("b", 1)
         self.cut("b")
         self.run_for(1)
@@ -44,7 +44,7 @@ class Restarts(GuardCase):
 
 
 class Forgetting(GuardCase):
-    """A guard may be longer than a silent node is remembered."""
+    """The guard may be longer than the time for which a silent node is remembered."""
 
     guard_s = 1800.0
 
@@ -56,27 +56,27 @@ class Forgetting(GuardCase):
         self.assertEqual((len(self.cluster["a"].peers), len(self.cluster["a"].claims.index)), (1, 0))
 
     def test_stays(self) -> None:
-        """What nobody is left to tell of is suspect until the guard is over, and nothing is left of it then."""
+        """A suspect of a forgotten node stays until the guard is over, and leaves nothing behind then."""
         self.assertEqual((self.listed(), self.told()), ("1? 2?", ["online registered", "changed node-lost suspect"]))
         self.cluster.run(1800.0 - 680.0)
         self.assertEqual((self.listed(), self.told()[2:]), ("", ["offline node-lost suspect"]))
         self.assertEqual(self.cluster["a"].view.known_keys(), [])
 
     def test_known_again(self) -> None:
-        """The node that was forgotten is heard again: what has lapsed there meanwhile is gone at once."""
+        """When the forgotten node is heard again, its lapsed registrations are gone at once."""
         self.heal()
         self.cluster.run(1.0)
         self.assertEqual((self.listed(), self.told()[2:]), ("", ["offline expired suspect"]))
 
     def test_renewed(self) -> None:
-        """An instance that comes is known, and one that is deregistered is gone."""
+        """A suspect that renews is listed as before, and one that is deregistered is gone."""
         self.assertTrue(self.cluster.renew("a", member(1)))
         self.assertTrue(self.cluster.deregister("a", member(2)))
         self.assertEqual((self.listed(), self.listed("c")), ("1", "1"))
         self.assertEqual(self.told(2)[2:], ["offline deregistered suspect"])
 
     def test_changed(self) -> None:
-        """With another body it is the next revision of what was known."""
+        """A change of a suspect has the next rev."""
         self.cluster.register("a", member(1), b"new")
         shown = self.cluster["a"].claims.listed_claim(member(1))
         assert shown is not None
@@ -84,10 +84,10 @@ class Forgetting(GuardCase):
 
 
 class AtOnce(GuardCase):
-    """What a message brings about is judged with it, and not with the next sweep."""
+    """A loss that a message causes is judged with the message, and not in the next sweep."""
 
     def test_judged(self) -> None:
-        """Another node says that the last claim which counted is over."""
+        """The removal of the last counting claim by a message leads to a decision at once."""
         self.live("b", 1)
         self.cut("b")
         self.run_for(8.0)
@@ -99,12 +99,12 @@ class AtOnce(GuardCase):
 
 
 class ForgettingTheLiving(GuardCase):
-    """The node that is forgotten runs all the while, and its instances renew there."""
+    """The forgotten node is running, and its instances renew there."""
 
     guard_s = 1800.0
 
     def test_known_again(self) -> None:
-        """They are not suspect any more when the node is heard again."""
+        """The suspects are restored when the node is heard again."""
         self.live("b", 1, 2)
         self.cut("b")
         self.run_for(700.0)
@@ -115,10 +115,10 @@ class ForgettingTheLiving(GuardCase):
 
 
 class Away(GuardCase):
-    """A pause of the node itself is nobody's time under guard."""
+    """A pause of the node itself does not change the time of its suspects."""
 
     def test_back_from_a_pause(self) -> None:
-        """Who was lost meanwhile is guarded, until when it would be without the pause."""
+        """Instances that were lost during the pause are suspect until the same time as without it."""
         self.live("b", 1, 2)
         self.cluster.run(1)
         died_at = self.cluster.now
@@ -137,7 +137,7 @@ class Away(GuardCase):
         self.assertEqual((self.listed(), self.listed("c")), ("", ""))
 
     def test_started_anew(self) -> None:
-        """After so long an absence nothing is guarded that nobody can be asked about."""
+        """After a long absence, a suspect is hidden if its node is unreachable."""
         self.live("b", 1, 2)
         self.cut("b")
         self.run_for(COUNTS_S + 0.5)

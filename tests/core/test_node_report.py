@@ -1,4 +1,4 @@
-"""The peers that a node reports to hear."""
+"""The peers that a node hears."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tests.core.test_peers import HERE, NOW, ContactsCase, counter
 
 class Hears(ContactsCase):
     def test_nobody(self) -> None:
-        """A node that is alone hears none."""
+        """A node without peers hears none."""
         self.assertEqual(heard_peers(self.peers, NOW), ())
 
     def test_each_with_its_state(self) -> None:
-        """One that was replaced is not there."""
+        """Each peer is listed with its state, except for replaced ones."""
         for number in (2, 3, 4, 5):
             self.meet(number)
         self.meet(2, beats=6, at=NOW + 5.5)
@@ -29,17 +29,17 @@ class Hears(ContactsCase):
         )
 
     def test_an_earlier_start_of_this_node(self) -> None:
-        """It is not a peer that anybody can hear."""
+        """The former incarnation of this node is not listed."""
         self.peers.meet(Counter(9, "n1", HERE, 5, 0.0, left=False), NOW)
         self.assertEqual(heard_peers(self.peers, NOW), ())
 
     def test_one_that_was_never_heard(self) -> None:
-        """It has no lag."""
+        """A peer that was never heard has no lag."""
         self.peers.meet(counter(5), NOW)
         self.assertEqual(heard_peers(self.peers, NOW), (HeardPeer("n2", "n2:1730", "silent", None),))
 
     def test_lags_are_such_as_others_accept(self) -> None:
-        """They are neither negative nor endless."""
+        """Lags are neither negative nor above the maximum."""
         self.meet(2)
         self.assertEqual(heard_peers(self.peers, NOW - 1), (HeardPeer("n2", "n2:1730", "heard", 0.0),))
         self.assertEqual(
