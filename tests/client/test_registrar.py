@@ -348,7 +348,7 @@ class Away(RegistrarCase):
         self.assertEqual(self.successResultOf(waiting).id, id_)
 
     def test_what_is_removed_before_it_was_registered(self) -> None:
-        """If an instance is removed before its registration, `registered` and `remove` raise errors."""
+        """If an instance is removed while no node answers, `remove` raises `Unavailable`, and `registered` ends."""
         for host in ALL:
             self.machines[host].kill()
         id_ = self.add()

@@ -100,7 +100,7 @@ class Surviving(WatchCase):
         self.assertEqual(told, ["online 2 registered", "offline 2 deregistered"])
 
     def test_all_of_them(self) -> None:
-        """The watch continues when one of the failed nodes returns; changes without events are reported as missed."""
+        """The watch continues when all nodes have failed and started again; missed changes are reported as missed."""
         for host in ALL:
             self.machines[host].kill()
         self.network.pass_time(10)
