@@ -105,7 +105,7 @@ async def test_guard(cluster: Cluster, shell: Shell) -> None:
     assert shell.table("ls", at(node))[0][4] == "suspect"
     status = shell.bender("status", at(node)).stdout
     assert "n1 lists one member of web as suspect, for another 10 min at most.\n" in status
-    assert "suspect at n1 (node-lost)" in shell.done("explain", id_, at(node))
+    assert "suspect (node-lost): n1 does not hear" in shell.done("explain", id_, at(node))
     assert json.loads(shell.done("guard", "ls", "--json", at(node)))[0]["app"] == "web"
     assert (
         shell.done("guard", "end", "web", at(node))

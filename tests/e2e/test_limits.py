@@ -374,7 +374,8 @@ async def test_few_file_descriptors(cluster: Cluster) -> None:
     node.command = ["prlimit", "--nofile=520:520", *twistd(), "bender"]
     node.start()
     await node.ready()
-    assert "The limit of 520 open files is enough for 45 connections of clients" in node.log
+    assert "The limit of open files (520) is too low for --max-connections" in node.log
+    assert "it allows only 45 connections to each of" in node.log
     assert (await limits_of(node))["connections"]["max"] == 45
     with hoarding(node.api_port, 200) as requests, hoarding(node.events_port, 200) as lines:
         async with watching([other]) as (watcher,), crowd([node]) as clients:
