@@ -1,4 +1,4 @@
-"""Crowded buckets of configuration: more than fits into a message travels in pages, until both nodes have all."""
+"""Crowded buckets of configuration, which do not fit into a message, are sent in pages until both nodes have all."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from bender.core.setting_pages import SETTINGS_BYTES_MAX, SETTINGS_PER_MESSAGE_M
 from bender.exchange import wire
 from tests.core.cluster import Cluster
 
-#: The bucket that is crowded, where there is only one.
+#: The crowded bucket, if there is only one.
 NUMBER = 7
 
-#: What a node sends in one message, at most; peers take eight times as much.
+#: The maximum size of a message; peers accept eight times as much.
 MESSAGE_BYTES_MAX = 2 * 1024 * 1024
 
 
 def names(number: int, count: int, kind: str = "backend") -> list[str]:
-    """Keys that are all in one bucket."""
+    """Return keys of one bucket."""
     found: list[str] = []
     i = 0
     while len(found) < count:
@@ -39,7 +39,7 @@ def settings(keys: Iterable[str], revs: int = 1, body: bytes = b"{}", incarnatio
 
 
 class Crowded(Cluster):
-    """Nodes that write nothing down for each other; `asking` are those whose rounds get through, as do those of z."""
+    """Nodes that push no settings; rounds of nodes in `asking`, and of z, arrive."""
 
     def __init__(self, names: str, *, page_entries_max: int = DELTA_ENTRIES_MAX) -> None:
         self.asking = names
@@ -50,7 +50,7 @@ class Crowded(Cluster):
         self.sent.clear()
 
     def join(self, name: str, made: Iterable[ConfigSetting]) -> None:
-        """Let a node have settings of which nothing is pushed."""
+        """Let a node have settings that it does not push."""
         for each in made:
             assert self[name].configuration.join(each, self.now)
 
@@ -71,7 +71,7 @@ class Crowded(Cluster):
         return answer
 
     def rounds_until_equal(self, most: int) -> int:
-        """How many rounds it takes until all have the same configuration."""
+        """Return the number of rounds until all nodes have the same configuration."""
         for count in range(most):
             if len({replica.configuration.digest for replica in self.replicas.values()}) == 1:
                 return count
@@ -81,7 +81,7 @@ class Crowded(Cluster):
 
 
 class PagesTests(SynchronousTestCase):
-    """Two nodes come to have the same, whichever of them asks."""
+    """Two nodes get the same configuration, whichever of them begins rounds."""
 
     def both(
         self, here: list[ConfigSetting], there: list[ConfigSetting], most: int, page_entries_max: int = 10
@@ -98,27 +98,27 @@ class PagesTests(SynchronousTestCase):
                 self.assertEqual({each for key in configuration for each in configuration.settings(key)}, expected)
 
     def test_one_has_all(self) -> None:
-        """Pages of ten that one asks for follow each other at once; those that it brings come with its rounds."""
+        """Pages of ten that a node requests follow each other at once; pages that it sends come with its rounds."""
         self.both(settings(names(NUMBER, 55)), [], 7)
 
     def test_both_have_some(self) -> None:
-        """What both have goes over in neither direction."""
+        """Settings that both nodes have are not sent."""
         keys = names(NUMBER, 120)
         self.both(settings(keys[:80]), settings(keys[40:]), 8)
 
     def test_histories(self) -> None:
-        """Names with all that they ever were."""
+        """Names are sent with their histories."""
         keys = names(NUMBER, 6)
         self.both(settings(keys[:4], SETTINGS_PER_KEY_MAX), settings(keys[2:], SETTINGS_PER_KEY_MAX), 8)
 
     def test_several_buckets(self) -> None:
-        """Some that are crowded at one of them, at the other or at both, and some that are not."""
+        """Some buckets are crowded at one node or at both, and others at none."""
         here = settings([*names(3, 40), *names(9, 5), *names(11, 30)])
         there = settings([*names(9, 60), *names(12, 3), *names(11, 30, "frontend")], incarnation=8)
         self.both(here, there, 12)
 
     def test_each_goes_over_once(self) -> None:
-        """A node that has a crowded bucket gets what it lacks of it, and nothing else."""
+        """A node with a crowded bucket gets only the settings that it lacks, each once."""
         keys = names(NUMBER, 600)
         cluster = Crowded("ab")
         cluster.asking = "a"
@@ -131,7 +131,7 @@ class PagesTests(SynchronousTestCase):
         self.assertEqual(sorted(brought), sorted(keys[:100]))
 
     def test_known_is_named(self) -> None:
-        """It says what it has by digests, if that is too much for a message, and by itself if not."""
+        """A node sends digests of its settings if these do not fit into a message, and the settings otherwise."""
         cluster = Crowded("ab", page_entries_max=10)
         cluster.asking = "a"
         cluster.join("a", settings(names(NUMBER, 10)))
@@ -148,17 +148,17 @@ class PagesTests(SynchronousTestCase):
 
 
 class BytesTests(SynchronousTestCase):
-    """A message has a megabyte of settings, whichever way they go; and one at least."""
+    """A message has at most a megabyte of settings in either direction, and at least one setting."""
 
     def halves(self, numbers: tuple[int, int], more: int) -> list[ConfigSetting]:
-        """Two settings that fill a message exactly, or by so many bytes too much, in these buckets."""
+        """Return two settings in these buckets that fill a message exactly, or with `more` bytes too much each."""
         keys = [names(numbers[0], 1)[0], names(numbers[1], 2)[1]]
         empty = settings(keys, body=b"")
         lengths = [SETTINGS_BYTES_MAX // 2 - size_of(each) for each in empty]
         return [evolve(each, body=b"x" * (length + more)) for each, length in zip(empty, lengths, strict=True)]
 
     def asked(self, asking: str, numbers: tuple[int, int], more: int) -> tuple[OutgoingMessage, Message]:
-        """The first second request of a node with the other, where a has both, and its answer."""
+        """Return the first second request of a node, if a has both settings, and its answer."""
         cluster = Crowded("ab")
         cluster.asking = asking
         cluster.answers.clear()
@@ -172,25 +172,25 @@ class BytesTests(SynchronousTestCase):
         return second, answer
 
     def test_told(self) -> None:
-        """What goes along with the question: all of as many buckets as fit."""
+        """The second request has all settings of as many buckets as fit."""
         for more, buckets in ((0, (3, NUMBER)), (1, (3,))):
             request, _ = self.asked("a", (3, NUMBER), more)
             self.assertEqual((request.message.buckets, len(request.message.settings)), (buckets, len(buckets)))
 
     def test_one_bucket_is_too_large(self) -> None:
-        """It is named by digests then, though it has few settings."""
+        """A bucket of few settings that are too large is sent as digests."""
         for more, told in ((0, 2), (1, 0)):
             request, _ = self.asked("a", (3, 3), more)
             self.assertEqual((len(request.message.settings), len(request.message.known)), (told, 2 - told))
 
     def test_answered(self) -> None:
-        """What comes back."""
+        """The answer has as many settings as fit, and is marked if it is partial."""
         for more, count in ((0, 2), (1, 1)):
             _, answer = self.asked("b", (3, NUMBER), more)
             self.assertEqual((len(answer.settings), answer.partial), (count, count < 2))
 
     def test_one_at_least(self) -> None:
-        """However large it is."""
+        """A message has at least one setting, however large it is."""
         _, answer = self.asked("b", (3, NUMBER), SETTINGS_BYTES_MAX)
         self.assertEqual((len(answer.settings), answer.partial), (1, True))
 
@@ -199,12 +199,12 @@ class WindowsTests(SynchronousTestCase):
     """A bucket with more settings than a message has digests is compared window by window."""
 
     def test_two_buckets(self) -> None:
-        """Windows of one bucket follow those of the same, though others come in between."""
+        """The windows of a bucket follow each other, even if other buckets come in between."""
         numbers = (3, NUMBER)
         keys = [key for number in numbers for key in names(number, DIGESTS_MAX // SETTINGS_PER_KEY_MAX + 20)]
         cluster = Crowded("ab")
         cluster.asking = "a"
-        # What the nodes differ in is all over the windows.
+        # The differences between the nodes are spread over all windows.
         for name, of in (("a", "here"), ("b", "there")):
             cluster.join(name, settings(keys, SETTINGS_PER_KEY_MAX))
             for number in numbers:
@@ -220,7 +220,7 @@ class WindowsTests(SynchronousTestCase):
         self.assertGreater(cluster.longest, 60_000)
 
     def test_no_agreement(self) -> None:
-        """A window is a part of a bucket: when it is equal, the bucket may not be."""
+        """An equal window does not lead to agreement, because the rest of the bucket may differ."""
         cluster = Crowded("ab")
         cluster.asking = "a"
         cluster.join("a", settings(names(NUMBER, DIGESTS_MAX // SETTINGS_PER_KEY_MAX + 1), SETTINGS_PER_KEY_MAX))
@@ -232,10 +232,10 @@ class WindowsTests(SynchronousTestCase):
 
 
 class TurnsTests(SynchronousTestCase):
-    """A bucket that goes on differing does not hold up others."""
+    """A bucket that stays different does not delay other buckets."""
 
     def test_dropped(self) -> None:
-        """A peer that drops whatever it gets of one crowded bucket still has all of the others in a few rounds."""
+        """A peer that drops all settings of one crowded bucket still gets all others in a few rounds."""
         cluster = Crowded("ab", page_entries_max=10)
         cluster.asking = "a"
         join = cluster["b"].configuration.join
@@ -253,7 +253,7 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual(differing, [0])
 
     def test_begins_where_it_ended(self) -> None:
-        """All buckets get their turn, whichever was first."""
+        """Each bucket has its turn, whichever was first."""
         cluster = Crowded("ab", page_entries_max=10)
         cluster.asking = "a"
         cluster["b"].configuration.join = lambda *_: False  # type: ignore[method-assign]
@@ -266,10 +266,10 @@ class TurnsTests(SynchronousTestCase):
 
 
 class ReadinessTests(SynchronousTestCase):
-    """A node that starts knows all configuration when it becomes ready."""
+    """A node that starts knows the whole configuration when it becomes ready."""
 
     def start(self, cluster: Crowded) -> int:
-        """Another one starts, beside a; the calls until it is ready."""
+        """Start another node beside a, and return the number of calls until it is ready."""
         replica = cluster.start("z", 26, "a")
         replica.start_round(cluster.now)
         for count in range(1, 3000):
@@ -283,9 +283,9 @@ class ReadinessTests(SynchronousTestCase):
         raise AssertionError("it does not become ready")
 
     def test_one_bucket(self) -> None:
-        """Three hundred backends with whole histories of 4 KiB each, all in one bucket: 24 MB in pages of 1 MB."""
+        """Three hundred backends with full histories of 4 KiB each, in one bucket, are sent: 24 MB in pages of 1 MB."""
         cluster = Crowded("a")
-        noise = Random(1).randbytes  # which does not deflate
+        noise = Random(1).randbytes  # bytes that cannot be compressed
         for each in settings(names(NUMBER, 300), SETTINGS_PER_KEY_MAX):
             cluster.join("a", [evolve(each, body=noise(4000))])
         self.start(cluster)
@@ -294,11 +294,11 @@ class ReadinessTests(SynchronousTestCase):
         self.assertLess(cluster.longest, MESSAGE_BYTES_MAX)
 
     def test_sizes(self) -> None:
-        """A page has 256 settings or a megabyte, so that a node takes some milliseconds for it."""
+        """A page has 256 settings or a megabyte, so that a node needs only some milliseconds for it."""
         self.assertEqual((SETTINGS_PER_MESSAGE_MAX, SETTINGS_BYTES_MAX), (256, 1_048_576))
 
     def test_not_before_the_last_page(self) -> None:
-        """An answer that is a part of what was asked for is no agreement."""
+        """A partial answer does not lead to agreement."""
         cluster = Crowded("a", page_entries_max=10)
         cluster.join("a", settings(names(NUMBER, 35)))
         replica = cluster.start("z", 26, "a")
@@ -318,7 +318,7 @@ class ReadinessTests(SynchronousTestCase):
         self.assertEqual((pages, len(replica.settings("backend"))), (4, 35))
 
     def test_waits_while_pages_come(self) -> None:
-        """However long they take: half of the backends would look like the removal of the other half."""
+        """A node waits while pages come, because missing backends would look like removed ones."""
         cluster = Crowded("a", page_entries_max=10)
         cluster.join("a", settings(names(NUMBER, 95)))
         replica = cluster.start("z", 26, "a")

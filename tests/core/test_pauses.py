@@ -1,4 +1,4 @@
-"""A node by itself after a pause, and as a new incarnation."""
+"""One node after a pause, and as a new incarnation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.core.replica_case import NOW, OTHER_KEY, ReplicaCase, sender
 
 
 class Pausing(ReplicaCase):
-    """Rule 6: a gap of more than 1.5·I."""
+    """Rule 6: a pause is a gap of more than 1.5·I."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -31,7 +31,7 @@ class Pausing(ReplicaCase):
         self.assertEqual(self.replica.readiness.unanswered_addresses(NOW + 3.125), ["n2:1730"])
 
     def test_noticed_by_all(self) -> None:
-        """Whatever this node does next notices it."""
+        """The next call of any kind notices the pause."""
         self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         done: list[Callable[[float], object]] = [
@@ -48,13 +48,13 @@ class Pausing(ReplicaCase):
             self.assertEqual(self.replica.readiness.away_s, 5.0)
 
     def test_clock_set_back(self) -> None:
-        """A clock that goes back makes no gap, neither then nor when it catches up."""
+        """A clock that goes back causes no gap, neither then nor when it catches up."""
         self.replica.check_ready(NOW + 1.0)
         self.replica.check_ready(NOW - 5.0)
         self.assertTrue(self.replica.check_ready(NOW + 1.5))
 
     def test_back(self) -> None:
-        """Deadlines move by the gap, and by the time until it is ready again; all else is as late as it was."""
+        """Deadlines move by the gap, and by the time until the node is ready; times of peers are restored."""
         self.replica.check_ready(NOW + 5.0)
         (lease,) = self.replica.claims.leases
         self.assertEqual((lease.deadline, self.peer(2).heard_at), (NOW + 15.0, NOW + 5.0))
@@ -64,7 +64,7 @@ class Pausing(ReplicaCase):
         self.assertEqual((lease.deadline, self.peer(2).shift_s), (NOW + 16.0, 0.0))
 
     def test_much_to_judge(self) -> None:
-        """What became suspect meanwhile is judged before: many went over to a node that came and died in the pause."""
+        """The node judges losses of the pause before it is ready, when many claims of a dead node arrive."""
         self.replica = Replica(sender(1), Timing(), NOW, guard_s=20.0)
         two, three = Ledger(2), Ledger(3)
         for ledger in (two, three):
@@ -92,7 +92,7 @@ class Pausing(ReplicaCase):
         self.assertEqual(guarded.suspects, 2 * KEYS_PER_SLICE + 1)
 
     def test_back_late(self) -> None:
-        """An instance that could not renew for its ttl gets no time back: it renews at another node."""
+        """The deadline of an instance that could not renew for its ttl does not move, because it renews elsewhere."""
         self.replica.register(NOW, OTHER_KEY, update(BODY, 8.0))
         self.replica.check_ready(NOW + 5.0)
         request = self.replica.take_requests()[0]
@@ -102,14 +102,14 @@ class Pausing(ReplicaCase):
         self.assertEqual([lease.deadline for lease in self.replica.claims.leases], [NOW + 19.0, NOW + 13.0])
 
     def test_shorter_than_the_ttl(self) -> None:
-        """It goes on counting heartbeats meanwhile."""
+        """The node counts heartbeats during a pause that is shorter than the ttl."""
         self.replica.check_ready(NOW + 9.0)
         before = self.beats(NOW + 9.0)
         self.replica.start_round(NOW + 9.25)
         self.assertEqual(self.beats(NOW + 9.25), before + 1)
 
     def test_as_long_as_the_ttl(self) -> None:
-        """It must not be heard before it knows what became of its own."""
+        """The node counts no heartbeats after a pause as long as the ttl until it knows its claims."""
         self.replica.check_ready(NOW + 10.0)
         before = self.beats(NOW + 10.0)
         self.replica.start_round(NOW + 10.25)
@@ -124,7 +124,7 @@ class Pausing(ReplicaCase):
         self.assertEqual(self.beats(NOW + 13.0), before + 2)
 
     def test_seeds_that_never_answered(self) -> None:
-        """They are waited for at a start alone."""
+        """A node waits for seeds that never answered only at a start."""
         self.replica.set_seed_addresses("n9:1730", ["n9:1730"])
         self.replica.check_ready(NOW + 5.0)
         request = next(each for each in self.replica.take_requests() if each.address == "n2:1730")
@@ -132,7 +132,7 @@ class Pausing(ReplicaCase):
         self.assertTrue(self.replica.is_ready)
 
     def test_backlog_of_short_pauses(self) -> None:
-        """Whatever is a pause may have left a backlog."""
+        """Messages after a short pause may have waited, too."""
         self.replica = Replica(sender(1), Timing(0.5), NOW)
         self.meet(2)
         self.replica.check_ready(NOW + 0.875)
@@ -147,7 +147,7 @@ class Pausing(ReplicaCase):
         return request.message.counters[0].beats
 
     def test_backlog(self) -> None:
-        """For half an interval requests may have waited here, and introduce nobody."""
+        """Messages in half an interval after a pause may have waited, and introduce no peer."""
         self.replica.check_ready(NOW + 5.0)
         self.say(3, NOW + 5.25)
         self.assertNotIn(3, self.replica.peers)
@@ -155,20 +155,20 @@ class Pausing(ReplicaCase):
         self.assertIn(3, self.replica.peers)
 
     def test_no_lapse(self) -> None:
-        """What was due before waits until it is ready."""
+        """A claim that was due before the pause stays until the node is ready."""
         (lease,) = self.replica.claims.leases
         self.replica.claims.leases.due[lease] = None
         self.say(2, NOW + 25.0)
         self.assertEqual(self.replica.claims.index.lease(KEY), lease)
 
     def test_asks_back(self) -> None:
-        """Answers ask back as long as it is not ready."""
+        """Answers ask back as long as the node is not ready."""
         self.assertIsNone(self.say(2, NOW + 1.0).ask)
         self.assertEqual(self.say(2, NOW + 5.0).ask, NOW + 5.0)
 
 
 class Anew(ReplicaCase):
-    """Going on as another incarnation."""
+    """The node continues as another incarnation."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -177,11 +177,11 @@ class Anew(ReplicaCase):
         self.sent()
 
     def test_outlived(self) -> None:
-        """After more than ten minutes."""
+        """A node is forgotten after an absence of more than ten minutes."""
         self.assertEqual([self.replica.is_forgotten(NOW + s) for s in (600.0, 600.5)], [False, True])
 
     def test_after_an_absence(self) -> None:
-        """It waits for those that the one before knew and that had not left, and keeps nothing of it."""
+        """The next incarnation waits for the known peers that had not left, and has no state of the former one."""
         self.meet(3).left = True
         self.replica.set_seed_addresses("n4:1730", ["n4:1730"])
         self.replica.continue_as(9, NOW + 700.0)
@@ -192,7 +192,7 @@ class Anew(ReplicaCase):
         self.assertEqual(self.sent(), [])
 
     def test_what_nobody_tells_of(self) -> None:
-        """What the one before had listed is over when all have answered."""
+        """A registration that no peer reports expires when all peers have answered."""
         self.replica.continue_as(9, NOW + 700.0)
         self.replica.take_events()
         self.replica.start_round(NOW + 700.0)
@@ -202,7 +202,7 @@ class Anew(ReplicaCase):
         self.assertEqual(self.replica.links.expected_addresses, ())
 
     def test_surpassed(self) -> None:
-        """It takes its claims along, and ends the former one for everybody, by more than either can have counted."""
+        """The next incarnation takes over the claims, and marks the former one as left with more heartbeats."""
         self.say(2, NOW, heads={1: Head(9, 9)}, beats=99999)
         self.assertTrue(self.replica.is_surpassed)
         self.replica.continue_as(9, NOW + 0.5)
@@ -216,7 +216,7 @@ class Anew(ReplicaCase):
         self.assertEqual((BEATS_BEYOND, [*self.replica.view.listed_keys()]), (1000, [KEY]))
 
     def test_surpassed_by_most(self) -> None:
-        """The most heartbeats that were heard of count, and nothing of such a message is taken."""
+        """The largest reported number of heartbeats counts, and nothing else of these messages is applied."""
         for beats in (50, 70, 60):
             counter = Counter(1, "n1", "n1:1730", beats, 0.0)
             answer = self.replica.receive(NOW, Message(sender(3), {}, (counter, Counter(3, "n3", "n3:1730", 1, 0.0))))
@@ -226,7 +226,7 @@ class Anew(ReplicaCase):
         self.assertEqual(self.peer(1).beats, 1070)
 
     def test_surpassed_by_an_answer(self) -> None:
-        """The request has failed, and nothing of its answer is taken."""
+        """The request fails, and nothing of its answer is applied."""
         self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         self.replica.receive_answer(

@@ -1,4 +1,4 @@
-"""Who has been heard, and when; how long claims count by that; who left, was replaced, and is forgotten."""
+"""When peers were heard, how long their claims count, and when peers have left, are replaced or are forgotten."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def counter(beats: int, age_s: float = 0.0, number: int = 2, *, left: bool = Fal
 
 
 class ContactsCase(SynchronousTestCase):
-    """A node whose rounds are two seconds apart: others are silent after six."""
+    """A node with rounds of two seconds, so peers are silent after six."""
 
     def setUp(self) -> None:
         self.peers = Peers(HERE, Timing(2.0, 20.0))
 
     def meet(self, number: int, beats: int = 5, at: float = NOW, age_s: float = 0.0) -> Peer:
-        """Somebody who is heard at once."""
+        """Add a peer that is heard at once."""
         self.peers.meet(counter(beats, age_s, number), at)
         self.peers.hear(counter(beats, age_s, number), at)
         return self.peer(number)
@@ -41,13 +41,13 @@ class ContactsCase(SynchronousTestCase):
 
 class Meeting(ContactsCase):
     def test_at_first(self) -> None:
-        """Nothing is known of a peer but who and where it is."""
+        """A new peer has a name and an address, and nothing else is known of it."""
         peer = Peer(2, "n2", "n2:1730", NOW)
         self.assertEqual((peer.api_port, peer.left, peer.known_beats), (0, False, -1))
         self.assertEqual((peer.known_at, peer.hidden_ttl_s, peer.ttls), (-inf, -inf, None))
 
     def test_unheard(self) -> None:
-        """Who was met is known, and not heard before its ledger is here."""
+        """A peer that was added is known, and is not heard before its ledger is here."""
         self.peers.meet(Counter(2, "n2", "n2:1730", 5, 1.5, left=False, api_port=1729), NOW)
         peer = self.peer(2)
         self.assertEqual((peer.name, peer.address, peer.api_port), ("n2", "n2:1730", 1729))
@@ -58,7 +58,7 @@ class Meeting(ContactsCase):
         self.assertEqual((len(self.peers), 2 in self.peers, 3 in self.peers), (1, True, False))
 
     def test_too_old(self) -> None:
-        """News that is to be forgotten at once introduces nobody: after T + 3·I and ten minutes."""
+        """A counter that is older than T + 3·I and ten minutes introduces no peer."""
         self.peers.meet(counter(5, 626.0), NOW)
         self.peers.meet(counter(5, 625.0, 3), NOW)
         self.peers.meet(counter(5, 665.0, 4, ttl_max_s=60.0), NOW)
@@ -69,13 +69,13 @@ class Meeting(ContactsCase):
         self.assertTrue(self.peer(2).left)
 
     def test_at_this_address(self) -> None:
-        """An incarnation at this node's address was there before it, and is none that lives."""
+        """A peer with this node's address was there before, and is replaced."""
         self.peers.meet(Counter(2, "n1", HERE, 5, 0.0, left=False), NOW)
         peer = self.peer(2)
         self.assertEqual((peer.replaced, peer.replaced_at, peer.is_gone), (True, NOW, True))
 
     def test_newer(self) -> None:
-        """Of two heartbeats the later one is known, of two ages of one the larger."""
+        """The later of two heartbeats is known, and the larger age of one heartbeat."""
         self.peers.meet(counter(5, 1.0), NOW)
         for beats, age_s, known in (
             (5, 3.0, (5, 997.0)),
@@ -87,14 +87,14 @@ class Meeting(ContactsCase):
             self.assertEqual((self.peer(2).known_beats, self.peer(2).known_at), known)
 
     def test_after_a_pause(self) -> None:
-        """Times are taken to be as much later as this node was away."""
+        """After a pause of this node, times of peers are later by the gap."""
         self.peers.meet(counter(5), NOW)
         self.peers.shift(30.0)
         self.peers.meet(counter(6, 4.0), NOW + 30.0)
         self.assertEqual(self.peer(2).known_at, NOW + 30.0 - 4.0 + 30.0)
 
     def test_forgotten(self) -> None:
-        """With a peer goes what others have shown to have of it."""
+        """A peer is forgotten with the versions that others have shown of it."""
         for number in (2, 3):
             self.meet(number)
         self.peer(3).shown_versions.update({2: 7, 4: 1})
@@ -103,7 +103,7 @@ class Meeting(ContactsCase):
 
 
 class Hearing(ContactsCase):
-    """Rule 5."""
+    """Rule 5: when a peer is heard."""
 
     def test_news(self) -> None:
         peer = self.meet(2)
@@ -111,21 +111,21 @@ class Hearing(ContactsCase):
         self.assertEqual((peer.beats, peer.heard_at), (6, NOW + 1.5))
 
     def test_no_news(self) -> None:
-        """An equal counter can only make it earlier, a smaller one changes nothing."""
+        """An equal counter can only make the time earlier, and a smaller one changes nothing."""
         peer = self.meet(2)
         for beats, age_s in ((5, 1.0), (5, 0.5), (4, 9.0)):
             self.assertFalse(self.peers.hear(counter(beats, age_s), NOW))
             self.assertEqual((peer.beats, peer.heard_at), (5, NOW - 1.0))
 
     def test_slow_news(self) -> None:
-        """News that took long says no more than what came before it."""
+        """A counter that took long to arrive does not make the time later."""
         peer = self.meet(2)
         self.assertFalse(self.peers.hear(counter(6, 3.0), NOW + 2.0))
         self.assertEqual((peer.beats, peer.heard_at), (6, NOW - 1.0))
         self.assertFalse(self.peers.hear(counter(7, 3.0), NOW + 2.0))
 
     def test_leaving(self) -> None:
-        """A last counter says so, and a larger one takes it back."""
+        """A last counter marks a peer as left, and a larger one undoes this."""
         peer = self.meet(2)
         self.peers.hear(counter(6, left=True), NOW)
         self.assertEqual((peer.is_gone, self.peers.is_silent(peer, NOW)), (True, True))
@@ -135,7 +135,7 @@ class Hearing(ContactsCase):
         self.assertFalse(peer.is_gone)
 
     def test_silent(self) -> None:
-        """Three intervals after the last heartbeat."""
+        """A peer is silent three intervals after its last heartbeat."""
         peer = self.meet(2)
         self.assertFalse(self.peers.is_silent(peer, NOW + 5.9))
         self.assertTrue(self.peers.is_in_sight(2, NOW + 5.9))
@@ -143,7 +143,7 @@ class Hearing(ContactsCase):
         self.assertEqual([self.peers.is_in_sight(number, NOW + 6.0) for number in (2, 9)], [False, False])
 
     def test_counting(self) -> None:
-        """Claims count for their ttl and three intervals; those of nobody known do not."""
+        """Claims count for their ttl and three intervals; those of unknown nodes do not count."""
         peer = self.meet(2)
         self.assertEqual(self.peers.horizon_s(peer, NOW + 26.0), 20.0)
         self.assertEqual([self.peers.counts(2, ttl_s, NOW + 26.0) for ttl_s in (20.0, 20.1)], [False, True])
@@ -151,7 +151,7 @@ class Hearing(ContactsCase):
         self.assertFalse(self.peers.counts(9, 20.0, NOW))
 
     def test_forgettable(self) -> None:
-        """Longer after its last known heartbeat than T + 3·I and ten minutes."""
+        """A peer is forgotten T + 3·I and ten minutes after its last known heartbeat."""
         peer = self.meet(2)
         self.assertEqual([self.peers.is_forgettable(peer, 0.0, NOW + s) for s in (626.0, 626.1)], [False, True])
         self.assertFalse(self.peers.is_forgettable(peer, 60.0, NOW + 666.0))
@@ -159,7 +159,7 @@ class Hearing(ContactsCase):
 
 class Messages(ContactsCase):
     def test_known(self) -> None:
-        """A message is a sign of life, and says where its sender is now."""
+        """A message shows that its sender is alive, and has its present address."""
         peer = self.meet(2)
         peer.mark_replaced(NOW)
         sender = Sender(2, "n2", "n9:1730")
@@ -172,21 +172,21 @@ class Messages(ContactsCase):
 
 
 class Replacing(ContactsCase):
-    """Another incarnation answers at the address of one that was there before."""
+    """Another incarnation answers at the address of a peer."""
 
     def found(self, since: float, number: int = 3) -> bool:
         self.peers.note_answer_at("n2:1730", number, since)
         return self.peer(2).replaced
 
     def test_not_met(self) -> None:
-        """It is replaced if nothing came from it since the question was sent."""
+        """A peer is replaced if it has sent no message since the question."""
         self.meet(2)
         self.assertFalse(self.found(NOW))
         self.assertTrue(self.found(NOW + 0.1))
         self.assertEqual(self.peer(2).replaced_at, NOW + 0.1)
 
     def test_others(self) -> None:
-        """Neither itself, nor who is somewhere else."""
+        """The answering node itself, and peers at other addresses, are not replaced."""
         self.meet(2)
         self.meet(4)
         self.assertFalse(self.found(NOW + 50.0, 2))
@@ -199,20 +199,20 @@ class Replacing(ContactsCase):
         self.assertFalse(self.found(NOW + 0.5))
 
     def test_met_before(self) -> None:
-        """One that is heard beside the other lives, unless it is silent for longer than a pause."""
+        """A peer that is heard at the same time as the answering node is replaced only if it is silent."""
         self.meet(3, at=NOW - 10.0)
         self.meet(2)
         self.assertFalse(self.found(NOW + 3.0))
         self.assertTrue(self.found(NOW + 3.1))
 
     def test_met_since(self) -> None:
-        """One that was met after the last word of the other is in its place."""
+        """A peer is replaced by one that was added after its last message."""
         self.meet(2)
         self.meet(3, at=NOW + 0.5)
         self.assertTrue(self.found(NOW + 1.0))
 
     def test_taken_back(self) -> None:
-        """A heartbeat of more than 1.5·I later takes it back."""
+        """A heartbeat that is later by more than 1.5·I undoes the replacement."""
         peer = self.meet(2)
         peer.mark_replaced(NOW)
         self.peers.hear(counter(6), NOW + 3.0)
@@ -223,7 +223,7 @@ class Replacing(ContactsCase):
 
 class Succeeding(ContactsCase):
     def test_succeeded(self) -> None:
-        """A peer is succeeded when it is gone and its address has somebody else, maybe this node."""
+        """A peer has a successor if it is gone and another peer, or this node, has its address."""
         gone, other = self.meet(2), self.meet(3)
         self.assertFalse(self.peers.has_successor(gone))
         gone.left = True
@@ -238,7 +238,7 @@ class Succeeding(ContactsCase):
 
 class State(ContactsCase):
     def test_state(self) -> None:
-        """A peer is heard or silent while it is there; gone, it has left unless another one is at its address."""
+        """A peer is heard or silent; if it is gone, it has left, or is replaced by another peer at its address."""
         peer, other = self.meet(2), self.meet(3)
         states = [self.peers.state(peer, NOW), self.peers.state(peer, NOW + 60.0)]
         peer.left = True
@@ -251,7 +251,7 @@ class State(ContactsCase):
 
 
 class Sharing(ContactsCase):
-    """Two that advertise one address are named when both are heard for three intervals after they were met."""
+    """Two peers share an address if both are heard more than three intervals after they were added."""
 
     def shared(self, *heard_at: float, address: str = "n5:1730", at: float = NOW + 7.0) -> dict[str, list[str]]:
         for number, each in zip((3, 2, 4), heard_at, strict=False):
@@ -266,14 +266,14 @@ class Sharing(ContactsCase):
         self.assertEqual(self.shared(NOW + 6.0, NOW + 6.5), {})
 
     def test_one_silent(self) -> None:
-        """Who is not heard any more shares nothing."""
+        """A silent peer does not share its address."""
         self.assertEqual(self.shared(NOW + 6.5, NOW + 19.0, at=NOW + 20.0), {})
 
     def test_alone(self) -> None:
         self.assertEqual(self.shared(NOW + 6.5), {})
 
     def test_met_lately(self) -> None:
-        """It is the later of the two meetings from which time is counted."""
+        """The three intervals begin when the later of the two was added."""
         self.shared(NOW + 6.5, NOW + 6.5)
         self.peer(2).met_at = NOW + 1.0
         self.assertEqual(self.peers.names_by_shared_address(NOW + 7.0), {})
@@ -283,7 +283,7 @@ class Sharing(ContactsCase):
 
 
 class SharingNames(ContactsCase):
-    """The same of nodes that have one name, at different addresses."""
+    """Two peers at different addresses share a name under the same condition."""
 
     def shared(self, *addresses: str, heard_at: float = NOW + 6.5, own: str = "n1") -> dict[str, list[str]]:
         for number, address in enumerate(addresses, 2):
@@ -301,7 +301,7 @@ class SharingNames(ContactsCase):
         self.assertEqual(self.shared("n2:1730"), {})
 
     def test_at_one_address(self) -> None:
-        """That is reported as a shared address."""
+        """Peers of one name at one address share the address, and not the name."""
         self.assertEqual(self.shared("n2:1730", "n2:1730"), {})
 
     def test_with_this_node(self) -> None:
@@ -309,10 +309,10 @@ class SharingNames(ContactsCase):
 
 
 class Waiting(ContactsCase):
-    """Whose word is needed before this node speaks, and before a claim lapses."""
+    """The peers for which this node waits before it is ready, and before a claim lapses."""
 
     def test_awaited(self) -> None:
-        """Those known of, or heard from, within three intervals, whether or not they are believed."""
+        """A node waits for peers that were known or sent a message within three intervals."""
         self.peers.meet(counter(5), NOW)
         self.assertEqual(len(self.peers.awaited_peers(NOW + 5.9)), 1)
         self.assertEqual(self.peers.awaited_peers(NOW + 6.0), [])
@@ -322,7 +322,7 @@ class Waiting(ContactsCase):
         self.assertEqual(self.peers.awaited_peers(NOW + 5.0), [])
 
     def test_asked(self) -> None:
-        """Those heard, or heard from, within eight."""
+        """A claim waits for peers that were heard or sent a message within eight intervals."""
         peer = self.meet(2)
         self.assertEqual(
             (self.peers.confirming_peers(NOW + 15.9), self.peers.confirming_peers(NOW + 16.0)), ([peer], [])
@@ -334,10 +334,10 @@ class Waiting(ContactsCase):
 
 
 class Pausing(ContactsCase):
-    """Rule 6: this node was away."""
+    """Rule 6: this node was paused."""
 
     def test_shift(self) -> None:
-        """All times are later by the gap, and by that of a second one."""
+        """All times are later by the gap, and by that of a second pause."""
         peer = self.meet(2)
         self.message(2, NOW)
         for gap_s in (30.0, 5.0):
@@ -346,7 +346,7 @@ class Pausing(ContactsCase):
         self.assertEqual((peer.heard_at, peer.known_at, peer.message_at, peer.shift_s), shifted)
 
     def test_unshift(self) -> None:
-        """A peer was heard when it was; that something came from it stays where it is."""
+        """The times of heartbeats are restored, and the time of the last message is not."""
         peer = self.meet(2)
         self.message(2, NOW)
         self.peers.shift(30.0)
@@ -356,7 +356,7 @@ class Pausing(ContactsCase):
         self.assertEqual(peer.message_at, NOW + 30.0)
 
     def test_heard_again(self) -> None:
-        """The same heartbeat is as late as it was taken to be; news is compared with when it was really heard."""
+        """The same heartbeat keeps its later time; a new one is compared with the original time."""
         peer = self.meet(2)
         self.peers.shift(30.0)
         self.peers.hear(counter(5, 31.0), NOW + 30.0)
@@ -367,7 +367,7 @@ class Pausing(ContactsCase):
 
 class Covering(ContactsCase):
     def test_covered(self) -> None:
-        """All dots are shown by all peers; one need not show what it wrote itself."""
+        """Dots are known if all peers have shown them; a peer knows its own dots."""
         two, three = self.meet(2), self.meet(3)
         two.shown_versions[4], three.shown_versions[4] = 8, 7
         self.assertTrue(are_known_to_all([(4, 7)], [two, three]))
@@ -380,21 +380,21 @@ class Covering(ContactsCase):
 
 
 class Dispensable(ContactsCase):
-    """The peer that is forgotten early, if there are too many, is the one that is missed least."""
+    """If there are too many peers, the one that is needed least is forgotten early."""
 
     def dispensable(self, at: float = NOW) -> int | None:
         peer = self.peers.dispensable_peer(at)
         return None if peer is None else peer.incarnation
 
     def test_none(self) -> None:
-        """One that is heard and has spoken is needed."""
+        """A peer that is heard and has sent a message is needed."""
         self.assertIsNone(self.dispensable())
         self.meet(2)
         self.message(2, NOW)
         self.assertIsNone(self.dispensable())
 
     def test_never_spoke(self) -> None:
-        """Of those that others speak of, the one of which there was no news for longest; others come after them."""
+        """The peer without messages that was heard least recently is forgotten first."""
         for number, age_s in ((2, 5.0), (3, 1.0), (4, 3.0), (5, 2.0)):
             self.meet(number, age_s=age_s)
         self.message(2, NOW)
@@ -405,7 +405,7 @@ class Dispensable(ContactsCase):
             self.assertEqual(self.dispensable(), following)
 
     def test_silent(self) -> None:
-        """Of those that have spoken, one that is silent, or has left."""
+        """A peer with messages is forgotten if it is silent or has left."""
         for number, age_s in ((2, 0.0), (3, 5.0), (4, 4.0)):
             self.meet(number, age_s=age_s)
             self.message(number, NOW)

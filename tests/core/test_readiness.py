@@ -1,4 +1,4 @@
-"""A node by itself: when it may speak, what it says of itself and its peers, and how it goes on as another one."""
+"""One node: when it is ready, what it reports about itself and its peers, and when it forgets peers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.core.replica_case import NOW, OTHER_KEY, ReplicaCase, sender
 
 class Commands(ReplicaCase):
     def test_not_ready(self) -> None:
-        """None is taken, and nothing is changed, while a node waits for others."""
+        """A node that is not ready refuses all commands, and nothing is changed."""
         self.begin("n2:1730")
         commands: list[Callable[[], object]] = [
             lambda: self.replica.register(NOW, KEY, update(BODY, TTL_S)),
@@ -30,7 +30,7 @@ class Commands(ReplicaCase):
         self.assertEqual((self.replica.claims.ledger.version, len(self.replica.configuration)), (0, 0))
 
     def test_usual(self) -> None:
-        """Without seeds a node is ready, was never away, and has no guard."""
+        """A node without seeds is ready, was not paused, and has no guard."""
         self.assertTrue(self.replica.check_ready(NOW))
         self.assertEqual(
             (self.replica.readiness.away_s, self.replica.guard_s, self.replica.readiness.is_starting), (0.0, 0.0, False)
@@ -38,7 +38,7 @@ class Commands(ReplicaCase):
         self.assertEqual((self.replica.is_surpassed, self.replica.readiness.waited_s(NOW + 3.0)), (False, 3.0))
 
     def test_many(self) -> None:
-        """Of many those that are not known are returned, and what is new goes out at once."""
+        """Many renewals return the unknown ids, and new claims are pushed at once."""
         cluster = Cluster("ab")
         cluster.register("a")
         self.assertEqual(cluster["b"].renew_all(cluster.now, [KEY, OTHER_KEY]), [OTHER_KEY])
@@ -52,7 +52,7 @@ class Commands(ReplicaCase):
         self.assertFalse(self.replica.renew_as_is(NOW + 1.0, KEY, b"new"))
 
     def test_answers(self) -> None:
-        """What was renewed is told with its body, what was deregistered as such."""
+        """Renewals return the body, and deregistrations return whether there was a registration."""
         self.assertTrue(self.replica.register(NOW, KEY, update(BODY, TTL_S))[0])
         self.assertFalse(self.replica.register(NOW, KEY, update(BODY, TTL_S))[0])
         self.assertEqual((self.replica.renew(NOW, KEY), self.replica.winner(NOW, KEY)), (BODY, BODY))
@@ -60,7 +60,7 @@ class Commands(ReplicaCase):
         self.assertEqual((self.replica.renew(NOW, KEY), self.replica.winner(NOW, KEY)), (None, None))
 
     def test_shortened(self) -> None:
-        """A client that is gone has so much time left; a pause is noticed by that, too."""
+        """A shortened lease has the given time left; the call notices a pause, too."""
         self.replica.register(NOW, KEY, update(BODY, TTL_S))
         self.replica.shorten_lease(NOW + 1.0, KEY, 2.0)
         (lease,) = self.replica.claims.leases
@@ -70,7 +70,7 @@ class Commands(ReplicaCase):
         self.assertFalse(self.replica.is_ready)
 
     def test_lasting(self) -> None:
-        """A word has so much time left, and is over by itself; what lasts for ever is none."""
+        """A setting with a duration has the remaining time, and ends by itself; other settings are not returned."""
         self.replica.configure(NOW, "backend/web", b"{}", "ops", 7)
         self.replica.configure(NOW, "state/web/1.0/h/80", b"drain", "ops", 7, 60.0)
         word = self.replica.expiring_setting(NOW + 1.5, "state/web/1.0/h/80")
@@ -83,7 +83,7 @@ class Commands(ReplicaCase):
         self.assertIsNone(self.replica.expiring_setting(NOW + 60.0, "state/web/1.0/h/80"))
 
     def test_left(self) -> None:
-        """A node that has left takes no commands and counts no heartbeats, and all are told once more."""
+        """A node that has left accepts no commands, counts no heartbeats, and sends its last counter again."""
         self.meet(2)
         self.replica.leave(NOW)
         (request,) = self.replica.take_requests()
@@ -96,7 +96,7 @@ class Commands(ReplicaCase):
 
 
 class Starting(ReplicaCase):
-    """A start is a pause from nothing: it ends when all have answered, and agree, or after 4.5·I."""
+    """A start is like a pause: it ends when all peers have answered and agree, or after 4.5·I."""
 
     def setUp(self) -> None:
         self.begin("n2:1730")
@@ -121,7 +121,7 @@ class Starting(ReplicaCase):
         self.assertEqual(self.sent(), ["n2:1730"])
 
     def test_all_of_several(self) -> None:
-        """Each of its seeds has to answer, also one that has fallen silent since it gave a part, but none that left."""
+        """Each seed has to answer completely, even if it is silent since then, unless it has left."""
         self.begin("n2:1730", "n3:1730")
         self.replica.start_round(NOW)
         two, three = self.replica.take_requests()
@@ -136,7 +136,7 @@ class Starting(ReplicaCase):
         self.assertTrue(self.replica.is_ready)
 
     def test_settings_wait(self) -> None:
-        """What is set meanwhile is shown when it is ready, and once."""
+        """Settings that arrive before the node is ready are shown when it is, once."""
         web = ConfigSetting("backend/web", 1, 2, 0, "ops", b"{}")
         self.replica.receive(NOW, Message(sender(2), settings=(web,)))
         self.assertEqual((self.replica.settings("backend"), self.replica.take_events()), ([], []))
@@ -145,12 +145,12 @@ class Starting(ReplicaCase):
         self.assertEqual(self.replica._shown_settings._stale, {})
 
     def test_no_backlog(self) -> None:
-        """Before a start nobody can have waited."""
+        """Messages at a start cannot have waited."""
         self.say(3, NOW + 0.1)
         self.assertIn(3, self.replica.peers)
 
     def test_much_to_show(self) -> None:
-        """It is not ready before all is shown that has come."""
+        """The node is not ready before all changed keys are evaluated."""
         self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         self.replica.claims.stale_keys |= {f"{KEY}{i}": None for i in range(KEYS_PER_SLICE + 1)}
@@ -160,7 +160,7 @@ class Starting(ReplicaCase):
         self.assertTrue(self.replica.is_ready)
 
     def test_much_to_forget(self) -> None:
-        """Nor before all is gone that goes with a forgotten node."""
+        """The node is not ready before all entries of a forgotten node are removed."""
         self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         claims = [Claim(9, n + 1, f"{KEY}{n}", BODY, TTL_S, 1, 9, n + 1) for n in range(KEYS_PER_SLICE + 1)]
@@ -171,7 +171,7 @@ class Starting(ReplicaCase):
         self.assertTrue(self.replica.is_ready)
 
     def test_not_agreed(self) -> None:
-        """One that has another configuration has not told all."""
+        """The node is not ready before a peer has the same configuration."""
         self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         counter = Counter(2, "n2", "n2:1730", 1, 0.0)
@@ -181,7 +181,7 @@ class Starting(ReplicaCase):
         self.assertFalse(self.replica.is_ready)
 
     def test_not_echoed(self) -> None:
-        """One that has given a page has not told all."""
+        """The node is not ready after an answer without an echo, which is a page."""
         self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         counter = Counter(2, "n2", "n2:1730", 1, 0.0)
@@ -193,7 +193,7 @@ class Starting(ReplicaCase):
         )
 
     def test_found_but_not_met(self) -> None:
-        """One that was found and says nothing of itself is still waited for."""
+        """The node waits for a peer that has answered without its own counter."""
         self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         digest = self.replica.configuration.digest
@@ -201,7 +201,7 @@ class Starting(ReplicaCase):
         self.assertFalse(self.replica.is_ready)
 
     def test_no_answer(self) -> None:
-        """It asks every quarter of an interval, and then no more."""
+        """The node asks every quarter of an interval until it is ready, or its time is over."""
         asked = []
         for quarter in range(18):
             self.replica.sweep(NOW + quarter / 4)
@@ -218,7 +218,7 @@ class Starting(ReplicaCase):
         self.assertEqual(self.sent(), [])
 
     def test_failed(self) -> None:
-        """That nobody answers is enough to find out that its patience is over."""
+        """A failed request is enough to end the wait when its time is over."""
         self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
         self.sweep_until(4.25)
@@ -226,7 +226,7 @@ class Starting(ReplicaCase):
         self.assertTrue(self.replica.is_ready)
 
     def test_pages(self) -> None:
-        """While pages come it waits on."""
+        """The node waits while pages come."""
         self.replica.gossip.paged_at = NOW + 3.0
         self.sweep_until(7.25)
         self.assertFalse(self.replica.is_ready)
@@ -234,7 +234,7 @@ class Starting(ReplicaCase):
         self.assertTrue(self.replica.is_ready)
 
     def test_becoming_ready(self) -> None:
-        """It counts a heartbeat at once, so that its claims count elsewhere."""
+        """A node that becomes ready counts a heartbeat at once, so that its claims count elsewhere."""
         self.sweep_until(4.25)
         for link in self.replica.links:
             link.open_rounds.clear()
@@ -245,7 +245,7 @@ class Starting(ReplicaCase):
 
 class Reading(ReplicaCase):
     def test_reached(self) -> None:
-        """The version that all have shown, but for those that are silent."""
+        """The reached version is the one that all peers have shown, except for peers that are gone."""
         self.assertEqual(self.replica.version_reached(NOW), inf)
         for number in (2, 3):
             self.meet(number)
@@ -256,7 +256,7 @@ class Reading(ReplicaCase):
         self.assertEqual(self.replica.version_reached(NOW), 7)
 
     def test_split(self) -> None:
-        """Those that have it, those that have not, and not those that are gone."""
+        """Peers are split into those with the version and those without it; peers that are gone are in neither."""
         two, three, four = (self.meet(number) for number in (2, 3, 4))
         two.shown_versions[1] = 4
         four.left = True
@@ -266,14 +266,14 @@ class Reading(ReplicaCase):
         self.assertEqual(self.replica.split_peers(0), ([two, three], []))
 
     def test_shows(self) -> None:
-        """What is here and nothing waits to be shown."""
+        """A version is shown if it is here and no key waits for its evaluation."""
         self.replica.register(NOW, KEY, update(BODY, TTL_S))
         self.assertEqual([self.replica.shows_version(1, version) for version in (0, 1, 2)], [True, True, False])
         self.replica.claims.stale_keys[KEY] = None
         self.assertFalse(self.replica.shows_version(1, 1))
 
     def test_digest(self) -> None:
-        """It is another one after each change, also one that is not to be shown yet, and nothing said says nothing."""
+        """The digest differs after each change, and does not depend on known peers."""
         digests = [self.replica.digest()]
         self.meet(2)
         self.assertEqual(self.replica.digest(), digests[0])
@@ -284,7 +284,7 @@ class Reading(ReplicaCase):
         self.assertEqual((len({*digests}), max(digests) < 2**64), (3, True))
 
     def test_hidden(self) -> None:
-        """What is hidden has a body still, what is listed is not hidden."""
+        """A hidden registration keeps its body, and a listed one is not hidden."""
         cluster = Cluster("ab")
         cluster.register("a")
         cluster.cut = {"a"}
@@ -294,7 +294,7 @@ class Reading(ReplicaCase):
         self.assertEqual((cluster["b"].winner(cluster.now, KEY), hidden and hidden.body), (None, BODY))
 
     def test_partners(self) -> None:
-        """A round goes to all, or to those that are named."""
+        """A round goes to all peers, or to the given ones."""
         for number in (2, 3):
             self.meet(number)
         self.replica.start_round(NOW)
@@ -304,10 +304,10 @@ class Reading(ReplicaCase):
 
 
 class Forgetting(ReplicaCase):
-    """Rule 8."""
+    """Rule 8: when peers are forgotten."""
 
     def test_forgotten(self) -> None:
-        """After T + 3·I and ten minutes, with its link, and not while it is heard of."""
+        """A peer is forgotten with its link after T + 3·I and ten minutes."""
         self.meet(2)
         self.replica._noticed_at = NOW + 613.0
         self.replica.sweep(NOW + 613.0)
@@ -316,13 +316,13 @@ class Forgetting(ReplicaCase):
         self.assertEqual((len(self.replica.peers), [*self.replica.links]), (0, []))
 
     def test_not_met_yet(self) -> None:
-        """A link stays where somebody was asked who did not answer yet."""
+        """A link stays while a request to it is unanswered."""
         self.replica.gossip.ask(["n7:1730"], NOW)
         self.replica.sweep(NOW)
         self.assertEqual([link.address for link in self.replica.links], ["n7:1730"])
 
     def test_failed(self) -> None:
-        """A request that failed is not repeated at once."""
+        """A failed request is not repeated at once."""
         self.meet(2)
         self.replica.start_round(NOW)
         (request,) = self.replica.take_requests()
@@ -330,7 +330,7 @@ class Forgetting(ReplicaCase):
         self.assertEqual((self.replica.links["n2:1730"].has_failed, self.sent()), (True, []))
 
     def test_many(self) -> None:
-        """A sweep says whether there is more to do at once."""
+        """A sweep returns whether there is more to do at once."""
         for i in range(KEYS_PER_SLICE + 1):
             self.replica.register(NOW, f"{KEY}{i}", update(BODY, TTL_S))
         self.replica._noticed_at = NOW + 10.25
@@ -339,7 +339,7 @@ class Forgetting(ReplicaCase):
         self.assertEqual([self.replica.sweep(NOW + 10.25) for _ in range(2)], [True, False])
 
     def test_ends(self) -> None:
-        """What is over goes with the sweep, without anybody's doing."""
+        """Ends are removed by sweeps when their time is over."""
         self.replica.register(NOW, KEY, update(BODY, TTL_S))
         self.replica.deregister(NOW, KEY)
         for at in (NOW + 13.75, NOW + 18.5):

@@ -1,4 +1,4 @@
-"""What a node does: its rules, one at a time, with others that answer at once."""
+"""The rules of a node, one at a time, with peers that answer at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RegisteringTests(SynchronousTestCase):
         self.cluster = Cluster("abc")
 
     def test_everywhere_at_once(self) -> None:
-        """What registers at one node is online on all, with its body and the reason."""
+        """A registration at one node is online at all nodes, with its body and reason."""
         self.assertTrue(self.cluster.register("a"))
         for name in "abc":
             self.assertEqual(self.cluster.happened(name), [("online", "registered")])
@@ -30,14 +30,14 @@ class RegisteringTests(SynchronousTestCase):
             self.assertEqual(claim and claim.body, BODY)
 
     def test_again(self) -> None:
-        """Registering again where it registered is a renewal, and sends nothing."""
+        """A registration with the same terms at the same node is a renewal, and sends nothing."""
         self.cluster.register("a")
         del self.cluster.sent[:]
         self.assertFalse(self.cluster.register("a"))
         self.assertEqual(self.cluster.sent, [])
 
     def test_renewal_here(self) -> None:
-        """A renewal where the claim is held moves the deadline, and sends and writes nothing."""
+        """A renewal at a node with a claim moves the deadline, and changes and sends nothing."""
         self.cluster.register("a")
         version = self.cluster["a"].claims.ledger.version
         del self.cluster.sent[:]
@@ -55,12 +55,12 @@ class RegisteringTests(SynchronousTestCase):
         self.assertEqual(self.cluster.happened("c"), [("online", "registered")])
 
     def test_renewal_of_nothing(self) -> None:
-        """What is not registered cannot be renewed."""
+        """An unregistered id cannot be renewed."""
         self.assertFalse(self.cluster.renew("a"))
         self.assertEqual(self.cluster["a"].renew_all(self.cluster.now, [KEY]), [KEY])
 
     def test_changed_body(self) -> None:
-        """Another body is announced everywhere, and other nodes' claims follow it."""
+        """Another body is announced at all nodes, and claims of other nodes follow it."""
         self.cluster.register("a")
         self.cluster.renew("b")
         self.assertFalse(self.cluster.register("c", body=b"new"))
@@ -70,7 +70,7 @@ class RegisteringTests(SynchronousTestCase):
         self.assertEqual(bodies, [b"new"] * 3)
 
     def test_follower_keeps_its_own_renewal(self) -> None:
-        """A claim that follows ends when it would have, however fresh the one it follows."""
+        """A claim that follows keeps its own deadline."""
         self.cluster.register("a")
         self.cluster.run(5.0)
         self.cluster.register("b", body=b"new")
@@ -79,7 +79,7 @@ class RegisteringTests(SynchronousTestCase):
         self.assertEqual(lease.deadline, 1000.0 + TTL_S)
 
     def test_changed_ttl(self) -> None:
-        """Another ttl is taken over as well."""
+        """Claims of other nodes follow another ttl, too."""
         self.cluster.register("a")
         self.cluster.register("b", ttl_s=30.0)
         self.cluster.run(25.0)
@@ -87,33 +87,33 @@ class RegisteringTests(SynchronousTestCase):
 
 
 class LapsingTests(SynchronousTestCase):
-    """Rule 3: a claim goes when nobody has heard from its registration."""
+    """Rule 3: a claim lapses if its instance does not renew."""
 
     def setUp(self) -> None:
         self.cluster = Cluster("abc")
         self.cluster.register("a")
 
     def test_not_before(self) -> None:
-        """Within its ttl it is listed everywhere."""
+        """A registration is listed at all nodes within its ttl."""
         self.cluster.run(TTL_S - 0.1)
         self.assertEqual(self.cluster.listed(), "abc")
 
     def test_soon_after(self) -> None:
-        """Within an interval after it, it has expired everywhere."""
+        """A registration has expired at all nodes an interval after its ttl."""
         self.cluster.run(TTL_S + 1.0)
         self.assertEqual(self.cluster.listed(), "")
         for name in "abc":
             self.assertEqual(self.cluster.happened(name), [("online", "registered"), ("offline", "expired")])
 
     def test_renewed_anywhere(self) -> None:
-        """Renewed at another node each time it stays online, and no node announces anything."""
+        """A registration that renews at another node each time stays online, without any events."""
         for i in range(12):
             self.cluster.run(TTL_S * 0.9)
             self.assertTrue(self.cluster.renew("abc"[i % 3]))
         self.assertEqual([self.cluster.happened(name) for name in "abc"], [[("online", "registered")]] * 3)
 
     def test_waits_for_an_answer(self) -> None:
-        """While a peer does not answer it waits, for five intervals at most."""
+        """A claim waits for a peer that does not answer, for five intervals at most."""
         self.cluster.run(TTL_S - 2.0)
         self.cluster.cut = {"c"}
         self.cluster.run(2.0 + 4.25)
@@ -122,32 +122,32 @@ class LapsingTests(SynchronousTestCase):
         self.assertNotIn("a", self.cluster.listed())
 
     def test_leaves_nothing(self) -> None:
-        """Afterwards there is nothing left of it."""
+        """An expired registration leaves no entries and leases behind."""
         self.cluster.run(3 * TTL_S)
         for replica in self.cluster.replicas.values():
             self.assertEqual((len(replica.claims.index), len(replica.claims.leases)), (0, 0))
 
 
 class DeregisteringTests(SynchronousTestCase):
-    """Rule 4: gone is gone."""
+    """Rule 4: a deregistered registration does not come back."""
 
     def setUp(self) -> None:
         self.cluster = Cluster("abc")
         self.cluster.register("a")
 
     def test_everywhere_at_once(self) -> None:
-        """Deregistering at any node is announced by all."""
+        """A deregistration at any node is announced at all nodes."""
         self.assertTrue(self.cluster.deregister("b"))
         for name in "abc":
             self.assertEqual(self.cluster.happened(name)[1:], [("offline", "deregistered")])
 
     def test_nothing_to_deregister(self) -> None:
-        """What is not registered cannot be deregistered."""
+        """An unregistered id cannot be deregistered."""
         self.cluster.deregister("b")
         self.assertFalse(self.cluster.deregister("a"))
 
     def test_who_was_away(self) -> None:
-        """A node that comes back with a claim does not bring back what was deregistered meanwhile."""
+        """A node that was cut off does not bring back a registration that was deregistered meanwhile."""
         self.cluster.cut = {"a"}
         self.cluster.run(1.0)
         self.cluster.deregister("b")
@@ -157,14 +157,14 @@ class DeregisteringTests(SynchronousTestCase):
         self.assertEqual(self.cluster.happened("a")[1:], [("offline", "deregistered")])
 
     def test_again(self) -> None:
-        """It may register again, and is not ended by the end of before."""
+        """An instance may register again, and the earlier end does not end it."""
         self.cluster.deregister("b")
         self.assertTrue(self.cluster.register("c"))
         self.cluster.run(5.0)
         self.assertEqual(self.cluster.listed(), "abc")
 
     def test_renewed_as_it_was(self) -> None:
-        """A claim that was ended cannot be renewed, though it stays until all have heard of the end."""
+        """An ended claim cannot be renewed, though it stays until all peers have the end."""
         self.cluster.cut = {"c"}
         self.cluster.deregister("b")
         a = self.cluster["a"]
@@ -172,14 +172,14 @@ class DeregisteringTests(SynchronousTestCase):
         self.assertFalse(a.renew_as_is(self.cluster.now, KEY, BODY))
 
     def test_leaves_nothing(self) -> None:
-        """The end goes in its time."""
+        """An end is removed when its time is over."""
         self.cluster.deregister("b")
         self.cluster.run(TTL_S + 8 + 2)
         for replica in self.cluster.replicas.values():
             self.assertEqual((len(replica.claims.index), len(replica.claims.leases)), (0, 0))
 
     def test_outlives_what_it_ends(self) -> None:
-        """An end whose time is over stays for a while after the last claim that it ends, or that could come back."""
+        """An end stays for a while after the last claim that it ends, even if its time is over."""
         timing, cluster = self.cluster.timing, self.cluster
         cluster.register("a")
         cluster.renew("b")
@@ -200,7 +200,7 @@ class DeregisteringTests(SynchronousTestCase):
 
 
 class ConfigurationTests(SynchronousTestCase):
-    """Settings reach everybody, and are kept as long as anybody lives."""
+    """Settings reach all nodes."""
 
     def setUp(self) -> None:
         self.cluster = Cluster("ab")
@@ -209,14 +209,14 @@ class ConfigurationTests(SynchronousTestCase):
         self.cluster[name].configure(self.cluster.now, "backend/web", body, "ops", 0)
 
     def test_pushed(self) -> None:
-        """A setting is announced everywhere at once."""
+        """A setting is announced at all nodes at once."""
         self.configure("a", b"1")
         self.cluster.settle()
         for name in "ab":
             self.assertEqual(self.cluster.happened(name, "backend/web"), [("created", "configured")])
 
     def test_one_winner(self) -> None:
-        """Of two made at the same moment one wins everywhere, and the other is in the history."""
+        """Of two simultaneous settings the same one is current at all nodes, and the other is in the history."""
         self.configure("a", b"1")
         self.configure("b", b"2")
         self.cluster.settle()
@@ -226,7 +226,7 @@ class ConfigurationTests(SynchronousTestCase):
             self.assertEqual(setting and setting.body, b"2")
 
     def test_repaired(self) -> None:
-        """What was not pushed comes with the next round, and removals do too."""
+        """Settings and removals that were not pushed are sent in the next round."""
         self.cluster.cut = {"b"}
         self.configure("a", b"1")
         self.cluster.settle()
@@ -238,7 +238,7 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertIsNone(self.cluster["b"].setting("backend/web"))
 
     def test_full(self) -> None:
-        """Beyond the limit a new key is refused; known ones can still be set."""
+        """At the limit a new key is refused, and known keys can be set."""
         single = Replica(Sender(1, "x", "x"), Timing(), 0.0, keys_max=1)
         single.configure(0.0, "backend/web", b"1", "ops", 0)
         self.assertRaises(Full, single.configure, 0.0, "backend/other", b"{}", "ops", 0)
@@ -247,15 +247,15 @@ class ConfigurationTests(SynchronousTestCase):
 
 
 class RoundTests(SynchronousTestCase):
-    """Who is talked to, and what goes over the wire."""
+    """The addresses of rounds, and the messages that are sent."""
 
     def test_itself(self) -> None:
-        """A seed that turns out to be the node itself is left alone from then on."""
+        """A seed that is the node itself gets no further rounds."""
         cluster = Cluster("ab")
         self.assertEqual(cluster["a"].addresses(), ["b"])
 
     def test_idle(self) -> None:
-        """Nothing but one request per peer and round is sent when nothing changes, whatever is renewed."""
+        """Without changes, only one request per peer and round is sent, whatever is renewed."""
         cluster = Cluster("abc")
         for i in range(50):
             cluster.register("a", f"registration/web/1.0/h{i}/80")
@@ -267,7 +267,7 @@ class RoundTests(SynchronousTestCase):
         self.assertEqual([request.message.deltas for request in cluster.sent], [()] * 6)
 
     def test_learned_from_others(self) -> None:
-        """A node that knows one peer gets to know all."""
+        """A node that knows one peer finds all others."""
         cluster = Cluster("ab")
         cluster.start("c", 3, "a")
         cluster.run(2.5)
@@ -275,7 +275,7 @@ class RoundTests(SynchronousTestCase):
         self.assertEqual(sorted(cluster["b"].addresses()), ["a", "c"])
 
     def test_restarted(self) -> None:
-        """A node that starts again at its address gets one round from each, not two."""
+        """A node that is restarted at its address gets one round from each peer, and not two."""
         cluster = Cluster("ab")
         cluster.start("b", 9, "ab")
         cluster.rounds()
@@ -284,7 +284,7 @@ class RoundTests(SynchronousTestCase):
         self.assertEqual([request.address for request in cluster["a"].take_requests()], ["b"])
 
     def test_one_push_at_a_time(self) -> None:
-        """While a push is under way the next changes wait and go together."""
+        """Changes wait while a push is open, and are then sent together."""
         cluster = Cluster("ab")
         for i in range(3):
             cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", update(BODY, TTL_S))
@@ -293,7 +293,7 @@ class RoundTests(SynchronousTestCase):
         self.assertEqual(pushes, [1, 2])
 
     def test_lost_push(self) -> None:
-        """What a push did not bring comes with the next round."""
+        """Entries of a lost push are sent in the next round."""
         cluster = Cluster("ab")
         cluster.cut = {"b"}
         cluster.register("a")
@@ -303,7 +303,7 @@ class RoundTests(SynchronousTestCase):
         self.assertEqual(cluster.listed(), "ab")
 
     def test_buried(self) -> None:
-        """A peer that does not answer gets no more than four rounds to answer at a time."""
+        """At most four rounds to a peer are open at a time."""
         cluster = Cluster("ab")
         for _ in range(10):
             cluster["a"].start_round(cluster.now)
@@ -311,7 +311,7 @@ class RoundTests(SynchronousTestCase):
 
 
 class Life(RuleBasedStateMachine):
-    """One node alone, against a model of what it should list."""
+    """One node is compared with a model of its list."""
 
     keys = st.sampled_from([f"registration/web/1/h{i}/80" for i in range(3)])
 
@@ -344,7 +344,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(sweeps=st.integers(1, 60))
     def pass_time(self, sweeps: int) -> None:
-        # Where a deadline has just passed it may or may not be listed: time goes on until it may not.
+        # A registration just after its deadline may be listed or not, so time passes until it may not.
         while sweeps > 0 or self.settling():
             sweeps -= 1
             self.now += 0.25
@@ -354,7 +354,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(gap_s=st.floats(2.0, 3.5))
     def be_away(self, gap_s: float) -> None:
-        """A pause shorter than any ttl gives everybody that time back."""
+        """Pass a gap shorter than any ttl, which moves all deadlines."""
         self.now += gap_s
         for key in self.bodies:
             self.deadlines[key] += gap_s
@@ -383,10 +383,10 @@ class Life(RuleBasedStateMachine):
 
 
 class StrangersTests(SynchronousTestCase):
-    """A peer that is known to nobody speaks to a node."""
+    """An unknown peer sends messages to a node."""
 
     def test_anew_among_crowds(self) -> None:
-        """An incarnation that follows asks those that were found before, and not all that a peer has made up."""
+        """The next incarnation waits for nodes that have answered, and not for counters of a peer."""
         cluster = Cluster("ab", seeds=False)
         replica = cluster["a"]
         cluster["b"].set_seed_addresses("a", ["a"])
@@ -400,14 +400,14 @@ class StrangersTests(SynchronousTestCase):
 
 
 class UnknownTests(SynchronousTestCase):
-    """A peer that is known to nobody speaks to a node."""
+    """An unknown peer sends messages to a node."""
 
     def setUp(self) -> None:
         self.cluster = Cluster("ab")
         self.replica = self.cluster["a"]
 
     def test_from_ever_new_addresses(self) -> None:
-        """Where it never introduces itself, its addresses are forgotten with the next round."""
+        """The addresses of a sender without a counter are forgotten in the next round."""
         for number in range(5):
             self.replica.receive(self.cluster.now, Message(Sender(9, "x", f"x{number}")))
         self.assertEqual(len([*self.replica.links]), 2 + 5)
@@ -416,7 +416,7 @@ class UnknownTests(SynchronousTestCase):
         self.assertEqual([link.address for link in self.replica.links], ["a", "b"])
 
     def test_a_ledger_without_a_heartbeat(self) -> None:
-        """It is not passed on, so it does not make the digests of two nodes differ."""
+        """A ledger whose node was not heard is not passed on, so the digests of two nodes stay equal."""
         added = (Claim(9, 1, KEY, BODY, TTL_S, 1, 9, 1),)
         counters, heads = (Counter(9, "x", "x", 1, 0.0),), {9: Head(2, 2)}
         told = Message(Sender(9, "x", "x"), heads, counters, (Delta(9, 0, 0, 1, 1, added),))
@@ -431,7 +431,7 @@ class LifeTests(SynchronousTestCase):
     """One node keeps its promises whatever its clients do."""
 
     def test_any_life(self) -> None:
-        """It lists what was registered, and not deregistered or left to expire."""
+        """The node lists each registration until it is deregistered or expires."""
         run_state_machine_as_test(
             Life, settings=settings(max_examples=effort(60, 150), stateful_step_count=40, deadline=None)
         )

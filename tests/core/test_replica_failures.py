@@ -1,4 +1,4 @@
-"""A node while others fail, pause, restart or start again: its rules, one at a time."""
+"""The rules of a node, one at a time, while others fail, pause, or restart."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LossTests(SynchronousTestCase):
         self.cluster.run(1.0)
 
     def test_hidden(self) -> None:
-        """What only a lost node has heard from is hidden a ttl and three intervals after the last word of that node."""
+        """A registration that only a lost node holds is hidden a ttl and three intervals after that was last heard."""
         self.cluster.cut = {"a"}
         self.cluster.run(TTL_S + 2.5)
         self.assertEqual(self.cluster.listed()[-2:], "bc")
@@ -26,7 +26,7 @@ class LossTests(SynchronousTestCase):
         self.assertEqual(self.cluster.happened("b")[1:], [("offline", "node-lost")])
 
     def test_restored(self) -> None:
-        """It is back when the node is, if it was renewed there."""
+        """The registration is restored with its node, if it was renewed there."""
         self.cluster.cut = {"a"}
         for _ in range(4):
             self.cluster.run(4.0)
@@ -37,7 +37,7 @@ class LossTests(SynchronousTestCase):
         self.assertEqual(self.cluster.happened("a"), [("online", "registered")])
 
     def test_survives_elsewhere(self) -> None:
-        """What renews at another node stays online, whatever happened to the first one."""
+        """A registration that renews at another node stays online."""
         self.cluster.cut = {"a"}
         for _ in range(8):
             self.cluster.run(4.0)
@@ -45,7 +45,7 @@ class LossTests(SynchronousTestCase):
         self.assertEqual(self.cluster.happened("c"), [("online", "registered")])
 
     def test_leaving(self) -> None:
-        """A node that leaves is silent at once, and its claims count on until clients went elsewhere."""
+        """A node that leaves is silent at once, and its claims count on until clients renew elsewhere."""
         self.cluster["a"].leave(self.cluster.now)
         self.cluster.settle()
         self.cluster.cut = {"a"}
@@ -56,7 +56,7 @@ class LossTests(SynchronousTestCase):
         self.assertRaises(NotReady, self.cluster["a"].renew, self.cluster.now, KEY)
 
     def test_expired_after_a_restart(self) -> None:
-        """What stops after a node it had renewed at has started again has expired: nobody can be renewing there."""
+        """A registration that stops after its first node was restarted has expired, and is not lost."""
         self.cluster.renew("b")
         self.cluster.cut = {"a"}
         self.cluster.run(1.0)
@@ -70,14 +70,14 @@ class LossTests(SynchronousTestCase):
             self.assertEqual(self.cluster.happened(name)[1:], [("offline", "expired")])
 
     def test_forgotten(self) -> None:
-        """A node that was not heard of for ten minutes more is forgotten with all it said."""
+        """A node that was not heard for ten more minutes is forgotten with its ledger."""
         self.cluster.cut = {"a"}
         self.cluster.run(TTL_S + 3 + 600 + 2)
         self.assertEqual((len(self.cluster["b"].peers), len(self.cluster["b"].claims.ledgers)), (1, 1))
         self.assertEqual(len(self.cluster["b"].claims.index), 0)
 
     def test_anew(self) -> None:
-        """A node that was away for over ten minutes goes on as another incarnation, and its events still alternate."""
+        """A node that was paused for over ten minutes continues as another incarnation; its events alternate."""
         self.cluster.cut = {"a"}
         self.cluster.run(30.0)
         self.cluster.now += 601.0
@@ -91,7 +91,7 @@ class LossTests(SynchronousTestCase):
         self.assertEqual(self.cluster.happened("a"), [("online", "registered"), ("offline", "expired")])
 
     def test_anew_and_alone(self) -> None:
-        """What it had listed is lost to a node that can ask nobody, and forgotten ten minutes later."""
+        """Registrations of the former incarnation are lost if no peer answers, and forgotten ten minutes later."""
         self.cluster.register("b", KEY + "80")
         self.cluster.cut = {"b", "c"}
         self.cluster.now += 601.0
@@ -106,7 +106,7 @@ class LossTests(SynchronousTestCase):
 
 
 class PauseTests(SynchronousTestCase):
-    """Rule 6: a node that was away does not blame others, and does not speak before it has listened."""
+    """Rule 6: a paused node does not hide registrations, and is not ready before its peers have answered."""
 
     def setUp(self) -> None:
         self.cluster = Cluster("ab")
@@ -114,26 +114,26 @@ class PauseTests(SynchronousTestCase):
         self.cluster.run(1.0)
 
     def test_not_ready(self) -> None:
-        """After a gap nothing is answered until every peer was."""
+        """After a gap a node refuses commands until all peers have answered."""
         self.cluster.now += 3.0
         self.assertRaises(NotReady, self.cluster["a"].renew, self.cluster.now, KEY)
         self.cluster.settle()
         self.assertTrue(self.cluster.renew("a"))
 
     def test_noticed_at_any_input(self) -> None:
-        """A message is enough to notice it."""
+        """A received message is enough to notice the gap."""
         self.cluster.now += 3.0
         self.cluster["a"].receive(self.cluster.now, Message(Sender(2, "b", "b")))
         self.assertFalse(self.cluster["a"].is_ready)
 
     def test_alone(self) -> None:
-        """A node without any peers need not wait for anybody."""
+        """A node without peers is ready at once after a gap."""
         single = Cluster("x", seeds=False)
         single.now += 100.0
         self.assertTrue(single["x"].check_ready(single.now))
 
     def test_what_it_missed(self) -> None:
-        """Events wait until it knows everything, and are the difference then."""
+        """Events wait until the node is ready, and are then the difference."""
         self.cluster.cut = {"a"}
         self.cluster["b"].deregister(self.cluster.now, KEY)
         self.cluster["b"].register(self.cluster.now, KEY, update(b"new", TTL_S))
@@ -145,7 +145,7 @@ class PauseTests(SynchronousTestCase):
         self.assertEqual(self.cluster.happened("a"), [("online", "registered"), ("changed", "registered")])
 
     def test_leases_wait(self) -> None:
-        """What could not renew while the node was away keeps the time that it had left."""
+        """A registration whose instance could not renew during the pause keeps its remaining time."""
         self.cluster.run(8.0)
         self.cluster.now += 5.0
         self.cluster.run(0.5)
@@ -159,7 +159,7 @@ class PauseTests(SynchronousTestCase):
 
 
 class ReadinessTests(SynchronousTestCase):
-    """A start is a pause from nothing."""
+    """A start is like a pause."""
 
     def test_single(self) -> None:
         """A node without seeds is ready at once."""
@@ -176,13 +176,13 @@ class ReadinessTests(SynchronousTestCase):
         self.assertTrue(replica.is_ready)
 
     def test_unlocated_seed(self) -> None:
-        """A seed whose name means nothing at present is waited for as well."""
+        """A node also waits for a seed whose name does not resolve."""
         replica = Cluster("a", seeds=False).start("b", 2, "")
         replica.set_seed_addresses("some.name:1730", [])
         self.assertEqual(replica.links.unanswered_seeds(), ["some.name:1730"])
 
     def test_knows_everything(self) -> None:
-        """When a node becomes ready it knows registrations and configuration, however many."""
+        """A node that becomes ready has all registrations and settings, however many there are."""
         cluster = Cluster("a", seeds=False)
         for i in range(2500):
             cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", update(BODY, TTL_S))
@@ -200,7 +200,7 @@ class ReadinessTests(SynchronousTestCase):
         self.assertEqual(replica.digest(), cluster["a"].digest())
 
     def test_waits_while_pages_come(self) -> None:
-        """A first contact that takes its time is not cut off: a node does not list half of what there is."""
+        """A node waits while pages of the first contact come, and does not list a part of the registrations."""
         cluster = Cluster("a", seeds=False)
         for i in range(7000):
             cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", update(BODY, 60.0))
@@ -220,7 +220,7 @@ class ReadinessTests(SynchronousTestCase):
 
 
 class AnewTests(SynchronousTestCase):
-    """A node goes on as another incarnation, which has heard nothing from anybody."""
+    """A node continues as another incarnation, which has received nothing."""
 
     def setUp(self) -> None:
         self.cluster = Cluster("ab")
@@ -238,7 +238,7 @@ class AnewTests(SynchronousTestCase):
         self.assertTrue(self.a.check_ready(self.cluster.now))
 
     def test_waits_for_peers_that_are_no_seeds(self) -> None:
-        """A node without seeds waits for the peers that the incarnation before it knew."""
+        """A node without seeds waits for the peers that the former incarnation knew."""
         cluster = Cluster("ab", seeds=False)
         cluster["b"].set_seed_addresses("a", ["a"])
         cluster["b"].links.seeds["a"] = ("a",)
@@ -249,7 +249,7 @@ class AnewTests(SynchronousTestCase):
         self.assertFalse(cluster["a"].check_ready(cluster.now))
 
     def test_nobody_could_say(self) -> None:
-        """A peer asks, and none of its answers arrive: what is registered there is lost, and not expired."""
+        """If a peer sends requests but its answers do not arrive, its registrations are lost, and not expired."""
         self.cluster.now += self.cluster.timing.interval_s
         self.b.start_round(self.cluster.now)
         for request in self.b.take_requests():
@@ -262,7 +262,7 @@ class AnewTests(SynchronousTestCase):
         self.assertEqual((self.a.is_ready, events), (True, [("offline", "node-lost")]))
 
     def test_answers_to_the_one_before(self) -> None:
-        """They are not for it: it is not ready for that, and nobody is unreachable."""
+        """Answers to the former incarnation are ignored, and do not mark an address as failed."""
         self.a.receive_answer(self.cluster.now, self.question, self.answer)
         self.assertEqual((self.a.check_ready(self.cluster.now), len(self.a.peers)), (False, 0))
         self.a.note_failure(self.cluster.now, self.question)

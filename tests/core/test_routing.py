@@ -1,4 +1,4 @@
-"""What backends and frontends may say of the traffic."""
+"""The fields of backends and frontends for traffic."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from bender.core.routing import (
     valid_servers,
 )
 
-#: Text in which people, and those who mean ill, write such things.
+#: Texts like those of users, and of attackers.
 texts = st.text(max_size=30) | st.text("/[]:*.,()\\\"'#{}%$;\n\r\t \0ahr09-_?é", max_size=20)
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
 words = st.sampled_from(["host", "path", "header", "value", "backend", "version", "percent", "interval", "more"])
@@ -49,7 +49,7 @@ def backend(**fields: Any) -> bytes:
 
 class RoutingCase(SynchronousTestCase):
     def refused(self, field: str, parse: Callable[[Any], object], *wrong: Any) -> None:
-        """Each is refused on account of the field, which the message names."""
+        """Expect that each value is refused because of the field, which the message names."""
         for value in wrong:
             error = self.assertRaises(Invalid, parse, value)
             self.assertEqual(error.field, field, value)
@@ -61,7 +61,7 @@ class RoutingCase(SynchronousTestCase):
 
 class OfBackends(RoutingCase):
     def test_balance(self) -> None:
-        """Algorithms that go by weights while members come and go, with what they look at."""
+        """Algorithms that obey weights and changing members are accepted, with their arguments."""
         for text, balance in {
             "roundrobin": Balance("roundrobin"),
             "leastconn": Balance("leastconn"),
@@ -75,7 +75,7 @@ class OfBackends(RoutingCase):
             self.assertEqual(parse_balance(text), balance)
 
     def test_what_is_no_balance(self) -> None:
-        """That includes what HAProxy knows and cannot do with members that come and go, or by their weights."""
+        """Other algorithms are refused, also those of HAProxy that cannot change members or ignore weights."""
         self.refused(
             "balance", parse_balance, "static-rr", "first", "rdp-cookie", "", "Roundrobin", "roundrobin ", "uri whole"
         )
@@ -83,13 +83,13 @@ class OfBackends(RoutingCase):
         self.refused("balance", parse_balance, "random(0)", "random(100)", "uri(3)", 1, ["source"], {}, True)
 
     def test_health(self) -> None:
-        """A page and how often, every two seconds if it does not say."""
+        """A health check has a path and an interval, which is two seconds by default."""
         self.assertEqual(parse_health({"path": "/health", "interval": 0.5}), Health("/health", 0.5))
         self.assertEqual(parse_health({"path": "/"}), Health("/", 2.0))
         self.assertEqual(parse_health({"path": "/a?b=c#'d", "interval": None}), Health("/a?b=c#'d", 2.0))
 
     def test_the_host_of_a_health_check(self) -> None:
-        """A name or an address, perhaps with a port, in one form however it is written."""
+        """The host of a check is a name or an address, with a port or without, in one canonical form."""
         for text, host in {
             "Shop.Example.": "shop.example",
             "shop_1.example:8080": "shop_1.example:8080",
@@ -124,7 +124,7 @@ class OfBackends(RoutingCase):
         )
 
     def test_what_is_no_health(self) -> None:
-        """A path begins with a slash and has no spaces; nobody looks at it all the time, or never."""
+        """A path begins with a slash and has no spaces, and an interval is limited."""
         paths: tuple[Any, ...] = (None, "", "health", "/a b", "/a\n", "/\x7f", "/é", 1, "/" * 1025)
         self.refused("health", parse_health, *({"path": path} for path in paths))
         intervals: tuple[Any, ...] = (0, -1, 3601, "2", True, [], float("inf"))
@@ -132,7 +132,7 @@ class OfBackends(RoutingCase):
         self.refused("health", parse_health, "/health", {}, {"interval": 1}, {"path": "/", "more": 1}, ["path"])
 
     def test_servers(self) -> None:
-        """A host or an address and a port, in one form however they are written."""
+        """A server has a host or an address, and a port, in one canonical form."""
         self.assertEqual(
             parse_servers(["Db.Example.:5432", "10.0.0.1:80", "[2001:DB8:0::1]:080"]),
             (FixedServer("db.example", 5432), FixedServer("10.0.0.1", 80), FixedServer("2001:db8::1", 80)),
@@ -141,14 +141,14 @@ class OfBackends(RoutingCase):
         self.assertEqual(len(parse_servers([f"h:{port}" for port in range(1, 101)])), 100)
 
     def test_what_is_no_server(self) -> None:
-        """Without a port, with more than that, or twice, or too many."""
+        """A server without a port, with more than a port, twice, or above the limit is refused."""
         for text in ("h", "h:", ":80", "h:0", "h:65536", "h:80 ", "h h:80", "::1:80", "[::1]", "[::1%1]:80", "[h]:80"):
             self.refused("servers", parse_servers, [text])
         self.refused("servers", parse_servers, "h:80", None, {"h": 80}, [80], ["h:80", None], [["h:80"]], ["h:80\n"])
         self.refused("servers", parse_servers, ["h:80", "H.:80"], [f"h:{port}" for port in range(1, 102)])
 
     def test_servers_where_nobody_can_be(self) -> None:
-        """They are refused; kept ones are left out, and those beside them are not."""
+        """Servers at addresses that no server can have are refused; stored ones are ignored."""
         for text in ("0.0.0.0:80", "[::]:80", "224.0.0.1:80", "[ff02::1]:80", "255.255.255.255:80"):
             self.refused("servers", parse_servers, [text])
             servers, (problem,) = valid_servers(["a:1", text, "a.:1"])
@@ -159,16 +159,16 @@ class OfBackends(RoutingCase):
             self.assertEqual(valid_servers(value)[0], ())
 
     def test_slow_start(self) -> None:
-        """Seconds, up to an hour."""
+        """`slow_start` is in seconds, up to an hour."""
         self.assertEqual([parse_slow_start(each) for each in (0, 2.5, 3600)], [0, 2.5, 3600])
         self.refused("slow_start", parse_slow_start, -1, 3600.1, "1", True, None, [])
 
     def test_canary(self) -> None:
-        """A version and its part in percent, exactly as it is written."""
+        """A canary has a version and an exact percentage."""
         self.assertEqual(parse_canary({"version": "2", "percent": 0.1}), Canary("2", Fraction(1, 10)))
 
     def test_kept(self) -> None:
-        """All of them as they were sent; null takes one back."""
+        """All fields are stored as they were sent, and null removes a field."""
         sent = {
             "balance": "hdr(Host)",
             "health": {"path": "/", "interval": 1},
@@ -184,7 +184,7 @@ class OfBackends(RoutingCase):
 
 class OfFrontends(RoutingCase):
     def test_bind(self) -> None:
-        """All addresses or one of them, or several, each with its port."""
+        """`bind` has all addresses or one, or several of these, each with its port."""
         for text, binds in {
             "*:8080": [Bind(None, 8080)],
             "10.0.0.1:80": [Bind("10.0.0.1", 80)],
@@ -193,7 +193,7 @@ class OfFrontends(RoutingCase):
             self.assertEqual([*parse_bind(text)], binds)
 
     def test_what_is_no_bind(self) -> None:
-        """A name, a port alone, the same twice, or what ends a line."""
+        """A name, a port alone, a duplicate, or a character that ends a line is refused."""
         self.refused(
             "bind", parse_bind, "", "*", "*:0", "*:65536", ":80", "80", "localhost:80", "::1:80", "*:80,", "*:x"
         )
@@ -201,17 +201,17 @@ class OfFrontends(RoutingCase):
         self.refused("bind", parse_bind, 80, ["*:80"], None, ",".join(f"*:{port}" for port in range(1, 22)))
 
     def test_what_is_no_bind_is_named(self) -> None:
-        """An address that is listened on is no server."""
+        """The message for an invalid address shows the form of `bind`, and not that of servers."""
         error = self.assertRaises(Invalid, parse_bind, "*:80,8000")
         self.assertEqual(str(error), "bind: 8000: must be of the form *:8080, 10.0.0.1:80 or [::1]:80")
 
     def test_mode(self) -> None:
-        """One of two."""
+        """The mode is http or tcp."""
         self.assertEqual([parse_mode(mode) for mode in ("http", "tcp")], ["http", "tcp"])
         self.refused("mode", parse_mode, "", "HTTP", "udp", 1, ["tcp"], {})
 
     def test_rules(self) -> None:
-        """Each goes by one thing, in the order in which they were sent."""
+        """Each rule has one condition, and rules keep their order."""
         sent = [
             {"host": "Beta.Example.", "backend": "b"},
             {"path": "/api", "backend": 'a "b"'},
@@ -222,7 +222,7 @@ class OfFrontends(RoutingCase):
         self.assertEqual(len(parse_rules([{"path": "/", "backend": "b"}] * 100)), 100)
 
     def test_what_is_no_rule(self) -> None:
-        """None or several things to go by, or nothing to send to."""
+        """A rule without a condition, with several, or without a backend is refused."""
         path = {"path": "/", "backend": "b"}
         wrong: tuple[Any, ...] = (
             {},
@@ -237,7 +237,7 @@ class OfFrontends(RoutingCase):
         self.refused("rules", parse_rules, {}, "x", None, [path] * 101)
 
     def test_what_ends_a_word(self) -> None:
-        """Neither that nor what can never be asked for is in a rule."""
+        """A rule with a character that ends a word, or with an impossible value, is refused."""
         backends: tuple[Any, ...] = ("", "a/b", 1, "a\nb", [])
         paths: tuple[Any, ...] = ("", "api", "/a b", "/a\n", "/é", "/a?b", "/a#b", 1, "/" * 1025)
         hosts: tuple[Any, ...] = ("", "a b", "*.a", "a:80", "a\n", "[::1]", 1, [])
@@ -253,14 +253,14 @@ class OfFrontends(RoutingCase):
         self.refused("rules", parse_rules, *([rule] for rule in wrong))
 
     def test_errors_say_where(self) -> None:
-        """The rule and the part of it that is wrong."""
+        """The message names the rule and its invalid part."""
         rules = [{"path": "/", "backend": "b"}, {"path": "api", "backend": "b"}]
         said = "rules: number 2: path: must begin with / and be ASCII without spaces, ? or #"
         self.says(parse_rules, rules, said)
         self.says(parse_servers, ["h:0"], "servers: number 1: port: must be a number from 1 to 65535")
 
     def test_no_rules_in_tcp(self) -> None:
-        """There is nothing to go by, however the two came together."""
+        """Rules are refused in mode tcp, whichever was set first."""
         rules = [{"path": "/", "backend": "b"}]
         before = FRONTEND.merged_body("www", {"rules": rules})
         mixed: tuple[tuple[dict[str, Any], bytes | None], ...] = (
@@ -276,7 +276,7 @@ class OfFrontends(RoutingCase):
 class Whatever(RoutingCase):
     @given(values)
     def test_nothing_else_is_raised(self, value: Any) -> None:
-        """Anything at all is either refused, with the field named, or has no character that could end a line."""
+        """Any value is refused with the name of the field, or has no character that ends a line."""
         for field, parse in {**BACKEND.checks, **FRONTEND.checks}.items():
             try:
                 parsed = parse(value)
@@ -287,7 +287,7 @@ class Whatever(RoutingCase):
 
     @given(st.lists(addresses | texts, min_size=1, max_size=3).map(",".join))
     def test_bind_or_not(self, text: str) -> None:
-        """What a frontend listens at reads the same when it is written down again."""
+        """A parsed `bind` has the same meaning when it is written and parsed again."""
         try:
             binds = parse_bind(text)
         except Invalid:
@@ -297,7 +297,7 @@ class Whatever(RoutingCase):
 
 
 class Bounds(RoutingCase):
-    """What is just within the limits is taken, and what is just beyond them is not."""
+    """Values just within the limits are accepted, and those just beyond are refused."""
 
     def rule(self, **said: str) -> list[dict[str, str]]:
         return [{"backend": "web", **said}]

@@ -11,12 +11,12 @@ KINDS = "read, configure, admin or register:APP, where APP may have * and ?"
 
 class Permissions(SynchronousTestCase):
     def permits(self, *written: str) -> tuple[bool, bool, bool, bool]:
-        """What scopes permit: reading, configuring, registering `web-shop`, and registering `api`."""
+        """Return whether scopes permit reading, configuring, registering `web-shop`, and registering `api`."""
         scopes = Scopes(written)
         return scopes.may_read, scopes.may_configure, scopes.may_register("web-shop"), scopes.may_register("api")
 
     def test_each_scope_is_for_itself_alone(self) -> None:
-        """Who may configure may not read, for instance, unless the token has both scopes."""
+        """A scope does not include others: a token with `configure` may not read, for instance."""
         self.assertEqual(self.permits(), (False, False, False, False))
         self.assertEqual(self.permits("read"), (True, False, False, False))
         self.assertEqual(self.permits("configure"), (False, True, False, False))
@@ -24,7 +24,7 @@ class Permissions(SynchronousTestCase):
         self.assertEqual(self.permits("read", "register:api"), (True, False, False, True))
 
     def test_admin_is_for_everything(self) -> None:
-        """It is what a node without tokens gives to all clients."""
+        """`admin` permits everything, and is what a node without tokens gives to all clients."""
         self.assertEqual(self.permits("admin"), (True, True, True, True))
         self.assertEqual(ALL_SCOPES, Scopes(("admin",)))
 
@@ -40,7 +40,7 @@ class Permissions(SynchronousTestCase):
         self.assertTrue(scopes.may_register("admin"))
 
     def test_some_app_and_all_apps(self) -> None:
-        """Requests that name their apps in the body are refused before it is looked at, or not looked at."""
+        """Requests with apps in their body are refused before the body is read, or need no check of it."""
         for written, some, every in (
             (("read", "configure"), False, False),
             (("register:web-*",), True, False),
@@ -54,7 +54,7 @@ class Permissions(SynchronousTestCase):
 
 class Patterns(SynchronousTestCase):
     def test_what_matches(self) -> None:
-        """A star is any text, also none, a question mark is one character, and all else is itself."""
+        """A star matches any text, also none; a question mark matches one character."""
         for glob, app, matches in (
             ("web", "web", True),
             ("web", "web2", False),
@@ -73,7 +73,7 @@ class Patterns(SynchronousTestCase):
             self.assertIs(Scopes((f"register:{glob}",)).may_register(app), matches, (glob, app))
 
     def test_brackets_are_themselves(self) -> None:
-        """A pattern is not one of a shell: it must not match an app that it does not seem to name."""
+        """Brackets have no special meaning, so that a pattern matches only apps that it seems to name."""
         scopes = Scopes(("register:web-[ab]", "register:[!x]"))
         for app, matches in (("web-[ab]", True), ("[!x]", True), ("web-a", False), ("a", False)):
             self.assertIs(scopes.may_register(app), matches, app)
@@ -91,7 +91,7 @@ class Parsing(SynchronousTestCase):
         return str(self.assertRaises(ValueError, parse_scopes, texts))
 
     def test_valid_scopes(self) -> None:
-        """They stay in their order, each once, and are shown as they were written."""
+        """Scopes stay in order, each once, and are shown as they were written."""
         scopes = parse_scopes(["read", "register:web-*", "configure", "read", "admin"])
         self.assertEqual(scopes, Scopes(("read", "register:web-*", "configure", "admin")))
         self.assertEqual(str(scopes), "read, register:web-*, configure, admin")

@@ -1,4 +1,4 @@
-"""All durations follow from two, as the architecture says."""
+"""All durations follow from two, as in the architecture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bender.core.timing import ABSENCE_S_MAX, Timing, format_duration
 
 class Durations(SynchronousTestCase):
     def test_usual(self) -> None:
-        """An interval of a second, and leases of ten."""
+        """The default is an interval of a second, and a ttl of ten."""
         self.assertEqual(Timing(), Timing(1.0, 10.0))
 
     def test_limits(self) -> None:
@@ -22,7 +22,7 @@ class Durations(SynchronousTestCase):
         self.assertEqual((timing.backlog_s, timing.asks_apart_s), (1.0, 0.5))
 
     def test_kept(self) -> None:
-        """A ledger is kept for the longer of the usual lease and its own longest, 3·I and ten minutes."""
+        """A ledger is kept for the longer of the default ttl and its own longest, 3·I and ten minutes."""
         timing = Timing(2.0, 20.0)
         self.assertEqual((timing.ledger_kept_s(0.0), timing.ledger_kept_s(60.0)), (626.0, 666.0))
 

@@ -1,4 +1,4 @@
-"""What is shown, and that every change of it is one event with a reason."""
+"""The listed registrations and settings, whose changes are events with a reason."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def end(*claims: Claim) -> End:
 
 
 class RegistrationTests(SynchronousTestCase):
-    """Registrations come, change and go."""
+    """Registrations begin, change and end."""
 
     def setUp(self) -> None:
         self.view = View()
@@ -32,13 +32,13 @@ class RegistrationTests(SynchronousTestCase):
         return self.view.take_events()
 
     def test_registered(self) -> None:
-        """What is shown for the first time is registered."""
+        """A registration that is shown for the first time is `registered`."""
         one = claim()
         self.assertEqual(self.show(one, one), [ViewEvent("online", KEY, b"{}", "registered")])
         self.assertEqual((self.view.count, self.view.listed_keys()), (1, [KEY]))
 
     def test_unchanged(self) -> None:
-        """Another claim of the same body is no event."""
+        """Another claim of the same body is not an event."""
         one, other = claim(), claim(2)
         self.show(one, one)
         self.assertEqual(self.show(other, one, other), [])
@@ -52,13 +52,13 @@ class RegistrationTests(SynchronousTestCase):
         self.assertEqual(self.show(other, one, other), [ViewEvent("changed", KEY, b"new", "registered")])
 
     def test_changed_back(self) -> None:
-        """Where the larger claim has gone, the change says why it did."""
+        """If the larger claim is gone, the change has the reason of its end."""
         one, other = claim(), claim(2, rev=2, body=b"new")
         self.show(other, one, other)
         self.assertEqual(self.show(one, one), [ViewEvent("changed", KEY, b"{}", "expired")])
 
     def test_names(self) -> None:
-        """The name of an app is there from its first registration to its last."""
+        """The name of an app is known from its first registration to its last."""
         other = KEY.replace("10.0.0.5", "10.0.0.6")
         names, one, two = self.view.app_names, claim(), claim(n=2, key=other)
         self.show(one, one)
@@ -70,20 +70,20 @@ class RegistrationTests(SynchronousTestCase):
         self.assertEqual((names.find("web"), names.version), (None, 2))
 
     def test_expired(self) -> None:
-        """What nobody holds a claim of has expired."""
+        """A registration without claims has expired."""
         one = claim()
         self.show(one, one)
         self.assertEqual(self.show(None), [ViewEvent("offline", KEY, b"{}", "expired")])
         self.assertEqual((self.view.count, self.view.groups(), self.view.groups("web")), (0, [], []))
 
     def test_deregistered(self) -> None:
-        """What an end names was deregistered, whether or not claims are left."""
+        """A registration that an end names was deregistered, with or without remaining claims."""
         one = claim()
         self.show(one, one)
         self.assertEqual(self.show(None, end(one), one), [ViewEvent("offline", KEY, b"{}", "deregistered")])
 
     def test_deregistered_because_a_check_failed(self) -> None:
-        """That is so if all ends that name it say so. A reason that is not known here says nothing."""
+        """The reason is `check-failed` if all ends have it; an unknown reason is ignored."""
         one = claim()
         failed, plain = replace(end(one), reason="check-failed"), end(one)
         for ends, reason in (
@@ -96,39 +96,39 @@ class RegistrationTests(SynchronousTestCase):
             self.assertEqual([event.reason for event in self.show(None, *ends, one)], [reason])
 
     def test_node_lost(self) -> None:
-        """What has claims that do not count is lost with its nodes."""
+        """A registration whose claims do not count is lost with its nodes."""
         one = claim()
         self.show(one, one)
         self.assertEqual(self.show(None, one), [ViewEvent("offline", KEY, b"{}", "node-lost")])
 
     def test_changed_out_of_hearing(self) -> None:
-        """What has claims that do not count, of another registration than was shown, is lost with its nodes as well."""
+        """A registration is also lost if only claims of another registration are left, which do not count."""
         one, other = claim(), claim(2, rev=2, body=b"new")
         self.show(one, one)
         self.assertEqual(self.show(None, other), [ViewEvent("offline", KEY, b"{}", "node-lost")])
 
     def test_expired_beside_an_end(self) -> None:
-        """A claim that was ended says nothing about one that has expired."""
+        """A claim that was ended does not affect another one that has expired."""
         one, ended = claim(), claim(2)
         self.show(one, one)
         self.assertEqual(self.show(None, end(ended), ended), [ViewEvent("offline", KEY, b"{}", "expired")])
 
     def test_restored(self) -> None:
-        """What was lost and is heard of again is restored."""
+        """A lost registration that is heard again is restored."""
         one = claim()
         self.show(one, one)
         self.show(None, one)
         self.assertEqual(self.show(one, one), [ViewEvent("online", KEY, b"{}", "restored")])
 
     def test_registered_anew_after_a_loss(self) -> None:
-        """What was lost and begins anew is registered, not restored."""
+        """A lost key with a new registration is registered, and not restored."""
         one, anew = claim(), claim(2, rev=2)
         self.show(one, one)
         self.show(None, one)
         self.assertEqual(self.show(anew, one, anew), [ViewEvent("online", KEY, b"{}", "registered")])
 
     def test_lost_and_expired(self) -> None:
-        """What expired while it was lost was gone: it is not restored by coming again."""
+        """A registration that expired while it was lost is not restored later."""
         one = claim()
         self.show(one, one)
         self.show(None, one)
@@ -136,7 +136,7 @@ class RegistrationTests(SynchronousTestCase):
         self.assertEqual(self.show(one, one), [ViewEvent("online", KEY, b"{}", "registered")])
 
     def test_never_shown(self) -> None:
-        """What was not shown does not go."""
+        """A registration that was not shown has no event at its end."""
         self.assertEqual(self.show(None), [])
 
 
@@ -157,7 +157,7 @@ class ListingTests(SynchronousTestCase):
         return [claim.key for group in self.view.groups(*of) for claim in sorted_claims(group)]
 
     def test_all(self) -> None:
-        """Without an app everything is listed."""
+        """Without an app, all registrations are listed."""
         self.assertEqual(
             self.keys(),
             [
@@ -169,22 +169,22 @@ class ListingTests(SynchronousTestCase):
         )
 
     def test_app(self) -> None:
-        """All versions of an app."""
+        """All versions of an app are listed."""
         self.assertEqual(
             self.keys("web"), ["registration/web/1/a/80", "registration/web/1/b/80", "registration/web/2/b/80"]
         )
 
     def test_version(self) -> None:
-        """One version of an app."""
+        """One version of an app is listed."""
         self.assertEqual(self.keys("web", "1"), ["registration/web/1/a/80", "registration/web/1/b/80"])
 
     def test_version_of_any_app(self) -> None:
-        """One version of all apps."""
+        """One version of all apps is listed."""
         found = self.keys(None, "1")
         self.assertEqual(found, ["registration/api/1/a/80", "registration/web/1/a/80", "registration/web/1/b/80"])
 
     def test_stamps(self) -> None:
-        """A change of what is listed is a new stamp, for all and for its app; the same body from elsewhere is none."""
+        """A change gives a new stamp to all and to its app; another claim of the same body does not."""
         before, web, api = self.view.stamp(), self.view.stamp("web"), self.view.stamp("api")
         same = claim(node=2, rev=2, key="registration/web/1/a/80", body=b"registration/web/1/a/80")
         self.view.show(same.key, same, ())
@@ -196,23 +196,23 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(self.view.stamp("db"), 0)
 
     def test_names_that_begin_alike(self) -> None:
-        """The order is that of whole ids, in which `-` stands before `/`."""
+        """The order is that of whole ids, in which `-` is before `/`."""
         for key in ("registration/web-b/1/a/80", "registration/web/1-1/a/80"):
             self.view.show(key, claim(key=key, body=key.encode()), ())
         self.assertEqual(self.keys(), sorted(self.keys()))
 
     def test_none(self) -> None:
-        """Nothing of an app or version that is not there."""
+        """An absent app or version has an empty list."""
         self.assertEqual((self.keys("web", "3"), self.keys("db"), self.keys("db", "1")), ([], [], []))
 
     def test_last_of_a_version(self) -> None:
-        """When the last of a version goes, the others stay."""
+        """When the last registration of a version ends, those of other versions stay."""
         self.view.show("registration/web/2/b/80", None, ())
         self.assertEqual(self.keys("web"), ["registration/web/1/a/80", "registration/web/1/b/80"])
 
 
 class CountTests(SynchronousTestCase):
-    """How many there are, and which."""
+    """The number of registrations, and their keys."""
 
     def setUp(self) -> None:
         self.view = View()
@@ -228,7 +228,7 @@ class CountTests(SynchronousTestCase):
         self.assertEqual((self.view.member_keys("a"), self.view.member_keys("c")), (self.keys[:3], []))
 
     def test_known(self) -> None:
-        """What is hidden is known still."""
+        """A hidden registration is still known."""
         self.view.show(self.keys[0], None, (), lost=True)
         self.assertEqual(
             (self.view.known_keys(), self.view.listed_keys()), ([*self.keys[1:], self.keys[0]], self.keys[1:])
@@ -236,7 +236,7 @@ class CountTests(SynchronousTestCase):
         self.assertEqual([self.view.hidden_root(key) for key in self.keys[:2]], [(1, 1), None])
 
     def test_stamps(self) -> None:
-        """Whatever changes what is shown gives another one: that something goes, or is said to be in another state."""
+        """Each change gives a new stamp, also an end or another state."""
         stamps = [self.view.stamp("a")]
         self.view.show(self.keys[0], None, ())
         stamps.append(self.view.stamp("a"))
@@ -245,17 +245,17 @@ class CountTests(SynchronousTestCase):
         self.assertEqual((len({*stamps}), self.view.stamp()), (3, stamps[-1]))
 
     def test_nothing_left(self) -> None:
-        """Nothing is kept of an app of which nothing is shown, nor of what has expired."""
+        """An app without registrations, and an expired registration, leave nothing behind."""
         self.view.show(self.keys[3], None, ())
         self.assertEqual((self.view.stamp("b"), self.view.hidden_root(self.keys[3])), (0, None))
 
     def test_first_stamp(self) -> None:
-        """Where nothing was ever shown it is 0."""
+        """The first stamp is 0."""
         self.assertEqual((View().stamp(), self.view.stamp("c")), (0, 0))
 
 
 class StandingTests(SynchronousTestCase):
-    """What is said of a registration beside its terms."""
+    """The status of a registration beside its terms."""
 
     def setUp(self) -> None:
         self.view = View()
@@ -274,7 +274,7 @@ class StandingTests(SynchronousTestCase):
         return ViewEvent(what, KEY, b"{}", reason, status)  # type: ignore[arg-type]
 
     def test_word(self) -> None:
-        """An operator's word is announced once, as a change, and is not shown as a setting."""
+        """An operator's state is announced once, as a change, and is not shown as a setting."""
         drained = status_of("drain", suspect=False)
         self.assertEqual(self.set(b"drain"), [self.event("changed", "configured", drained)])
         self.assertEqual((self.set(b"drain"), self.view.setting("state/web/1.0/10.0.0.5/80")), ([], None))
@@ -284,12 +284,12 @@ class StandingTests(SynchronousTestCase):
         self.assertEqual(self.view.statuses(), {})
 
     def test_word_on_what_is_not_shown(self) -> None:
-        """It is kept until that is."""
+        """The state of an absent registration is kept."""
         self.assertEqual(self.set(b"maint", "state/web/1.0/10.0.0.9/80"), [])
         self.assertEqual([*self.view.statuses()], ["registration/web/1.0/10.0.0.9/80"])
 
     def test_all_up(self) -> None:
-        """Nothing of the version is in another state."""
+        """A version is all up if no registration of it has another state."""
         self.assertTrue(self.view.all_up("web", "1.0"))
         other = KEY.replace("10.0.0.5", "10.0.0.6")
         self.view.show(other, claim(key=other), ())
@@ -300,7 +300,7 @@ class StandingTests(SynchronousTestCase):
         self.assertTrue(self.view.all_up("web", "1.0"))
 
     def test_suspect(self) -> None:
-        """What is feared is a change, once, and so is that it was for nothing."""
+        """A registration that becomes suspect is a change, once, and so is the end of this."""
         suspect, one = status_of("up", suspect=True), claim()
         self.show(one)
         self.assertEqual(self.show(one, suspect=True), [self.event("changed", "node-lost", suspect)])
@@ -308,7 +308,7 @@ class StandingTests(SynchronousTestCase):
         self.assertEqual(self.show(one), [self.event("changed", "restored", USUAL)])
 
     def test_suspect_is_gone(self) -> None:
-        """Nothing is feared of what is not shown; what an operator has said stays."""
+        """A registration that is gone is not suspect, and keeps its operator's state."""
         one = claim()
         self.set(b"drain")
         self.show(one, suspect=True)
@@ -317,7 +317,7 @@ class StandingTests(SynchronousTestCase):
         self.assertEqual(self.view.status(KEY), status_of("drain", suspect=False))
 
     def test_changed_back_beside_an_end(self) -> None:
-        """Of the reasons why a claim does not speak any more only its own counts."""
+        """The reason of a change is that of the claim that no longer speaks, and not of other claims."""
         first, second, third = claim(), claim(2, rev=2, body=b"new"), claim(3, rev=1, body=b"old")
         self.show(second, first, second)
         self.assertEqual([event.reason for event in self.show(first, first, third, end(second))], ["deregistered"])
@@ -338,20 +338,20 @@ class SettingTests(SynchronousTestCase):
         return self.view.take_events()
 
     def test_created(self) -> None:
-        """The first setting creates."""
+        """The first setting of a key is `created`."""
         self.assertEqual(self.configure(b"1"), [ViewEvent("created", "backend/b", b"1", "configured")])
         self.assertEqual([each.key for each in self.view.settings("backend")], ["backend/b"])
         self.assertEqual(self.view.settings("frontend"), [])
 
     def test_changed(self) -> None:
-        """Another body changes, the same one is no event."""
+        """Another body is `changed`, and the same body is not an event."""
         self.configure(b"1")
         self.assertEqual(self.configure(b"2", 2), [ViewEvent("changed", "backend/b", b"2", "configured")])
         self.assertEqual(self.view.setting("backend/b"), ConfigSetting("backend/b", 2, 1, 0, "ops", b"2"))
         self.assertEqual(self.configure(b"2", 3), [])
 
     def test_names(self) -> None:
-        """The names of backends are those that are set, whatever their settings and those of frontends are."""
+        """The names of backends are those of present settings, and not those of frontends."""
         names, versions = self.view.backend_names, [0]
         for body in (b"1", b"2", None, None, b"3"):
             self.configure(body, len(versions))
@@ -362,7 +362,7 @@ class SettingTests(SynchronousTestCase):
         self.assertEqual(versions, [0, 1, 1, 2, 2, 3])
 
     def test_removed(self) -> None:
-        """A removal removes, once, and tells what there was."""
+        """A removal is `removed`, once, with the former body."""
         self.configure(b"1")
         self.assertEqual(self.configure(None, 2), [ViewEvent("removed", "backend/b", b"1", "configured")])
         self.assertEqual(self.configure(None, 3), [])

@@ -1,4 +1,4 @@
-"""Shares of a canary, over any numbers of members."""
+"""The share of a canary, for any numbers of members."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def part(stable: list[int], canary: list[int]) -> Fraction:
 
 class Shares(SynchronousTestCase):
     def test_examples(self) -> None:
-        """Whatever the numbers of members, it is the sums that count."""
+        """The shares are those of the sums of weights, whatever the numbers of members."""
         for stable, canary, percent, weights in (
             ([1, 1, 1], [1], 25, ([256, 256, 256], [256])),
             ([1], [1], 10, ([252], [28])),
@@ -32,7 +32,7 @@ class Shares(SynchronousTestCase):
             self.assertEqual(shared_weights(stable, canary, Fraction(percent)), weights)
 
     def test_the_nearest(self) -> None:
-        """Where no whole numbers say it, the larger side has the largest weight and the other what comes nearest."""
+        """If no whole numbers are exact, the larger side has the largest weight, and the other the nearest one."""
         for percent, weights in (
             ("0.003", ([256], [1])),
             ("0.78", ([256], [2])),
@@ -46,7 +46,7 @@ class Shares(SynchronousTestCase):
 
     @given(equals, equals, percents)
     def test_they_are_exact(self, stable: list[int], canary: list[int], percent: Fraction) -> None:
-        """For every whole percentage, with any number of members of the same weight."""
+        """Every whole percentage is exact, with any numbers of members of equal weight."""
         weights = shared_weights(stable, canary, percent)
         self.assertEqual(part(*weights), percent / 100)
         for group in weights:
@@ -54,7 +54,7 @@ class Shares(SynchronousTestCase):
 
     @given(members, members, st.fractions(0, 100, max_denominator=1000))
     def test_they_are_weights(self, stable: list[int], canary: list[int], percent: Fraction) -> None:
-        """Each is one that a load balancer takes, and who asked for none gets none."""
+        """Each weight is in the range of load balancers, and a member of weight 0 keeps it."""
         for asked, got in zip((stable, canary), shared_weights(stable, canary, percent), strict=True):
             self.assertEqual(len(got), len(asked))
             for one, other in zip(asked, got, strict=True):
@@ -64,7 +64,7 @@ class Shares(SynchronousTestCase):
 
     @given(members.filter(any), members.filter(any), percents)
     def test_they_are_as_near_as_can_be(self, stable: list[int], canary: list[int], percent: Fraction) -> None:
-        """Also where one group is so small, or so uneven, that whole numbers cannot say it."""
+        """Shares are within one percent also for small or uneven groups."""
         weights = shared_weights(stable, canary, percent)
         self.assertLessEqual(abs(part(*weights) - percent / 100), Fraction(1, 100))
 
@@ -72,13 +72,13 @@ class Shares(SynchronousTestCase):
     def test_within_a_group_they_are_as_asked_for(
         self, stable: list[int], canary: list[int], percent: Fraction
     ) -> None:
-        """To less than one each."""
+        """Within a group, weights are proportional to the registered ones, with a difference below one."""
         for asked, got in zip((stable, canary), shared_weights(stable, canary, percent), strict=True):
             for one, other in zip(asked, got, strict=True):
                 self.assertLess(abs(other - Fraction(one * sum(got), sum(asked))), 1)
 
     def test_one_of_them_alone(self) -> None:
-        """It gets everything, as it asks for; none and all are none and all."""
+        """A group alone gets everything with its registered weights; 0 % and 100 % are exact."""
         ten = Fraction(10)
         self.assertEqual(shared_weights([], [3, 1], ten), ([], [3, 1]))
         self.assertEqual(shared_weights([3, 1], [], ten), ([3, 1], []))
