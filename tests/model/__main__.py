@@ -1,4 +1,4 @@
-"""`python -m tests.model --depth 5`: tries all schedules of so many steps, and prints what breaks a promise."""
+"""`python -m tests.model --depth 5`: tries all schedules of this number of steps, and prints broken promises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import Counter
 from tests.model.explore import Search
 from tests.model.world import STEPS
 
-#: So many new objects before Python looks for cycles among them. A search makes many, and few of them in cycles.
+#: The number of new objects after which Python looks for cycles. A search makes many objects, but few cycles.
 GARBAGE_MAX = 200_000
 
 
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
 
 
 def explore(search: Search, depth_max: int) -> int:
-    """Print each depth when it is complete, and each promise when it is broken first; the exit status."""
+    """Print each depth when it is complete, and each promise when it is first broken. Return the exit status."""
     counts: Counter[str] = Counter()
     print(f"{'depth':>5}{'states':>12}{'steps':>12}{'seconds':>10}  broken", flush=True)
     for depth in range(1, depth_max + 1):

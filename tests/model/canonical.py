@@ -1,7 +1,8 @@
-"""A digest of all that decides what can still happen in a world, by value.
+"""A digest, by value, of everything that decides the future of a world.
 
-Times are relative to now, and heartbeats to those that their incarnation has made. A new attribute of the core counts,
-unless it is named here as one that is found elsewhere too, never changes in a search, or decides nothing.
+Times are relative to the present, and heartbeats to the heartbeats that their incarnation has made. A new attribute
+of the core counts, unless the lists below name it. They name the attributes whose values are found elsewhere too,
+never change in a search, or decide nothing.
 """
 
 from __future__ import annotations
@@ -30,25 +31,25 @@ LEFT_OUT = {
     *("_asked_at", "_inherited_until", "_marks", "lapse_rules", "now", "own"),
 }
 
-#: No rule looks back further than this, but for the ten minutes after which nodes are forgotten.
+#: No rule looks back further than this, except for the ten minutes after which nodes are forgotten.
 OLD_S = TTL_S + 8 * INTERVAL_S
 
 SCALARS = {int, str, bytes, bool, type(None)}
 
 
 def digest(world: World) -> bytes:
-    """Return the same for worlds with the same future."""
+    """Return the same digest for worlds with the same future."""
     value = [_Plain(world).of(world), world.now % INTERVAL_S]
     return blake2b(msgspec.msgpack.encode(value), digest_size=16).digest()
 
 
 class _Plain:
-    """Makes lists of scalars of everything in a world."""
+    """Turns everything in a world into lists of scalars."""
 
     def __init__(self, world: World) -> None:
         self._now = world.now
         replicas = [node.replica for node in world.nodes.values()]
-        # Of incarnations that are no more the heartbeats are what they are.
+        # Heartbeats of ended incarnations keep their value.
         self._beats = {replica.identity.incarnation: replica.gossip._beats for replica in replicas}
         self._ways: dict[type, Callable[[Any], Any]] = {
             float: lambda value: max(value - self._now, -OLD_S) if value > DURATION_S_MAX else value,
@@ -90,7 +91,7 @@ _FIELDS: dict[type, Callable[[Any], tuple[Any, ...]]] = {}
 
 
 def _values(value: Any) -> tuple[Any, ...]:
-    """All attributes of an instance that are not left out."""
+    """Return all attributes of an instance except the ignored ones."""
     kind = type(value)
     if kind not in _FIELDS:
         _FIELDS[kind] = _fields(kind)

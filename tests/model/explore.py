@@ -1,8 +1,8 @@
-"""Breadth-first search over all schedules: the first one found that breaks a promise is a shortest one.
+"""Breadth-first search over all schedules: the first schedule that breaks a promise is one of the shortest.
 
-States that are alike are explored once. Nodes are alike too, but for the order of their incarnations: a schedule names
-`a` before it names `b`, and `b` before `c`. After each new state the same ending follows, for which all links are
-healed and time passes until the key must be gone everywhere.
+Equal states are explored once. Nodes differ only by the order of their incarnations, so a schedule names `a` before
+it names `b`, and `b` before `c`. The same ending follows each new state: all links are healed, and time passes until
+the key must be gone everywhere.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tests.model.world import Step, World, told
 
 Schedule = tuple[Step, ...]
 
-#: The ending of any schedule takes fewer intervals, unless the core is broken.
+#: The largest number of intervals that the ending of a schedule takes, unless the core is broken.
 ENDING_INTERVALS_MAX = 100
 
 
 @frozen
 class Failure:
-    """A promise that is broken at the end of a schedule, or in the ending that follows it."""
+    """A promise that was broken at the end of a schedule, or in the ending that follows it."""
 
     promise: str
     what: str
@@ -40,7 +40,7 @@ class Failure:
 
 @define
 class Level:
-    """What was done at one depth: new states that were found, steps that were tried, and CPU seconds."""
+    """The results of one depth: the numbers of new states and of steps that were tried, and the CPU seconds."""
 
     states: int = 0
     steps: int = 0
@@ -48,7 +48,7 @@ class Level:
 
 
 class Search:
-    """One search, over steps of some kinds, with nodes of these names; see `World`."""
+    """One search with these kinds of steps and nodes of these names; see `World`."""
 
     def __init__(self, names: str, kinds: set[str]) -> None:
         world = World(names)
@@ -57,11 +57,14 @@ class Search:
         self._seen = {digest(world)}
         self._ended: set[bytes] = set()
         self._states: list[tuple[bytes, Schedule]] = [(pickle.dumps(world), ())]
-        #: Each depth that was begun.
+        #: The results of each depth that has begun.
         self.levels: list[Level] = []
 
     def deepen(self, *, is_last: bool = False) -> Iterator[Failure]:
-        """Take one more step from every state of the depth before. After the last depth nothing more can be done."""
+        """Take one more step from every state of the depth before.
+
+        After the last depth this must not be called again.
+        """
         level, states, self._states = Level(), self._states, []
         self.levels.append(level)
         began_at = process_time()
@@ -95,7 +98,7 @@ class Search:
         return named == {*self._names[: len(named)]}
 
     def _end(self, world: World) -> None:
-        """Let the ending follow, up to a state of which it is known how it ends."""
+        """Add the ending, up to a state whose ending is known."""
         for link in sorted(world.cut_links):
             world.heal(*link)
         for _ in range(ENDING_INTERVALS_MAX):

@@ -29,16 +29,16 @@ from bender.core.view import ViewEvent
 
 KEY = "registration/web/1.0/10.0.0.5/80"
 
-#: All are multiples of a quarter of a second, which floats hold exactly.
+#: All of these are multiples of a quarter of a second, which floats represent exactly.
 INTERVAL_S, TTL_S, SHORT_TTL_S = 1.0, 6.0, 4.0
 TIMING = Timing(interval_s=INTERVAL_S, ttl_s=TTL_S)
 
-#: For so long after the last acceptance, deregistration or fault something may still come of it.
+#: The seconds for which the last acceptance, deregistration or fault may still have effects.
 REMEMBERED_S = 4 * TTL_S + 8 * INTERVAL_S
 
 
 class Broken(Exception):
-    """A promise is broken: which one, and how it shows."""
+    """A promise was broken. The message says which promise, and how this was seen."""
 
     def __init__(self, promise: str, what: str) -> None:
         super().__init__(promise, what)
@@ -48,7 +48,7 @@ class Broken(Exception):
 
 @frozen
 class Body:
-    """What a body says of itself."""
+    """The contents of a body."""
 
     registration: str
     changes: int
@@ -68,7 +68,7 @@ class Body:
 
 @define
 class Ended:
-    """A deregistration: when, until when it is remembered for certain, and the nodes that are known to know of it."""
+    """A deregistration: its time, the time until which it must be remembered, and the nodes that must know of it."""
 
     at: float
     kept_until: float
@@ -76,7 +76,7 @@ class Ended:
 
 
 class Promises:
-    """What is expected of the nodes of these names."""
+    """The expected behaviour of the nodes with these names."""
 
     def __init__(self, names: str) -> None:
         self.names = names
@@ -85,11 +85,12 @@ class Promises:
         self.lost: dict[str, str] = {}
         self.ended: dict[str, Ended] = {}
         self.ever_ended: set[str] = set()
-        # Until when each node is obliged to list the key: by what it knows, and by what others accepted meanwhile.
+        # The time until which each node is obliged to list the key: because of what it knows, and of what others
+        # accepted.
         self.obliged_until: dict[str, float] = {}
         self.handed_over_until: dict[str, float] = {}
         self.last_at = -inf
-        # The longest ttl that a claim can have now, and the shortest that one ever had.
+        # The longest ttl that a claim can have now, and the shortest that a claim has had so far.
         self.ttl_s = self.ttl_s_min = TTL_S
         self.fault_at = self.split_at = self.restarted_at = -inf
 
@@ -118,7 +119,7 @@ class Promises:
         self.obliged_until[name] = now + self.ttl_s_min
 
     def deregistered(self, name: str, known: Iterable[bytes], now: float) -> None:
-        """Note a deregistration at a node that had claims with these bodies: it ends their registrations."""
+        """Note a deregistration at a node that had claims with these bodies. It ends their registrations."""
         registrations = {Body.parse(body).registration for body in known}
         self.ever_ended |= registrations
         self.ended |= {each: Ended(now, now + self.ttl_s + 8 * INTERVAL_S, {name}) for each in registrations}
@@ -143,8 +144,8 @@ class Promises:
     def passed(self, now: float, groups: list[set[str]], *, calm: bool, exchanged: bool) -> None:
         """Note that time passed. The nodes that are ready and connected are in one group.
 
-        `calm`: no link is cut, every node is ready, nothing is late. `exchanged`: rounds brought everything to all of a
-        group.
+        `calm` means that no link is cut, every node is ready, and nothing is late. `exchanged` means that rounds
+        brought everything to all nodes of a group.
         """
         if groups != [{*self.names}]:
             self.split_at = now
@@ -163,11 +164,11 @@ class Promises:
                 end.known_to |= group
         bodies = {self.shown.get(name) for name in group}
         if len(group) == len(self.names) and len(bodies) == 1 and now > self.restarted_at + TTL_S + 4 * INTERVAL_S:
-            # All claims follow the one that all list.
+            # All claims follow the claim that all nodes list.
             self.ttl_s = max((body.ttl_s for body in bodies if body), default=self.ttl_s)
 
     def _forget(self, now: float) -> None:
-        """Forget what has no effect any more, so that worlds with the same future are alike."""
+        """Forget everything without effect, so that worlds with the same future are equal."""
         self.obliged_until = {name: until for name, until in self.obliged_until.items() if until > now}
         self.handed_over_until = {name: until for name, until in self.handed_over_until.items() if until > now}
         horizon = now - REMEMBERED_S
@@ -177,10 +178,10 @@ class Promises:
         if not self.shown and self.last_at <= horizon:
             self.last_at, self.ttl_s, self.ttl_s_min = -inf, TTL_S, TTL_S
 
-    # What is announced and listed.
+    # Events and listings.
 
     def happened(self, name: str, event: ViewEvent, now: float) -> None:
-        """Check an event against those before it."""
+        """Check an event against the events before it."""
         body, before = Body.parse(event.body), self.shown.pop(name, None)
         if event.change != "offline":
             self.shown[name] = body
@@ -198,8 +199,8 @@ class Promises:
         self._check_not_gone(name, now)
 
     def _goes_back(self, before: Body | None, body: Body, now: float) -> bool:
-        """Whether a change is undone without any fault."""
-        # Claims that had followed another registration of the key, which was deregistered, may be over before others.
+        """Return True if a change is undone without any fault."""
+        # Claims that followed another registration of the key, which was deregistered, may end earlier than others.
         if before is None or before.registration != body.registration or self.ended:
             return False
         return body.changes < before.changes and self.fault_at == -inf and now < self.last_at + self.ttl_s_min
@@ -218,7 +219,7 @@ class Promises:
             self.lost[name] = registration
 
     def check(self, now: float) -> None:
-        """Check what is listed at this moment."""
+        """Check the listing at this moment."""
         for name in self.names:
             self._check_not_gone(name, now)
             if name in self.shown:

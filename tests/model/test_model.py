@@ -1,4 +1,4 @@
-"""The core keeps its promises in all schedules of a few steps, and a core with a planted fault does not."""
+"""The core keeps its promises in all schedules of a few steps, and a core with a planted fault breaks them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.simulation.patches import Patch, patched
 
 @frozen
 class Fault:
-    """What is patched, and what finds it: the promise that breaks, after how many steps, of which kinds."""
+    """The patches of a fault, and what finds it: the promise that breaks, the number of steps, and their kinds."""
 
     patches: list[Patch]
     promise: str
@@ -64,12 +64,12 @@ FAULTS = {
 
 class Model(SynchronousTestCase):
     def test_the_core_keeps_its_promises(self) -> None:
-        """All schedules of three steps at two nodes, and of two or three at three nodes, end as they must."""
+        """All schedules of three steps at two nodes, and of two or three steps at three nodes, keep the promises."""
         for names, steps, states in ("ba", 3, 200), ("abc", effort(2, 3), effort(40, 400)):
             search = Search(names, {*STEPS})
             self.assertEqual([str(failure) for _ in range(steps) for failure in search.deepen()], [])
             self.assertGreater(search.levels[-1].states, states)
 
     def test_planted_faults_are_found(self) -> None:
-        """Each breaks the promise that it is about, within a few steps."""
+        """Each planted fault breaks its promise within a few steps."""
         self.assertEqual([name for name, fault in FAULTS.items() if fault.found() is None], [])

@@ -1,8 +1,8 @@
-"""A few nodes that run the real core on virtual time, and what each step of a schedule does to them.
+"""A few nodes that run the real core on virtual time, and the steps of a schedule.
 
-A step is a word and where it happens: `("change", "a")`, `("deliver", "ab")`. A command happens at once. The messages
-that it makes are under way until a `deliver` step or a `wait` step delivers them; those over a cut link fail at once.
-There is one key. What must hold after all this is the business of `promises`.
+A step is a word and the node or link where it happens: `("change", "a")`, `("deliver", "ab")`. A command takes effect
+at once. The messages that it causes are on their way until a `deliver` step or a `wait` step delivers them. Messages
+over a cut link fail at once. There is one key. `promises` checks what must hold after each step.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from tests.model.promises import INTERVAL_S, KEY, SHORT_TTL_S, TIMING, TTL_S, Pr
 
 Step = tuple[str, str]
 
-#: How often nodes sweep; a round comes with every fourth sweep.
+#: The interval of sweeps. Every fourth sweep begins a round.
 TICK_S = INTERVAL_S / 4
 
-#: Virtual time begins here, so that a float above `DURATION_S_MAX` is a time, and any other a duration.
+#: Virtual time begins here. So a float above `DURATION_S_MAX` is a time, and any other float a duration.
 STARTED_AT, DURATION_S_MAX = 2.0**20, 2.0**19
 
-#: How long a `wait` may be, in seconds: until the next round, and until a ttl is nearly over.
+#: The lengths of a `wait` in seconds: until the next round, and until a ttl is nearly over.
 WAITS = (f"{INTERVAL_S:g}", f"{TTL_S - TICK_S:g}")
 
-#: What each kind of step does, in the order in which steps are tried. `{}` is where it happens.
+#: The effect of each kind of step, in the order in which steps are tried. `{}` is the node or link where it happens.
 STEPS = {
     "register": "a client registers at {}",
     "change": "a client changes its registration at {}",
@@ -50,7 +50,7 @@ def told(step: Step) -> str:
 
 
 class Node:
-    """A replica, and the requests that it has made and that are under way, each with the time when it was sent."""
+    """A replica, and its requests that are on their way, each with the time at which it was sent."""
 
     def __init__(self, incarnation: int, name: str, names: str, now: float) -> None:
         peers = [peer for peer in names if peer != name]
@@ -65,10 +65,10 @@ class Node:
 
 
 class World:
-    """All nodes, and what is expected of them."""
+    """All nodes, and the promises that they must keep."""
 
     def __init__(self, names: str) -> None:
-        """Start nodes in the order of these names, which is that of their incarnations, and let them meet."""
+        """Start nodes in the order of their names, which is that of their incarnations, until they know each other."""
         self.now = STARTED_AT
         self.names = "".join(sorted(names))
         self.cut_links: set[str] = set()
@@ -85,7 +85,7 @@ class World:
 
     @property
     def is_over(self) -> bool:
-        """Whether no node lists the key or has a claim of its own, and nothing is under way."""
+        """Return True if no node lists the key or has a claim of its own, and no request is on its way."""
         replicas = [node.replica for node in self.nodes.values()]
         is_held = any(replica.claims.index.lease(KEY) for replica in replicas)
         return not (is_held or self.promises.shown or any(node.under_way for node in self.nodes.values()))
@@ -93,7 +93,7 @@ class World:
     # Steps.
 
     def steps(self) -> Iterator[Step]:
-        """All steps that are possible now."""
+        """Return all steps that are possible now."""
         for name, node in self.nodes.items():
             if node.replica.is_ready and node.replica.winner(self.now, KEY) is None:
                 yield "register", name
@@ -157,7 +157,7 @@ class World:
         self.cut_links.remove(one + other)
 
     def deliver(self, sender: str, receiver: str) -> None:
-        """Deliver what is under way from one node to another, what follows it the same way, and the answers."""
+        """Deliver the messages from one node to another, those that follow in this direction, and the answers."""
         node, peer = self.nodes[sender], self.nodes[receiver]
         while requests := node.requests(receiver):
             node.under_way.remove(requests[0])
@@ -173,7 +173,7 @@ class World:
     # Time and messages.
 
     def pass_time(self, duration_s: float, *, delivers: bool = True) -> None:
-        """Let all nodes sweep and begin rounds when it is time."""
+        """Let all nodes sweep, and begin rounds when it is time for them."""
         for _ in range(int(duration_s / TICK_S)):
             if delivers:
                 self._deliver_all()
@@ -193,7 +193,7 @@ class World:
             self.promises.passed(self.now, self._groups(ready), calm=calm, exchanged=delivers and with_round)
 
     def _groups(self, names: list[str]) -> list[set[str]]:
-        """The nodes that are connected, directly or by way of others."""
+        """Return the groups of nodes that are connected, directly or through others."""
         groups = [{name} for name in names]
         for link in {*map("".join, combinations(sorted(names), 2))} - self.cut_links:
             joined = [group for group in groups if group & {*link}]
@@ -207,7 +207,7 @@ class World:
                     self.deliver(node.name, request.address)
 
     def _collect(self, name: str) -> None:
-        """Take what a replica has made, its events and its requests."""
+        """Take the events and the requests that a replica has made."""
         node = self.nodes[name]
         for event in node.replica.take_events():
             self.promises.happened(name, event, self.now)
@@ -215,7 +215,7 @@ class World:
         self._fail_what_is_lost()
 
     def _fail_what_is_lost(self) -> None:
-        """Let requests fail that are under way over a cut link, or for too long."""
+        """Let the requests fail that go over a cut link, or that were sent too long ago."""
         for node in self.nodes.values():
             while lost := [sent for sent in node.under_way if self._is_lost(node, *sent)]:
                 node.under_way.remove(lost[0])

@@ -1,7 +1,7 @@
 """Mutate the core and list the mutants that no test notices: python -m tests.mutants claims gossip --out FILE.
 
-Results are written to one file as they come, and the lines that each test runs to another. Mutants and tests in these
-files are not tried again: remove the files when the core has changed.
+Results are written to this file as they come, and the lines that each test runs to another file. Mutants and tests in
+these files are not tried again: remove the files after a change of the core.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _read(path: Path) -> dict[str, Outcome]:
     return {key: Outcome(verdict, test) for key, verdict, test in map(json.loads, lines)}
 
 
-#: All mutants and tests: child processes inherit them.
+#: All mutants and tests, in a global because child processes inherit it.
 _mutants: list[Mutant] = []
 _trials: list[Trial] = []
 

@@ -1,8 +1,8 @@
 """The mutations of a module's source.
 
-Operators, constants, conditions and whole statements are changed. Left alone are docstrings, annotations, `__slots__`,
-`assert`, the texts of errors, `__repr__`, decorators and the options of classes: a change of these alters no behaviour
-that the core promises.
+Operators, constants, conditions and whole statements are changed. Docstrings, annotations, `__slots__`, `assert`, the
+texts of errors, `__repr__`, decorators and the options of classes stay unchanged, because they have no effect on the
+behaviour that the core promises.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DELETED = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.Delete, ast.R
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-#: A node, its replacement, and both as text.
+#: A node, the node that replaces it, and both as text.
 Change = tuple[ast.AST, ast.AST, str, str]
 
 
@@ -46,8 +46,8 @@ Change = tuple[ast.AST, ast.AST, str, str]
 class Mutant:
     """A change of a module: another node replaces `node` in its `tree`.
 
-    `scope` is the qualified name of the function that is changed, or of the class or constant where no function is.
-    `number` tells apart equal changes in the same scope.
+    `scope` is the qualified name of the function that is changed. For a change outside functions it is the name of
+    the class or constant. `number` distinguishes equal changes in the same scope.
     """
 
     module: str
@@ -66,7 +66,7 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """Return a name that depends on the code, and not on its place in the module."""
+        """Return a name that depends on the code, and not on its position in the module."""
         return f"{self.scope}: {self.original} -> {self.mutated}" + f" ({self.number})" * (self.number > 1)
 
     @property
@@ -75,13 +75,13 @@ class Mutant:
 
     @property
     def statement(self) -> range:
-        """Return the lines of the smallest statement around it; for a compound statement, only its head."""
+        """Return the lines of the smallest statement around the change; of a compound statement, only its head."""
         statements = (each for each in ast.walk(self.tree) if isinstance(each, ast.stmt))
         found = [range(each.lineno, _last_line(each) + 1) for each in statements]
         return min((lines for lines in found if self.line in lines), key=len)
 
     def apply(self) -> ast.Module:
-        """Change the tree. This cannot be undone."""
+        """Apply the change to the tree. This cannot be undone."""
         ast.fix_missing_locations(ast.copy_location(self.by, self.node))
         for parent in ast.walk(self.tree):
             for name, value in ast.iter_fields(parent):
@@ -129,7 +129,10 @@ def _name(statement: ast.stmt) -> str:
 
 
 def _changes(node: ast.AST, *, function: bool, within: ast.AST | None = None) -> Iterator[Change]:
-    """Yield all changes of a node and its contents. `within` is shown, because a constant alone says little."""
+    """Yield all changes of a node and its contents.
+
+    `within` is shown as their context, because a constant alone says little.
+    """
     if isinstance(node, ast.Assert) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
         return
     if isinstance(node, ast.stmt) and function:
@@ -162,7 +165,7 @@ def _of_expression(node: ast.AST) -> Iterator[Change]:
         yield _change(node, _with(node, op=SWAPPED[type(node.op)]()))
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
         yield _change(node, _with(node, func=ast.Name(FUNCTIONS[node.func.id], ast.Load())))
-    # Make a condition always hold, or never; but make no loop endless, and no comprehension empty.
+    # Make a condition always true, or always false, but no loop endless and no comprehension empty.
     if isinstance(node, ast.If | ast.IfExp | ast.While | ast.comprehension):
         tests = node.ifs if isinstance(node, ast.comprehension) else [node.test]
         values = [not isinstance(node, ast.While)] + [False] * isinstance(node, ast.If | ast.IfExp)
@@ -171,7 +174,7 @@ def _of_expression(node: ast.AST) -> Iterator[Change]:
 
 
 def _of_constant(node: ast.Constant, within: ast.AST) -> Change:
-    """Negate a Boolean, add one to a whole number, and double any other number, which is mostly a time."""
+    """Negate a Boolean, add one to a whole number, and double any other number, which mostly is a time."""
     value, original = node.value, _text(within)
     assert isinstance(value, int | float)
     node.value = (not value) if isinstance(value, bool) else value + 1 if isinstance(value, int) else 2 * value or 1.0
@@ -194,5 +197,5 @@ def _text(node: ast.AST) -> str:
 
 
 def _says_none(value: ast.expr | None) -> bool:
-    """Whether a return is the same as one of None, or is equal to it as a truth value."""
+    """Return True if a return statement returns None, or a value with the same truth value."""
     return value is None or (isinstance(value, ast.Constant) and (value.value is None or value.value is False))

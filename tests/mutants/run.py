@@ -1,7 +1,7 @@
-"""Trying a mutant: a forked child runs the tests that reach the changed code, up to the first that fails.
+"""Trials of mutants: a forked child runs the tests that execute the changed code, until one fails.
 
-cosmic-ray starts a process for each mutant, which costs more than its tests; mutmut 3 forks as this does, but runs
-pytest alone and neither deletes statements nor changes anything outside functions.
+cosmic-ray starts a process for each mutant, which costs more than its tests. mutmut 3 forks too, but runs only
+pytest, and neither deletes statements nor changes anything outside functions.
 """
 
 from __future__ import annotations
@@ -33,20 +33,21 @@ from tests.mutants.operators import Mutant, mutants
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "bender/core"
 
-#: The order of the tests. Tests of the shells are left out: they run all of the core, and check little of it.
+#: The order of the tests. Tests of the shells are left out: they execute all of the core, and check little of it.
 STAGES = ("unit", "scenarios", "seeds")
 
-#: The quick ones among the first seeds.
+#: The fast ones of the first seeds.
 SEEDS = (1, 3, 5, 6, 7, 9, 11, 12)
 
-#: Property tests that take longer than all other tests together: run last, and only for the module that they are about.
+#: Property tests that take longer than all other tests together. They run last, and only for the module that they
+#: test.
 LONG = {
     "ledger": "tests.core.test_ledger_copies.CopiesTests.test_any_exchange_of_deltas",
     "replica": "tests.core.test_replica.LifeTests.test_any_life",
 }
 LONG_S = 30.0
 
-#: Limits of a child: CPU for one test, in seconds and in multiples of its usual time; memory.
+#: Limits of a child: memory, and the CPU time of one test, in seconds and in multiples of the test's usual time.
 TEST_S_MAX = 1.0
 TEST_TIMES_MAX = 2
 MEMORY_BYTES_MAX = 4 * 1024**3
@@ -54,7 +55,7 @@ MEMORY_BYTES_MAX = 4 * 1024**3
 
 @frozen
 class Trial:
-    """A test, its CPU time, and the lines of the core that it runs, as `module:line`."""
+    """A test, its CPU time, and the lines of the core that it executes, as `module:line`."""
 
     name: str
     stage: str
@@ -64,24 +65,24 @@ class Trial:
 
 @frozen
 class Outcome:
-    """The outcome of a mutant: the stage whose test failed, `timeout` or `survived`; and the last test that ran."""
+    """The outcome of a mutant: the stage of the failed test, `timeout` or `survived`; and the last test that ran."""
 
     verdict: str
     test: str = ""
 
 
-# Which tests there are.
+# The tests.
 
 
 def prepare() -> None:
-    """Import everything once, and make property tests always try the same examples, without shrinking."""
+    """Import all modules once, and make property tests always try the same examples, without shrinking."""
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None, phases=phases)
     hypothesis.settings.load_profile("mutants")
     importlib.import_module("tests.simulation.seeds")
     _names()
     _functions()
-    gc.freeze()  # or each child would copy all objects that its collector visits
+    gc.freeze()  # Otherwise the garbage collector of each child would copy all objects that it visits.
 
 
 @cache
@@ -114,7 +115,7 @@ def passes(name: str) -> bool:
 
 
 def trials(measured: Path) -> list[Trial]:
-    """Return all useful tests. The lines that they run are read from a file, and measured for new tests."""
+    """Return all useful tests. The lines that they execute are read from a file, and measured for new tests."""
     known = _read(measured)
     names = [(stage, name) for stage, name in _names() if name not in known]
     with measured.open("a", encoding="utf-8") as file:
@@ -129,7 +130,10 @@ def _read(measured: Path) -> dict[str, Trial]:
 
 
 def _measure(names: list[tuple[str, str]], tell: Callable[[str], None]) -> bool:
-    """Run each test by itself and record the lines of the core that it runs: none if it fails without a mutant."""
+    """Run each test by itself and record the lines of the core that it executes.
+
+    A test that fails without a mutant gets no lines.
+    """
     for stage, name in names:
         measuring = coverage.Coverage(data_file=None, config_file=False, include=[f"{CORE}/*"])
         began_at = process_time()
@@ -142,10 +146,10 @@ def _measure(names: list[tuple[str, str]], tell: Callable[[str], None]) -> bool:
 
 
 def chosen(mutant: Mutant, trials: list[Trial]) -> list[Trial]:
-    """Return the tests that run the changed statement, in order: first those of its module.
+    """Return the tests that execute the changed statement, in order: first those of its module.
 
-    For a change outside functions, return the tests of its module, and those that run any line of the modules that name
-    it.
+    For a change outside functions, return the tests of its module, and those that execute any line of the modules
+    that name it.
     """
     own = f"tests.core.test_{mutant.module}."
     if mutant.in_function:
@@ -193,7 +197,10 @@ def attempt(mutant: Mutant, trials: list[Trial]) -> Outcome:
 
 
 def _in_child(body: Callable[[Callable[[str], None]], bool], report: Callable[[str], object]) -> int:
-    """Run `body` in a forked child, and pass on the lines that it reports. Return its exit status, 0 for True."""
+    """Run `body` in a forked child, and pass on the lines that it reports.
+
+    Return the child's exit status, 0 for True.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -214,7 +221,7 @@ def _in_child(body: Callable[[Callable[[str], None]], bool], report: Callable[[s
 
 
 def _mutate(mutant: Mutant) -> None:
-    """Change the loaded functions, for all their importers; if there are none, import everything anew."""
+    """Change the loaded functions for all their importers. If there are none, import all modules again."""
     code = compile(mutant.apply(), str(CORE / f"{mutant.module}.py"), "exec")
     found = [(each, function) for each in _codes(code) for function in _functions().get(_origin(each), ())]
     changed = [(each, function) for each, function in found if each.co_qualname == mutant.scope]

@@ -54,7 +54,7 @@ class Operators(SynchronousTestCase):
         self.assertEqual(found, CHANGES.strip().splitlines())
 
     def test_equal_changes(self) -> None:
-        """An equal change elsewhere in the same function has a number."""
+        """Equal changes in the same function are distinguished by a number."""
         found = [mutant.key for mutant in mutants("m", ast.parse("def f(a):\n    g()\n    g()\n"))]
         self.assertEqual(found, ["m.f: g() -> pass", "m.f: g() -> pass (2)"])
 
@@ -65,7 +65,7 @@ class Attempts(SynchronousTestCase):
         return attempt(mutant, [Trial(test, "unit", 0.1, frozenset())])
 
     def test_killed(self) -> None:
-        """A test that fails on a mutant kills it; the function in this process is unchanged."""
+        """A test that fails on a mutant kills it. The function in this process stays unchanged."""
         test = "tests.core.test_gossip_targets.Limits.test_answered_again"
         outcome = self.attempt(
             "gossip_targets", "Link.note_answer: now - request.message.ask -> now + request.message.ask", test
@@ -73,7 +73,7 @@ class Attempts(SynchronousTestCase):
         self.assertEqual(outcome, Outcome("unit", test))
 
     def test_outside_functions(self) -> None:
-        """All users of a constant see its change, also those that imported it."""
+        """All users of a constant see its change, also modules that imported it."""
         test = "tests.core.test_gossip_targets.Limits.test_unanswered"
         outcome = self.attempt("gossip_targets", "ROUNDS_OPEN_MAX: ROUNDS_OPEN_MAX = 4 -> ROUNDS_OPEN_MAX = 5", test)
         self.assertEqual(outcome, Outcome("unit", test))
@@ -86,7 +86,7 @@ class Attempts(SynchronousTestCase):
         self.assertEqual(outcome, Outcome("survived"))
 
     def test_without_end(self) -> None:
-        """An endless loop is ended."""
+        """An endless loop is stopped by the time limit."""
         test = "tests.core.test_leases.DueTests.test_soon_after"
         outcome = self.attempt("leases", "Leases.turn: self._turned_to += 1 -> pass", test)
         self.assertEqual(outcome, Outcome("timeout", test))

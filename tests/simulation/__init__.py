@@ -1,4 +1,4 @@
-"""Whole clusters of real replicas in one thread, on virtual time, from one seed; and an oracle that sees everything.
+"""Simulations of whole clusters: real replicas in one thread, on virtual time, from one seed, watched by an oracle.
 
-`python -m tests.simulation --seeds 1000` runs seeds, `--mutations` shows which check catches which broken rule.
+`python -m tests.simulation --seeds 1000` runs seeds. `--mutations` shows which check notices which broken rule.
 """

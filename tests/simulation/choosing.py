@@ -1,7 +1,8 @@
-"""Chooses few seeds that reach together what many do: `python -m tests.simulation --choose --seeds 30`.
+"""Chooses a few seeds that together reach what many seeds do: `python -m tests.simulation --choose --seeds 30`.
 
-What a seed reaches are the branches of the core, of the oracle and of the simulated world that it takes, and what is
-drawn for it beforehand. Seeds are taken one after the other, next the one that adds most for the time that it takes.
+A seed reaches the branches of the core, of the oracle and of the simulated world that it executes, and the settings
+that are drawn for it. Seeds are chosen one after the other: next comes the seed that adds most for the time that it
+takes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ WATCHED = [str(ROOT / "bender/core/*"), str(ROOT / "tests/simulation/*")]
 
 @frozen
 class Reached:
-    """What a seed reaches, and the CPU time that it takes."""
+    """The branches and drawn settings that a seed reaches, and the CPU time that it takes."""
 
     seed: int
     hard: bool
@@ -30,7 +31,7 @@ class Reached:
 
 
 def reached(wanted: tuple[int, bool]) -> Reached:
-    """Run a seed twice: watched, and to see how long it takes when it is not."""
+    """Run a seed twice: once with its branches recorded, and once to measure its time without the recording."""
     seed, hard = wanted
     coverage = Coverage(data_file=None, branch=True, include=WATCHED, config_file=False)
     with coverage.collect():
@@ -45,7 +46,7 @@ def reached(wanted: tuple[int, bool]) -> Reached:
 
 
 def chosen(found: Iterable[Reached]) -> Iterator[Reached]:
-    """Yield those that reach all together what is reached by any."""
+    """Yield seeds that together reach everything that any of the seeds reaches."""
     left = list(found)
     missing = {each for one in left for each in one.reached}
     while missing:

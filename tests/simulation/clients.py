@@ -1,7 +1,8 @@
-"""Instances: they register somewhere, renew here or there, fail over to other nodes, change, and end.
+"""Instances: they register at a node, renew there or elsewhere, fail over to other nodes, change, and end.
 
-A client knows only what it is answered. What really happened (a lost answer, a renewal that waited in a paused node's
-inbox until after its client had gone) is known to the oracle alone: `front` reports it.
+A client knows only the answers that it receives. What really happened is known only to the oracle, to which `front`
+reports it: for instance that an answer was lost, or that a renewal waited in a paused node's inbox until after its
+client had ended.
 """
 
 from __future__ import annotations
@@ -20,24 +21,25 @@ from tests.simulation.front import Wanted, configure, deregister, lift_guard, re
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster, Node
 
-#: Where a client goes for its next renewal: always the same, the next one after a failure, the next one, or any.
+#: The node to which a client sends its next renewal: always the same, the next one after a failure, always the next
+#: one, or any.
 Habit = Literal["stick", "fail over", "rotate", "wander"]
 
-#: Of all instances.
+#: The app of all instances.
 APP = "web"
 
 Operation = Literal["register", "renew", "deregister"]
 
 
 class Reach:
-    """Which nodes clients can reach: during a partition each is on one side."""
+    """The nodes that clients can reach. During a partition each node and each client is on one side."""
 
     def __init__(self) -> None:
         self.sides: tuple[frozenset[str], frozenset[str]] | None = None
 
 
 class Tokens:
-    """Tokens of instances, and the chance by which these hand over to one another."""
+    """The tokens of instances, and the random numbers that decide when one instance hands over to another."""
 
     def __init__(self, chance: Random) -> None:
         self.chance = chance
@@ -49,19 +51,20 @@ class Tokens:
 
 
 def instance(number: int) -> str:
-    """The key of the instance with a number."""
+    """Return the key of the instance with this number."""
     return f"registration/{APP}/{number % 3}/10.0.0.{number}/80"
 
 
 class Client:
-    """One instance, for as many lives as it has."""
+    """One instance, which may end and begin again any number of times."""
 
     def __init__(
         self, cluster: Cluster, reach: Reach, number: int, *, hard: bool, tokens: Tokens | None = None
     ) -> None:
-        """`number` is that of the instance. Several clients may have the same, as two processes on one port do.
+        """`number` is that of the instance. Several clients may have the same number, as two processes on one port do.
 
-        With `tokens` each life of the client has one, and some begin before the one before has ended.
+        With `tokens` the client has another token each time it begins, and sometimes begins before its predecessor
+        ends.
         """
         random = cluster.random
         self.cluster = cluster
@@ -77,23 +80,24 @@ class Client:
             self.wanted = Wanted(ttl_s)
         self.period_s = self.wanted.ttl_s * random.choice([0.95, 0.97, 0.5] if hard else [0.3, 0.5, 0.95, 0.97])
         self.puts = random.random() < 0.4
-        #: How long after the end of its connection a client with a session is gone, in seconds; None without one.
+        #: The seconds between the end of the connection and the end of a client with a session; None without a
+        #: session.
         self.grace_s = random.choice([0.0, 1.0, 3.0]) * cluster.interval_s if random.random() < 0.15 else None
         self.habit = "stick" if self.grace_s is not None and random.random() < 0.5 else self.habit
-        #: Where it was last accepted.
+        #: The node that last accepted a request of the client.
         self.last: Node | None = None
         self.doubles = random.random() < 0.15
         self._tokens = tokens
-        #: Why it deregisters.
+        #: The reason that the client sends with a deregistration.
         self.reason: str | None = None
-        #: Counts what the client set out to do; what belongs to an earlier intent is dropped by the client.
+        #: The number of intents that the client has had. The client drops what belongs to an earlier intent.
         self._intent = 0
         self._over = False
 
-    # What it sets out to do.
+    # Intents.
 
     def begin(self) -> None:
-        """Live, until something ends it."""
+        """Register and renew until an event ends the client."""
         if self._over:
             return
         cluster, random = self.cluster, self.cluster.random
@@ -115,7 +119,7 @@ class Client:
             cluster.at(at, self._change, intent)
 
     def end(self) -> None:
-        """Never do anything again."""
+        """End the client for ever."""
         self._over = True
         self._intent += 1
 
@@ -156,7 +160,7 @@ class Client:
             return
         if random.random() < 0.5 and self.habit != "stick":
             self._send(self._next(), "register", intent, follow=False)
-        elif random.random() < 0.5:  # changed at one node, and ended at another that has not received the change
+        elif random.random() < 0.5:  # Another node, which lacks the change, may then receive the end.
             self._want_something_else()
             self._send(self._any(), "register", intent, follow=False)
         self._intent += 1
@@ -166,7 +170,7 @@ class Client:
             self.cluster.after(random.uniform(1, 15) * self.cluster.interval_s, self.begin)
 
     def _hand_over(self, chance: Random) -> None:
-        """Let another process take its place, which deregisters this one at any node."""
+        """Let another process take the client's place and deregister this client at any node."""
         before = self.wanted
         self.begin()
         delay_s = chance.choice([0.0, 0.001, 0.01, 0.5]) * self.cluster.interval_s
@@ -178,7 +182,7 @@ class Client:
         call.wanted = before
         self.cluster.after(0.001, call.arrive)
 
-    # How it does it.
+    # Requests.
 
     def _attempt(self, intent: int, operation: Operation) -> None:
         if intent == self._intent:
@@ -199,14 +203,14 @@ class Client:
         return nodes[number % len(nodes)]
 
     def _send(self, node: Node, operation: Operation, intent: int, *, follow: bool) -> None:
-        """Send a request; with `follow` the client goes on according to its answer."""
+        """Send a request. With `follow` the client continues according to the answer."""
         call = Call(self, node, operation, intent, follow=follow)
         self.cluster.after(self.cluster.random.uniform(0.001, 0.01), call.arrive)
 
     def reaches(self, node: Node) -> bool:
         return self.reach.sides is None or node.name in self.reach.sides[self.side]
 
-    # What it makes of answers.
+    # Answers.
 
     def answered(self, call: Call, *, found: bool) -> None:
         if call.intent != self._intent or not call.follow or call.operation == "deregister":
@@ -234,7 +238,7 @@ class Client:
 
 
 class Call:
-    """One request of a client's."""
+    """One request of a client."""
 
     __slots__ = ("client", "follow", "intent", "life", "node", "operation", "over", "sent_at", "wanted")
 
@@ -266,7 +270,7 @@ class Call:
         cluster.deliver(node, node.boot, partial(when_ready, cluster, node, self._serve))
 
     def _serve(self, ready: bool) -> None:
-        """The node processes it, whether its client still waits or not."""
+        """Let the node process the request, whether its client still waits or not."""
         cluster = self.client.cluster
         try:
             found = self._do(cluster) if ready else None
@@ -274,7 +278,7 @@ class Call:
             found = None
         cluster.history.request_waits_no_more(self.life, self.client.key)
         if cluster.weather.loss and cluster.random.random() < cluster.weather.loss / 2:
-            cluster.after(2 * cluster.interval_s, self._answer, None)  # the answer is lost
+            cluster.after(2 * cluster.interval_s, self._answer, None)  # The answer is lost.
         else:
             self._answer(found)
 
@@ -298,9 +302,9 @@ class Call:
 
 
 class Operator:
-    """Writes and removes a few configuration keys, here and there, sometimes many times in a row.
+    """Writes and removes a few configuration keys at various nodes, sometimes many times in a row.
 
-    Among them are states of two of the instances, which last for a while.
+    Among these keys are states of two of the instances, which last for a limited time.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -327,7 +331,7 @@ class Operator:
             cluster.after(random.uniform(0, 0.3) * cluster.interval_s, self.write, times - 1)
 
     def lift_guard(self, number: int) -> None:
-        """Lift the guard from all instances, at the node with this number if it is there."""
+        """Lift the guard from all instances at the node with this number, if it is running."""
         nodes = [*self.cluster.nodes.values()]
         node = nodes[number % len(nodes)]
         if node.serving and not self.over:

@@ -1,8 +1,8 @@
 """Virtual time, and nodes that run real replicas on it: the same seed always gives the same run.
 
-A cluster owns the heap of what will happen and the nodes. It knows nothing of clients and of faults' plans; scenarios
-and seeds put those on top. Whatever a replica hands out goes through `drain`: requests to the network, events to the
-oracle. Times are true times in seconds; each node sees them through its own clock, which has another offset and drifts.
+A cluster owns the nodes and the heap of future calls. It knows nothing of clients or of planned faults; scenarios and
+seeds add these. Everything that a replica returns goes through `drain`: requests to the network, events to the
+oracle. Times are true times in seconds. Each node reads them from its own clock, which has another offset and drifts.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ from tests.simulation.oracle.oracle import Oracle
 from tests.simulation.virtual_time import VirtualTime
 from tests.simulation.weather import Weather
 
-#: Clocks run at most this much faster or slower than true time; ten times what a bad quartz does.
+#: The largest difference between a clock's rate and that of true time: ten times that of a bad quartz.
 DRIFT_MAX = 5e-4
 
-#: How many inputs wait at most for a process that is paused: a listening socket's backlog, and what is open already.
+#: The largest number of inputs that wait for a paused process: a listening socket's backlog, and open connections.
 INBOX_MAX = 100
 
 
 class Node:
-    """One machine: a clock, the replica that runs there, and what waits for it.
+    """One machine: a clock, the replica that runs there, and the inputs that wait for it.
 
-    `boot` counts the starts of its process, so that what was meant for an earlier one is dropped. `inbox` is what came
-    while the process was paused; `waiting` are clients that wait for a node that is back from a pause.
+    `boot` counts the starts of its process, so that inputs for an earlier process are dropped. `inbox` has the inputs
+    that arrived while the process was paused. `waiting` has the clients that wait until the node is ready after a
+    pause.
     """
 
     def __init__(self, name: str, offset_s: float, rate: float) -> None:
@@ -65,20 +66,20 @@ class Node:
 
     @property
     def running(self) -> bool:
-        """Whether it does anything at all."""
+        """Whether the process runs and is not paused."""
         return self.up and self.paused_at is None
 
     @property
     def full(self) -> bool:
-        """Whether no more requests can wait for it."""
+        """Whether the largest number of requests wait for the process."""
         return self.paused_at is not None and len(self.inbox) >= INBOX_MAX
 
     @property
     def serving(self) -> bool:
-        """Whether it runs and is not about to stop."""
+        """Whether the process runs and has not begun to stop."""
         return self.up and self.paused_at is None and not self.left
 
-    # What the oracle asks of it (`ObservedNode`).
+    # Queries of the oracle (`ObservedNode`).
 
     @property
     def is_ready(self) -> bool:
@@ -116,13 +117,13 @@ class Node:
         return ((peer, self.replica.peers.is_silent(peer, now)) for peer in self.replica.peers)
 
     def lacks_pages(self) -> bool:
-        # For good, where the ledger's own node died between two pages.
+        # This may stay so for ever, if the ledger's own node ended between two pages.
         return not all(ledger.is_complete for ledger in self.replica.claims.ledgers.values())
 
     def seed_addresses(self, seed: str) -> Iterable[str]:
         return self.replica.links.seeds[seed]
 
-    # Its clock.
+    # The clock of the node.
 
     def clock(self, at: float) -> float:
         return self.offset_s + self.rate * at
@@ -133,7 +134,7 @@ class Node:
 
 @frozen
 class Snapshot:
-    """A copy of a node's memory, and what the oracle knew of it then."""
+    """A copy of a node's memory, and of the oracle's record of the node at that time."""
 
     replica: Replica
     life: Life
@@ -154,23 +155,23 @@ class Cluster(VirtualTime):
         guard_s: float = 0.0,
         page_entries_max: int = DELTA_ENTRIES_MAX,
     ) -> None:
-        """Nodes that are named here know each other as seeds and start at once."""
+        """`nodes` are the names of nodes that know each other as seeds and start at once."""
         super().__init__()
         self.random = Random(seed)
         self.timing = timing or Timing()
         self.interval_s = self.timing.interval_s
         self.guard_s = guard_s
         self.page_entries_max = page_entries_max
-        # The node at each address that is not its name.
+        # The nodes by address, for the addresses that are not names of nodes.
         self._at: dict[str, str] = {}
         self.nodes: dict[str, Node] = {}
-        #: How many bodies `front` has made.
+        #: The number of bodies that `front` has made.
         self.bodies = 0
         self.weather = Weather(self.interval_s)
         self.network = self.new_network()
         self.history = History(self, self.timing, guard_s, self.weather, self.say)
         self.oracle = Oracle(self.history, self.nodes, self._name_at)
-        #: Called with a line for everything that happens, if set.
+        #: If set, it is called with a line of text for everything that happens.
         self.trace: Callable[[str], None] | None = None
         self._drifting = drifting
         seeds = tuple(names)
@@ -184,7 +185,7 @@ class Cluster(VirtualTime):
     # Time.
 
     def run_until(self, time: float) -> None:
-        """Let everything happen up to `time`, or until a promise was broken."""
+        """Make all calls up to `time`, but stop when a promise was broken."""
         self.advance(time, self.oracle.broken)
 
     def run_for(self, duration_s: float) -> None:
@@ -201,7 +202,7 @@ class Cluster(VirtualTime):
     # Processes.
 
     def behind(self, address: str) -> Node | None:
-        """The node that is reached at an address."""
+        """Return the node that is reached at an address."""
         return self.nodes.get(self._at.get(address, address))
 
     def _name_at(self, address: str) -> str | None:
@@ -209,7 +210,7 @@ class Cluster(VirtualTime):
         return node.name if node else None
 
     def locate(self, name: str) -> None:
-        """Let all nodes resolve the name of a seed again."""
+        """Resolve the name of a seed again at all nodes."""
         for node in self.nodes.values():
             if node.up and name in node.seeds:
                 node.replica.set_seed_addresses(name, [self.nodes[name].address])
@@ -221,7 +222,7 @@ class Cluster(VirtualTime):
             self._at[address] = node.name
 
     def start(self, name: str, seeds: Sequence[str], address: str | None = None) -> Node:
-        """Start a node's process, on a new machine or again on the same, at its name's address or another one."""
+        """Start a node's process, for the first time or again, at the address of its name or at another one."""
         node = self.nodes.get(name)
         if node is None:
             spread = DRIFT_MAX if self._drifting else 0.0
@@ -245,7 +246,7 @@ class Cluster(VirtualTime):
         return node
 
     def new_replica(self, node: Node, identity: Sender) -> Replica:
-        """Return what a process begins with."""
+        """Return the replica with which a process begins."""
         return Replica(
             identity,
             self.timing,
@@ -268,13 +269,13 @@ class Cluster(VirtualTime):
         return Life(len(self.history.lives), node.name, node.address, incarnation, self.now)
 
     def crash(self, name: str, *, refuses: bool = True) -> None:
-        """End a process without warning; with `refuses` its machine is still there and refuses connections."""
+        """End a process without warning. With `refuses` its machine still runs, and refuses connections."""
         node = self.nodes[name]
         self.say(f"{name} crashes")
         self.end_process(node, refuses=refuses)
 
     def leave(self, name: str, stops_after_s: float = 0.3) -> None:
-        """End a process the way SIGTERM does."""
+        """End a process as SIGTERM does."""
         node = self.nodes[name]
         self.say(f"{name} leaves")
         node.left = node.life.left = True
@@ -295,15 +296,15 @@ class Cluster(VirtualTime):
         self.weather.ended(node.name, self.now)
 
     def pause(self, name: str) -> None:
-        """Stop a process as SIGSTOP does."""
+        """Pause a process as SIGSTOP does."""
         self.say(f"{name} pauses")
         node = self.nodes[name]
         node.paused_at = self.now
-        node.life.pause(node.true_time(node.noticed_at))  # from then on, as it will see it itself
+        node.life.pause(node.true_time(node.noticed_at))  # The pause begins then, by what the process itself will see.
         self.weather.paused(name, self.now)
 
     def resume(self, name: str, *, inputs_first: bool) -> None:
-        """Let a process go on; what waits for it comes before its own timers or after them."""
+        """Resume a process. The inputs that wait for it come before its own timers or after them."""
         node = self.nodes[name]
         assert node.paused_at is not None
         self.say(f"{name} goes on, {'inputs' if inputs_first else 'timers'} first")
@@ -322,13 +323,16 @@ class Cluster(VirtualTime):
     # Memory snapshots.
 
     def snapshot(self, name: str) -> Snapshot:
-        """Take a copy of a node's memory."""
+        """Return a copy of a node's memory."""
         node = self.nodes[name]
         self.say(f"snapshot of {name}")
         return Snapshot(_copied(node.replica), node.life.kept(), node.noticed_at, self.now)
 
     def set_back(self, name: str, snapshot: Snapshot, *, clock_jumps: bool) -> None:
-        """Let a machine go on from a snapshot; its clock goes on from there too, or shows the true time."""
+        """Set a machine back to a snapshot.
+
+        Its clock continues from the snapshot's time too, or shows the true time.
+        """
         node = self.nodes[name]
         self.say(f"{name} is set back to what it was at {snapshot.at:.3f}")
         self.end_process(node, refuses=True)
@@ -337,7 +341,7 @@ class Cluster(VirtualTime):
         self._resume_copy(node, snapshot, node.life, lost_s)
 
     def clone(self, name: str, clone: str) -> Node:
-        """Let a copy of a node's memory run on another machine, at the same time and with the same address."""
+        """Run a copy of a node's memory on another machine, at the same time and with the same address."""
         original = self.nodes[name]
         self.say(f"{clone} is a clone of {name}")
         snapshot = self.snapshot(name)
@@ -355,17 +359,20 @@ class Cluster(VirtualTime):
         self.history.life_set_back(node.life, before, snapshot.at)
         self.weather.began(node.name, node.life, self.now)
         node.replica.take_requests()
-        # The connections of before are no more.
+        # The connections of the copied process do not exist any more.
         for link in [*node.replica.links]:
             for request in [*link.open_rounds, *filter(None, [link.open_push])]:
                 node.replica.note_failure(self.clock(node), request)
         self.drain(node)
         self._begin_loops(node)
 
-    # The node's own loop.
+    # The loop of a node.
 
     def clock(self, node: Node) -> float:
-        """A node's time for its next input; one that was away for very long goes on as another incarnation first."""
+        """Return a node's time for its next input.
+
+        A node that was away for very long continues as a new incarnation first.
+        """
         now = node.clock(self.now)
         if node.replica.is_surpassed or node.replica.is_forgotten(now):
             before, takes_along = node.life, node.replica.is_surpassed
@@ -408,7 +415,7 @@ class Cluster(VirtualTime):
         self.at(self.now + self.interval_s / node.rate * self.random.uniform(0.95, 1.05), self.round, node, boot)
 
     def deliver(self, node: Node, boot: int, input_: Callable[[], None]) -> None:
-        """Give a process something that came for it, now or when it goes on."""
+        """Deliver an input to a process: now, or when the process is resumed."""
         if node.boot != boot or not node.up:
             return
         if node.paused_at is None:
@@ -435,7 +442,7 @@ class Cluster(VirtualTime):
 
 
 def _copied(replica: Replica) -> Replica:
-    """Return a deep copy. A lease and the slot in which it stands name each other, which `deepcopy` cannot follow."""
+    """Return a deep copy. A lease and its slot refer to each other, which `deepcopy` cannot follow."""
     leases = replica.claims.leases
     originals = {id(lease): lease for slot in leases._slots.values() for lease in slot}
     originals |= {id(lease): lease for lease in leases.due}
@@ -444,7 +451,7 @@ def _copied(replica: Replica) -> Replica:
     }
     for lease in originals.values():
         memo[id(lease.entry)] = lease.entry
-    for state in get_args(State):  # there is one object for each, and they are told apart by identity
+    for state in get_args(State):  # There is one object for each of them, and they are compared by identity.
         for suspect in (False, True):
             memo[id(status_of(state, suspect=suspect))] = status_of(state, suspect=suspect)
     copies = {key: memo[key] for key in originals}

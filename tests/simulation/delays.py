@@ -1,4 +1,4 @@
-"""A table of how late keys went offline, beside the bounds of P3."""
+"""A table of the times after which keys went offline, beside the bounds of P3."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tests.simulation.oracle.p3_nothing_dead_stays import BOUNDS
 
-#: What each bound of P3 counts from.
+#: The moment from which each bound of P3 counts.
 SINCE = {
     "calm": "last renewal + T",
     "calm, with loss": "last renewal + T",

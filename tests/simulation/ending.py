@@ -1,4 +1,4 @@
-"""What must be so when everything is over: equal nodes after two rounds, and nothing kept that nobody needs."""
+"""The checks at the end of a run: nodes are equal after two rounds, and keep nothing that no node needs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 
 def check_equal(cluster: Cluster) -> None:
-    """P1 and P7 two rounds after the last heal, when no commands come any more (lapses go on: give those a moment)."""
-    # Who goes on as another incarnation may wait for a seed that is gone for longer than that: P8 says how long.
+    """Check P1 and P7 two rounds after the last heal, when clients send no more commands.
+
+    Claims may still lapse, so unequal nodes get a moment more.
+    """
+    # A node that continues as a new incarnation may wait longer than that for a seed that has ended: P8 has the
+    # limit.
     nodes = [node for node in cluster.nodes.values() if node.serving and not cluster.oracle.may_be_away(node.life)]
     lives = [node.life for node in nodes]
     nodes = [node for node in nodes if knows_all(node.life, lives) and not node.lacks_pages()]
@@ -32,7 +36,7 @@ def check_equal(cluster: Cluster) -> None:
 
 
 def _remembered(cluster: Cluster) -> set[int]:
-    """The incarnations that nobody has any reason to forget yet."""
+    """Return the incarnations that no node has any reason to forget yet."""
     return {life.incarnation for life in cluster.history.lives if cluster.now - life.beats[-1] < FORGOTTEN_S}
 
 
@@ -42,7 +46,7 @@ def _state(node: Node, history: History, remembered: set[int]) -> tuple[object, 
     return (
         replica.is_ready,
         tuple(sorted((i, ledger.version) for i, ledger in ledgers.items() if ledger.version and i in remembered)),
-        # What is suspect here another node may have hidden, or never listed.
+        # Another node may have hidden an instance that is suspect here, or may never have listed it.
         tuple(
             claim.body
             for group in replica.view.groups()
@@ -56,7 +60,7 @@ def _state(node: Node, history: History, remembered: set[int]) -> tuple[object, 
 
 
 def _check_kept(cluster: Cluster, nodes: list[Node]) -> None:
-    """Every write that a living node knows is in everybody's history, as far as there is room."""
+    """Check that all running nodes have all writes that one of them knows, as far as there is room."""
     history = cluster.history
     known = frozenset[int]().union(*(node.life.settings for node in nodes))
     for node in nodes:
@@ -69,22 +73,22 @@ def _check_kept(cluster: Cluster, nodes: list[Node]) -> None:
 
 
 def check_memory(cluster: Cluster) -> None:
-    """Long after the last renewal nothing is left of any registration at any living node."""
+    """Check that long after the last renewal no running node keeps anything of any registration."""
     for node in cluster.nodes.values():
         if node.serving and not cluster.history.broken and any(_left(cluster, node).values()):
             cluster.history.fail("memory", f"{node.life} keeps {_left(cluster, node)}")
 
 
 def keeps(cluster: Cluster) -> bool:
-    """Whether something is left yet, and no promise was broken."""
+    """Return True if a running node still keeps something and no promise was broken."""
     living = (node for node in cluster.nodes.values() if node.serving)
     return not cluster.history.broken and any(any(_left(cluster, node).values()) for node in living)
 
 
 def _left(cluster: Cluster, node: Node) -> dict[str, int]:
-    """How much of each kind a node keeps."""
+    """Return the numbers of the objects of each kind that a node keeps."""
     claims, view = node.replica.claims, node.replica.view
-    # An end stays as long as what it ends, which may stand in the ledger of a node that died.
+    # An end stays as long as the claims that it ends, which may be in the ledger of a node that ended.
     roots = {claim.root for claim in _claims(claims.ledgers.values())}
     own = claims.ledger.entries.values()
     ends = len([end for end in own if isinstance(end, End) and roots & {*end.roots}])
@@ -108,7 +112,7 @@ def _claims(ledgers: Iterable[Ledger]) -> list[Claim]:
 
 
 def check_forgotten(cluster: Cluster) -> None:
-    """Ten minutes later not even of nodes that are gone."""
+    """Check that ten minutes later no running node keeps anything of an ended node."""
     living = {node.life.incarnation for node in cluster.nodes.values() if node.serving}
     for node in cluster.nodes.values():
         if not node.serving or cluster.history.broken:
@@ -127,11 +131,11 @@ def check_forgotten(cluster: Cluster) -> None:
 
 
 def check_writes(cluster: Cluster) -> None:
-    """P6: no storm. Nobody wrote more than its commands, and one claim for each unit that it may have followed."""
+    """Check P6, no storm: no life wrote more than its commands and a claim for each unit that it may have followed."""
     history = cluster.history
     units = sum(len(record.units) for record in history.records.values())
     for node in cluster.nodes.values():
-        # Each addition is removed once.
+        # Each entry that was added is also removed once.
         most = 2 * (history.commands[node.life] + units)
         if node.serving and node.replica.claims.ledger.version > most:
             history.fail("P6", f"{node.life} wrote {node.replica.claims.ledger.version} times, not {most} at most")

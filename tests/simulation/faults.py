@@ -1,4 +1,4 @@
-"""What befalls a cluster: each fault of the design, at times and places drawn from the cluster's own random numbers."""
+"""The faults of the design, at times and places that are drawn from the cluster's own random numbers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.simulation.weather import Cut
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster, Node, Snapshot
 
-#: No cluster of the simulation grows beyond this by nodes that join.
+#: The largest number of nodes in a cluster of the simulation, including nodes that join.
 NODES_MAX = 7
 
 
 class Faults:
-    """Draws faults and undoes them in the end."""
+    """Draws faults, and ends them when the run ends."""
 
     def __init__(self, cluster: Cluster, reach: Reach, seeds: tuple[str, ...]) -> None:
         self.cluster = cluster
@@ -24,16 +24,16 @@ class Faults:
         self.seeds = seeds
         self._cuts: list[Cut] = []
         self._over = False
-        #: How much longer than usual partitions and pauses last.
+        #: The factor by which partitions and pauses last longer than usual.
         self.stretched = 1.0
-        #: How likely a node that starts again has moved to another address.
+        #: The probability that a node starts again at another address.
         self.moving = 0.0
         self._moves = 0
-        # Addresses that nodes have moved away from.
+        # The addresses from which nodes have moved away.
         self._vacant: list[str] = []
 
     def plan(self, count: int, until: float) -> None:
-        """Plan this number of faults before `until`."""
+        """Plan this number of faults before the time `until`."""
         random = self.cluster.random
         kinds: list[Callable[[], None]] = [
             self.partition, self.partition, self.cut, self.cut_one_way, self.crash, self.crash,
@@ -43,14 +43,14 @@ class Faults:
             self.cluster.at(random.uniform(6 * self.cluster.interval_s, until), random.choice(kinds))
 
     def plan_copies(self, count: int, until: float) -> None:
-        """Let machines be set back to snapshots of their memory, or cloned, this many times before `until`."""
+        """Plan this number of snapshots and clones of machines before the time `until`."""
         random = self.cluster.random
         for _ in range(count):
             at = random.uniform(6 * self.cluster.interval_s, until)
             self.cluster.at(at, random.choice([self.set_back, self.clone]))
 
     def end(self) -> None:
-        """Undo what can be undone: heal cuts, let the paused go on, lose nothing any more."""
+        """End all faults that can be ended: heal cuts, resume paused processes, and stop loss."""
         self._over = True
         cluster = self.cluster
         for cut in [*self._cuts]:
@@ -62,7 +62,7 @@ class Faults:
         cluster.weather.settle(cluster.now)
 
     def _some(self) -> Node | None:
-        """Any node that runs, but for clones, which end by themselves."""
+        """Return any running node except clones, which end by themselves."""
         node = self.cluster.random.choice([node for node in self.cluster.nodes.values() if not node.is_clone])
         return node if node.serving and not self._over else None
 
@@ -72,7 +72,7 @@ class Faults:
     # The network.
 
     def partition(self) -> None:
-        """Cut the cluster in two; each client is on one side."""
+        """Divide the cluster into two parts; each client is on one side."""
         random, names = self.cluster.random, [*self.cluster.nodes]
         if len(names) < 2 or self.reach.sides is not None or self._over:
             return
@@ -90,11 +90,11 @@ class Faults:
         self._heal(cut)
 
     def cut(self) -> None:
-        """Cut one link."""
+        """Cut the link between two nodes."""
         self._cut_pair(both=True, initiating=False)
 
     def cut_one_way(self) -> None:
-        """One node can no longer ask another, or no longer tell it anything."""
+        """Cut one direction between two nodes: of requests only, or of all messages."""
         self._cut_pair(both=False, initiating=self.cluster.random.random() < 0.7)
 
     def _cut_pair(self, *, both: bool, initiating: bool) -> None:
@@ -121,7 +121,7 @@ class Faults:
     # Processes.
 
     def crash(self) -> None:
-        """Kill a node, or its whole machine; most come back."""
+        """End a node's process without warning, or its whole machine. Most of them start again."""
         node = self._some()
         if node is None:
             return
@@ -133,7 +133,7 @@ class Faults:
             self.cluster.after(delay_s, self._restart, node)
 
     def leave(self) -> None:
-        """Stop a node in good order; most come back."""
+        """Stop a node as SIGTERM does. Most of them start again."""
         node = self._some()
         if node is None:
             return
@@ -142,7 +142,7 @@ class Faults:
             self.cluster.after(self._lasting(1, 20), self._restart, node)
 
     def join(self) -> None:
-        """Start a node that is not a seed of any other."""
+        """Start a node that is not a seed of any other node."""
         if len(self.cluster.nodes) < NODES_MAX and not self._over and self.reach.sides is None:
             name = f"n{len(self.cluster.nodes)}"
             self.cluster.start(name, self.seeds)
@@ -158,7 +158,7 @@ class Faults:
             address = self._vacant.pop(0) if reuses else f"{node.name}@{self._moves}"
             self._vacant.append(node.address)
         cluster.start(node.name, node.seeds, address)
-        if address != node.name:  # a name is not resolved again at once
+        if address != node.name:  # Nodes do not resolve a name again at once.
             cluster.after(random.choice([0.0, self._lasting(0, 3)]), cluster.locate, node.name)
 
     # Copies of a machine.
@@ -175,11 +175,11 @@ class Faults:
             self.cluster.set_back(node.name, kept, clock_jumps=self.cluster.random.random() < 0.5)
 
     def clone(self) -> None:
-        """Let a copy of a machine's memory run beside it for a while."""
+        """Run a copy of a machine's memory beside the machine for a while."""
         node, name = self._some(), f"clone{len(self.cluster.nodes)}"
         if node is not None and node.replica.is_ready and not node.life.doubled and self.reach.sides is None:
             clone = self.cluster.clone(node.name, name)
-            # Its address leads to the other: nobody can ask it anything.
+            # The address leads to the other machine, so no node can send this one a request.
             cut = Cut(frozenset((other, name) for other in self.cluster.nodes if other != name), initiating=True)
             self.cluster.weather.cut(cut, self.cluster.now)
             self.cluster.after(self._lasting(1, 20), self._end_clone, clone, cut)
@@ -190,16 +190,16 @@ class Faults:
             self.cluster.crash(clone.name)
 
     def pause(self) -> None:
-        """Stop a process for less than T."""
+        """Pause a process for less than T."""
         ttl = self.cluster.timing.ttl_s / self.cluster.interval_s
         self._pause(self._lasting(0.5, 0.97 * ttl))
 
     def blink(self) -> None:
-        """Stop a process for about as long as is just noticed."""
+        """Pause a process for about the shortest time that it can notice."""
         self._pause(self._lasting(1.0, 2.5))
 
     def pause_long(self) -> None:
-        """Stop a process for longer than T."""
+        """Pause a process for longer than T."""
         ttl = self.cluster.timing.ttl_s / self.cluster.interval_s
         self._pause(self._lasting(ttl, 3 * ttl) * self.stretched)
 

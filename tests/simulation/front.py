@@ -1,7 +1,7 @@
-"""What clients of a node meet: commands, and waiting while it is not ready, as `bender.node.node` and its API do it.
+"""The part of a node that clients see: commands, and the wait until it is ready, as in `bender.node.node` and its API.
 
-Bodies are made here, so that the oracle can tell from a body alone what it belongs to: every registration, and every
-change of one, gets a body that nothing else has.
+Bodies are made here, so that the oracle can recognize each registration, and each change of one, by its body alone.
+No two of these have the same body.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @frozen
 class Wanted:
-    """What a client registers: its lease, and `meta`, the part of the body that it may change.
+    """The registration that a client requests: its ttl, and `meta`, the part of the body that the client may change.
 
-    `instance` is its token; 0 if it sends none.
+    `instance` is its token, 0 if the client sends none.
     """
 
     ttl_s: float
@@ -33,7 +33,7 @@ class Wanted:
 
 
 def when_ready(cluster: Cluster, node: Node, then: Callable[[bool], None]) -> None:
-    """Call `then` with True once the node is ready, with False if that takes too long (503)."""
+    """Call `then` with True as soon as the node is ready, or with False if this takes too long (503)."""
     ready = node.replica.check_ready(cluster.clock(node))
     cluster.drain(node)
     if ready or node.replica.readiness.is_starting or node.left:
@@ -52,7 +52,7 @@ def when_ready(cluster: Cluster, node: Node, then: Callable[[bool], None]) -> No
 
 
 def register(cluster: Cluster, node: Node, key: str, wanted: Wanted) -> bool:
-    """POST; whether it was not listed there. Raises NotReady."""
+    """Process a POST. Return True if the registration was not listed here. Raises NotReady."""
     now = cluster.clock(node)
     replica = node.replica
     version = replica.claims.ledger.version
@@ -71,7 +71,7 @@ def register(cluster: Cluster, node: Node, key: str, wanted: Wanted) -> bool:
 
     try:
         listed = replica.view.claim(key)
-        # A node remembers the bodies that clients repeat, and tries to renew them as they are first.
+        # A node caches bodies that clients repeat, and first tries to renew the registration without a change.
         if listed is not None and _repeats(wanted, listed.body) and replica.renew_as_is(now, key, listed.body):
             existing = listed.body
             created, body = False, listed.body
@@ -88,7 +88,7 @@ def register(cluster: Cluster, node: Node, key: str, wanted: Wanted) -> bool:
 
 
 def renew(cluster: Cluster, node: Node, key: str) -> bool:
-    """PUT; False if there is nothing to renew. Raises NotReady."""
+    """Process a PUT. Return False if there is no registration to renew. Raises NotReady."""
     now = cluster.clock(node)
     replica = node.replica
     if not replica.check_ready(now):
@@ -106,7 +106,7 @@ def renew(cluster: Cluster, node: Node, key: str) -> bool:
 
 
 def shorten(cluster: Cluster, node: Node, key: str, left_s: float) -> None:
-    """The end of a session."""
+    """Process the end of a session's connection."""
     now = cluster.clock(node)
     cluster.say(f"session of {key} ends at {node.name}, with {left_s:g} s")
     cluster.history.session_ended(node.life, key, cluster.now + left_s)
@@ -115,7 +115,10 @@ def shorten(cluster: Cluster, node: Node, key: str, left_s: float) -> None:
 
 
 def deregister(cluster: Cluster, node: Node, key: str, instance: int = 0, reason: str | None = None) -> bool:
-    """DELETE, of one instance if it says which, and why; False if that is not known. Raises NotReady."""
+    """Process a DELETE, which may name an instance and a reason. Return False if there is no such registration.
+
+    Raises NotReady.
+    """
     now = cluster.clock(node)
     replica = node.replica
     if not replica.check_ready(now):
@@ -136,7 +139,10 @@ def deregister(cluster: Cluster, node: Node, key: str, instance: int = 0, reason
 
 
 def configure(cluster: Cluster, node: Node, key: str, body: bytes | None, lasts_s: float | None = None) -> None:
-    """PUT or DELETE of a backend or frontend, or of what an operator says of an instance. Raises NotReady."""
+    """Process a PUT or DELETE of a backend, of a frontend, or of an operator's state of an instance.
+
+    Raises NotReady.
+    """
     now = cluster.clock(node)
     replica = node.replica
     if not replica.check_ready(now):
@@ -149,7 +155,7 @@ def configure(cluster: Cluster, node: Node, key: str, body: bytes | None, lasts_
 
 
 def lift_guard(cluster: Cluster, node: Node, app: str) -> None:
-    """DELETE of the guard of an app. Raises NotReady."""
+    """Process a DELETE of the guard of an app. Raises NotReady."""
     now = cluster.clock(node)
     replica = node.replica
     if not replica.check_ready(now):
@@ -162,18 +168,18 @@ def lift_guard(cluster: Cluster, node: Node, app: str) -> None:
 
 
 def _new_body(cluster: Cluster, wanted: Wanted) -> bytes:
-    """Return a body that nothing else has."""
+    """Return a body that no other registration or change has."""
     cluster.bodies += 1
     return b"%d %g %d %d" % (cluster.bodies, wanted.ttl_s, wanted.meta, wanted.instance)
 
 
 def _repeats(wanted: Wanted, body: bytes) -> bool:
-    """Whether a request changes nothing of what is registered; one without a token leaves that as it is."""
+    """Return True if a request changes nothing of the registration. A request without a token keeps the token."""
     registered = _wanted(body)
     return registered == evolve(wanted, instance=wanted.instance or registered.instance)
 
 
 def _wanted(body: bytes) -> Wanted:
-    """What a body says, without what makes it unlike any other."""
+    """Return the registration that a body describes, without the part that makes the body unique."""
     _, ttl_s, meta, instance = body.split()
     return Wanted(float(ttl_s), int(meta), int(instance))

@@ -12,7 +12,7 @@ from tests.simulation.seeds import simulate
 
 @frozen
 class Caught:
-    """The seeds (0: none) and the broken promise by which a mutation was noticed, and the failure of its scenario."""
+    """The seeds that noticed a mutation (0: none), the broken promise, and the failure of the mutation's scenario."""
 
     seeds: int = 0
     broken: str = ""
@@ -20,7 +20,7 @@ class Caught:
 
 
 def hunt(name: str, seeds_max: int) -> Caught:
-    """Run seeds, hard and normal ones in turn, until one notices a mutation; and its scenario."""
+    """Run seeds, hard and normal ones in turn, until one notices a mutation. Run its scenario too."""
     mutation = MUTATIONS[name]
     with patched(mutation.patches):
         shown = _shown(mutation.shown_by) if mutation.shown_by else ""
@@ -42,5 +42,5 @@ def _shown(scenario: Scenario) -> str:
 def _broken(seed: int) -> str:
     try:
         return next((str(each) for each in simulate(seed, hard=seed % 2 == 1).broken), "")
-    except LookupError as error:  # the oracle has no record of what a node shows
+    except LookupError as error:  # The oracle has no record of what a node shows.
         return repr(error)

@@ -1,8 +1,8 @@
-"""Requests and their answers, each leg on its own: lost, late, doubled, overtaken, cut, refused, or in an inbox.
+"""Requests and their answers. Each may be lost, late, doubled, overtaken, cut, refused, or wait in an inbox.
 
-A request is reported to the replica that made it exactly once: as answered, if its answer comes within its time limit,
-as failed otherwise. A request that is late is processed all the same; an answer that is late is dropped. Every message
-that is delivered carries its sender's knowledge with it (see `knowledge`).
+The replica that made a request learns its outcome exactly once: answered, if the answer arrives within the time
+limit, else failed. A late request is processed nevertheless; a late answer is dropped. Each delivered message carries
+its sender's knowledge (see `knowledge`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Exchange:
-    """A request on its way, and back."""
+    """A request on its way, and its answer."""
 
     __slots__ = ("boot", "life", "may", "must", "node", "over", "request", "sent_at", "settings", "to")
 
     def __init__(self, node: Node, to: str, request: OutgoingMessage, sent_at: float) -> None:
-        """`to` is the name of the node at the request's address, or the address where there is none."""
+        """`to` is the name of the node at the request's address; without a node there, it is the address."""
         self.node = node
         self.to = to
         self.boot = node.boot
@@ -38,12 +38,12 @@ class Exchange:
 
 
 class Answer:
-    """An answer on its way back, with what its sender knew."""
+    """An answer on its way back, with the knowledge of its sender."""
 
     __slots__ = ("away", "ignored", "life", "made_at", "may", "message", "must", "settings")
 
     def __init__(self, life: Life, message: Message, now: float, *, ignored: bool) -> None:
-        """`ignored`: the request was not taken in, because it showed that the answerer was surpassed."""
+        """`ignored`: the request had no effect, because it showed that the answering node was surpassed."""
         self.ignored = ignored
         self.life = life
         self.message = message
@@ -54,13 +54,13 @@ class Answer:
 
 
 class Network:
-    """Carries requests to nodes, by name, and answers back."""
+    """Carries requests to nodes, by name, and returns their answers."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        #: Requests that were sent, for comparison with what a change may cost.
+        #: The number of requests that were sent, to compare it with the allowed cost of a change.
         self.sent = 0
-        #: What the answerer of a round knew of settings, by the second request that it led to.
+        #: What the answering node of a round knew of settings, by the second request that followed the round.
         self._compared: dict[OutgoingMessage, tuple[Life, frozenset[int]]] = {}
 
     def send(self, node: Node, request: OutgoingMessage) -> None:
@@ -78,7 +78,7 @@ class Network:
         cluster.after(self._transit_s(), self._arrive, exchange)
 
     def _transit_s(self) -> float:
-        """How long one leg takes. Those that are slow are overtaken."""
+        """Return the seconds that a message is on its way. Other messages overtake slow ones."""
         random, weather = self._cluster.random, self._cluster.weather
         if weather.slow and random.random() < weather.slow:
             drawn_s = random.uniform(0, 0.6 * weather.interval_s)
@@ -102,7 +102,7 @@ class Network:
             self._cluster.deliver(target, target.boot, partial(self._process, exchange, target))
 
     def _process(self, exchange: Exchange, target: Node) -> None:
-        """The other node takes in a request and answers it."""
+        """Let the other node process a request and answer it."""
         cluster, weather = self._cluster, self._cluster.weather
         now = cluster.clock(target)
         message = exchange.request.message
@@ -130,7 +130,7 @@ class Network:
     def _answered(self, exchange: Exchange, answer: Answer) -> None:
         node, request = exchange.node, exchange.request
         if exchange.over or node.life is not exchange.life:
-            return  # its node hears nothing of an answer that comes too late
+            return  # The node does not receive an answer that is too late.
         now = self._cluster.clock(node)
         exchange.over = True
         node.replica.receive_answer(now, request, answer.message)
@@ -147,7 +147,7 @@ class Network:
     # Failures.
 
     def _deadline(self, exchange: Exchange) -> float:
-        """When a request's time limit is over, by the clock of its sender."""
+        """Return the end of a request's time limit, by the clock of its sender."""
         return exchange.sent_at + exchange.request.limit_s / exchange.node.rate
 
     def _give_up_later(self, exchange: Exchange) -> None:
@@ -170,7 +170,7 @@ class Network:
     # Knowledge.
 
     def _heard(self, node: Node, sender: Life, may: May, transit_s: float, message: Message) -> None:
-        """Note that any message may bring all that its sender could know."""
+        """Note that a message may bring everything that its sender may know."""
         life = node.life
         lives, peers = self._cluster.history.lives, node.replica.peers
 
@@ -186,10 +186,10 @@ class Network:
             life.echoed[sender.number] = max(asked_at, life.echoed.get(sender.number, asked_at))
 
     def _learned(self, exchange: Exchange, answer: Answer) -> None:
-        """A round that was answered brings all that the answerer had, for certain.
+        """Note that an answered round brings everything that the answering node had, for certain.
 
-        If nothing has to follow it, the answerer has all that the asker had. With settings it is the same, but that
-        those that differ take the second request, whose answer brings the answerer's.
+        If no second request has to follow, the answering node has everything that the asking node had. The same holds
+        for settings, except that settings which differ are in the second request and its answer.
         """
         life, other = exchange.life, answer.life
         message = exchange.request.message
@@ -197,11 +197,11 @@ class Network:
             return
         if message.heads is None:
             if message.buckets:
-                # Nothing was noted where one of the two was doubled then.
+                # Nothing was noted if another process used the incarnation of one of the two at that time.
                 compared, settings = self._compared.pop(exchange.request, (None, frozenset()))
-                # Pages share a part only, of which nothing need be known.
+                # Pages have only a part, of which the node need not know anything.
                 whole = exchange.request.comparison_ask is not None and not (message.known or answer.message.partial)
-                if compared is other and whole:  # and not another incarnation, which answered in its place
+                if compared is other and whole:  # The incarnation itself answered, and not another one in its place.
                     _share_settings(life, other, exchange.settings | settings)
             return
         here = {
@@ -224,7 +224,7 @@ class Network:
 
 
 def _has_all(versions: Mapping[int, int], heads: Mapping[int, Head] | None) -> bool:
-    """Whether ledgers at these versions have all that other copies had, whose heads are known."""
+    """Return True if ledgers at these versions contain everything of other copies, whose heads are known."""
     return heads is not None and all(versions.get(number, 0) >= head.version for number, head in heads.items())
 
 

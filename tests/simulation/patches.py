@@ -1,6 +1,6 @@
-"""Replacing parts of the core for a while: to break rules on purpose, and to read along.
+"""Temporary replacements of parts of the core, which break rules on purpose or record calls.
 
-The core has no switches for either. A patch is undone whatever happens, also in the middle of a test.
+The core has no switches for this. A patch is always undone, also if a test fails.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Patch = tuple[object, str, Callable[[Any], Any]]
 
 @contextmanager
 def patched(patches: list[Patch]) -> Iterator[None]:
-    """Have attributes replaced by what each patch makes of the original."""
+    """Replace attributes with the results of patches, which are called with the original attributes."""
     originals = []
     try:
         for owner, name, change in patches:

@@ -1,4 +1,4 @@
-"""One seed: a cluster, its clients, its faults; then all heals, ends and is forgotten, and is looked at again."""
+"""One seed: a cluster, its clients and its faults. Then all faults end, all clients end, and the end is checked."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.simulation.ending import check_equal, check_forgotten, check_memory, 
 from tests.simulation.faults import Faults
 from tests.simulation.oracle.history import Broken, Delay
 
-#: Rounds are told apart by intervals, so long spans are simulated with long ones: ten minutes, after which rule 8
-#: forgets, are then 20 rounds and eight hours 960.
+#: Rounds are told apart by intervals, so long times are simulated with long intervals. Ten minutes, after which rule
+#: 8 forgets, are then 20 rounds, and eight hours are 960.
 LONG_INTERVAL_S = 30.0
 
 
@@ -35,29 +35,32 @@ class Outcome:
 
 @frozen
 class Settings:
-    """What is drawn for a seed before anything else."""
+    """The settings that are drawn for a seed before anything else."""
 
     size: int
     timing: Timing
     long: bool
     days: bool
     guard_s: float
-    #: When an operator lifts the guard, and the number of a node at which he does.
+    #: The time at which an operator lifts the guard, and the number of a node where this happens.
     lifted: tuple[tuple[float, int], ...]
     clients: int
-    #: How many clients have the same instance as another one.
+    #: The number of clients that have the same instance as another client.
     sharing: int
     page_entries_max: int
-    #: How likely a node that starts again has another address.
+    #: The probability that a node starts again at another address.
     moving: float
-    #: How many times a machine is set back to a snapshot or cloned.
+    #: The number of times that a machine is set back to a snapshot or cloned.
     copies: int
-    #: Whether instances have tokens, and may hand over to others.
+    #: Whether instances have tokens and may hand over to others.
     tokens: bool
 
     @classmethod
     def drawn(cls, random: Random, chance: Random, *, hard: bool) -> Settings:
-        """`chance` is for what came later, so that all else is drawn as ever."""
+        """Return the settings of a seed.
+
+        `chance` is used only for settings that were added later, so that all others of each seed stay as they were.
+        """
         long = random.random() < 0.06
         interval_s = LONG_INTERVAL_S if long else 1.0
         ttl = random.choice([10.0, 10.0, 10.0, 6.0, 4.0] if hard else [10.0])
@@ -86,7 +89,7 @@ class Settings:
 
 
 class Simulation:
-    """A seed that can be watched while it runs."""
+    """A run of a seed that can be watched."""
 
     def __init__(self, seed: int, *, hard: bool, trace: Callable[[str], None] | None = None) -> None:
         random = Random(f"settings {seed} {hard}")
@@ -130,7 +133,7 @@ class Simulation:
             cluster.at(at, self.operator.lift_guard, number)
 
     def run(self) -> None:
-        """Run to the end, or up to the first broken promise."""
+        """Run to the end, or until the first broken promise."""
         cluster, interval_s = self.cluster, self.cluster.interval_s
         cluster.run_until(self.faults_until + 22 * interval_s)
         if self.settings.long and self.settings.days:
@@ -141,8 +144,8 @@ class Simulation:
         self.faults.end()
         cluster.run_for(2.3 * interval_s)
         check_equal(cluster)
-        # Leases of up to twice T end, then the claims that were ended are removed, and then the ends; mostly earlier
-        # than that.
+        # Leases of up to twice T end. Then the claims that were ended are removed, and then the ends. Mostly this
+        # takes less time than allowed here.
         until = cluster.now + 6 * self.cluster.timing.ttl_s + 30 * interval_s + cluster.guard_s
         while cluster.now < until and keeps(cluster):
             cluster.run_for(2 * interval_s)

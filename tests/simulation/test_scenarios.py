@@ -1,4 +1,4 @@
-"""What the scenarios show is so."""
+"""Every scenario holds with the real core."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.simulation.scenarios import Scenario
 
 
 class Scenarios(SynchronousTestCase):
-    """One test for each scenario, by its name."""
+    """One test for each scenario, with the scenario's name."""
 
 
 def _test(scenario: Scenario) -> None:

@@ -1,7 +1,7 @@
 """Seeds of both profiles: whole clusters of one to seven nodes keep every promise.
 
-Every day those are run that reach nearly all that sixty do, in a quarter of the time (`python -m tests.simulation
---choose --from 1`); the slow tests run the sixty.
+The usual tests run a few seeds that reach nearly everything that sixty do, in a quarter of the time (`python -m
+tests.simulation --choose --from 1`). The slow tests run the sixty.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.effort import effort
 from tests.simulation.seeds import simulate
 
-#: The first of those that `--choose` names, up to 99.7 % of the branches and drawn settings of all.
+#: The first seeds that `--choose` names: together they reach 99.7 % of the branches and drawn settings of all.
 NORMAL: Iterable[int] = (1, 3, 4, 12, 16, 18, 20)
 HARD: Iterable[int] = (1, 3, 4, 5, 6, 7, 9, 10, 14, 15, 16, 17, 18, 19)
 
 
 class Seeds(SynchronousTestCase):
-    """What `python -m tests.simulation` does by the thousand."""
+    """A few of the runs that `python -m tests.simulation` makes by the thousand."""
 
     def check(self, seeds: Iterable[int], *, hard: bool) -> None:
         broken = {seed: outcome.broken for seed in seeds if (outcome := simulate(seed, hard=hard)).broken}
         self.assertEqual(broken, {})
 
     def test_normal(self) -> None:
-        """A few faults at a time, good and bad networks, days of partition."""
+        """Clusters keep every promise with a few faults at a time, good and bad networks, and days of partition."""
         self.check(effort(NORMAL, range(1, 31)), hard=False)
 
     def test_hard(self) -> None:
-        """Many faults at a time, bad networks, short leases, and clients that renew in the last moment."""
+        """Clusters keep every promise with many faults at a time, bad networks, short ttls and late renewals."""
         self.check(effort(HARD, range(1, 31)), hard=True)

@@ -13,7 +13,7 @@ from tests.simulation.seeds import Simulation
 
 
 def trace(seed: int, key: str, *, hard: bool, write: Callable[[str], None] = print) -> bool:
-    """Run a seed and write what concerns `key`, faults, and broken promises. Return whether there were any."""
+    """Run a seed, and write the lines about `key`, faults and broken promises. Return True if a promise was broken."""
     simulation: Simulation | None = None
 
     def line(text: str) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 
 
 class VirtualTime:
-    """The present time in seconds, and the calls to come. Calls at the same time happen in the order they were made."""
+    """The present time in seconds, and the future calls.
+
+    Calls for the same time happen in the order in which they were made.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -16,16 +19,16 @@ class VirtualTime:
         self._sequence = 0
 
     def at(self, time: float, call: Callable[..., None], *arguments: Any) -> None:
-        """Call this at a time."""
+        """Plan a call at a time."""
         self._sequence += 1
         heappush(self._heap, (time, self._sequence, call, arguments))
 
     def after(self, delay_s: float, call: Callable[..., None], *arguments: Any) -> None:
-        """Call this after a delay."""
+        """Plan a call after a delay."""
         self.at(self.now + delay_s, call, *arguments)
 
     def advance(self, time: float, broken: Sized = ()) -> None:
-        """Make all calls up to `time`; stop at once when `broken` is not empty any more."""
+        """Make all calls up to `time`, but stop at once when `broken` is not empty."""
         heap = self._heap
         while heap and heap[0][0] <= time and not broken:
             self.now, _, call, arguments = heappop(heap)

@@ -1,8 +1,8 @@
-"""What faults do to the cluster, and when they did it: the cuts of this moment, and the history of all disturbances.
+"""The effects of faults on the cluster: the cuts of this moment, and the history of all disturbances.
 
-The oracle asks it for two things: whether nodes were connected all through a span of time, and whether a span was calm,
-so that the strict bounds of P3 hold. A link is a pair of nodes that can complete an exchange in at least one
-direction; two opposite one-way cuts are no link.
+The oracle asks two questions: whether nodes were connected during a whole span of time, and whether a span was calm,
+so that the strict bounds of P3 hold. Two nodes are linked if they can complete an exchange in at least one direction.
+So two opposite one-way cuts end the link.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from tests.simulation.knowledge import Life
 
 Kind = Literal["crash", "start", "leave", "pause", "cut", "unlucky"]
 
-#: After this many requests in a row to the same node without an answer, that is no longer 10 % loss but a failing peer.
+#: This number of requests in a row to the same node without an answer is not 10 % loss any more, but a failing peer.
 UNLUCKY_ROW = 3
 
-#: The same holds when this many requests that were made between two nodes, in either direction, while one thing should
-#: get from the one to the other got no answer within half an interval.
+#: The same holds if this number of requests between two nodes, in either direction, got no answer within half an
+#: interval, while news had to get from one of them to the other.
 UNLUCKY_COUNT = 3
 
 
 @frozen(eq=False)
 class Cut:
-    """Ordered pairs of nodes between which something does not get through.
+    """Ordered pairs of nodes between which messages do not get through.
 
-    With `initiating` only requests are stopped: the first node of a pair cannot ask the second, but answers it.
+    With `initiating` only requests are lost: the first node of a pair cannot ask the second, but can answer it.
     """
 
     pairs: frozenset[tuple[str, str]]
@@ -38,7 +38,7 @@ class Cut:
 
 
 class Disturbance:
-    """Something that lasted from `begin` until `over`; by `end` the cluster has got over it as well."""
+    """A disturbance from `begin` until `over`. By `end` its effects are over too."""
 
     __slots__ = ("begin", "end", "kind", "over")
 
@@ -50,16 +50,16 @@ class Disturbance:
 
 
 class Weather:
-    """Cuts, chances, and the history."""
+    """Cuts, probabilities of loss, and the history of disturbances."""
 
     def __init__(self, interval_s: float) -> None:
         self.interval_s = interval_s
-        #: How likely a message is lost, doubled, late, and very late (beyond its sender's time limit).
+        #: The probabilities that a message is lost, doubled, late, and very late (after its sender's time limit).
         self.loss = 0.0
         self.doubling = 0.0
         self.slow = 0.0
         self.very_slow = 0.0
-        #: How much longer than usual each message is under way, in seconds.
+        #: The seconds by which each message takes longer than usual.
         self.transit_s = 0.0
         self.disturbances: list[Disturbance] = []
         self._settled_at = -inf
@@ -68,33 +68,33 @@ class Weather:
         self._present: dict[str, Life] = {}
         self._open: dict[Hashable, Disturbance] = {}
         self._rows: dict[tuple[str, str], tuple[int, float]] = {}
-        # When the last requests were made that got no answer, or a late one, by the two nodes.
+        # By the two nodes: the times at which the last requests were made that got no answer, or a late one.
         self._unlucky: dict[frozenset[str], deque[float]] = defaultdict(lambda: deque(maxlen=4 * UNLUCKY_COUNT))
-        # When those were made that have not been answered or given up, likewise.
+        # By the two nodes: the times at which the present open requests were made.
         self._under_way: dict[frozenset[str], list[float]] = defaultdict(list)
         self._epochs: list[tuple[float, dict[int, int]]] = [(-inf, {})]
 
-    # What gets through at this moment.
+    # Queries: what gets through at this moment.
 
     def passes(self, sender: str, receiver: str) -> bool:
-        """Whether a message gets from one node to another, if it is an answer."""
+        """Return True if an answer gets from one node to another."""
         return not self._stopped[sender, receiver]
 
     def can_ask(self, sender: str, receiver: str) -> bool:
-        """Whether it does if it is a request."""
+        """Return True if a request gets from one node to another."""
         return not self._stopped[sender, receiver] and not self._unasked[sender, receiver]
 
     def linked(self, one: str, other: str) -> bool:
-        """Whether an exchange can be completed between two nodes."""
+        """Return True if two nodes can complete an exchange."""
         if self._stopped[one, other] or self._stopped[other, one]:
             return False
         return not (self._unasked[one, other] and self._unasked[other, one])
 
     def rough(self, since: float) -> bool:
-        """Whether messages got lost or came late all the time, now or at any time since."""
+        """Return True if messages got lost or late by chance, now or at any time since `since`."""
         return bool(self.loss or self.slow or self.very_slow or self.transit_s) or self._settled_at > since
 
-    # What faults do.
+    # Changes by faults.
 
     def cut(self, cut: Cut, now: float) -> None:
         (self._unasked if cut.initiating else self._stopped).update(cut.pairs)
@@ -120,7 +120,7 @@ class Weather:
     def ended(self, name: str, now: float) -> None:
         self._end(("pause", name), now, 0.0)
         self._present.pop(name, None)
-        # It is asked in vain until nothing came from it for 8·I.
+        # Requests to it fail until no node has received anything from it for 8·I.
         self.disturbances.append(Disturbance("crash", now, now + 9 * self.interval_s))
         self._turn(now)
 
@@ -139,7 +139,7 @@ class Weather:
         self._end(("pause", name), now, 6 * self.interval_s)
         self._turn(now)
 
-    # What happens by chance.
+    # Changes by chance.
 
     def asked(self, sender: str, receiver: str, sent_at: float) -> None:
         self._under_way[frozenset({sender, receiver})].append(sent_at)
@@ -161,28 +161,28 @@ class Weather:
         if self._rows.pop((sender, receiver), (0, now))[0] >= UNLUCKY_ROW:
             self._end((sender, receiver), now, self.interval_s)
 
-    # History.
+    # The history.
 
     def calm(self, begin: float, end: float) -> bool:
-        """Whether nothing but the usual loss disturbed the cluster in a span of time."""
+        """Return True if nothing but the usual loss disturbed the cluster in a span of time."""
         return not any(each.begin < end and each.end > begin for each in self.disturbances)
 
     def lucky(self, begin: float, end: float) -> bool:
-        """Whether, in a span of time, loss did not strike the same way too often in a row."""
+        """Return True if loss did not hit the same direction too often in a row in a span of time."""
         return not any(each.kind == "unlucky" and each.begin < end and each.end > begin for each in self.disturbances)
 
     def lucky_between(self, one: str, other: str, begin: float, now: float) -> bool:
-        """Whether few enough of the requests between two nodes that were made since `begin` got lost or came late."""
+        """Return True if few enough requests between two nodes that were made since `begin` got lost or late."""
         pair = frozenset({one, other})
         late = [sent_at for sent_at in self._under_way[pair] if sent_at < now - self.interval_s / 2]
         return sum(sent_at > begin for sent_at in (*self._unlucky[pair], *late)) < UNLUCKY_COUNT
 
     def undisturbed(self, begin: float, end: float) -> bool:
-        """Whether, in a span of time, nothing happened; what happened before may still be felt."""
+        """Return True if nothing happened in a span of time. Earlier disturbances may still have effects."""
         return not any(each.begin < end and each.over > begin for each in self.disturbances)
 
     def connected(self, one: Life, other: Life, begin: float, end: float) -> bool:
-        """Whether two lives ran, and messages got through, directly or by way of others, all through a span."""
+        """Return True if, during a whole span, two lives ran and messages got through, directly or indirectly."""
         for since, groups in reversed(self._epochs):
             if since >= end and since > begin:
                 continue
@@ -198,7 +198,7 @@ class Weather:
         return self._epochs[-1][0]
 
     def groups(self) -> list[list[Life]]:
-        """Return the nodes that run, in groups that can reach one another at this moment."""
+        """Return the running nodes in groups that can reach one another at this moment."""
         found: dict[int, list[Life]] = {}
         for life in self._present.values():
             found.setdefault(self._epochs[-1][1][life.number], []).append(life)
