@@ -55,10 +55,10 @@ class LongWay:
     routes = RouteTable(ROUTES)
 
     def parse_whole(self, read: bytes) -> None:
-        """Take nothing."""
+        """Take no request."""
 
     def parse(self, read: bytes, at: int) -> tuple[None, int]:
-        """Take nothing."""
+        """Take no request."""
         del read, at
         return None, -1
 

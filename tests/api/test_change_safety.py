@@ -44,7 +44,7 @@ class Traffic(ApiCase):
         return message
 
     def test_a_version_without_members(self) -> None:
-        """A switch to a version without members gets 409 with the figures of this node, and says how to force it."""
+        """A switch to a version without members gets 409 with the figures of this node, and with the remedy."""
         text = (
             "backend/site serves web 1.2.0 with 1 member; web 1.3.0 has no members: every request would get 503 "
             "(according to n1). Nothing was changed; add ?force to do it anyway (bender: --force)"

@@ -227,7 +227,7 @@ class SharedNames(ApiCase):
         self.assertEqual([instance for instance, _, _ in self.shown()], ["b"])
 
     def test_one_of_two_ends(self) -> None:
-        """An instance that ends while another one with its name is connected stays listed, as missing."""
+        """An instance that confirmed beside another one of its name stays listed, as missing, after it ends."""
         first = self.follow("name=edge&instance=a")
         self.follow("name=edge&instance=b")
         self.pass_time(5)

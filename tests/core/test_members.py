@@ -66,7 +66,7 @@ class Canaries(SynchronousTestCase):
         st.integers(0, 100),
     )
     def test_shares(self, stable: list[int], canary: list[int], percent: int) -> None:
-        """They are those of `shared_weights`, each member's own, in order of id; what came in is left as it is."""
+        """The weights are those of `shared_weights`, in order of id, and the given members are not changed."""
         ones = [member(10 + i, weight=weight) for i, weight in enumerate(stable)][::-1]
         others = [member(20 + i, "2", weight) for i, weight in enumerate(canary)]
         before = repr((ones, others))

@@ -1,4 +1,4 @@
-"""The node-loss guard: the members that stay listed as suspect, for how long, and what ends it."""
+"""The node-loss guard: the members that stay listed as suspect, their time, and the end of the guard."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ class Replacing(ContactsCase):
         self.assertFalse(self.found(NOW + 0.5))
 
     def test_met_before(self) -> None:
-        """A peer that is heard at the same time as the answering node is replaced only if it is silent."""
+        """A peer that is heard beside the answering node is replaced only after 1.5·I without a heartbeat."""
         self.meet(3, at=NOW - 10.0)
         self.meet(2)
         self.assertFalse(self.found(NOW + 3.0))

@@ -141,7 +141,7 @@ class Network:
 
     def check(self, body: bytes, what: str) -> None:
         """Read a message of an honest node as any other node would."""
-        if self._checked.get(id(body)) is body:  # a round goes to many
+        if self._checked.get(id(body)) is body:  # a round sends one message to many peers
             return
         if len(self._checked) > 8:
             self._checked.clear()
@@ -235,7 +235,7 @@ class Honest:
         self._expiry.stopService()
         self.client.stopService()
 
-    # What a peer can know.
+    # State that a peer can know.
 
     @property
     def incarnation(self) -> int:

@@ -1,7 +1,7 @@
 """The hostile peer: fills shapes with values like those in use, and sends them under various names.
 
-It knows all that a peer can know: the nodes, their incarnations, versions and addresses, and the registered ids.
-`Peer.lies` selects what it may lie about.
+The peer knows everything that a peer can know: the nodes, their incarnations, versions and addresses, and the
+registered ids. `Peer.lies` selects what it may lie about.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ LIKE = frozenset(
 
 
 class Known(Protocol):
-    """What a peer can know of an honest node."""
+    """The state of an honest node that a peer can know."""
 
     name: str
     address: str

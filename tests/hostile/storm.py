@@ -236,7 +236,7 @@ class Storm:
 
     def _note(self, body: bytes) -> None:
         self.figures.distinct.add(hash(body))
-        if self.figures.messages % 8:  # one of eight, because it takes as long as all other checks of it
+        if self.figures.messages % 8:  # one of eight, because this takes as long as all other checks
             return
         try:
             self._wire.decode(body)
@@ -245,7 +245,7 @@ class Storm:
         else:
             self.figures.kinds["taken"] += 1
 
-    # What always holds.
+    # Checks during the storm.
 
     def _each_step(self) -> None:
         before, self._steps = self._steps, self._steps + self.cluster.steps_at_once
@@ -291,7 +291,7 @@ class Storm:
                     if self._strict:
                         self.faults.add("an instance that is renewed is not listed", f"{instance.key} at {honest.name}")
 
-    # What holds afterwards.
+    # Checks after the storm.
 
     def _agree(self, on: list[str]) -> None:
         """Check that all nodes are ready within 5·I after the peer falls silent, and agree two rounds later.

@@ -207,7 +207,7 @@ class Since(SubscriptionCase):
         self.assertEqual(subscription.take(ALL), [])
 
     def test_unknown(self) -> None:
-        """A cursor that this node does not know leads to `reset`, the snapshot, `synced`, and what follows."""
+        """A cursor that this node does not know leads to `reset`, the snapshot, `synced`, and later events."""
         self.watched.configure()
         self.watched.up(port=1)
         subscription = self.subscribe(since="another-5")

@@ -136,7 +136,7 @@ class Surpassed(SynchronousTestCase):
         self.assertEqual((before.left, before.beats), (True, 1500))
 
     def test_what_it_said_itself(self) -> None:
-        """A peer that repeats what this node sent does not surpass it."""
+        """A peer that repeats a heartbeat of this node does not surpass it."""
         self.assertEqual(self.tell_of(2), [])
         self.assertEqual(self.node.replica.identity.incarnation, self.before)
 

@@ -1,4 +1,4 @@
-"""Shared by tests of watchers: a node with registrations, and an outlet whose client reads when the test says so."""
+"""A node with registrations for tests of watchers, and an outlet whose client reads when a test allows it."""
 
 from __future__ import annotations
 
