@@ -1,4 +1,4 @@
-"""Consumers: programs that act on events, such as drivers of load balancers. Their progress and their reports."""
+"""The progress and the reports of consumers: programs that act on events, such as drivers of load balancers."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import msgspec
 from bender.core.invalid import Invalid
 from bender.core.model import NAME_CHARACTERS_MAX, decode_json
 
-#: Ids, and backends, in one report, which has to fit a request.
+#: The largest number of ids, and of backends, in one report, which must fit into a request.
 REPORTED_MAX = 1000
 
-#: Bytes of a report as JSON: a request has 64 KiB, and room for a cursor beside it.
+#: The largest size of a report as JSON, in bytes: a request may have 64 KiB, and also contains a cursor.
 REPORT_BYTES_MAX = 60 * 1024
 
-#: Problems in one report, and characters of the reason of one.
+#: The largest number of problems in one report, and of characters in the explanation of a problem.
 PROBLEMS_MAX = 20
 WHY_CHARACTERS_MAX = 2000
 
-#: Settings in one report: those of the backends and frontends that changed last.
+#: The largest number of settings in one report: those of the backends and frontends that changed last.
 SETTINGS_MAX = 50
 
-#: Hexadecimal digits of the digest of one setting.
+#: The number of hexadecimal digits in the digest of a setting.
 DIGEST_CHARACTERS = 16
 
-#: Instances of one name that are listed in one sentence.
+#: The largest number of instances of one name that a sentence lists.
 LABELS_MAX = 5
 
-#: Shown as the instance at a node of a release without instances.
+#: The label of the instance of a consumer at a node of a release that does not know instances.
 UNKNOWN = "?"
 
-#: An instance as clients may send it. It never equals one that a node derives from an address.
+#: The instances that clients may send. Such an instance never equals one that a node derives from an address.
 _INSTANCE = r"\A[A-Za-z0-9_-]{1,64}\Z"
 
 _Instance = Annotated[str, msgspec.Meta(pattern=_INSTANCE)]
@@ -45,18 +45,19 @@ _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """Requests that a load balancer has sent on since its driver started, and those of them that failed."""
+    """The requests that a load balancer has passed on since its driver started, and how many of them failed."""
 
     requests: _Count
     errors: _Count
 
 
 class ReportedProblem(msgspec.Struct, frozen=True, omit_defaults=True, rename={"since_ms": "since"}):
-    """Why a load balancer differs from the registry, since when (ms since the epoch, by the clock of its driver).
+    """A reason why a load balancer differs from the registry, as its driver reports it.
 
-    `kind` is `refused` (the load balancer rejects the configuration), `held` (the driver leaves it alone for now),
-    `unwritable` (a file cannot be written), `unreachable` (the load balancer does not answer) or `left-out` (`id`
-    cannot be used, or a part of it). `instead` is a clause about what it serves meanwhile.
+    `kind` is `refused` (the load balancer rejects the configuration), `held` (the driver changes nothing for now),
+    `unwritable` (a file cannot be written), `unreachable` (the load balancer does not answer) or `left-out` (the object
+    `id`, or a part of it, cannot be used). `since_ms` is when the problem began, in milliseconds since the epoch by
+    the clock of the driver. `instead` is a clause that says what the load balancer serves meanwhile.
     """
 
     kind: Annotated[str, msgspec.Meta(pattern=r"\A[a-z-]{1,32}\Z")]
@@ -67,7 +68,7 @@ class ReportedProblem(msgspec.Struct, frozen=True, omit_defaults=True, rename={"
 
 
 class ReportedSetting(msgspec.Struct, frozen=True):
-    """A setting that a driver has received, by its `digest_of`, and whether its load balancer has it."""
+    """The `digest_of` a setting that a driver has received, and whether its load balancer has applied the setting."""
 
     id: Annotated[str, msgspec.Meta(max_length=2 * NAME_CHARACTERS_MAX)]
     digest: Annotated[str, msgspec.Meta(pattern=rf"\A([0-9a-f]{{{DIGEST_CHARACTERS}}})?\Z")]
@@ -75,11 +76,12 @@ class ReportedSetting(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A load balancer's report: `down` are the ids of the members that its own checks find down.
+    """A report about a load balancer.
 
-    `backends` are its counts by backend, and in each by version. Both are unset if it does not report them. `problems`
-    are the reasons why it differs from the registry, and `settings` are those of the backends and frontends that
-    changed last.
+    `down` has the ids of the members that its own checks find down, and `backends` has its counts by backend and
+    version. `problems` are the reasons why it differs from the registry. `settings` are the settings of the backends
+    and frontends that changed last. `down`, `backends` and `settings` are unset if the load balancer does not report
+    them.
     """
 
     down: Annotated[tuple[str, ...], msgspec.Meta(max_length=REPORTED_MAX)] | msgspec.UnsetType = msgspec.UNSET
@@ -93,32 +95,33 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_counting(self) -> bool:
-        """Whether it reports anything about members or requests."""
+        """Whether the report has results of checks or counts of requests."""
         return self.found_down is not None or self.counted is not None
 
     @property
     def received(self) -> tuple[ReportedSetting, ...] | None:
-        """The settings that changed last; None if it does not report them."""
+        """The settings that changed last; None if the report has none."""
         return None if self.settings is msgspec.UNSET else self.settings
 
     @property
     def found_down(self) -> tuple[str, ...] | None:
-        """The ids of the members that its checks find down; None if it does not report them."""
+        """The ids of the members that checks find down; None if the report has no results of checks."""
         return None if self.down is msgspec.UNSET else self.down
 
     @property
     def counted(self) -> Mapping[str, Mapping[str, Counted]] | None:
-        """Its counts; None if it does not report them."""
+        """The counts by backend and version; None if the report has none."""
         return None if self.backends is msgspec.UNSET else self.backends
 
 
 class ConsumerState(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
     """A consumer of the events of a node, as that node sees it.
 
-    It has confirmed all events up to `cursor` (None: nothing yet), by `at_ms` since the epoch; `behind` is the number
-    of later ones. `applied` says that it has acted on everything that was asked about. `instance` distinguishes several
-    of one name; it is empty if the node does not know of instances. The consumer first appeared `age_s` seconds ago,
-    and last sent anything `idle_s` ago.
+    The consumer has confirmed all events up to `cursor` (None: it has confirmed none yet). `behind` is the number of
+    later events. `at_ms` is the time of its last confirmation with a cursor, in milliseconds since the epoch; before
+    the first one, the time at which it appeared. `applied` says that it has acted on the change that the request asked
+    about. `instance` distinguishes consumers with the same name; it is empty if the node does not know instances. The
+    consumer appeared `age_s` seconds ago, and last sent something `idle_s` seconds ago.
     """
 
     name: str
@@ -137,8 +140,8 @@ class ConsumerState(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
 class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A consumer's confirmation that it has acted on all events up to a cursor, its report, and its instance.
 
-    A consumer that has acted on nothing yet sends no cursor, and reports why. A report may have unknown fields, so that
-    a driver of a later release is not refused because of fields that it adds.
+    A consumer that has not acted on any event yet sends a report without a cursor. A report may have unknown fields:
+    drivers of later releases may add some.
     """
 
     cursor: str | None = None
@@ -147,9 +150,9 @@ class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AwaitedChange(msgspec.Struct, frozen=True, array_like=True):
-    """A change that a node's consumers have to act on: that of a key in an incarnation's ledger at a version.
+    """A change on which the consumers of a node must act within `within_s` seconds.
 
-    They have `within_s` seconds for it. Without a key nothing is awaited.
+    It is the change of `key` in the ledger of `incarnation` at `version`. An empty key means that no change is awaited.
     """
 
     key: str = ""
@@ -170,7 +173,7 @@ def parse_confirmation(document: bytes) -> Confirmation:
 
 
 def report_of(report: object) -> Report | None:
-    """Return a report, or None if there is none, or one that this release does not understand."""
+    """Return a report from its JSON value; None if there is no report, or if this release cannot read it."""
     try:
         return None if report is None else msgspec.convert(report, Report)
     except msgspec.ValidationError:
@@ -178,19 +181,19 @@ def report_of(report: object) -> Report | None:
 
 
 def down_by_most(reports: Iterable[Report], ids: Iterable[str]) -> list[str]:
-    """Return the members that are down in more than half of the reports that have results of checks."""
+    """Return the ids that are down in more than half of the reports with results of checks."""
     all_down = [frozenset(report.found_down) for report in reports if report.found_down is not None]
     return [id_ for id_ in ids if 2 * sum(id_ in down for down in all_down) > len(all_down)]
 
 
 def digest_of(settings: Mapping[str, Any] | None) -> str:
-    """Return the digest of the settings of a backend or frontend in a report, empty for one that is removed.
+    """Return the digest by which a report names the settings of a backend or frontend; empty if it was removed.
 
-    A client and a driver compute it from their own copies, whatever the order of the fields.
+    A client and a driver compute the same digest from their own copies, for any order of the fields.
     """
     if settings is None:
         return ""
-    # `location` is part of the answer to a request that creates a frontend, and not of the frontend.
+    # `location` is a field of the answer to a request that creates a frontend, and not of the frontend.
     kept = {key: value for key, value in settings.items() if value is not None and key != "location"}
     return blake2b(msgspec.json.encode(kept, order="deterministic"), digest_size=DIGEST_CHARACTERS // 2).hexdigest()
 
@@ -203,7 +206,7 @@ def parse_instance(text: str) -> str:
 
 
 def labels(consumers: Sequence[tuple[str, str]]) -> list[str]:
-    """Return a label for each name and instance: the name, with the instance if several have the name."""
+    """Return a label for each name and instance: the name, followed by the instance if the name has several."""
     instances: dict[str, set[str]] = {}
     for name, instance in consumers:
         instances.setdefault(name, set()).add(instance)
@@ -211,7 +214,7 @@ def labels(consumers: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def shared_names(instances: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Return the instances of names that several have, by name. An empty instance is unknown and does not count."""
+    """Return the instances of each name that has several, by name. An empty instance is unknown and is not counted."""
     by_name: dict[str, set[str]] = {}
     for name, instance in instances:
         if instance:
@@ -220,7 +223,7 @@ def shared_names(instances: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def same_name_problem(name: str, instances: list[str]) -> str:
-    """Say that consumers have the same name, and what to do."""
+    """Return the message that several consumers have the same name, and what to do. `instances` has two or more."""
     named = [f"{name} ({instance})" for instance in instances[:LABELS_MAX]]
     more = len(instances) - LABELS_MAX
     named += [f"{more} more"] if more > 0 else []

@@ -1,7 +1,7 @@
-"""What one node knows of one id: its own claim, the claims of others, and why each counts or does not.
+"""What one node knows about one id: its own claim, the claims of other nodes, and why each counts or does not count.
 
-A diagnosis is made on request from state that is kept anyway, and decides nothing. Only the node that holds a claim
-knows how much time it has left, so a complete answer takes the diagnoses of all nodes.
+A diagnosis is made on request, from state that the node needs for other purposes, and changes nothing. Only the node
+that holds a claim knows how much time the claim has left, so a complete answer needs the diagnoses of all nodes.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from bender.core.messages import Sender
 from bender.core.peers import Peer, Peers
 from bender.core.reasons import CHECK_FAILED
 
-#: Marks that are kept. Beyond that every other one is dropped, so old times become less exact.
+#: The largest number of marks. When there are more, every second one is dropped, so old times become less exact.
 MARKS_MAX = 4096
 
-#: The name of a node that is forgotten here.
+#: Replaces the name of a node that is forgotten here.
 FORGOTTEN = "?"
 
 
 class HeldClaim(msgspec.Struct, frozen=True, rename={"held_s": "held", "renewed_s": "renewed", "left_s": "left"}):
-    """A node's own claim, in seconds: how long held with its present terms, since its last renewal, and left.
+    """A node's own claim.
 
-    `left_s` is 0 if the claim is due and waits for the peers' answers. `speaks` says that its rank is that of the
-    listed claim.
+    The node has held it with its present terms for `held_s`, renewed it `renewed_s` ago, and it has `left_s` left, in
+    seconds. `left_s` is 0 if the claim is due and waits for the peers' answers. `speaks` says that the claim has the
+    rank of the winner.
     """
 
     ttl: float
@@ -40,11 +41,11 @@ class HeldClaim(msgspec.Struct, frozen=True, rename={"held_s": "held", "renewed_
 
 
 class SeenClaim(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
-    """Another node's claim, as seen here: `heard_s` is how long ago that node was heard, None if never.
+    """Another node's claim, as seen here.
 
-    `earlier` says that it is of an earlier start of that node, which was started again since. `counts` says whether the
-    claim keeps the instance listed here; if it does not, `why` is `ended` (deregistered) or `silent` (its node is not
-    heard).
+    That node was heard `heard_s` seconds ago (None: never). `earlier` says that the claim is of an earlier incarnation
+    of that node, which was restarted since. `counts` says that the claim keeps the instance listed here. If it does
+    not, `why` is `ended` (deregistered) or `silent` (its node is not heard).
     """
 
     node: str
@@ -56,7 +57,7 @@ class SeenClaim(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
 
 
 class Heard(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
-    """How long ago another node was heard, None if it never was; `left` says that it left or was replaced."""
+    """How many seconds ago another node was heard (None: never). `left` says that it left or was replaced."""
 
     node: str
     heard_s: float | None
@@ -64,7 +65,7 @@ class Heard(msgspec.Struct, frozen=True, rename={"heard_s": "heard"}):
 
 
 class PastEvent(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
-    """An event of the id; `at_ms` is the wall clock's time there, since the epoch."""
+    """An event of the id. `at_ms` is its time on the node's wall clock, in milliseconds since the epoch."""
 
     event: str
     at_ms: int
@@ -72,12 +73,13 @@ class PastEvent(msgspec.Struct, frozen=True, rename={"at_ms": "at"}):
 
 
 class NodeDiagnosis(msgspec.Struct, frozen=True, rename={"suspect_s": "suspect"}):
-    """All that one node knows of an id.
+    """All that one node knows about an id.
 
-    `hidden` says that it is hidden as `node-lost`; `ended` names the nodes that deregistrations were sent to, as long
-    as these are known, and `check_failed` says that each was sent because a check failed. `events` are the last that
-    the node's journal has, newest first; a replica has none. `suspect_s` is for how long at most it is listed as
-    suspect, None if it is not.
+    `hidden` says that the registration is hidden as `node-lost`. `ended` names the nodes that received deregistrations
+    of it, as long as their ends are kept; `check_failed` says that all these were sent because a check failed. `sees`
+    has the claims of other nodes, and `hears` the other nodes. `events` are the last events in the node's journal,
+    newest first; a replica leaves them empty. `suspect_s` is for how many seconds at most the registration stays
+    listed as suspect, None if it is not suspect.
     """
 
     node: str
@@ -95,12 +97,13 @@ class NodeDiagnosis(msgspec.Struct, frozen=True, rename={"suspect_s": "suspect"}
 
     @property
     def has_content(self) -> bool:
+        """Whether the node knows anything about the id."""
         known = self.listed or self.hidden or self.claim is not None
         return known or bool(self.sees or self.ended or self.events)
 
 
 class NoDiagnosis(msgspec.Struct, frozen=True):
-    """A node that sent no diagnosis, and why."""
+    """A node that sent no diagnosis. `problem` says why."""
 
     node: str
     address: str
@@ -108,9 +111,9 @@ class NoDiagnosis(msgspec.Struct, frozen=True):
 
 
 class VersionTimes:
-    """When this node's ledger had which version, about: one mark for each heartbeat with which there was a change.
+    """The approximate times at which this node's ledger had its versions: one mark for each heartbeat after a change.
 
-    To keep the time with each claim would cost 24 bytes for each of a million.
+    A time in each claim would be exact, but would cost 24 bytes for each of a million claims.
     """
 
     def __init__(self, now: float) -> None:
@@ -118,17 +121,17 @@ class VersionTimes:
         self._times = [now]
 
     def note(self, version: int, now: float) -> None:
-        """Call this with each heartbeat."""
+        """Note the version of the ledger at a heartbeat. Call this with each heartbeat."""
         if version == self._versions[-1]:
             return
         self._versions.append(version)
         self._times.append(now)
         if len(self._versions) > MARKS_MAX:
-            # The newest stays, or its version would be noted again with a later time.
+            # The newest mark stays. Without it, its version would be noted again with a later time.
             del self._versions[1:-1:2], self._times[1:-1:2]
 
     def added_at(self, n: int, now: float) -> float:
-        """Return the latest time at which the entry with this n can have been added."""
+        """Return the latest time at which the entry `n` can have been added."""
         place = bisect_left(self._versions, n)
         return self._times[place] if place < len(self._times) else now
 
@@ -136,7 +139,7 @@ class VersionTimes:
 def diagnose(
     key: str, node: Sender, claims: Claims, peers: Peers, marks: VersionTimes, now: float, *, ready: bool
 ) -> NodeDiagnosis:
-    """Return what the node `node` knows of `key` at the time `now`."""
+    """Return what the node `node` knows about `key` at the time `now`. `marks` are those of its ledger."""
     entries = claims.index.entries(key)
     ends = [entry for entry in entries if isinstance(entry, End)]
     ended = {root for end in ends for root in end.roots}
@@ -184,5 +187,5 @@ def _seen(claim: Claim, peers: Peers, ended: set[Dot], now: float) -> SeenClaim:
 
 
 def heard_s(peer: Peer | None, now: float) -> float | None:
-    """Return how long ago a node was heard; None if it never was."""
+    """Return how many seconds ago a node was heard; None if it never was, or is unknown."""
     return None if peer is None or peer.beats < 0 else round(now - peer.heard_at, 3)

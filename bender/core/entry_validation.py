@@ -1,11 +1,11 @@
 """Checks of the entries and settings that peers send.
 
-Input from clients is checked by `model` and `routing` before it is kept. A peer may be of another release, have a
-defect or be hostile, so its entries and settings are checked again, here, before they are shown: those that pass can be
-listed, put into an event line and sent to a load balancer.
+`model`, `object_kinds` and `routing` check input from clients before a node keeps it. A peer may run another release,
+have a defect or be hostile, so its entries and settings are checked here again before clients see them. If they are
+valid, they can be listed, put into an event line and sent to a load balancer.
 
-The result depends on the entry or setting alone, and not on the node or the time, so all nodes of one release agree.
-The rules are about form. They accept additions of a later release: further fields, and further kinds of settings.
+The result depends only on the entry or setting, and not on the node or the time, so all nodes of one release agree.
+The rules concern the form. They accept additions of later releases: more fields, and more kinds of settings.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from bender.core.object_kinds import Kind
 from bender.core.routing import BACKEND, FRONTEND
 from bender.core.ttl_limits import TTL_S_MAX
 
-#: Bytes of one setting, or of one registration with the fields of its key. It is the same on all nodes, whatever their
-#: limits for clients.
+#: The largest size of a setting's body, or of a registration as clients see it, in bytes. It is the same on all nodes,
+#: and does not depend on their limits for clients.
 BODY_BYTES_MAX = ENTRY_BYTES_BOUND
 
-#: The largest number in JSON that every reader of it represents exactly.
+#: The largest integer up to which every reader of JSON represents all integers exactly.
 _NUMBER_MAX = 2**53
 
-# Outside of strings, and within them if not escaped, JSON has no control characters but white space, which nothing that
-# bender encodes has. (It does have DEL in strings.) A half of a surrogate pair is not a character; the backslashes
-# before it are pairs.
+# JSON may have control characters as white space between its parts, but JSON that bender encodes has none (DEL, which
+# is allowed in strings, is not matched). An escaped half of a surrogate pair is not a character. The backslashes before
+# it come in pairs, else it would not be an escape.
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")
 
@@ -54,7 +54,7 @@ _KIND = re.compile(r"[a-z]{1,32}")
 
 
 class _Terms(Terms, frozen=True):
-    """Terms without the fields of a registration that come from its key and from the node itself."""
+    """Terms that must not have the fields of a registration which come from its key, or from the node that lists it."""
 
     id: msgspec.UnsetType = msgspec.UNSET
     resource: msgspec.UnsetType = msgspec.UNSET
@@ -72,14 +72,14 @@ _object = msgspec.json.Decoder(dict[str, Any])
 
 @frozen
 class Validity:
-    """The checks of entries and of settings. Each returns what is wrong, as a clause, or None."""
+    """The checks of entries and of settings. Each returns the problem as a clause; None if there is none."""
 
     problem_of_entry: Callable[[Entry], str | None]
     problem_of_setting: Callable[[ConfigSetting], str | None]
 
 
 def problem_of_entry(entry: Entry) -> str | None:
-    """Return why a claim or an end of a peer cannot be used, None if it can."""
+    """Return the problem with a claim or an end of a peer as a clause; None if it is valid."""
     if not _is_registration(entry.key):
         return f"its id {entry.key[:100]!a} is not that of a registration"
     if isinstance(entry, End):
@@ -91,7 +91,7 @@ def problem_of_entry(entry: Entry) -> str | None:
 
 
 def problem_of_terms(body: bytes, ttl_s: float) -> str | None:
-    """Return what is wrong with encoded terms that came with a ttl in seconds, None if nothing is."""
+    """Return the problem with the encoded terms of an entry with the ttl `ttl_s`; None if they are valid."""
     problem = _problem_of_json(body)
     if problem is not None:
         return problem
@@ -113,7 +113,7 @@ def problem_of_terms(body: bytes, ttl_s: float) -> str | None:
 
 
 def problem_of_setting(setting: ConfigSetting) -> str | None:
-    """Return why a setting of a peer cannot be used, None if it can."""
+    """Return the problem with a setting of a peer as a clause; None if it is valid."""
     kind, slash, path = setting.key.partition("/")
     if not slash or not _KIND.fullmatch(kind) or not path.isprintable():
         return f"its key {setting.key[:100]!a} is not that of a setting"
@@ -132,21 +132,21 @@ def _nothing(_: object) -> None:
     return None
 
 
-#: For tests that do not depend on the form of bodies.
+#: Accepts all entries and settings: for tests that do not depend on the form of bodies.
 UNCHECKED = Validity(_nothing, _nothing)
 
 
 def _problem_of_json(body: bytes) -> str | None:
-    """Return what is wrong with an object as JSON in one line, whatever its fields are; None if nothing is."""
+    """Return the problem with a body that must be one object as JSON, in one line, with any fields; None if valid."""
     if len(body) > BODY_BYTES_MAX:
         return f"its body has {len(body)} bytes, more than {BODY_BYTES_MAX}"
     unsafe = _CONTROL.search(body) or (b"\\u" in body and _SURROGATE.search(body))
     if unsafe or not (body.startswith(b"{") and body.endswith(b"}")):
         return "its body is not an object of JSON in one line"
     try:
-        # All fields, because a decoder of some skips numbers in the others that no decoder can represent.
+        # Decode all fields: a decoder for only some of them accepts numbers in the others that cannot be represented.
         kept = _object.decode(body)
-        # Nearly no body has so many braces and brackets, wherever they are.
+        # Count first: hardly any body has this many braces and brackets, nested or not.
         if body.count(b"{") + body.count(b"[") > DEPTH_MAX and not is_shallow(kept, DEPTH_MAX + 1):
             return f"its body has lists or objects that are nested more than {DEPTH_MAX} deep"
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Rules 3 and 4: when a claim that is due, or an end, may be removed."""
+"""Rules 3 and 4: whether a claim or an end that is due may be removed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bender.core.timing import Timing
 
 
 def confirmed_until(confirming: Iterable[Peer]) -> float:
-    """Return the time up to which this node has all renewals that the asked peers had received."""
+    """Return the time up to which this node knows all renewals at the confirming peers; inf if there are no peers."""
     return min((peer.echoed_at for peer in confirming), default=inf)
 
 
 class LapseRules:
-    """The decisions of one node. Leases that are not over go back to their slots."""
+    """One node's decisions on whether claims count and leases are over."""
 
     def __init__(self, incarnation: int, timing: Timing, peers: Peers, index: Index, leases: Leases) -> None:
         self._incarnation = incarnation
@@ -34,6 +34,12 @@ class LapseRules:
     def is_over(
         self, lease: Lease, ended_at: float | None, confirming: list[Peer], confirmed: float, now: float
     ) -> bool:
+        """Whether the entry of a due lease may be removed now.
+
+        `ended_at` is the time at which this node first had an end for the claim, None if it had none. `confirmed` is
+        `confirmed_until(confirming)`. If the claim was renewed, or the end must be kept longer, the lease goes back
+        into the wheel; else a lease that is not over stays due.
+        """
         if isinstance(lease.entry, End):
             return self._end_is_over(lease, lease.entry, now)
         if ended_at is not None:
@@ -46,7 +52,7 @@ class LapseRules:
         return confirmed >= lease.deadline and self._replaced_everywhere(lease.entry, confirming, now)
 
     def _replaced_everywhere(self, claim: Claim, confirming: list[Peer], now: float) -> bool:
-        """Whether every asked peer has the other claims of the key, which have the same rank or a larger one."""
+        """Whether the other claims of the key have the same or a larger rank, and all confirming peers have them."""
         ended = ended_roots(self._index.entries(claim.key))
         others = [
             other
@@ -57,12 +63,18 @@ class LapseRules:
         return followed and are_known_to_all((other.dot for other in others), confirming)
 
     def _ended_is_over(self, claim: Claim, ended_at: float, confirming: list[Peer], now: float) -> bool:
-        """Whether all asked peers have the end of a claim: without it they would take the claim for expired."""
+        """Whether all confirming peers have the ends of a claim, or this node has waited `patience_s` for them.
+
+        A peer that received the removal before the end would report the claim as expired.
+        """
         ends = [end.dot for end in self._index.entries(claim.key) if isinstance(end, End) and claim.root in end.roots]
         return now >= ended_at + self._timing.patience_s or (bool(ends) and are_known_to_all(ends, confirming))
 
     def _end_is_over(self, lease: Lease, end: End, now: float) -> bool:
-        """Whether the time of an end is over, and there has been no claim for it to end for a while before that."""
+        """Whether no claim that an end names was here at this check and the previous one, `patience_s` or more ago.
+
+        If it must be kept longer, its deadline moves to the next check, `patience_s` from now.
+        """
         had_none = lease.is_current
         entries = self._index.entries(end.key)
         lease.is_current = not any(isinstance(other, Claim) and other.root in end.roots for other in entries)

@@ -1,17 +1,17 @@
-"""Configuration: for every key the set of its latest settings, the largest of which speaks.
+"""Configuration: the latest settings of each key. The setting of the largest rank is in force.
 
-Joining is the union of two sets, without what is older than the largest removal, cut to the largest 20: commutative,
-associative and idempotent again. So a deploy that lost against another made at the same moment elsewhere is not lost
-but stands in the history.
+The join of two sets of settings is their union, without settings older than the largest removal, cut to the 20 largest.
+It is commutative, associative and idempotent. If two nodes change a key at the same moment, the setting that loses
+stays in the history.
 
-Some settings last for a limited time, such as an operator's state of an instance. No two clocks are compared: they
-travel with their age, and each node counts it on. When their time is over they count as removed, and once no node can
-have a setting of the key that speaks, the key is forgotten.
+Some settings have a duration, such as an operator's state of an instance. Clocks of nodes are never compared: such a
+setting is sent with its age, and each node continues to count the age. After its duration the setting counts as
+removed. When no node can have a setting of the key in force any more, the key is forgotten.
 
-The digests let two nodes find out cheaply what they disagree on: one over everything, and one for each of 256 buckets
-of keys. They are combined by exclusive or, so a change costs the same however many keys there are. Within a bucket the
-digests of single settings are compared if there are too many to send all of them: a client can choose names that crowd
-one bucket.
+Digests let two nodes find their differences cheaply. There is one digest of all settings, and one for each of 256
+buckets of keys. A digest combines those of its settings by exclusive or, so a change costs the same for any number of
+keys. If a bucket has too many settings for one message, the digests of its settings are compared: a client can choose
+names that all belong to one bucket.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ from bender.core.authors import client_of
 from bender.core.ledger import NUMBER_MAX
 from bender.core.messages import AGE_S_MAX, ALL_DIGESTS, ConfigSetting, SettingRank, Window
 
-#: Settings kept of each key; the history that people can go back in.
+#: The largest number of settings that are kept of a key: the one in force and its history.
 SETTINGS_PER_KEY_MAX = 20
 
-#: Names of backends and frontends, and besides as many of states. Names that were removed are kept, or a node that was
-#: away would bring the setting back.
+#: The largest number of names of backends and frontends that clients can use, and, separately, of states. Removed names
+#: count: they are kept, because a node that was cut off would otherwise bring their settings back.
 KEYS_MAX = 100_000
 
-#: What all settings of backends and frontends may take, histories included, and besides as much of states: 100,000
-#: names with five settings of 500 bytes each.
+#: The largest size of all settings of backends and frontends with their histories, and, separately, of states. It is
+#: enough for 100,000 names with five settings of 500 bytes each.
 BYTES_MAX = 256 * 1024 * 1024
 
-#: The part of all these that one client may use. Others have room then, whatever it does.
+#: The part of each of these limits that one client may use, so that it cannot take the room of all others.
 CLIENT_SHARE_MAX = 1 / 5
 
-#: Settings from peers are taken up to this multiple of the names and bytes that may be set at one node.
+#: New keys are accepted from peers up to this multiple of the names and bytes that clients may set at one node.
 PEERS_FACTOR = 2
 
-#: The longest that a setting can last that does not last for ever.
+#: The longest duration of a setting, in seconds, if it has one.
 LASTING_S_MAX = 30 * 24 * 3600.0
 
-#: A setting that ends by itself is kept for so much longer than any that it replaced may still speak elsewhere: on a
-#: node that was cut off.
+#: A setting with a duration is kept for this many seconds after the last moment at which it, or a setting that it
+#: replaced, can be in force at a node that was cut off.
 KEPT_LONGER_S = 600.0
 
-#: At this age at the latest, a setting that ends by itself is forgotten.
+#: The age in seconds at which a setting with a duration is forgotten at the latest.
 FORGOTTEN_AFTER_S = LASTING_S_MAX + KEPT_LONGER_S
 
 BUCKETS = 256
 
-#: Digests of single settings in one message: 64 KiB.
+#: The largest number of digests of single settings in one message. They take 64 KiB.
 DIGESTS_MAX = 8192
 
 _T = TypeVar("_T")
@@ -68,13 +68,13 @@ class Configuration:
     """All settings of all keys."""
 
     def __init__(self, keys_max: int = KEYS_MAX, bytes_max: int = BYTES_MAX) -> None:
-        #: Names that may be set here, removed ones included, and besides as many of settings that end by themselves.
+        #: The largest number of keys without a duration, removed keys included, and, separately, of keys with one.
         self.keys_max = keys_max
-        #: The bytes of all settings that last for ever, and besides as many of others.
+        #: The largest size of all settings without a duration, and, separately, of those with one.
         self.bytes_max = bytes_max
         self._settings: dict[str, tuple[ConfigSetting, ...]] = {}
-        # How many keys there are that last for ever, or do not; of these by the client of the latest setting; and the
-        # bytes of all settings, likewise and by their own clients.
+        # Keys and bytes are counted in two groups: True for settings without a duration, False for those with one. A
+        # key belongs to the group and the client of its latest setting; the bytes of each setting to its own client.
         self._keys_of_group: Counter[bool] = Counter()
         self._keys_of_client: Counter[tuple[bool, str]] = Counter()
         self._bytes_of_group: Counter[bool] = Counter()
@@ -82,12 +82,13 @@ class Configuration:
         # All settings by their digests.
         self._buckets: list[dict[int, ConfigSetting]] = [{} for _ in range(BUCKETS)]
         self._digests = [0] * BUCKETS
-        # When those were made that do not last for ever, on this node's clock; when to look at their keys again, and
-        # the first of these times.
+        # When each setting with a duration was made, on this node's clock; when each key with such settings is due (see
+        # `take_due_keys`); and the earliest of these times.
         self._made_at: dict[tuple[str, SettingRank], float] = {}
         self._due_at: dict[str, float] = {}
         self._first_due_at = inf
-        #: Equal, for all practical purposes, only where all settings are.
+        #: The digest of all settings. Two nodes have the same one, for all practical purposes, only if all their
+        #: settings are equal.
         self.digest = 0
 
     def __len__(self) -> int:
@@ -101,9 +102,9 @@ class Configuration:
         return iter(self._settings)
 
     def refusal_reason(self, setting: ConfigSetting) -> str | None:
-        """Return why a client may not make a setting here, None if it may: the limits for all, and for its client."""
+        """Return why a client may not make a setting here: a limit for all clients or for one. None if it may."""
         lasting, client = setting.lasts_s is None, client_of(setting.author)
-        if setting.rev > NUMBER_MAX:  # which takes a peer that makes numbers up
+        if setting.rev > NUMBER_MAX:  # only a peer that makes numbers up can cause this
             return f"{setting.key} has reached the maximum number of changes: use another name"
         if setting.body is not None:
             what, used = "backends and frontends" if lasting else "states", self._bytes_of_client[lasting, client]
@@ -129,7 +130,7 @@ class Configuration:
         return self._settings.get(key, ())
 
     def current(self, key: str, now: float) -> ConfigSetting | None:
-        """Return the setting that speaks; None if there is none, the key was removed, or its time is over."""
+        """Return the setting of a key that is in force. None if the key is unknown or removed, or its duration over."""
         latest = self._settings.get(key)
         if not latest or latest[0].body is None:
             return None
@@ -137,25 +138,28 @@ class Configuration:
         return None if over else latest[0]
 
     def expiring(self, key: str, now: float) -> tuple[ConfigSetting, float] | None:
-        """Return the current setting of a key if it lasts for a limited time, and the seconds left of it."""
+        """Return the setting in force and the seconds left of it; None unless a setting with a duration is in force."""
         setting = self.current(key, now)
         if setting is None or setting.lasts_s is None:
             return None
         return setting, setting.lasts_s - self.age_s(setting, now)
 
     def age_s(self, setting: ConfigSetting, now: float) -> float:
-        """Return how long ago a setting was made; 0 if it lasts for ever."""
+        """Return the age of a setting in seconds; 0 if it has no duration."""
         return now - self._made_at.get((setting.key, setting.rank), now)
 
     def with_ages(self, settings: Iterable[ConfigSetting], now: float) -> tuple[ConfigSetting, ...]:
-        """Return settings as they are sent to another node at this moment, with their ages."""
+        """Return the settings with their present ages, to be sent to another node at this moment."""
         return tuple(
             each if each.lasts_s is None else evolve(each, age_s=min(self.age_s(each, now), AGE_S_MAX))
             for each in settings
         )
 
     def take_due_keys(self, now: float) -> list[str]:
-        """Return the keys with a setting whose time is over since this was called last. Forget keys no node needs."""
+        """Return the keys that are due: their setting has ended since the last call, or no node needs the key any more.
+
+        A key that no node needs is forgotten in this call.
+        """
         if now < self._first_due_at:
             return []
         keys = [key for key, at in self._due_at.items() if at <= now]
@@ -169,16 +173,16 @@ class Configuration:
         return latest[0].rev + 1 if latest else 1
 
     def removal_lasts_s(self, key: str, now: float) -> float:
-        """Return the seconds that a removal of a key must last; all settings of the key must have a limited time.
+        """Return the duration in seconds that a removal of a key must have. All settings of the key must have one.
 
         The removal is remembered for as long as any node may keep one of these settings. If it were forgotten sooner, a
-        node that was cut off would bring one back, which would win over a later setting with a smaller rev.
+        node that was cut off would bring such a setting back, which would win over a later setting with a smaller rev.
         """
         left = (kept_s(each) - KEPT_LONGER_S - self.age_s(each, now) for each in self.settings(key))
         return max(left, default=0.0)
 
     def join(self, setting: ConfigSetting, now: float) -> bool:
-        """Add a setting; return True if that changed anything."""
+        """Add a setting; return True if this changed the settings of its key."""
         before = self._settings.get(setting.key, ())
         after = _joined(before, setting)
         if after == before or (not before and self._is_refused(setting)):
@@ -191,7 +195,7 @@ class Configuration:
         return True
 
     def _is_refused(self, setting: ConfigSetting) -> bool:
-        """Whether a setting of an unknown key is so old that it is forgotten here, or there are far too many."""
+        """Whether a setting of an unknown key is not accepted: it would be forgotten at once, or a limit is reached."""
         forgotten = setting.lasts_s is not None and setting.age_s >= kept_s(setting)
         lasting = setting.lasts_s is None
         too_many = self._keys_of_group[lasting] >= PEERS_FACTOR * self.keys_max
@@ -200,7 +204,7 @@ class Configuration:
     def _replace(self, key: str, before: tuple[ConfigSetting, ...], after: tuple[ConfigSetting, ...]) -> None:
         for gone in {*before} - {*after}:
             number, digest = self._count_setting(gone, -1)
-            self._buckets[number].pop(digest, None)  # a peer may have made up two with the same
+            self._buckets[number].pop(digest, None)  # a peer may have made up two settings with one digest
             self._made_at.pop((key, gone.rank), None)
         for added in {*after} - {*before}:
             number, digest = self._count_setting(added, 1)
@@ -227,9 +231,10 @@ class Configuration:
         return number, digest
 
     def _schedule(self, key: str, now: float) -> None:
-        """Note when the setting that speaks is over; after that, when no node can have one, and forget it then.
+        """Set when a key is due next: when its setting in force ends, or else when no node needs the key any more.
 
-        All settings of such a key last for a while only, unless a peer made up a kind of its own.
+        If no node needs the key now, forget it. All settings of such a key have a duration, unless a peer sent a kind
+        of setting that this release does not know.
         """
         settings = self._settings[key]
         left_s = max(kept_s(each) - self.age_s(each, now) for each in settings)
@@ -248,7 +253,7 @@ class Configuration:
         return tuple(self._digests)
 
     def differing_buckets(self, digests: Iterable[int]) -> list[int]:
-        """Return the numbers of the buckets whose digests are not those given."""
+        """Return the numbers of the buckets whose digests here differ from `digests`, those of another node."""
         return [
             number for number, (mine, other) in enumerate(zip(self._digests, digests, strict=True)) if mine != other
         ]
@@ -256,7 +261,7 @@ class Configuration:
     def settings_in_bucket(
         self, number: int, known: Collection[int] = (), within: Window = ALL_DIGESTS
     ) -> list[ConfigSetting]:
-        """Return the settings in a bucket whose digests are within a window and not `known`."""
+        """Return the settings in a bucket whose digests are within a window and are not among `known`."""
         first, last = within
         return [
             setting
@@ -274,7 +279,7 @@ class Configuration:
         return sorted(digest for digest in self._buckets[number] if first <= digest <= last)
 
     def window_from(self, number: int, first: int) -> Window:
-        """Return the window that begins at a digest and has at most `DIGESTS_MAX` of the settings in a bucket."""
+        """Return the window that begins at the digest `first` and has at most `DIGESTS_MAX` settings of a bucket."""
         digests = self.digests_in_bucket(number, (first, ALL_DIGESTS[1]))
         return (first, digests[DIGESTS_MAX - 1] if len(digests) > DIGESTS_MAX else ALL_DIGESTS[1])
 
@@ -290,23 +295,24 @@ def size_of(setting: ConfigSetting) -> int:
 
 
 def kept_s(setting: ConfigSetting) -> float:
-    """Return how old, in seconds, a setting that ends by itself becomes before its key is forgotten.
+    """Return the age in seconds up to which a setting with a duration keeps its key from being forgotten.
 
-    The first one of a key has replaced nothing, and the removal of a state lasts for as long as any that it removes is
-    kept. Of any other it is not known for how long those may speak that it has replaced.
+    The first setting of a key has replaced none, and the duration of a removal covers all settings that it removes. Any
+    other setting may have replaced one that is in force elsewhere for up to `LASTING_S_MAX`.
     """
     first_or_removal = setting.rev == 1 or setting.body is None
     return float(setting.lasts_s or 0) + KEPT_LONGER_S if first_or_removal else FORGOTTEN_AFTER_S
 
 
 def _count(counter: Counter[_T], what: _T, by: int) -> None:
-    """Count without keeping zeros."""
+    """Add `by` to a count, and drop a count that becomes 0."""
     counter[what] += by
     if not counter[what]:
         del counter[what]
 
 
 def _joined(settings: tuple[ConfigSetting, ...], new: ConfigSetting) -> tuple[ConfigSetting, ...]:
+    """Return the settings of a key after the join with `new`, the largest first."""
     if any(setting.rank == new.rank for setting in settings):
         return settings
     ordered = sorted((*settings, new), key=lambda setting: setting.rank, reverse=True)[:SETTINGS_PER_KEY_MAX]
@@ -317,6 +323,6 @@ def _joined(settings: tuple[ConfigSetting, ...], new: ConfigSetting) -> tuple[Co
 
 
 def digest_of(setting: ConfigSetting) -> int:
-    """Return 64 bits that are equal, for all practical purposes, only where two settings are."""
+    """Return 64 bits of a hash: two settings have the same, for all practical purposes, only if they are equal."""
     named = repr((setting.key, setting.rank)).encode()
     return int.from_bytes(blake2b(named, digest_size=8).digest(), "big")

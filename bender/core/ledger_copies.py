@@ -1,4 +1,4 @@
-"""The ledgers of all nodes, as far as they are here: joining, comparing and passing on copies."""
+"""The ledgers of all nodes: this node's own, and its copies of the others, which it joins, compares and passes on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bender.core.ttl_limits import TTL_S_MAX
 
 
 class LedgerCopies:
-    """This node's own ledger, copies of the others', and the index of their valid entries."""
+    """This node's own ledger, its copies of other ledgers, and the index of the valid entries of all."""
 
     def __init__(self, incarnation: int, timing: Timing, peers: Peers, validity: Validity) -> None:
         self._timing = timing
@@ -25,15 +25,15 @@ class LedgerCopies:
         self.own = Ledger(incarnation)
         self.ledgers: dict[int, Ledger] = {incarnation: self.own}
         self.index = Index()
-        #: By incarnation: how many of its entries are not valid, and what is wrong with the latest.
+        #: The number of invalid entries of an incarnation, and the problem with the latest, by incarnation.
         self.invalid_entries: dict[int, tuple[int, str]] = {}
-        # By incarnation: when its copy was last begun anew.
+        # The time at which a copy was last started over, by incarnation.
         self._started_over_at: dict[int, float] = {}
 
     def versions(self) -> list[tuple[int, int]]:
-        """Return the incarnation and version of each ledger that may be passed on, in order.
+        """Return the incarnation and version of each ledger that may be passed on, in order of incarnation.
 
-        The ledger of a node whose heartbeats are not believed may not: it lists nothing.
+        The ledger of a node whose heartbeats are not believed yet may not be passed on, and none of its claims counts.
         """
         believed = {peer.incarnation for peer in self._peers if peer.beats >= 0} | {self.own.incarnation}
         return sorted((i, ledger.version) for i, ledger in self.ledgers.items() if ledger.version and i in believed)
@@ -74,10 +74,10 @@ class LedgerCopies:
             self.invalid_entries[entry.node] = (count - 1, problem)
 
     def compare(self, heads: Mapping[int, Head], now: float) -> None:
-        """Begin anew with each copy of which another node has the same version and a larger checksum.
+        """Start each copy over of which another node has the same version with a larger checksum (rule 10).
 
-        One version has two contents only if several processes wrote as one incarnation. A copy is begun anew once in
-        8·I at most, because a checksum may also be made up.
+        A version has two contents only if two processes wrote as one incarnation. A copy is started over once in 8·I at
+        most, because a peer may make checksums up.
         """
         for incarnation, head in heads.items():
             ledger = self.ledgers.get(incarnation)
@@ -89,10 +89,11 @@ class LedgerCopies:
                 ledger.start_over()
 
     def give_up_pages(self, delta: Delta, peer: Peer, now: float) -> None:
-        """Let a delta like this one, which is older than the pages of a copy, complete the copy when it comes again.
+        """Let an older delta complete a copy if no node can send its missing pages. `delta` came and was outdated.
 
-        No node can send the rest of the pages, because the node of that ledger is gone. Their entries stay, and keep
-        registrations listed, until the copy is complete or they no longer count.
+        Such a delta completes the copy when it comes again. Until then the entries of the pages stay and can keep
+        registrations listed. `peer` is the node of the ledger. Nothing is changed while `delta` lacks entries of the
+        pages and claims of `peer` still count.
         """
         ledger = self.ledgers[delta.incarnation]
         if delta.version >= ledger.reach or self._peers.horizon_s(peer, now) >= self.ttl_max_s(peer):
@@ -103,7 +104,7 @@ class LedgerCopies:
         return ledger.entries.get(n) if ledger else None
 
     def with_copies_for(self, delta: Delta, peer: Peer) -> Delta:
-        """Return the delta with a copy for each claim that equals one which the peer has shown to have."""
+        """Return the delta with a copy in place of each claim that equals a claim which the peer has shown to have."""
         return evolve(delta, added=tuple([self._brief(entry, peer) for entry in delta.added]))
 
     def _brief(self, entry: Entry | Copy, peer: Peer) -> Entry | Copy:
@@ -122,7 +123,7 @@ class LedgerCopies:
         return ledger.head if ledger else Head()
 
     def ahead_of(self, heads: Mapping[int, Head]) -> list[Ledger]:
-        """Return the ledgers of which this node has a later version than `heads` says."""
+        """Return the complete ledgers of which this node has a later version than `heads` has."""
         nothing = Head()
         return [
             ledger
@@ -131,11 +132,11 @@ class LedgerCopies:
         ]
 
     def ttl_max_s(self, peer: Peer) -> float:
-        """Return the longest ttl of a peer's claims, 0 if there are none, and `TTL_S_MAX` at most."""
+        """Return the longest ttl of a peer's claims in seconds, at most `TTL_S_MAX`; 0 if there are no claims."""
         return min(self.ttls(peer)[-1], TTL_S_MAX) if self.ttls(peer) else 0.0
 
     def ttls(self, peer: Peer) -> list[float]:
-        """Return the different ttls of a peer's claims in order."""
+        """Return the different ttls of a peer's claims, in ascending order."""
         if peer.ttls is None:
             ledger = self.ledgers.get(peer.incarnation)
             entries = ledger.entries.values() if ledger else ()
@@ -143,7 +144,7 @@ class LedgerCopies:
         return peer.ttls
 
     def forget(self, incarnation: int) -> Iterable[Entry]:
-        """Drop a ledger and return its entries, which are to leave the index."""
+        """Drop a ledger and return its entries, which the caller must remove from the index."""
         ledger = self.ledgers.pop(incarnation, None)
         self.invalid_entries.pop(incarnation, None)
         self._started_over_at.pop(incarnation, None)

@@ -1,6 +1,7 @@
-"""Which instances serve a backend, and with what weight: members of its version and its canary's, and fixed servers.
+"""The members that serve a backend, with their weights: instances of its version and of its canary, and fixed servers.
 
-All senders of traffic use this: the members that the API shows are those that a load balancer gets.
+The API, the driver of HAProxy and the DNS server all use this module, so a load balancer gets the members that the API
+lists.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from bender.core.invalid import Invalid
 from bender.core.routing import Canary, FixedServer, parse_canary, valid_servers
 from bender.core.weights import shared_weights
 
-#: Members in these states get no traffic, whatever weight they ask for.
+#: Members in these states get no traffic, whatever weight they have requested.
 STATES_WITHOUT_TRAFFIC = ("drain", "maint")
 
 _T = TypeVar("_T")
@@ -23,7 +24,7 @@ _T = TypeVar("_T")
 
 @frozen
 class ServedVersions:
-    """The fields of a backend that select its instances. `canary` has another version than `version`, or is None."""
+    """The fields of a backend that select its members. `canary` is None, or its version differs from `version`."""
 
     app: str
     version: str
@@ -32,7 +33,7 @@ class ServedVersions:
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """Its own version, and that of the canary if it has one."""
+        """The backend's own version, followed by the version of its canary if it has one."""
         return (self.version,) if self.canary is None else (self.version, self.canary.version)
 
 
@@ -44,19 +45,19 @@ _weighted = msgspec.json.Decoder(_Weighted)
 
 
 def requested_weight(terms: bytes, state: str) -> int:
-    """Return the weight that the encoded terms of a registration ask for; 0 in a state in which it gets no traffic."""
+    """Return the weight in the encoded terms of a registration; 0 if its state is one without traffic."""
     return 0 if state in STATES_WITHOUT_TRAFFIC else _weighted.decode(terms).weight
 
 
 def weighted_members(
     backend: Mapping[str, Any], stable: Sequence[Mapping[str, Any]], canary: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the members of a backend as it is kept; see `serving_members`."""
+    """Return the members that serve a backend, given as its fields; see `serving_members`."""
     return serving_members(served_versions_of(backend), stable, canary)
 
 
 def served_versions_of(backend: Mapping[str, Any]) -> ServedVersions:
-    """Return what selects the members of a backend as it is kept."""
+    """Return those fields of a backend that select its members."""
     return ServedVersions(backend["app"], backend["version"], canary_of(backend), servers_of(backend))
 
 
@@ -65,10 +66,10 @@ def serving_members(
 ) -> list[dict[str, Any]]:
     """Return the members that serve a backend in order of id, each with its effective weight (0 to 256).
 
-    `stable` and `canary` are the registrations of the backend's version and of its canary's, with the weights that they
-    ask for; `canary` is ignored if the backend has none. A member that is drained or in maintenance has the weight 0,
-    and the others make up the canary's share. Fixed servers belong to the version itself; a fixed server that is also
-    registered counts once, as the registration.
+    `stable` and `canary` are the registrations of the backend's own version and of its canary, with the weights that
+    they have requested; `canary` is ignored if the backend has no canary. A member in state `drain` or `maint` gets the
+    weight 0, and the other members keep up the canary's share. Fixed servers belong to the backend's own version. A
+    fixed server that is also registered appears only as the registration.
     """
     others = canary if service.canary is not None else ()
     stable = [*stable, *_fixed(service, [*stable, *others])]
@@ -81,33 +82,33 @@ def serving_members(
 def effective_weights(
     service: ServedVersions, stable: Sequence[int], canary: Sequence[int]
 ) -> tuple[Sequence[int], Sequence[int]]:
-    """Return the effective weights of members by those that they ask for; of members out of rotation that is 0."""
+    """Return the effective weights of members from the requested weights (0 for members that get no traffic)."""
     return (stable, canary) if service.canary is None else shared_weights(stable, canary, service.canary.percent)
 
 
 def canary_of(backend: Mapping[str, Any]) -> Canary | None:
-    """Return the canary of a backend if it has one of another version; else None.
+    """Return the canary of a backend; None if it has none, or if the canary has the backend's own version.
 
-    It is also None if a node of a release without canaries has kept another value in its place.
+    It is also None if the value is not valid: a node of a release without canaries may have accepted any value.
     """
     canary: Canary | None = _valid_or(backend.get("canary"), parse_canary, None)
     return None if canary is None or canary.version == backend["version"] else canary
 
 
 def versions_of(backend: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the versions that serve a backend: its own, and that of its canary if it has one."""
+    """Return the versions that serve a backend: its own version, followed by the version of its canary if any."""
     canary = canary_of(backend)
     return (backend["version"],) if canary is None else (backend["version"], canary.version)
 
 
 def servers_of(backend: Mapping[str, Any]) -> tuple[FixedServer, ...]:
-    """Return the fixed servers of a backend, without values kept there by an older node that are not valid."""
+    """Return the fixed servers of a backend. Invalid ones, which an older node may have accepted, are left out."""
     servers = backend.get("servers")
     return () if servers is None else valid_servers(servers)[0]
 
 
 def backends_of_rules(frontend: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """Return the backends that the rules of a frontend name, each with the index of its rule."""
+    """Return the index of each rule of a frontend that names a backend, with this name."""
     rules = frontend.get("rules")
     numbered = enumerate(rules) if isinstance(rules, list) else ()
     named = [(at, rule.get("backend")) for at, rule in numbered if isinstance(rule, dict)]
@@ -115,7 +116,7 @@ def backends_of_rules(frontend: Mapping[str, Any]) -> list[tuple[int, str]]:
 
 
 def _valid_or(value: Any, parse: Callable[[Any], _T], none: _T) -> _T:
-    """Return a kept value as parsed, or `none` if there is none or it is not valid."""
+    """Return a value as `parse` returns it; `none` if the value is None or not valid."""
     try:
         return none if value is None else parse(value)
     except Invalid:
@@ -127,7 +128,7 @@ def _requested_weight(member: Mapping[str, Any]) -> int:
 
 
 def _fixed(service: ServedVersions, registered: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the fixed servers as members, without those that are registered."""
+    """Return the fixed servers as members, except those that are registered."""
     known = {(member["host"], member["port"]) for member in registered}
     return [
         {

@@ -1,12 +1,12 @@
-"""Registrations, backends and frontends: what clients may send, and the form in which it is kept and shown.
+"""Registrations: the requests that clients may send, and the form in which nodes keep and list registrations.
 
-Everything that comes from a client is checked here, once, before it is used. Parsing functions raise `Invalid`, which
-names the field, or `TooLarge` for input that is refused; they raise nothing else, whatever the bytes. Accepted input is
-canonical: one instance has one id, however its host was spelled, and equal objects have equal bytes on all nodes.
+Input from clients is checked here, once, before it is used. For refused input, parsing functions raise `Invalid`, which
+names the field, or `TooLarge`. They raise no other exception, whatever bytes a client sends. Accepted input gets one
+form: an instance has the same id for each spelling of its host, and equal terms have equal bytes on all nodes.
 
-JSON is read leniently if this does no harm: `null` for an optional field means that it was not sent, and if a key
-occurs twice the last counts. An unknown field is refused, because it may be a known one misspelled; a user's own fields
-go into `meta`.
+JSON is read leniently where this does no harm: `null` for an optional field counts as a field that was not sent, and if
+a key occurs twice, the last one counts. An unknown field is refused, because it may be a known field misspelled. Users
+put their own fields into `meta`. `object_kinds` and `routing` check backends and frontends in the same way.
 """
 
 from __future__ import annotations
@@ -26,41 +26,44 @@ from bender.core.registration_status import USUAL, RegistrationStatus
 from bender.core.timing import Timing
 from bender.core.ttl_limits import require_ttl
 
-#: One object as JSON that a client sends, unless the node has another limit. Every node holds all of them.
+#: The usual limit for one object as JSON, in bytes; a node can be given another. Every node holds all objects.
 ENTRY_BYTES_MAX = 4096
 
-#: The largest limit that a node may have, and what nodes take from peers: an event with more does not fit the 16 KiB
-#: that line protocols commonly allow.
+#: The largest such limit that a node can be given, and the limit for objects from peers. An event with a larger object
+#: could be longer than the 16 KiB that line protocols commonly allow.
 ENTRY_BYTES_BOUND = 12 * 1024
 
-#: Characters of an app, a version or a name. Three of them, percent-encoded, fit the request line if they are ASCII.
+#: The largest number of characters of an app, a version or a name. Three of them fit into a request line with percent
+#: encoding if they are ASCII.
 NAME_CHARACTERS_MAX = 255
 
-#: Instances in one `POST /renewals`; a node does a thousand in about a millisecond.
+#: The largest number of instances in one `POST /renewals`. A node renews a thousand in about a millisecond.
 RENEWALS_MAX = 1000
 
-#: Lists and objects inside each other. An entry of 4 KiB could hold 2,000 levels, which many parsers cannot read.
+#: The largest number of lists and objects inside each other. An entry of 4 KiB could have 2,000 levels, which many
+#: parsers cannot read.
 DEPTH_MAX = 20
 
 WEIGHT_MAX = 256
 
-#: Characters of the token by which an instance is told apart from another one with the same id: room for a UUID.
+#: The largest number of characters of the token that distinguishes two instances with the same id. A UUID fits.
 INSTANCE_CHARACTERS_MAX = 64
 
-# Terms whose meta is remembered: their number, and the bytes of each at most. Each takes 1 KB, and 1 µs to read anew.
+# How many terms have their `meta` cached, and their largest size in bytes. Each takes 1 KB; decoding one takes 1 µs.
 _METAS_REMEMBERED = 8192
 _META_BYTES_REMEMBERED = 512
 
-# Where an error is, as msgspec words it: "Expected `str`, got `int` - at `$.app`", "… missing required field `port`".
+# These find the field in an error message of msgspec, such as "Expected `str`, got `int` - at `$.app`" or
+# "… missing required field `port`".
 _WHERE = re.compile(r" - at `(?:key in )?\$\.?([^.\[`]*).*`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$(.*)`)?", re.DOTALL)
 _PART = re.compile(r"\.([^.\[\]]+)|(\[)")
 
-#: Characters of an unknown field that an error repeats.
+#: The largest number of characters of an unknown field that an error repeats.
 _SHOWN_CHARACTERS_MAX = 100
 
-#: Fields of a registration as it is shown that clients do not send, each with what to do instead.
+#: Fields of a listed registration that clients cannot send, each with the problem and what to do instead.
 _ELSEWHERE = {
     "registered": "is set by the node that takes the registration: leave it out",
     "node": "is set by the node that takes the registration: leave it out",
@@ -73,16 +76,16 @@ _W = TypeVar("_W", bound="RegistrationRequest")
 
 
 class TooLarge(ValueError):
-    """A client's input is over a limit, which the message names."""
+    """A client's input exceeds a limit, which the message names."""
 
 
 # Structs and not attrs classes: msgspec reads and writes them in one step, in a tenth of the time. Each registration
 # costs this time.
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True, rename={"ttl_s": "ttl", "registered_ms": "registered"}):
-    """The content of a registration beside its key, which names an instance of a version of an app.
+    """All fields of a registration that its key does not contain.
 
-    `registered_ms` (since the epoch) and `node` are when and where it began; they are for people. `instance` is the
-    token of the client that registered, None if it sent none.
+    `registered_ms` (milliseconds since the epoch) and `node` are the time and the node at which the registration began;
+    they are for people. `instance` is the token of the instance that registered, None if it sent none.
     """
 
     ttl_s: float
@@ -93,25 +96,25 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, rename={"ttl_s": "t
     instance: str | None = None
 
     def encode(self, key: str, bytes_max: int = ENTRY_BYTES_MAX) -> bytes:
-        """Return the bytes that nodes keep of the registration, the same for equal terms.
+        """Return the terms as the bytes that nodes keep, the same bytes for equal terms.
 
         Raises `TooLarge` if the registration has more than `bytes_max`.
         """
-        # Copied, because the encoder's buffer is larger: 40 bytes that would be kept with each registration.
+        # A copy, because the encoder's buffer is 40 bytes larger, which would be kept with each registration.
         body = memoryview(_encoder.encode(self)).tobytes()
         require_small(registration_bytes(key, body), "registration", bytes_max)
         return body
 
     @classmethod
     def decode(cls, body: bytes) -> Terms:
-        """Return the terms that were encoded as `body`, here or at a peer."""
+        """Return the terms that this node or a peer encoded as `body`."""
         return _terms.decode(body)
 
 
 def registration(key: str, body: bytes, status: RegistrationStatus = USUAL) -> bytes:
-    """Return a registration as clients see it, as compact JSON; `body` are its encoded terms.
+    """Return a registration as clients see it, as compact JSON; `body` is its encoded terms.
 
-    It is made on request: the fields that the key has too would be more than half of all that is kept of it.
+    This JSON is made on request and not kept: more than half of it repeats the key.
     """
     return b"%b%b%b}" % (_named(key), body[1:-1], status.json)
 
@@ -126,21 +129,21 @@ def registration_bytes(key: str, body: bytes, status: RegistrationStatus = USUAL
 def _named(key: str) -> bytes:
     """Return the beginning of a registration, up to its terms."""
     _, app, version, host, port = key.split("/")
-    if '"' in key or "\\" in key:  # nothing else that is printable is written in another way
+    if '"' in key or "\\" in key:  # JSON escapes no other printable characters
         key, app, version = (_plain_encoder.encode(each).decode()[1:-1] for each in (key, app, version))
     return (
         f'{{"id":"{key}","resource":"Registration","app":"{app}","version":"{version}","host":"{host}","port":{port},'
     ).encode()
 
 
-# A registration has the key once as it is, and once in its parts; it does not have the body's first brace.
+# The JSON of a registration has the key twice, as `id` and in its parts. The first brace of the body is not repeated.
 _NAMED_BYTES = len('{"id":"","resource":"Registration","app":"","version":"","host":"","port":,') - len(
     "registration////{"
 )
 
 
 class RegistrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"ttl_s": "ttl"}):
-    """A client's request to register an instance; fields that it did not send are None."""
+    """A client's request to register an instance. Optional fields that the client did not send are None."""
 
     app: str
     version: str
@@ -159,18 +162,21 @@ class RegistrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether it leaves an existing registration as it is."""
+        """Whether this request leaves an existing registration unchanged and only renews it."""
         return self.ttl_s is None and self.weight is None and self.meta is None and self.instance is None
 
     def is_from_another_instance(self, existing: bytes) -> bool:
-        """Return True if another instance than this one has registered with the terms encoded as `existing`."""
+        """Return True if a different instance has registered with the terms encoded as `existing`.
+
+        Instances are distinguished by their tokens; a request without a token may be from any instance.
+        """
         return self.instance is not None and self.instance != instance_of(existing)
 
     def applied_to(self, existing: bytes | None, *, ttl_s: float, node: str, now_ms: int) -> Terms:
-        """Return the resulting terms: those encoded as `existing` with the fields that were sent, or new ones.
+        """Return the terms that result: those encoded as `existing` with the fields that were sent, or new terms.
 
-        `ttl_s` is the lease of a client that asks for none, `node` and `now_ms` where and when a new registration
-        begins. One begins as well if this instance replaces another one with the same id.
+        `ttl_s` is the ttl for a request without one. `node` and `now_ms` are the place and the time if a registration
+        begins now. A registration also begins if the instance replaces another instance with the same id.
         """
         old = Terms(ttl_s, 1, {}, now_ms, node) if existing is None else Terms.decode(existing)
         if self.changes_nothing:
@@ -187,7 +193,7 @@ class RegistrationRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
 
 class _Sent(msgspec.Struct, forbid_unknown_fields=True, rename={"ttl_s": "ttl"}):
-    """The body of a request whose path names the instance; if the body names it too, it must be the same."""
+    """The body of a request whose path names the instance. If the body names it as well, both must agree."""
 
     app: str | None = None
     version: str | None = None
@@ -213,8 +219,8 @@ class _Instance(msgspec.Struct):
     instance: str | None = None
 
 
-# This sorts the keys of `meta`, but not the fields of objects: a client in whose language the order of keys is random
-# must not change its registration with each renewal.
+# This encoder sorts the keys of `meta`, but not the fields of structs. A client whose language puts keys in a random
+# order must not change its registration with each renewal.
 _encoder = msgspec.json.Encoder(order="deterministic")
 _plain_encoder = msgspec.json.Encoder()
 _terms = msgspec.json.Decoder(Terms)
@@ -232,7 +238,7 @@ def parse_registration(document: bytes, timing: Timing) -> RegistrationRequest:
 
 
 def parse_registration_request(decoder: msgspec.json.Decoder[_W], document: bytes, timing: Timing) -> _W:
-    """Parse a registration request of a type that may have further fields."""
+    """Parse a registration request of the decoder's type, which may have more fields than `RegistrationRequest`."""
     request = decode_json(decoder, document, "a registration", _ELSEWHERE)
     require_name("app", request.app)
     require_name("version", request.version)
@@ -245,7 +251,7 @@ def parse_registration_request(decoder: msgspec.json.Decoder[_W], document: byte
 
 
 def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timing: Timing) -> RegistrationRequest:
-    """Parse an app, a version, a host and a port from a path, decoded, with a body that may be empty."""
+    """Parse a registration request from its decoded path (app, version, host and port) and its body, maybe empty."""
     app, version, host, port = path
     require_name("app", app)
     require_name("version", version)
@@ -266,13 +272,13 @@ def parse_registration_at(path: tuple[str, str, str, str], document: bytes, timi
 
 
 def require_empty_body(document: bytes, why: str) -> None:
-    """Raise `Invalid` if a request that takes no body has one, unless it is an empty object."""
+    """Raise `Invalid`, which says `why`, if a request has a body other than an empty object."""
     if document.strip() and decode_json(_object, document):
         raise Invalid("body", f"must be empty, {why}")
 
 
 def registration_key(path: tuple[str, str, str, str]) -> str:
-    """Return the id of the instance that a path names by app, version, host and port, decoded."""
+    """Return the id of the instance that a decoded path names by app, version, host and port. Raises `Invalid`."""
     app, version, host, port = path
     require_name("app", app)
     require_name("version", version)
@@ -293,7 +299,7 @@ def parse_id(field: str, id_: str) -> str:
 
 
 def canonical_id(id_: str) -> str:
-    """Return the id in canonical form; unchanged if it is not that of a registration."""
+    """Return an id in canonical form, or unchanged if it is not the id of a registration."""
     try:
         return parse_id("id", id_)
     except Invalid:
@@ -325,14 +331,14 @@ def parse_instance(token: str) -> str:
 
 
 def parse_reason(reason: str) -> str:
-    """Return the reason that was sent with a deregistration. Raises `Invalid` for an unknown one."""
+    """Return the reason that was sent with a deregistration. Raises `Invalid` if the reason is unknown."""
     if reason != CHECK_FAILED:
         raise Invalid("reason", f"must be {CHECK_FAILED}, or left out")
     return reason
 
 
 def is_instance(token: str) -> bool:
-    """Return True if a text can be the token of an instance."""
+    """Return True if a text is valid as the token of an instance."""
     return 1 <= len(token) <= INSTANCE_CHARACTERS_MAX and token.isprintable()
 
 
@@ -342,7 +348,7 @@ def instance_of(body: bytes) -> str | None:
 
 
 def parse_name(field: str, name: Any) -> str:
-    """Return an app, a version, or the name of a backend or frontend. Raises `Invalid`."""
+    """Return a valid app, version, or name of a backend or frontend. Raises `Invalid`, which names the field."""
     require_name(field, name)
     return str(name)
 
@@ -353,7 +359,10 @@ def _meta_in(body: bytes) -> dict[str, Any]:
 
 
 def has_meta(body: bytes, required: Iterable[tuple[str, str]]) -> bool:
-    """Whether terms encoded as `body` have all these in their `meta`; a value that is not text counts as its JSON."""
+    """Whether the `meta` of the terms encoded as `body` has all `required` keys with these values.
+
+    A value in `meta` that is not text is compared as JSON.
+    """
     meta = _meta_in(body) if len(body) <= _META_BYTES_REMEMBERED else _meta.decode(body).meta
     return all(key in meta and _as_text(meta[key]) == value for key, value in required)
 
@@ -361,9 +370,9 @@ def has_meta(body: bytes, required: Iterable[tuple[str, str]]) -> bool:
 def decode_json(
     decoder: msgspec.json.Decoder[_T], document: bytes, of: str = "the body", elsewhere: Mapping[str, str] = {}
 ) -> _T:
-    """Decode JSON from a client as a type. Raises `Invalid`, which names the field.
+    """Decode JSON from a client as the type of `decoder`. Raises `Invalid`, which names the field.
 
-    `of` names the object in errors about unknown fields; `elsewhere` has messages of their own for some of these.
+    `of` names the object in errors about unknown fields. `elsewhere` has the error messages for some of these fields.
     """
     try:
         return decoder.decode(document)
@@ -376,7 +385,7 @@ def decode_json(
 
 
 def validation_error(message: str, kind: Any, of: str, elsewhere: Mapping[str, str] = {}) -> Invalid:
-    """Return the error for msgspec's message on JSON that is not of a type; the rest is as in `decode_json`."""
+    """Return the error for msgspec's message that JSON is not of type `kind`; see `decode_json` for the others."""
     unknown = _UNKNOWN.fullmatch(message)
     if unknown:
         path = [name or "[...]" for name, _ in _PART.findall(unknown[2] or "")]
@@ -389,7 +398,7 @@ def validation_error(message: str, kind: Any, of: str, elsewhere: Mapping[str, s
 
 
 def _unknown(name: str, path: list[str], kind: Any, of: str, elsewhere: Mapping[str, str]) -> Invalid:
-    """Return the error for a field that is not known, in the object at a path."""
+    """Return the error for an unknown field in the object at a path."""
     inner = next((part for part in reversed(path) if part != "[...]"), None)
     problem = elsewhere.get(name) if inner is None else None
     problem = problem or unknown_field(inner or of, name, names_at(kind, path))
@@ -401,7 +410,7 @@ def _unknown(name: str, path: list[str], kind: Any, of: str, elsewhere: Mapping[
 
 
 def printable_name(name: str) -> str:
-    """Return the name of a field for an error, on one line and cut if it is long."""
+    """Return the name of a field for an error message, on one line, and shortened if it is long."""
     name = name if len(name) <= _SHOWN_CHARACTERS_MAX else name[:_SHOWN_CHARACTERS_MAX] + "…"
     return name if name.isprintable() and name else ascii(name)
 
@@ -412,7 +421,7 @@ def _require_id(id_: str, key: str) -> None:
 
 
 def require_small(size: int, what: str, bytes_max: int) -> None:
-    """Raise `TooLarge` if `size` is more bytes than an entry may have; `what` names the entry."""
+    """Raise `TooLarge` if `size` is more than `bytes_max`; `what` names the object in the message."""
     if size > bytes_max:
         limit = "the most that any node accepts" if bytes_max == ENTRY_BYTES_BOUND else "--max-entry of the node"
         raise TooLarge(
@@ -422,7 +431,7 @@ def require_small(size: int, what: str, bytes_max: int) -> None:
 
 
 def require_name(field: str, name: object) -> None:
-    """Raise `Invalid` if it cannot be an app, a version or a name."""
+    """Raise `Invalid`, which names the field, if `name` is not valid as an app, a version or a name."""
     if name is None:
         raise Invalid(field, "is required")
     if not isinstance(name, str):
@@ -443,13 +452,13 @@ def _require_terms(terms: RegistrationRequest | _Sent, timing: Timing) -> None:
 
 
 def require_shallow(field: str, value: object) -> None:
-    """Raise `Invalid` if a value has too many lists or objects inside each other."""
+    """Raise `Invalid`, which names the field, if a value has more than `DEPTH_MAX` levels of lists or objects."""
     if not is_shallow(value, DEPTH_MAX):
         raise Invalid(field, f"has lists or objects that are nested more than {DEPTH_MAX} deep")
 
 
 def is_shallow(value: object, levels: int) -> bool:
-    """Return True if there are at most `levels` lists or objects inside each other."""
+    """Return True if a value has at most `levels` levels of lists or objects inside each other."""
     if isinstance(value, dict):
         return levels > 0 and all(is_shallow(each, levels - 1) for each in value.values())
     if isinstance(value, list):

@@ -1,25 +1,25 @@
-"""The mass-loss guard: keeps members listed for a while, as suspects, if most of an app would be hidden at once.
+"""Rule 9, the guard: members stay listed for a while, as suspects, if most members of an app would be hidden at once.
 
-A registration is hidden because the nodes which heard from it are not heard. If that happens to most of an app at
-once, a fault between the nodes is a likelier cause than the death of all these instances, and a load balancer that
-believed it would send everything to the few that are left. So:
+A registration is hidden when all nodes with claims of it are silent. If this happens to most members of an app at once,
+a fault between the nodes is a more likely cause than the death of all these instances. A load balancer that removed
+them would send all requests to the few members that are left. So these rules hold:
 
 - A member is *out of sight* when all nodes that have claims of it are silent. As soon as members of an app would be
-  hidden, the node counts all members that are out of sight (with one ttl for all, those that would be hidden within
-  one ttl from now), and those that were hidden within the last ttl (`--ttl`) and still are. If these are more than
-  half of the members that the app had before the first of them was hidden, the members that would be hidden stay
-  listed as suspects; else they are hidden at once. An app with one member needs one for that, an app with two both.
-- A suspect is hidden `guard_s` after it would have been hidden without the guard. That time is never lengthened and
-  never judged again, whatever becomes of other members. It is shortened if the node that was heard last turns out to
-  have removed its claim: the claims that are left are of nodes that were heard earlier.
-- Members that were hidden before the half was reached stay hidden. That was announced, and no node has heard from them
-  since.
-- The guard never delays certain knowledge. A member that is renewed, or whose claim counts again, is no longer suspect;
-  one that is deregistered or found expired is gone at once.
-- An operator may lift the guard from an app: its suspects are hidden, and for a while no member becomes one.
+  hidden, the node adds two numbers: the members that are out of sight (if all have one ttl, those that would be hidden
+  within one ttl from now), and the members that were hidden within the last ttl (`--ttl`) and still are. If the sum is
+  more than half of the members that the app had before the first of them was hidden, the members that would be hidden
+  now stay listed as suspects. Else they are hidden at once. So an app with two members must lose both.
+- A suspect is hidden `guard_s` after it would have been hidden without the guard. This time never becomes later, and
+  is not judged again when other members change. It becomes earlier if the node that was heard last is heard again and
+  has removed its claim: the nodes of the other claims were heard earlier.
+- Members that were hidden before the half was reached stay hidden. Their `offline` was announced, and no node has
+  heard from them since.
+- The guard never delays certain knowledge. A member that is renewed, or whose claim counts again, is no longer suspect.
+  A member that was deregistered, or has certainly expired, is removed at once.
+- An operator can lift the guard from an app. This hides the app's suspects, and for a while no member becomes suspect.
 
-Each node guards for itself, by what it hears. It sends nothing of this to others, and a node that starts does not list
-the suspects of others.
+Each node decides for itself, from what it hears, and sends nothing about suspects. A node that starts does not list
+the suspects of other nodes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Kept = TypeVar("_Kept")
 
 Outcome = Literal["undecided", "suspect", "hidden"]
 
-#: The longest guard, in seconds. With more, dead instances would be listed for too long.
+#: The longest duration of the guard, in seconds. A longer one would list dead instances for too long.
 GUARD_S_MAX = 3600.0
 
 #: The body of the setting that lifts the guard from an app.
@@ -60,12 +60,12 @@ def app_of(registration: str) -> str:
     return registration.split("/", 2)[1]
 
 
-# Structs, like claims: there may be 100,000 at once, at which the collector need not look.
+# Structs, like claims: there may be 100,000 at once, which the garbage collector does not visit.
 class Suspect(msgspec.Struct, frozen=True, gc=False):
-    """A member that is listed although it would be hidden: until `over_at`.
+    """A member that only the guard keeps listed, until `over_at`.
 
-    `holders` are the incarnations that may know more, each with the time when its claim ceased to count: the
-    incarnation itself may be forgotten meanwhile.
+    `holders` are the incarnations that have claims of the member and may still renew them, each with the time at which
+    its claim stopped counting. The time is kept here because the incarnation may be forgotten before `over_at`.
     """
 
     over_at: float
@@ -73,7 +73,7 @@ class Suspect(msgspec.Struct, frozen=True, gc=False):
 
 
 class Loss(msgspec.Struct, frozen=True, gc=False):
-    """A member that was hidden: when, and how many members its app had before."""
+    """A member that was hidden at the time `at`, when its app had `members` members, this one included."""
 
     at: float
     members: int
@@ -81,7 +81,7 @@ class Loss(msgspec.Struct, frozen=True, gc=False):
 
 @frozen
 class GuardedApp:
-    """An app with suspects: how many, and the seconds until the last of them is hidden."""
+    """An app with suspects: their number, and the seconds until the last of them is hidden."""
 
     app: str
     suspects: int
@@ -89,7 +89,7 @@ class GuardedApp:
 
 
 class _Census:
-    """A count of the members of an app that are out of sight, which may take several slices."""
+    """A count of the members of an app that are out of sight. It may take several calls of `Guard.judge`."""
 
     def __init__(self, app: str, keys: list[str]) -> None:
         self.app = app
@@ -102,14 +102,14 @@ class Guard:
     """The suspects of one node, and the counts that decide which members become suspects."""
 
     def __init__(self, guard_s: float, window_s: float) -> None:
-        """A member is suspect for `guard_s`, never if that is 0; it counts as lost for `window_s`, one ttl."""
-        #: Whether there can be suspects, or could be before the duration was changed.
+        """Members stay suspect for `guard_s`; 0 turns the guard off. A hidden member counts for `window_s`, one ttl."""
+        #: Whether the guard is on, or was on before its duration was changed: there may be suspects.
         self.is_on = guard_s > 0
         self._guard_s = guard_s
         self._window_s = window_s
-        # All by app: the suspects; members that would be hidden and wait for a judgement; the judgement (True: they
-        # become suspects), while there may be other members lost at that moment; members hidden within the last ttl, in
-        # the order in which they were.
+        # All by app: the suspects; the members that would be hidden and wait for a judgement; the judgement (True: they
+        # become suspects), kept while other members lost at the same moment may follow; and the members that were
+        # hidden within the last ttl, in the order in which they were hidden.
         self._suspects: dict[str, dict[str, Suspect]] = {}
         self._undecided: dict[str, dict[str, None]] = {}
         self._is_mass_loss_by_app: dict[str, bool] = {}
@@ -119,39 +119,40 @@ class Guard:
         self._first_over_at = inf
 
     def set_duration(self, guard_s: float) -> list[str]:
-        """Change how long members stay suspect, and return the present suspects.
+        """Change how long members stay suspect. Return the present suspects: call `decide_on` for each again.
 
-        Their time is shortened where the new duration is shorter, and never lengthened.
+        A present suspect is hidden earlier if the new duration is shorter, and never later.
         """
         self.is_on = self.is_on or guard_s > 0
         self._guard_s = guard_s
         return [key for of_app in self._suspects.values() for key in of_app]
 
     def suspect(self, key: str) -> Suspect | None:
-        """Return a member that is suspect; None if it is not."""
+        """Return the suspect with this key; None if the member is not suspect."""
         return self._suspects.get(app_of(key), {}).get(key) if self._suspects else None
 
     def suspects_held_by(self, incarnation: int) -> dict[str, None]:
-        """Return the suspects of which an incarnation may know more."""
+        """Return the suspects of which an incarnation is a holder (see `Suspect`)."""
         of_apps = self._suspects.values()
         return {key: None for of_app in of_apps for key, suspect in of_app.items() if incarnation in suspect.holders}
 
     @property
     def apps(self) -> list[str]:
-        """The apps that have suspects."""
+        """The names of the apps that have suspects."""
         return [*self._suspects]
 
     def guarded_apps(self, now: float) -> list[GuardedApp]:
-        """Return the apps that have suspects, in order."""
+        """Return the apps that have suspects, in order of name."""
         return [
             GuardedApp(app, len(of_app), max(suspect.over_at for suspect in of_app.values()) - now)
             for app, of_app in sorted(self._suspects.items())
         ]
 
     def decide_on(self, key: str, members: int, hidden_at: float, holders: Mapping[int, float], now: float) -> Outcome:
-        """Return what becomes of a member of which no claim has counted since `hidden_at`.
+        """Return the decision on a member of which no claim has counted since `hidden_at`.
 
-        `members` is the number of members of its app, `holders` is as in `Suspect`.
+        It becomes or stays suspect, is hidden, or waits for `judge` (`undecided`). `members` is the number of members
+        of its app, and `holders` is as in `Suspect`.
         """
         app = app_of(key)
         present = self.suspect(key)
@@ -169,7 +170,7 @@ class Guard:
         return "suspect"
 
     def forget(self, key: str) -> None:
-        """Forget a member, because a claim of it counts again or it is gone for good."""
+        """Forget a member, because a claim of it counts again or it has certainly ended."""
         app = app_of(key)
         _discard(self._suspects, app, key)
         _discard(self._undecided, app, key)
@@ -185,9 +186,10 @@ class Guard:
     def judge(
         self, members: Callable[[str], list[str]], out_of_sight: Callable[[str], bool], keys_max: int, now: float
     ) -> tuple[int, dict[str, None]]:
-        """Look at up to `keys_max` members of an app whose members wait for a judgement.
+        """Count up to `keys_max` members of one app of which members wait for a judgement.
 
-        Return how many were looked at and, once all were, the members that waited: call `decide_on` for each again.
+        Return how many were counted and, when all members of the app have been, the keys of those that waited: call
+        `decide_on` for each again. `members` returns the members of an app, `out_of_sight` whether one is out of sight.
         """
         app = next(iter(self._undecided))
         if self._census is None or self._census.app != app:
@@ -208,21 +210,24 @@ class Guard:
         return 2 * lost > members
 
     def forget_judgements(self) -> None:
-        """Forget the judgements: members lost from now on are not of the same moment, and are judged anew."""
+        """Forget the judgements: members lost from now on belong to a later moment and are judged anew."""
         self._is_mass_loss_by_app.clear()
         self._census = None
 
     def _losses_within_the_window(self, app: str, now: float) -> dict[str, Loss]:
         losses = self._losses.get(app, {})
-        # One pass: looking for the first again after each removal would take the square of their number.
+        # In one pass: `next(iter(losses))` after each removal would make the time grow with the square of their number.
         for key, _ in [*takewhile(lambda item: item[1].at <= now - self._window_s, losses.items())]:
             del losses[key]
         return losses
 
-    # How it ends.
+    # The end of a suspicion.
 
     def suspects_over(self, now: float) -> dict[str, None]:
-        """Return the suspects whose time is over since this was called last."""
+        """Return the suspects whose time is over since the last call: call `decide_on` for each again.
+
+        Also forget the losses that are older than the window.
+        """
         for app in [*self._losses]:
             if not self._losses_within_the_window(app, now):
                 del self._losses[app]
@@ -239,7 +244,7 @@ class Guard:
         return over
 
     def set_lifted(self, app: str, *, lifted: bool) -> Iterable[str]:
-        """Lift the guard from an app, or restore it. Return the members that have to be judged again."""
+        """Lift the guard from an app, or restore it. Return the members for which `decide_on` must be called again."""
         if not lifted:
             self._lifted.discard(app)
             return ()

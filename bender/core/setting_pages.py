@@ -1,4 +1,4 @@
-"""What of the configuration goes into one message, so that all of it goes in turn."""
+"""The choice of settings for one message when two configurations differ. All differences get their turn."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from bender.core.gossip_targets import Link
 from bender.core.last_writer_wins import BUCKETS, Configuration, size_of
 from bender.core.messages import ALL_DIGESTS, ConfigSetting, Window
 
-#: Settings in one message, and their bytes.
+#: The largest number of settings in one message, and about their largest size.
 SETTINGS_PER_MESSAGE_MAX = 256
 SETTINGS_BYTES_MAX = 1024 * 1024
 
 
 class SettingPages:
-    """Fills messages with at most `settings_max` settings."""
+    """Chooses the settings of each message, at most `settings_max` of them."""
 
     def __init__(self, configuration: Configuration, settings_max: int) -> None:
         self._configuration = configuration
@@ -23,17 +23,17 @@ class SettingPages:
     def buckets_in_turn(
         self, link: Link, differing: Iterable[int]
     ) -> tuple[tuple[int, ...], tuple[ConfigSetting, ...]]:
-        """As many of the buckets that differ as fit into a message, and all that is in them here.
+        """Return as many of the differing buckets as fit into a message, and all settings in them here.
 
-        They are taken in turn, so that one that goes on differing does not hold up others. One that has too much for a
-        message comes alone, and without its settings.
+        The link's buckets take turns, so a bucket that continues to differ does not delay the others. A bucket with too
+        many settings for a message is returned alone and without its settings.
         """
         buckets: list[int] = []
         settings: list[ConfigSetting] = []
         size = 0
         for number in sorted(differing, key=lambda number: (number - link.next_bucket) % BUCKETS):
             few = len(settings) + self._configuration.count_in_bucket(number) <= self._settings_max
-            mine = self._configuration.settings_in_bucket(number) if few else []  # there may be very many
+            mine = self._configuration.settings_in_bucket(number) if few else []  # do not collect very many
             size += sum(map(size_of, mine))
             fits = few and size <= SETTINGS_BYTES_MAX
             if fits or not buckets:
@@ -45,9 +45,9 @@ class SettingPages:
         return tuple(buckets), tuple(settings)
 
     def window_in_turn(self, link: Link, buckets: Sequence[int]) -> tuple[Window, tuple[int, ...]]:
-        """The next window of a bucket that has too much for a message, and the digests of what is in it here.
+        """Return the next window of a bucket with too many settings for a message, and the digests here within it.
 
-        Where nothing is in any of these buckets, that is everything.
+        If the bucket has no settings here, or there is no bucket, the window has all digests.
         """
         if not buckets or not self._configuration.count_in_bucket(buckets[0]):
             return ALL_DIGESTS, ()
@@ -58,7 +58,7 @@ class SettingPages:
         return window, tuple(self._configuration.digests_in_bucket(number, window))
 
     def fitting(self, settings: Sequence[ConfigSetting]) -> Sequence[ConfigSetting]:
-        """As many of these as fit into a message, from the first on; one at least."""
+        """Return as many of the first settings as fit into a message, but at least one if there is one."""
         size = 0
         for i, setting in enumerate(settings):
             size += size_of(setting)

@@ -1,4 +1,4 @@
-"""Which settings clients see: those of the configuration, but none that changed while listings are held back."""
+"""Keeping the settings that clients see equal to the configuration, except while the view is frozen."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from bender.core.last_writer_wins import Configuration
 from bender.core.node_loss_guard import guarded_app
 from bender.core.view import View
 
-#: Beginnings of the keys that clients see. A later release may have others, which are kept for its nodes.
+#: The keys of settings that clients see begin with these. A later release may have other kinds: this node keeps and
+#: passes them on, but does not list them.
 SHOWN_KINDS = ("backend/", "frontend/", "state/")
 
 
 class ShownSettings:
-    """Keeps the settings in the view equal to the configuration."""
+    """Keeps the settings in the view equal to the configuration, and the apps from which the guard is lifted."""
 
     def __init__(self, configuration: Configuration, claims: Claims, view: View) -> None:
         self._configuration = configuration
         self._claims = claims
         self._view = view
-        # Keys to be shown once nothing is held back; the incarnation before may have left some.
+        # Keys to be shown when the view is no longer frozen. At first all: the previous incarnation may have left some.
         self._stale = dict.fromkeys(configuration)
 
     @property
     def are_stale(self) -> bool:
-        """Whether there are settings to be shown once nothing is held back."""
+        """Whether settings wait to be shown until the view is no longer frozen."""
         return bool(self._stale)
 
     def show(self, key: str, now: float) -> None:
-        """Show the current setting of a key, or remember to do it once nothing is held back."""
+        """Show the setting of a key that is in force now; remember the key for later while the view is frozen."""
         if self._claims.is_frozen:
             self._stale[key] = None
             return
@@ -38,7 +39,7 @@ class ShownSettings:
             self._view.configure(key, current)
 
     def show_stale(self, now: float) -> None:
-        """Show what changed while listings were held back."""
+        """Show the settings that changed while the view was frozen. Call this when it is no longer frozen."""
         for key in self._stale:
             self.show(key, now)
         self._stale.clear()

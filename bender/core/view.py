@@ -1,9 +1,9 @@
-"""The registrations and settings that clients see, and the events that their changes make.
+"""The registrations and settings that clients see, and an event for each of their changes.
 
-An event is made when, and only when, what is shown changes, so for one id `online` and `offline` alternate whatever
-happens below. Reasons are derived from the entries and not sent with them, so that every node gives the same ones.
+An event is made only when the view changes, so for one id `online` and `offline` always alternate. Reasons are derived
+from the entries and not sent with them, so every node reports the same reasons.
 
-Whether a claim counts is not decided here.
+This module does not decide whether a claim counts.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Reason = Literal["registered", "expired", "deregistered", "check-failed", "node-
 
 # A Struct, like claims: a node that starts makes 100,000 at once.
 class ViewEvent(msgspec.Struct, frozen=True, gc=False):
-    """One change of what is shown. `body` is that of the claim or setting, the last one if it is removed.
+    """One change of the view. `body` is the body of the claim or setting; after a removal, the last one it had.
 
-    `status` is the status of a registration.
+    `status` is the status of the registration at that moment; `USUAL` for a setting.
     """
 
     change: Change
@@ -43,16 +43,17 @@ class ViewEvent(msgspec.Struct, frozen=True, gc=False):
 
 Group = dict[str, Claim]
 
-#: The beginning of the keys of backends.
+#: The keys of backends begin with this.
 _BACKEND = "backend/"
 
 
 def sorted_claims(group: Group) -> list[Claim]:
+    """Return the claims of a group in order of key."""
     return sorted(group.values(), key=attrgetter("key"))
 
 
 class _App:
-    """The groups of an app by name, and the stamp of its last change."""
+    """The listed groups of an app by name, and the stamp of its last change."""
 
     __slots__ = ("groups", "stamp")
 
@@ -62,52 +63,53 @@ class _App:
 
 
 class View:
-    """The registrations and settings that are shown, and the events since they were last taken."""
+    """The listed registrations and settings, and the events since `take_events` was last called."""
 
     def __init__(self) -> None:
-        # By the key without host and port, that is by app and version, because these are what people list.
+        # By the key without host and port, because clients list registrations by app and version.
         self._groups: dict[str, Group] = {}
         self._apps: dict[str, _App] = {}
         self._settings: dict[str, ConfigSetting] = {}
-        # Every registration that is not simply up. One that is not shown has the state that an operator set.
+        # The statuses other than `USUAL`. A registration that is not listed can have one: a state set by an operator.
         self._statuses: dict[str, RegistrationStatus] = {}
-        # Roots of registrations that were hidden as `node-lost`, to tell `restored` from `registered`.
+        # The roots of registrations that were hidden as `node-lost`, by key. They tell `restored` from `registered`.
         self._hidden: dict[str, Dot] = {}
-        #: Events that were not taken yet.
+        #: The events that `take_events` has not returned yet.
         self.events: list[ViewEvent] = []
-        #: The keys of all registrations that are shown, by host and port.
+        #: The keys of all listed registrations, by host and port.
         self.addresses = AddressIndex()
-        #: The names of apps with registrations that are shown, and of backends.
+        #: The names of apps with listed registrations, and of backends.
         self.app_names = NameLookup(self._apps.__contains__)
         self.backend_names = NameLookup(self._is_backend)
         self._stamp = 0
-        #: The number of registrations that are shown.
+        #: The number of listed registrations.
         self.count = 0
 
     def take_events(self) -> list[ViewEvent]:
+        """Return the events since the last call."""
         events, self.events = self.events, []
         return events
 
     def claim(self, key: str) -> Claim | None:
-        """Return the claim by which a registration is shown; None if it is not shown."""
+        """Return the claim by which a registration is listed; None if it is not listed."""
         group = self._groups.get(_group(key))
         return group.get(key) if group else None
 
     def status(self, key: str) -> RegistrationStatus:
-        """Return the state of a registration and whether it is suspect."""
+        """Return the status of a registration; `USUAL` if it is unknown."""
         return self._statuses.get(key, USUAL)
 
     def statuses(self) -> dict[str, RegistrationStatus]:
-        """Return the present status of every registration that is not simply up, shown or not."""
+        """Return the statuses other than `USUAL`, by key, of registrations that are listed or not."""
         return self._statuses.copy()
 
     def all_up(self, app: str, version: str) -> bool:
-        """Whether all members of a version that are shown are in state `up`."""
+        """Whether all listed members of a version are in state `up`."""
         groups = self.groups(app, version) if self._statuses else []
         return not any(self.status(key).state != UP for group in groups for key in group)
 
     def registration(self, claim: Claim) -> bytes:
-        """Return a registration that is shown, as clients see it now."""
+        """Return a listed registration as clients see it now, as JSON."""
         return registration(claim.key, claim.body, self.status(claim.key))
 
     def hidden_root(self, key: str) -> Dot | None:
@@ -115,18 +117,18 @@ class View:
         return self._hidden.get(key)
 
     def groups(self, app: str | None = None, version: str | None = None) -> list[Group]:
-        """Return the groups of an app, of a version, or all, in the order of their keys."""
+        """Return the groups of an app, of a version, of both, or all of them, in the order of their keys."""
         if app is None:
             names = [*self._groups] if version is None else [n for n in self._groups if n.endswith(f"/{version}")]
         elif app in self._apps:
             names = [n for n in self._apps[app].groups if version is None or n.endswith(f"/{version}")]
         else:
             names = []
-        # With the slash that follows in a key: "a-b/" is before "a/", and "a" before "a-b".
+        # Compare names with the slash that follows in a key: "a-b/" sorts before "a/", although "a" sorts before "a-b".
         return [self._groups[name] for name in sorted(names, key=lambda name: f"{name}/")]
 
     def apps(self) -> list[str]:
-        """Return the names of all apps that have registrations which are shown, in no order."""
+        """Return the names of all apps that have listed registrations, in no particular order."""
         return [*self._apps]
 
     @property
@@ -135,27 +137,30 @@ class View:
         return len(self._hidden)
 
     def member_keys(self, app: str) -> list[str]:
-        """Return the keys of all registrations of an app that are shown."""
+        """Return the keys of all listed registrations of an app."""
         return [key for group in self.groups(app) for key in group]
 
     def count_of(self, app: str | None = None, version: str | None = None) -> int:
-        """Return the number of registrations that are shown, of an app, of a version, or in all."""
+        """Return the number of listed registrations of an app, of a version, of both, or in total."""
         if app is None and version is None:
             return self.count
         return sum(len(group) for group in self.groups(app, version))
 
     def stamp(self, app: str | None = None) -> int:
-        """Return a number that differs after each change of what is shown, of an app or in all."""
+        """Return a number that differs after each change of the listed registrations of an app, or of all apps.
+
+        It is 0 for an app that has none.
+        """
         if app is None:
             return self._stamp
         return self._apps[app].stamp if app in self._apps else 0
 
     def listed_keys(self) -> list[str]:
-        """Return the keys of all registrations that are shown."""
+        """Return the keys of all listed registrations."""
         return [key for group in self._groups.values() for key in group]
 
     def known_keys(self) -> list[str]:
-        """Return the keys of all registrations that are shown or hidden."""
+        """Return the keys of all registrations that are listed, or hidden as `node-lost`."""
         return [*self.listed_keys(), *self._hidden]
 
     def setting(self, key: str) -> ConfigSetting | None:
@@ -165,17 +170,17 @@ class View:
         return _BACKEND + name in self._settings
 
     def settings(self, kind: str) -> list[ConfigSetting]:
-        """Return the settings of a kind (`backend`, `frontend`) that are shown, in order of key."""
+        """Return the listed settings of a kind (`backend`, `frontend`) in order of key."""
         return [self._settings[key] for key in sorted(self._settings) if key.startswith(kind + "/")]
 
     def show(
         self, key: str, winner: Claim | None, entries: Iterable[Entry], *, lost: bool = False, suspect: bool = False
     ) -> None:
-        """Show `winner` for a key, or nothing.
+        """List `winner` for a key, or stop listing the key if it is None.
 
-        `entries` are the known ends of the key, and those of its claims that may still be renewed elsewhere. With
-        `lost` there are none only because no node could be asked; with `suspect` the winner, which was shown before,
-        stays shown although it does not count.
+        `entries` are the known ends of the key, and its claims that may still be renewed; they decide the reason of the
+        event. If `lost`, no node that could know the key was heard, and it is hidden as `node-lost`. If `suspect`, the
+        winner was listed before and stays listed, although it does not count.
         """
         old = self.claim(key)
         if winner is None:
@@ -201,7 +206,7 @@ class View:
             self._announce("changed", key, winner.body, "node-lost" if suspect else "restored")
 
     def configure(self, key: str, setting: ConfigSetting | None) -> None:
-        """Show a setting, or remove it if None. The state of a registration is shown with the registration."""
+        """List a setting, or remove it if None. A registration's state becomes part of the registration's status."""
         of = registration_of(key)
         if of is not None:
             self._set_state(of, state_in(setting))
@@ -228,7 +233,7 @@ class View:
             self._announce("changed", key, claim.body, "configured")
 
     def _set_status(self, key: str, state: State, *, suspect: bool) -> bool:
-        """Set the status of a registration; return True if it had another."""
+        """Set the status of a registration; return True if it changed."""
         before, status = self.status(key), status_of(state, suspect=suspect)
         if status is before:
             return False
@@ -241,7 +246,7 @@ class View:
         return True
 
     def _announce(self, what: Change, key: str, body: bytes, reason: Reason) -> None:
-        """Make an event of a registration."""
+        """Make an event for a registration."""
         self.events.append(ViewEvent(what, key, body, reason, self.status(key)))
 
     def _unlist(self, old: Claim, reason: Reason) -> None:
@@ -295,10 +300,10 @@ def _roots(entries: Iterable[Entry]) -> set[Dot]:
 
 
 def _reason_gone(old: Claim, entries: Iterable[Entry]) -> Reason:
-    """Return why `old` is no longer shown: it was ended, its nodes are not heard, or it was not renewed."""
+    """Return why `old` is no longer listed: it was ended, its nodes are silent, or it was not renewed."""
     known = [*entries]
     ends = [entry for entry in known if isinstance(entry, End) and old.root in entry.roots]
-    if ends:  # one without a reason prevails: a client or operator removed it
+    if ends:  # an end without a reason prevails, because a client or an operator asked for it
         return CHECK_FAILED if all(end.reason == CHECK_FAILED for end in ends) else "deregistered"
     ended = {root for entry in known if isinstance(entry, End) for root in entry.roots}
     return "node-lost" if _roots(known) - ended else "expired"

@@ -1,7 +1,7 @@
-"""The part of a backend's traffic that each of its members gets, as weights from 0 to 256.
+"""The weights (0 to 256) that divide the traffic of a backend among its members and those of its canary.
 
-A canary's share is exact if whole numbers can express it. It depends on the sum of its members' weights and that of the
-others, and not on the number of members of each.
+The canary's part of the sum of all weights is exactly its share, if whole numbers can express this. It does not depend
+on the numbers of members.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from bender.core.model import WEIGHT_MAX
 def shared_weights(stable: Sequence[int], canary: Sequence[int], percent: Fraction) -> tuple[list[int], list[int]]:
     """Return the weights of a version's members and of its canary's, so that the canary gets `percent` (0 to 100).
 
-    `stable` and `canary` are the weights that they ask for; within each of the two the weights are in proportion to
-    these as nearly as whole numbers can be. If no member of one of them takes traffic the other gets it all, with the
-    weights that it asks for. A share that is too small or too large to be expressed with the weights of these members
-    becomes the nearest possible one.
+    `stable` and `canary` are the requested weights of the two groups. Within each group the weights returned are in
+    proportion to these, as nearly as whole numbers allow. If all weights of one group are 0, the other group gets all
+    traffic, with its requested weights. A share that is too small or too large for the weights of these members becomes
+    the nearest possible share.
     """
     part = percent / 100
     if not sum(stable) or not sum(canary):
@@ -35,12 +35,12 @@ def shared_weights(stable: Sequence[int], canary: Sequence[int], percent: Fracti
 
 
 def _sum_max(weights: Sequence[int]) -> int:
-    """Return the largest possible sum of these weights in proportion: the largest of them becomes `WEIGHT_MAX`."""
+    """Return the largest sum that these weights can have in their proportion: the largest becomes `WEIGHT_MAX`."""
     return WEIGHT_MAX * sum(weights) // max(weights)
 
 
 def _nearest(stable_max: int, canary_max: int, part: Fraction) -> tuple[int, int]:
-    """Return the two sums within these limits whose shares are nearest; neither is 0."""
+    """Return the two sums, at least 1 and within these limits, that come nearest to `part` for the canary."""
     if part < Fraction(1, 2):
         of_stable = stable_max
         of_canary = min(canary_max, max(1, round(part / (1 - part) * of_stable)))
@@ -51,7 +51,7 @@ def _nearest(stable_max: int, canary_max: int, part: Fraction) -> tuple[int, int
 
 
 def _divided(total: int, weights: Sequence[int]) -> list[int]:
-    """Return whole numbers in proportion to `weights` that sum up to `total`; the largest remainders are rounded up."""
+    """Return whole numbers in proportion to `weights` whose sum is `total`; the largest remainders are rounded up."""
     everything = sum(weights)
     divided = [total * weight // everything for weight in weights]
     left = total - sum(divided)
