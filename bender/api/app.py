@@ -196,7 +196,10 @@ class _Front:
             return await self._make_and_send(request, answered)
         channel = request.channel
         if not channel.reserve_answer_bytes(size):
-            raise Full("this node makes too many long lists at a time: ask for an app or a version, or try again")
+            raise Full(
+                "this node already makes and sends as many long lists as it can at a time: ask only for one app or one "
+                "version, or try again later"
+            )
         try:
             return await self._make_and_send(request, answered)
         finally:

@@ -167,7 +167,8 @@ def refusal_response(code: str, message: str, *headers: tuple[bytes, bytes], **m
 NO_ROUTE = refusal_response("NOT_FOUND", "the API has no such path")
 NOT_READY = refusal_response(
     "NOT_READY",
-    "this node has not heard from all of its peers yet: ask another node, or try again; GET /status names them",
+    "this node has not heard from all of its peers yet: ask another node, or try again (GET /status names the missing "
+    "peers)",
     (b"Retry-After", RETRY_AFTER),
 )
 

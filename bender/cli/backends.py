@@ -36,7 +36,7 @@ _Object = TypeVar("_Object", Backend, Frontend)
 force_option = click.option(
     "--force",
     is_flag=True,
-    help="Do it even if a backend or frontend then serves no requests; they may be answered 503.",
+    help="Do it even if a backend or frontend can then no longer serve requests; clients may get 503.",
 )
 
 
@@ -60,7 +60,7 @@ def name_argument(of: str, *, required: bool = True) -> Callable[[_Command], _Co
 
 @click.group(cls=Group)
 def backend() -> None:
-    """Set, list and remove backends; a backend names the version of an app that serves."""
+    """Set, list and remove backends; a backend says which version of an app gets the requests."""
 
 
 @click.group(cls=Group)
@@ -127,8 +127,8 @@ async def set_frontend(
 ) -> None:
     """Create a frontend, or change the given fields of a frontend.
 
-    While the frontend serves requests, nodes refuse a backend that does not exist or has no members. The backends that
-    rules name must exist.
+    While the frontend serves requests, nodes refuse a backend that does not exist or has no members. Every backend that
+    is named in a rule of the frontend must exist.
     """
     await _set(session, f"frontend/{name}", {"backend": backend}, fields, force=force)
 

@@ -77,10 +77,10 @@ TOKEN_BYTES = 32
 def certs(directory: Path, ca_directory: Path | None, hosts: tuple[str, ...], days: int, *, as_json: bool) -> int:
     """Make a certificate for a node, and the CA of the cluster if there is none yet.
 
-    Nodes use the directory as --tls DIR and --peer-tls DIR, and clients its ca.pem as --ca FILE. Do not copy
+    Nodes use the directory as --tls DIR and --peer-tls DIR. Clients use the file ca.pem in it as --ca FILE. Do not copy
     ca-key.pem, which signs certificates, to the nodes. With --ca, a certificate in DIR is replaced: send SIGHUP to the
-    node then. A ca.pem in DIR that contains this CA and others is not changed. This allows you to move a cluster to a
-    new CA.
+    node then. If the ca.pem in DIR contains several CAs, and the CA of --ca is one of them, the file is not changed: so
+    nodes and clients can trust both the old and the new CA while you move a cluster to the new one.
     """
     from bender.tls import issuing  # noqa: PLC0415 - its library takes a tenth of a second to import
 

@@ -47,7 +47,7 @@ class BenderCommand(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         for columns in self.columns:
-            with formatter.section(f"{columns.of}, columns" if columns.of else "Columns"):
+            with formatter.section(f"Columns of {columns.of}" if columns.of else "Columns"):
                 formatter.write_dl([*columns.meanings.items()])
         if self.examples:
             with formatter.section("Examples"):  # written without wrapping, so that they can be copied

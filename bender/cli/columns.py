@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Columns(NamedTuple):
-    """The columns of a table in their order, with their meanings. `of` names the table if a command has several."""
+    """The columns of a table in their order, with their meanings. `of` names the lines of the table if necessary."""
 
     meanings: Mapping[str, str]
     of: str = ""
@@ -45,7 +45,7 @@ EVENTS = Columns(
         "REASON": "The reason, such as registered, expired, deregistered, check-failed, node-lost or configured.",
         "CHANGE": "The fields that differ, each with its former value.",
     },
-    "A line (there is no header)",
+    "each line (no header is printed)",
 )
 
 DIAGNOSES = Columns(
@@ -55,11 +55,12 @@ DIAGNOSES = Columns(
         "(no answer).",
         "HEARD IT": "How long ago the instance renewed at this node.",
         "LEFT": "The time that is left of the ttl, which began with that renewal.",
-        "HELD FOR": "How long this node has held a claim: its record that the instance registered or renewed at it.",
+        "HELD FOR": "How long this node has held a claim, that is, its own record that the instance registered or "
+        "renewed at this node.",
         "SEES AT OTHERS": "What this node knows about other nodes: which of them hold a claim, are silent, or know "
         "that the registration ended.",
     },
-    "Nodes",
+    "nodes",
 )
 
 LAST_EVENTS = Columns(
@@ -69,7 +70,7 @@ LAST_EVENTS = Columns(
         "EVENT": "online, offline or changed.",
         "REASON": "The reason.",
     },
-    "Last events",
+    "last events",
 )
 
 BACKENDS = Columns(
@@ -80,7 +81,7 @@ BACKENDS = Columns(
         "MEMBERS": "How many members receive traffic.",
         "MORE": "All other fields that are set.",
     },
-    "Backends",
+    "backends",
 )
 
 MEMBERS = Columns(
@@ -91,7 +92,7 @@ MEMBERS = Columns(
         "APP": "The app.",
         "VERSION": "The version of the app: that of the backend, or of its canary.",
     },
-    "Members of one backend",
+    "members of one backend",
 )
 
 _CHANGED = {"CHANGED": "The difference from the setting in the line below."}
@@ -111,7 +112,7 @@ FRONTENDS = Columns(
         "BACKEND": "The backend for requests that match no rule.",
         "MORE": "All other fields that are set.",
     },
-    "Frontends",
+    "frontends",
 )
 
 RULES = Columns(
@@ -120,7 +121,7 @@ RULES = Columns(
         "BACKEND": "The backend to which they go.",
         "SERVED BY": "The app and version that serve this backend.",
     },
-    "Rules of one frontend",
+    "rules of one frontend",
 )
 
 GUARDED = Columns(
@@ -136,14 +137,14 @@ NODES = Columns(
         "NODE": "The name of the node.",
         "API": "The address for clients.",
         "STATE": "ready; not ready; silent (the asked node does not hear it); left (stopped); unreachable (no answer).",
-        "LAG": "How long ago the asked node heard from this node.",
+        "LAG": "How long ago the asked node last heard from the node in this row.",
         "DIGEST": "A checksum of the state of the node: nodes with the same state have the same digest.",
         "LISTED": "How many registrations the node lists.",
         "CLAIMS": "The number of instances that registered or renewed at this node itself (its claims).",
         "UP FOR": "How long the node has been running.",
         "VERSION": "The version of bender that the node runs.",
     },
-    "Nodes",
+    "nodes",
 )
 
 CONSUMERS = Columns(
@@ -155,14 +156,14 @@ CONSUMERS = Columns(
         "CONFIRMED": "How long ago the consumer last confirmed or reported something.",
         "FINDS DOWN": "The instances that are down according to the load balancer's own checks.",
     },
-    "Consumers",
+    "consumers",
 )
 
 DIFFERENCES = Columns(
     {
         "ID": "The object that differs.",
-        "a node": "yes: the object is the same as at the first node that has it; -: this node does not have it; else "
-        "the fields that differ.",
+        "NODE…": 'One column for each node: "yes" if the object is the same as at the first node that has the object; '
+        '"-" if the node does not have the object; otherwise the fields that differ.',
     }
 )
 
@@ -178,10 +179,11 @@ TOP_APPS = Columns(
         "MAINT": "The number of instances that an operator has set to maint.",
         "SUSPECT": "The number of instances that only a guard keeps listed (see bender guard).",
         "WEIGHT": "The sum of the weights of the instances that take traffic.",
-        "BACKENDS": "The backends that send traffic to this version, also those of which it is the canary (see below).",
+        "BACKENDS": "The backends that send traffic to this version, including backends that use it as their canary "
+        "(see below).",
         **_LAST_CHANGE,
     },
-    "Apps",
+    "apps",
 )
 
 TOP_INSTANCES = Columns(
@@ -192,7 +194,7 @@ TOP_INSTANCES = Columns(
         **_LAST_CHANGE,
         "META": INSTANCES.meanings["META"],
     },
-    "Instances",
+    "instances",
 )
 
 TOP_BACKENDS = Columns(
@@ -205,10 +207,18 @@ TOP_BACKENDS = Columns(
         "FRONTENDS": "The frontends that send to the backend.",
         **_LAST_CHANGE,
     },
-    "Backends",
+    "backends",
 )
 
-TOP_NODES = Columns({**NODES.meanings, "LAG": "How long ago the followed node heard from this node."}, "Nodes")
+TOP_NODES = Columns(
+    {
+        **NODES.meanings,
+        "STATE": "ready; not ready; silent (the followed node, which sends the changes to this command, does not hear "
+        "it); left (stopped); unreachable (no answer).",
+        "LAG": "How long ago the followed node last heard from the node in this row.",
+    },
+    "nodes",
+)
 
 TOP_EVENTS = Columns(
     {
@@ -219,5 +229,5 @@ TOP_EVENTS = Columns(
         "SEEN": "How long ago the event arrived here.",
         "AT NODE": "The address of the node that sent it.",
     },
-    "Events",
+    "events",
 )

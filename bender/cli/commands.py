@@ -39,7 +39,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "up": LazyCommand("bender.cli.registrations:up", "Remove the state that `bender drain` set on an instance."),
     "backend": LazyCommand(
         "bender.cli.backends:backend",
-        "Set, list and remove backends; a backend names the version of an app that serves.",
+        "Set, list and remove backends; a backend says which version of an app gets the requests.",
     ),
     "frontend": LazyCommand(
         "bender.cli.backends:frontend",

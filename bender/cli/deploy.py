@@ -47,11 +47,11 @@ up_to_a_day = Duration("0s", "24h")
 @click.option("--watch", type=up_to_a_day, default="5s", show_default=True, metavar="DURATION",
               help="How long to watch the version when it serves alone.")  # fmt: skip
 @click.option("--errors-max", type=click.FloatRange(0, 100), default=2.0, show_default=True, metavar="PERCENT",
-              help="By how much the version's error rate may exceed that of the other version. The rates are compared "
-              f"after {REQUESTS_MIN} requests of the step, or earlier if at least {CLEAR_ERRORS_MIN} of them failed "
-              f"and the version's rate is at least {CLEAR_PERCENT:g} percentage points higher. If the other version "
-              f"had fewer than {REQUESTS_MIN} requests in the step, its rate is that of all its requests that load "
-              "balancers have reported, also before the step.")  # fmt: skip
+              help="By how many percentage points the version's error rate may exceed that of the other version. The "
+              f"rates are compared when the version has had {REQUESTS_MIN} requests in the step. Even before that, the "
+              f"deploy rolls back if at least {CLEAR_ERRORS_MIN} requests of the version failed and its rate is at "
+              f"least {CLEAR_PERCENT:g} percentage points higher. If the other version had fewer than {REQUESTS_MIN} "
+              "requests in the step, its requests from before the step are counted too.")  # fmt: skip
 @click.option("--dry-run", is_flag=True,
               help="Print the steps, check the members and change nothing. The exit status is 1 if the deploy could "
               "not begin.",

@@ -98,7 +98,7 @@ def _section(path: str, command: click.Command, common: Container[str | None]) -
     elif shares:
         yield f"It has only the {also}.\n"
     for columns in command.columns if isinstance(command, BenderCommand) else ():
-        yield f"| {columns.of or 'Column'} | Meaning |\n|---|---|"
+        yield f"| {f'Column of {columns.of}' if columns.of else 'Column'} | Meaning |\n|---|---|"
         yield from (f"| {name} | {_coded(meaning)} |" for name, meaning in columns.meanings.items())
         yield ""
     if isinstance(command, BenderCommand) and command.examples:

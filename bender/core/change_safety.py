@@ -107,7 +107,7 @@ class Impact:
         by = self.listed.backend(serving[0])
         assert by is not None
         sends = f"frontend/{after['name']} sends to backend {by['name']}, which serves {self._figures(by)}"
-        return f"{sends}; {self._missing_backend(name, backend)}: its requests would get 503"
+        return f"{sends}; {self._missing_backend(name, backend)}: the requests to this frontend would get 503"
 
     def of_removal(self, backend: Settings) -> str | None:
         """Judge the removal of a backend."""

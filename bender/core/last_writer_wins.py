@@ -116,13 +116,14 @@ class Configuration:
                 return f"the {what} that {client} has set take {size}: remove some of them"
         if setting.key in self._settings:
             return None
-        what = "names of backends and frontends, also removed ones" if lasting else "states of instances"
+        what = "names of backends and frontends (removed ones count, too)" if lasting else "states of instances"
         then = "use one of these names" if lasting else "try again when some of them have ended"
         if self._keys_of_group[lasting] >= self.keys_max:
-            return f"this cluster keeps {self.keys_max} {what}, the maximum: {then}"
+            return f"this cluster already has the maximum of {self.keys_max} {what}: {then}"
         if self._keys_of_client[lasting, client] >= max(1, int(self.keys_max * CLIENT_SHARE_MAX)):
             number = self._keys_of_client[lasting, client]
-            return f"this cluster keeps {number} {what}, from {client}, the maximum for one client: {then}"
+            has_made = "has used" if lasting else "has set"
+            return f"{client} {has_made} {number} {what}, the maximum for one client: {then}"
         return None
 
     def settings(self, key: str) -> tuple[ConfigSetting, ...]:

@@ -249,8 +249,8 @@ def _agree(frontend: Mapping[str, Any]) -> None:
     if frontend.get("redirect_https") and known and len(speaking) == len(known):
         raise Invalid(
             "redirect_https",
-            "has nothing to redirect, because all addresses of bind use TLS: list in tls only the addresses that are "
-            "to use TLS, or remove redirect_https and set it in a frontend without TLS",
+            "all addresses of bind use TLS, so there is nothing to redirect: remove redirect_https, or list in tls "
+            "only the addresses that must use TLS",
         )
 
 

@@ -96,7 +96,10 @@ def _problem(text: object) -> str | None:
         return f"{text!r} is not a scope{hint or f': a scope is {kinds}'}"
     glob = text.removeprefix(REGISTER)
     if not 1 <= len(glob) <= GLOB_CHARACTERS_MAX or not glob.isprintable() or "/" in glob:
-        return f"{text!r} must name apps after {REGISTER}, in 1 to {GLOB_CHARACTERS_MAX} printable characters without /"
+        return (
+            f"{text!r} must have the name of an app, or a pattern, behind {REGISTER!r}, with 1 to "
+            f"{GLOB_CHARACTERS_MAX} printable characters and no /"
+        )
     if glob.count("*") > GLOB_STARS_MAX:
         return f"{text!r} has more than {GLOB_STARS_MAX} stars"
     return None

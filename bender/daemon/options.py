@@ -68,7 +68,7 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
             "unless interface= is given; off without this option"
         ),
     ),
-    "peers": ((), "HOST[:PORT],… exchange addresses of some peers; repeatable"),
+    "peers": ((), "HOST[:PORT],… of some peers: the host and port of their --exchange; repeatable"),
     "cluster": ("bender", "NAME of the cluster; peers of other clusters are refused"),
     "name": (None, "NAME of this node in logs and lists [default: HOSTNAME:APIPORT]"),
     "advertise": (None, "HOST at which peers reach this node [default: the host of --exchange, or the host name]"),
@@ -77,8 +77,8 @@ OPTIONS: Mapping[str, tuple[Any, str]] = {
     "guard": (
         0,
         (
-            "DURATION for which instances stay listed if unreachable nodes would make most instances of an app "
-            "disappear; 0 turns this off"
+            "DURATION for which instances stay listed although the nodes at which they renew are unreachable, if they "
+            "are most instances of an app; 0 turns this off"
         ),
     ),
     "tls": (None, "DIR with cert.pem and key.pem; clients then use TLS at --api and --events"),

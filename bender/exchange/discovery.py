@@ -115,7 +115,11 @@ class Seeds(Service):
             # A starting node waits for its peers, and the next regular round may be an interval away.
             self._node.begin_round([address for address in found if address not in known])
         except Exception:
-            self._log.failure("The addresses of {seed} could not be used.", seed=seed)
+            self._log.failure(
+                "The addresses of {seed} (--peers) could not be used because of a defect in bender: the node may not "
+                "find the peers at these addresses.",
+                seed=seed,
+            )
 
     async def _look_up(self, host: str, port: int) -> list[str]:
         """Return the sorted addresses of a name; none if it has none, or the look-up fails."""

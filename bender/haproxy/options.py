@@ -60,8 +60,11 @@ OPTIONS: Mapping[str, tuple[str | None, str]] = {
     "check": ("HAPROXY", "program that checks the configuration [default: that of --run, else haproxy]"),
     "status": ("ENDPOINT", "where the driver serves its status, as JSON over HTTP"),
     "name": ("NAME", "of this driver in bender [default: HOSTNAME-haproxy]"),
-    "report": (None, "report to bender which instances HAProxy finds down, and what it counts"),
-    "token-file": ("FILE", "with the token to send to nodes [default: BENDER_TOKEN]"),
+    "report": (None, "report to bender which instances HAProxy finds down, and its numbers of requests and errors"),
+    "token-file": (
+        "FILE",
+        "with the token to send to nodes [default: the token in the environment variable BENDER_TOKEN]",
+    ),
     "ca": ("FILE", "with the CA certificates (PEM) that signed those of the nodes; connections then use TLS"),
     **{option: _driver_doc(default, doc) for option, (default, doc) in LOG_OPTIONS.items()},
     "insecure": (None, "allow a --status or --stats that other machines can reach"),

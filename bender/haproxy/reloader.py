@@ -223,8 +223,8 @@ class HaproxyReloader:
             self._rewriting = None
             if isinstance(result, Failure) and not result.check(CancelledError):
                 self._log.failure(
-                    "{output} could not be rewritten because of a defect in bender: HAProxy would start with the "
-                    "servers that the file has.",
+                    "{output} could not be rewritten because of a defect in bender. If HAProxy restarts, it starts "
+                    "with the old servers in this file, until the driver updates them.",
                     result,
                     output=str(self.files.output),
                 )

@@ -114,15 +114,18 @@ class StateReader(Service):
             self._warn_of_loss(id_)
 
     def _warn_of_loss(self, id_: str) -> None:
-        until = self._driver.desired.registry.admin_states.lost().get(id_)
+        states = self._driver.desired.registry.admin_states
+        until = states.lost().get(id_)
         if until is None:
             self._warned.discard(id_)
         elif id_ not in self._warned:
             self._warned.add(id_)
             self._log.warn(
-                "bender has lost the state that was set for {id}, and reports it as up. The driver keeps the state for "
-                "another {left_s:.0f} s, or until a state is set, for example with: bender up {instance} --for 60",
+                "bender has lost the state that was set for {id}, and reports it as up. The driver keeps the old state "
+                "for another {left_s:.0f} s. To keep it longer, set it again: bender drain {instance}{maint}. To end "
+                "it now: bender up {instance} --for 60",
                 id=id_,
+                maint=" --maint" if states.known_state(id_) == "maint" else "",
                 instance=id_.removeprefix("registration/"),
                 left_s=until - self._driver.now(),
             )

@@ -124,7 +124,7 @@ class Subscriber(Protocol):
         self._access = access
         self._turns = turns
         self._clock = clock
-        self._client = origin.client
+        self.client = origin.client
         self._places = places
         self._noted_bytes = 0
         self._line_timer = LineTimer(clock, lambda: node.limits.values.client_timeout_s, self._end_slow)
@@ -232,7 +232,7 @@ class Subscriber(Protocol):
         size = len(self._held) if len(self._held) >= NOTED_BYTES_MIN else 0
         if size or self._noted_bytes:
             self._noted_bytes = size
-            self._places.note_held(self, self._client, size)
+            self._places.note_held(self, self.client, size)
 
     def _end_slow(self) -> None:
         seconds = self._node.limits.values.client_timeout_s
@@ -332,8 +332,8 @@ class Subscriber(Protocol):
                 self._refuse("INVALID", str(error))
             return False
         changes = message.renew is not None or message.register != NO_REGISTRATION
-        if changes and self._node.limits.rate.take(self._client):
-            self._refuse("BUSY", self._node.limits.rate_problem(self._client))
+        if changes and self._node.limits.rate.take(self.client):
+            self._refuse("BUSY", self._node.limits.rate_problem(self.client))
             return False
         if changes and not self._node.ready:
             self._stop_reading(True)

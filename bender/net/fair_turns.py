@@ -210,7 +210,11 @@ class Turns:
             if not self._serve(worker) and not self.is_waiting(worker):
                 worker.idle()
         except Exception:  # the other workers are served all the same
-            self._log.failure("Handling the data of a connection failed.")
+            self._log.failure(
+                "Requests or events of {client} could not be processed because of a defect in bender: the client may "
+                "get no answer.",
+                client=getattr(worker, "client", "a client"),
+            )
 
     def _now(self) -> float:
         return (self._seconds or self._reactor.seconds)()

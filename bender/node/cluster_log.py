@@ -197,10 +197,12 @@ class ClusterLog:
         before, self._guarded = self._guarded, self._replica.guarded_app_names
         for app in sorted(self._guarded - before):
             self._log.warn(
-                "Nodes that heard most members of {app} are lost: the members stay listed as suspect (guard).", app=app
+                "The nodes at which most instances of {app} renewed are unreachable: these instances stay listed as "
+                "suspect (--guard).",
+                app=app,
             )
         for app in sorted(before - self._guarded):
-            self._log.info("No member of {app} is suspect any more (guard).", app=app)
+            self._log.info("No instance of {app} is suspect any more (--guard).", app=app)
 
 
 _LINES: dict[PeerState, str] = {

@@ -92,7 +92,9 @@ def _why_listed(diagnoses: Sequence[NodeDiagnosis]) -> str:
     ]
     if not held:
         holders = [seen.node for seen in diagnoses[0].sees if seen.counts]
-        return f"listed because {_and(holders) or 'a node that is about to remove it'} heard from it"
+        if holders:
+            return f"listed: {_and(holders)} heard from the instance"
+        return "still listed: the last node that heard from the instance is about to remove it"
     diagnosis, claim = max(held, key=lambda each: each[1].left_s)
     return f"listed: {diagnosis.node} heard from it {_seconds(claim.renewed_s)} ago, {_left(claim)}"
 
@@ -157,8 +159,9 @@ def _found_down(checked: Sequence[dict[str, Any]]) -> str:
     down = [check["consumer"] for check in checked if check["down"]]
     if not down:
         return ""
-    every = "all load balancers that report find it down" if len(down) == len(checked) else "it is found down"
-    return f"; {every} (by {_and(down)})"
+    if len(down) == len(checked):
+        return f"; all load balancers that send reports say that it is down ({_and(down)})"
+    return f"; {_and(down)} {'says' if len(down) == 1 else 'say'} that it is down"
 
 
 def _same_address(key: str, others: Sequence[str], *, listed: bool) -> str:

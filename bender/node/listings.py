@@ -243,7 +243,10 @@ class LongListing:
             self._slices = self._make()
         while not self._complete:
             if next(self._slices, _FAILED) is _FAILED:
-                raise RuntimeError("the list could not be made for another client: see the earlier line of the log")
+                raise RuntimeError(
+                    "making this list failed when another client asked for the same list: see the earlier line of the "
+                    "log"
+                )
             yield
 
     def _make(self) -> Iterator[None]:

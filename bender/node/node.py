@@ -226,7 +226,7 @@ class Node:
             existing = None if instance is None else self.replica.winner(now, key)
             if existing is not None and instance_of(existing) not in (None, instance):
                 raise InstanceReplaced(
-                    f"another process has registered {key} in the meantime (another instance): nothing was removed"
+                    f"{key} was registered again by another process (its field instance differs): nothing was removed"
                 )
             return self.replica.deregister(now, key, reason)
 

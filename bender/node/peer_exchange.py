@@ -31,6 +31,11 @@ class PeerExchange(Protocol):
         """Return the node's consumers when they have applied the awaited change; None if the node does not answer."""
 
 
+_NO_EXCHANGE = (
+    "this node cannot ask other nodes, because its program did not set up the exchange with peers: ask another node"
+)
+
+
 class NoExchange:
     """The exchange of a node that talks to no peers."""
 
@@ -41,13 +46,13 @@ class NoExchange:
         pass
 
     async def ask_diagnosis(self, address: str, _key: str) -> NodeDiagnosis | NoDiagnosis:
-        return NoDiagnosis(address, address, "this node has no exchange with peers")
+        return NoDiagnosis(address, address, _NO_EXCHANGE)
 
     async def ask_claims(self, _address: str, _keys: Sequence[str]) -> list[ClaimLease | None] | None:
         return None
 
     async def ask_report(self, _address: str) -> NodeReport | str:
-        return "this node has no exchange with peers"
+        return _NO_EXCHANGE
 
     async def ask_consumers(self, _address: str, _awaited: AwaitedChange) -> tuple[ConsumerState, ...] | None:
         return ()

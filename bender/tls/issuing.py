@@ -91,7 +91,7 @@ def load_authority(directory: Path) -> Authority:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{key_file} does not hold a private key without a password (PEM)") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{key_file} is not a key on an elliptic curve, as bender certs makes them")  # noqa: TRY004 - a content of a file
+        raise ValueError(f"{key_file} is not an elliptic-curve key: use a CA that was made with bender certs")  # noqa: TRY004 - a content of a file
     if key.public_key() != certificate.public_key():
         raise ValueError(f"{key_file} is not the key of the CA in {certificate_file}")
     return Authority(certificate, key)

@@ -307,8 +307,8 @@ class Quotas(ApiCase):
         refused = self.refused("BUSY", self.ask("POST", "/backends", SITE))
         self.assertEqual(
             refused,
-            "this cluster keeps 2 names of backends and frontends, also removed ones, from 10.9.9.9, the maximum for "
-            "one client: use one of these names",
+            "10.9.9.9 has used 2 names of backends and frontends (removed ones count, too), the maximum for one "
+            "client: use one of these names",
         )
         self.node.configure("backend/other", b"{}", "10.0.0.1")
         self.assertIsNotNone(self.node.configured_object("backend/other"))
@@ -326,8 +326,8 @@ class Quotas(ApiCase):
         self.assertEqual([response.status for response in asked], [200, 200, 429])
         self.assertEqual(
             asked[2].json["message"],
-            "this cluster keeps 2 states of instances, from 10.9.9.9, the maximum for one client: try again when some "
-            "of them have ended",
+            "10.9.9.9 has set 2 states of instances, the maximum for one client: try again when some of them have "
+            "ended",
         )
 
     def test_states_that_are_over(self) -> None:

@@ -112,10 +112,10 @@ class Explaining(PairCase):
         self.ask("PUT", "/consumers/silent", {"cursor": self.network.first.journal.cursor})
         explained = self.ask("GET", EXPLAIN).json
         self.assertEqual(explained["checks"], [{"consumer": "edge", "down": True}, {"consumer": "rim", "down": False}])
-        self.assertTrue(explained["why"].endswith("; it is found down (by edge)"), explained["why"])
+        self.assertTrue(explained["why"].endswith("; edge says that it is down"), explained["why"])
         report("rim", WEB_ID, to=self.network.first)
         explained = self.ask("GET", EXPLAIN).json
-        everybody = "; all load balancers that report find it down (by edge and rim)"
+        everybody = "; all load balancers that send reports say that it is down (edge and rim)"
         self.assertTrue(explained["why"].endswith(everybody), explained["why"])
         self.assertTrue(explained["listed"])
 

@@ -327,7 +327,7 @@ class HeldAnswers(LimitsCase):
         take_turn(self.clock)
         self.assertEqual(first.received(), b"")
         (response,) = parsed(second.received())
-        self.assertIn("too many long lists at a time", self.refused("BUSY", response))
+        self.assertIn("as many long lists as it can at a time", self.refused("BUSY", response))
         for _ in range(100):
             take_turn(self.clock)
         self.assertEqual(parsed(first.received())[0].status, 200)

@@ -107,7 +107,8 @@ class Showing(GuardCase):
         self.assertEqual(
             self.logged[-2:],
             [
-                f"Nodes that heard most members of {app} are lost: the members stay listed as suspect (guard)."
+                f"The nodes at which most instances of {app} renewed are unreachable: these instances stay listed as "
+                "suspect (--guard)."
                 for app in (ODD, "web")
             ],
         )

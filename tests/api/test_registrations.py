@@ -314,7 +314,7 @@ class Instances(ApiCase):
         shown = self.register("new").body
         for query in ("?instance=old", "?instance=old&wait=1"):
             message = self.refused("CONFLICT", self.deregister(query))
-            self.assertIn(f"another process has registered {WEB_ID} in the meantime", message)
+            self.assertIn(f"{WEB_ID} was registered again by another process", message)
         self.assertEqual(self.ask("GET", WEB_PATH).body, shown)
 
     def test_its_own(self) -> None:

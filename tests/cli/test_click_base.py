@@ -96,9 +96,9 @@ class Columns(SynchronousTestCase):
     def test_they_stand_in_the_help(self) -> None:
         """The help has each column with its meaning."""
         result = CliRunner().invoke(bender, ["backend", "ls", "--help"], prog_name="bender")
-        self.assertIn("\nBackends, columns:\n  NAME     The name of the backend.\n", result.output)
+        self.assertIn("\nColumns of backends:\n  NAME     The name of the backend.\n", result.output)
         self.assertIn(
-            "\nMembers of one backend, columns:\n  HOST     The address or hostname of the member", result.output
+            "\nColumns of members of one backend:\n  HOST     The address or hostname of the member", result.output
         )
 
 

@@ -138,17 +138,20 @@ class OfFrontends(ImpactCase):
     def test_a_backend_that_is_not_there(self) -> None:
         """A backend that does not exist, none, or one without members, is refused while the frontend serves."""
         begin = "frontend/www sends to backend shop, which serves web 1 with 3 members;"
-        why = f"{begin} there is no backend shpo (did you mean shop?): its requests would get 503"
+        why = f"{begin} there is no backend shpo (did you mean shop?): the requests to this frontend would get 503"
         self.assertEqual(self.judged(WWW, backend="shpo"), why)
         self.assertEqual(
-            self.judged(WWW, backend=None), f"{begin} it would have no backend: its requests would get 503"
+            self.judged(WWW, backend=None),
+            f"{begin} it would have no backend: the requests to this frontend would get 503",
         )
         why = str(self.judged(WWW, backend="empty"))
         self.assertIn(
-            "backend empty (web 3) has no member or server that takes traffic: its requests would get 503", why
+            "backend empty (web 3) has no member or server that takes traffic: the requests to this frontend would get "
+            "503",
+            why,
         )
         self.assertIsNone(self.judged(WWW, bind="*:80"))
-        self.assertIn("there is no backend xyz: its requests", str(self.judged(WWW, backend="xyz")))
+        self.assertIn("there is no backend xyz: the requests", str(self.judged(WWW, backend="xyz")))
 
     def test_another_backend_that_serves(self) -> None:
         """A frontend may be switched to another backend that serves."""

@@ -86,7 +86,12 @@ class Together(SynchronousTestCase):
 
     def test_nothing_to_redirect(self) -> None:
         """`redirect_https` is refused if every address uses TLS."""
-        self.refused("redirect_https: has nothing to redirect", bind="*:443", tls=True, redirect_https=True)
+        self.refused(
+            "redirect_https: all addresses of bind use TLS, so there is nothing to redirect",
+            bind="*:443",
+            tls=True,
+            redirect_https=True,
+        )
         FRONTEND.merged_body("www", {"bind": "*:80", "redirect_https": True})
         FRONTEND.merged_body("www", {"bind": "*:80,*:443", "tls": "*:443", "redirect_https": True})
 

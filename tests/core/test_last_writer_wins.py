@@ -172,8 +172,8 @@ class LimitTests(SynchronousTestCase):
         self.assertIsNone(configuration.refusal_reason(setting(2, key="backend/a")))
         self.assertEqual(
             configuration.refusal_reason(setting(1, key="backend/c")),
-            "this cluster keeps 2 names of backends and frontends, also removed ones, the maximum: use one of these "
-            "names",
+            "this cluster already has the maximum of 2 names of backends and frontends (removed ones count, too): use "
+            "one of these names",
         )
         self.assertIsNone(configuration.refusal_reason(ConfigSetting("state/x", 1, 1, 0, "ops", b"drain", 60.0)))
         self.assertEqual((configuration.keys_max, Configuration().digest), (2, 0))

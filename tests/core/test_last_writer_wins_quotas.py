@@ -33,8 +33,8 @@ class QuotaTests(SynchronousTestCase):
         self.join(self.made("backend/a"), self.made("frontend/a"))
         self.join(self.made("backend/a", body=None))
         problem = (
-            "this cluster keeps 2 names of backends and frontends, also removed ones, from one, the maximum for one "
-            "client: use one of these names"
+            "one has used 2 names of backends and frontends (removed ones count, too), the maximum for one client: use "
+            "one of these names"
         )
         self.assertEqual(self.obstacle("backend/b"), problem)
         self.assertEqual(self.obstacle("backend/b", body=None), problem)
@@ -77,17 +77,14 @@ class QuotaTests(SynchronousTestCase):
         self.assertNotEqual(self.obstacle("backend/a", "new"), "")
         self.assertEqual(self.obstacle("state/a", "v", lasts_s=60.0), "")
         self.join(self.made("state/a", "v", b"drain", 60.0), self.made("state/b", "v", b"drain", 60.0))
-        problem = (
-            "this cluster keeps 2 states of instances, from v, the maximum for one client: try again when some of them "
-            "have ended"
-        )
+        problem = "v has set 2 states of instances, the maximum for one client: try again when some of them have ended"
         self.assertEqual(self.obstacle("state/c", "v", lasts_s=60.0), problem)
         for author in "wxyz":
             for number in "12":
                 self.join(self.made(f"state/{author}{number}", author, lasts_s=60.0))
         self.assertEqual(
             self.obstacle("state/c", "new", lasts_s=60.0),
-            "this cluster keeps 10 states of instances, the maximum: try again when some of them have ended",
+            "this cluster already has the maximum of 10 states of instances: try again when some of them have ended",
         )
 
     def test_a_client_under_several_names(self) -> None:
@@ -95,8 +92,7 @@ class QuotaTests(SynchronousTestCase):
         for number in "12":
             self.join(self.made(f"state/{number}", f"name{number} (10.0.0.7)", b"drain", 60.0))
         problem = (
-            "this cluster keeps 2 states of instances, from 10.0.0.7, the maximum for one client: try again when some "
-            "of them have ended"
+            "10.0.0.7 has set 2 states of instances, the maximum for one client: try again when some of them have ended"
         )
         for author in ("10.0.0.7", "other (10.0.0.7)", "a (10.9.9.9) (10.0.0.7)"):
             self.assertEqual(self.obstacle("state/c", author, lasts_s=60.0), problem)

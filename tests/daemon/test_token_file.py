@@ -147,7 +147,10 @@ class Mistakes(FileCase):
             ("[1]", f"1 is not a scope: a scope is {KINDS}."),
             (
                 '["register:"]',
-                "'register:' must name apps after register:, in 1 to 255 printable characters without /.",
+                (
+                    "'register:' must have the name of an app, or a pattern, behind 'register:', with 1 to 255 "
+                    "printable characters and no /."
+                ),
             ),
         ):
             self.assertEqual(

@@ -68,7 +68,7 @@ async def test_status_shows_who_acts_on_events(cluster: Cluster, shell: Shell) -
     assert lost.startswith("No frontend is set.")
     row = row_.split()
     assert [*row[:4], row[-1]] == ["edge-1", node.name, "connected", "0", "registration/web/1.2.0/10.0.0.5/8080"]
-    assert "all load balancers that report find it down (by edge-1)" in shell.done("explain", WEB, at(other))
+    assert "all load balancers that send reports say that it is down (edge-1)" in shell.done("explain", WEB, at(other))
 
 
 @ensureDeferred

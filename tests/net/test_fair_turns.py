@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from bender.net.fair_turns import AGED_S, OVERLOAD_LAG_S, Turns, Urgency
@@ -103,9 +104,11 @@ class Together(TurnsCase):
         self.assertNotIn("c", self.turn())
 
     def test_one_fails(self) -> None:
-        """If a worker fails, the others continue."""
+        """If a worker fails, the others continue, and the log names its client."""
 
         class Fails(Pieces):
+            client = "10.0.0.5"
+
             def work(self) -> bool:
                 if self.left == 1:
                     raise ZeroDivisionError
@@ -113,7 +116,9 @@ class Together(TurnsCase):
 
         self.turns.run(Fails(self, "f", 3))
         self.run_some("a", 3)
-        self.assertEqual(self.turn(), "a")
+        with capturedLogs() as logs:
+            self.assertEqual(self.turn(), "a")
+        self.assertIn("Requests or events of 10.0.0.5 could not be processed", formatEvent(logs[0]))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 

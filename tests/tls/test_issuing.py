@@ -200,7 +200,7 @@ class LoadingAuthorities(SynchronousTestCase):
         (self.directory / "ca-key.pem").write_bytes(
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         )
-        self.refused("{}/ca-key.pem is not a key on an elliptic curve, as bender certs makes them")
+        self.refused("{}/ca-key.pem is not an elliptic-curve key: use a CA that was made with bender certs")
 
 
 def permitted(usage: x509.KeyUsage) -> set[str]:

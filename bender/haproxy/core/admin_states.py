@@ -117,3 +117,8 @@ class AdminStates:
     def lost(self) -> dict[str, float]:
         """Return, by id of the instance, when the states that bender has lost end."""
         return {id_: known.until or 0.0 for id_, known in self._known.items() if known.lost}
+
+    def known_state(self, id_: str) -> State:
+        """Return the state that was set for an instance; `up` if none is known."""
+        known = self._known.get(id_)
+        return UP if known is None else known.state

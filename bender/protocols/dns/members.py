@@ -8,11 +8,13 @@ keeps it listed for this purpose.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 
 import msgspec
 from attrs import define, frozen
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from bender.core.ledger import Claim
 from bender.core.members import ServedVersions, effective_weights, requested_weight, served_versions_of
@@ -166,9 +168,17 @@ class MemberRecordsCache:
             return False
         self._running[key] = running
         taken = self._turns.run_steps(steps)
-        taken.addErrback(lambda failure: self._log.failure("Making the records of {key} failed.", failure, key=key))
+        taken.addErrback(partial(self._log_failure, key))
         taken.addCallback(lambda _: self._complete(running, made[0] if made else None))
         return True
+
+    def _log_failure(self, key: str, failure: Failure) -> None:
+        self._log.failure(
+            "The DNS records of {key} could not be made because of a defect in bender: the queries that wait for them "
+            "are answered with SERVFAIL.",
+            failure,
+            key=key,
+        )
 
     def _wait(self, running: _Construction, callback: RecordsCallback) -> bool:
         if self._waiting >= WAITING_MAX:

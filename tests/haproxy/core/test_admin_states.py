@@ -40,6 +40,7 @@ class Events(OperatorsCase):
         """After an uncertain event, the state holds until its duration is over, and a node is asked."""
         self.assertEqual(self.reported("up", 20), "maint")
         self.assertEqual((self.admin_states.lost(), self.admin_states.due_at()), ({"a": 70}, 70))
+        self.assertEqual([*map(self.admin_states.known_state, "ab")], ["maint", "up"])
         self.assertEqual(self.admin_states.ids_to_ask(20), ["a"])
         self.assertEqual([*self.admin_states.lapse(69)], [])
         self.assertEqual([*self.admin_states.lapse(70)], ["a"])
