@@ -112,18 +112,18 @@ class _TextProgress(DeployProgress):
         self._task: Any = None
 
     def on_begin(self, found: Settings, observation: Observation) -> None:
-        app, self._serving = found["app"], found["version"]
-        self._version = f"{app} {self._plan.version}"
+        self._serving = f"{found['app']} {found['version']}"
+        self._version = f"{found['app']} {self._plan.version}"
         new = f"{self._version} has {members_phrase(observation.members)}"
         self._screen.say(f"{found['id']} serves {describe_serving(found)}; {new}.")
 
     def on_planned_step(self, step: Step, number: int, of: int) -> None:
         gets = "serve alone" if step.is_switch else f"get {percent_text(step.percent)} of the traffic"
         watched = f"and be watched for {step.watched_s:g} s"
-        self._screen.say(f"{number} of {of}: {self._version} would {gets}, {watched}.")
+        self._screen.say(f"step {number} of {of}: {self._version} would {gets}, {watched}.")
 
     def on_step(self, step: Step, number: int, of: int) -> None:
-        self._step = f"{number} of {of}"
+        self._step = f"step {number} of {of}"
         gets = "serves alone" if step.is_switch else f"gets {percent_text(step.percent)} of the traffic"
         self._screen.say(f"{self._step}: {self._version} {gets}, and is watched for {step.watched_s:g} s.")
 
@@ -146,9 +146,9 @@ class _TextProgress(DeployProgress):
         verdict = (
             "good"
             if observation.has_enough_requests or not observation.has_reports
-            else "no problem, with few requests,"
+            else "no problem, but few requests,"
         )
-        self._screen.say(f"{self._step}: {verdict} after {step.watched_s:g} s, {self._figures(observation)}.")
+        self._screen.say(f"{self._step}: {verdict} after {step.watched_s:g} s: {self._figures(observation)}.")
 
     def on_note(self, text: str) -> None:
         self._screen.line(self._screen.dim(text))
@@ -161,11 +161,11 @@ class _TextProgress(DeployProgress):
 
     def _figures(self, observation: Observation) -> str:
         down = f", {observation.down} unreachable" if observation.down else ""
-        errors = (
-            f", {_failing(observation.errors)} ({self._serving}: {_failing(observation.baseline)})"
-            if observation.has_reports
-            else ""
-        )
+        errors = ""
+        if observation.has_reports:
+            requests = observation.errors.requests
+            failed = f"{_failing(observation.errors)} requests failed" if requests else "no requests"
+            errors = f", {failed} ({self._serving}: {_failing(observation.baseline)})"
         return f"{members_phrase(observation.members)}{down}{errors}"
 
 
@@ -205,7 +205,7 @@ class _JsonProgress(DeployProgress):
 
 
 def _failing(count: RequestCount) -> str:
-    return f"{count.percent:.1f} % of {count.requests} failed" if count.requests else "no requests"
+    return f"{count.percent:.1f} % of {count.requests}" if count.requests else "no requests"
 
 
 def _figures_of(observation: Observation) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def backends_sentence(explained: Explanation) -> str:
     """Return the sentence that names the backends of the instance."""
     serves = [f"backend {each.name} ({each.role}){_behind(each)}" for each in explained.backends]
     counts = "It is a member of" if explained.listed else "If it were listed, it would be a member of"
-    return f"{counts} {', '.join(serves)}." if serves else "No backend sends to its version."
+    return f"{counts} {', '.join(serves)}." if serves else "No backend sends requests to the version of this instance."
 
 
 def _behind(backend: Serves) -> str:

@@ -91,9 +91,18 @@ async def status(session: Session) -> None:
         screen.say(line)
     for what, problem in own.problems.items():
         if not what.startswith("consumer/"):  # the consumers of all nodes are printed below
-            screen.say(f"{own.node} reports for {what}: {problem}.")
-    screen.aside(f"LAG is measured by {own.node} ({reply.node})")
+            screen.say(problem_sentence(own, what, problem))
+    screen.aside(f"LAG: the time since {own.node} ({reply.node}) last received a heartbeat of the node")
     _show_consumers(session, await pending_consumers, lost=not own.counts.frontends)
+
+
+def problem_sentence(own: NodeStatus, about: str, problem: str) -> str:
+    """Return a sentence about a problem that a node reports. The problem of an address is a clause about it."""
+    if "/" in about:
+        return f"{own.node} reports for {about}: {problem}."
+    names = {peer.node for peer in own.peers if peer.address == about}
+    subject = f"{names.pop()} ({about})" if len(names) == 1 else about
+    return f"{own.node} reports: {subject} {problem}."
 
 
 def missing_peers(own: NodeStatus) -> list[str]:

@@ -194,6 +194,7 @@ class PeerStatus(msgspec.Struct):
     state: str
     api: str | None = None
     lag: Seconds | None = None
+    address: str | None = None
 
 
 class NodeCounts(msgspec.Struct):

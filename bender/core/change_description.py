@@ -76,15 +76,15 @@ def _canary(_field: str, old: Any, new: Any, settings: Settings) -> Iterator[str
     old, new = (each if _is_canary(each) else None for each in (old, new))
     if new is None:
         if old is not None and old["version"] != settings.get("version"):
-            yield f"canary {format_value(old['version'])} ended"
+            yield f"canary version {format_value(old['version'])} ended"
         elif old is not None:
             yield "canary ended"
     elif old is None:
-        yield f"canary {_share(new)}"
+        yield f"canary {_share(new)} of the traffic"
     elif old["version"] == new["version"]:
-        yield f"canary {_percent(old)} → {_share(new)}"
+        yield f"canary {_share(new)} of the traffic (was {_percent(old)})"
     else:
-        yield f"canary {_share(new)} (was {_share(old)})"
+        yield f"canary {_share(new)} of the traffic (was {_share(old)})"
 
 
 def _is_canary(value: Any) -> bool:
@@ -97,7 +97,7 @@ def _percent(canary: Settings) -> str:
 
 
 def _share(canary: Settings) -> str:
-    return f"{_percent(canary)} of {format_value(canary['version'])}"
+    return f"version {format_value(canary['version'])} with {_percent(canary)}"
 
 
 def _servers(field: str, old: Any, new: Any, _settings: Settings) -> Iterator[str]:

@@ -34,8 +34,8 @@ def nodes_by_shared_address(replica: Replica, now: float) -> dict[str, list[str]
 
 
 def shared_address_problem(names: list[str]) -> str:
-    """Return the problem text for nodes that share an address: their names, and what to do."""
-    return f"the nodes {' and '.join(names)} advertise it: give each its own with --advertise"
+    """Return the problem of an address that nodes share, as a clause about the address: their names, and what to do."""
+    return f"is advertised by the nodes {' and '.join(names)}: give each node its own address with --advertise"
 
 
 def addresses_by_shared_name(replica: Replica, now: float) -> dict[str, list[str]]:
@@ -134,11 +134,9 @@ class ClusterLog:
         )
         for address, names in self._shared_addresses.items():
             if before.get(address) != names:
-                self._log.warn(
-                    "Address {address} is shared: {problem}.", address=address, problem=shared_address_problem(names)
-                )
+                self._log.warn("Address {address} {problem}.", address=address, problem=shared_address_problem(names))
         for address in sorted(before.keys() - self._shared_addresses):
-            self._log.info("Address {address} is not shared any more.", address=address)
+            self._log.info("Address {address} is not advertised by several nodes any more.", address=address)
 
     def note_invalid(self) -> None:
         """Log peers that have begun or ceased to send invalid messages; call this with each sweep."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bender.cli.nodes import limits_in_use, missing_peers
-from bender.client.responses import LimitInUse, NodeCounts, NodeStatus
+from bender.cli.nodes import limits_in_use, missing_peers, problem_sentence
+from bender.client.responses import LimitInUse, NodeCounts, NodeStatus, PeerStatus
 
 
 class MissingPeers(SynchronousTestCase):
@@ -41,3 +41,24 @@ class LimitsInUse(SynchronousTestCase):
     def test_what_says_nothing(self) -> None:
         """The largest body so far is not a use, and a limit that is not set cannot be reached."""
         self.assertEqual(self.lines(body=LimitInUse(10, 10), entry=LimitInUse(10, 10), rate=LimitInUse(None, 0)), [])
+
+
+class Problems(SynchronousTestCase):
+    def sentence(self, about: str, problem: str) -> str:
+        places = {"n2": "10.0.0.2:1730", "n3": "10.0.0.3:1730", "n4": "10.0.0.3:1730"}
+        peers = [PeerStatus(name, "heard", address=address) for name, address in places.items()]
+        return problem_sentence(NodeStatus("n1", "0.1", True, 10, "0" * 16, NodeCounts(0, 0, 0), peers), about, problem)
+
+    def test_an_address(self) -> None:
+        """The problem is a clause about the peer with this address, which is named if there is exactly one."""
+        self.assertEqual(
+            self.sentence("10.0.0.2:1730", "does not answer"), "n1 reports: n2 (10.0.0.2:1730) does not answer."
+        )
+        shared = "is advertised by the nodes n3 and n4: give each node its own address with --advertise"
+        self.assertEqual(self.sentence("10.0.0.3:1730", shared), f"n1 reports: 10.0.0.3:1730 {shared}.")
+        self.assertEqual(self.sentence("10.0.0.9", "sends too much"), "n1 reports: 10.0.0.9 sends too much.")
+
+    def test_another_subject(self) -> None:
+        """The problem is a sentence of its own."""
+        problem = "the nodes at a and b have the same name"
+        self.assertEqual(self.sentence("node/n1", problem), f"n1 reports for node/n1: {problem}.")

@@ -62,24 +62,27 @@ class Canaries(SynchronousTestCase):
 
     def test_begins(self) -> None:
         """A new canary is described by its share of the traffic and its version."""
-        self.assertEqual(changed(SHOP, canary={"version": "1.3.0", "percent": 20}), ["canary 20 % of 1.3.0"])
+        self.assertEqual(
+            changed(SHOP, canary={"version": "1.3.0", "percent": 20}), ["canary version 1.3.0 with 20 % of the traffic"]
+        )
 
     def test_grows(self) -> None:
         """Another share of the same version is described by both shares."""
         self.assertEqual(
-            changed_from(self.OLD, canary={"version": "1.3.0", "percent": 12.5}), ["canary 5 % → 12.5 % of 1.3.0"]
+            changed_from(self.OLD, canary={"version": "1.3.0", "percent": 12.5}),
+            ["canary version 1.3.0 with 12.5 % of the traffic (was 5 %)"],
         )
 
     def test_another_version(self) -> None:
         """A canary of another version is described by the new and the former one."""
         self.assertEqual(
             changed_from(self.OLD, canary={"version": "1.4.0", "percent": 1}),
-            ["canary 1 % of 1.4.0 (was 5 % of 1.3.0)"],
+            ["canary version 1.4.0 with 1 % of the traffic (was version 1.3.0 with 5 %)"],
         )
 
     def test_ends(self) -> None:
         """The end of a canary names its version, unless this is the version of the backend now."""
-        self.assertEqual(changed_from(self.OLD, canary=None), ["canary 1.3.0 ended"])
+        self.assertEqual(changed_from(self.OLD, canary=None), ["canary version 1.3.0 ended"])
         self.assertEqual(
             changed_from(self.OLD, canary=None, version="1.3.0"), ["version 1.2.0 → 1.3.0", "canary ended"]
         )
@@ -87,12 +90,14 @@ class Canaries(SynchronousTestCase):
     def test_of_a_later_release(self) -> None:
         """Unknown parts of a canary do no harm."""
         odd = {"canary": {"version": "1.3.0", "percent": "5"}}
-        self.assertEqual(changed(SHOP, **odd), ["canary 5 % of 1.3.0"])
+        self.assertEqual(changed(SHOP, **odd), ["canary version 1.3.0 with 5 % of the traffic"])
         self.assertEqual(changed(SHOP, canary="1.3.0"), [])
 
     def test_whole_numbers(self) -> None:
         """Whole numbers are shown without a fraction, however they were sent."""
-        self.assertEqual(changed(SHOP, canary={"version": "2", "percent": 5.0}), ["canary 5 % of 2"])
+        self.assertEqual(
+            changed(SHOP, canary={"version": "2", "percent": 5.0}), ["canary version 2 with 5 % of the traffic"]
+        )
 
 
 class OtherFields(SynchronousTestCase):

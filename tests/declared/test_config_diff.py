@@ -52,7 +52,14 @@ class Differences(ComparisonCase):
         (change,) = change_set(document, there, prune=False).changes
         self.assertEqual(
             (change.action, change.describe()),
-            ("change", ["version 1 → 2", "canary 10 % → 20 % of 3", "balance removed (was leastconn)"]),
+            (
+                "change",
+                [
+                    "version 1 → 2",
+                    "canary version 3 with 20 % of the traffic (was 10 %)",
+                    "balance removed (was leastconn)",
+                ],
+            ),
         )
 
     def test_values_of_another_type(self) -> None:

@@ -193,7 +193,9 @@ class AnotherOperator(DeployCase):
         plan = DeployPlan("shop", "2", operator="bert@web2")
         self.begin(plan)
         said = self.failed()
-        self.assertIn("anna@web1 set canary 10 % of 2, 3 s ago: another operator may be deploying", said)
+        self.assertIn(
+            "anna@web1 set canary version 2 with 10 % of the traffic, 3 s ago: another operator may be deploying", said
+        )
         self.assertEqual(self.rehearse(plan).text, said)
         self.assertEqual((self.shop, self.progress.lines), ({"version": "1", "2": 10}, []))
 

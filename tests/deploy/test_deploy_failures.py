@@ -111,8 +111,8 @@ class Others(DeployCase):
         changes: list[tuple[dict[str, Any], str, str, str]] = [
             ({"balance": "source"}, "balance source", "web 1 with 5 % of the traffic at 2", "canary=null"),
             ({"version": "3"}, "version 1 → 3", "web 3 with 5 % of the traffic at 2", "--version 1 canary=null"),
-            ({"canary": {"version": "2", "percent": 7}}, "canary 5 % → 7 % of 2", "web 1 with 7 % of the traffic at 2",
-             "canary=null"),
+            ({"canary": {"version": "2", "percent": 7}}, "canary version 2 with 7 % of the traffic (was 5 %)",
+             "web 1 with 7 % of the traffic at 2", "canary=null"),
         ]  # fmt: skip
         for change, words, serves, back in changes:
             self.set(version="1", canary=None, balance=None)

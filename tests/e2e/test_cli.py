@@ -122,7 +122,7 @@ def _check_history(rows: list[list[str]]) -> None:
         [name, "(127.0.0.1)", "web", version]
         for name, version in [("Jürgen", "1.2.0"), *[(ME, "1.2.0")] * 3, (ME, "1")]
     ]
-    assert " ".join(rows[3][6:]) == "version 1 → 1.2.0, meta.note hi, canary 5 % of 2"
+    assert " ".join(rows[3][6:]) == "version 1 → 1.2.0, meta.note hi, canary version 2 with 5 % of the traffic"
     assert rows[4][6:] == ["created", 'health={"path":"/"}']
 
 
@@ -139,9 +139,9 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     await registered(node)
     canary = 'canary={"version": "2", "percent": 5}'
     said = shell.done("backend", "set", "shop", "--version=1.2.0", "meta.note=hi", canary, here)
-    changes = "  version 1 → 1.2.0\n  meta.note hi\n  canary 5 % of 2\n"
+    changes = "  version 1 → 1.2.0\n  meta.note hi\n  canary version 2 with 5 % of the traffic\n"
     assert said == f"backend/shop is set: web 1.2.0 with 5 % of the traffic at 2.\n{changes}"
-    ends = "backend/shop is set: web 1.2.0.\n  canary 2 ended\n"
+    ends = "backend/shop is set: web 1.2.0.\n  canary version 2 ended\n"
     assert shell.done("backend", "set", "shop", "canary=null", here) == ends
     assert shell.done("backend", "set", "shop", "canary=null", here) == "backend/shop is unchanged: web 1.2.0.\n"
     more = ['health={"path":"/"}', 'meta={"note":"hi"}']
@@ -154,7 +154,8 @@ async def test_backends_and_frontends(cluster: Cluster, shell: Shell) -> None:
     few = "bender: web 2 has 0 of 1 required members online: nothing was changed.\n"
     assert (end.returncode, end.stderr) == (1, few)
     way = "Its canary 2 gets 5 % of the traffic: to end it, run bender backend set shop canary=null\n"
-    back = f"backend/shop is rolled back: web 1.2.0 with 5 % of the traffic at 2.\n  canary 5 % of 2\n{way}"
+    share = "canary version 2 with 5 % of the traffic"
+    back = f"backend/shop is rolled back: web 1.2.0 with 5 % of the traffic at 2.\n  {share}\n{way}"
     assert shell.done("rollback", "shop", here) == back
     said = shell.done("rollback", "shop", "--json", "--as=Jürgen", here)
     assert json.loads(said)["canary"] is None

@@ -31,7 +31,7 @@ async def test_explaining(cluster: Cluster, shell: Shell) -> None:
     await until("it expires", lambda: shell.done("ls", at(node)) == "")
     gone = shell.done("explain", "brief/1/h/80", at(node))
     assert re.search(r"^expired ", gone, re.MULTILINE), gone
-    assert "No backend sends to its version." in gone
+    assert "No backend sends requests to the version of this instance." in gone
     end = shell.bender("explain", "never/1/h/80", at(node))
     assert (end.returncode, end.stderr) == (
         1,

@@ -39,7 +39,8 @@ async def test_a_registry_in_a_file(shared: Cluster, shell: Shell, tmp_path: Pat
     assert shell.done("apply", "-f", str(file), here) == "Nothing to change: 3 objects as declared.\n"
 
     file.write_text(text.replace("percent = 12.5", "percent = 20").replace('mode = "http"\n', ""))
-    difference = "~ backend/shop\n    canary 12.5 % → 20 % of 1.3.0\n~ frontend/www\n    mode removed (was http)\n"
+    share = "canary version 1.3.0 with 20 % of the traffic (was 12.5 %)"
+    difference = f"~ backend/shop\n    {share}\n~ frontend/www\n    mode removed (was http)\n"
     would = "Nothing was changed. Without --dry-run, 2 would be changed.\n"
     assert shell.done("apply", "-f", str(file), "--dry-run", here) == difference + would
     assert (await node.call("GET", "/backends/shop")).body["canary"]["percent"] == 12.5

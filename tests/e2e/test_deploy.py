@@ -64,8 +64,8 @@ async def test_rehearsed(cluster: Cluster, shell: Shell) -> None:
     assert shell.done(*rehearse, "2", "--steps=20,100", "--every=1m").splitlines() == [
         "backend/shop serves web 1; web 2 has 2 members.",
         "No load balancer reports how many requests fail: the deploy watches only the members.",
-        "1 of 2: web 2 would get 20 % of the traffic, and be watched for 60 s.",
-        "2 of 2: web 2 would serve alone, and be watched for 5 s.",
+        "step 1 of 2: web 2 would get 20 % of the traffic, and be watched for 60 s.",
+        "step 2 of 2: web 2 would serve alone, and be watched for 5 s.",
         "Nothing was changed: backend/shop would serve web 2.",
     ]
     *_, would, backend = shell.done(*rehearse, "2", "--json").splitlines()
@@ -83,8 +83,8 @@ async def test_a_switch(cluster: Cluster, shell: Shell) -> None:
     assert shell.done("deploy", "shop", "2", "--min-members=2", "--watch=1", at(node)).splitlines() == [
         "backend/shop serves web 1; web 2 has 2 members.",
         "No load balancer reports how many requests fail: the deploy watches only the members.",
-        "1 of 1: web 2 serves alone, and is watched for 1 s.",
-        "1 of 1: good after 1 s, 2 members.",
+        "step 1 of 1: web 2 serves alone, and is watched for 1 s.",
+        "step 1 of 1: good after 1 s: 2 members.",
         "backend/shop serves web 2.",
     ]
     assert shell.done("deploy", "shop", "2", at(node)) == "backend/shop serves web 2 already.\n"
@@ -96,9 +96,9 @@ async def test_steps(cluster: Cluster, shell: Shell) -> None:
     (node,) = await shop(cluster)
     said = shell.done("deploy", "shop", "2", *STEPS, at(node)).splitlines()
     assert [line for line in said if "good" in line] == [
-        "1 of 3: good after 2 s, 2 members.",
-        "2 of 3: good after 2 s, 2 members.",
-        "3 of 3: good after 1 s, 2 members.",
+        "step 1 of 3: good after 2 s: 2 members.",
+        "step 2 of 3: good after 2 s: 2 members.",
+        "step 3 of 3: good after 1 s: 2 members.",
     ]
     assert await settings(node) == [("1", None), ("1", 20), ("1", 50), ("2", None)]
 
@@ -207,7 +207,7 @@ async def test_stopped(cluster: Cluster, shell: Shell, number: int) -> None:
     back = re.search(r"bender (.*) restores what served before", err)
     assert back is not None
     assert await is_set(node, "1", 20)
-    assert "1 of 2: web 2 gets 50 % of the traffic" in shell.done(*command)
+    assert "step 1 of 2: web 2 gets 50 % of the traffic" in shell.done(*command)
     assert await settings(node) == [("1", None), ("1", 20), ("1", 50), ("2", None)]
     shell.done(*back[1].split(), at(node))
 
@@ -234,7 +234,7 @@ async def test_names_that_would_be_markup(cluster: Cluster, shell: Shell) -> Non
     assert (await node.call("PUT", "/backends/shop?force", {"version": odd})).status == 200
     await reports(node, {odd: (1000, 5), "2": (0, 0)})
     child = shell.terminal("deploy", "shop", "2", "--steps=20", "--every=2", at(node))
-    child.expect_exact(f"s left, 2 members, no requests ({odd}: 0.5 % of 1000 failed)")
+    child.expect_exact(f"s left, 2 members, no requests (web {odd}: 0.5 % of 1000)")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0

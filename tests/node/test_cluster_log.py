@@ -147,7 +147,9 @@ class BesideEachOther(ChronicleCase):
             super().pass_time(1, *nodes)
 
     def logged(self, seconds: float) -> list[str]:
-        return [line for line in self.lines(seconds, self.node, of=self.node) if "shared" in line]
+        return [
+            line for line in self.lines(seconds, self.node, of=self.node) if "shared" in line or "advertised" in line
+        ]
 
 
 class Addresses(BesideEachOther):
@@ -155,17 +157,17 @@ class Addresses(BesideEachOther):
 
     def test_shared(self) -> None:
         """The shared address is logged once with the remedy, and is in the status as long as it is shared."""
-        problem = "the nodes n2 and n3 advertise it: give each its own with --advertise"
-        self.assertEqual(self.logged(10), [f"Address 10.0.0.2:1730 is shared: {problem}."])
+        problem = "is advertised by the nodes n2 and n3: give each node its own address with --advertise"
+        self.assertEqual(self.logged(10), [f"Address 10.0.0.2:1730 {problem}."])
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
         del self.heard[1]
-        self.assertEqual(self.logged(6), ["Address 10.0.0.2:1730 is not shared any more."])
+        self.assertEqual(self.logged(6), ["Address 10.0.0.2:1730 is not advertised by several nodes any more."])
         self.assertEqual(self.node.status()["problems"], {})
 
     def test_its_own(self) -> None:
         self.heard = [Sender(1001, "n2", "n1:1730")]
-        problem = "the nodes n1 and n2 advertise it: give each its own with --advertise"
-        self.assertEqual(self.logged(10), [f"Address n1:1730 is shared: {problem}."])
+        problem = "is advertised by the nodes n1 and n2: give each node its own address with --advertise"
+        self.assertEqual(self.logged(10), [f"Address n1:1730 {problem}."])
 
     def test_a_restart(self) -> None:
         """An earlier incarnation of a restarted node does not count as sharing its address."""
