@@ -20,24 +20,24 @@ from math import inf
 from bender.core.messages import Message
 from bender.core.view import ViewEvent
 
-#: The last moments of lives that are known for certain, by number.
+#: By number of a life: its last moment whose knowledge has come here for certain.
 Must = Mapping[int, float]
 
-#: The last moments of lives that may be known, how many heartbeats were believed, and when the last of them was.
+#: By number of a life: its last moment that may be known, its number of believed heartbeats, and the last one's time.
 May = Mapping[int, tuple[float, int, float]]
 
 NEVER = (-inf, -1, -inf)
 
 
 class Life:
-    """What the oracle notes of one incarnation.
+    """The oracle's notes about one incarnation.
 
-    `since` is when it started (`starting`), or came back from a pause long enough to notice, and `away` is set from
-    then until it is ready; `gone_at` is when that pause began, `must_before` what it knew then. `muted` is set after a
-    pause of at least T: no heartbeat is made until it is ready.
+    `since` is the time of its start (`starting`), or of its return from a pause long enough to notice. `away` is True
+    from then until it is ready. `gone_at` is the begin of that pause, and `must_before` is what it knew then. `muted`
+    is True after a pause of at least T: the incarnation makes no heartbeat until it is ready.
     """
 
-    #: The life whose memory it went on with, and the time of that copy.
+    #: The life from whose memory it was copied, and the time of that copy.
     source: Life | None = None
     copied_at = -inf
 
@@ -56,15 +56,15 @@ class Life:
         self.muted = False
         self.beats: list[float] = [born_at]
         self.ready_at = -inf
-        #: When the last page came that was not the last of its ledger.
+        #: The time of the last page that was not the last one of its ledger.
         self.paged_at = -inf
-        #: Whether another life has the same incarnation, so that little is promised about what is accepted here.
+        #: Whether another life has the same incarnation. Then little is promised about what is accepted here.
         self.doubled = False
-        #: Whether it was set back to a snapshot of its memory, or cloned, and has not found that out yet.
+        #: Whether it was set back to a snapshot of its memory, or cloned, and has not noticed that yet.
         self.unaware = False
-        #: Whether it took along what an incarnation before it held.
+        #: Whether it took over the claims of an earlier incarnation.
         self.took_along = False
-        #: When it last learned that a heartbeat of another life, by number, was older than it thought.
+        #: By number of another life: when it last learned that a heartbeat of that life was older than assumed.
         self.corrected_at: dict[int, float] = {}
         self.pauses: list[tuple[float, float]] = []
         self.pausing_since: float | None = None
@@ -73,20 +73,20 @@ class Life:
         self.must_before: Must = {}
         self._learned_at = -inf
         self._must_until_then: Must = {}
-        #: Writes of configuration that have come here for certain, by number.
+        #: The numbers of the writes of configuration that have come here for certain.
         self.settings: frozenset[int] = frozenset()
-        #: What other lives knew of it when this one began to wait for them, by number.
+        #: By number of another life: the settings which that life knew when this one began to wait for it.
         self.settings_elsewhere: dict[int, frozenset[int]] = {}
-        #: When a peer's life last answered an ask: the time at which that was asked.
+        #: By number of a peer's life: the time of the newest ask that the peer has answered.
         self.echoed: dict[int, float] = {}
-        # What it has announced, and how it took back what it had.
+        # The events that it has announced, and how it took back what it had listed.
         self.events: list[ViewEvent] = []
         self.shown: dict[str, bytes] = {}
         self.shown_settings: dict[str, bytes] = {}
         self.states: dict[str, str] = {}
-        #: What is listed on suspicion: since when, and until when it has to be unless there is news of it.
+        #: The keys that it lists as suspect: since when, and until when it has to list them unless there is news.
         self.suspects: dict[str, tuple[float, float]] = {}
-        #: What was hidden and is not back: when, and how many members its app had before.
+        #: The keys that are hidden and have not returned: when, and how many members their app had before.
         self.losses: dict[str, tuple[float, int]] = {}
         self.taken_back: dict[str, tuple[float, str, bytes]] = {}
         self.said_deregistered: set[object] = set()
@@ -97,11 +97,11 @@ class Life:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has neither ended nor is paused."""
+        """Whether it runs: it has not ended, and is not paused."""
         return self.ended_at == inf and self.pausing_since is None
 
     def inherit(self, before: Life) -> None:
-        """Go on announcing where another incarnation in the same process stopped."""
+        """Continue the announcements of another incarnation in the same process."""
         self.events = before.events
         self.shown = before.shown
         self.shown_settings = before.shown_settings
@@ -119,9 +119,9 @@ class Life:
         return kept
 
     def set_back(self, before: Life, kept: Life, at: float, now: float, *, lost_s: float) -> None:
-        """Go on as another life was at `at`; `kept` is a copy of it from then, and it has gone on until `now`.
+        """Continue as the life `before` was at `at`; `kept` is a copy from then. That life continued until `now`.
 
-        Its clock lost `lost_s`, by which all that it heard seems younger to it.
+        Its clock lost `lost_s`, so everything that it heard seems younger by this time.
         """
         self.inherit(kept)
         self.source, self.copied_at = before, at
@@ -133,37 +133,37 @@ class Life:
         before.doubled = before.unaware = True
 
     def take_along(self, before: Life) -> None:
-        """Go on with what another incarnation of the same process held."""
+        """Take over what another incarnation of the same process held."""
         self.pauses, self.took_along = before.pauses, True
 
     def learned_of(self, other: Life, now: float) -> float:
-        """The last moment of another life of which news may have come here."""
+        """Return the last moment of another life of which news may have come here."""
         return now if other is self else self.may.get(other.number, NEVER)[0]
 
     def learned_at_least(self, other: Life, now: float) -> float:
-        """The last moment of another life of which news has come here, at the least that is possible."""
+        """Return the last moment of another life of which news has come here, if as little as possible has come."""
         return self.learned_of(other, now)
 
     def counts_from(self, other: Life, now: float) -> float:
-        """When the last heartbeat was that was believed here, the latest that this life can think."""
+        """Return the time of the last heartbeat that was believed here, at the latest that this life can think."""
         return now if other is self else self.may.get(other.number, NEVER)[2]
 
     def knows(self, other: Life, now: float) -> float:
-        """The last moment of another life whose knowledge is here for certain."""
+        """Return the last moment of another life whose knowledge is here for certain."""
         return now if other is self else self.must.get(other.number, -inf)
 
     def last_beat(self, moment: float) -> float:
-        """The last heartbeat that was made before a moment."""
+        """Return the last heartbeat that was made before a moment."""
         place = bisect_left(self.beats, moment)
         return self.beats[place - 1] if place else -inf
 
     def hear(
         self, may: May, transit_s: float, believes: Callable[[int, int], bool], now: float, counted: Collection[int]
     ) -> None:
-        """Take in what a message brought that was under way for `transit_s` and had counters of the lives `counted`.
+        """Note what a message brought which was on its way for `transit_s` and had counters of the lives `counted`.
 
-        `believes` returns whether a number of heartbeats of a life is believed now: when that came about is for the
-        core to say, but not how long ago they were.
+        `believes` returns whether the core believes a number of heartbeats of a life now. The core decides when this
+        happens, but not how long ago these heartbeats were.
         """
         known, present = dict(self.may), self.may.get
         for number, news in may.items():
@@ -183,7 +183,7 @@ class Life:
         self.may = known
 
     def learn(self, must: Must, now: float) -> None:
-        """Take in what has come here for certain."""
+        """Note what has come here for certain."""
         if now > self._learned_at:
             self._learned_at, self._must_until_then = now, self.must
         known = dict(self.must)
@@ -193,23 +193,23 @@ class Life:
         self.must = known
 
     def knew(self, other: Life, now: float) -> float:
-        """The same as `knows`, but before anything was learned at this moment."""
+        """Return the same as `knows`, but from before anything was learned at this moment."""
         must = self._must_until_then if self._learned_at == now else self.must
         return now if other is self else must.get(other.number, -inf)
 
     def word(self, message: Message, now: float) -> tuple[May, Must]:
-        """Return what a message of this life carries: the vectors, with its own moment and the heartbeat in it."""
+        """Return what a message of this life carries: the vectors, with its own moment and the message's heartbeat."""
         beats = next((each.beats for each in message.counters if each.incarnation == self.incarnation), -1)
         beat_at = self.beats[min(beats, len(self.beats) - 1)] if beats >= 0 else -inf
         return {**self.may, self.number: (now, beats, beat_at)}, {**self.must, self.number: now}
 
     @property
     def resumed_at(self) -> float:
-        """When its last pause ended."""
+        """The end of its last pause."""
         return self.pauses[-1][1] if self.pauses else -inf
 
     def pause(self, now: float) -> None:
-        """Be paused; perhaps while it waits to be ready after a pause before."""
+        """Note the begin of a pause, which may come while the life waits to be ready after an earlier pause."""
         if self._is_waiting:
             self.pauses.append((self.since, now))
         self.pausing_since = now

@@ -15,19 +15,19 @@ from attrs import frozen
 
 from tests.simulation.knowledge import Life
 
-#: What clocks may differ by, relative to one another (each drifts by up to 5e-4), and then some.
+#: The largest difference between clocks, relative to one another (each drifts by up to 5e-4), and a little more.
 CLOCKS = 2e-3
 
-#: After this long the rules forget (rule 8), and nothing is promised about what was.
+#: After this time the rules forget (rule 8), and nothing is promised about earlier events.
 FORGOTTEN_S = 590.0
 
 
 @frozen
 class Ended:
-    """A deregistration: at which life, when, until when it is remembered for certain, and why.
+    """A deregistration: its life and time, its reason, and the time until which it is remembered for certain.
 
-    It happened at `at` at the earliest, and for certain before `certain_at`, infinity if that is not known: where a
-    real node is observed from outside, these are a request and its answer.
+    It happened at `at` at the earliest, and for certain before `certain_at`, which is infinity if that is not known.
+    If a real node is observed from outside, these are the times of a request and its answer.
     """
 
     life: Life
@@ -38,26 +38,26 @@ class Ended:
 
 
 class Registration:
-    """A registration with all its changes (`units`), which one deregistration ends; `ends` are those that did."""
+    """A registration with all its changes (`units`), which one deregistration ends; `ends` are its deregistrations."""
 
     def __init__(self) -> None:
         self.units: list[Unit] = []
         self.ends: list[Ended] = []
 
     def known_ended(self, life: Life, now: float) -> bool:
-        """Whether a life knows for certain that this was deregistered."""
+        """Return True if a life knows for certain that this registration was deregistered."""
         return any(life.knows(end.life, now) > end.certain_at and now - end.at < FORGOTTEN_S for end in self.ends)
 
     def said_to_be_ended(self, life: Life, now: float) -> bool:
-        """The same, and that is remembered still."""
+        """Return True if a life knows this for certain and must still remember it."""
         return any(life.knows(end.life, now) > end.certain_at and now < end.kept_until for end in self.ends)
 
 
 class Unit:
-    """What one body belongs to: a registration, or a change of one; `before` are those that it replaced.
+    """The registration, or change of one, to which one body belongs. `before` are the units that it replaced.
 
-    `known_since` says when a life was first seen to know of it for certain, while it counted there: from then on that
-    life's own claim has this body or a later one.
+    `known_since` has, for each life, the time since which that life knows the unit for certain while it counts there.
+    From then on that life's own claim has this body or a later one.
     """
 
     __slots__ = ("before", "body", "born_at", "known_since", "life", "over", "registration", "succeeds", "ttl_s")
@@ -72,24 +72,25 @@ class Unit:
         self.before: frozenset[Unit] = replaced.before | {replaced} if replaced else frozenset()
         self.registration: Registration = replaced.registration if replaced and not succeeds else Registration()
         self.registration.units.append(self)
-        #: Whether it is that of an instance which took the place of another one.
+        #: Whether it belongs to an instance that took the place of another one.
         self.succeeds = succeeds
         self.known_since = {life: born_at}
-        #: Whether what it replaced was accepted again, because its claims ended earlier than those of before.
+        #: Whether a unit that it replaced was accepted again, because this unit's claims ended earlier than earlier
+        #: claims.
         self.over = False
 
     def note_who_knows(self, lives: Iterable[Life], interval_s: float, now: float) -> None:
         for life in () if self.over else lives:
             counts_until = life.counts_from(self.life, now) + self.ttl_s + 2.9 * interval_s
             knows = life.knows(self.life, now) > self.born_at and now < counts_until
-            if life not in self.known_since and knows and not life.away:  # else it only puts down what to look at
+            if life not in self.known_since and knows and not life.away:  # else it only notes the key
                 self.known_since[life] = now
 
 
 class Hold:
-    """A span in which an instance renewed at one node in time; `shortened` where its session has ended there since.
+    """A span in which an instance renewed at one node in time; `shortened` if its session there has ended since.
 
-    It `goes_on` with the one before it where another instance took the place of that one in time.
+    It `goes_on` from the hold before it if another instance took the place of that hold's instance in time.
     """
 
     __slots__ = ("begin", "end", "goes_on", "shortened", "unit")
@@ -103,10 +104,10 @@ class Hold:
 
 
 class Record:
-    """What happened to one key, which may be listed for `guard_s` longer than its claims count."""
+    """The history of one key, which may be listed for `guard_s` longer than its claims count."""
 
     def __init__(self, key: str, guard_s: float, end_kept_s: float) -> None:
-        """`end_kept_s`: how much longer than the ttl of what it ends a deregistration is remembered."""
+        """`end_kept_s` is how long a deregistration is remembered beyond the ttl of what it ends."""
         self.key = key
         self.guard_s = guard_s
         self._end_kept_s = end_kept_s
@@ -115,21 +116,21 @@ class Record:
         self.ttl_s_max = 0.0
         self.last_at = -inf
         self.ended_at = -inf
-        #: Where and when it was deregistered, and which registrations were known there.
+        #: The deregistrations: the life, the time, and the registrations that were known there.
         self.ends: list[tuple[Life, float, frozenset[Registration]]] = []
-        #: When it was accepted, by life; and the holds that this makes.
+        #: The times at which the key was accepted, by life, and the holds that result.
         self.accepted: dict[Life, list[float]] = defaultdict(list)
         self.holds: dict[Life, list[Hold]] = defaultdict(list)
-        #: Requests that wait at paused nodes: when each was made.
+        #: Requests that wait at paused nodes: the time at which each was made.
         self.waiting: dict[Life, float] = {}
 
     @property
     def was_ended(self) -> bool:
-        """Whether it was ever deregistered."""
+        """Whether the key was ever deregistered."""
         return self.ended_at > -inf
 
     def hold(self, life: Life, moment: float, now: float) -> tuple[float, Unit] | None:
-        """The end of the hold at a node in which a moment lies, as far as it is known now, and its unit."""
+        """Return the end of the hold at a node that contains a moment, as far as it is known now, and its unit."""
         later_end = -inf
         for hold in reversed(self.holds.get(life, ())):
             end = max(hold.end, later_end)
@@ -142,9 +143,9 @@ class Record:
         return None
 
     def ttl_in_force_s(self, life: Life, holder: Life, now: float) -> float:
-        """The longest ttl that a claim of `holder` can have where `life` sees it.
+        """Return the longest ttl that a claim of `holder` can have from the view of `life`.
 
-        What was replaced is not in force there once it is certain that the holder followed, and that `life` knows.
+        A replaced unit is not in force there once the holder has followed for certain, and `life` knows this.
         """
         if self.ttl_s_min == self.ttl_s_max:
             return self.ttl_s_max
@@ -154,7 +155,7 @@ class Record:
         return max(unit.ttl_s for unit in self.units.values() if unit not in replaced)
 
     def due_by_following(self, holder: Life, renewed_at: float) -> float:
-        """When a claim of `holder` is due at the latest that was over when it followed a shorter ttl."""
+        """Return the latest time at which a claim of `holder` is due that was over when it followed a shorter ttl."""
         followed_at = max(unit.known_since.get(holder, -inf) for unit in self.units.values())
         return min(followed_at, renewed_at + self.ttl_s_max * (1 + CLOCKS))
 
@@ -170,13 +171,13 @@ class Record:
                 holds[-1].end = min(holds[-1].end, self._until(self.accepted[other][-1]))
         for holds in self.holds.values():
             if holds[-1].shortened and unit.ttl_s < holds[-1].unit.ttl_s:
-                # A claim follows with the ttl that it has left: with a shorter one that is less than was granted.
+                # A claim follows with the time that it has left: with a shorter one if that is less than was granted.
                 holds[-1].end = min(holds[-1].end, now)
         self.ttl_s_max = max(self.ttl_s_max, unit.ttl_s)
         self.last_at = now
         self.accepted[life].append(now)
-        # Where it is not known yet that it was deregistered it is the same registration as before, or may be taken for
-        # it: claims of what was ended count there for little more than their ttl.
+        # A node that does not know of the deregistration takes it for the same registration as before. Claims of a
+        # registration that was ended count there for little more than their ttl.
         ends = [end for end in self.ends if not _has_succeeded(unit, end[2])]
         lately = [(where, at) for where, at, _ in ends if now < at + 3 * self.ttl_s_max + self.guard_s]
         ended = unit.registration.ends or any(unit.born_at <= at for _, at, _ in ends) or life.doubled
@@ -185,7 +186,7 @@ class Record:
         if ended or not all(life.knows(where, now) > at for where, at in lately):
             return
         holds = self.holds[life]
-        # A session that has ended does not wait for requests which came before.
+        # A session that has ended does not wait for requests which came before the end.
         in_time = bool(holds) and (now if holds[-1].shortened else asked_at) <= holds[-1].end
         begins = bool(holds) and unit.succeeds and holds[-1].unit.registration is not unit.registration
         if in_time and not begins:
@@ -194,7 +195,7 @@ class Record:
             holds.append(Hold(now, self._until(now), unit, goes_on=in_time))
 
     def shorten(self, life: Life, until: float) -> None:
-        """The last acceptance there holds until then only."""
+        """Let the last acceptance at a life hold only until this time."""
         for hold in self.holds.get(life, ())[-1:]:
             hold.end, hold.shortened = min(hold.end, until), True
 
@@ -203,10 +204,9 @@ class Record:
     ) -> None:
         """Note a deregistration at a life that has claims with these bodies: it ends their registrations.
 
-        It may have come about later than now, but before `certain_at` (`Ended`).
-
-        It obliges nobody any more to list the key, but for the sake of an instance that is known to have taken the
-        place of all that is ended: its claims follow nothing of that.
+        It may happen later than now, but before `certain_at` (`Ended`). From now on no node is obliged to list the
+        key, with one exception: an instance that is known to have taken the place of everything that is ended,
+        because its claims follow nothing of that.
         """
         known = [self.units[body] for body in bodies]
         kept_until = now + (max(unit.ttl_s for unit in known) + self._end_kept_s) * (1 - CLOCKS)
@@ -225,7 +225,7 @@ class Record:
                 del self.holds[holder]
 
     def set_back(self, life: Life, before: Life, at: float) -> None:
-        """Let a life go on with what was accepted at another one up to a time. Nobody has to list it for that."""
+        """Let a life continue with what another one had accepted up to a time. This obliges no node to list the key."""
         self.holds.pop(before, None)
         accepted = [accepted_at for accepted_at in self.accepted.get(before, ()) if accepted_at <= at]
         if accepted:
@@ -239,5 +239,5 @@ class Record:
 
 
 def _has_succeeded(unit: Unit, registrations: Iterable[Registration]) -> bool:
-    """Whether a unit took the place of all that these registrations ever were, so that it follows none of them."""
+    """Return True if a unit took the place of all units of these registrations, so that it follows none of them."""
     return all(unit.before.issuperset(registration.units) for registration in registrations)

@@ -1,7 +1,7 @@
-"""Every rule of the architecture, broken on purpose; and what notices it.
+"""All rules of the architecture, broken on purpose, and what notices each of them.
 
-A checker that nobody saw fail is no checker, and a rule whose absence nothing can notice is none. The core has no
-switches for this: a mutation replaces some of its parts for a while. There is a module for each few rules.
+A checker that never failed proves nothing, and neither does a rule whose absence no test can notice. The core has no
+switches for this: a mutation replaces some of its parts for a while. Each module has the mutations of a few rules.
 """
 
 from __future__ import annotations

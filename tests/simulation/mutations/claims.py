@@ -1,4 +1,4 @@
-"""Rules 1, 2 and 4: claims that come, follow or end as they must not."""
+"""Rules 1, 2 and 4: claims that arise, follow or end against the rules."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _nothing_follows(claims: Claims, lease: Lease, winner: Claim | None, entries
 
 
 def _rewritten(claims: Claims, lease: Lease) -> Lease | None:
-    """What stands in the place of a lease whose claim has followed; None if that did not."""
+    """Return the lease that replaces a lease whose claim has followed; None if the claim has not followed."""
     own = claims.index.lease(lease.entry.key)
     return None if own is lease else own
 

@@ -31,7 +31,7 @@ def _covered_by_one(dots: Iterable[Dot], peers: Iterable[Peer]) -> bool:
 
 
 def _others(rules: LapseRules, claim: Claim, now: float) -> list[Claim]:
-    """The other claims of the key that count, ended or not."""
+    """Return the other claims of the key that count, whether they were ended or not."""
     return [
         other
         for other in rules._index.entries(claim.key)
@@ -74,7 +74,7 @@ def _all_fits(original: Changed, gossip: Gossip, deltas: Iterable[Delta], now: f
 
 
 def _asked_with_rounds_only(replica: Replica, now: float) -> None:
-    """Rounds go on every interval; nothing is asked between them."""
+    """Keep rounds at every interval, but ask nothing between them."""
 
 
 MUTATIONS = {

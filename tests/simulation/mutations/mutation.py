@@ -1,4 +1,4 @@
-"""What a mutation is, and how parts of the core are changed."""
+"""Mutations, and the ways to replace parts of the core."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ Changed = Callable[..., Any]
 
 
 def instead(replacement: Any) -> Callable[[Any], Any]:
-    """A change that pays no heed to the original."""
+    """Return a change that ignores the original."""
     return lambda original: replacement
 
 
 def around(change: Callable[..., Any]) -> Callable[[Changed], Changed]:
-    """A change that is called with the original and its arguments."""
+    """Return a change that is called with the original and its arguments."""
     return lambda original: lambda *arguments, **named: change(original, *arguments, **named)
 
 
 @frozen
 class Mutation:
-    """What is broken, of which rule: `patches` do it; `shown_by` is the scenario that notices, where seeds do not.
+    """A broken rule. `patches` break it; `shown_by` is the scenario that notices this, if seeds do not.
 
-    A hunt begins with `first_seed`: the first one that notices it, or shortly before, where that takes many.
+    A hunt begins with `first_seed`. If it takes many seeds, this is the first one that notices the mutation, or one
+    shortly before.
     """
 
     rule: str

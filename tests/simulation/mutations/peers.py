@@ -1,4 +1,4 @@
-"""What peers send: nothing is checked or limited, and crowded buckets do not come as a whole."""
+"""Input of peers that is not checked or limited, and crowded buckets that are not sent as a whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state: ledgers, copies and settings that are joined as they must not."""
+"""The state: ledgers, copies and settings that are joined against the rules."""
 
 from __future__ import annotations
 

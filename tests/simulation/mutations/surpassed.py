@@ -1,4 +1,4 @@
-"""Rule 10: nodes that do not notice that they were surpassed, or lose what they held."""
+"""Rule 10: nodes that do not notice that they were surpassed, or that lose their claims by that."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from tests.simulation.weather import Weather
 
 
 class ObservedNode(Protocol):
-    """What checkers ask of a node at the present moment."""
+    """Queries to a node, about the present moment."""
 
     @property
     def name(self) -> str: ...
@@ -56,28 +56,28 @@ class ObservedNode(Protocol):
     @property
     def ledger_version(self) -> int: ...
     def listed(self) -> list[tuple[str, bytes]]:
-        """Keys and bodies of the registrations that it lists, sorted by key."""
+        """Return the keys and bodies of the registrations that the node lists, sorted by key."""
 
     def status(self, key: str) -> RegistrationStatus:
-        """Status of a registration that it lists."""
+        """Return the status of a registration that the node lists."""
 
     def setting(self, key: str) -> ConfigSetting | None:
-        """The setting in force."""
+        """Return the setting in force."""
 
     def setting_history(self, key: str) -> tuple[ConfigSetting, ...]:
-        """All settings of a key, the largest first."""
+        """Return all settings of a key, the largest first."""
 
     def entries(self, key: str) -> Collection[Entry]:
-        """Claims and ends of a key, of all ledgers."""
+        """Return the claims and ends of a key, of all ledgers."""
 
     def peers(self, at: float) -> Iterator[tuple[Peer, bool]]:
-        """The peers that it knows, each with whether it counts as silent there at a time."""
+        """Return the peers that the node knows, each with whether the node takes it for silent at a time."""
 
     def lacks_pages(self) -> bool:
-        """Whether it has a part of a ledger only."""
+        """Return True if the node has only a part of some ledger."""
 
     def seed_addresses(self, seed: str) -> Iterable[str]:
-        """The addresses to which the name of a seed resolves."""
+        """Return the addresses to which the name of a seed resolves."""
 
 
 class Time(Protocol):
@@ -101,14 +101,14 @@ class Broken:
 
 @frozen
 class Delay:
-    """How late a key went offline on one node, in intervals, and which bound of P3 that falls under."""
+    """The time, in intervals, after which a key went offline on one node, and the bound of P3 that applies."""
 
     case: str
     intervals: float
 
 
 class History:
-    """What happened in a cluster, and which promises were broken."""
+    """The history of a cluster, and the promises that were broken."""
 
     def __init__(
         self, time: Time, timing: Timing, guard_s: float, weather: Weather, log: Callable[[str], None]
@@ -124,7 +124,7 @@ class History:
         self.broken: list[Broken] = []
         self.delays: list[Delay] = []
         self.counts: Counter[str] = Counter()
-        #: Commands that each life accepted.
+        #: The number of commands that each life accepted.
         self.commands: Counter[Life] = Counter()
         #: Every setting that was ever made; lives know them by their place here. And when those were made that last.
         self.writes: list[ConfigSetting] = []
@@ -146,7 +146,7 @@ class History:
         self._note_settings(life)
 
     def _note_settings(self, life: Life) -> None:
-        """Note what every running node knows of configuration while a life begins to wait for it."""
+        """Note the settings that every running node knows when a life begins to wait for that node."""
         running = [other for other in self.lives if other.is_running and other is not life]
         life.settings_elsewhere = {other.number: other.settings for other in running}
 
@@ -155,21 +155,24 @@ class History:
         life.pausing_since = None
 
     def life_set_back(self, life: Life, before: Life, at: float) -> None:
-        """Let a node go on as another life was at a time. What was accepted there meanwhile may be lost."""
+        """Let a node continue as another life was at a time. What was accepted there after this time may be lost."""
         self.lives.append(life)
         for record in self.records.values():
             record.set_back(life, before, at)
 
     def claims_taken_along(self, life: Life, before: Life, beats: int) -> None:
-        """Let a life go on with the claims of another incarnation of the same process, of which it reports `beats`."""
+        """Let a life continue with the claims of another incarnation of the same process.
+
+        It reports `beats` of that one.
+        """
         life.take_along(before)
         self.commands[life] = self.commands[before]
         for record in self.records.values():
             record.set_back(life, before, self.now)
-        # It reports a last heartbeat of that incarnation, whichever process it was that spoke as it.
+        # Another process may have spoken as that incarnation. The life reports its last heartbeat in any case.
         for other in self.clones(before):
             other.left = True
-            if other.ended_at < inf:  # a clone that runs still goes on counting its own
+            if other.ended_at < inf:  # A clone that still runs continues to count its own heartbeats.
                 other.beats.append(self.now)
             life.may = {**life.may, other.number: (self.now, beats, self.now)}
 
@@ -191,23 +194,26 @@ class History:
         life.ready_at = self.now
 
     def clones(self, life: Life) -> list[Life]:
-        """Return all lives that have spoken as the same incarnation, this one among them."""
+        """Return all lives that have used the same incarnation, including this one."""
         return [other for other in self.lives if other.incarnation == life.incarnation]
 
     def is_replaced(self, life: Life) -> bool:
-        """Whether there is a later life of the same node, or another one lives on at its address."""
+        """Return True if there is a later life of the same node, or another running life has its address."""
         later = any(other.node == life.node for other in self.lives[life.number + 1 :])
         return later or any(other.address == life.address and other.ended_at > life.ended_at for other in self.lives)
 
     def shares_address(self, life: Life) -> bool:
-        """Whether another life was at its address at the same time, as a clone is, which is taken for its successor."""
+        """Return True if another life had the same address at the same time.
+
+        It may be a clone, taken for a successor.
+        """
         others = (other for other in self.lives if other is not life and other.address == life.address)
         return any(other.born_at < life.ended_at and life.born_at < other.ended_at for other in others)
 
     # Registrations.
 
     def request_waits(self, life: Life, key: str) -> None:
-        """Note that a client's request waits in a paused node's inbox."""
+        """Note that a request of a client waits in a paused node's inbox."""
         record = self.records.get(key)
         if record is not None:
             record.waiting.setdefault(life, self.now)
@@ -218,7 +224,7 @@ class History:
             record.waiting.pop(life, None)
 
     def record(self, key: str) -> Record:
-        """Return the record of a key, made now if it is the first time."""
+        """Return the record of a key, which is made at the first call."""
         record = self.records.get(key)
         if record is None:
             record = self.records[key] = Record(key, self.guard_s, 8 * self.interval_s)
@@ -227,9 +233,9 @@ class History:
     def accepted(
         self, life: Life, record: Record, body: bytes, existing: bytes | None, *, succeeds: bool = False
     ) -> None:
-        """Note that a node took in a registration or renewal, which has `body` now, and replaced `existing`.
+        """Note that a node accepted a registration or renewal, which has `body` now and replaced `existing`.
 
-        `succeeds` says that another instance took the place of the one that was listed, with a registration of its own.
+        `succeeds` means that another instance took the place of the listed one, with a registration of its own.
         """
         unit = record.units.get(body)
         if unit is None:
@@ -238,15 +244,15 @@ class History:
         record.accept(life, unit, self.now)
 
     def session_ended(self, life: Life, key: str, until: float) -> None:
-        """Note that a life expects to hear from a key until then."""
+        """Note that a life expects the next renewal of a key until this time."""
         self.records[key].shorten(life, until)
 
     def deregistered(self, life: Life, key: str, bodies: Iterable[bytes], reason: str | None) -> None:
-        """Note that a node ended a key, of which it knew claims with `bodies`."""
+        """Note that a node deregistered a key of which it knew claims with these bodies."""
         self.records[key].end(life, set(bodies), self.now, reason or "deregistered")
 
     def note_who_knows(self) -> None:
-        """Note which lives know the units of keys whose ttl has changed."""
+        """Note the lives that know the units of keys whose ttl has changed."""
         for record in self.records.values():
             if record.ttl_s_min != record.ttl_s_max:
                 for unit in record.units.values():
@@ -260,7 +266,7 @@ class History:
         life.settings |= {len(self.writes) - 1}
 
     def remembered(self, settings: Iterable[ConfigSetting]) -> tuple[ConfigSetting, ...]:
-        """Return what must be left of settings of one key, but for those that some clock lets a node forget."""
+        """Return the settings of one key that must be kept, without those that a node may forget by its clock."""
         return tuple(
             setting
             for setting in kept_settings(settings)
@@ -269,12 +275,15 @@ class History:
         )
 
     def is_in_time(self, setting: ConfigSetting) -> bool:
-        """Whether the time that a setting was given cannot be over yet by any clock."""
+        """Return True if the duration of a setting cannot have ended yet by any clock."""
         age_s = self.now - self._made_at[setting.key, setting.rank]
         return age_s < (setting.lasts_s or inf) * (1 - CLOCKS)
 
     def is_over(self, setting: ConfigSetting) -> bool:
-        """Whether it must be over: time may go by on the way, more where a node was paused, and until the sweep."""
+        """Return True if the setting must have ended.
+
+        This allows for the time on the way, for pauses, and for the sweep.
+        """
         made_at = self._made_at[setting.key, setting.rank]
         paused_s = sum(life.pauses_after(made_at, self.now) for life in self.lives)
         over_at = made_at + (setting.lasts_s or inf) * (1 + CLOCKS) + 4 * self.interval_s + paused_s
@@ -282,12 +291,12 @@ class History:
 
 
 def knows_all(life: Life, others: Iterable[Life]) -> bool:
-    """Whether a life knows of all others: nodes whose only seed is dead cannot know each other."""
+    """Return True if a life knows all others. Nodes whose only seed is dead cannot know each other."""
     return all(other is life or other.number in life.may for other in others)
 
 
 def kept_settings(settings: Iterable[ConfigSetting]) -> list[ConfigSetting]:
-    """Return what must be left of settings of one key: the 20 largest, down to the largest removal."""
+    """Return the settings of one key that must be kept: the 20 largest, down to the largest removal."""
     kept: list[ConfigSetting] = []
     for setting in sorted({each.rank: each for each in settings}.values(), key=lambda each: each.rank, reverse=True):
         kept.append(setting)

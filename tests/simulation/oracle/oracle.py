@@ -24,7 +24,7 @@ class Oracle:
     def __init__(
         self, history: History, nodes: Mapping[str, ObservedNode], name_at: Callable[[str], str | None]
     ) -> None:
-        """`nodes` are those of each moment, by name; `name_at` returns the name of the node at an address."""
+        """`nodes` are the nodes of each moment, by name. `name_at` returns the name of the node at an address."""
         self.history = history
         #: The promises that were broken.
         self.broken = history.broken
@@ -43,7 +43,7 @@ class Oracle:
     def accepted(
         self, node: ObservedNode, key: str, body: bytes, existing: bytes | None, version: int, *, succeeds: bool = False
     ) -> None:
-        """A node has taken in a registration or renewal; its ledger had `version` before."""
+        """Note and check that a node accepted a registration or renewal. Its ledger had `version` before."""
         self._p8.check_may_speak(node, f"accepts {key}")
         self._count(node, "accepted")
         record = self.history.record(key)
@@ -51,7 +51,7 @@ class Oracle:
         self.history.accepted(node.life, record, body, existing, succeeds=succeeds)
 
     def deregistered(self, node: ObservedNode, key: str, bodies: Iterable[bytes], reason: str | None) -> None:
-        """A node has ended a key, of which it knew claims with `bodies`."""
+        """Note and check that a node deregistered a key of which it knew claims with `bodies`."""
         self._p8.check_may_speak(node, f"deregisters {key}")
         self._count(node, "deregistered")
         self.history.deregistered(node.life, key, bodies, reason)
@@ -61,7 +61,7 @@ class Oracle:
         self.history.commands[node.life] += 1
 
     def configured(self, node: ObservedNode, key: str) -> None:
-        """A node has accepted a setting of a key."""
+        """Note that a node accepted a setting of a key."""
         self._p8.check_may_speak(node, f"configures {key}")
         self.history.counts["configured"] += 1
         self.history.configured(node.life, node.setting_history(key)[0])
@@ -69,21 +69,21 @@ class Oracle:
     # Nodes.
 
     def became_ready(self, node: ObservedNode) -> None:
-        """A node that was away reports that it is ready."""
+        """Check a node that reports that it is ready."""
         self._p8.check_became_ready(node)
         self.history.became_ready(node.life)
 
     def may_be_away(self, life: Life) -> bool:
-        """Whether a life need not be ready yet."""
+        """Return True if a life need not be ready yet."""
         return self._p8.may_be_away(life)
 
     # Events.
 
     def event(self, node: ObservedNode, event: ViewEvent) -> None:
-        """A node has announced an event."""
+        """Check an event that a node announced."""
         known = len(self.broken)
         self._event(node, event)
-        if node.life.unaware:  # it cannot know better
+        if node.life.unaware:  # The node cannot know better.
             del self.broken[known:]
 
     def _event(self, node: ObservedNode, event: ViewEvent) -> None:
@@ -132,7 +132,7 @@ class Oracle:
         self._p5.check_reason(life, record, unit, event)
         life.ghosts.pop(key, None)
         suspect = life.suspects.pop(key, None)
-        # Under a long guard the nodes that held it may be forgotten before it is hidden.
+        # Under a long guard, the nodes with claims may be forgotten before the registration is hidden.
         lost_at = self.history.now if suspect is None else suspect[0]
         life.taken_back[key] = (lost_at, event.reason, event.body)
         if event.reason in ENDED:
@@ -141,7 +141,7 @@ class Oracle:
             self._p3.note_delay(life, record)
 
     def _turned(self, node: ObservedNode, record: Record, event: ViewEvent) -> None:
-        """A registration became suspect, or is no longer."""
+        """Check an event by which a registration became suspect, or is not suspect any more."""
         life, key = node.life, event.key
         if not self._p5.check_turned(life, event):
             return
@@ -158,7 +158,7 @@ class Oracle:
     # Twice an interval.
 
     def look(self) -> None:
-        """Check everything that all nodes show."""
+        """Check everything that all nodes list."""
         self.history.note_who_knows()
         for node in self._nodes.values():
             if not node.serving:

@@ -15,7 +15,7 @@ from tests.simulation.records import FORGOTTEN_S
 
 
 class Convergence:
-    """Compares the digests of nodes that are connected and quiet."""
+    """Compares the digests of nodes that are connected and do not change."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -37,7 +37,7 @@ class Convergence:
                 self._digests[life] = (digest, now)
         since = now - quiet_s
         if any(FORGOTTEN_S < now - life.beats[-1] < 3 * FORGOTTEN_S for life in history.lives):
-            return  # each forgets them in its own time
+            return  # Each node forgets them at its own time.
         if weather.stable_since() > since or not weather.lucky(since, now):
             return
         for group in weather.groups():

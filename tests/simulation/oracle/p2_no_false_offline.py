@@ -22,13 +22,13 @@ from tests.simulation.records import CLOCKS, Record, Unit
 
 
 class NoFalseOffline:
-    """Reports keys that a node does not show, takes back or suspects, though it must know that they are alive."""
+    """Reports keys that a node does not list, takes back or suspects although it must know that they are alive."""
 
     def __init__(self, history: History) -> None:
         self._history = history
 
     def check_is_shown(self, life: Life, record: Record) -> None:
-        """Check a key that is not shown."""
+        """Check a key that a node does not list."""
         now = self._history.now
         may_matter = now < record.last_at + record.ttl_s_max + 4 * self._history.interval_s
         if may_matter and self.obliged(life, record) is not None:
@@ -51,7 +51,7 @@ class NoFalseOffline:
             self._history.fail("P2", f"{life} suspects {record.key}, which it must know to be alive")
 
     def check_not_replaced(self, life: Life, record: Record, shown: Unit) -> None:
-        """Check that no unit is shown which another replaced that is known and held."""
+        """Check that no listed unit was replaced by another one that is known and held."""
         now = self._history.now
         for unit in record.units.values():
             if not unit.registration.ends and shown in unit.before and life.knows(unit.life, now) > unit.born_at:
@@ -61,7 +61,7 @@ class NoFalseOffline:
                     self._history.fail("P2", what)
 
     def obliged(self, life: Life, record: Record) -> Unit | None:
-        """Return the unit for the sake of which a life must show a key; None if it need not."""
+        """Return the unit because of which a life must list a key; None if it need not list the key."""
         now, interval_s = self._history.now, self._history.interval_s
         if now > record.last_at + record.ttl_s_max + 4 * interval_s:
             return None
@@ -81,7 +81,7 @@ class NoFalseOffline:
         return self._handed_over(life, record, known) if known else None
 
     def _handed_over(self, life: Life, record: Record, known: list[tuple[float, Life]]) -> Unit | None:
-        """Return the same for what was accepted in the last 3·I elsewhere, while a hold that is known was not over."""
+        """Return the same for renewals elsewhere in the last 3·I, while a known hold had not ended."""
         now, interval_s, weather = self._history.now, self._history.interval_s, self._history.weather
         new = sorted(
             (hold.begin, number, holder, hold)

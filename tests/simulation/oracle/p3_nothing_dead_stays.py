@@ -30,7 +30,7 @@ BOUNDS = {
 
 
 class NothingDeadStays:
-    """Reports keys that a node shows too long, and notes how late each end was."""
+    """Reports keys that a node lists for too long, and notes how late each end was."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -45,7 +45,7 @@ class NothingDeadStays:
             self._fail(f"{life} trusts {record.key} again", record)
 
     def check_was_shown(self, life: Life, record: Record) -> None:
-        """Check a key that was shown until now."""
+        """Check a key that was listed until now."""
         if not self.justified(life, record, until_now=True):
             since_s = self._history.now - record.last_at
             self._history.fail("P3", f"{life} showed {record.key} until {since_s:.3f} s after its last renewal")
@@ -54,7 +54,7 @@ class NothingDeadStays:
         self._history.fail("P3", f"{what}, {self._history.now - record.last_at:.3f} s after its last renewal")
 
     def justified(self, life: Life, record: Record, *, until_now: bool = False) -> bool:
-        """Whether a life may show a key; with `until_now`, by what it knew before the present message."""
+        """Return True if a life may list a key; with `until_now`, by what it knew before the present message."""
         now = self._history.now
         for holder, accepted in record.accepted.items():
             learned = life.learned_of(holder, now)
@@ -65,7 +65,7 @@ class NothingDeadStays:
             ttl_s = record.ttl_in_force_s(life, holder, now) * (1 + CLOCKS)
             if now < last_at + ttl_s:
                 return True
-            # Hidden by the next sweep, which comes within 0.3·I.
+            # The next sweep hides the key. It comes within 0.3·I.
             hidden_at = self._counts_from(life, holder) + ttl_s + 3 * self._history.interval_s
             corrected_at = life.corrected_at.get(holder.number, -inf)
             hidden_at = self._guarded_until(life, record, hidden_at, corrected_at)
@@ -73,7 +73,7 @@ class NothingDeadStays:
                 continue
             paused_s = holder.pauses_after(last_at, now)
             due_at = max(last_at + ttl_s + paused_s, record.due_by_following(holder, last_at + paused_s))
-            # A node that died before that removes nothing any more: its claims are hidden.
+            # A node that ended before then removes no claims any more: they are hidden.
             if min(now, holder.ended_at) < due_at + self._bound_s(life, holder, due_at):
                 return True
             known = life.knew(holder, now) if until_now else life.knows(holder, now)
@@ -82,7 +82,10 @@ class NothingDeadStays:
         return False
 
     def due_at(self, life: Life, record: Record) -> float:
-        """When the last claim is due of which a life can know; a pause of its node adds its length."""
+        """Return the time at which the last claim that a life can know is due.
+
+        A pause of the claim's node adds its length.
+        """
         due_at = -inf
         for holder, accepted in record.accepted.items():
             place = bisect_right(accepted, life.learned_of(holder, self._history.now))
@@ -92,15 +95,19 @@ class NothingDeadStays:
         return due_at
 
     def _counts_from(self, life: Life, holder: Life) -> float:
-        """When the last heartbeat was that a life believes to be of a holder; that of a clone is taken for one."""
+        """Return the time of a holder's last heartbeat that a life believes.
+
+        A clone's heartbeat is taken for the holder's.
+        """
         if not holder.doubled:
             return life.counts_from(holder, self._history.now)
         return max(life.counts_from(clone, self._history.now) for clone in self._history.clones(holder))
 
     def _guarded_until(self, life: Life, record: Record, hidden_at: float, corrected_at: float) -> float:
-        """Until when a life may show what would be hidden at a time, which was taken to be later until `corrected_at`.
+        """Return the time until which a life may list a key that is otherwise hidden at a time.
 
-        It may have been settled when the key became suspect.
+        The life took this time to be later until `corrected_at`. The result may be settled when the key became
+        suspect.
         """
         if record.key not in life.suspects:
             return hidden_at
@@ -121,7 +128,7 @@ class NothingDeadStays:
         ) * self._history.interval_s
 
     def note_delay(self, life: Life, record: Record) -> None:
-        """Note how late a key's end was, and which bound of P3 it falls under."""
+        """Note how late a key's end was, and the bound of P3 that applies."""
         now, ttl_s, interval_s = self._history.now, record.ttl_s_max, self._history.interval_s
         known = {
             holder: accepted[place - 1]
@@ -129,15 +136,15 @@ class NothingDeadStays:
             if (place := bisect_right(accepted, life.learned_of(holder, now)))
         }
         last_at = max(known.values(), default=inf)
-        # A pause of the node that was renewed last moves all that follows from its claim.
+        # A pause of the node that was renewed last delays everything that follows from its claim.
         ends_at = max((at + ttl_s + holder.pauses_after(at, now) for holder, at in known.items()), default=inf)
-        # A node that was away itself, or came later, was not connected; an early end is for P2 to judge.
+        # A node that was away itself, or came later, was not connected. P2 judges ends that are too early.
         if (
             now < last_at + ttl_s
             or record.ttl_s_min != ttl_s
             or life.pauses_after(last_at, now)
             or life.born_at > last_at
-            or any(holder.doubled for holder in known)  # another process may have kept its claim alive
+            or any(holder.doubled for holder in known)  # Another process may have renewed the claim.
         ):
             return
         for holder, accepted_at in known.items():
@@ -145,13 +152,13 @@ class NothingDeadStays:
             hidden_s = now - (heard_at + ttl_s + 3 * interval_s)
             if holder is not life and -0.05 * interval_s <= hidden_s < 0.35 * interval_s:
                 self._delayed("after its last heartbeat", now - heard_at - ttl_s)
-                # Where its news waited at a node that was paused, its last heartbeat is later here than it was.
+                # If its news waited at a paused node, its last heartbeat counts as later here than it was.
                 if heard_at < holder.last_beat(life.learned_of(holder, now)) + interval_s:
                     before = heard_at < accepted_at + ttl_s + holder.pauses_after(accepted_at, now) + interval_s
                     self._delayed("holder died" if before else "holder died, peer failing", now - ends_at - ttl_s)
                 return
             if -0.05 * interval_s <= hidden_s < 2.5 * interval_s and holder.ended_at < now:
-                return  # this claim stayed because of that one, which was hidden a moment ago
+                return  # This claim stayed because of that one, which was hidden a moment ago.
         due = [(at + ttl_s + holder.pauses_after(at, now), holder.number) for holder, at in known.items()]
         due_at, number = max(((at, number) for at, number in due if at <= now), default=(inf, 0))
         if due_at > now or not self._history.weather.connected(
@@ -162,7 +169,7 @@ class NothingDeadStays:
             self._delayed(
                 "calm, with loss" if self._history.weather.rough(due_at - 8 * interval_s) else "calm", now - due_at
             )
-        elif now < due_at + 5 * interval_s:  # a node that learned of it later was cut off
+        elif now < due_at + 5 * interval_s:  # A node that learned of it later was cut off.
             self._delayed("peer failing", now - due_at)
 
     def _delayed(self, case: str, late_s: float) -> None:

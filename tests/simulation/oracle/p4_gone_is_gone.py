@@ -15,7 +15,7 @@ from tests.simulation.records import CLOCKS, Record, Registration
 
 
 class GoneIsGone:
-    """Reports registrations that come back."""
+    """Reports registrations that come back after their end."""
 
     def __init__(self, history: History, p3: NothingDeadStays) -> None:
         self._history = history
@@ -43,13 +43,13 @@ class GoneIsGone:
             self._history.fail("P4", f"{life} shows {record.key}, of which it knows that it was deregistered")
 
     def check_ghost(self, life: Life, record: Record) -> None:
-        """Check that what came online again after it was taken back goes soon."""
+        """Check that a registration which came online again after its end goes offline soon."""
         key = record.key
         since = life.ghosts.get(key)
         if since is None or since <= record.last_at:
             return
         if any(holder.doubled for holder in record.accepted):
-            return  # what such a node was set back to counts by its new heartbeats until it notices (rule 10)
+            return  # Its old claims count by its new heartbeats until it notices (rule 10).
         bound_s = (2 if self._history.weather.rough(since) else 1) * self._history.interval_s
         is_late = self._history.now > max(since, self._p3.due_at(life, record)) + bound_s
         if is_late and self._history.weather.undisturbed(since, self._history.now):
@@ -58,5 +58,5 @@ class GoneIsGone:
             )
 
     def _ends_are_over(self, registration: Registration) -> bool:
-        """Whether a node that was cut off may report a registration again, like one that has expired."""
+        """Return True if a node that was cut off may report a registration again, like one that has expired."""
         return all(self._history.now >= end.kept_until for end in registration.ends)

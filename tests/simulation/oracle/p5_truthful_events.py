@@ -17,12 +17,12 @@ from tests.simulation.knowledge import Life
 from tests.simulation.oracle.history import History, ObservedNode
 from tests.simulation.records import CLOCKS, FORGOTTEN_S, Ended, Record, Unit
 
-#: Reasons for which a client has ended a registration.
+#: The reasons with which a client can deregister.
 ENDED = ("deregistered", CHECK_FAILED)
 
 
 class TruthfulEvents:
-    """Follows what each life announces of each key, and compares it with what it shows."""
+    """Follows the events that each life announces for each key, and compares them with its listing."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -59,7 +59,7 @@ class TruthfulEvents:
             self._history.fail("P5", f"{life} announces {key}, which it had lost, as {event.reason}")
 
     def check_changed(self, life: Life, event: ViewEvent) -> bytes | None:
-        """Check another body of a key, and return the one before it; None if it is not a change."""
+        """Check another body of a key, and return the body before it; None if the body is the same."""
         key, old = event.key, life.shown.get(event.key)
         if old is None or old == event.body:
             self._history.fail("P5", f"{life} announces a change of {key} that is none")
@@ -72,9 +72,9 @@ class TruthfulEvents:
         return old
 
     def check_goes_on(self, life: Life, record: Record, event: ViewEvent, old: bytes) -> None:
-        """Check that a change does not go back to what the body before it had replaced."""
+        """Check that a change does not return to a body which the body before it had replaced."""
         now, unit, newer = self._history.now, record.units[event.body], record.units[old]
-        # Claims follow what replaced them where they see it; that may take long, so only calm weather counts.
+        # Claims follow a replacement that their node knows. This may take long, so only calm weather counts.
         calm = self._history.weather.calm(newer.born_at - 3 * self._history.interval_s, now)
         replaced = unit in newer.before and not newer.registration.ends
         if replaced and now < record.last_at + record.ttl_s_min and calm:
@@ -94,7 +94,7 @@ class TruthfulEvents:
             self._history.fail("P5", f"{life} takes back {event.key}, which it had not announced like this")
 
     def check_turned(self, life: Life, event: ViewEvent) -> bool:
-        """Return whether an event that only says that a key is suspect, or no longer, fits what was announced."""
+        """Return True if an event that only makes a key suspect, or not suspect any more, fits the events before it."""
         expected = ("node-lost", False) if event.status.suspect else ("restored", True)
         fits = (event.reason, event.key in life.suspects) == expected
         if not fits:
@@ -102,7 +102,7 @@ class TruthfulEvents:
         return fits
 
     def _may_have_learned_of(self, life: Life, end: Ended) -> bool:
-        """Return whether an end may have come to a life from its node, or from a copy of that node's memory."""
+        """Return True if an end may have reached a life from its node, or from a copy of that node's memory."""
         now = self._history.now
         return any(_contains(other, life.learned_of(other, now), end) for other in self._history.clones(end.life))
 
@@ -118,7 +118,7 @@ class TruthfulEvents:
             if event.reason not in heard_of or (event.reason == CHECK_FAILED and "deregistered" in known):
                 self._history.fail("P5", f"{life} says that {event.key} was {event.reason}")
             return
-        # A node that learns of it when the end is gone finds nothing, as if it had expired.
+        # A node that learns of it after the end was removed finds nothing, as if it had expired.
         if unit.registration.said_to_be_ended(life, self._history.now):
             self._history.fail("P5", f"{life} knows that {event.key} was deregistered, and says {event.reason}")
         if event.reason == "node-lost":
@@ -134,7 +134,7 @@ class TruthfulEvents:
                 self._history.fail("P5", f"{life} says that {event.key} is expired, of which it cannot know")
 
     def _may_have_lapsed(self, life: Life, record: Record, holder: Life) -> bool:
-        """Whether a life may know a moment at which another removed its claim of a key, or may have forgotten it."""
+        """Return True if a life may know, or may have forgotten, that another life removed its claim of a key."""
         learned = life.learned_of(holder, self._history.now)
         accepted = record.accepted[holder]
         if (
@@ -142,9 +142,9 @@ class TruthfulEvents:
             or self._history.now - learned > FORGOTTEN_S
         ):
             return True
-        if holder.doubled:  # when its claims end is not followed here
+        if holder.doubled:  # The time at which its claims end is not tracked here.
             return True
-        # A node that left, or was replaced by another incarnation, hears from nobody any more.
+        # A node that left, or was replaced by another incarnation, gets no renewals any more.
         known = life.learned_at_least(holder, self._history.now)
         known_at = min(accepted[max(bisect_right(accepted, known) - 1, 0)], life.counts_from(holder, self._history.now))
         may_be_gone = holder.left or self._history.is_replaced(holder) or self._history.shares_address(holder)
@@ -163,7 +163,7 @@ class TruthfulEvents:
     # States that operators set, and configuration.
 
     def check_state(self, life: Life, event: ViewEvent) -> bool:
-        """Return whether an event about something else has the state of its key that was announced last."""
+        """Return True if an event about other things has the state of its key that was announced last."""
         same = event.status.state == life.states[event.key]
         if not same:
             state, before = event.status.state, life.states[event.key]
@@ -202,7 +202,7 @@ class TruthfulEvents:
 
 
 def _contains(life: Life, until: float, end: Ended) -> bool:
-    """Return whether the memory of a life had an end at the time `until`."""
+    """Return True if the memory of a life had an end at the time `until`."""
     if life is end.life:
         return until >= end.at
     return life.source is not None and until >= life.born_at and _contains(life.source, life.copied_at, end)

@@ -22,14 +22,14 @@ from tests.simulation.records import CLOCKS, Record
 
 
 class Partitions:
-    """Reports what is hidden or suspected against the guard's rule, and needless writes."""
+    """Reports keys that are hidden or suspect against the guard's rule, and writes without need."""
 
     def __init__(self, history: History, p2: NoFalseOffline) -> None:
         self._history = history
         self._p2 = p2
 
     def check_renewal(self, node: ObservedNode, record: Record, body: bytes, version: int) -> None:
-        """Check that a renewal writes nothing where the instance renewed last; the ledger had `version` before."""
+        """Check that a renewal at the node of the last renewal writes nothing. The ledger had `version` before."""
         life, now, unit = node.life, self._history.now, record.units.get(body)
         if unit is None or life in record.waiting or record.hold(life, now, now) is None or unit.registration.ends:
             return
@@ -45,11 +45,11 @@ class Partitions:
         life.suspects[record.key] = (self._history.now, self._guarded_for_certain(life, record))
 
     def check_hidden(self, node: ObservedNode, record: Record) -> None:
-        """Check that no suspect is hidden before its time, and most of an app only as suspects."""
+        """Check that no suspect is hidden too early, and that most of an app is hidden only after it was suspect."""
         life, key, now = node.life, record.key, self._history.now
         if key in life.suspects:
             since, until = life.suspects[key]
-            until = min(until, self._guarded_for_certain(life, record))  # a holder may have removed its claim since
+            until = min(until, self._guarded_for_certain(life, record))  # A holder may have removed its claim since.
             if life.born_at < since and now < until and not self._may_be_lifted(key):
                 self._history.fail("P6", f"{life} hides {key} before the guard is over")
             return
@@ -59,11 +59,11 @@ class Partitions:
                 self._history.fail("P6", f"{life} hides {key}, though most of its app is lost")
 
     def note_loss(self, life: Life, key: str) -> None:
-        """Note that a key is hidden, which is shown until then."""
+        """Note that a key is hidden, which was listed until now."""
         life.losses[key] = (self._history.now, sum(app_of(other) == app_of(key) for other in life.shown))
 
     def _verdicts(self, node: ObservedNode, key: str) -> set[bool]:
-        """Return whether hiding a key is part of a mass loss; both answers where it depends on the clocks."""
+        """Return whether hiding a key is part of a mass loss. Return both answers if this depends on the clocks."""
         life, app = node.life, app_of(key)
         listed = [other for other in life.shown if app_of(other) == app]
         out_of_sight = sum(self._out_of_sight(node, other) for other in listed)
@@ -78,7 +78,7 @@ class Partitions:
         return verdicts
 
     def _out_of_sight(self, node: ObservedNode, key: str) -> bool:
-        """Whether a key will be hidden if no node is heard that is silent now."""
+        """Return True if a key will be hidden unless a node is heard again that is silent now."""
         entries = node.entries(key)
         ended = {root for entry in entries if isinstance(entry, End) for root in entry.roots}
         holders = [entry.node for entry in entries if isinstance(entry, Claim) and entry.root not in ended]
@@ -88,7 +88,7 @@ class Partitions:
         return key in node.life.suspects or not all(peer.is_gone for peer, _ in peers)
 
     def _guarded_for_certain(self, life: Life, record: Record) -> float:
-        """Until when a life must show what it suspects now, by what it knows for certain of the holders."""
+        """Return the time until which a life must list its suspects, by what it knows for certain of the holders."""
         ttl_s = record.ttl_s_min * (1 - CLOCKS) + 2.95 * self._history.interval_s
         last_at = -inf
         for holder in record.holds:

@@ -19,12 +19,12 @@ from tests.simulation.oracle.p5_truthful_events import TruthfulEvents
 
 
 class ConfigurationIsKept:
-    """Reports settings that are lost, shown wrongly or made up."""
+    """Reports settings that are lost, made up or listed wrongly."""
 
     def __init__(self, history: History, p5: TruthfulEvents) -> None:
         self._history = history
         self._p5 = p5
-        #: What was checked last of each life: how many writes it knew, and the digest of its settings.
+        #: The last check of each life: how many writes it knew, and the digest of its settings.
         self._checked: dict[Life, tuple[int, int]] = {}
 
     def check_announced(self, life: Life, event: ViewEvent) -> None:

@@ -40,10 +40,10 @@ class HonestReadiness:
                 self._history.fail("P8", f"{node.name} {what} before it has heard from {', '.join(missing)}")
 
     def _check_agreed(self, node: ObservedNode) -> None:
-        """Check that a ready node has all configuration of the peers that answered, as of the time when it asked."""
+        """Check that a ready node has all configuration that the answering peers had when it asked them."""
         life = node.life
         if self._history.now > life.since + 2.9 * self._history.interval_s:
-            return  # by then a peer may be silent again
+            return  # A peer may be silent again by then.
         for number, asked_at in life.echoed.items():
             peer = self._history.lives[number]
             if asked_at < life.since - 1e-6 or peer.left or self._history.is_replaced(peer):
@@ -56,23 +56,23 @@ class HonestReadiness:
                     self._history.fail("P8", f"{life} is ready without settings of {key} that {peer} has")
 
     def _unheard_seeds(self, node: ObservedNode) -> list[str]:
-        # A clone may have answered for the other, before either of them knew.
+        # A clone may have answered for the other, before either of them knew of the other.
         heard = {
             clone.node for number in node.life.echoed for clone in self._history.clones(self._history.lives[number])
         } | {node.name}
-        # A seed that is known to have left while it was asked does not answer any more.
+        # A seed that left while it was asked, as the node knows, does not answer any more.
         latest = {life.node: life for life in self._history.lives}
         heard |= {life.node for life in latest.values() if life.left and life.number in node.life.may}
         return [seed for seed in node.seeds if seed not in heard and self._is_found(node, seed)]
 
     def _is_found(self, node: ObservedNode, seed: str) -> bool:
-        """Whether a seed's name leads a node to that seed: not to its own address, and not to one left to another."""
+        """Return True if a seed's name leads a node to that seed, and not to itself or to another node."""
         addresses = node.seed_addresses(seed)
         found = map(self._name_at, addresses)
         return node.address not in addresses and all(name is None or name == seed for name in found)
 
     def _unheard_peers(self, life: Life) -> list[str]:
-        """Those that are not silent for certain: neither by what was known before the pause, nor by any news since."""
+        """Return the peers that have not answered yet, and are neither silent for certain nor gone."""
         missing = []
         for number, before in life.must_before.items():
             peer = self._history.lives[number]
@@ -82,7 +82,7 @@ class HonestReadiness:
                 heard_at = peer.last_beat(before) + life.since - life.gone_at
             silent = self._history.now > heard_at + 2.9 * self._history.interval_s
             gone = peer.left or self._history.is_replaced(peer)
-            # A clone may have answered for the other, before either of them knew.
+            # A clone may have answered for the other, before either of them knew of the other.
             echoed_at = max(life.echoed.get(clone.number, -inf) for clone in self._history.clones(peer))
             if not (silent or gone) and echoed_at < life.since - 1e-6:
                 missing.append(str(peer))
@@ -96,5 +96,5 @@ class HonestReadiness:
             self._history.fail("P8", f"{life} is not ready since {self._history.now - life.since:.3f} s")
 
     def may_be_away(self, life: Life) -> bool:
-        """Whether a life need not be ready yet."""
+        """Return True if a life need not be ready yet."""
         return life.away and self._history.now <= max(life.since, life.paged_at) + 5 * self._history.interval_s

@@ -1,8 +1,8 @@
-"""Schedules that chance does not find, one for each rule whose absence it took one to notice.
+"""Schedules that chance does not find: one for each rule whose absence only such a schedule shows.
 
-A scenario raises `AssertionError` where what it shows is not so, and returns nothing. Most are told on a `Stage`, with
-real time between nodes and the oracle looking on; those that need a message at a certain moment carry it by hand. There
-is a module for each few rules, as for the mutations that they notice.
+A scenario raises `AssertionError` if the core does not behave as its name says. Most scenarios run on a `Stage`, with
+real time between nodes, and the oracle watches. Scenarios that need a message at a certain moment deliver it by hand.
+Each module has the scenarios of a few rules, as the modules of mutations do.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Scenario = Callable[[], None]
 KEY = "registration/web/1.0/10.0.0.5/80"
 OTHER_KEY = "registration/web/1.0/10.0.0.6/80"
 
-#: With rounds this far apart ten minutes, after which nodes are forgotten, are a few of them.
+#: With rounds this far apart, the ten minutes after which nodes are forgotten are only 20 rounds.
 LONG_INTERVAL_S = 30.0
 
 
 class Stage:
-    """A few nodes that know one another, a network that loses nothing, and an instance that does as it is told.
+    """A few nodes that know one another, a network without loss, and an instance that a scenario controls.
 
-    Times are in intervals; the play begins when all nodes are ready.
+    Times are in intervals. They count from the moment at which all nodes are ready.
     """
 
     def __init__(self, names: str, *, interval_s: float = 1.0, guard_s: float = 0.0) -> None:
@@ -52,7 +52,7 @@ class Stage:
     def run_until(self, intervals: float) -> None:
         self.run(intervals - (self.cluster.now - self.began_at) / self.interval_s)
 
-    # What the instance does.
+    # Requests of the instance.
 
     def register(self, name: str, key: str = KEY, *, meta: int = 0, ttl: float = 10.0, instance: int = 0) -> None:
         front.register(self.cluster, self[name], key, Wanted(ttl * self.interval_s, meta, instance))
@@ -61,7 +61,7 @@ class Stage:
         assert front.renew(self.cluster, self[name], key), f"{name} knows nothing of it"
 
     def renew_when_ready(self, name: str) -> None:
-        """Renew as a client does whose request waits for a node that is back from a pause."""
+        """Renew as a client does whose request waits until the node is ready after a pause."""
         front.when_ready(self.cluster, self[name], partial(self._renew, name))
 
     def _renew(self, name: str, ready: bool) -> None:
@@ -71,10 +71,10 @@ class Stage:
     def deregister(self, name: str, key: str = KEY, *, instance: int = 0, reason: str | None = None) -> None:
         assert front.deregister(self.cluster, self[name], key, instance, reason), f"{name} knows nothing of it"
 
-    # What befalls the nodes.
+    # Faults.
 
     def cut(self, *pairs: str, asking: bool = False) -> Cut:
-        """Cut the way from the first to the second node of each pair; with `asking` only for requests."""
+        """Cut the direction from the first to the second node of each pair; with `asking` only for requests."""
         cut = Cut(frozenset((pair[0], pair[1]) for pair in pairs), asking)
         self.cluster.weather.cut(cut, self.cluster.now)
         return cut
@@ -89,7 +89,7 @@ class Stage:
         self.cluster.start(name, self[name].seeds)
 
     def set_back(self, name: str, snapshot: Snapshot) -> None:
-        """Let a node go on from a snapshot of its memory and of its clock."""
+        """Set a node back to a snapshot of its memory and of its clock."""
         self.cluster.set_back(name, snapshot, clock_jumps=False)
 
     def leave(self, name: str) -> None:
@@ -101,25 +101,25 @@ class Stage:
     def resume(self, name: str) -> None:
         self.cluster.resume(name, inputs_first=False)
 
-    # What came of it.
+    # Results.
 
     def happened(self, name: str, key: str = KEY) -> list[str]:
         return [f"{event.change} {event.reason}" for event in self[name].life.events if event.key == key]
 
     def listed(self, key: str = KEY) -> str:
-        """The running nodes that list a key."""
+        """Return the names of the running nodes that list a key."""
         running = (name for name, node in self.cluster.nodes.items() if node.serving)
         return "".join(name for name in running if self[name].replica.view.claim(key) is not None)
 
     def expect(self, *expected: str) -> None:
-        """Each node announced this, one after the other: `a: online registered, offline expired`."""
+        """Check that each node announced just these events in this order: `a: online registered, offline expired`."""
         for line in expected:
             name, _, events = line.partition(": ")
             assert self.happened(name) == events.split(", "), f"{name}: {', '.join(self.happened(name))}"
 
 
 class Lossy(ByHand):
-    """A cluster by hand in which some requests get lost."""
+    """A cluster whose messages are delivered by hand, and in which some requests get lost."""
 
     def __init__(self, names: str, *, page_entries_max: int = DELTA_ENTRIES_MAX) -> None:
         self.loses: Callable[[str, OutgoingMessage], bool] = lambda asker, request: False
@@ -132,6 +132,6 @@ class Lossy(ByHand):
             super().carry(name, request)
 
     def lose(self, name: str) -> None:
-        """Lose all that a node has to send at present."""
+        """Lose all requests that a node has to send at this moment."""
         for request in self.replicas[name].take_requests():
             self.replicas[name].note_failure(self.now, request)

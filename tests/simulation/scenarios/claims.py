@@ -12,7 +12,7 @@ from tests.simulation.scenarios import KEY, Stage
 
 
 def the_end_of_a_session_comes_before_its_ttl() -> None:
-    """An instance registered at a with a session, which ends: a second later everybody sees it, and not before."""
+    """An instance registers at a with a session. When the session ends, all nodes hide the instance a second later."""
     stage = Stage("abc")
     stage.register("a")
     stage.run_until(4)
@@ -24,7 +24,7 @@ def the_end_of_a_session_comes_before_its_ttl() -> None:
 
 
 def the_end_of_a_session_is_no_word_about_others() -> None:
-    """The session at a has ended, and the instance was renewed at b just before: a asks before it says anything."""
+    """The session at a ends just after the instance was renewed at b: a asks b before it reports an end."""
     stage = Stage("abc")
     stage.register("a")
     stage.run_until(4)
@@ -40,7 +40,7 @@ def the_end_of_a_session_is_no_word_about_others() -> None:
 
 
 def what_changed_does_not_change_back() -> None:
-    """b, renewed at last, was away when a took a change, and outlives a's claim: it has the change all the same."""
+    """b is paused while a accepts a change. b's claim lasts longer than a's, and takes the change over nevertheless."""
     stage = Stage("ab")
     stage.register("a")
     stage.run(0.1)
@@ -55,7 +55,10 @@ def what_changed_does_not_change_back() -> None:
 
 
 def what_follows_a_shorter_ttl_waits_for_the_others() -> None:
-    """b's claim is over when it follows, for its last renewal was long ago; c has heard of the change from b alone."""
+    """b follows a change, and its claim is already due then.
+
+    c has the change only from b, so b's claim must wait for c.
+    """
     stage = Stage("abc")
     stage.register("a")
     stage.run(0.1)
@@ -70,7 +73,10 @@ def what_follows_a_shorter_ttl_waits_for_the_others() -> None:
 
 
 def who_follows_is_not_renewed_by_it() -> None:
-    """b hears late of the last word at a: its claim says the same from then on, and ends when it would have."""
+    """b receives a change of a's late.
+
+    Its claim takes the change over, and still ends ttl after the last renewal at b.
+    """
     stage = Stage("ab")
     stage.register("a")
     stage.run_until(8)
@@ -85,7 +91,10 @@ def who_follows_is_not_renewed_by_it() -> None:
 
 
 def a_claim_that_follows_a_shorter_ttl_ends_by_that() -> None:
-    """b heard from the instance with a ttl of 40; a takes a change to 4, and nobody renews it any more."""
+    """The instance was renewed at b with a ttl of 40.
+
+    a accepts a change to a ttl of 4, and there is no further renewal.
+    """
     stage = Stage("ab")
     stage.register("a", ttl=40.0)
     stage.run(0.1)
@@ -101,7 +110,7 @@ def a_claim_that_follows_a_shorter_ttl_ends_by_that() -> None:
 
 
 def an_ended_claim_goes_when_all_have_the_end() -> None:
-    """c cannot hear the end from b itself: a must not let go before c has it, or c would say that it expired."""
+    """c cannot receive the end from b. a must keep its claim until c has the end, or c would report `expired`."""
     stage = Stage("abc")
     stage.register("a")
     stage.run(1)
@@ -112,7 +121,10 @@ def an_ended_claim_goes_when_all_have_the_end() -> None:
 
 
 def an_end_outlives_what_it_ends() -> None:
-    """b deregistered what is renewed at a, cut off, for longer than ends are kept: it stays gone."""
+    """b deregisters a registration that is renewed at a.
+
+    They are cut off for longer than the end's ttl, and it stays ended.
+    """
     stage = Stage("ab")
     stage.register("a")
     stage.run(0.5)
@@ -127,7 +139,7 @@ def an_end_outlives_what_it_ends() -> None:
 
 
 def a_deregistration_ends_a_change_that_it_does_not_know() -> None:
-    """b takes the deregistration before it hears of the change at c, which was answered already."""
+    """b accepts the deregistration before it receives the change that c has accepted."""
     stage = Stage("abc")
     stage.register("a")
     stage.run(1)
@@ -143,7 +155,7 @@ def a_deregistration_ends_a_change_that_it_does_not_know() -> None:
 
 
 def a_deregistration_ends_no_successor_that_it_does_not_know() -> None:
-    """The instance before deregisters at b, which has not heard yet that another one took its place at c."""
+    """The former instance deregisters at b, which does not know yet that another instance took its place at c."""
     stage = Stage("abc")
     stage.register("a", instance=1)
     stage.run(1)
@@ -160,7 +172,7 @@ def a_deregistration_ends_no_successor_that_it_does_not_know() -> None:
 
 
 def an_end_is_kept_by_the_longest_ttl() -> None:
-    """c, cut off, goes on with a ttl of 30 that was changed to 4 elsewhere: the end at b must be there for so long."""
+    """c is cut off and keeps a ttl of 30, which was changed to 4 elsewhere. b must keep the end for the longer ttl."""
     stage = Stage("abc")
     stage.register("a", ttl=30.0)
     stage.run(0.5)
@@ -178,7 +190,7 @@ def an_end_is_kept_by_the_longest_ttl() -> None:
 
 
 def an_end_is_kept_for_the_ttl_and_eight_intervals() -> None:
-    """c, cut off, was renewed at without anybody's knowledge; the end reaches it just before it is forgotten."""
+    """c is cut off, and no other node knows of renewals there. The end reaches c shortly before it is forgotten."""
     stage = Stage("abc")
     stage.register("a")
     stage.run(1)
@@ -196,7 +208,7 @@ def an_end_is_kept_for_the_ttl_and_eight_intervals() -> None:
 
 
 def a_deregistration_at_a_node_that_left_is_known_as_one() -> None:
-    """b took a deregistration and left; c hears of both from a alone."""
+    """b accepts a deregistration and leaves. c receives both from a only."""
     stage = Stage("abc")
     stage.register("a")
     stage.run(1)
@@ -211,7 +223,10 @@ def a_deregistration_at_a_node_that_left_is_known_as_one() -> None:
 
 
 def why_a_check_ended_it_is_known_everywhere() -> None:
-    """c hears of it by way of a alone, after b, which took the deregistration, is gone."""
+    """b accepts a deregistration with the reason `check-failed`, and crashes.
+
+    c receives the end and its reason from a.
+    """
     stage = Stage("abc")
     stage.register("a")
     stage.run(1)
@@ -227,7 +242,7 @@ def why_a_check_ended_it_is_known_everywhere() -> None:
 
 
 def a_registration_that_was_ended_does_not_outrank_another() -> None:
-    """The registration that c deregistered had a larger rank than a's, of which c did not know."""
+    """The registration that c deregistered had a larger rank than a's, which c did not know."""
     cluster = ByHand("abc")
     cluster.cut = {"a"}
     cluster.register("a")
@@ -240,9 +255,9 @@ def a_registration_that_was_ended_does_not_outrank_another() -> None:
 
 
 def a_registration_outranks_what_was_deregistered_before_it() -> None:
-    """a knows two claims, of revs 1 and 2, when it writes the end; c, cut off, goes on with rev 2 for longer than that.
+    """a has claims of revs 1 and 2 when it writes the end. c, cut off, renews rev 2 for longer than the end lasts.
 
-    What registers meanwhile at a must have a larger rev than c's claim, and not one more than the smaller of the two.
+    A registration at a in this time must get a larger rev than c's claim, and not just one more than the smaller rev.
     """
     cluster = ByHand("abcd")
     cluster.register("d")

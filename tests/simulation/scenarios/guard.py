@@ -9,7 +9,10 @@ from tests.simulation.scenarios import KEY, OTHER_KEY, Stage
 
 
 def what_is_suspect_can_be_renewed_and_deregistered() -> None:
-    """Two instances are known to a node that died: one of them comes to a, and one is deregistered there."""
+    """Two instances are known only to a node that crashed.
+
+    One of them is renewed at a, the other is deregistered there.
+    """
     stage = Stage("abc", guard_s=20.0)
     stage.register("b")
     stage.register("b", OTHER_KEY)
@@ -26,7 +29,10 @@ def what_is_suspect_can_be_renewed_and_deregistered() -> None:
 
 
 def a_guard_is_lifted_for_a_while() -> None:
-    """What b had heard from is suspect until an operator says otherwise at c; what d had heard from later is again."""
+    """b's instance is suspect until an operator lifts the guard at c.
+
+    d's instance, which is lost later, is guarded again.
+    """
     stage = Stage("abcd", guard_s=8.0)
     stage.register("b")
     stage.run_until(0.5)
@@ -44,7 +50,7 @@ def a_guard_is_lifted_for_a_while() -> None:
 
 
 def half_of_an_app_is_no_mass_loss() -> None:
-    """Of four instances two are known to b alone, which dies: they are hidden as ever."""
+    """Two of four instances are known only to b, which crashes: they are hidden as without a guard."""
     stage = Stage("abc", guard_s=20.0)
     keys = [KEY.replace("10.0.0.5", f"10.0.0.{i}") for i in range(4)]
     for name, key in zip("abab", keys, strict=True):
@@ -58,7 +64,7 @@ def half_of_an_app_is_no_mass_loss() -> None:
 
 
 def what_came_back_is_not_lost() -> None:
-    """Of three one is hidden and restored; when the next is lost, that is one of three again."""
+    """One of three instances is hidden and restored. When the next one is lost, only one of three is lost, not two."""
     stage = Stage("abc", guard_s=20.0)
     stage.register("a", KEY.replace("10.0.0.5", "10.0.0.7"), ttl=60.0)
     stage.register("b")
@@ -78,7 +84,7 @@ def what_came_back_is_not_lost() -> None:
 
 
 def the_time_of_a_suspect_is_shortened_when_holders_change() -> None:
-    """c heard from the instance and died; a did so after it. When b hears that a has let go, c's heartbeat counts."""
+    """c had a claim and crashed; a had a later one. When b learns that a's claim lapsed, c's last heartbeat counts."""
     stage = Stage("abc", guard_s=30.0)
     stage.register("c")
     stage.run_until(5)
@@ -99,9 +105,9 @@ def the_time_of_a_suspect_is_shortened_when_holders_change() -> None:
 
 
 class MassLoss(ByHand):
-    """Of 700 instances 400 are known to b alone, which dies: to find that out takes slices, and so does what follows.
+    """An app of which 400 of 700 instances are known only to b, which crashes.
 
-    There is a slice with each sweep.
+    The guard counts them in slices, one for each sweep, and marks the suspects in slices too.
     """
 
     def __init__(self) -> None:
@@ -122,14 +128,17 @@ class MassLoss(ByHand):
 
 
 def a_mass_loss_is_judged_as_a_whole() -> None:
-    """No slice of it is a mass loss by itself."""
+    """All 400 are suspects, although no slice of them is a mass loss by itself."""
     loss = MassLoss()
     loss.run(2.0)
     loss.expect(suspects=400)
 
 
 def a_verdict_holds_for_all_that_was_lost_at_once() -> None:
-    """Half of them are suspect when so many come to a that the others are not most of the app any more."""
+    """The judgement holds for all that were lost together.
+
+    When 200 of them are suspects, 60 are renewed at a, so the others are not most of the app any more.
+    """
     loss = MassLoss()
     while not loss.suspects():
         loss.run(0.25)

@@ -1,4 +1,4 @@
-"""Rule 5: who is heard, and whose claims count."""
+"""Rule 5: the nodes that are heard, and the claims that count."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.simulation.scenarios import KEY, OTHER_KEY, Lossy, Stage
 
 
 def a_counter_without_its_ledger_is_not_believed() -> None:
-    """c, back from a long cut, hears of b from a before it has b's ledger, in which the claim has lapsed."""
+    """After a long cut, c receives b's counter from a before it has b's ledger, in which the claim has lapsed."""
     cluster = ByHand("abc")
     cluster.register("b")
     cluster.cut = {"c"}
@@ -23,7 +23,10 @@ def a_counter_without_its_ledger_is_not_believed() -> None:
 
 
 def a_heartbeat_is_as_old_as_it_is() -> None:
-    """News of b's last heartbeat gets to a when that is .9 intervals old: the instance is hidden in its time."""
+    """The news of b's last heartbeat takes 0.9 intervals to reach a.
+
+    a counts this time, and hides the instance in time.
+    """
     stage = Stage("ab")
     stage.register("b", meta=1)
     stage.run_until(0.5)
@@ -42,7 +45,7 @@ def a_heartbeat_is_as_old_as_it_is() -> None:
 
 
 def a_message_is_looked_at_as_a_whole() -> None:
-    """a tells c in one message that it has let go itself, and that b has heard from it."""
+    """One message of a's says that a's claim has lapsed and that b has a claim: c keeps the instance listed."""
     stage = Stage("abc")
     stage.register("a")
     stage.run(1)
@@ -58,11 +61,14 @@ def a_message_is_looked_at_as_a_whole() -> None:
 
 
 def a_ledger_brings_its_counter() -> None:
-    """b is back and renewed at, and a, whose lease ends, sees that c has b's claim: it must count there as well."""
+    """b returns and gets a renewal.
+
+    a's claim is due, and c has b's claim: it must count at c before a removes its own.
+    """
     cluster = ByHand("abc")
     cluster.register("a")
     cluster.cut = {"b"}
-    cluster.register("b", KEY + "80")  # so that c's copy of its ledger is an old one
+    cluster.register("b", KEY + "80")  # So c has an old copy of b's ledger.
     cluster.run(9.0)
     cluster.renew("a")
     cluster.run(9.75)
@@ -79,7 +85,7 @@ def a_ledger_brings_its_counter() -> None:
 
 
 def nodes_whose_answers_take_long_hear_each_other() -> None:
-    """Answers come after 1.2 intervals: a and b find out that they have to wait for longer than an interval."""
+    """Answers take 1.2 intervals. a and b find out that they have to wait for longer than an interval."""
     stage = Stage("ab")
     stage.cluster.weather.transit_s = 0.6 * stage.interval_s
     stage.run(4)
@@ -89,7 +95,7 @@ def nodes_whose_answers_take_long_hear_each_other() -> None:
 
 
 def an_instance_that_was_restored_is_hidden_again() -> None:
-    """b is cut off from a twice, and each time for long."""
+    """b is cut off from a twice, each time for longer than its claims count."""
     stage = Stage("ab")
     stage.register("b")
     for _ in range(2):
@@ -104,7 +110,7 @@ def an_instance_that_was_restored_is_hidden_again() -> None:
 
 
 def a_second_request_brings_counters() -> None:
-    """b has not heard c for long when it gets c's ledger from a: the claim in it counts at once."""
+    """b has not heard c for long when it gets c's ledger from a. The claim in this ledger counts at once."""
     cluster = Lossy("abc")
     cluster.loses = lambda asker, request: asker == "b" or {asker, request.address} == {"b", "c"}
     cluster.cut = {"b"}
@@ -119,7 +125,7 @@ def a_second_request_brings_counters() -> None:
 
 
 def a_node_that_was_not_heard_is_no_news() -> None:
-    """c, which starts, knows of b by a's word alone, and not b's ledger: it has no counter of b to tell others."""
+    """c starts and knows b only from a's message, without b's ledger: it sends no counter of b to others."""
     cluster = ByHand("ab")
     cluster.register("b")
     c = cluster.start("c", 3, "")

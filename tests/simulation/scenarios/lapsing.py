@@ -1,4 +1,4 @@
-"""Rule 3: when a claim may lapse."""
+"""Rule 3: the conditions for a claim to lapse."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from tests.simulation.scenarios import KEY, Lossy, Stage
 
 
 def the_answer_to_an_older_question_is_none() -> None:
-    """b is renewed at in the last moment; what it had said before does not count, late as it comes."""
+    """The instance is renewed at b in the last moment.
+
+    b's answer from before the renewal must not make a's claim lapse.
+    """
     cluster = ByHand("ab")
     cluster.register("a")
     cluster.run(TTL_S - 0.1)
@@ -31,7 +34,10 @@ def the_answer_to_an_older_question_is_none() -> None:
 
 
 def who_was_heard_of_lately_is_asked() -> None:
-    """c, out of touch for four intervals, was renewed at, and is back before a's patience ends."""
+    """c was unreachable for four intervals and accepted a renewal.
+
+    It is reachable again before a stops waiting for it.
+    """
     stage = Stage("abc")
     stage.register("a")
     stage.run_until(6)
@@ -45,7 +51,7 @@ def who_was_heard_of_lately_is_asked() -> None:
 
 
 def asking_begins_at_once() -> None:
-    """What ends is offline everywhere half an interval later, not after the next round."""
+    """Each instance that ends is offline everywhere half an interval later. Nodes do not wait for the next round."""
     stage = Stage("ab")
     keys = [f"registration/web/1.0/10.0.0.{i}/80" for i in range(20)]
     for key in keys:
@@ -57,7 +63,10 @@ def asking_begins_at_once() -> None:
 
 
 def every_other_claim_must_have_been_seen() -> None:
-    """c has d's claim, which soon counts no more, and lacks b's: a's stays until c has that one too."""
+    """c has d's claim, which does not count for long any more, and lacks b's.
+
+    a's claim stays until c has b's claim too.
+    """
     cluster = Lossy("abcd")
     cluster.register("a")
     cluster.renew("d")
@@ -65,7 +74,7 @@ def every_other_claim_must_have_been_seen() -> None:
     cluster.run(2.5)
     assert cluster.renew("a")
     cluster.run(9.9)
-    # c hears nothing from b, and from a only what it is asked and what is pushed.
+    # c receives nothing from b, and from a only requests with heads and pushes.
     cluster.loses = lambda asker, request: (
         {asker, request.address} == {"b", "c"}
         or ({asker, request.address} == {"a", "c"} and request.message.heads is None and not request.push)
@@ -78,7 +87,7 @@ def every_other_claim_must_have_been_seen() -> None:
 
 
 def who_was_replaced_is_not_waited_for() -> None:
-    """c starts again just before the lease ends: nobody waits for the c of before."""
+    """c starts again shortly before the ttl is over: no node waits for its earlier incarnation."""
     stage = Stage("abc")
     stage.register("a")
     stage.run_until(8)
@@ -90,7 +99,7 @@ def who_was_replaced_is_not_waited_for() -> None:
 
 
 def what_changed_does_not_change_back_where_nobody_has_followed() -> None:
-    """a took a change when it was cut off from b, whose claim says the old and counts for longer (seed 8425)."""
+    """a accepts a change while it is cut off from b, whose claim keeps the old terms for longer (seed 8425)."""
     stage = Stage("ab")
     stage.register("a")
     stage.run_until(5)
@@ -103,7 +112,7 @@ def what_changed_does_not_change_back_where_nobody_has_followed() -> None:
 
 
 def a_claim_lapses_beside_one_that_was_ended() -> None:
-    """b died; of its claim, which does not say what a's says, it is known that it was ended: a need not wait."""
+    """b died, and its claim has other terms than a's. a knows that b's claim was ended, so it need not wait."""
     cluster = ByHand("abc")
     cluster.cut = {"a"}
     cluster.register("a")
@@ -116,9 +125,12 @@ def a_claim_lapses_beside_one_that_was_ended() -> None:
 
 
 def a_claim_without_its_ledger_was_not_seen() -> None:
-    """c has the first page of b's ledger, with a claim in it that does not count yet: a's must stay until then."""
+    """c has the first page of b's ledger, with a claim that does not count at c yet.
+
+    a's claim must stay until it does.
+    """
     cluster = Lossy("abc", page_entries_max=3)
-    # From b nothing comes to c, and from a only what it asks and pushes.
+    # c receives nothing from b, and from a only requests with heads and pushes.
     cluster.loses = lambda asker, request: (
         asker == "c"
         or (request.address == "c" and (asker == "b" or (request.message.heads is None and not request.push)))
@@ -148,7 +160,10 @@ def a_claim_without_its_ledger_was_not_seen() -> None:
 
 
 def a_node_heard_by_way_of_another_is_waited_for() -> None:
-    """a hears c by way of b only. c was renewed at in time, and cannot tell b at once: a waits for c's word."""
+    """a hears c only through b.
+
+    A renewal at c is in time, but c cannot send it to b at once: a waits for c's answer.
+    """
     stage = Stage("abc")
     stage.cut("ac", "ca")
     stage.register("a")
@@ -162,7 +177,10 @@ def a_node_heard_by_way_of_another_is_waited_for() -> None:
 
 
 def a_node_that_sent_anything_is_waited_for() -> None:
-    """c was cut off and asks a, with a counter that a does not believe before it has c's ledger: a waits for c."""
+    """c was cut off and asks a.
+
+    a does not believe its counter before it has c's ledger, and waits for c nevertheless.
+    """
     cluster = Lossy("abc")
     cluster.register("a")
     cluster.cut = {"c"}
@@ -183,7 +201,7 @@ def a_node_that_sent_anything_is_waited_for() -> None:
 
 
 def an_answer_that_does_not_fit_is_none() -> None:
-    """b's answer builds on what a has not got: it brings nothing, so it does not show what b has heard either."""
+    """b's answer builds on a version that a lacks. a cannot use it, so it does not show a which claims b has."""
     cluster = ByHand("ab")
     cluster.register("b")
     a, b = cluster["a"], cluster["b"]

@@ -13,7 +13,7 @@ from tests.simulation.scenarios import LONG_INTERVAL_S, Stage
 
 
 def who_left_is_not_waited_for() -> None:
-    """a leaves shortly before the lease at b ends, and b does not wait for it."""
+    """a leaves shortly before the claim at b is due, and b does not wait for a."""
     stage = Stage("abc")
     stage.register("b")
     stage.run_until(8)
@@ -23,7 +23,7 @@ def who_left_is_not_waited_for() -> None:
 
 
 def what_stops_after_a_node_left_has_expired() -> None:
-    """a, which left, heard from it too; nobody can be renewing there."""
+    """a had a claim too when it left. No client can renew there, so the registration expires."""
     stage = Stage("abc")
     stage.register("a")
     stage.run(0.1)
@@ -38,7 +38,10 @@ def what_stops_after_a_node_left_has_expired() -> None:
 
 
 def who_was_forgotten_is_not_met_again() -> None:
-    """b has not swept yet and still tells of c when a has just forgotten it."""
+    """a has just forgotten c.
+
+    A message of b's, which has not swept yet, still has c's counter: a does not add c again.
+    """
     cluster = ByHand("abc")
     cluster.cut = {"c"}
     cluster.run(TTL_S + 3.0 + 599.5)
@@ -55,7 +58,10 @@ def who_was_forgotten_is_not_met_again() -> None:
 
 
 def a_newcomer_remembers_for_as_long_as_the_others() -> None:
-    """c held a lease of a minute when it died: who comes ten minutes later keeps its ledger as long as a does."""
+    """c had a claim with a ttl of a minute when it died.
+
+    A node that joins ten minutes later keeps c's ledger as long as a.
+    """
     cluster = ByHand("ac")
     cluster.register("c", ttl_s=60.0)
     cluster.cut = {"c"}
@@ -66,7 +72,7 @@ def a_newcomer_remembers_for_as_long_as_the_others() -> None:
 
 
 def who_died_during_a_pause_is_forgotten_when_the_others_do() -> None:
-    """c's last words waited for a, which was paused; b tells it how old they are."""
+    """c's last messages waited at a, which was paused. b sends a the age of c's last heartbeat."""
     stage = Stage("abc", interval_s=LONG_INTERVAL_S)
     stage.pause("a")
     stage.run(2)
@@ -78,7 +84,10 @@ def who_died_during_a_pause_is_forgotten_when_the_others_do() -> None:
 
 
 def what_was_listed_before_a_long_absence_is_lost_not_expired() -> None:
-    """a was away for over ten minutes, and is cut off: what it had listed may well live, and it says so."""
+    """a was paused for over ten minutes and is cut off.
+
+    It reports its registrations as lost, since they may be alive.
+    """
     stage = Stage("ab", interval_s=LONG_INTERVAL_S)
     stage.register("b")
     stage.run(1)
@@ -97,7 +106,7 @@ def what_was_listed_before_a_long_absence_is_lost_not_expired() -> None:
 
 
 def another_node_at_the_address_of_b(cluster: ByHand) -> Replica:
-    """Let another node answer at b's address until a takes b for replaced; b itself goes on without being heard."""
+    """Let another node answer at b's address until a takes b for replaced. b itself continues without being heard."""
     b = cluster["b"]
     cluster.start("b", 9, "a")
     for _ in range(3):
@@ -109,7 +118,7 @@ def another_node_at_the_address_of_b(cluster: ByHand) -> Replica:
 
 
 def that_a_node_was_replaced_is_not_passed_on() -> None:
-    """a takes b for replaced, and tells c, which starts, of b: that is not to say that b has left."""
+    """a takes b for replaced, and sends b's counter to c, which starts: c must not conclude that b has left."""
     cluster = ByHand("ab")
     b = another_node_at_the_address_of_b(cluster)
     c = cluster.start("c", 3, "a")
@@ -120,7 +129,7 @@ def that_a_node_was_replaced_is_not_passed_on() -> None:
 
 
 def a_message_from_a_node_shows_that_it_was_not_replaced() -> None:
-    """a takes b for replaced, and is asked by b: from then on a lapse at a waits for b's word."""
+    """a takes b for replaced, and receives a request of b's. From then on a lapse at a waits for b's answer."""
     cluster = ByHand("ab")
     b, a = another_node_at_the_address_of_b(cluster), cluster["a"]
     b.start_round(cluster.now)
@@ -132,7 +141,7 @@ def a_message_from_a_node_shows_that_it_was_not_replaced() -> None:
 
 
 def a_late_answer_of_an_earlier_start_replaces_nobody() -> None:
-    """The b of before answered a's question, and the answer comes when the next b was heard already."""
+    """An answer of b's earlier incarnation arrives at a after a message of the present one."""
     cluster = ByHand("ab")
     a = cluster["a"]
     a.start_round(cluster.now)
@@ -148,7 +157,7 @@ def a_late_answer_of_an_earlier_start_replaces_nobody() -> None:
 
 
 def a_node_that_moved_is_asked_at_its_new_address() -> None:
-    """b goes on at another address, from which it asks a."""
+    """b continues at another address, and sends a request from there to a."""
     cluster = ByHand("ab", seeds=False)
     a, b = cluster["a"], cluster.replicas.pop("b")
     b.set_seed_addresses("a", ["a"])
@@ -160,7 +169,7 @@ def a_node_that_moved_is_asked_at_its_new_address() -> None:
 
 
 def a_long_ttl_keeps_the_ledger_of_its_node() -> None:
-    """b, which died, held a lease of an hour: a lists the instance when other ledgers would be forgotten."""
+    """b died with a claim whose ttl is longer than usual: a keeps b's ledger for longer than other ledgers."""
     stage = Stage("ab", interval_s=LONG_INTERVAL_S)
     stage.register("b", ttl=120.0)
     stage.run(1)
@@ -170,7 +179,7 @@ def a_long_ttl_keeps_the_ledger_of_its_node() -> None:
 
 
 def the_address_of_a_node_is_forgotten_with_it() -> None:
-    """z, which is nobody's seed, died: its address is forgotten with it."""
+    """z is not a seed of any node. After its death the other nodes forget its address together with it."""
     stage = Stage("ab", interval_s=LONG_INTERVAL_S)
     stage.cluster.start("z", ("a", "b"))
     stage.run(3)

@@ -8,7 +8,7 @@ from tests.simulation.scenarios import KEY, LONG_INTERVAL_S, Lossy, Stage
 
 
 def configuration_comes_before_readiness() -> None:
-    """A node that starts knows the settings when it says that it is ready, and not a moment later."""
+    """A node that starts has the settings when it reports that it is ready."""
     cluster = ByHand("a", seeds=False)
     cluster["a"].configure(cluster.now, "backend/web", b"{}", "ops", 0)
     b = cluster.start("b", 2, "a")
@@ -21,7 +21,7 @@ def configuration_comes_before_readiness() -> None:
 
 
 def an_echo_comes_with_everything() -> None:
-    """A node that starts knows all registrations when it says that it is ready, however many pages they fill."""
+    """A node that starts has all registrations when it reports that it is ready, however many pages they fill."""
     cluster = ByHand("a", seeds=False)
     for i in range(2500):
         cluster["a"].register(cluster.now, f"registration/web/1.0/h{i}/80", update(BODY, TTL_S))
@@ -36,7 +36,7 @@ def an_echo_comes_with_everything() -> None:
 
 
 def the_wait_for_readiness_is_no_fault_of_the_instance() -> None:
-    """a is paused, then waits for b, and is renewed at when it is ready: within ttl of what was possible."""
+    """a is paused, then waits for b. When a is ready, the instance is renewed there, within the ttl plus the wait."""
     stage = Stage("ab")
     stage.register("a")
     stage.run_until(8.6)
@@ -53,7 +53,10 @@ def the_wait_for_readiness_is_no_fault_of_the_instance() -> None:
 
 
 def what_died_before_a_long_pause_stays_dead() -> None:
-    """a is paused for longer than the lease, which nobody renews: its return does not bring it back at b."""
+    """a is paused for longer than the ttl, and the client does not renew.
+
+    When a returns, b must not list the instance.
+    """
     stage = Stage("ab")
     stage.register("a")
     stage.run(1)
@@ -65,7 +68,7 @@ def what_died_before_a_long_pause_stays_dead() -> None:
 
 
 def who_cannot_ask_is_asked_back() -> None:
-    """b can answer a and not ask it: what ends at b waits for a's next round, not for the end of all patience."""
+    """b can answer a and cannot ask it. A claim that is due at b waits for a's next round, not for the time limit."""
     stage = Stage("ab")
     stage.register("b")
     stage.cut("ba", asking=True)
@@ -74,7 +77,10 @@ def who_cannot_ask_is_asked_back() -> None:
 
 
 def news_at_the_end_of_a_pause_keeps_nobody_from_being_waited_for() -> None:
-    """c hears of a by way of b alone, and is paused: what b tells of a counts as no answer from a (seed 479)."""
+    """c hears a only through b, and is paused.
+
+    A message of b's about a does not count as an answer of a's (seed 479).
+    """
     stage = Stage("abc")
     stage.cut("ac", "ca")
     stage.run(4)
@@ -88,7 +94,7 @@ def news_at_the_end_of_a_pause_keeps_nobody_from_being_waited_for() -> None:
 
 
 def settings_outlive_the_incarnation_that_held_them_back() -> None:
-    """b got a setting before it was ready, and goes on as another incarnation before it is (seed 647)."""
+    """b gets a setting while it is not ready, and continues as another incarnation before it is ready (seed 647)."""
     cluster = ByHand("a", seeds=False)
     cluster["a"].configure(cluster.now, "backend/web", b"{}", "ops", 0)
     b = cluster.start("b", 2, "az")
@@ -103,7 +109,7 @@ def settings_outlive_the_incarnation_that_held_them_back() -> None:
 
 
 def who_came_during_a_pause_is_met_after_it() -> None:
-    """b, whose first words waited for a, is asked whether it is still there (seed 1307)."""
+    """b's first messages waited while a was paused. a asks b whether it is still there (seed 1307)."""
     stage = Stage("a")
     stage.pause("a")
     stage.run(5)
@@ -115,7 +121,7 @@ def who_came_during_a_pause_is_met_after_it() -> None:
 
 
 def what_waited_during_a_long_absence_brings_back_nobody() -> None:
-    """a was away for so long that nobody remembers c, or b as it was: what they told a meanwhile is news no more."""
+    """After a's long absence, old messages of c, and of b's earlier incarnation, do not bring back these two."""
     stage = Stage("abc", interval_s=LONG_INTERVAL_S)
     stage.crash("c")
     stage.pause("a")
@@ -130,7 +136,10 @@ def what_waited_during_a_long_absence_brings_back_nobody() -> None:
 
 
 def the_peers_of_the_incarnation_before_are_waited_for() -> None:
-    """b has no seed but itself, and was away for over ten minutes: it speaks when a, which it knew, has answered."""
+    """b has no other node as seed, and was away for over ten minutes.
+
+    It is ready when a, which it knew before, has answered.
+    """
     stage = Stage("b", interval_s=LONG_INTERVAL_S)
     stage.cluster.start("a", ("b",))
     stage.run(3)
@@ -146,7 +155,7 @@ def the_peers_of_the_incarnation_before_are_waited_for() -> None:
 
 
 def an_instance_hidden_before_a_pause_is_restored_after_it() -> None:
-    """b is hidden at a, which is paused, and the cut between them heals meanwhile."""
+    """b's instance is hidden at a while they are cut off. a is paused, and the cut is healed during the pause."""
     stage = Stage("ab")
     stage.register("b")
     cut = stage.cut("ab", "ba")
@@ -167,7 +176,7 @@ def an_instance_hidden_before_a_pause_is_restored_after_it() -> None:
 
 
 def a_renewal_of_what_was_due_gets_the_pause_back() -> None:
-    """What is due at a waits for b, which is cut off. It is renewed, and a is paused in the same moment."""
+    """A due claim at a waits for b, which is cut off. The claim is renewed, and a is paused in the same moment."""
     stage = Stage("ab")
     stage.register("a")
     stage.run(8.5)
@@ -187,7 +196,7 @@ def a_renewal_of_what_was_due_gets_the_pause_back() -> None:
 
 
 def the_wait_after_a_long_pause_is_not_given_back() -> None:
-    """a was paused for 8, and waits for b: both together are longer than the lease, so clients went elsewhere."""
+    """a was paused for 8 and waits for b. Together this is longer than the ttl, so clients have gone to other nodes."""
     stage = Stage("ab")
     stage.register("a")
     stage.run(0.5)
@@ -200,7 +209,7 @@ def the_wait_after_a_long_pause_is_not_given_back() -> None:
 
 
 def a_second_pause_does_not_let_a_node_beat() -> None:
-    """a was away for 25, and again for 2 before it was ready: no heartbeat of a's must bring back what died."""
+    """a was away for 25, and again for 2 before it was ready. Its heartbeats must not bring back what died."""
     stage = Stage("ab")
     stage.register("a")
     stage.run(1)
@@ -218,7 +227,7 @@ def a_second_pause_does_not_let_a_node_beat() -> None:
 
 
 def a_node_tells_at_once_that_it_is_ready() -> None:
-    """a is paused, and waits for c, which has crashed, until b has hidden its claim: b restores it at once."""
+    """a is paused, and waits for c, which has crashed, until b hides a's claim. b restores it when a is ready."""
     stage = Stage("abc")
     stage.register("a", ttl=30.0)
     beats = len(stage["a"].life.beats)
@@ -236,7 +245,7 @@ def a_node_tells_at_once_that_it_is_ready() -> None:
 
 
 def configuration_is_agreed_on_again_after_a_pause() -> None:
-    """b was paused while a took a setting: it is not ready before it has that."""
+    """b was paused while a accepted a setting: b is not ready before it has this setting."""
     cluster = Lossy("ab")
     a, b = cluster["a"], cluster["b"]
     cluster.run(3.0)
@@ -256,7 +265,7 @@ def configuration_is_agreed_on_again_after_a_pause() -> None:
 
 
 def an_echo_comes_with_all_ledgers() -> None:
-    """a page holds what a has, and c, which died, held as much: b, which starts, is ready with all."""
+    """A page of a's has only a's own ledger. b starts, and is ready only when it also has that of c, which died."""
     cluster = ByHand("ac", page_entries_max=3)
     for name in "ac":
         for i in range(3):
@@ -275,7 +284,7 @@ def an_echo_comes_with_all_ledgers() -> None:
 
 
 def all_addresses_of_a_seed_are_waited_for() -> None:
-    """A seed stands for b, which answers, and for z, which does not."""
+    """A seed resolves to b, which answers, and to z, which does not: the node waits for both."""
     cluster = ByHand("b", seeds=False)
     a = cluster.start("a", 7, "s")
     a.set_seed_addresses("s", ["b", "z"])

@@ -1,4 +1,4 @@
-"""What peers send that no node makes, or more of it than anybody can use; and crowded buckets of configuration."""
+"""Invalid or excessive input from peers, and crowded buckets of configuration."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BAD = TERMS.replace(b'"weight":1', b'"weight":999')
 
 
 def what_cannot_be_used_is_not_shown() -> None:
-    """c has a registration with a weight that nobody may have: a and b list what else it has."""
+    """c has a registration with an invalid weight: a and b list c's other registrations."""
     cluster = _beside_a_peer()
     for name in "ab":
         listed = cluster[name].view.listed_keys()
@@ -37,14 +37,14 @@ def what_cannot_be_used_is_not_shown() -> None:
 
 
 def what_cannot_be_used_is_kept_and_passed_on() -> None:
-    """All copies of c's ledger stay equal, or everybody would ask for it for ever."""
+    """All copies of c's ledger stay equal, because otherwise nodes would request it for ever."""
     cluster = _beside_a_peer()
     checksums = {replica.claims.ledgers[3].checksum for replica in cluster.replicas.values()}
     assert len(checksums) == 1, f"there are {len(checksums)} copies of one version"
 
 
 def what_cannot_be_used_leaves_with_its_node() -> None:
-    """Nobody reports it any more when c is forgotten."""
+    """No node reports the invalid entry any more after c is forgotten."""
     cluster = _beside_a_peer()
     cluster.cut = {"c"}
     cluster.run(700)
@@ -52,7 +52,7 @@ def what_cannot_be_used_leaves_with_its_node() -> None:
 
 
 def _beside_a_peer() -> ByHand:
-    """Nodes a and b check what c sends, which b gets from a alone."""
+    """Return nodes a and b, which check c's entries; b gets them only from a."""
     cluster = ByHand("abc", checking="ab")
     cluster.cut = {"b"}
     cluster.register("c", KEY, BAD)
@@ -64,7 +64,7 @@ def _beside_a_peer() -> ByHand:
 
 
 def a_setting_that_cannot_be_used_is_left_out() -> None:
-    """The body of a backend is not an object: no load balancer gets it."""
+    """The body of a backend is not an object: no load balancer receives it."""
     cluster = ByHand("ab", checking="a")
     cluster["b"].configure(cluster.now, "backend/web", b"x", "ops", 0)
     cluster.settle()
@@ -73,7 +73,7 @@ def a_setting_that_cannot_be_used_is_left_out() -> None:
 
 
 def a_change_after_the_largest_number() -> None:
-    """Peers refuse larger ones: the change that follows must begin anew, or nobody would hear of it."""
+    """Peers refuse larger numbers. The next change must begin a new registration, or no peer would accept it."""
     cluster = ByHand("ab")
     b = cluster["b"]
     b.claims._claim(KEY, TERMS, TTL_S, NUMBER_MAX, None, cluster.now)
@@ -88,7 +88,7 @@ def a_change_after_the_largest_number() -> None:
 
 
 def a_checksum_that_is_made_up() -> None:
-    """c says with each of its rounds that it has another content of b's ledger: a keeps its copy nearly always."""
+    """Each of c's rounds claims another content of b's ledger. a still keeps its copy nearly all the time."""
     cluster = ByHand("ab")
     a, c = cluster["a"], Sender(3, "c", "c")
     cluster.register("b", KEY)
@@ -103,11 +103,14 @@ def a_checksum_that_is_made_up() -> None:
     assert kept >= 28, f"a had its copy {kept} times of 32"
 
 
-# More than there is room for.
+# Too many peers, addresses or names.
 
 
 def more_peers_than_may_be() -> None:
-    """b tells of three thousand nodes that nobody ever saw; a new one that speaks is heard all the same."""
+    """b sends counters of three thousand nodes that do not exist.
+
+    A new node that sends a message is heard nevertheless.
+    """
     cluster = ByHand("ab")
     a, b = cluster["a"], cluster["b"]
     made_up = tuple(Counter(100 + i, f"x{i}", f"x{i}", 1, 0.0) for i in range(3000))
@@ -119,7 +122,10 @@ def more_peers_than_may_be() -> None:
 
 
 def addresses_that_are_made_up() -> None:
-    """b tells of a hundred nodes that nobody ever saw: a tries some of them in a round, and the seeds always."""
+    """b sends counters of a hundred nodes that do not exist.
+
+    a tries some of them in each round, and always its seeds.
+    """
     cluster = ByHand("ab")
     a, b = cluster["a"], cluster["b"]
     made_up = tuple(Counter(100 + i, f"x{i}", f"x{i}", 1, 0.0) for i in range(100))
@@ -130,7 +136,7 @@ def addresses_that_are_made_up() -> None:
 
 
 def many_that_were_never_there_speak() -> None:
-    """Messages come from a hundred nodes, each with an address of its own: a answers, and asks some of them."""
+    """Messages come from a hundred nodes, each with its own address. a answers them all, and sends requests to some."""
     cluster = ByHand("a", seeds=False)
     a = cluster["a"]
     a.take_requests()
@@ -143,7 +149,7 @@ def many_that_were_never_there_speak() -> None:
 
 
 def one_client_uses_all_names() -> None:
-    """Whatever one client does, another may set a backend."""
+    """Whatever one client sets, another client may still set a backend."""
     replica = ByHand("a", seeds=False)["a"]
     replica.configuration.keys_max = 50
     with suppress(Full):
@@ -154,7 +160,7 @@ def one_client_uses_all_names() -> None:
 
 
 def a_peer_brings_more_names_than_may_be() -> None:
-    """Twice as many as may be set at one node are taken, since others may have been full as well; and no more."""
+    """A node accepts from peers twice as many names as clients may set, since peers may be full too, but no more."""
     here = Configuration(10)
     for i in range(100):
         here.join(ConfigSetting(f"backend/{i}", 1, 1, 0, "ops", b"{}"), 0.0)
@@ -165,7 +171,10 @@ def a_peer_brings_more_names_than_may_be() -> None:
 
 
 def a_removal_outlives_what_any_node_keeps() -> None:
-    """b was cut off with a state that replaced another: back again it has it yet, over, and it hides nothing."""
+    """b was cut off and kept a state that replaced another one.
+
+    When b returns, this ended state hides no later state.
+    """
     key = key_of_state(KEY)
     here, there = Configuration(), Configuration()
     for rev in (1, 2):
@@ -180,7 +189,7 @@ def a_removal_outlives_what_any_node_keeps() -> None:
 
 
 def a_state_that_was_forgotten_stays_so() -> None:
-    """What comes again when it is forgotten is no news: a node would go on asking for more of it."""
+    """A state that was forgotten is not accepted again. Otherwise a node would request it in every round."""
     key = key_of_state(KEY)
     here = Configuration()
     old = ConfigSetting(key, 1, 1, 0, "ops", b"drain", 60.0)
@@ -192,7 +201,7 @@ def a_state_that_was_forgotten_stays_so() -> None:
 
 
 def states_are_forgotten() -> None:
-    """Ten minutes after their time is over there is room for others."""
+    """Ten minutes after states have ended, there is room for others."""
     here = Configuration()
     for i in range(100):
         here.join(ConfigSetting(f"state/{i}", 1, 1, 0, "ops", b"drain", 60.0), 0.0)
@@ -205,7 +214,10 @@ def states_are_forgotten() -> None:
 
 
 def a_crowded_bucket_is_there_before_readiness() -> None:
-    """All of 35 backends in one bucket, in pages of ten: a node that shows some of them empties load balancers."""
+    """A node gets 35 backends of one bucket in pages of ten.
+
+    It must have all when it is ready, or load balancers lose some.
+    """
     cluster = Lossy("a", page_entries_max=10)
     _join(cluster, "a", _named(7, 35))
     replica = cluster.start("z", 26, "a")
@@ -217,7 +229,7 @@ def a_crowded_bucket_is_there_before_readiness() -> None:
 
 
 def a_crowded_bucket_is_brought() -> None:
-    """b cannot ask a, which has 35 backends in a bucket: they come with a's rounds."""
+    """b cannot send rounds to a, which has 35 backends in a bucket: b gets them in a's rounds."""
     cluster = Lossy("ab", page_entries_max=10)
     cluster.loses = _asked_by_b
     _join(cluster, "a", _named(7, 35))
@@ -228,7 +240,7 @@ def a_crowded_bucket_is_brought() -> None:
 
 
 def a_bucket_that_goes_on_differing() -> None:
-    """b drops whatever it gets of one crowded bucket: the others have their turn."""
+    """b drops everything that it gets of one crowded bucket. The other buckets become equal nevertheless."""
     cluster = Lossy("ab", page_entries_max=10)
     cluster.loses = _asked_by_b
     b = cluster["b"].configuration
@@ -246,7 +258,7 @@ def a_bucket_that_goes_on_differing() -> None:
 
 
 def windows_of_a_very_crowded_bucket() -> None:
-    """Each of them is compared: the two have some settings that the other lacks, all over the bucket."""
+    """Two nodes lack settings of each other all over a very crowded bucket. They compare it window by window."""
     cluster = Lossy("ab")
     cluster.loses = _asked_by_b
     keys = _named(7, DIGESTS_MAX // SETTINGS_PER_KEY_MAX + 20)
@@ -263,13 +275,13 @@ def _asked_by_b(asker: str, request: OutgoingMessage) -> bool:
 
 
 def _named(number: int, count: int, kind: str = "backend") -> list[str]:
-    """Names that are all in one bucket."""
+    """Return names that are all in one bucket."""
     keys = (f"{kind}/{i}" for i in range(1000 * count * BUCKETS))
     return [key for key, _ in zip((key for key in keys if bucket_of(key) == number), range(count), strict=False)]
 
 
 def _join(cluster: ByHand, name: str, keys: list[str], revs: int = 1) -> None:
-    """Let a node have settings of which nothing is pushed."""
+    """Add settings to a node without a push."""
     for key in keys:
         for rev in range(1, revs + 1):
             cluster[name].configuration.join(ConfigSetting(key, rev, 9, 0, "ops", b"{}"), cluster.now)

@@ -9,7 +9,7 @@ from tests.simulation.scenarios import KEY, OTHER_KEY, Lossy, Stage
 
 
 def a_copy_is_of_what_is_there() -> None:
-    """b tells c of a copy of a's claim, and c does not have that any more: it has to be told again, and all of it."""
+    """b sends a copy of a's claim, which c does not have any more. b has to send the claim again, as a whole."""
     of = Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)
     delta = Delta(2, 0, 0, 1, 1, (Copy(2, 1, 1, 1),))
     ledger = Ledger(2)
@@ -21,7 +21,7 @@ def a_copy_is_of_what_is_there() -> None:
 
 
 def a_copy_says_what_it_is_of() -> None:
-    """c has something else under the dot that b names, since two processes wrote as a: it makes no claim of that."""
+    """c has another claim under the dot that b's copy names, since two processes wrote as a. c refuses the copy."""
     of = Claim(1, 1, KEY, BODY, TTL_S, 1, 1, 1)
     other = Claim(1, 1, KEY, BODY + b" ", TTL_S, 2, 1, 1)
     delta = Delta(2, 0, 0, 1, 1, (of.copied_by(2, 1),))
@@ -33,7 +33,7 @@ def a_copy_says_what_it_is_of() -> None:
 
 
 def a_copy_is_of_what_the_other_has() -> None:
-    """c heard nothing from a: b's first word of the instance to it must have all of it, or c hears it a round late."""
+    """c has not heard from a. b must send c the whole claim at first, or c would receive it a round later."""
     stage = Stage("abc")
     stage.cut("ac", "ca")
     stage.register("a")
@@ -47,7 +47,7 @@ def a_copy_is_of_what_the_other_has() -> None:
 
 
 def a_copy_is_of_a_claim_that_says_the_same() -> None:
-    """a has a claim of the same registration, from before the change of which b tells it."""
+    """a's claim has the same registration but the terms from before b's change: b must not send its claim as a copy."""
     stage = Stage("ab")
     stage.register("a")
     stage.run(1)
@@ -57,7 +57,7 @@ def a_copy_is_of_a_claim_that_says_the_same() -> None:
 
 
 def a_push_builds_on_what_was_shown() -> None:
-    """The first push got lost, and what repairs that is under way yet: the second one must fit all the same."""
+    """The first push got lost, and its repair is still on its way. The second push must fit nevertheless."""
     cluster = ByHand("ab")
     a, b = cluster["a"], cluster["b"]
     a.register(cluster.now, KEY, update(BODY, TTL_S))
@@ -74,7 +74,7 @@ def a_push_builds_on_what_was_shown() -> None:
 
 
 def pages_that_nobody_asked_for_follow_each_other_at_once() -> None:
-    """b cannot ask a, which has seven pages for it: they come with one round, and not with seven."""
+    """b cannot send rounds to a, which has seven pages for it. All of them come with one round of a's."""
     cluster = Lossy("ab", page_entries_max=3)
     cluster.loses = lambda asker, request: asker == "b"
     cluster.cut = {"b"}
@@ -87,7 +87,10 @@ def pages_that_nobody_asked_for_follow_each_other_at_once() -> None:
 
 
 def the_rest_of_the_pages_never_comes() -> None:
-    """c takes in what b has of a's ledger, as soon as a is silent, and loses nothing by that."""
+    """a dies while it sends pages.
+
+    c accepts b's copy of a's ledger as soon as a is silent, and loses nothing by that.
+    """
     cluster = _dies_while_paging(had_by_b=5)
     for _ in range(6):
         cluster.run(1)
@@ -96,7 +99,7 @@ def the_rest_of_the_pages_never_comes() -> None:
 
 
 def pages_are_kept_as_long_as_they_count() -> None:
-    """What came in pages and b does not have stays listed at c as long as anything of a's."""
+    """Entries from pages that b lacks stay listed at c as long as a's claims count."""
     cluster = _dies_while_paging(had_by_b=4)
     for _ in range(12):
         cluster.run(1)
@@ -109,8 +112,8 @@ def pages_are_kept_as_long_as_they_count() -> None:
 def _dies_while_paging(had_by_b: int) -> Lossy:
     """Let a die while it sends pages to c.
 
-    Of its 8 registrations b has the first `had_by_b`. c has the first two, and a page with the next three, which a sent
-    when it had more than it ever told b.
+    b has the first `had_by_b` of a's 8 registrations. c has the first two, and a page with the next three, which a
+    sent when it had more than it ever sent to b.
     """
     cluster = Lossy("abc", page_entries_max=3)
     a, c = cluster["a"], cluster["c"]
@@ -133,13 +136,13 @@ def claim(n: int) -> Claim:
 
 
 def a_delta_needs_its_base() -> None:
-    """A copy that lacks what a delta builds on refuses it."""
+    """A copy refuses a delta if it lacks what the delta builds on."""
     copy = Ledger(1)
     _refused(copy, Delta(1, since=0, base=1, version=2, reach=2, added=(claim(2),)))
 
 
 def a_delta_needs_its_removals() -> None:
-    """A copy that is behind the removals of a delta refuses it."""
+    """A copy refuses a delta if it is behind the removals that the delta names."""
     ledger, copy = Ledger(1), Ledger(1)
     ledger.add(claim(1))
     ledger.add(claim(2))

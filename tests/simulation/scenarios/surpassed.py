@@ -7,9 +7,9 @@ from tests.simulation.scenarios import KEY, OTHER_KEY, Stage
 
 
 def a_node_set_back_to_a_snapshot_begins_anew() -> None:
-    """a has forgotten that it wrote a claim, and writes the next one: b takes in both.
+    """a is set back and does not know the claim that it wrote. It writes another one, and b accepts both.
 
-    As the same incarnation it would give both the same number, and b would take the second for the first.
+    As the same incarnation, a would give both claims the same number, and b would take the second for the first.
     """
     next_key = KEY.replace("10.0.0.5", "10.0.0.7")
     stage = Stage("ab")
@@ -26,7 +26,7 @@ def a_node_set_back_to_a_snapshot_begins_anew() -> None:
 
 
 def a_clone_begins_anew() -> None:
-    """The clone asks a in a's own name, before b could tell either of them of the other's heartbeats."""
+    """The clone sends a a request in a's name, before b could report the other's heartbeats to one of them."""
     cluster = Cluster(1, "ab", drifting=False)
     cluster.clone("a", "z")
     cluster.run_for(3)
@@ -36,9 +36,9 @@ def a_clone_begins_anew() -> None:
 
 
 def a_node_whose_clone_was_heard_begins_anew() -> None:
-    """b hears only the clone, which dies, and then a, which has written more by then and counted more heartbeats.
+    """b hears only the clone, which dies, and then a, which has written more and counted more heartbeats by then.
 
-    As the same incarnation a would have b take in what it wrote since, beside what the clone wrote.
+    As the same incarnation, a would make b add its new entries to those of the clone.
     """
     stage = Stage("ab")
     cut = stage.cut("ab", "ba", "az", "za")
@@ -58,7 +58,7 @@ def a_node_whose_clone_was_heard_begins_anew() -> None:
 
 
 def copies_of_clones_become_the_same() -> None:
-    """b hears only a, and c only its clone, until both die: nobody is left who could begin anew."""
+    """b hears only a, and c only a's clone, until both die. So neither of them can begin a new incarnation."""
     stage = Stage("abc")
     cut = stage.cut("ac", "ca", "bc", "cb", "az", "za", "bz", "zb")
     stage.cluster.clone("a", "z")
@@ -74,7 +74,7 @@ def copies_of_clones_become_the_same() -> None:
 
 
 def a_node_that_begins_anew_takes_its_claims_along() -> None:
-    """a was set back and cut off when an instance registered there, of which nobody else knows."""
+    """a was set back and is cut off when an instance registers there, and no other node knows of this instance."""
     stage = Stage("ab")
     snapshot = stage.cluster.snapshot("a")
     stage.run(4)

@@ -1,7 +1,8 @@
 """A day of virtual time for whole nodes, in which nothing may grow: `python -m tests.simulation --hours 24`.
 
-The nodes are those of `bender.node.node` with their shells for clients, so that all that a node keeps is there: its
-replica, journal, consumers, lists, limits, timers, connections and what was read of requests. `world` runs them on the
-simulator's virtual time and network, `clients` are what happens to them, `sizes` measures every structure, and `growth`
-says which of them grow. No oracle watches: its history of a day would be the largest structure of all.
+The nodes are those of `bender.node.node` with their shells for clients, so a process has everything that a real node
+keeps: its replica, journal, consumers, lists, limits, timers, connections and unread parts of requests. `world` runs
+the nodes on the simulator's virtual time and network. `clients` has their clients, `sizes` measures every structure,
+and `growth` reports the structures that grow. No oracle watches, because its history of a day would be the largest
+structure.
 """

@@ -1,6 +1,6 @@
-"""The clients of a day: instances, watchers and consumers, and operators; all of them come, and go again.
+"""The clients of a day: instances, watchers, consumers and operators, which come and go.
 
-Each that comes has another address than all before, so that nothing is hidden by keys that come again.
+Each new client has an address that no client had before, so that repeated keys do not hide a leak.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ APPS = 3
 VERSIONS = 3
 BACKENDS = 5
 
-#: Seconds that instances live, and until another takes the place of one that is gone.
+#: The seconds for which instances live, and the seconds until another instance takes the place of one that has ended.
 LIFE_S = (120.0, 2400.0)
 GONE_S = (0.0, 60.0)
 
-#: Seconds that watchers stay, between two reads, and until the next one comes.
+#: The seconds for which watchers stay, between two reads, and until the next watcher comes.
 WATCHING_S = (20.0, 900.0)
 READ_EVERY_S = 5.0
 NEXT_S = (0.0, 60.0)
 
-#: Seconds between two acts of operators.
+#: The seconds between two requests of operators.
 ACTING_S = (5.0, 60.0)
 
-#: Parts of a ttl after which instances renew.
+#: The parts of a ttl after which instances renew.
 PERIODS = (0.3, 0.4, 0.5)
 
 Way = Literal["POST", "PUT", "renewals", "line", "session"]
@@ -44,7 +44,7 @@ _CURSOR = re.compile(rb'"cursor":"([^"]+)"')
 
 
 class Town:
-    """What clients share: the cluster, which nodes they reach, and addresses that nobody had before."""
+    """Everything that clients share: the cluster, the nodes that they reach, and the supply of new addresses."""
 
     def __init__(self, cluster: SoakCluster, reach: Reach) -> None:
         self.cluster = cluster
@@ -57,12 +57,12 @@ class Town:
         return self.serial
 
     def address(self) -> tuple[str, int]:
-        """Return the address and port of a client that is new."""
+        """Return an address and a port that no client had before."""
         number = self.next()
         return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 1024 + number % 60_000
 
     def machine(self, number: int, side: int) -> Node | None:
-        """Return one of the machines, by number, if clients on this side of a partition reach it, and it serves."""
+        """Return one of the machines, by number, if it serves and clients on this side of a partition reach it."""
         machines = [*self.cluster.nodes.values()]
         machine = machines[number % len(machines)]
         reached = self.reach.sides is None or machine.name in self.reach.sides[side]
@@ -77,7 +77,7 @@ def line_of(message: object) -> bytes:
 
 
 class Instance:
-    """One place for an instance, which is taken by one after the other."""
+    """One place for an instance. Instances take it one after the other."""
 
     def __init__(self, town: Town, number: int) -> None:
         self._town = town
@@ -87,7 +87,7 @@ class Instance:
         self._life = 0
 
     def begin(self) -> None:
-        """Begin a life, somewhere and somehow."""
+        """Begin the life of an instance, with settings drawn by chance."""
         random, town = self._random, self._town
         self._life += 1
         self._client = town.address()
@@ -119,7 +119,7 @@ class Instance:
         self._town.cluster.after(self._period_s if heard else 0.5, self._renew, life)
 
     def _connected(self) -> Connection | None:
-        """Return the connection that is kept, or a new one."""
+        """Return the open connection, or a new one."""
         if self._connection is None or not self._connection.usable:
             self._leave()
             machine = self._town.machine(self._home, self._side)
@@ -134,7 +134,7 @@ class Instance:
             self._connection = None
 
     def _tell(self, connection: Connection) -> bool:
-        """Register or renew; return True if the node has taken it."""
+        """Register or renew. Return True if the node has accepted this."""
         if self._way in ("line", "session"):
             return self._tell_by_line(connection)
         if self._registered and self._way == "renewals":
@@ -170,7 +170,7 @@ class Instance:
         return document if self._token is None else document | {"instance": self._token}
 
     def _end(self) -> None:
-        """End in one of many ways."""
+        """End the instance in one of many ways."""
         self._life += 1
         fate = self._random.choice(["dies", "deregisters", "fails", "waits", "hands over"])
         query = {"fails": f"?reason={CHECK_FAILED}", "waits": "?wait=1"}.get(fate, "")
@@ -191,7 +191,7 @@ class Instance:
 
 
 class Watcher:
-    """One place for a watcher, which is taken by one after the other; some are consumers, some read nothing."""
+    """One place for a watcher. Watchers take it one after the other; some are consumers, and some read nothing."""
 
     def __init__(self, town: Town) -> None:
         self._town = town
@@ -200,7 +200,7 @@ class Watcher:
         self._cursor: bytes | None = None
 
     def begin(self) -> None:
-        """Connect to a node and ask for events."""
+        """Connect to a node and request events."""
         machine = self._town.machine(self._random.randrange(16), self._random.randrange(2))
         if machine is None:
             self._town.later(NEXT_S, self.begin)
@@ -244,14 +244,14 @@ class Watcher:
 
 
 class Operators:
-    """All that people and programs ask of nodes now and then, each on a connection of its own."""
+    """The occasional requests of people and programs, each on a connection of its own."""
 
     def __init__(self, town: Town) -> None:
         self._town = town
         self._random = town.random
 
     def act(self) -> None:
-        """Do something."""
+        """Send one of these requests."""
         machine = self._town.machine(self._random.randrange(16), 0)
         if machine is not None:
             connection = Connection(self._town.cluster, machine, self._town.address())

@@ -1,7 +1,7 @@
 """Connections of clients to a simulated process: every byte goes through Twisted's protocols.
 
-A process that is paused takes nothing in. What a client sends then is lost, and what it closes is closed when the
-process goes on.
+A paused process receives nothing. Bytes that a client sends to it then are lost. A connection that a client closes
+then is closed at the node when the process continues.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tests.api.conversation import Transport
 from tests.simulation.cluster import Node
 from tests.simulation.soak.world import SoakCluster
 
-#: Seconds from when a node closes a connection until the system says that it is closed.
+#: The seconds after which the system reports that a connection is closed which a node closes.
 CLOSING_S = 0.01
 
 
 class _Socket(Transport):
-    """One that is lost when the node closes it."""
+    """A transport that reports its connection as lost when the node closes it."""
 
     connection: Connection
 
@@ -32,7 +32,7 @@ class _Socket(Transport):
 
 
 class Connection:
-    """A client's connection to the API, or with `lines` to the events, of the process on a machine."""
+    """A client's connection to the API, or with `lines` to the line protocol, of the process on a machine."""
 
     def __init__(self, cluster: SoakCluster, machine: Node, client: tuple[str, int], *, lines: bool = False) -> None:
         self._cluster = cluster
@@ -49,7 +49,7 @@ class Connection:
 
     @property
     def usable(self) -> bool:
-        """Whether the node takes in what is sent now."""
+        """Whether the node receives what is sent now."""
         return self._is_current and self._machine.serving and not self._lost and not self.transport.disconnecting
 
     @property
@@ -63,14 +63,14 @@ class Connection:
             self._protocol.dataReceived(data)
 
     def ask(self, request: bytes) -> int:
-        """Send a request; return the status of its answer, or 0 if there is none so far."""
+        """Send a request. Return the status of its answer, or 0 if there is none so far."""
         self.received()
         self.send(request)
         answer = self.received()
         return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
 
     def received(self) -> bytes:
-        """Return what has come since this was called last."""
+        """Return the bytes that were received since the last call."""
         data: bytes = self.transport.value()
         self.transport.clear()
         return data
@@ -81,7 +81,7 @@ class Connection:
             self.transport.producer.pauseProducing()
 
     def close(self) -> None:
-        """Close it, as a client does."""
+        """Close the connection from the client's side."""
         self._cluster.deliver(self._machine, self._boot, self._lose)
 
     def closed_by_node(self) -> None:

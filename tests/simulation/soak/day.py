@@ -1,4 +1,4 @@
-"""One seed of a soak: whole nodes, their clients and faults, and what they keep, measured at regular times."""
+"""One seed of a soak: whole nodes, their clients and faults, and the sizes of their structures at regular times."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from tests.simulation.soak.world import Process, SoakCluster
 INSTANCES = 20
 WATCHERS = 8
 
-#: Virtual seconds between two looks at what nodes keep.
+#: The virtual seconds between two measurements.
 LOOK_S = 150.0
 
 JOURNAL_BYTES = "node.journal (bytes)"
 LIST_BYTES = "node.listings (bytes)"
 LONGEST_HISTORY = "node.replica.configuration (longest history)"
 
-#: Settings of all names that there are at once: those of backends, and the states of some instances.
+#: The largest number of settings of all names at once: those of backends, and the states of some instances.
 SETTINGS_MAX = SETTINGS_PER_KEY_MAX * BACKENDS + 60
 
-#: Nodes that are known at once, with those that are gone for less than ten minutes.
+#: The largest number of nodes that are known at once, including those that ended less than ten minutes ago.
 LEDGERS_MAX = 15
 
-#: Routes with methods and statuses that are counted, whatever clients ask for: each route has its own methods, HEAD,
-#: and a few that it does not have, and each of these some statuses.
+#: The largest number of counted routes with methods and statuses, whatever clients request. Each route has its own
+#: methods, HEAD, and a few that it does not support, and each of these has some statuses.
 ROUTE_COUNTS_MAX = (len(ROUTES) + 1) * (len(METHODS) + 1)
 STATUSES_MAX = ROUTE_COUNTS_MAX * len(STATUS_OF_CODE)
 
-#: Structures with a documented limit, up to which they may fill, by path; `*` is all that begins so.
+#: The documented limits of structures that may fill up, by path. `*` matches all paths with this beginning.
 LIMITS: Mapping[str, Limited] = {
     "node.journal._entries": Limited(EVENTS_MAX, "events of the journal"),
     "node.journal._entries*": Limited(2 * EVENTS_MAX, "events of the journal, and when they were"),
@@ -60,7 +60,7 @@ LIMITS: Mapping[str, Limited] = {
     "node.replica.configuration.*": Limited(3 * SETTINGS_MAX, "settings of all names, each with up to three parts"),
     "node.consumers._table._by_name": Limited(CONSUMERS_MAX, "consumers of a node"),
     "problems._conditions": Limited(ADDRESSES_MAX, "addresses with problems"),
-    # Each shard is there, as two parts, from its first address on.
+    # Each shard exists, as two parts, from its first address on.
     "node.conflicts._index._shards[]": Limited(2 * SHARDS, "shards of addresses"),
     "node.requests._by_route": Limited(ROUTE_COUNTS_MAX, "requests by route and method"),
     "node.requests._by_route{}": Limited(2 * ROUTE_COUNTS_MAX, "names of routes and methods"),
@@ -80,7 +80,7 @@ LIMITS: Mapping[str, Limited] = {
 
 @frozen
 class DayOutcome:
-    """The outcome of a seed: what grew, by node, and how often what was measured."""
+    """The outcome of a seed: what grew, by node, and counts of what happened."""
 
     seed: int
     nodes: int
@@ -92,12 +92,12 @@ class DayOutcome:
 
 
 class Day:
-    """A seed that can be watched while it runs."""
+    """A run of a seed that can be watched."""
 
     def __init__(
         self, seed: int, *, nodes: int = 0, instances: int = INSTANCES, watchers: int = WATCHERS, look_s: float = LOOK_S
     ) -> None:
-        """`nodes` is drawn if it is 0. Every `look_s` all structures are measured."""
+        """`nodes` is drawn if it is 0. All structures are measured every `look_s` seconds."""
         random = Random(f"day {seed}")
         self.seed = seed
         self._look_s = look_s
@@ -123,16 +123,16 @@ class Day:
         self.cluster.after(self._look_s, self._look)
 
     def run(self, hours: float) -> None:
-        """Let this many hours go by."""
+        """Run for this many hours."""
         self.cluster.run_for(hours * 3600)
 
     def growths(self) -> dict[str, list[Growth]]:
-        """Return what grows, by node."""
+        """Return the structures that grow, by node."""
         return {name: growing(samples, LIMITS) for name, samples in self.samples.items()}
 
 
 def measured(process: Process) -> Counter[str]:
-    """Return the sizes of all that a process keeps."""
+    """Return the sizes of everything that a process keeps."""
     found = sizes(
         node=process.node,
         api=process.site,
@@ -166,7 +166,7 @@ def live(seed: int, hours: float) -> DayOutcome:
 
 
 def report(outcome: DayOutcome) -> Iterator[str]:
-    """Yield the lines that say what grew in a seed, or else how it went."""
+    """Yield the lines of a report: what grew in a seed, or how it went if nothing grew."""
     for node, growths in outcome.growths.items():
         for growth in growths:
             yield f"seed {outcome.seed}, {node} grows: {growth}"

@@ -1,8 +1,8 @@
-"""The faults of a day: all kinds that seeds have, but sparse.
+"""The faults of a day: the same kinds as in seeds, but few of them.
 
-Two nodes run all day, paused and cut off now and then, because what a process keeps ends with it. The others crash and
-leave and come back, mostly with another incarnation and at times another address; and machines with new names join for
-a while and are never seen again.
+Two nodes run all day, and are paused and cut off now and then. They do not restart, because everything that a process
+keeps ends with it. The other nodes crash, leave and start again, mostly as another incarnation and sometimes at
+another address. Machines with new names join for a while and do not come back.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from tests.simulation.cluster import Node
 from tests.simulation.faults import Faults
 from tests.simulation.soak.world import SoakCluster
 
-#: Seconds between two faults, for which visitors stay, and after which a node that is off is started in any case.
+#: The seconds between two faults, for which new machines stay, and after which a stopped node is started in any case.
 APART_S = (60.0, 500.0)
 VISIT_S = (120.0, 1800.0)
 OFF_S_MAX = 300.0
 
-#: Seconds for which messages get lost, doubled and late.
+#: The seconds for which messages are lost, doubled and late.
 ROUGH_S = (5.0, 60.0)
 
 #: The nodes that run all day.
@@ -45,20 +45,20 @@ class DayOfFaults(Faults):
         self.cluster.after(self.cluster.random.uniform(*APART_S), self.begin)
 
     def watch_over(self) -> None:
-        """Start nodes that a fault has left off."""
+        """Start nodes that are still stopped after a fault."""
         for name in self.seeds:
             self._restart(self.cluster.nodes[name])
         self.cluster.after(OFF_S_MAX, self.watch_over)
 
     def crash(self) -> None:
-        """Kill a node that need not last."""
+        """Kill a node that need not run all day."""
         node = self._mortal()
         if node is not None:
             self.cluster.crash(node.name, refuses=self.cluster.random.random() < 0.6)
             self.cluster.after(self._lasting(0.1, 30), self._restart, node)
 
     def leave(self) -> None:
-        """Stop a node that need not last, in good order."""
+        """Stop a node that need not run all day, as SIGTERM does."""
         node = self._mortal()
         if node is not None:
             self.cluster.leave(node.name, stops_after_s=0.3 * self.cluster.interval_s)
@@ -89,7 +89,7 @@ class DayOfFaults(Faults):
             self._soak.forget_machine(name)
 
     def _restart(self, node: Node) -> None:
-        if node.name in self.seeds:  # visitors do not come back
+        if node.name in self.seeds:  # These machines do not come back.
             super()._restart(node)
 
     def roughen(self) -> None:

@@ -1,9 +1,9 @@
-"""Which structures grow: those that never get back to what they were.
+"""Finds the structures that grow: those that never return to an earlier size.
 
-A structure without a leak has moments, again and again, at which it holds no more than at such moments of before: what
-ended was removed. So the fewest elements in spans of time are compared, each of them long enough for all that is
-remembered for a while to be forgotten. With a leak the fewest of each span are more than those of the span before.
-A structure that has a documented limit may fill up to it, and must stay within it.
+A structure without a leak has, again and again, moments at which it holds no more than at such moments before,
+because what ended was removed. So the smallest sizes in spans of time are compared. Each span is long enough for
+everything that is remembered for a while to be forgotten. With a leak, the smallest size of each span is larger than
+that of the span before. A structure with a documented limit may fill up to the limit, and must not exceed it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from attrs import frozen
 
 _T = TypeVar("_T")
 
-#: Spans in which the time after the warm-up is divided.
+#: The number of spans into which the time after the warm-up is divided.
 SPANS = 6
 
-#: Part of the time that is the warm-up.
+#: The part of the time that is the warm-up.
 WARM_UP = 1 / 12
 
-#: Elements by which the fewest of the last span must exceed those of the first one, beside the share of these.
+#: The smallest size of the last span must exceed that of the first by this number of elements, and this share of it.
 ELEMENTS = 5
 SHARE = 0.05
 
-#: From one span to the next the fewest may be less, in so many cases, and a structure grows all the same.
+#: The number of spans whose smallest size may be less than that of the span before although the structure grows.
 EXCEPTIONS = 1
 
 
@@ -41,7 +41,7 @@ class Sample:
 
 @frozen
 class Limited:
-    """The documented limit of a structure: the most elements, and why."""
+    """The documented limit of a structure: the largest number of elements, and the reason."""
 
     most: int
     why: str
@@ -49,7 +49,7 @@ class Limited:
 
 @frozen
 class Growth:
-    """A structure that grows, or exceeds its limit: the fewest elements in each span."""
+    """A structure that grows or exceeds its limit: the smallest size in each span."""
 
     path: str
     fewest: Sequence[int]
@@ -64,7 +64,10 @@ class Growth:
 
 
 def growing(samples: Sequence[Sample], limits: Mapping[str, Limited] | None = None) -> list[Growth]:
-    """Return the structures that grow or exceed their limit; `limits` are by path, `…*` is all that begins so."""
+    """Return the structures that grow or exceed their limit.
+
+    `limits` are by path; `…*` matches all paths with this beginning.
+    """
     limits = limits or {}
     paths = sorted({path for sample in samples for path in sample.sizes})
     settled = samples[int(len(samples) * WARM_UP) :]

@@ -1,7 +1,7 @@
-"""The number of elements of every structure that is reached from some objects, by the path of attributes to it.
+"""The number of elements of every structure that can be reached from some objects, by its path of attributes.
 
-Elements of containers have the path of the container with `[]`: what all of them hold together is one number. What is
-reached in several ways counts once, at the shortest path.
+The elements of a container have the path of the container with `[]`, so one number has what all of them hold
+together. A structure with several paths counts once, at the shortest path.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Set as AbstractSet
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
-#: What has no elements, or none that are looked at.
+#: Types without elements, or whose elements are not read.
 _LEAVES = (str, bytes, int, float, complex, type(None), type, range, FunctionType, MethodType, ModuleType)
 
-#: Packages whose objects are looked into; of all else only containers are.
+#: The packages whose objects are read. Of all other objects, only containers are read.
 _PACKAGES = ("bender.", "twisted.internet.task")
 
 
@@ -36,7 +36,7 @@ def sizes(**roots: object) -> Counter[str]:
 
 
 def _parts(each: object) -> Iterator[tuple[str, object]]:
-    """Yield the elements or attributes of an object, with what is added to its path."""
+    """Yield the elements or attributes of an object, each with the part that it adds to the path."""
     if isinstance(each, Mapping):
         for key, value in each.items():
             yield "{}", key
@@ -51,7 +51,7 @@ def _parts(each: object) -> Iterator[tuple[str, object]]:
 def _attributes(each: object) -> Iterator[tuple[str, object]]:
     for name, value in getattr(each, "__dict__", {}).items():
         yield f".{name}", value
-    for name in getattr(each, "__struct_fields__", ()):  # of msgspec
+    for name in getattr(each, "__struct_fields__", ()):  # an object of msgspec
         yield f".{name}", getattr(each, name)
     for kind in type(each).__mro__:
         slots = getattr(kind, "__slots__", ())

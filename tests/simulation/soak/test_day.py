@@ -1,4 +1,4 @@
-"""An hour of two whole nodes in which nothing grows, but for what is made to."""
+"""In an hour of two whole nodes nothing grows, except for a leak that the test makes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulation.soak.day import Day
 
-#: Virtual hours; they take some seconds.
+#: The virtual hours of the test, which take some seconds.
 HOURS = 1.0
 
 
 class AnHour(SynchronousTestCase):
-    """What `python -m tests.simulation --hours 24` does, for a short time."""
+    """A short run of `python -m tests.simulation --hours 24`."""
 
     def test_growth(self) -> None:
-        """Nothing grows at a node, and what another one forgets to remove is named."""
+        """Nothing grows at one node, and the structure that the other one leaks is named."""
         day = Day(1, nodes=2, instances=5, watchers=2, look_s=60.0)
         forgetful = day.cluster.processes["n1"].node
         forgetful.replica.view.addresses.discard = lambda key, address: None  # type: ignore[method-assign]

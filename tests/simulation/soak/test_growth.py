@@ -1,4 +1,4 @@
-"""What counts as growth, and what is measured."""
+"""The definition of growth, and the structures that are measured."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.simulation.soak.sizes import sizes
 
 
 def samples(size: Callable[[int], int]) -> list[Sample]:
-    """A day, with a look every five minutes at one structure."""
+    """Return samples of a day, with one structure measured every five minutes."""
     return [Sample(300.0 * look, 20, {"node.table": size(look)}) for look in range(288)]
 
 
 class Growing(SynchronousTestCase):
-    """A structure grows if it never gets back to what it was."""
+    """A structure grows if it never returns to an earlier size."""
 
     def grows(self, size: Callable[[int], int], **limits: Limited) -> list[str]:
         return [
@@ -28,7 +28,7 @@ class Growing(SynchronousTestCase):
         ]
 
     def test_leak(self) -> None:
-        """One element in an hour that stays is noticed, whatever comes and goes beside it, and named with numbers."""
+        """A leak of one element in an hour is reported with its numbers, whatever else comes and goes."""
         random = Random(1)
         (named,) = self.grows(lambda look: 20 + look // 12 + random.randrange(40))
         self.assertRegex(
@@ -39,29 +39,29 @@ class Growing(SynchronousTestCase):
         self.assertEqual(len(self.grows(lambda look: look // 24)), 1)
 
     def test_noise(self) -> None:
-        """A size that goes up and down is not reported, however large it gets at times."""
+        """A size that goes up and down is not reported, however large it sometimes is."""
         random = Random(2)
         self.assertEqual(self.grows(lambda look: 20 + random.randrange(400)), [])
 
     def test_waves(self) -> None:
-        """Neither is one that rises for hours, and then falls back."""
+        """A size that rises for hours, and then falls back, is not reported."""
         self.assertEqual(self.grows(lambda look: 20 + look % 48), [])
 
     def test_back_again(self) -> None:
-        """Neither is one that has once been as small as in the beginning."""
+        """A size that was once as small as in the beginning is not reported."""
         fewest = (7, 9, 11, 5, 10, 13)
         self.assertEqual(self.grows(lambda look: 2 * fewest[max(0, look - 24) * 6 // 264]), [])
 
     def test_warm_up(self) -> None:
-        """Neither is one that rises in the first two hours only."""
+        """A size that rises only in the first two hours is not reported."""
         self.assertEqual(self.grows(lambda look: 10 * min(look, 24)), [])
 
     def test_step(self) -> None:
-        """Neither is one that rises once, such as that of a table that doubles."""
+        """A size that rises once, such as that of a table that doubles, is not reported."""
         self.assertEqual(self.grows(lambda look: 64 if look < 150 else 128), [])
 
     def test_limited(self) -> None:
-        """A size with a limit may rise to it, and no further."""
+        """A size with a limit may rise to the limit, and is reported beyond it."""
         limit = Limited(288, "entries of the table")
         self.assertEqual(self.grows(lambda look: look, table=limit), [])
         self.assertEqual(
@@ -71,7 +71,7 @@ class Growing(SynchronousTestCase):
 
 
 class Measured(SynchronousTestCase):
-    """Everything that an object of bender keeps is counted, by the path of attributes to it."""
+    """All elements that an object of bender keeps are counted, by the path of attributes to them."""
 
     def test_containers(self) -> None:
         measured = sizes(root={"a": [1, 2], "b": deque([3]), "c": {4: {5, 6, 7}, 8: ()}, "d": bytearray(9)})
@@ -81,7 +81,7 @@ class Measured(SynchronousTestCase):
         self.assertEqual(sizes(root={(1, 2): 0, (3, 4): 0}), {"root": 2, "root{}": 4})
 
     def test_slots_and_private_attributes(self) -> None:
-        """An index has its shards in an attribute, and an entry its roots in a slot."""
+        """Private attributes and slots are measured: the shards of an index, and the roots of an entry."""
         index = Index()
         index.add(End(1, 1, "registration/a/1/h/1", 10.0, 1, ((1, 2), (3, 4))))
         measured = sizes(index=index)
@@ -89,7 +89,7 @@ class Measured(SynchronousTestCase):
         self.assertEqual(measured["index._shards[][].roots"], 2)
 
     def test_once(self) -> None:
-        """What is reached in two ways, or from itself, counts once."""
+        """A structure that is reached in two ways, or from itself, counts once."""
         kept: list[object] = [1, 2, 3]
         kept.append(kept)
         self.assertEqual(sizes(one=kept, other=[kept]), {"one": 4, "other": 1})

@@ -1,8 +1,7 @@
 """Whole nodes on the simulator's time and network, with all their shells for clients.
 
-Nothing stands between the simulator's cluster and a node but what an operating system would be: a clock, and how its
-requests get to its peers. A node's timers fire when its process does something anyway, which is four times an interval
-at least.
+Only the operating system is simulated: the clock, and the way of a node's requests to its peers. A node's timers fire
+when its process does something else, which is at least four times an interval.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from tests.simulation.cluster import Cluster, Node
 from tests.simulation.knowledge import Life, May
 from tests.simulation.network import Answer, Exchange, Network
 
-#: What the wall clocks show when a day begins, in ms since the epoch.
+#: The time of the wall clocks when a day begins, in ms since the epoch.
 BEGAN_MS = 1_795_447_942_248
 
 
 class Process:
-    """What runs on a machine: a node, its shells, and their clock. `boot` tells it from others on the same machine."""
+    """A process on a machine: a node, its shells, and their clock. `boot` distinguishes the processes of a machine."""
 
     def __init__(self, cluster: SoakCluster, machine: Node, identity: Sender) -> None:
         self.boot = machine.boot
@@ -64,12 +63,12 @@ class Process:
         self.events = EventsFactory(self.node, self.clock, turns)
 
     def live_until(self, now: float) -> None:
-        """Let the timers fire that are due, by the clock of the machine."""
+        """Let the timers fire that are due by the clock of the machine."""
         self.clock.advance(max(0.0, now - self.clock.seconds()))
 
 
 class PeerWire:
-    """Carries a node's requests to its peers, by the network of the cluster."""
+    """Carries a node's requests to its peers over the network of the cluster."""
 
     def __init__(self, cluster: SoakCluster, machine: Node, _node: whole.Node) -> None:
         self._send = partial(cluster.network.send, machine)
@@ -97,7 +96,10 @@ class PeerWire:
 
 
 class PlainNetwork(Network):
-    """One that keeps no account of what nodes know: nobody asks for it. It reports problems as an exchange does."""
+    """A network that does not track the knowledge of nodes, because no oracle needs it.
+
+    It reports problems as an exchange does.
+    """
 
     def __init__(self, cluster: SoakCluster) -> None:
         super().__init__(cluster)
@@ -120,7 +122,7 @@ class PlainNetwork(Network):
 
 
 class SoakCluster(Cluster):
-    """A cluster whose nodes are whole, and which nobody judges. `processes` are those of each machine, by its name."""
+    """A cluster of whole nodes, without an oracle. `processes` are the processes of the machines, by name."""
 
     def __init__(self, seed: int, guard_s: float) -> None:
         self.processes: dict[str, Process] = {}
@@ -134,10 +136,10 @@ class SoakCluster(Cluster):
         return process.node.replica
 
     def sample(self) -> None:
-        """Look at nothing."""
+        """Do nothing, because there is no oracle."""
 
     def process_at(self, name: str) -> Process | None:
-        """Return the process on a machine that takes connections and answers; None if there is none."""
+        """Return the process on a machine if it accepts connections and answers; None if there is none."""
         machine = self.nodes.get(name)
         return self.processes[name] if machine is not None and machine.serving else None
 
@@ -153,10 +155,10 @@ class SoakCluster(Cluster):
         del self.processes[node.name]
 
     def forget_machine(self, name: str) -> None:
-        """Forget a machine that is off for good."""
+        """Forget a machine that does not come back."""
         del self.nodes[name]
 
-    # The node's own loop.
+    # The loop of a node.
 
     def clock(self, node: Node) -> float:
         now = super().clock(node)
@@ -191,7 +193,7 @@ class SoakCluster(Cluster):
             self.at(self.now + apart_s() / node.rate, again, node, boot)
 
     def drain(self, node: Node) -> None:
-        """Let a node pass on what its replica has made."""
+        """Pass on the events and requests that a replica has made."""
         process = self.processes[node.name]
         process.node._pass_on()
         process.live_until(node.clock(self.now))
