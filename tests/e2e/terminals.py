@@ -13,7 +13,7 @@ import pexpect
 from attrs import define, field
 
 #: The time limit for output that a page shows.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 #: The wait for output of background processes after a command has ended.
 LATE_S = 1.0
