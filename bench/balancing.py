@@ -21,7 +21,18 @@ from typing import Any
 from attrs import define, frozen
 
 from bench.figures import Target, arguments, percentile, print_table, spread, write
-from bench.nodes import LOOPBACK, PATIENCE_S, Connection, Node, Process, free_ports, get, post, processes_in_folder
+from bench.nodes import (
+    LOOPBACK,
+    PATIENCE_S,
+    Connection,
+    Node,
+    Process,
+    delete,
+    free_ports,
+    get,
+    post,
+    processes_in_folder,
+)
 from bench.peers import set_up
 from tests.twistd_command import twistd
 from tests.waiting import holds_within
@@ -129,7 +140,7 @@ class Members:
         else:
             port = ports.pop(self._random.randrange(len(ports)))
             path = f"/registrations/a{backend}/1/{self._host(backend)}/{port}"
-            request = f"DELETE {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+            request = delete(path)
         change = Change(backend, f"{self._host(backend)}:{port}", comes, time.monotonic())
         self._ask(request)
         return change

@@ -295,6 +295,10 @@ def get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
 
 
+def delete(path: str) -> bytes:
+    return f"DELETE {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+
+
 def post(path: str, body: object = None) -> bytes:
     document = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(document)}\r\n"
@@ -322,6 +326,13 @@ def register_request(number: int, ttl_s: float | None = None) -> bytes:
     app, version, host, port = instance(number)
     wanted = {"app": app, "version": version, "host": host, "port": port, "meta": {"zone": "a"}}
     return post("/registrations", wanted if ttl_s is None else {**wanted, "ttl": ttl_s})
+
+
+def weight_request(number: int, weight: int) -> bytes:
+    """Return the request that registers an instance with a weight, or changes its weight."""
+    app, version, host, port = instance(number)
+    requested = {"app": app, "version": version, "host": host, "port": port, "ttl": 3600, "weight": weight}
+    return post("/registrations", requested)
 
 
 def renew_request(numbers: Iterable[int]) -> bytes:

@@ -18,7 +18,7 @@ from attrs import field, frozen
 from playwright.sync_api import Browser, CDPSession, Page
 
 from bench.figures import Target, arguments, percentile, print_line, print_table, spread, write
-from bench.nodes import Connection, Node, cluster, fill, instance, path_of, post
+from bench.nodes import Connection, Node, cluster, delete, fill, path_of, weight_request
 from bench.peers import set_up
 from tests.page.browsers import started
 
@@ -94,7 +94,7 @@ def changing(node: Node, count: int) -> Iterator[None]:
             while not over.wait(max(0.0, began + changes / CHANGES_PER_S - time.monotonic())):
                 number = choices.randrange(count)
                 if changes % ENDS_EVERY == 0:
-                    connection.ask(deregister_request(number))
+                    connection.ask(delete(path_of(number)))
                     changes += 1
                 connection.ask(weight_request(number, choices.randint(1, 256)))
                 changes += 1
@@ -106,17 +106,6 @@ def changing(node: Node, count: int) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def weight_request(number: int, weight: int) -> bytes:
-    """Return the request that registers an instance, or changes its weight."""
-    app, version, host, port = instance(number)
-    wanted = {"app": app, "version": version, "host": host, "port": port, "ttl": 3600, "weight": weight}
-    return post("/registrations", wanted)
-
-
-def deregister_request(number: int) -> bytes:
-    return f"DELETE {path_of(number)} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
 
 
 def watch(browser: Browser, node: Node, seconds: float) -> Run:

