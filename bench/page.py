@@ -9,10 +9,9 @@ scrolled. The memory is that of the page's JavaScript after a garbage collection
 from __future__ import annotations
 
 import random
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
+from threading import Event
 
 from attrs import field, frozen
 from playwright.sync_api import Browser, CDPSession, Page
@@ -20,6 +19,7 @@ from playwright.sync_api import Browser, CDPSession, Page
 from bench.figures import Target, arguments, percentile, print_line, print_table, spread, write
 from bench.nodes import Connection, Node, cluster, delete, fill, path_of, weight_request
 from bench.peers import set_up
+from tests.background import in_background
 from tests.page.browsers import started
 
 CHANGES_PER_S = 100
@@ -82,30 +82,18 @@ class Run:
         return 100 * (sum(second) / sum(first) - 1)
 
 
-@contextmanager
-def changing(node: Node, count: int) -> Iterator[None]:
-    """Change registrations at a node, `CHANGES_PER_S` times a second."""
-    over = threading.Event()
-
-    def change() -> None:
-        choices = random.Random(1)  # noqa: S311 - the same changes in each run
-        with Connection(node.api) as connection:
-            began, changes = time.monotonic(), 0
-            while not over.wait(max(0.0, began + changes / CHANGES_PER_S - time.monotonic())):
-                number = choices.randrange(count)
-                if changes % ENDS_EVERY == 0:
-                    connection.ask(delete(path_of(number)))
-                    changes += 1
-                connection.ask(weight_request(number, choices.randint(1, 256)))
+def change(node: Node, count: int, is_over: Event) -> None:
+    """Change registrations at a node, `CHANGES_PER_S` times a second, until an event."""
+    choices = random.Random(1)  # noqa: S311 - the same changes in each run
+    with Connection(node.api) as connection:
+        began, changes = time.monotonic(), 0
+        while not is_over.wait(max(0.0, began + changes / CHANGES_PER_S - time.monotonic())):
+            number = choices.randrange(count)
+            if changes % ENDS_EVERY == 0:
+                connection.ask(delete(path_of(number)))
                 changes += 1
-
-    thread = threading.Thread(target=change)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+            connection.ask(weight_request(number, choices.randint(1, 256)))
+            changes += 1
 
 
 def watch(browser: Browser, node: Node, seconds: float) -> Run:
@@ -169,7 +157,7 @@ def main() -> None:
     runs: list[Run] = []
     with cluster(2) as (first, second), started(set_up("chromium")) as browser:
         fill(first, options.registrations, ttl_s=3600)
-        with changing(first, options.registrations):
+        with in_background(partial(change, first, options.registrations)):
             for number in range(options.repetitions):
                 print_line(f"repetition {number + 1} of {options.repetitions}")
                 runs.append(watch(browser, second, options.seconds))

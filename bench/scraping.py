@@ -7,13 +7,14 @@ renewals wait. An instrumented node of its own measures the longest turn.
 
 from __future__ import annotations
 
-import threading
 import time
+from threading import Event
 
 from attrs import frozen
 
 from bench.figures import Target, arguments, percentile, print_table, spread, write
 from bench.nodes import Connection, Node, cluster, post
+from tests.background import in_background
 
 APPS = (10, 1_000, 10_000)
 
@@ -60,37 +61,30 @@ def fill(node: Node, apps: int) -> None:
 def measure(node: Node, scrapes: int) -> Run:
     """Scrape a number of times, and renew meanwhile. Processor time is without that of the renewals alone."""
     renewals_ms: list[float] = []
-    ended = threading.Event()
 
-    def renew() -> None:
+    def renew(is_over: Event) -> None:
         with Connection(node.api) as connection:
             request = post("/renewals", {"ids": ids(0)})
-            while not ended.wait(0.01):
+            while not is_over.wait(0.01):
                 began = time.monotonic()
                 connection.ask(request)
                 renewals_ms.append((time.monotonic() - began) * 1000)
 
-    renewing_client = threading.Thread(target=renew)
-    renewing_client.start()
-    try:
-        with Connection(node.api) as connection:
-            connection.ask(SCRAPE)
-            began, cpu_s = time.monotonic(), node.cpu_s
-            time.sleep(SCRAPES_APART_S * scrapes)
-            idle_s = (node.cpu_s - cpu_s) / (time.monotonic() - began)
-            took_ms = []
-            began, cpu_s = time.monotonic(), node.cpu_s
-            for number in range(scrapes):
-                time.sleep(max(0.0, began + number * SCRAPES_APART_S - time.monotonic()))
-                asked = time.monotonic()
-                status, body = connection.ask(SCRAPE)
-                took_ms.append((time.monotonic() - asked) * 1000)
-                if status != 200:
-                    raise SystemExit(f"A scrape was answered with {status}.")
-            used_s = node.cpu_s - cpu_s - idle_s * (time.monotonic() - began)
-    finally:
-        ended.set()
-        renewing_client.join()
+    with in_background(renew), Connection(node.api) as connection:
+        connection.ask(SCRAPE)
+        began, cpu_s = time.monotonic(), node.cpu_s
+        time.sleep(SCRAPES_APART_S * scrapes)
+        idle_s = (node.cpu_s - cpu_s) / (time.monotonic() - began)
+        took_ms = []
+        began, cpu_s = time.monotonic(), node.cpu_s
+        for number in range(scrapes):
+            time.sleep(max(0.0, began + number * SCRAPES_APART_S - time.monotonic()))
+            asked = time.monotonic()
+            status, body = connection.ask(SCRAPE)
+            took_ms.append((time.monotonic() - asked) * 1000)
+            if status != 200:
+                raise SystemExit(f"A scrape was answered with {status}.")
+        used_s = node.cpu_s - cpu_s - idle_s * (time.monotonic() - began)
     return Run(1000 * used_s / scrapes, took_ms, len(body), renewals_ms)
 
 

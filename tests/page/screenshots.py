@@ -9,16 +9,18 @@ from __future__ import annotations
 import http.client
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from playwright.sync_api import Browser, Page
 
+from tests.background import in_background
 from tests.e2e.balancing import haproxy
 from tests.e2e.forking import forks
 from tests.e2e.nodes import PATIENCE_S, Cluster, Node, ended_cleanly
@@ -80,7 +82,8 @@ def main() -> None:
         for node in nodes:
             wait_until_ready(node)
         frontend_port = cluster.ports.take()
-        with instances(nodes), shop(nodes, frontend_port), balancer(nodes, Path(folder)), requests(frontend_port):
+        traffic = in_background(partial(send_requests, frontend_port))
+        with instances(nodes), shop(nodes, frontend_port), balancer(nodes, Path(folder)), traffic:
             time.sleep(TRAFFIC_S)
             with started() as browser:
                 for screen in SCREENS:
@@ -100,7 +103,7 @@ def instances(nodes: list[Node]) -> Iterator[None]:
         for app, version, network, count in INSTANCES:
             for host in (f"{network}{last}" for last in range(1, count + 1)):
                 servers.append(ThreadingHTTPServer((host, 8080), Quiet))
-                threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+                Thread(target=servers[-1].serve_forever, daemon=True).start()
                 meta = {"zone": "abc"[number % 3], "commit": "9f3c2e1"}
                 registries[number % 3].register(app, version, host, 8080, ttl=10, meta=meta)
                 number += 1
@@ -156,26 +159,14 @@ def balancer(nodes: list[Node], folder: Path) -> Iterator[None]:
         driver.wait(PATIENCE_S)
 
 
-@contextmanager
-def requests(port: int) -> Iterator[None]:
-    """Send about forty requests per second to the frontend."""
-    over = threading.Event()
-
-    def send() -> None:
-        while not over.wait(0.025):
-            with suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-                connection.request("GET", "/")
-                connection.getresponse().read()
-                connection.close()
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+def send_requests(port: int, is_over: Event) -> None:
+    """Send about forty requests per second to the frontend, until an event."""
+    while not is_over.wait(0.025):
+        with suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/")
+            connection.getresponse().read()
+            connection.close()
 
 
 def take(browser: Browser, node: Node, screen: str) -> None:
