@@ -22,6 +22,9 @@ from bender.node.propagation import node_names
 
 _Answer = TypeVar("_Answer")
 
+#: The reason for the missing answer of a peer whose address has never answered.
+NEVER_REACHED = "was never reached from this node"
+
 
 async def gather(questions: Iterable[Coroutine[Any, Any, _Answer]]) -> list[_Answer]:
     """Run coroutines concurrently and return their results in order.
@@ -41,14 +44,14 @@ async def gather(questions: Iterable[Coroutine[Any, Any, _Answer]]) -> list[_Ans
 
 async def peer_diagnoses(node: Node, key: str) -> list[NodeDiagnosis | NoDiagnosis]:
     """Return the diagnosis of an id from each peer that has not left."""
-    asked = _present(node)
-    answers = await gather(_account_of(node, peer, key) for peer in asked)
-    return [*map(_named, asked, answers)]
+    peers = _present(node)
+    answers = await gather(_diagnosis_of(node, peer, key) for peer in peers)
+    return [*map(_named, peers, answers)]
 
 
-async def _account_of(node: Node, peer: Peer, key: str) -> NodeDiagnosis | NoDiagnosis:
+async def _diagnosis_of(node: Node, peer: Peer, key: str) -> NodeDiagnosis | NoDiagnosis:
     if not node.replica.has_reached(peer.address):
-        return NoDiagnosis(peer.name, peer.address, "was never reached from this node")
+        return NoDiagnosis(peer.name, peer.address, NEVER_REACHED)
     return await node.exchange.ask_diagnosis(peer.address, key)
 
 
@@ -116,9 +119,7 @@ async def all_reports(node: Node) -> list[NodeReport | NoNodeReport]:
     answers = await gather(_report_of(node, peer) for peer in present)
     listed = {peer.address for peer in present}
     unfound = (
-        NoNodeReport(seed, seed, "was never reached from this node")
-        for seed in node.replica.unanswered_seeds()
-        if seed not in listed
+        NoNodeReport(seed, seed, NEVER_REACHED) for seed in node.replica.unanswered_seeds() if seed not in listed
     )
     return sorted([own, *answers, *unfound], key=_name_and_address)
 
@@ -127,7 +128,7 @@ async def _report_of(node: Node, peer: Peer) -> NodeReport | NoNodeReport:
     replica, now = node.replica, node.now()
     answer: NodeReport | str
     if not replica.has_reached(peer.address):
-        answer = "was never reached from this node"
+        answer = NEVER_REACHED
     elif replica.peers.is_silent(peer, now):
         lag_s = heard_s(peer, now)
         answer = "was never heard" if lag_s is None else f"was not heard for {format_duration(lag_s)}"

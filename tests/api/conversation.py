@@ -159,6 +159,11 @@ class ApiCase(SynchronousTestCase):
         self.node = a_node(self.clock)
         self.site = site(self.node, self.clock)
 
+    def await_a_seed(self) -> None:
+        """Replace the node by one that is not ready, because it has not found its seed."""
+        self.node = a_node(self.clock, seeds=("peer:1730",))
+        self.site = site(self.node, self.clock)
+
     def connect(self) -> Connection:
         return Connection(self.site)
 

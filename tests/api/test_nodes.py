@@ -9,11 +9,10 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from bender import __version__
-from bender.api import site
 from bender.api.nodes import node_fields
 from bender.core.node_report import NodeReport, NoNodeReport
 from bender.node.node import Node
-from tests.api.conversation import WEB, ApiCase, a_node, carrier_of
+from tests.api.conversation import WEB, ApiCase, carrier_of
 from tests.api.test_explain import PairCase
 
 
@@ -145,8 +144,7 @@ class Alone(ApiCase):
 
     def test_while_it_is_not_ready(self) -> None:
         """A node that is not ready answers, and lists the seed that has not answered."""
-        self.node = a_node(self.clock, seeds=("peer:1730",))
-        self.site = site(self.node, self.clock)
+        self.await_a_seed()
         own, peer = self.ask("GET", "/nodes").json
         self.assertEqual((own["node"], own["ready"], peer["node"], peer["answered"]), ("n1", False, "peer:1730", False))
 

@@ -7,9 +7,8 @@ import re
 from pathlib import Path
 
 from bender import __version__
-from bender.api import site
 from bender.api.page import CONTENT_SECURITY_POLICY
-from tests.api.conversation import ApiCase, Response, a_node
+from tests.api.conversation import ApiCase, Response
 from tests.api.guarded import Guarded
 
 FOLDER = Path(__file__).parents[2] / "bender/page"
@@ -150,8 +149,7 @@ class Unready(ApiCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.node = a_node(self.clock, seeds=("peer:1730",))
-        self.site = site(self.node, self.clock)
+        self.await_a_seed()
 
     def test_the_page_is_there(self) -> None:
         """The page and its files are sent before the node is ready; clients that want JSON get 503."""

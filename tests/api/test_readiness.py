@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 
 from bender.api import site
-from tests.api.conversation import WEB, WEB_PATH, ApiCase, Network, a_node, parsed, request
+from tests.api.conversation import WEB, WEB_PATH, ApiCase, Network, parsed, request
 
 REQUESTS = (
     ("GET", "/"),
@@ -33,8 +33,7 @@ class AtAStart(ApiCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.node = a_node(self.clock, seeds=("peer:1730",))
-        self.site = site(self.node, self.clock)
+        self.await_a_seed()
 
     def test_refuses_at_once(self) -> None:
         """All other requests get 503 at once, with the time after which to try again."""
