@@ -134,7 +134,7 @@ class Concluding(HolderCase):
         self.assertEqual(self.look([10]), Holding(Holder.UNKNOWN))
 
     def test_another_address(self) -> None:
-        """The holder at one address is no evidence for another address."""
+        """A process that holds the port at one address may not hold it at another address."""
         self.begin()
         self.hold(10, 1)
         self.listen(("0500000A", 8080, 1))

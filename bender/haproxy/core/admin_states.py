@@ -1,7 +1,7 @@
 """The states that operators have set. They are kept here even if bender has lost them.
 
-A node that restarts without a peer has lost the states. It reports an instance as up that an operator has drained or
-put into maintenance. That is no reason to send requests to the instance. A state ends here only if
+A node that restarts without a peer has lost the states. It then reports `up` also for an instance that an operator has
+drained or put into maintenance. The driver must not send requests to such an instance. A state ends here only if
 
 - an event reports that an operator has ended the state, or that its duration is over;
 - a node that is asked reports the end of the state, or another state;
