@@ -26,7 +26,7 @@ from bender.core.ledger_copies import LedgerCopies
 from bender.core.node_loss_guard import Guard, app_of
 from bender.core.peers import Peer, Peers
 from bender.core.timing import Timing
-from bender.core.ttl_limits import TTL_INTERVALS_MIN
+from bender.core.ttl_limits import ttl_s_min
 from bender.core.view import View
 
 #: Limits of one slice of work that has no other bound. A slice takes 2 to 5 ms, and one call may do several.
@@ -421,7 +421,7 @@ class Claims:
     def refresh_heard_again(self, peer: Peer, horizon_s: float, now: float) -> None:
         """Evaluate again the claims of a peer that did not count while its horizon was `horizon_s`."""
         present_s = self._peers.horizon_s(peer, now)
-        if horizon_s >= TTL_INTERVALS_MIN * self._timing.interval_s:
+        if horizon_s >= ttl_s_min(self._timing.interval_s):
             self._mark_stale(peer, present_s, horizon_s)
         peer.hidden_ttl_s = min(peer.hidden_ttl_s, present_s)
 
@@ -429,7 +429,7 @@ class Claims:
         """Evaluate the claims of silent nodes that have stopped counting, and the suspects whose time is over."""
         for peer in self._peers:
             horizon_s = self._peers.horizon_s(peer, now)
-            if horizon_s < TTL_INTERVALS_MIN * self._timing.interval_s:
+            if horizon_s < ttl_s_min(self._timing.interval_s):
                 continue
             newly = [ttl_s for ttl_s in self.copies.ttls(peer) if peer.hidden_ttl_s < ttl_s <= horizon_s]
             if newly:

@@ -19,7 +19,7 @@ from bender.core.hosts import canonical_host, parse_port
 from bender.core.invalid import Invalid
 from bender.core.node_loss_guard import GUARD_S_MAX
 from bender.core.timing import Timing
-from bender.core.ttl_limits import TTL_INTERVALS_MIN, TTL_S_MAX
+from bender.core.ttl_limits import TTL_INTERVALS_MIN, TTL_S_MAX, ttl_s_min
 from bender.daemon.limit_options import LIMIT_OPTIONS, parse_limits
 from bender.daemon.thalassa_option import THALASSA_EVENTS, parse_thalassa
 from bender.daemon.token_file import read_tokens
@@ -257,11 +257,11 @@ def validate_options(
 
 def _check_together(options: NodeOptions) -> None:
     timing = options.timing
-    ttl_s_min = TTL_INTERVALS_MIN * timing.interval_s
-    if timing.ttl_s < ttl_s_min:
+    shortest_s = ttl_s_min(timing.interval_s)
+    if timing.ttl_s < shortest_s:
         raise OptionError(
             f"--ttl {timing.ttl_s:g} is less than {TTL_INTERVALS_MIN} times --interval {timing.interval_s:g}: "
-            f"choose a ttl of {ttl_s_min:g} or more, or a shorter interval."
+            f"choose a ttl of {shortest_s:g} or more, or a shorter interval."
         )
     if options.peer_tls is None and options.peer_tls_mode is not PeerTlsMode.REQUIRE:
         raise OptionError(f"--peer-tls-mode {options.peer_tls_mode.value} needs --peer-tls DIR.")
