@@ -18,7 +18,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.python.failure import Failure
 
-from tests.e2e.nodes import pause
+from tests.e2e.nodes import pause, until
 
 #: The time limit for a page.
 TIMEOUT_S = 5.0
@@ -120,6 +120,10 @@ class Traffic:
         until = len(self.requests) + number
         while len(self.requests) < until:
             await pause(0.02)
+
+    async def until_answered(self, number: int, since_s: float) -> None:
+        """Wait until this number of requests that began after this time has been answered by instances."""
+        await until(f"{number} requests are answered", lambda: self.answers(since_s).total() >= number)
 
     def failing_s(self, since_s: float = 0.0) -> float:
         """Return for how long after this time requests failed; 0 if none did."""
