@@ -25,6 +25,8 @@ def run_and_forget(suite: TestSuite, result: TestResult, debug: bool = False) ->
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        sys.exit("Name the tests to run, for example: python -m tests.unit tests.core")
     gc.set_threshold(NEW_OBJECTS)
     TestSuite.run = run_and_forget  # type: ignore[assignment]
     sys.argv[0] = "trial"
