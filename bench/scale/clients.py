@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from bench.nodes import id_of, instance
 from bench.scale.cluster import INTERVAL_S, TIMING, Cluster, Spreading
-from bender.core.claims import RegistrationUpdate
 from bender.core.model import RegistrationRequest
+from bender.core.registration_update import RegistrationUpdate
 from bender.core.ttl_limits import TTL_INTERVALS_MIN
 
 RENEW_EVERY_S = 3.0

@@ -16,10 +16,10 @@ from attrs import frozen
 from bench.nodes import id_of
 from bench.scale.clients import body
 from bench.scale.cluster import INTERVAL_S, PUSH_HEADS, ROUND_HEADS, SWEEP_S, TIMING, sender
-from bender.core.claims import RegistrationUpdate
 from bender.core.gossip_targets import partners
 from bender.core.ledger import Claim, Delta, Head
 from bender.core.messages import Counter, Message, OutgoingMessage
+from bender.core.registration_update import RegistrationUpdate
 from bender.core.replica import Replica
 from bender.exchange.wire import Wire
 

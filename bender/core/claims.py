@@ -10,11 +10,10 @@ Work that may concern very many keys at once (after a node becomes silent, or th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from itertools import islice
 from math import inf
-from typing import NamedTuple
 
 import msgspec
 
@@ -25,6 +24,7 @@ from bender.core.ledger import NUMBER_MAX, Claim, Delta, Dot, End, Entry, Ledger
 from bender.core.ledger_copies import LedgerCopies
 from bender.core.node_loss_guard import Guard, app_of
 from bender.core.peers import Peer, Peers
+from bender.core.registration_update import Merge, RegistrationUpdate
 from bender.core.timing import Timing
 from bender.core.ttl_limits import ttl_s_min
 from bender.core.view import View
@@ -32,20 +32,6 @@ from bender.core.view import View
 #: Limits of one slice of work that has no other bound. A slice takes 2 to 5 ms, and one call may do several.
 VISITS_PER_SLICE = 5000
 KEYS_PER_SLICE = 300
-
-
-class RegistrationUpdate(NamedTuple):
-    """The new terms of a registration; `is_successor` if another instance than the registered one has sent them."""
-
-    body: bytes
-    ttl_s: float
-    is_successor: bool = False
-
-
-#: Returns the new terms of a registration. The arguments are its body if it is registered (else None), and otherwise
-#: its body if it is hidden as `node-lost` (else None). The result None, allowed only if it is registered, renews it
-#: without a change.
-Merge = Callable[[bytes | None, bytes | None], RegistrationUpdate | None]
 
 
 class Claims:
@@ -164,6 +150,18 @@ class Claims:
         if winner is not None:
             self._renew_claim(winner, now)
         return winner
+
+    def renew_all(self, keys: Iterable[str], now: float) -> list[str]:
+        """Renew many keys and return those that are not registered."""
+        lease_of = self.index.lease
+        unknown = []
+        for key in keys:
+            lease = lease_of(key)
+            if lease is not None and lease.is_current:  # as in `renew`, without the cost of a call for each key
+                lease.deadline = now + lease.entry.ttl_s
+            elif self.renew(key, now) is None:
+                unknown.append(key)
+        return unknown
 
     def renew_as_is(self, key: str, body: bytes, now: float) -> bool:
         """Renew `key` if this node's claim has this body, as nearly all renewals find it; else return False."""

@@ -14,7 +14,7 @@ from math import inf
 from attrs import evolve
 
 from bender.core.address_conflicts import address_of
-from bender.core.claims import Claims, Merge
+from bender.core.claims import Claims
 from bender.core.diagnosis import NodeDiagnosis, VersionTimes, diagnose
 from bender.core.entry_validation import UNCHECKED, Validity
 from bender.core.gossip import INVALID_KEPT_S, AppliedRequest, Gossip
@@ -25,6 +25,7 @@ from bender.core.messages import ConfigSetting, Counter, Message, OutgoingMessag
 from bender.core.node_loss_guard import LIFTED, GuardedApp, key_of_guard
 from bender.core.peers import BEATS_BEYOND, Peer, Peers
 from bender.core.readiness import Readiness
+from bender.core.registration_update import Merge
 from bender.core.shown_settings import ShownSettings
 from bender.core.timing import ABSENCE_S_MAX, Timing
 from bender.core.view import View, ViewEvent
@@ -162,8 +163,7 @@ class Replica:
         """Renew many instances at once and return the keys that are not registered."""
         self._require_ready(now)
         version = self.claims.ledger.version
-        renew = self.claims.renew
-        unknown = [key for key in keys if renew(key, now) is None]
+        unknown = self.claims.renew_all(keys, now)
         if self.claims.ledger.version != version:
             self.gossip.push(now)
         return unknown

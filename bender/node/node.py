@@ -18,7 +18,6 @@ from twisted.logger import Logger
 from bender.core.address_conflicts import AddressConflicts
 from bender.core.admin_state import Override, key_of_state, registration_of
 from bender.core.claim_leases import ClaimLease, claim_leases
-from bender.core.claims import RegistrationUpdate
 from bender.core.consumers import AwaitedChange, ConsumerState
 from bender.core.diagnosis import NodeDiagnosis
 from bender.core.entry_validation import VALIDITY
@@ -27,6 +26,7 @@ from bender.core.messages import ConfigSetting, Message, OutgoingMessage, Sender
 from bender.core.model import RegistrationRequest, canonical_id, instance_of
 from bender.core.node_report import NodeReport
 from bender.core.registration_status import RegistrationStatus
+from bender.core.registration_update import RegistrationUpdate
 from bender.core.replica import Full, NotReady, Replica
 from bender.core.timing import Timing
 from bender.core.view import sorted_claims

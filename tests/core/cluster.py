@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bender.core.claims import Merge, RegistrationUpdate
 from bender.core.entry_validation import UNCHECKED, VALIDITY
 from bender.core.ledger import DELTA_ENTRIES_MAX
 from bender.core.messages import Message, OutgoingMessage, Sender
+from bender.core.registration_update import Merge, RegistrationUpdate
 from bender.core.replica import Replica
 from bender.core.timing import Timing
 from bender.core.view import ViewEvent

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bender.core.claims import Claims, RegistrationUpdate
+from bender.core.claims import Claims
 from bender.core.ledger import Claim, End, Head
 from bender.core.peers import Peers
+from bender.core.registration_update import RegistrationUpdate
 from bender.core.timing import Timing
 from tests.core.claims_case import NOW, OTHER_KEY, ClaimsCase
 from tests.core.cluster import BODY, KEY, TTL_S, update
@@ -194,6 +195,28 @@ class Registering(ClaimsCase):
         self.claims.register(KEY, update(BODY, TTL_S), NOW)
         self.claims.register(KEY, update(BODY, 20.0), NOW)
         self.assertEqual([type(entry) for entry in self.own()], [Claim])
+
+
+class RenewingMany(ClaimsCase):
+    """The renewal of many registrations in one request."""
+
+    def test_many(self) -> None:
+        """A claim of the winner's rank gets its ttl again; others get a claim; unknown keys are returned."""
+        third = f"{KEY}0"
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        self.hear(2)
+        self.tell(2, OTHER_KEY, ttl_s=20.0)
+        self.claims.refresh(OTHER_KEY, NOW)
+        self.assertEqual(self.claims.renew_all([KEY, third, OTHER_KEY], NOW + 4.0), [third])
+        deadlines = [self.lease(key).deadline for key in (KEY, OTHER_KEY)]
+        self.assertEqual((deadlines, self.claims.index.lease(third)), ([NOW + 14.0, NOW + 24.0], None))
+
+    def test_not_current(self) -> None:
+        """A claim whose terms differ from those of the winner follows the winner."""
+        self.claims.register(KEY, update(BODY, TTL_S), NOW)
+        self.lease().is_current = False
+        self.assertEqual(self.claims.renew_all([KEY], NOW + 4.0), [])
+        self.assertEqual(self.lease().deadline, NOW + 14.0)
 
 
 class RenewingAsIs(ClaimsCase):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from bender.core.claims import RegistrationUpdate
 from bender.core.ledger import Claim
 from bender.core.node_loss_guard import key_of_guard
+from bender.core.registration_update import RegistrationUpdate
 from bender.core.replica import NotReady
 
 if TYPE_CHECKING:

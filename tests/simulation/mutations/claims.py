@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
-from bender.core.claims import Claims, RegistrationUpdate, _rank
+from bender.core.claims import Claims, _rank
 from bender.core.lapse import LapseRules
 from bender.core.leases import Lease, Leases
 from bender.core.ledger import Claim, Dot, End, Entry, ended_roots
+from bender.core.registration_update import RegistrationUpdate
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation, timing
 from tests.simulation.patches import patched
 from tests.simulation.scenarios import claims as scenarios
