@@ -19,6 +19,7 @@ from attrs import evolve, frozen
 from bender.core.claims import Claims
 from bender.core.entry_validation import UNCHECKED, Validity
 from bender.core.gossip_targets import ROUNDS_OPEN_MAX, Link, Links
+from bender.core.invalid_settings import InvalidSettings
 from bender.core.last_writer_wins import Configuration, digest_of
 from bender.core.ledger import Delta, Gap, Head, Ledger, Outdated
 from bender.core.messages import AGE_S_MAX, ALL_DIGESTS, ConfigSetting, Counter, Message, OutgoingMessage, Sender
@@ -27,12 +28,6 @@ from bender.core.setting_pages import SETTINGS_PER_MESSAGE_MAX, SettingPages
 
 #: How many of its latest asks a node remembers. It makes at most six in an interval: these are asks of 40 intervals.
 ASKS_REMEMBERED_MAX = 256
-
-#: The largest number of addresses of peers whose invalid settings are reported at the same time.
-INVALID_REMEMBERED_MAX = 100
-
-#: For how many seconds a peer is reported after its last invalid setting.
-INVALID_KEPT_S = 60.0
 
 
 @frozen
@@ -77,8 +72,7 @@ class Gossip:
         validity: Validity = UNCHECKED,
     ) -> None:
         self._validity = validity
-        #: The problem with the last invalid setting and when it came, by the address of the sender.
-        self.invalid_settings: dict[str, tuple[str, float]] = {}
+        self.invalid_settings = InvalidSettings()
         self._identity = identity
         self._interval_s = interval_s
         self._page_entries_max = page_entries_max
@@ -208,17 +202,18 @@ class Gossip:
 
     # Answers, to peers and from peers.
 
-    def apply_request(self, message: Message, now: float, *, late: bool) -> AppliedRequest:
+    def apply_request(self, message: Message, now: float, *, waited_s: float) -> AppliedRequest:
         """Apply a peer's request. Pass the result to `answer` at once.
 
-        `late`: the request may have waited here while this node was paused, so that the ages in it are too small.
+        The request may have waited here for `waited_s` while this node was paused: the ages in it are too small by up
+        to that much.
         """
         if message.sender.incarnation == self._identity.incarnation:
             return AppliedRequest(message)
         # A peer that is known only from other peers' messages is a stranger too: its address was never tried.
         unknown_way = not self._links.has_reached(message.sender.address)
         stranger = message.sender.incarnation not in self._peers or unknown_way
-        return AppliedRequest(message, self._apply(message, now, late=late).new_setting_keys, stranger)
+        return AppliedRequest(message, self._apply(message, now, waited_s).new_setting_keys, stranger)
 
     def answer(self, received: AppliedRequest, now: float, *, ask: bool) -> Message:
         """Return the answer to a request that was applied.
@@ -236,15 +231,17 @@ class Gossip:
             return self._acknowledgement(message, now)
         return self._answer(message, message.heads, now, ask=ask or self.awaits_answers(now))
 
-    def receive_answer(self, request: OutgoingMessage, answer: Message, now: float) -> tuple[str, ...]:
-        """Apply the answer to a request. Return the keys of settings that are new here."""
+    def receive_answer(
+        self, request: OutgoingMessage, answer: Message, now: float, *, waited_s: float = 0.0
+    ) -> tuple[str, ...]:
+        """Apply the answer to a request, which may have waited here. Return the keys of settings that are new here."""
         link = self._links.note_answer(request.address, answer.sender.incarnation)
         link.note_answer(request, now)
         if answer.sender.incarnation == self._identity.incarnation:
             return ()
         if request.message.ask is not None:
             self._peers.note_answer_at(request.address, answer.sender.incarnation, request.message.ask)
-        taken = self._apply(answer, now)
+        taken = self._apply(answer, now, waited_s)
         if request.push:
             self._note_push_answer(link, request)
         elif request.message.heads is None:
@@ -398,12 +395,12 @@ class Gossip:
 
     # What messages change here.
 
-    def _apply(self, message: Message, now: float, *, late: bool = False) -> MessageEffect:
+    def _apply(self, message: Message, now: float, waited_s: float) -> MessageEffect:
         own = self._identity.incarnation
         heads = message.heads or {}
         for counter in message.counters:
             # A message that had waited must not bring a forgotten peer back; a new peer will send its counter again.
-            if counter.incarnation != own and not (late and counter.incarnation not in self._peers):
+            if counter.incarnation != own and not (waited_s and counter.incarnation not in self._peers):
                 self._learn_of(counter, now, itself=counter.incarnation == message.sender.incarnation)
         sender = self._peers.note_message_from(message.sender, now)
         if sender is not None:
@@ -415,7 +412,7 @@ class Gossip:
         for counter in message.counters:
             head = heads.get(counter.incarnation)
             version = head.version if head else versions.get(counter.incarnation, 0)
-            self._hear(counter, version, now)
+            self._hear(counter, version, now, waited_s)
         for key in changed:
             self._claims.refresh(key, now)
         if sender is not None and message.echo is not None and fits:
@@ -437,24 +434,15 @@ class Gossip:
         self._peers.meet(counter, now)
 
     def _valid_settings(self, message: Message, now: float) -> list[ConfigSetting]:
-        """Return the valid settings of a message, and note the problem of an invalid one by the sender's address."""
+        """Return the valid settings of a message, and note the problems of the others."""
         valid = []
         for setting in message.settings:
             problem = self._validity.problem_of_setting(setting)
             if problem is None:
                 valid.append(setting)
             else:
-                # The latest is moved to the end, so that the oldest are dropped first.
-                self.invalid_settings.pop(message.sender.address, None)
-                self.invalid_settings[message.sender.address] = (problem, now)
-                if len(self.invalid_settings) > INVALID_REMEMBERED_MAX:
-                    del self.invalid_settings[next(iter(self.invalid_settings))]
+                self.invalid_settings.note(message.sender.address, problem, now)
         return valid
-
-    def forget_invalid(self, before: float) -> None:
-        """Forget the problems of settings that came before a time."""
-        for address in [address for address, (_, at) in self.invalid_settings.items() if at <= before]:
-            del self.invalid_settings[address]
 
     def _note_heads(self, sender: Peer, heads: Mapping[int, Head]) -> None:
         """Remember the versions that a peer has, except those of ledgers of nodes that are forgotten here."""
@@ -482,13 +470,19 @@ class Gossip:
             advanced = advanced or self._claims.copies.head(delta.incarnation) != before
         return fits, advanced, changed
 
-    def _hear(self, counter: Counter, version: int, now: float) -> None:
-        """Believe a larger counter only if this node has the ledger version that the counter came with."""
+    def _hear(self, counter: Counter, version: int, now: float, waited_s: float) -> None:
+        """Believe a larger counter only if this node has the ledger version that the counter came with.
+
+        Nor, while this node waits for its peers, if it may have waited for as long as the ttl of all claims that would
+        count because of it: a peer that lives will answer with another.
+        """
         peer = self._peers.get(counter.incarnation)
         if peer is None:
             return
         is_news = counter.beats > peer.beats
-        if is_news and version > self._claims.copies.head(counter.incarnation).version:
+        copies = self._claims.copies
+        is_too_old = self._claims.is_frozen and copies.are_outlasted(peer, waited_s)
+        if is_news and (is_too_old or version > copies.head(counter.incarnation).version):
             return
         horizon_s = self._peers.horizon_s(peer, now) if is_news else 0.0
         if self._peers.hear(counter, now):

@@ -135,6 +135,10 @@ class LedgerCopies:
         """Return the longest ttl of a peer's claims in seconds, at most `TTL_S_MAX`; 0 if there are no claims."""
         return min(self.ttls(peer)[-1], TTL_S_MAX) if self.ttls(peer) else 0.0
 
+    def are_outlasted(self, peer: Peer, waited_s: float) -> bool:
+        """Whether a time is at least `--ttl`, and at least the longest ttl of a peer's claims."""
+        return waited_s >= max(self._timing.ttl_s, self.ttl_max_s(peer))
+
     def ttls(self, peer: Peer) -> list[float]:
         """Return the different ttls of a peer's claims, in ascending order."""
         if peer.ttls is None:

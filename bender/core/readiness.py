@@ -52,9 +52,13 @@ class Readiness:
         silent = [peer.address for peer in self._peers.awaited_peers(now) if peer.echoed_at < self.since]
         return [*dict.fromkeys([*self._links.unanswered_seeds(), *silent])]
 
-    def may_be_late(self, now: float) -> bool:
-        """Whether a message that arrives now may have waited here while this node was paused."""
-        return self.away_s > 0 and now < self.since + self._timing.backlog_s
+    def request_waited_s(self, now: float) -> float:
+        """Return for how long a request that is read now may have waited here while this node was paused."""
+        return self.away_s if now < self.since + self._timing.backlog_s else 0.0
+
+    def answer_waited_s(self, ask: float | None) -> float:
+        """Return for how long the answer to a request with this ask may have waited here while this node was paused."""
+        return self.away_s if ask is not None and ask < self.since else 0.0
 
     def is_overdue(self, now: float, paged_at: float) -> bool:
         """Whether this node has waited `patience_s` for peers that do not answer.

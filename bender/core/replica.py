@@ -17,7 +17,7 @@ from bender.core.address_conflicts import address_of
 from bender.core.claims import Claims
 from bender.core.diagnosis import NodeDiagnosis, VersionTimes, diagnose
 from bender.core.entry_validation import UNCHECKED, Validity
-from bender.core.gossip import INVALID_KEPT_S, AppliedRequest, Gossip
+from bender.core.gossip import AppliedRequest, Gossip
 from bender.core.gossip_targets import Links
 from bender.core.last_writer_wins import KEYS_MAX, Configuration
 from bender.core.ledger import DELTA_ENTRIES_MAX, NUMBER_MAX
@@ -262,8 +262,7 @@ class Replica:
         """Return the problems with what peers send or hold, by their addresses."""
         found = {
             address: f"sends an invalid setting, which is ignored: {problem}"
-            for address, (problem, at) in self.gossip.invalid_settings.items()
-            if now < at + INVALID_KEPT_S
+            for address, problem in self.gossip.invalid_settings.problems(now).items()
         }
         for incarnation, (count, problem) in self.claims.copies.invalid_entries.items():
             if (peer := self.peers.get(incarnation)) is not None:
@@ -357,7 +356,7 @@ class Replica:
         self._marks.note(self.claims.ledger.version, now)
         # In each round, not only when a peer is forgotten: a peer may send each message from another address.
         self.links.forget(self.peers)
-        self.gossip.forget_invalid(now - INVALID_KEPT_S)
+        self.gossip.invalid_settings.forget(now)
         self.gossip.ask(self.addresses() if addresses is None else addresses, now)
 
     def sweep(self, now: float, unheard_s: float = 0.0) -> bool:
@@ -448,7 +447,7 @@ class Replica:
         self._notice_pause(now)
         if self._note_surpassed(message):
             return None
-        return self.gossip.apply_request(message, now, late=self.readiness.may_be_late(now))
+        return self.gossip.apply_request(message, now, waited_s=self.readiness.request_waited_s(now))
 
     def answer(self, now: float, received: AppliedRequest | None) -> Message:
         """Return the answer to a request that was applied, and do the work that it has made possible."""
@@ -466,7 +465,8 @@ class Replica:
         if self._note_surpassed(answer):
             self.links[request.address].note_failure(request)
             return
-        self._progress(now, self.gossip.receive_answer(request, answer, now))
+        waited_s = self.readiness.answer_waited_s(request.message.ask)
+        self._progress(now, self.gossip.receive_answer(request, answer, now, waited_s=waited_s))
 
     def _is_own(self, request: OutgoingMessage) -> bool:
         """Whether this incarnation made a request, and not the previous one."""

@@ -70,9 +70,9 @@ class RoundsCase(SynchronousTestCase):
         self.claims.join(told.delta(self.claims.copies.head(told.incarnation)))
 
     def receive(
-        self, message: Message, at: float = NOW, *, ask: bool = False, late: bool = False
+        self, message: Message, at: float = NOW, *, ask: bool = False, waited_s: float = 0.0
     ) -> tuple[Message, tuple[str, ...]]:
-        received = self.gossip.apply_request(message, at, late=late)
+        received = self.gossip.apply_request(message, at, waited_s=waited_s)
         return self.gossip.answer(received, at, ask=ask), received.new_setting_keys
 
     def asked(self, number: int = 2) -> OutgoingMessage:

@@ -243,6 +243,14 @@ class Telling(ClaimsCase):
         self.end(2, (2, 1), ttl_s=90.0)
         self.assertEqual(self.claims.copies.ttl_max_s(peer), 20.0)
 
+    def test_outlasted(self) -> None:
+        """A time is compared with `--ttl` and with the longest ttl of the peer's claims."""
+        peer = self.hear(2)
+        outlasted = self.claims.copies.are_outlasted
+        self.assertEqual([outlasted(peer, waited_s) for waited_s in (0.0, 9.9, 10.0)], [False, False, True])
+        self.tell(2, ttl_s=20.0)
+        self.assertEqual([outlasted(peer, waited_s) for waited_s in (10.0, 19.9, 20.0)], [False, False, True])
+
     def test_ttl_beyond_all_that_are_valid(self) -> None:
         """The largest ttl is cut to the valid maximum, because peers would refuse a counter with more."""
         peer = self.hear(2)

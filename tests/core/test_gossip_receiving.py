@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bender.core.entry_validation import Validity
-from bender.core.gossip import INVALID_REMEMBERED_MAX
 from bender.core.last_writer_wins import Configuration
 from bender.core.ledger import Delta, Head
 from bender.core.messages import Counter, Message, OutgoingMessage
@@ -93,15 +91,15 @@ class Answering(RoundsCase):
 
     def test_taken_in(self) -> None:
         """The message is applied before the answer is made, so that events do not wait for the answer."""
-        self.gossip.apply_request(self.greeting(3), NOW, late=False)
+        self.gossip.apply_request(self.greeting(3), NOW, waited_s=0.0)
         self.assertEqual((3 in self.peers, self.sent()), (True, []))
 
     def test_late(self) -> None:
         """A message that may have waited here introduces no peer, but its sender is asked."""
         self.meet(2)
-        self.receive(self.greeting(3, {1: Head(0, 0)}), late=True)
+        self.receive(self.greeting(3, {1: Head(0, 0)}), waited_s=5.0)
         self.assertEqual((3 in self.peers, self.sent()), (False, ["n3:1730"]))
-        self.receive(self.greeting(2), late=True)
+        self.receive(self.greeting(2), waited_s=5.0)
         peer = self.peers.get(2)
         assert peer is not None
         self.assertEqual((peer.beats, peer.known_beats), (6, 6))
@@ -134,7 +132,7 @@ class Taking(RoundsCase):
     """The effects of a message."""
 
     def take(self, message: Message, at: float = NOW) -> None:
-        self.gossip.answer(self.gossip.apply_request(message, at, late=False), at, ask=False)
+        self.gossip.answer(self.gossip.apply_request(message, at, waited_s=0.0), at, ask=False)
 
     def test_counters(self) -> None:
         """A counter is believed together with the version of the ledger that it came with."""
@@ -243,34 +241,6 @@ class Taking(RoundsCase):
         self.claims.settle(NOW + 20.0)
         self.assertIsNotNone(self.claims.listed_claim(KEY))
         self.assertEqual(two.beats, 9)
-
-
-class Invalid(RoundsCase):
-    """The problem of an invalid setting is recorded by the address of its sender."""
-
-    def begin(self, page_entries_max: int = 1000) -> None:
-        super().begin(page_entries_max)
-        self.gossip._validity = Validity(lambda _: None, lambda each: None if each.rev else "it is wrong")
-
-    def send(self, number: int, at: float) -> None:
-        self.receive(Message(sender(number), settings=(setting(rev=0),)), at)
-
-    def test_the_latest(self) -> None:
-        """The address without invalid settings for the longest time is forgotten first."""
-        for number in range(2, INVALID_REMEMBERED_MAX + 2):
-            self.send(number, NOW)
-        self.send(2, NOW + 1.0)
-        self.send(1000, NOW + 2.0)
-        self.assertEqual(len(self.gossip.invalid_settings), INVALID_REMEMBERED_MAX)
-        self.assertNotIn("n3:1730", self.gossip.invalid_settings)
-        self.assertEqual([*self.gossip.invalid_settings][-2:], ["n2:1730", "n1000:1730"])
-
-    def test_forgotten(self) -> None:
-        """A problem is forgotten some time after the last invalid setting."""
-        self.send(2, NOW)
-        self.send(3, NOW + 1.0)
-        self.gossip.forget_invalid(NOW)
-        self.assertEqual(self.gossip.invalid_settings, {"n3:1730": ("it is wrong", NOW + 1.0)})
 
 
 class Answered(RoundsCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bender.core.claims import Claims
 from bender.core.entry_validation import VALIDITY
-from bender.core.gossip import INVALID_KEPT_S, INVALID_REMEMBERED_MAX
+from bender.core.invalid_settings import KEPT_S, REMEMBERED_MAX
 from bender.core.ledger import NUMBER_MAX, Claim, Head, Ledger
 from bender.core.messages import ConfigSetting, Message, Sender
 from bender.core.peers import Peers
@@ -322,10 +322,8 @@ class Settings(ClaimsCase):
         a.receive(now, Message(Sender(3, "c", "c"), settings=(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), good)))
         self.assertEqual(([*a.configuration], a.settings("backend")), (["backend/web"], [good]))
         problem = "sends an invalid setting, which is ignored: its key 'x' is not that of a setting"
-        self.assertEqual(
-            (a.invalid_input(now), a.invalid_input(now + INVALID_KEPT_S - 0.1)), ({"c": problem}, {"c": problem})
-        )
-        self.assertEqual((INVALID_KEPT_S, a.invalid_input(now + 60.0)), (60.0, {}))
+        self.assertEqual((a.invalid_input(now), a.invalid_input(now + KEPT_S - 0.1)), ({"c": problem}, {"c": problem}))
+        self.assertEqual((KEPT_S, a.invalid_input(now + 60.0)), (60.0, {}))
 
     def test_other_kinds(self) -> None:
         """Settings of kinds of a later release are kept, passed on, and not shown."""
@@ -351,10 +349,10 @@ class Settings(ClaimsCase):
     def test_many_addresses(self) -> None:
         """At most a hundred addresses are remembered, and addresses whose time is over leave room."""
         a = self.cluster["a"]
-        for i in range(INVALID_REMEMBERED_MAX + 50):
+        for i in range(REMEMBERED_MAX + 50):
             self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")
-        self.assertEqual((len(a.gossip.invalid_settings), INVALID_REMEMBERED_MAX), (100, 100))
-        self.cluster.now += INVALID_KEPT_S
+        self.assertEqual((len(a.gossip.invalid_settings), REMEMBERED_MAX), (100, 100))
+        self.cluster.now += KEPT_S
         self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), "d")
         self.assertEqual([*a.invalid_input(self.cluster.now)], ["d"])
         self.assertLessEqual(len(a.gossip.invalid_settings), 100)
@@ -362,7 +360,7 @@ class Settings(ClaimsCase):
     def test_again(self) -> None:
         """The time of a problem begins again with each invalid setting."""
         a = self.cluster["a"]
-        for i in range(INVALID_REMEMBERED_MAX):
+        for i in range(REMEMBERED_MAX):
             self.bring(ConfigSetting("x", 1, 3, 0, "ops", b"{}"), f"c{i}")
         self.cluster.now += 30.0
         self.bring(ConfigSetting("y", 1, 3, 0, "ops", b"{}"), "c7")

@@ -154,6 +154,46 @@ class Pausing(ReplicaCase):
         self.say(3, NOW + 5.5)
         self.assertIn(3, self.replica.peers)
 
+    def test_answer_to_an_ask_before_the_pause(self) -> None:
+        """It may have waited, and introduces no peer; an answer to an ask after the pause does."""
+        self.replica.start_round(NOW)
+        (before,) = self.replica.take_requests()
+        self.replica.check_ready(NOW + 5.0)
+        after = self.replica.take_requests()[-1]
+        self.answer(before, 3, NOW + 5.75)
+        self.assertNotIn(3, self.replica.peers)
+        self.answer(after, 3, NOW + 5.75)
+        self.assertIn(3, self.replica.peers)
+
+    def test_heartbeats_during_a_long_pause(self) -> None:
+        """Heartbeats that may have waited for the ttl are not believed, from requests and from answers."""
+        self.replica.start_round(NOW)
+        (before,) = self.replica.take_requests()
+        self.replica.check_ready(NOW + 10.0)
+        after = self.replica.take_requests()[-1]
+        peer = self.peer(2)
+        believed = peer.beats
+        self.say(2, NOW + 10.25)
+        self.answer(before, 2, NOW + 10.75)
+        self.assertEqual((peer.beats, peer.known_beats), (believed, 10107))
+        self.answer(after, 2, NOW + 10.75)
+        self.assertEqual((peer.beats, peer.heard_at), (10107, NOW + 10.75))
+
+    def test_heartbeats_at_a_node_that_waits_for_nobody(self) -> None:
+        """A node whose peers were silent before the pause is ready at once, and believes what waited."""
+        for at in range(1, 5):
+            self.replica.sweep(NOW + at)
+        self.replica.sweep(NOW + 14.0)
+        self.assertTrue(self.replica.is_ready)
+        self.say(2, NOW + 14.25)
+        self.assertEqual((self.peer(2).beats, self.peer(2).heard_at), (10142, NOW + 14.25))
+
+    def test_heartbeats_during_a_shorter_pause(self) -> None:
+        """Heartbeats that waited for less than the ttl are believed: claims of a peer that died may depend on them."""
+        self.replica.check_ready(NOW + 9.0)
+        self.say(2, NOW + 9.25)
+        self.assertEqual((self.peer(2).beats, self.peer(2).heard_at), (10092, NOW + 9.25))
+
     def test_no_lapse(self) -> None:
         """A claim that was due before the pause stays until the node is ready."""
         (lease,) = self.replica.claims.leases

@@ -33,8 +33,10 @@ def _first_age_stays(original: Changed, peers: Peers, counter: Counter, now: flo
     return counter.beats != peer.beats and original(peers, counter, now)  # type: ignore[union-attr]
 
 
-def _believed_at_once(original: Changed, gossip: Gossip, counter: Counter, version: int, now: float) -> None:
-    original(gossip, counter, 0, now)
+def _believed_at_once(
+    original: Changed, gossip: Gossip, counter: Counter, version: int, now: float, waited_s: float
+) -> None:
+    original(gossip, counter, 0, now, waited_s)
 
 
 def _told_of_itself_alone(original: Changed, gossip: Gossip, now: float) -> Any:
@@ -53,9 +55,9 @@ def _looked_at_one_by_one(original: Changed, claims: Claims, delta: Delta) -> An
     return keys
 
 
-def _knowing_the_time(original: Changed, gossip: Gossip, message: Message, now: float, **named: Any) -> Any:
+def _knowing_the_time(original: Changed, gossip: Gossip, message: Message, now: float, waited_s: float) -> Any:
     gossip._claims._peers_now = now  # type: ignore[attr-defined]
-    return original(gossip, message, now, **named)
+    return original(gossip, message, now, waited_s)
 
 
 def _stays_hidden(original: Changed, claims: Claims, peer: Peer, horizon_s: float, now: float) -> None:

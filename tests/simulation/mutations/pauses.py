@@ -11,8 +11,9 @@ from bender.core.claims import Claims
 from bender.core.gossip import Gossip
 from bender.core.gossip_targets import Links
 from bender.core.leases import Leases
+from bender.core.ledger_copies import LedgerCopies
 from bender.core.messages import Counter, Message, Sender
-from bender.core.peers import Peers
+from bender.core.peers import Peer, Peers
 from bender.core.readiness import Readiness
 from bender.core.replica import Replica
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
@@ -124,13 +125,27 @@ def _beats_before_it_lapses(original: Changed, replica: Replica, now: float) -> 
         replica.claims.lapse = lapse  # type: ignore[method-assign]
 
 
-def _believes_what_waited(original: Changed, gossip: Gossip, message: Message, now: float, *, late: bool) -> Any:
-    return original(gossip, message, now, late=False)
+def _believes_what_waited(original: Changed, gossip: Gossip, message: Message, now: float, *, waited_s: float) -> Any:
+    return original(gossip, message, now, waited_s=0.0)
 
 
-def _does_not_ask_who_waited(original: Changed, gossip: Gossip, message: Message, now: float, *, late: bool) -> Any:
-    received = original(gossip, message, now, late=late)
-    return evolve(received, is_from_stranger=received.is_from_stranger and not late)
+def _does_not_ask_who_waited(
+    original: Changed, gossip: Gossip, message: Message, now: float, *, waited_s: float
+) -> Any:
+    received = original(gossip, message, now, waited_s=waited_s)
+    return evolve(received, is_from_stranger=received.is_from_stranger and not waited_s)
+
+
+def _believes_as_if_it_waited(
+    original: Changed, gossip: Gossip, counter: Counter, version: int, now: float, waited_s: float
+) -> None:
+    peer = gossip._peers.get(counter.incarnation)
+    if not (peer and counter.beats > peer.beats and gossip._claims.copies.are_outlasted(peer, waited_s)):
+        original(gossip, counter, version, now, waited_s)
+
+
+def _outlasted_by_any_wait(copies: LedgerCopies, peer: Peer, waited_s: float) -> bool:
+    return waited_s > 0
 
 
 def _known_without_the_pause(original: Changed, peers: Peers, counter: Counter, now: float) -> None:
@@ -226,6 +241,26 @@ MUTATIONS = {
         "6",
         (Gossip, "apply_request", around(_believes_what_waited)),
         shown_by=scenarios.what_waited_during_a_long_absence_brings_back_nobody,
+    ),
+    "answers that waited are believed": mutation(
+        "6",
+        (Readiness, "answer_waited_s", instead(lambda *_: 0.0)),
+        shown_by=scenarios.an_answer_that_waited_brings_back_nobody,
+    ),
+    "heartbeats that waited for the ttl are believed": mutation(
+        "6",
+        (LedgerCopies, "are_outlasted", instead(lambda *_: False)),
+        shown_by=scenarios.heartbeats_that_waited_for_the_ttl_bring_back_nothing,
+    ),
+    "heartbeats that waited are not believed": mutation(
+        "6",
+        (LedgerCopies, "are_outlasted", instead(_outlasted_by_any_wait)),
+        shown_by=scenarios.heartbeats_that_waited_for_less_than_the_ttl_count,
+    ),
+    "a node that waits for nobody believes no heartbeats that waited": mutation(
+        "6",
+        (Gossip, "_hear", around(_believes_as_if_it_waited)),
+        shown_by=scenarios.a_node_that_waits_for_nobody_believes_what_waited,
     ),
     "nobody asks back": mutation(
         "6", (Gossip, "_answer", around(_does_not_ask_back)), shown_by=scenarios.who_cannot_ask_is_asked_back

@@ -135,6 +135,85 @@ def what_waited_during_a_long_absence_brings_back_nobody() -> None:
     assert known == [stage["b"].life.incarnation], f"a knows {len(known)} others"
 
 
+def an_answer_that_waited_brings_back_nobody() -> None:
+    """b asks a at its start, and is paused before a's answer arrives. a is restarted without its state (seed 821719).
+
+    The old answer tells b of a's earlier incarnation, which nobody else remembers.
+    """
+    stage = Stage("a")
+    stage.register("a")
+    stage.cluster.start("b", "a")
+    while not len(stage["a"].replica.peers):
+        stage.run(0.0005)
+    stage.pause("b")
+    stage.run(1)
+    stage.leave("a")
+    stage.run(10)
+    stage.cluster.start("a", "")
+    stage.run(14)
+    stage.cluster.resume("b", inputs_first=True)
+    stage.run(5)
+    assert [stage.happened(name) for name in "ab"] == [[], []], "what died with the earlier a is back"
+
+
+def heartbeats_that_waited_for_the_ttl_bring_back_nothing() -> None:
+    """b is paused for 40, with heartbeats of a unread. a leaves, and is restarted without its state.
+
+    Nobody else knows that these heartbeats are old.
+    """
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run(1)
+    stage.pause("b")
+    stage.run(4)
+    stage.leave("a")
+    stage.run(3)
+    stage.cluster.start("a", "")
+    stage.run(33)
+    stage.cluster.resume("b", inputs_first=True)
+    stage.run(5)
+    assert stage.happened("a") == [], "a lists what died with its earlier incarnation"
+    stage.expect("b: online registered, offline expired")
+
+
+def heartbeats_that_waited_for_less_than_the_ttl_count() -> None:
+    """b is paused. The instance renews at a, and a crashes 3.5 later. b must not drop it before it can renew again."""
+    stage = Stage("ab")
+    stage.register("a")
+    stage.run(1)
+    stage.pause("b")
+    stage.run(4.5)
+    stage.renew("a")
+    stage.run(3.5)
+    stage.crash("a")
+    stage.run(1.5)
+    stage.cluster.resume("b", inputs_first=True)
+    stage.run_until(15.3)
+    stage.renew("b")
+    stage.run(1)
+    stage.expect("b: online registered")
+
+
+def a_node_that_waits_for_nobody_believes_what_waited() -> None:
+    """b was cut off from a when it was paused, so it is ready at once. It lists at once what a answers to old requests.
+
+    b cannot ask a, so it gets no counter that certainly did not wait.
+    """
+    stage = Stage("ab")
+    cut = stage.cut("ab", "ba")
+    stage.run(5)
+    stage.pause("b")
+    stage.heal(cut)
+    stage.run(20)
+    stage.register("a")
+    stage.run(2)
+    stage.cut("ba", asking=True)
+    stage.resume("b")
+    stage.run(0.1)
+    assert stage["b"].replica.is_ready, "b waits for somebody"
+    stage.expect("b: online registered")
+
+
 def the_peers_of_the_incarnation_before_are_waited_for() -> None:
     """b has no other node as seed, and was away for over ten minutes.
 
