@@ -24,19 +24,25 @@ _BROADCAST = IPv4Address("255.255.255.255")
 
 
 @lru_cache(_HOSTS_REMEMBERED)
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that a host is; None if it is a name, or invalid."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+@lru_cache(_HOSTS_REMEMBERED)
 def canonical_host(host: str) -> str:
     """Return a DNS name in lower case without a final dot, or an address in the form of `ipaddress`.
 
     Raises `Invalid`.
     """
-    try:
-        address = ip_address(host)
-    except ValueError:
+    address = _address(host)
+    if address is None:
         name = host.lower().removesuffix(".")
         if not host.isascii() or not _DNS_NAME.match(name):
-            raise Invalid(
-                "host", "must be a DNS name or an IP address, without brackets or an IPv6 zone (%eth0)"
-            ) from None
+            raise Invalid("host", "must be a DNS name or an IP address, without brackets or an IPv6 zone (%eth0)")
         return name
     if "%" in host:
         raise Invalid("host", "must be an address without an IPv6 zone (%eth0)")
@@ -59,12 +65,8 @@ def is_destination(address: IPv4Address | IPv6Address) -> bool:
 @lru_cache(_HOSTS_REMEMBERED)
 def destination(host: str) -> str:
     """Return the canonical form of a host. Raises `Invalid` if an instance cannot be there; see `is_destination`."""
-    canonical = canonical_host(host)
-    try:
-        address = ip_address(canonical)
-    except ValueError:
-        return canonical
-    if not is_destination(address):
+    canonical, address = canonical_host(host), _address(host)
+    if address is not None and not is_destination(address):
         raise Invalid(
             "host", f"must be an address at which clients reach the instance, not {_kind(address)} {canonical}"
         )
@@ -87,7 +89,7 @@ def parse_port(port: str) -> int:
 
 def is_loopback(host: str) -> bool:
     """Return True if `host` is an address or a name by which a machine reaches itself."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
+    address = _address(host)
+    if address is None:
         return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback
