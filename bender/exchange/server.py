@@ -20,7 +20,17 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web import http, server
+from twisted.web import server
+from twisted.web.http import (
+    BAD_REQUEST,
+    CONFLICT,
+    FORBIDDEN,
+    INTERNAL_SERVER_ERROR,
+    NOT_FOUND,
+    OK,
+    REQUEST_ENTITY_TOO_LARGE,
+    RESPONSES,
+)
 from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 
@@ -70,15 +80,15 @@ PUSH_BYTES_MAX = 64 * 1024
 
 #: The answer to a peer that does not use TLS, at a node that does. It needs no wire version and cluster.
 NO_TLS = push.encode_answer(
-    http.BAD_REQUEST,
-    http.RESPONSES[http.BAD_REQUEST],
+    BAD_REQUEST,
+    RESPONSES[BAD_REQUEST],
     REFUSAL_TYPE,
     msgspec.json.encode(PeerRefusal("INVALID", "this port uses TLS: start the sender with --peer-tls DIR")),
 )
 
-_STATUSES = {OtherCluster: http.CONFLICT, OtherVersion: http.CONFLICT, MessageTooLarge: http.REQUEST_ENTITY_TOO_LARGE}
+_STATUSES = {OtherCluster: CONFLICT, OtherVersion: CONFLICT, MessageTooLarge: REQUEST_ENTITY_TOO_LARGE}
 
-_CODES = {http.CONFLICT: "CONFLICT", http.REQUEST_ENTITY_TOO_LARGE: "TOO_LARGE", http.BAD_REQUEST: "INVALID"}
+_CODES = {CONFLICT: "CONFLICT", REQUEST_ENTITY_TOO_LARGE: "TOO_LARGE", BAD_REQUEST: "INVALID"}
 
 
 class AnsweringNode(Protocol):
@@ -152,7 +162,7 @@ class GossipServer:
         except MessageRefused as refused:
             return _respond(request, *self._refuse(refused, request.getClientAddress().host))
         consumers = await self._node.wait_for_consumers(awaited)
-        return _respond(request, http.OK, MEDIA_TYPE, self._wire.encode_consumers(consumers))
+        return _respond(request, OK, MEDIA_TYPE, self._wire.encode_consumers(consumers))
 
     def _answer_question(
         self, request: PeerRequest, decode: Callable[[bytes], _Subject], answer: Callable[[_Subject], bytes]
@@ -162,7 +172,7 @@ class GossipServer:
             subject = decode(request.content.read())
         except MessageRefused as refused:
             return _respond(request, *self._refuse(refused, request.getClientAddress().host))
-        return _respond(request, http.OK, MEDIA_TYPE, answer(subject))
+        return _respond(request, OK, MEDIA_TYPE, answer(subject))
 
     def _answer(self, body: bytes, host: str) -> tuple[int, bytes, bytes]:
         """Return the status, media type and body of the answer to a request of `host`."""
@@ -178,26 +188,26 @@ class GossipServer:
         counters.received += 1
         counters.bytes_received += len(body)
         counters.bytes_sent += len(encoded)
-        return http.OK, MEDIA_TYPE, encoded
+        return OK, MEDIA_TYPE, encoded
 
     def _refuse(self, refused: MessageRefused, host: str) -> tuple[int, bytes, bytes]:
         address = refused.sender.address if refused.sender else host
         self._problems.note_refusal(address, "asks", refused)
-        status = _STATUSES.get(type(refused), http.BAD_REQUEST)
+        status = _STATUSES.get(type(refused), BAD_REQUEST)
         message = f"the sender {refused.reason}"
         refusal = PeerRefusal(_CODES[status], message, WIRE_VERSION, self._wire.cluster)
         return status, REFUSAL_TYPE, msgspec.json.encode(refusal)
 
     @_klein.handle_errors(HTTPException)  # type: ignore[arg-type]
     def _no_route(self, request: server.Request, failure: Failure) -> bytes:
-        return _no_such_request(request, getattr(failure.value, "code", http.NOT_FOUND))
+        return _no_such_request(request, getattr(failure.value, "code", NOT_FOUND))
 
     @_klein.handle_errors(Exception)  # type: ignore[arg-type]
     def _failed(self, request: server.Request, failure: Failure) -> bytes:
         self._log.failure("A request of a peer failed because of a defect in bender.", failure)
         return _respond_with(
             request,
-            http.INTERNAL_SERVER_ERROR,
+            INTERNAL_SERVER_ERROR,
             PeerRefusal("FAILED", "the node failed because of a defect in bender: its log has the details"),
         )
 
@@ -220,8 +230,8 @@ class _Paths(Resource):
         if any(request.requestHeaders.hasHeader(name) for name in BROWSER_HEADERS):
             self._counters.count_denied("FORBIDDEN")
             text = f"this port is for peers alone, and not for browsers: {_CLIENTS}"
-            return _respond_with(request, http.FORBIDDEN, PeerRefusal("FORBIDDEN", text))
-        return self._klein.render(request) if request.path in _PATHS else _no_such_request(request, http.NOT_FOUND)
+            return _respond_with(request, FORBIDDEN, PeerRefusal("FORBIDDEN", text))
+        return self._klein.render(request) if request.path in _PATHS else _no_such_request(request, NOT_FOUND)
 
 
 def _no_such_request(request: server.Request, status: int) -> bytes:
@@ -286,7 +296,7 @@ class PeerChannel(PacedChannel):
         body, end = pushed
         self.resetTimeout()
         status, media_type, content = self.site.answer(body, self.transport.getPeer().host)
-        self.write_at_once(push.encode_answer(status, http.RESPONSES[status], media_type, content))
+        self.write_at_once(push.encode_answer(status, RESPONSES[status], media_type, content))
         return end
 
 
