@@ -269,11 +269,12 @@ class Claims:
         known = [claim for claim in unheard if claim.node in self._peers]
         until = {claim.node: self._peers.counts_until(claim.node, claim.ttl_s) for claim in known}
         holders = {claim.node: until[claim.node] for claim in known if self._may_be_renewed(claim)}
+        gone = {node: at for node, at in until.items() if node not in holders}
         suspect = self.guard.suspect(key)
         if suspect is not None:  # a long guard outlasts what is remembered of nodes that are not heard
-            until |= {node: at for node, at in suspect.holders.items() if node not in self._peers}
+            until |= suspect.forgotten(self._peers.__contains__)
         hidden_at = max(until.values(), default=inf)
-        outcome = self.guard.decide_on(key, self._view.count_of(app_of(key)), hidden_at, holders, now)
+        outcome = self.guard.decide_on(key, self._view.count_of(app_of(key)), hidden_at, holders, gone, now)
         if outcome == "suspect":
             self._view.show(key, shown, (), suspect=True)
         elif outcome == "hidden":
@@ -294,7 +295,7 @@ class Claims:
         if any(claim.node in suspect.holders or self._may_be_renewed(claim) for claim in claims):
             return claims
         # A long guard outlasts the memory of nodes that are not heard.
-        return [] if all(map(self._is_known, suspect.holders)) else [shown]
+        return [] if all(map(self._is_known, suspect.holders)) else claims or [shown]
 
     def judge(self, now: float) -> bool:
         """Let the guard judge a slice of the keys that would be hidden now; return True if there is more to do."""

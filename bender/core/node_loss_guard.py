@@ -44,6 +44,9 @@ LIFTED = b"lifted"
 
 _PREFIX = "guard/"
 
+# One for nearly all suspects.
+_NOBODY: Mapping[int, float] = {}
+
 
 def key_of_guard(app: str) -> str:
     """Return the configuration key by which the guard is lifted from an app."""
@@ -64,12 +67,18 @@ def app_of(registration: str) -> str:
 class Suspect(msgspec.Struct, frozen=True, gc=False):
     """A member that only the guard keeps listed, until `over_at`.
 
-    `holders` are the incarnations that have claims of the member and may still renew them, each with the time at which
-    its claim stopped counting. The time is kept here because the incarnation may be forgotten before `over_at`.
+    `holders` are the incarnations that have claims of the member and may still renew them, and `gone` those that have
+    claims and were replaced or have left, each with the time at which its claim stopped counting. The time is kept here
+    because the incarnation may be forgotten before `over_at`.
     """
 
     over_at: float
     holders: Mapping[int, float]
+    gone: Mapping[int, float]
+
+    def forgotten(self, is_known: Callable[[int], bool]) -> dict[int, float]:
+        """Return the times of the incarnations that are not known any more."""
+        return {node: at for node, at in (*self.holders.items(), *self.gone.items()) if not is_known(node)}
 
 
 class Loss(msgspec.Struct, frozen=True, gc=False):
@@ -148,11 +157,19 @@ class Guard:
             for app, of_app in sorted(self._suspects.items())
         ]
 
-    def decide_on(self, key: str, members: int, hidden_at: float, holders: Mapping[int, float], now: float) -> Outcome:
+    def decide_on(
+        self,
+        key: str,
+        members: int,
+        hidden_at: float,
+        holders: Mapping[int, float],
+        gone: Mapping[int, float],
+        now: float,
+    ) -> Outcome:
         """Return the decision on a member of which no claim has counted since `hidden_at`.
 
         It becomes or stays suspect, is hidden, or waits for `judge` (`undecided`). `members` is the number of members
-        of its app, and `holders` is as in `Suspect`.
+        of its app; `holders` and `gone` are as in `Suspect`.
         """
         app = app_of(key)
         present = self.suspect(key)
@@ -165,7 +182,9 @@ class Guard:
             self.forget(key)
             self._losses.setdefault(app, {})[key] = Loss(now, members)
             return "hidden"
-        self._suspects.setdefault(app, {})[key] = Suspect(over_at, present.holders if present else holders)
+        if present:
+            holders, gone = present.holders, present.gone
+        self._suspects.setdefault(app, {})[key] = Suspect(over_at, holders, gone or _NOBODY)
         self._first_over_at = min(self._first_over_at, over_at)
         return "suspect"
 

@@ -316,7 +316,7 @@ class ByHand(SynchronousTestCase):
         self.guard = Guard(20.0, 10.0)
 
     def lose(self, number: int, hidden_at: float = 100.0, now: float = 100.0, members: int = 1) -> str:
-        return self.guard.decide_on(member(number), members, hidden_at, {2: hidden_at}, now)
+        return self.guard.decide_on(member(number), members, hidden_at, {2: hidden_at}, {}, now)
 
     def judge(self, *numbers: int, looks: int = 100, out_of_sight: bool = True) -> tuple[int, list[str]]:
         members = [member(number) for number in numbers]
@@ -353,6 +353,23 @@ class ByHand(SynchronousTestCase):
         self.assertEqual(self.guard.suspects_over(120.0), {member(1): None})
         self.assertEqual(self.lose(1, 110.0, 120.0), "hidden")
         self.assertEqual(self.guard.apps, [])
+
+    def test_forgotten_nodes(self) -> None:
+        """The times of nodes that are not known any more are returned, of those that were gone too; they never change.
+
+        Later decisions on a suspect are made when some of its nodes are forgotten.
+        """
+        for _ in range(2):
+            self.guard.decide_on(member(1), 2, 110.0, {2: 110.0}, {3: 105.0}, 110.0)
+            self.guard.decide_on(member(2), 2, 110.0, {2: 110.0}, {}, 110.0)
+            if self.guard.has_undecided:
+                self.judge(1, 2)
+        for number, gone in ((1, {3: 105.0}), (2, {})):
+            self.guard.decide_on(member(number), 2, 110.0, {}, {}, 111.0)
+            suspect = self.guard.suspect(member(number))
+            assert suspect is not None
+            self.assertEqual(suspect.forgotten(lambda _: False), {2: 110.0, **gone})
+            self.assertEqual(suspect.forgotten(lambda node: node == 2), gone)
 
     def test_forgotten(self) -> None:
         """A member that is heard again is not undecided."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from bender.core.claims import Claims
 from bender.core.ledger import Claim
-from bender.core.node_loss_guard import Guard, Loss
+from bender.core.node_loss_guard import Guard, Loss, Suspect
 from tests.simulation.mutations.mutation import Changed, around, instead, mutation
 from tests.simulation.scenarios import guard as scenarios
 
@@ -16,6 +16,17 @@ from tests.simulation.scenarios import guard as scenarios
 def _never_over(original: Changed, guard: Guard, now: float) -> dict[str, None]:
     original(guard, now)
     return {}
+
+
+def _forgotten_holders(suspect: Suspect, is_known: Callable[[int], bool]) -> dict[int, float]:
+    return {node: at for node, at in suspect.holders.items() if not is_known(node)}
+
+
+def _without_claims_of_the_gone(original: Changed, claims: Claims, key: str, shown: Claim, *rest: Any) -> Any:
+    unheard = original(claims, key, shown, *rest)
+    if claims.guard.suspect(key) is None or any(map(claims._may_be_renewed, unheard)):
+        return unheard
+    return [shown] if unheard else []
 
 
 def _suspects_what_is_gone(original: Changed, claims: Claims, key: str, shown: Claim, *rest: Any) -> Any:
@@ -69,6 +80,16 @@ MUTATIONS = {
         "9",
         (Claims, "_unheard", around(_suspects_what_is_gone)),
         shown_by=scenarios.what_is_suspect_can_be_renewed_and_deregistered,
+    ),
+    "a suspect forgets who is gone": mutation(
+        "9",
+        (Suspect, "forgotten", instead(_forgotten_holders)),
+        shown_by=scenarios.a_restarted_node_counts_for_the_time_of_a_suspect,
+    ),
+    "a suspect whose holders are forgotten has no claims": mutation(
+        "9",
+        (Claims, "_unheard", around(_without_claims_of_the_gone)),
+        shown_by=scenarios.a_restarted_node_counts_for_the_time_of_a_suspect,
     ),
     "everything is guarded": mutation(
         "9", (Guard, "_is_mass_loss", instead(staticmethod(lambda *_: True))), first_seed=27

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.core.cluster import BODY, TTL_S, update
 from tests.core.cluster import Cluster as ByHand
 from tests.simulation import front
-from tests.simulation.scenarios import KEY, OTHER_KEY, Stage
+from tests.simulation.scenarios import KEY, LONG_INTERVAL_S, OTHER_KEY, Stage
 
 
 def what_is_suspect_can_be_renewed_and_deregistered() -> None:
@@ -102,6 +102,31 @@ def the_time_of_a_suspect_is_shortened_when_holders_change() -> None:
     stage.heal(cut)
     stage.run_until(56)
     assert not stage.listed(), "b lists it for longer than the guard after c was last heard"
+
+
+def a_restarted_node_counts_for_the_time_of_a_suspect() -> None:
+    """c and a had claims; c was cut off first, then a was restarted without its state. b's claim lapses (seed 900574).
+
+    b forgets c and the earlier a before the guard is over. It is a, heard last, whose last heartbeat counts.
+    """
+    stage = Stage("abc", interval_s=LONG_INTERVAL_S, guard_s=30 * LONG_INTERVAL_S)
+    stage.register("c")
+    stage.run_until(2)
+    stage.renew("a")
+    stage.run_until(3)
+    stage.cut("ac", "ca", "bc", "cb")
+    stage.run_until(8)
+    stage.renew("a")
+    stage.run_until(10)
+    stage.crash("a")
+    stage.run_until(13)
+    stage.start("a")
+    stage.run_until(14)
+    stage.renew("b")
+    stage.run_until(52)
+    assert "b" in stage.listed(), "b has hidden it already"
+    stage.run_until(54)
+    stage.expect("b: online registered, changed node-lost, offline node-lost")
 
 
 class MassLoss(ByHand):
