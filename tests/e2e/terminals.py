@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 import pexpect
@@ -17,6 +18,9 @@ PATIENCE_S = 60.0
 
 #: The wait for output of background processes after a command has ended.
 LATE_S = 1.0
+
+#: How long Ctrl-C has no effect until it is pressed again. Programs of the pages end faster.
+AGAIN_S = 10.0
 
 LOOK_S = 0.05
 
@@ -89,8 +93,7 @@ class Terminal:
         Raises `NotSo` unless the text ends with status 0.
         """
         if not self.is_idle:
-            self._child.sendintr()
-            self._wait(lambda: self.is_idle, "it goes on after Ctrl-C")
+            self._press_ctrl_c()
         self._enter(text)
         if until is None:
             self._wait(lambda: self.is_idle, "it does not end")
@@ -100,6 +103,23 @@ class Terminal:
                 raise NotSo(f"it ended, and did not print {until!r}. It printed:\n{self._screen}")
         if bool(self._failed) != may_fail:
             raise NotSo(f"{'; '.join(self._failed) or 'nothing failed'}. It printed:\n{self._screen}")
+
+    def _press_ctrl_c(self) -> None:
+        """Press Ctrl-C, and again as a reader does if nothing happens.
+
+        If a command of a loop ends by itself in that moment, bash takes it that the command has handled the Ctrl-C, and
+        goes on with the loop.
+        """
+        pressed_at = -inf
+
+        def is_idle() -> bool:
+            nonlocal pressed_at
+            if not self.is_idle and time.monotonic() > pressed_at + AGAIN_S:
+                pressed_at = time.monotonic()
+                self._child.sendintr()
+            return self.is_idle
+
+        self._wait(is_idle, "it goes on after Ctrl-C")
 
     def look(self) -> None:
         """Read the present output, because a program blocks if nothing reads its terminal."""

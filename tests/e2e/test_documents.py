@@ -90,6 +90,26 @@ a is 1
 """
 
 
+CTRL_C_TWICE = """
+<!-- until: waits -->
+```sh
+python -c "if True:
+    import time
+    try:
+        print('waits', flush=True)
+        time.sleep(300)
+    except KeyboardInterrupt:
+        pass"
+sleep 300
+```
+
+<!-- terminal 1 -->
+```sh
+true
+```
+"""
+
+
 MUCH_TO_SAY = """
 <!-- until: 1 -->
 ```sh
@@ -162,6 +182,13 @@ def test_what_is_not_as_a_page_says_is_noticed(page: str, complaint: str, tmp_pa
 def test_a_terminal_is_as_its_reader_left_it(tmp_path: Path) -> None:
     """Each terminal keeps its variables; Ctrl-C ends a running block before the next one is typed there."""
     (tmp_path / "page.md").write_text(TWO_TERMINALS)
+    assert follow(tmp_path / "page.md", tmp_path) == ""
+
+
+@pytest.mark.outside
+def test_ctrl_c_is_pressed_again(tmp_path: Path) -> None:
+    """bash goes on with a block if a command of it handles the first Ctrl-C."""
+    (tmp_path / "page.md").write_text(CTRL_C_TWICE)
     assert follow(tmp_path / "page.md", tmp_path) == ""
 
 
