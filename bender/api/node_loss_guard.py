@@ -30,7 +30,7 @@ def _app(request: ApiRequest) -> str:
 
 
 def _no_suspects_response(node: Node, app: str) -> ApiResponse:
-    others = "other nodes may list some: see GET /guard at each node (bender guard ls)"
+    others = "other nodes may list suspect members: see GET /guard at each node (bender guard ls)"
     return refusal_response(
         "NOT_FOUND", f"{node.name} lists no member of {app} as suspect: nothing was changed; {others}"
     )

@@ -187,8 +187,11 @@ def stale_refusal(request: ApiRequest, existing: bytes | None, id_: str) -> ApiR
     """Return the refusal of a change whose `If-Match` does not name the object's tag; None otherwise."""
     if request.if_match is None or (existing is not None and _is_among(etag_of(existing), request.if_match)):
         return None
-    present = "does not exist" if existing is None else "has changed since the version in If-Match"
-    return refusal_response("STALE", f"{id_} {present}: GET it, then decide again")
+    if existing is None:
+        return refusal_response("STALE", f"{id_} does not exist: leave out If-Match to create it")
+    return refusal_response(
+        "STALE", f"{id_} has changed since the version in If-Match: GET it, and see whether your change still applies"
+    )
 
 
 def or_not_modified(request: ApiRequest, answer: ApiResponse) -> ApiResponse:

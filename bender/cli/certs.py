@@ -63,8 +63,8 @@ TOKEN_BYTES = 32
     "hosts",
     metavar="HOST",
     multiple=True,
-    help="A host name or address that the certificate is for; repeatable. By default those in the certificate that is "
-    "replaced, or else the name and all addresses of this machine.",
+    help="A host name or address that the certificate is for; repeatable. The default is the hosts of the certificate "
+    "that is replaced, or if there is none, the name and all addresses of this machine.",
 )
 @click.option(
     "--days",
@@ -78,9 +78,9 @@ def certs(directory: Path, ca_directory: Path | None, hosts: tuple[str, ...], da
     """Make a certificate for a node, and the CA of the cluster if there is none yet.
 
     Nodes use the directory as --tls DIR and --peer-tls DIR. Clients use the file ca.pem in it as --ca FILE. Do not copy
-    ca-key.pem, which signs certificates, to the nodes. With --ca, a certificate in DIR is replaced: send SIGHUP to the
-    node then. If the ca.pem in DIR contains several CAs, and the CA of --ca is one of them, the file is not changed: so
-    nodes and clients can trust both the old and the new CA while you move a cluster to the new one.
+    ca-key.pem, which signs certificates, to the nodes. With --ca, a certificate that is already in DIR is replaced:
+    send SIGHUP to the node afterwards. To move a cluster to a new CA, put the old and the new CA into ca.pem: a ca.pem
+    with several CAs is not changed if that of --ca is one of them.
     """
     from bender.tls import issuing  # noqa: PLC0415 - its library takes a tenth of a second to import
 

@@ -117,7 +117,7 @@ FRONTENDS = Columns(
 
 RULES = Columns(
     {
-        "REQUESTS": "The requests that match this rule; the first rule that matches counts.",
+        "REQUESTS": "The requests that match this rule; if several rules match, the first is used.",
         "BACKEND": "The backend to which they go.",
         "SERVED BY": "The app and version that serve this backend.",
     },
@@ -190,7 +190,7 @@ TOP_INSTANCES = Columns(
     {
         **{name: meaning for name, meaning in INSTANCES.meanings.items() if name != "META"},
         "STATE": "up; drain or maint if an operator has set this; suspect if only a guard keeps the instance listed; "
-        "gone for five seconds after its removal.",
+        "gone, which is shown for five seconds after its removal.",
         **_LAST_CHANGE,
         "META": INSTANCES.meanings["META"],
     },

@@ -51,7 +51,7 @@ async def export(session: Session) -> int:
     """Print backends, frontends and the states that operators set (drain, maint) as TOML, for `bender apply`.
 
     The same registry gives the same bytes, so the file can be kept in git. Each state is written with the time at which
-    it ends. With --json the output is the same document as JSON. The exit status is 1 if there is nothing to print. The
+    it ends. With --json the document is printed as JSON. The exit status is 1 if there is nothing to print. The
     registry is empty after all nodes were stopped at once: do not overwrite an older export then.
     """
     document, notes = export_document(await _applier(session).read_contents())

@@ -69,8 +69,8 @@ async def deploy(
     version has too few members, or if another operator set a canary in the last ten minutes; operators are
     distinguished by their names in the history (see --as).
 
-    During each step the deploy rolls back in three cases: (1) fewer members of the version take traffic than at the
-    beginning; (2) load balancers report that most of these members cannot be reached; (3) load balancers report that
+    During each step the deploy rolls back in three cases: (1) fewer members of the version take traffic than when the
+    deploy began; (2) load balancers report that most of these members cannot be reached; (3) load balancers report that
     too many requests fail (see --errors-max). If another client changes the backend, the deploy stops.
 
     Ctrl-C ends the deploy and leaves the backend as it is. Run the same command again to continue with the next larger

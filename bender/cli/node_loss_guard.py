@@ -57,7 +57,7 @@ async def list_guarded(session: Session) -> None:
 async def end_guard(session: Session, app: str) -> None:
     """Stop listing the suspect instances of an app now, on all nodes that the asked node can reach.
 
-    After that, a node does not guard the app again for the duration in its option --guard (of twistd bender).
+    For the next DURATION of its option --guard (of twistd bender), a node does not guard the app again.
     """
     _, reply = await session.client.read(read_nothing, "DELETE", guard_path(app))
     session.report(f"The guard of {app} has ended: its suspect instances are no longer listed.", reply)

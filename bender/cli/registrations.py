@@ -76,7 +76,7 @@ force_option = click.option(
     multiple=True,
     type=TextPair(),
     metavar="KEY=VALUE",
-    help="List only instances with this text in their meta.",
+    help="List only instances whose meta has this VALUE for KEY.",
 )
 @request_command
 async def ls(session: Session, app: str | None, version: str | None, meta: Sequence[tuple[str, str]]) -> int:
@@ -352,8 +352,8 @@ async def drain(
 ) -> None:
     """Stop new requests to an instance, even if it is healthy.
 
-    This sets the state drain of the instance, or the state maint with --maint. The state stays when the instance
-    restarts. It ends with `bender up`, or after the time given by --for.
+    This sets the state of the instance to drain, or with --maint to maint. The state stays when the instance restarts.
+    It ends with `bender up`, or after the time given by --for.
     """
     await _set_state(session, registration_id(id), "maint" if maint else "drain", for_s, force=force)
 

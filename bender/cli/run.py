@@ -98,7 +98,7 @@ class TypedDuration(Duration):
 @click.option("--kill-after", type=up_to_an_hour, metavar="DURATION",
               help="Kill COMMAND if it has not ended this long after the signal; never by default.")  # fmt: skip
 @click.option("--any-process", is_flag=True,
-              help="Accept any process at the port, such as a proxy that COMMAND did not start.")  # fmt: skip
+              help="Also register if COMMAND did not start the process at the port, such as a proxy.")  # fmt: skip
 @click.argument("arguments", nargs=-1, required=True, metavar="-- COMMAND [ARGUMENT]…",
                 help="The command that serves, and its arguments.")  # fmt: skip
 @reactor_command

@@ -100,7 +100,7 @@ def problem_of_terms(body: bytes, ttl_s: float) -> str | None:
     except (ValueError, RecursionError) as error:
         return f"its fields are not valid for a registration ({error})"
     if terms.ttl_s != ttl_s:
-        return f"its ttl is {ttl_s:g} s in the entry and {terms.ttl_s:g} s in its body"
+        return f"its ttl is {ttl_s:g} s, but {terms.ttl_s:g} s in its body"
     if ttl_s > TTL_S_MAX:
         return f"its ttl is {ttl_s:g} s, more than {TTL_S_MAX:g} s"
     if not 0 <= terms.weight <= WEIGHT_MAX:
@@ -108,7 +108,7 @@ def problem_of_terms(body: bytes, ttl_s: float) -> str | None:
     if not 0 <= terms.registered_ms <= _NUMBER_MAX:
         return f"its time of registration is {terms.registered_ms} ms, not 0 to {_NUMBER_MAX}"
     if terms.instance is not None and not is_instance(terms.instance):
-        return "its field instance is too long or not printable"
+        return "its token (instance) is too long or not printable"
     return None if terms.node.isprintable() else "the name of its node is not printable"
 
 
@@ -166,7 +166,7 @@ def _is_registration(key: str) -> bool:
 
 def _of_object(setting: ConfigSetting, name: str, kind: Kind) -> str | None:
     if setting.lasts_s is not None:
-        return "it has a duration, which a backend or frontend must not have"
+        return "it has a duration, but a backend or frontend has none"
     try:
         parse_name("name", name)
         if setting.body is not None:
@@ -200,7 +200,7 @@ def _of_guard(setting: ConfigSetting, _: str) -> str | None:
 
 def _of_word(setting: ConfigSetting) -> str | None:
     if setting.lasts_s is None:
-        return "it has no duration, which every state must have"
+        return "it lacks a duration: every state has one"
     if setting.body is not None and not (setting.body.isascii() and setting.body.decode("ascii").isidentifier()):
         return "its state is not a word of ASCII letters, digits and _"
     return None

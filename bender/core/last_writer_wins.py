@@ -113,7 +113,7 @@ class Configuration:
                 return f"the {what} of this cluster and their histories take {size}: remove some of them"
             if used >= self.bytes_max * CLIENT_SHARE_MAX:
                 size = f"{used} bytes, the maximum for one client"
-                return f"the {what} that {client} has set take {size}: remove some of them"
+                return f"{client} has set {what} of {size}: remove some of them"
         if setting.key in self._settings:
             return None
         what = "names of backends and frontends (removed ones count, too)" if lasting else "states of instances"

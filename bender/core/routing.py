@@ -53,7 +53,7 @@ _BALANCES = re.compile(
     r"(roundrobin|leastconn|random|source|uri)|(random)\(([1-9][0-9]?)\)|(hdr|url_param)\(([A-Za-z0-9._-]{1,64})\)"
 )
 
-_SERVERS_FORM = f"must be a list of at most {SERVERS_MAX} of the form host:port"
+_SERVERS_FORM = f"must be a list of at most {SERVERS_MAX} servers, each as host:port"
 
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):([0-9]+)", re.ASCII)
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|([^:\[\]]+))(?::([0-9]+))?", re.ASCII)
@@ -132,7 +132,7 @@ def parse_balance(balance: Any) -> Balance:
     match = _BALANCES.fullmatch(balance) if isinstance(balance, str) else None
     if match is None:
         form = "roundrobin, leastconn, random, random(DRAWS), source, uri, hdr(NAME) or url_param(NAME)"
-        raise Invalid("balance", f"must be {form}: others ignore weights, or do not allow members to change")
+        raise Invalid("balance", f"must be {form}: other algorithms ignore weights, or cannot add servers")
     plain, drawn, draws, looked, name = match.groups()
     return Balance(plain or drawn or looked, draws or name)
 

@@ -97,8 +97,8 @@ def _problem(text: object) -> str | None:
     glob = text.removeprefix(REGISTER)
     if not 1 <= len(glob) <= GLOB_CHARACTERS_MAX or not glob.isprintable() or "/" in glob:
         return (
-            f"{text!r} must have the name of an app, or a pattern, behind {REGISTER!r}, with 1 to "
-            f"{GLOB_CHARACTERS_MAX} printable characters and no /"
+            f"{text!r}: the name of an app, or a pattern, must follow {REGISTER!r}: 1 to {GLOB_CHARACTERS_MAX} "
+            "printable characters without /"
         )
     if glob.count("*") > GLOB_STARS_MAX:
         return f"{text!r} has more than {GLOB_STARS_MAX} stars"

@@ -7,7 +7,7 @@ from bender.process.options import Endpoint, RawOption, parse_ports
 #: The name of the second listener. Messages write `--` before it, as before an option.
 THALASSA_EVENTS = "thalassa events"
 
-_FORM = "HTTP_PORT, HTTP_PORT:EVENTS_PORT or either with :interface=ADDRESS, such as 9000:5001"
+_FORM = "HTTP_PORT or HTTP_PORT:EVENTS_PORT (such as 9000:5001), optionally followed by :interface=ADDRESS"
 
 
 def parse_thalassa(raw: RawOption) -> tuple[Endpoint, Endpoint | None]:

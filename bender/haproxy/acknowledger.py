@@ -136,4 +136,4 @@ class Acknowledger:
 
     def _failed(self, failure: Any) -> None:
         if not failure.check(CancelledError):
-            self._log.failure("Sending a confirmation failed; it is retried with the next event.", failure)
+            self._log.failure("Confirming the applied events failed; this is retried with the next event.", failure)

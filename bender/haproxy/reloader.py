@@ -289,7 +289,7 @@ class HaproxyReloader:
         except ConfigRefused as error:
             if self.states_problem != str(error):
                 self._log.error(
-                    "The states of servers cannot be saved: after a restart, HAProxy regards all servers as up: {why}.",
+                    "The states of servers cannot be saved ({why}): a restarted HAProxy regards all servers as up.",
                     why=str(error),
                 )
             self.states_problem = str(error)

@@ -57,7 +57,7 @@ HELD_BYTES_MAX = 64 * 1024
 DISPLACED_S_MAX = 2
 
 #: The line for a client that does not use TLS, at a node that does.
-NO_TLS = event_line("error", code="INVALID", message="this port uses TLS: connect with it, and give the CA")
+NO_TLS = event_line("error", code="INVALID", message="this port uses TLS: connect with TLS, and give the CA")
 
 #: The first bytes of a line in which its kind is searched.
 _KIND_BYTES = 64

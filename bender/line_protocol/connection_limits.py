@@ -80,7 +80,7 @@ class LinePlaces:
 
     def _refuse(self, client: str) -> RefusedConnection:
         self._log.warn(
-            "{places} connections to --events are open, the maximum: that of {client} is refused.",
+            "All {places} connections to --events are in use: refusing one of {client}.",
             places=self._places.used,
             client=client,
         )

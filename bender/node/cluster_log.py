@@ -68,7 +68,9 @@ def _conflict(keys: Sequence[str]) -> str:
     """Return the problem text for registrations with the same address: their ids, and what to do."""
     named, more = keys[:CONFLICT_IDS_MAX], len(keys) - CONFLICT_IDS_MAX
     ids = f"{', '.join(named)} and {more} more" if more > 0 else f"{', '.join(named[:-1])} and {named[-1]}"
-    return f"{ids} are all renewed with this address, where only one process can answer: stop renewing the wrong ones"
+    return (
+        f"{ids} are all renewed with this address, but only one process can answer there: stop renewing the wrong ones"
+    )
 
 
 def _host_port(address: str) -> str:
@@ -136,7 +138,7 @@ class ClusterLog:
             if before.get(address) != names:
                 self._log.warn("Address {address} {problem}.", address=address, problem=shared_address_problem(names))
         for address in sorted(before.keys() - self._shared_addresses):
-            self._log.info("Address {address} is not advertised by several nodes any more.", address=address)
+            self._log.info("Address {address} is advertised by at most one node now.", address=address)
 
     def note_invalid(self) -> None:
         """Log peers that have begun or ceased to send invalid messages; call this with each sweep."""
@@ -195,8 +197,8 @@ class ClusterLog:
         before, self._guarded = self._guarded, self._replica.guarded_app_names
         for app in sorted(self._guarded - before):
             self._log.warn(
-                "The nodes at which most instances of {app} renewed are unreachable: these instances stay listed as "
-                "suspect (--guard).",
+                "Most instances of {app} renewed at nodes that are unreachable now: they stay listed as suspect "
+                "(--guard).",
                 app=app,
             )
         for app in sorted(before - self._guarded):

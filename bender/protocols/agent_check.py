@@ -101,13 +101,13 @@ class AgentCheck(Protocol):
         del reason
         if not (self._received or self._has_lost_place):
             self._log.warn(
-                "A check of {client} at --agent has sent nothing: add agent-send to the server in HAProxy's "
+                "A check from {client} at --agent has sent nothing: add agent-send to the server in HAProxy's "
                 "configuration, because the port alone does not say which instance is meant.",
                 client=self.client,
             )
         elif not (self._is_complete or self._has_lost_place):
             self._log.warn(
-                "A check of {client} at --agent has sent {sent} without a newline: in HAProxy's configuration, "
+                "A check from {client} at --agent has sent {sent} without a newline: in HAProxy's configuration, "
                 'agent-send must end with "\\n".',
                 client=self.client,
                 sent=ascii(self._received[:LOGGED_BYTES_MAX])[1:],
@@ -128,7 +128,7 @@ class AgentCheck(Protocol):
             key = key_in(line) if len(line) <= LINE_BYTES_MAX else None
             if key is None and self._received:
                 self._log.warn(
-                    "A check of {client} at --agent names no instance: {line}. The server's agent-send in HAProxy's "
+                    "A check from {client} at --agent names no instance: {line}. The server's agent-send in HAProxy's "
                     'configuration must be "APP/VERSION/HOST/PORT\\n".',
                     client=self.client,
                     line=ascii(line[:LOGGED_BYTES_MAX])[1:],

@@ -312,7 +312,9 @@ class InstanceKeeper:
             if self._plan.host is None
             else "give another --host"
         )
-        self._log.warn("registered at {host}, which other machines cannot reach: {what}.", host=host, what=what)
+        self._log.warn(
+            "registered with the address {host}, which other machines cannot reach: {what}.", host=host, what=what
+        )
 
     async def _remove(
         self, id_: str, wait_s: float, *, was_registered: bool, reason: str | None = None, is_logged: bool = False

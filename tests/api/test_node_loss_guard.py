@@ -107,8 +107,8 @@ class Showing(GuardCase):
         self.assertEqual(
             self.logged[-2:],
             [
-                f"The nodes at which most instances of {app} renewed are unreachable: these instances stay listed as "
-                "suspect (--guard)."
+                f"Most instances of {app} renewed at nodes that are unreachable now: they stay listed as suspect "
+                "(--guard)."
                 for app in (ODD, "web")
             ],
         )

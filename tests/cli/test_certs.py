@@ -265,7 +265,7 @@ class Tokens(CommandCase):
         """After an invalid argument, no token is written."""
         for arguments, problem in (
             (("edge", "raed"), "'raed' is not a scope, did you mean read?"),
-            (("edge", "register:"), "'register:' must have the name of an app, or a pattern, behind 'register:'"),
+            (("edge", "register:"), "'register:': the name of an app, or a pattern, must follow 'register:'"),
             (("", "read"), "NAME must be 1 to 64 printable characters"),
             (("x" * 65, "read"), "NAME must be 1 to 64 printable characters"),
             (("a\nb", "read"), "NAME must be 1 to 64 printable characters"),

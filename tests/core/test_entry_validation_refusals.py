@@ -127,8 +127,8 @@ class Refused(SynchronousTestCase):
 
     def test_ttl(self) -> None:
         """The ttl of the claim and of its body must be the same."""
-        self.entry("its ttl is 10 s in the entry and 11 s in its body", claim(terms(ttl=11.0)))
-        self.entry("its ttl is 0.5 s in the entry and 10 s in its body", claim(ttl_s=0.5))
+        self.entry("its ttl is 10 s, but 11 s in its body", claim(terms(ttl=11.0)))
+        self.entry("its ttl is 0.5 s, but 10 s in its body", claim(ttl_s=0.5))
 
     def test_ranges(self) -> None:
         """The weight and the time of registration must be in their ranges."""
@@ -150,7 +150,7 @@ class Refused(SynchronousTestCase):
         for token in ("7f3a", "x" * 64, None):
             self.assertIsNone(problem_of_entry(claim(terms(instance=token))))
         for token in ("", "x" * 65, "\x1b[2J"):
-            self.entry("its field instance is too long or not printable", claim(terms(instance=token)))
+            self.entry("its token (instance) is too long or not printable", claim(terms(instance=token)))
 
     def test_depth(self) -> None:
         """A field may have as many levels as clients may send."""
@@ -246,17 +246,15 @@ class RefusedSettings(SynchronousTestCase):
         """Backends and frontends must not have a duration; states and settings of a guard must have one."""
         self.assertEqual(
             problem_of_setting(ConfigSetting("backend/web", 1, 2, 0, "ops", BACKEND_BODY, 60.0)),
-            "it has a duration, which a backend or frontend must not have",
+            "it has a duration, but a backend or frontend has none",
         )
         self.assertEqual(
             problem_of_setting(ConfigSetting("frontend/f", 1, 2, 0, "ops", None, 60.0)),
-            "it has a duration, which a backend or frontend must not have",
+            "it has a duration, but a backend or frontend has none",
         )
         for key in ("", "guard/web"):
             for body in (b"drain", None):
-                self.assertEqual(
-                    problem_of_setting(word(body, key, None)), "it has no duration, which every state must have"
-                )
+                self.assertEqual(problem_of_setting(word(body, key, None)), "it lacks a duration: every state has one")
 
     def test_identity(self) -> None:
         """The id, resource and name of a body must be those of its key."""

@@ -115,10 +115,7 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(self.obstacle("backend/a"), "")
         self.join(self.made("backend/a"))
         used = 2 * size_of(first)
-        problem = (
-            f"the backends and frontends that one has set take {used} bytes, the maximum for one client: remove some "
-            "of them"
-        )
+        problem = f"one has set backends and frontends of {used} bytes, the maximum for one client: remove some of them"
         self.assertEqual(self.obstacle("backend/a"), problem)
         self.assertEqual(self.obstacle("backend/a", "other"), "")
         self.assertEqual(self.obstacle("backend/a", body=None), "")
@@ -155,8 +152,7 @@ class QuotaTests(SynchronousTestCase):
         self.configuration.bytes_max *= 10
         self.assertEqual(
             self.obstacle("state/b", body=b"drain", lasts_s=60.0),
-            f"the states that one has set take {20 * size_of(first)} bytes, the maximum for one client: "
-            "remove some of them",
+            f"one has set states of {20 * size_of(first)} bytes, the maximum for one client: remove some of them",
         )
         self.assertEqual(self.obstacle("state/a", body=None, lasts_s=60.0), "")
 

@@ -111,8 +111,8 @@ class Parsing(SynchronousTestCase):
         for glob in ("", "web/1", "web\n", "a" * (GLOB_CHARACTERS_MAX + 1)):
             self.assertEqual(
                 self.refused(f"register:{glob}"),
-                f"{f'register:{glob}'!r} must have the name of an app, or a pattern, behind 'register:', with 1 to 255 "
-                "printable characters and no /",
+                f"{f'register:{glob}'!r}: the name of an app, or a pattern, must follow 'register:': 1 to 255 "
+                "printable characters without /",
             )
         self.assertIn("'register' is not a scope", self.refused("register"))
         for glob in ("a", "a" * GLOB_CHARACTERS_MAX):

@@ -50,7 +50,7 @@ class Forms(SynchronousTestCase):
         ):
             with self.assertRaises(OptionError) as caught:
                 shown(value)
-            self.assertIn("--thalassa must be HTTP_PORT, HTTP_PORT:EVENTS_PORT or either", str(caught.exception))
+            self.assertIn("--thalassa must be HTTP_PORT or HTTP_PORT:EVENTS_PORT (such as", str(caught.exception))
 
     def test_off(self) -> None:
         self.assertEqual(format_thalassa(None, None), "off")

@@ -148,8 +148,8 @@ class Mistakes(FileCase):
             (
                 '["register:"]',
                 (
-                    "'register:' must have the name of an app, or a pattern, behind 'register:', with 1 to 255 "
-                    "printable characters and no /."
+                    "'register:': the name of an app, or a pattern, must follow 'register:': 1 to 255 printable "
+                    "characters without /."
                 ),
             ),
         ):

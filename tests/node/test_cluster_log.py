@@ -161,7 +161,7 @@ class Addresses(BesideEachOther):
         self.assertEqual(self.logged(10), [f"Address 10.0.0.2:1730 {problem}."])
         self.assertEqual(self.node.status()["problems"], {"10.0.0.2:1730": problem})
         del self.heard[1]
-        self.assertEqual(self.logged(6), ["Address 10.0.0.2:1730 is not advertised by several nodes any more."])
+        self.assertEqual(self.logged(6), ["Address 10.0.0.2:1730 is advertised by at most one node now."])
         self.assertEqual(self.node.status()["problems"], {})
 
     def test_its_own(self) -> None:
@@ -233,7 +233,7 @@ class SameAddress(ChronicleCase):
         self.assertEqual(self.logged(15, web, api), [])
         self.assertEqual(self.node.status()["problems"], {})
         problem = (
-            f"{api.key} and {web.key} are all renewed with this address, where only one process can answer: stop "
+            f"{api.key} and {web.key} are all renewed with this address, but only one process can answer there: stop "
             "renewing the wrong ones"
         )
         self.assertEqual(self.logged(20, web, api), [f"Several registrations have the address [::5]:80: {problem}."])

@@ -222,7 +222,7 @@ class Connections(AgentCheckCase):
             self.assertEqual(check.outcome(), (b"", True))
             check.lose()
         (line,) = map(formatEvent, logs)
-        self.assertIn("A check of 10.9.9.9 at --agent has sent nothing: add agent-send", line)
+        self.assertIn("A check from 10.9.9.9 at --agent has sent nothing: add agent-send", line)
 
     def test_haproxy_gives_up_a_check_without_a_line(self) -> None:
         """HAProxy may close such a check before the node does, and the log has the remedy."""
@@ -242,7 +242,7 @@ class Connections(AgentCheckCase):
                 self.assertEqual(check.outcome(), (b"", True))
                 check.lose()
         (logged,) = map(formatEvent, logs)
-        self.assertIn("A check of 10.9.9.9 at --agent names no instance: 'web'.", logged)
+        self.assertIn("A check from 10.9.9.9 at --agent names no instance: 'web'.", logged)
 
     def test_a_client_that_is_slow(self) -> None:
         """Single bytes do not extend the time limit."""

@@ -272,7 +272,7 @@ class Loopback(ReportingCase):
 
     def test_one_that_was_given(self) -> None:
         """A given loopback address causes one warning."""
-        line = "registered at 127.0.0.1, which other machines cannot reach: give another --host."
+        line = "registered with the address 127.0.0.1, which other machines cannot reach: give another --host."
         self.assertEqual(self.begin("127.0.0.1"), [line])
         self.network.pass_time(20)
         self.assertEqual([each for each in self.lines if "cannot reach" in each], [line])
@@ -281,7 +281,7 @@ class Loopback(ReportingCase):
         """The warning for a found address has the option for another address."""
         self.network.local = "127.0.0.1"
         line = (
-            "registered at 127.0.0.1, which other machines cannot reach: "
+            "registered with the address 127.0.0.1, which other machines cannot reach: "
             "give --host, or name a node by its IP address in --node."
         )
         self.assertEqual(self.begin(None), [line])

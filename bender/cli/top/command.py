@@ -55,8 +55,8 @@ async def top(session: Session, app: str | None, version: str | None, interval: 
     shows the last known data, their age, and the reason of the failure. Changes stand out for five seconds: + green is
     new, ~ yellow has changed, - red is gone. Press ? for the keys, q or Ctrl-C to quit.
 
-    With --once, or if the output is not a terminal, it prints the apps, or the instances of APP, once and ends. With
-    --json it prints one object with the answers of the API: "status", "registrations", "backends" and "frontends".
+    With --once, or if the output is not a terminal, it prints one list and ends: the apps, or with APP its instances.
+    With --json it prints one object with the answers of the API: "status", "registrations", "backends" and "frontends".
     """
     scope = Scope(app, version)
     is_live = session.screen.is_terminal and os.environ.get("TERM", "") not in _PLAIN
