@@ -98,8 +98,8 @@ class Stage:
     def pause(self, name: str) -> None:
         self.cluster.pause(name)
 
-    def resume(self, name: str) -> None:
-        self.cluster.resume(name, inputs_first=False)
+    def resume(self, name: str, *, inputs_first: bool = False) -> None:
+        self.cluster.resume(name, inputs_first=inputs_first)
 
     # Results.
 

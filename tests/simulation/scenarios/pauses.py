@@ -115,7 +115,7 @@ def who_came_during_a_pause_is_met_after_it() -> None:
     stage.run(5)
     stage.cluster.start("b", "a")
     stage.run(0.5)
-    stage.cluster.resume("a", inputs_first=True)
+    stage.resume("a", inputs_first=True)
     stage.run(0.1)
     assert [peer.name for peer in stage["a"].replica.peers] == ["b"], "a does not know b"
 
@@ -149,9 +149,9 @@ def an_answer_that_waited_brings_back_nobody() -> None:
     stage.run(1)
     stage.leave("a")
     stage.run(10)
-    stage.cluster.start("a", "")
+    stage.start("a")
     stage.run(14)
-    stage.cluster.resume("b", inputs_first=True)
+    stage.resume("b", inputs_first=True)
     stage.run(5)
     assert [stage.happened(name) for name in "ab"] == [[], []], "what died with the earlier a is back"
 
@@ -168,9 +168,9 @@ def heartbeats_that_waited_for_the_ttl_bring_back_nothing() -> None:
     stage.run(4)
     stage.leave("a")
     stage.run(3)
-    stage.cluster.start("a", "")
+    stage.start("a")
     stage.run(33)
-    stage.cluster.resume("b", inputs_first=True)
+    stage.resume("b", inputs_first=True)
     stage.run(5)
     assert stage.happened("a") == [], "a lists what died with its earlier incarnation"
     stage.expect("b: online registered, offline expired")
@@ -187,7 +187,7 @@ def heartbeats_that_waited_for_less_than_the_ttl_count() -> None:
     stage.run(3.5)
     stage.crash("a")
     stage.run(1.5)
-    stage.cluster.resume("b", inputs_first=True)
+    stage.resume("b", inputs_first=True)
     stage.run_until(15.3)
     stage.renew("b")
     stage.run(1)
