@@ -291,7 +291,7 @@ class Driver(Service):
                 raise
             except Exception:
                 self.failures += 1
-                self._log.failure("Updating HAProxy failed; the next attempt compares all servers with the registry.")
+                self._log.failure("Updating HAProxy failed; the next attempt compares all servers with bender.")
                 self._retry_later()
             self._log_problems()
             self._report_changes()
