@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import server
-from twisted.web.http import (
+from twisted.web.http import (  # each look-up in the module itself would go through a proxy for deprecations
     BAD_REQUEST,
     CONFLICT,
     FORBIDDEN,
