@@ -24,8 +24,8 @@ _BROADCAST = IPv4Address("255.255.255.255")
 
 
 @lru_cache(_HOSTS_REMEMBERED)
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    """Return the address that a host is; None if it is a name, or invalid."""
+def parse_address(host: str) -> IPv4Address | IPv6Address | None:
+    """Return the IP address that a text is; None if it is a name, or anything else."""
     try:
         return ip_address(host)
     except ValueError:
@@ -38,7 +38,7 @@ def canonical_host(host: str) -> str:
 
     Raises `Invalid`.
     """
-    address = _address(host)
+    address = parse_address(host)
     if address is None:
         name = host.lower().removesuffix(".")
         if not host.isascii() or not _DNS_NAME.match(name):
@@ -65,7 +65,7 @@ def is_destination(address: IPv4Address | IPv6Address) -> bool:
 @lru_cache(_HOSTS_REMEMBERED)
 def destination(host: str) -> str:
     """Return the canonical form of a host. Raises `Invalid` if an instance cannot be there; see `is_destination`."""
-    canonical, address = canonical_host(host), _address(host)
+    canonical, address = canonical_host(host), parse_address(host)
     if address is not None and not is_destination(address):
         raise Invalid(
             "host", f"must be an address at which clients reach the instance, not {_kind(address)} {canonical}"
@@ -89,7 +89,7 @@ def parse_port(port: str) -> int:
 
 def is_loopback(host: str) -> bool:
     """Return True if `host` is an address or a name by which a machine reaches itself."""
-    address = _address(host)
+    address = parse_address(host)
     if address is None:
         return host == "localhost" or host.endswith(".localhost")
     return address.is_loopback

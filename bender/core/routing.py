@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from attrs import frozen
@@ -23,7 +22,7 @@ from bender.core.connection_settings import (
     parse_maxconn,
     parse_redirect_https,
 )
-from bender.core.hosts import canonical_host, destination, parse_port
+from bender.core.hosts import canonical_host, destination, parse_address, parse_port
 from bender.core.invalid import Invalid
 from bender.core.model import parse_name, printable_name
 from bender.core.object_kinds import Kind
@@ -341,10 +340,8 @@ def _bind(text: str) -> Bind:
     if text.startswith("*:"):
         return Bind(None, parse_port(text[2:]))
     host, port = _host_port(text, printable_name(text), "*:8080, 10.0.0.1:80 or [::1]:80")
-    try:
-        ip_address(host)
-    except ValueError:
-        raise Invalid("host", f"must be * or an IP address, not {host}") from None
+    if parse_address(host) is None:
+        raise Invalid("host", f"must be * or an IP address, not {host}")
     return Bind(host, port)
 
 

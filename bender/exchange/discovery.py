@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from ipaddress import ip_address
 from typing import Protocol
 
 from attrs import define, field
@@ -27,6 +26,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from bender.core.hosts import parse_address
 from bender.net.addresses import host_port, split_host_port
 
 #: Seconds between two look-ups of a name.
@@ -160,8 +160,4 @@ class _Resolution:
 
 def _is_one_machine(host: str) -> bool:
     """Return True if a seed is an address, or `localhost`, which has two addresses but is one machine."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return True
+    return host == "localhost" or parse_address(host) is not None

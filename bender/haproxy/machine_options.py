@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from bender.core.connection_settings import MAXCONN_MAX, parse_maxconn, parse_timeout
 from bender.core.durations import parse_duration
-from bender.core.hosts import parse_port
+from bender.core.hosts import parse_address, parse_port
 from bender.core.invalid import Invalid
 from bender.core.routing import parse_bind
 from bender.haproxy.core.machine_settings import TIMEOUTS, Log, Machine
@@ -109,22 +109,15 @@ def _stats(text: str | None, *, insecure: bool) -> str | None:
 def _stats_place(text: str) -> tuple[str | None, int]:
     place = f"127.0.0.1:{text}" if text.isdigit() else text
     try:
-        if place == "*" or _is_address(place.strip("[]")):
-            return (None if place == "*" else str(ip_address(place.strip("[]")))), STATS_PORT
+        address = parse_address(place.strip("[]"))
+        if place == "*" or address is not None:
+            return (None if address is None else str(address)), STATS_PORT
         (bind,) = parse_bind(place)
     except (Invalid, ValueError):
         raise OptionError(
             f"--stats {text} must be PORT, ADDRESS or ADDRESS:PORT, with an IPv6 address in brackets."
         ) from None
     return bind.address, bind.port
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _maxconn(text: str | None) -> int | None:

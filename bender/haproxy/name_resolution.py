@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from bender.core.hosts import is_destination
+from bender.core.hosts import is_destination, parse_address
 
 #: Seconds between two look-ups of a name, after success and after failure.
 REFRESH_S = 30.0
@@ -45,11 +45,8 @@ class AddressResolver:
 
     def address_of(self, host: str) -> str | None:
         """Return the address of a host, which may itself be an address; None while the address is not known."""
-        try:
-            address = ip_address(host)
-        except ValueError:
-            pass
-        else:
+        address = parse_address(host)
+        if address is not None:
             return str(address) if is_destination(address) else None
         if host not in self._asked_at:
             self._timers[host] = self._reactor.callLater(0, self._look_up, host)

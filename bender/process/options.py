@@ -19,7 +19,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
 from bender.core.did_you_mean import did_you_mean
-from bender.core.hosts import PORT_MAX
+from bender.core.hosts import PORT_MAX, parse_address
 
 #: Connections that may wait to be accepted; the system may lower this. When a node dies, all its clients turn to other
 #: nodes within moments: with Twisted's default of 50, 349 of 400 clients had to try again at a node that was busy for
@@ -182,10 +182,8 @@ def _unknown(key: str, options: Sequence[str], program: str) -> str:
 
 def address_is(property_name: str, text: str) -> bool:
     """Return True if `text` is an address with this property of `ipaddress`, such as `is_loopback`."""
-    try:
-        return bool(getattr(ip_address(text), property_name))
-    except ValueError:
-        return False
+    address = parse_address(text)
+    return address is not None and bool(getattr(address, property_name))
 
 
 def one_line(error: BaseException) -> str:
